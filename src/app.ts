@@ -1,0 +1,32 @@
+import { Hono } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import { methodNotAllowed } from 'hono/method-not-allowed'
+import { requestId } from 'hono/request-id'
+import { secureHeaders } from 'hono/secure-headers'
+import { applications } from './connect/applications.ts'
+import { clientSecrets } from './connect/client-secrets.ts'
+import type { HonoEnv } from './http/context.ts'
+import { ApiError, notFound, onError } from './http/errors.ts'
+import { logRequests } from './http/log.ts'
+
+const noStore = createMiddleware(async (c, next) => {
+  c.header('Cache-Control', 'no-store')
+  await next()
+})
+
+/** Every mount and guard, in order. Unknown routes and wrong methods are answered before anyone is asked. */
+export const app = new Hono<HonoEnv>()
+
+app.use(requestId({ headerName: 'X-Request-ID' }))
+app.use(logRequests)
+app.use(secureHeaders(), noStore)
+app.use(
+  methodNotAllowed({
+    app,
+    onMethodNotAllowed: (c, allow) => onError(new ApiError('method_not_allowed', { allow }), c),
+  }),
+)
+app.route('/connect/applications', applications)
+app.route('/connect', clientSecrets)
+app.notFound(notFound)
+app.onError(onError)

@@ -1,0 +1,154 @@
+import { Hono } from 'hono'
+import type { InferOutput } from 'valibot'
+import { newId } from '../credential/id.ts'
+import { changeOf, requireApiKey } from '../http/caller.ts'
+import type { HonoEnv } from '../http/context.ts'
+import { ApiError, granted } from '../http/errors.ts'
+import { keyedRequest } from '../http/idempotency-key.ts'
+import { validJson, validQuery } from '../http/validation.ts'
+import {
+  createApplication,
+  deleteApplication,
+  findApplication,
+  type ListOptions,
+  listApplications,
+  type NewApplication,
+  type Page,
+  type RedirectUri,
+  updateApplication,
+} from '../storage/applications.ts'
+import { identify } from '../storage/statements.ts'
+import * as schemas from './schemas.ts'
+import { applicationToWire } from './wire.ts'
+
+export const applications = new Hono<HonoEnv>()
+
+  .post('/', requireApiKey('write'), validJson(schemas.CreateApplication), async (c) => {
+    const { database, caller } = c.var
+    const change = changeOf(c)
+    const application = {
+      id: newId('conn_app', change.now, caller.region),
+      clientId: newId('client', change.now, caller.region),
+      ...fromWire(c.req.valid('json')),
+    }
+    const created = granted(await createApplication(database, change, application, await keyedRequest(c)))
+    if (created.isReplay) c.header('Idempotent-Replayed', 'true')
+    return c.json(applicationToWire(created.application), 201)
+  })
+
+  .get('/', requireApiKey('read'), validQuery(schemas.ListApplications), async (c) => {
+    const { database, caller } = c.var
+    const query = c.req.valid('query')
+    if (!query.registration_types.includes('authenticated')) {
+      granted(await identify(database, caller, 'read'))
+      return c.json(listToWire(query.order, NOBODY_REGISTERED_DYNAMICALLY))
+    }
+    const outcome = await listApplications(database, caller, listOptions(query))
+    if ('refused' in outcome && outcome.refused === 'invalid_cursor') throw unknownCursor(query)
+    return c.json(listToWire(query.order, granted(outcome)))
+  })
+
+  .get('/:id', requireApiKey('read'), async (c) => {
+    const id = c.req.param('id')
+    return c.json(applicationToWire(granted(await findApplication(c.var.database, c.var.caller, id), id)))
+  })
+
+  .put('/:id', requireApiKey('write'), validJson(schemas.UpdateApplication), async (c) => {
+    const id = c.req.param('id')
+    const input = c.req.valid('json')
+    const changes = {
+      name: input.name,
+      description: input.description,
+      scopes: input.scopes ?? undefined,
+      redirectUris: input.redirect_uris ? redirectUris(input.redirect_uris) : undefined,
+    }
+    const outcome = await updateApplication(c.var.database, changeOf(c), id, changes)
+    if ('refused' in outcome && outcome.refused === 'redirect_uris_not_allowed') {
+      throw invalidParameter(
+        'redirect_uris',
+        'not_allowed',
+        'must be left out: only oauth applications have redirect URIs.',
+      )
+    }
+    return c.json(applicationToWire(granted(outcome, id)))
+  })
+
+  .delete('/:id', requireApiKey('write'), async (c) => {
+    const id = c.req.param('id')
+    granted(await deleteApplication(c.var.database, changeOf(c), id), id)
+    return c.body(null, 204)
+  })
+
+type ListQuery = InferOutput<typeof schemas.ListApplications>
+
+const NOBODY_REGISTERED_DYNAMICALLY: Page = { applications: [], hasMore: { ahead: false, behind: false } }
+
+function fromWire(input: InferOutput<typeof schemas.CreateApplication>): Omit<NewApplication, 'id' | 'clientId'> {
+  const common = { name: input.name, description: input.description ?? null, scopes: input.scopes ?? [] }
+  if (input.application_type === 'm2m') {
+    return {
+      ...common,
+      applicationType: 'm2m',
+      organizationId: input.organization_id,
+      redirectUris: [],
+      usesPkce: false,
+      isFirstParty: false,
+    }
+  }
+  return {
+    ...common,
+    applicationType: 'oauth',
+    organizationId: input.is_first_party ? null : input.organization_id,
+    redirectUris: redirectUris(input.redirect_uris ?? []),
+    usesPkce: input.uses_pkce ?? false,
+    isFirstParty: input.is_first_party,
+  }
+}
+
+/** The first is the default where none is marked. */
+function redirectUris(input: { uri: string; default?: boolean | null | undefined }[]): RedirectUri[] {
+  const marked = input.findIndex((redirectUri) => redirectUri.default)
+  return input.map(({ uri }, i) => ({ uri, default: i === Math.max(marked, 0) }))
+}
+
+/**
+ * WorkOS's orders: `normal` shows the newest first, as `desc` does, but there `after` leads to newer ones, so against
+ * the order of the page, and `before` to older ones.
+ */
+function listOptions({ limit, order, before, after, organization_id }: ListQuery): ListOptions {
+  const [ahead, behind] = order === 'normal' ? [before, after] : [after, before]
+  const id = ahead ?? behind
+  return {
+    limit,
+    order: order === 'asc' ? 'asc' : 'desc',
+    cursor: id === undefined ? null : { id, side: ahead === undefined ? 'behind' : 'ahead' },
+    organizationId: organization_id ?? null,
+  }
+}
+
+function listToWire(
+  order: ListQuery['order'],
+  { applications, hasMore }: Page,
+): InferOutput<typeof schemas.ApplicationList> {
+  const behind = (hasMore.behind && applications.at(0)?.id) || null
+  const ahead = (hasMore.ahead && applications.at(-1)?.id) || null
+  return {
+    object: 'list',
+    data: applications.map(applicationToWire),
+    list_metadata: order === 'normal' ? { before: ahead, after: behind } : { before: behind, after: ahead },
+  }
+}
+
+function unknownCursor({ before }: ListQuery): ApiError {
+  return invalidParameter(
+    before === undefined ? 'after' : 'before',
+    'unknown',
+    'must be the id of an application of this environment.',
+  )
+}
+
+function invalidParameter(field: string, code: string, words: string): ApiError {
+  return new ApiError('invalid_request_parameters', {
+    errors: [{ field, code: `${field}_${code}`, message: `${field} ${words}` }],
+  })
+}

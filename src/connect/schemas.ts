@@ -1,0 +1,251 @@
+import * as v from 'valibot'
+import { requirement } from '../http/requirement.ts'
+
+/**
+ * The shapes of the management API, requests and responses, in WorkOS's words. Unknown keys of a request are ignored,
+ * so that nobody can set what is not theirs to set, and a client that sends more than is read is not refused.
+ */
+
+const codePoints = (text: string) => [...text].length
+const isWellFormed = (text: string) => text.isWellFormed()
+
+const Name = v.pipe(
+  v.string(),
+  v.check((name) => codePoints(name) <= 255, requirement('too_long', 'must have at most 255 characters.')),
+  v.check((name) => name.trim() !== '', requirement('blank', 'must not be blank.')),
+  v.check((name) => !/\p{Cc}/u.test(name), requirement('control_character', 'must not have control characters.')),
+  v.check(isWellFormed, requirement('malformed', 'must be well-formed Unicode, without lone surrogates.')),
+)
+
+/** May have several lines; other control characters have no place in it. */
+const Description = v.pipe(
+  v.string(),
+  v.check((text) => codePoints(text) <= 1000, requirement('too_long', 'must have at most 1,000 characters.')),
+  v.check(
+    (text) => !/[^\P{Cc}\t\n\r]/u.test(text),
+    requirement('control_character', 'must not have control characters.'),
+  ),
+  v.check(isWellFormed, requirement('malformed', 'must be well-formed Unicode, without lone surrogates.')),
+)
+
+/** RFC 6749 §3.3: scope-token. */
+const Scope = v.pipe(
+  v.string(),
+  v.regex(
+    /^[\x21\x23-\x5b\x5d-\x7e]+$/,
+    requirement('malformed', 'must be visible ASCII without space, " and \\ (RFC 6749 §3.3).'),
+  ),
+)
+
+const Scopes = v.pipe(
+  v.array(Scope),
+  v.maxLength(100, requirement('too_many', 'must have at most 100 scopes.')),
+  v.check((scopes) => new Set(scopes).size === scopes.length, requirement('repeated', 'must not name a scope twice.')),
+)
+
+/** Organizations are another system's objects: their form is checked, their existence is not. */
+const OrganizationId = v.pipe(
+  v.string(),
+  v.regex(
+    /^org_[A-Za-z0-9_]{1,64}$/,
+    requirement('malformed', 'must be an organization id: org_ and letters or digits.'),
+  ),
+)
+
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+
+function isRedirectUri(uri: string): boolean {
+  // The URL parser would forgive spaces and control characters. RFC 6749 §3.1.2: absolute, without a fragment.
+  if (!/^[\x21-\x7e]+$/.test(uri) || uri.includes('#')) return false
+  const url = URL.parse(uri)
+  if (!url) return false
+  if (url.protocol === 'https:') return true
+  if (url.protocol === 'http:') return LOOPBACK.has(url.hostname)
+  // RFC 8252 §7.1: private-use schemes are reversed domain names.
+  return url.protocol.includes('.')
+}
+
+const RedirectUri = v.object({
+  uri: v.pipe(
+    v.string(),
+    v.maxLength(2048, requirement('too_long', 'must have at most 2,048 characters.')),
+    v.check(
+      isRedirectUri,
+      requirement(
+        'malformed',
+        'must be absolute: https, http on loopback, or a private-use scheme with a dot in it; without a fragment.',
+      ),
+    ),
+  ),
+  default: v.nullish(v.boolean()),
+})
+
+const RedirectUris = v.pipe(
+  v.array(RedirectUri),
+  v.maxLength(20, requirement('too_many', 'must have at most 20 redirect URIs.')),
+  v.check(
+    (uris) => uris.filter((uri) => uri.default).length <= 1,
+    requirement('several_defaults', 'must not mark more than one as the default.'),
+  ),
+)
+
+const commonInput = {
+  name: Name,
+  description: v.nullish(Description),
+  scopes: v.nullish(Scopes),
+}
+
+const oauthInput = {
+  ...commonInput,
+  application_type: v.literal('oauth'),
+  redirect_uris: v.nullish(RedirectUris),
+  uses_pkce: v.nullish(v.boolean()),
+}
+
+export const CreateApplication = v.variant('application_type', [
+  v.object({
+    ...commonInput,
+    application_type: v.literal('m2m'),
+    organization_id: OrganizationId,
+    redirect_uris: v.nullish(
+      v.pipe(
+        v.array(v.unknown()),
+        v.maxLength(0, requirement('not_allowed', 'must be left out: only oauth applications have redirect URIs.')),
+      ),
+    ),
+  }),
+  v.variant('is_first_party', [
+    v.object({
+      ...oauthInput,
+      is_first_party: v.literal(true),
+      organization_id: v.nullish(
+        v.pipe(
+          v.unknown(),
+          v.check(
+            () => false,
+            requirement('not_allowed', 'must be left out: a first-party application belongs to no organization.'),
+          ),
+        ),
+      ),
+    }),
+    v.object({ ...oauthInput, is_first_party: v.literal(false), organization_id: OrganizationId }),
+  ]),
+])
+
+/** What is absent stays as it is. The SDK for Node sends null for every option left out, so null scopes and URIs stay too. */
+export const UpdateApplication = v.object({
+  name: v.optional(Name),
+  description: v.nullish(Description),
+  scopes: v.nullish(Scopes),
+  redirect_uris: v.nullish(RedirectUris),
+})
+
+export const CreateClientSecret = v.object({})
+
+const RegistrationTypes = v.array(
+  v.picklist(['authenticated', 'dynamic'], requirement('invalid', 'must be authenticated, dynamic or both.')),
+)
+
+const ListQuery = v.object({
+  limit: v.optional(
+    v.pipe(
+      v.string(requirement('repeated', 'must not be repeated.')),
+      v.regex(/^([1-9]\d?|100)$/, requirement('out_of_range', 'must be a whole number from 1 to 100.')),
+      v.transform(Number),
+    ),
+    '10',
+  ),
+  order: v.optional(
+    v.picklist(['asc', 'desc', 'normal'], requirement('invalid', 'must be asc, desc or normal.')),
+    'desc',
+  ),
+  before: v.optional(v.string(requirement('repeated', 'must not be repeated.'))),
+  after: v.optional(v.string(requirement('repeated', 'must not be repeated.'))),
+  organization_id: v.optional(OrganizationId),
+  registration_types: RegistrationTypes,
+})
+
+export const ListApplications = v.pipe(
+  v.record(v.string(), v.union([v.string(), v.array(v.string())])),
+  v.transform((query) => ({ ...query, registration_types: registrationTypes(query) })),
+  ListQuery,
+  v.forward(
+    v.check(
+      ({ before, after }) => before === undefined || after === undefined,
+      requirement('with_after', 'must not stand together with after.'),
+    ),
+    ['before'],
+  ),
+)
+
+/** Comma-separated, repeated or bracketed, as the SDKs write lists; `authenticated` when absent. */
+function registrationTypes(query: Record<string, string | string[]>): string[] {
+  const given = Object.entries(query).filter(([name]) => /^registration_types(\[\d*\])?$/.test(name))
+  return given.length === 0
+    ? ['authenticated']
+    : given.flatMap(([, values]) => [values].flat()).flatMap((list) => list.split(','))
+}
+
+const Timestamp = v.pipe(v.string(), v.isoTimestamp())
+
+const application = {
+  object: v.literal('connect_application'),
+  id: v.string(),
+  client_id: v.string(),
+  name: v.string(),
+  description: v.nullable(v.string()),
+  scopes: v.array(v.string()),
+  created_at: Timestamp,
+  updated_at: Timestamp,
+}
+
+const oauthApplication = {
+  ...application,
+  application_type: v.literal('oauth'),
+  redirect_uris: v.array(v.strictObject({ uri: v.string(), default: v.boolean() })),
+  uses_pkce: v.boolean(),
+}
+
+export const Application = v.variant('application_type', [
+  v.strictObject({ ...application, application_type: v.literal('m2m'), organization_id: v.string() }),
+  v.variant('is_first_party', [
+    v.strictObject({ ...oauthApplication, is_first_party: v.literal(true) }),
+    v.strictObject({
+      ...oauthApplication,
+      is_first_party: v.literal(false),
+      was_dynamically_registered: v.literal(false),
+      organization_id: v.string(),
+    }),
+  ]),
+])
+
+export const ApplicationList = v.strictObject({
+  object: v.literal('list'),
+  data: v.array(Application),
+  list_metadata: v.strictObject({ before: v.nullable(v.string()), after: v.nullable(v.string()) }),
+})
+
+const clientSecret = {
+  object: v.literal('connect_application_secret'),
+  id: v.string(),
+  secret_hint: v.string(),
+  last_used_at: v.nullable(Timestamp),
+  created_at: Timestamp,
+  updated_at: Timestamp,
+}
+
+/** A secret that exists: there is no plaintext. */
+export const ClientSecret = v.strictObject(clientSecret)
+
+/** A secret at its creation: the one shape that has the plaintext. */
+export const IssuedClientSecret = v.strictObject({ ...clientSecret, secret: v.string() })
+
+export const ClientSecretList = v.array(ClientSecret)
+
+/** Every refusal. */
+export const ErrorBody = v.strictObject({
+  message: v.string(),
+  code: v.string(),
+  entity_id: v.optional(v.string()),
+  errors: v.optional(v.array(v.strictObject({ field: v.string(), code: v.string(), message: v.string() }))),
+})

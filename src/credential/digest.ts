@@ -1,0 +1,35 @@
+export type Bytes = Uint8Array<ArrayBuffer>
+
+const encoder = new TextEncoder()
+
+/** UTF-8. */
+export function utf8(text: string): Bytes {
+  return new Uint8Array(encoder.encode(text))
+}
+
+/**
+ * SHA-256, 32 bytes: what is stored of a credential. 256 random bits cannot be searched, so that a fast hash is enough
+ * (OWASP ASVS 5.0 §6.5.2, NIST SP 800-63B §5.1.1.2).
+ */
+export async function sha256(data: string | Bytes): Promise<Bytes> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', typeof data === 'string' ? utf8(data) : data))
+}
+
+/** SHA-256 over parts, each behind its length (32-bit big-endian): no two lists of parts read as the same bytes. */
+export async function sha256OfParts(...parts: (string | Bytes)[]): Promise<Bytes> {
+  const framed = parts.map((part) => (typeof part === 'string' ? utf8(part) : part))
+  const bytes = new Uint8Array(framed.reduce((total, part) => total + 4 + part.length, 0))
+  const view = new DataView(bytes.buffer)
+  let offset = 0
+  for (const part of framed) {
+    view.setUint32(offset, part.length)
+    bytes.set(part, offset + 4)
+    offset += 4 + part.length
+  }
+  return sha256(bytes)
+}
+
+/** Whether two byte strings are the same. For digests that the caller can compute, where timing tells nothing. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
+}

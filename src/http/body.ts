@@ -1,0 +1,51 @@
+import type { ErrorCode } from './errors.ts'
+
+const BODY_LIMIT_BYTES = 64 * 1024
+const JSON_MEDIA_TYPE = /^application\/json\s*(;|$)/i
+
+export interface JsonBody {
+  readonly value: unknown
+  /** The same JSON for the same value, whatever the order of its keys. */
+  readonly canonical: string
+}
+
+/**
+ * Reads a JSON body. An empty one counts as `{}`, whatever its type says: the SDKs for Go and Ruby send none. The limit
+ * is on the bytes that arrive, not on what Content-Length claims.
+ */
+export async function readJson(request: Request): Promise<JsonBody | ErrorCode> {
+  const bytes = await readBytes(request)
+  if (bytes === null) return 'payload_too_large'
+  if (bytes.length === 0) return { value: {}, canonical: '{}' }
+  if (!JSON_MEDIA_TYPE.test(request.headers.get('Content-Type') ?? '')) return 'unsupported_media_type'
+  if (request.headers.has('Content-Encoding')) return 'unsupported_media_type'
+  try {
+    const value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes))
+    return { value, canonical: JSON.stringify(value, sortKeys) }
+  } catch {
+    // Not UTF-8, not JSON, or nested too deeply to write again.
+    return 'malformed_request'
+  }
+}
+
+async function readBytes(request: Request): Promise<Uint8Array | null> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
+    length += chunk.length
+    if (length > BODY_LIMIT_BYTES) return null
+    chunks.push(chunk)
+  }
+  const bytes = new Uint8Array(length)
+  let offset = 0
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset)
+    offset += chunk.length
+  }
+  return bytes
+}
+
+function sortKeys(_: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+}

@@ -1,0 +1,47 @@
+import type { Context } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import { API_KEY_PREFIX, recogniseCredential } from '../credential/credential.ts'
+import { sha256 } from '../credential/digest.ts'
+import { newId } from '../credential/id.ts'
+import { openDatabase } from '../storage/database.ts'
+import { type Access, type Change, identify } from '../storage/statements.ts'
+import type { HonoEnv } from './context.ts'
+import { ApiError, granted } from './errors.ts'
+import { readSettings } from './settings.ts'
+
+/** RFC 6750 §2.1. Nobody's key is longer: what is, is not hashed. */
+const BEARER = /^Bearer +([A-Za-z0-9_]{1,100})$/i
+
+/**
+ * Guards a route of the management API. A missing or misspelt key is refused here, without asking storage; whether the
+ * key is known and may do what it asks, the request's own batch finds out.
+ */
+export const requireApiKey = (needs: Access) =>
+  createMiddleware<HonoEnv>(async (c, next) => {
+    const deadline = Date.now() + readSettings(c.env).REQUEST_BUDGET_MS
+    const apiKey = BEARER.exec(c.req.header('Authorization') ?? '')?.[1] ?? ''
+    const key = recogniseCredential(apiKey)
+    if (key?.prefix !== API_KEY_PREFIX) throw new ApiError('unauthorized')
+    const database = openDatabase(c.env, key.region, {
+      deadline,
+      waitUntil: (promise) => c.executionCtx.waitUntil(promise),
+    })
+    if (!database) throw new ApiError('unauthorized')
+    c.set('caller', { apiKey, digest: await sha256(apiKey), region: key.region, needs })
+    c.set('database', database)
+    await next()
+  })
+
+/** Refuses a request for what is wrong with it, once it is known that its caller may ask: 401 and 403 come first. */
+export async function refuse(c: Context<HonoEnv>, error: ApiError): Promise<never> {
+  const { database, caller } = c.var
+  granted(await identify(database, caller, caller.needs))
+  throw error
+}
+
+/** The change that this request asks for. */
+export function changeOf(c: Context<HonoEnv>): Change {
+  const now = Date.now()
+  const { caller, requestId } = c.var
+  return { caller, eventId: newId('event', now, caller.region), requestId, now }
+}

@@ -1,0 +1,91 @@
+-- Times are unix milliseconds. Ids are a prefix and a ULID. Digests are SHA-256, 32 bytes.
+-- Nothing here, alone or together, leads to a client secret or an API key.
+
+CREATE TABLE environments (
+  id TEXT PRIMARY KEY,
+  client_id TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL UNIQUE,
+  created_at INTEGER NOT NULL -- unix ms
+) STRICT;
+
+CREATE TABLE api_keys (
+  id TEXT PRIMARY KEY,
+  environment_id TEXT NOT NULL REFERENCES environments (id),
+  name TEXT NOT NULL,
+  digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32), -- SHA-256 of the whole key
+  access TEXT NOT NULL CHECK (access IN ('read', 'write')),
+  created_at INTEGER NOT NULL, -- unix ms
+  revoked_at INTEGER -- unix ms; a tombstone
+) STRICT;
+
+-- Whatever can call. Every statement of a request finds its environment here, by the digest of what the caller sent.
+CREATE VIEW callers AS
+SELECT digest, id, name, environment_id, access FROM api_keys WHERE revoked_at IS NULL;
+
+CREATE TABLE applications (
+  id TEXT PRIMARY KEY,
+  environment_id TEXT NOT NULL REFERENCES environments (id),
+  client_id TEXT NOT NULL UNIQUE,
+  application_type TEXT NOT NULL CHECK (application_type IN ('m2m', 'oauth')),
+  name TEXT NOT NULL,
+  description TEXT,
+  scopes TEXT NOT NULL, -- JSON: array of strings
+  organization_id TEXT, -- none on first-party oauth applications
+  redirect_uris TEXT NOT NULL, -- JSON: array of {uri, default}; empty on m2m
+  uses_pkce INTEGER NOT NULL CHECK (uses_pkce IN (0, 1)),
+  is_first_party INTEGER NOT NULL CHECK (is_first_party IN (0, 1)),
+  created_at INTEGER NOT NULL, -- unix ms
+  updated_at INTEGER NOT NULL, -- unix ms
+  deleted_at INTEGER, -- unix ms; a tombstone
+  event_id TEXT NOT NULL -- the event of its last change
+) STRICT;
+
+-- The list, by page, and by page within an organization.
+CREATE INDEX applications_by_creation ON applications (environment_id, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX applications_by_organization ON applications (environment_id, organization_id, created_at, id) WHERE deleted_at IS NULL;
+
+CREATE TABLE client_secrets (
+  id TEXT PRIMARY KEY,
+  environment_id TEXT NOT NULL REFERENCES environments (id),
+  application_id TEXT NOT NULL REFERENCES applications (id),
+  digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32), -- SHA-256 of the whole secret
+  secret_hint TEXT NOT NULL, -- its last six characters
+  name TEXT,
+  last_used_at INTEGER, -- unix ms
+  expires_at INTEGER, -- unix ms
+  disabled_at INTEGER, -- unix ms
+  created_at INTEGER NOT NULL, -- unix ms
+  updated_at INTEGER NOT NULL, -- unix ms; moved by changes, not by use
+  revoked_at INTEGER, -- unix ms; a tombstone
+  event_id TEXT NOT NULL -- the event of its last change
+) STRICT;
+
+-- The list of an application's secrets, oldest first, and their count against the limit.
+CREATE INDEX client_secrets_by_application ON client_secrets (application_id, created_at, id) WHERE revoked_at IS NULL;
+
+-- What happened, in the order in which it was committed.
+CREATE TABLE events (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, -- the order
+  id TEXT NOT NULL UNIQUE, -- made before the commit: names the event, does not order it
+  environment_id TEXT NOT NULL REFERENCES environments (id),
+  type TEXT NOT NULL,
+  data TEXT NOT NULL, -- JSON: the row as the change left it, without its digest
+  caller_id TEXT NOT NULL, -- which API key
+  caller_name TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  created_at INTEGER NOT NULL -- unix ms
+) STRICT;
+
+-- The list, by page.
+CREATE INDEX events_by_environment ON events (environment_id, seq);
+
+-- A create that named itself by an Idempotency-Key, for the hour in which it may be sent again. One table for all kinds
+-- of objects, because one key must not serve two different requests.
+CREATE TABLE idempotency_records (
+  digest BLOB PRIMARY KEY CHECK (length(digest) = 32), -- of the API key's digest and the Idempotency-Key
+  environment_id TEXT NOT NULL REFERENCES environments (id),
+  request_digest BLOB NOT NULL CHECK (length(request_digest) = 32), -- of method, path and body
+  salt BLOB NOT NULL CHECK (length(salt) = 32), -- from which, with the API key, a client secret is derived again
+  event_id TEXT NOT NULL, -- what it did; the event has the object as it was created
+  created_at INTEGER NOT NULL -- unix ms
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,90 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { app } from '../src/app.ts'
+import { issueCredential } from '../src/credential/credential.ts'
+import { newId } from '../src/credential/id.ts'
+import { createApiKey } from '../src/storage/api-keys.ts'
+import type { Database } from '../src/storage/database.ts'
+import { createEnvironment } from '../src/storage/environments.ts'
+import type { Access } from '../src/storage/statements.ts'
+import { checkResponse } from './contract.ts'
+
+/** The management API as a test calls it, inside the runtime, over the real database. */
+
+export interface Call {
+  readonly body?: unknown
+  readonly headers?: Record<string, string>
+  /** Bindings in place of the real ones, such as a database that fails. */
+  readonly bindings?: Partial<Env>
+}
+
+export interface Reply {
+  readonly status: number
+  readonly headers: Headers
+  /** The bytes of the body, as text. */
+  readonly text: string
+  /** The JSON of the body; null when it is empty. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
+  readonly json: any
+}
+
+/** A database for operators' functions: no request stands behind it. */
+export function operatorDatabase(binding: D1Database = env.DB): Database {
+  return { binding, deadline: Date.now() + 10_000, waitUntil: () => {} }
+}
+
+/** Makes an environment and a key of it. */
+export async function newApiKey({ access = 'write' as Access, environmentId = '' } = {}) {
+  const now = Date.now()
+  const database = operatorDatabase()
+  const environment = environmentId
+    ? { id: environmentId }
+    : await createEnvironment(database, {
+        id: newId('env', now),
+        clientId: newId('client', now),
+        name: crypto.randomUUID(),
+        createdAt: now,
+      })
+  const { plaintext, digest } = await issueCredential('sk', '0')
+  const id = newId('api_key', now)
+  await createApiKey(database, { id, environmentId: environment.id, name: 'test', digest, access, createdAt: now })
+  return { id, environmentId: environment.id, apiKey: plaintext, digest }
+}
+
+/** Sends a request to the Worker, waits until all that it began is done, and checks the response against the contract. */
+export async function send(request: Request, bindings: Partial<Env> = {}): Promise<Reply> {
+  const context = createExecutionContext()
+  const { method, url } = request
+  const response = await app.fetch(request, { ...env, ...bindings }, context)
+  await waitOnExecutionContext(context)
+  await checkResponse(method, url, response)
+  const text = await response.text()
+  return { status: response.status, headers: response.headers, text, json: text === '' ? null : JSON.parse(text) }
+}
+
+/** Calls as the holder of an API key, with a JSON body where there is one. */
+export function call(
+  apiKey: string,
+  method: string,
+  path: string,
+  { body, headers, bindings }: Call = {},
+): Promise<Reply> {
+  const request = new Request(`https://oncekey.test${path}`, {
+    method,
+    headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json', ...headers },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  })
+  return send(request, bindings)
+}
+
+export const m2mApplication = {
+  name: 'Nightly export',
+  application_type: 'm2m',
+  organization_id: 'org_01EHZNVPK3SFK441A1RGBFSHRT',
+}
+
+/** Makes an application, and gives its wire form. */
+export async function newApplication(apiKey: string, body: object = m2mApplication) {
+  const { json } = await call(apiKey, 'POST', '/connect/applications', { body })
+  return json as { id: string; client_id: string } & Record<string, unknown>
+}

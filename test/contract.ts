@@ -1,0 +1,87 @@
+import { Validator } from '@cfworker/json-schema'
+import * as v from 'valibot'
+import { expect, inject } from 'vitest'
+import * as schemas from '../src/connect/schemas.ts'
+
+/**
+ * What every response of every test must be: as contract.md says, as our own schemas say, and as the vendor's OpenAPI
+ * document says where that is at hand. Departures from the vendor's document are the ones that the contract names:
+ * refusals that it does not list, and members that are ours.
+ */
+interface Description {
+  readonly paths: Record<string, Record<string, { responses: Record<string, { content?: Content }> }>>
+  readonly components: object
+}
+type Content = { 'application/json': { schema: object } }
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    vendorDescription: Description | null
+  }
+}
+
+/** Refusals that any call may get, whether the vendor's document lists them or not. */
+const COMMON_REFUSALS = [400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503]
+
+const SUCCESSES: Record<string, v.GenericSchema> = {
+  'GET /connect/applications': schemas.ApplicationList,
+  'POST /connect/applications': schemas.Application,
+  'GET /connect/applications/{id}': schemas.Application,
+  'PUT /connect/applications/{id}': schemas.Application,
+  'GET /connect/applications/{id}/client_secrets': schemas.ClientSecretList,
+  'POST /connect/applications/{id}/client_secrets': schemas.IssuedClientSecret,
+}
+
+/** Throws at what breaks the contract. Gives the response back, its body still to be read. */
+export async function checkResponse(method: string, url: string, response: Response): Promise<Response> {
+  const text = await response.clone().text()
+  const { status, headers } = response
+  const what = `${method} ${new URL(url).pathname} → ${status} ${text}`
+  expect(headers.get('X-Request-ID'), what).toMatch(/^[\w=-]{1,255}$/)
+  expect(headers.get('Cache-Control'), what).toBe('no-store')
+  expect(headers.get('X-Content-Type-Options'), what).toBe('nosniff')
+  if (method === 'HEAD') return response
+  if (status === 204) {
+    expect(text).toBe('')
+    return response
+  }
+  expect(headers.get('Content-Type'), what).toMatch(/^application\/json\b/)
+  const body: unknown = JSON.parse(text)
+  if (status >= 400) checkRefusal(response, body, what)
+  checkSuccessAndDescription(method, new URL(url).pathname, status, body, what)
+  return response
+}
+
+/** A `fetch` that checks what it fetches from `origin`. */
+export function checkedFetch(fetch: typeof globalThis.fetch, origin: string): typeof globalThis.fetch {
+  return async (input, init) => {
+    const request = new Request(input, init)
+    const response = await fetch(input, init)
+    return new URL(request.url).origin === origin ? checkResponse(request.method, request.url, response) : response
+  }
+}
+
+function checkRefusal({ status, headers }: Response, body: unknown, what: string): void {
+  expect(COMMON_REFUSALS, what).toContain(status)
+  expect(v.safeParse(schemas.ErrorBody, body).issues, what).toBeUndefined()
+  expect(headers.get('WWW-Authenticate'), what).toBe(status === 401 ? 'Bearer' : null)
+  expect(headers.has('Allow'), what).toBe(status === 405)
+  if (status === 429 || status === 503) expect(headers.get('Retry-After'), what).toMatch(/^\d{1,2}$/)
+}
+
+function checkSuccessAndDescription(method: string, path: string, status: number, body: unknown, what: string): void {
+  const template = path
+    .replace(/^(\/connect\/applications)\/[^/]+/, '$1/{id}')
+    .replace(/^(\/connect\/client_secrets)\/[^/]+$/, '$1/{id}')
+  const schema = SUCCESSES[`${method} ${template}`]
+  if (status < 300 && schema) expect(v.safeParse(schema, body).issues, what).toBeUndefined()
+
+  const description = inject('vendorDescription')
+  const operation = description?.paths[template]?.[method.toLowerCase()]
+  const described = operation?.responses[status]
+  if (operation && !described) expect(COMMON_REFUSALS, `${what} is not in the vendor's description`).toContain(status)
+  if (!described) return
+  const root = { ...described.content?.['application/json'].schema, components: description?.components }
+  const { errors } = new Validator(root, '2020-12', false).validate(body)
+  expect(errors, what).toEqual([])
+}

@@ -1,0 +1,45 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
+import { defineConfig } from 'vitest/config'
+import { parse } from 'yaml'
+
+const root = resolve(import.meta.dirname, '..')
+
+/** The vendor's own description, beside the checkout where there is one; a user's clone has none. */
+const vendorFile = resolve(root, '../shared/workos-connect.openapi.yaml')
+const provide = { vendorDescription: existsSync(vendorFile) ? parse(readFileSync(vendorFile, 'utf8')) : null }
+
+export default defineConfig({
+  root,
+  test: {
+    silent: 'passed-only',
+    projects: [
+      {
+        root,
+        plugins: [
+          cloudflareTest(async () => ({
+            wrangler: { configPath: './wrangler.toml' },
+            miniflare: { bindings: { MIGRATIONS: await readD1Migrations(`${root}/src/storage/migrations`) } },
+          })),
+        ],
+        test: {
+          name: 'workerd',
+          include: ['test/{credential,http,storage,connect,faults}/**/*.test.ts', 'test/app.test.ts'],
+          setupFiles: ['test/migrate.ts'],
+          provide,
+        },
+      },
+      {
+        root,
+        test: {
+          name: 'node',
+          include: ['test/{conformance,cli}/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          provide,
+        },
+      },
+    ],
+  },
+})
