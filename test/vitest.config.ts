@@ -25,7 +25,7 @@ export default defineConfig({
         ],
         test: {
           name: 'workerd',
-          include: ['test/{credential,http,storage,connect,faults}/**/*.test.ts', 'test/app.test.ts'],
+          include: ['test/{credential,http,storage,connect,faults}/**/*.test.ts', 'test/*.test.ts'],
           setupFiles: ['test/migrate.ts'],
           provide,
         },

@@ -60,8 +60,9 @@ CREATE TABLE client_secrets (
   event_id TEXT NOT NULL -- the event of its last change
 ) STRICT;
 
--- The list of an application's secrets, oldest first, and their count against the limit.
-CREATE INDEX client_secrets_by_application ON client_secrets (application_id, created_at, id) WHERE revoked_at IS NULL;
+-- The list of an application's secrets, oldest first, and their count against the limit, past any number of tombstones.
+-- Not partial, so that it also serves the foreign key.
+CREATE INDEX client_secrets_by_application ON client_secrets (application_id, revoked_at, created_at, id);
 
 -- What happened, in the order in which it was committed.
 CREATE TABLE events (

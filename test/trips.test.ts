@@ -1,0 +1,196 @@
+import { env } from 'cloudflare:workers'
+import { describe, expect, test } from 'vitest'
+import { app } from '../src/app.ts'
+import { issueCredential } from '../src/credential/credential.ts'
+import { type Call, call, m2mApplication, newApiKey, newApplication, send } from './api.ts'
+import { counted } from './faults/wrapped.ts'
+
+/**
+ * Rule 2: one request, at most one trip. Every route is tried with every outcome that it has; what needs no storage to
+ * be answered asks none.
+ */
+interface Case {
+  readonly route: string
+  readonly outcome: number
+  readonly trips: 0 | 1
+  readonly path: string
+  readonly request?: Call & { apiKey?: string }
+}
+
+const { apiKey } = await newApiKey()
+const reader = await newApiKey({ access: 'read' })
+const unknownKey = (await issueCredential('sk', '0')).plaintext
+const clientSecret = (await issueCredential('cs', '0')).plaintext
+const elsewhereKey = (await issueCredential('sk', '1')).plaintext
+
+const m2m = await newApplication(apiKey)
+const full = await newApplication(apiKey)
+for (let i = 0; i < 5; i++) await call(apiKey, 'POST', `/connect/applications/${full.id}/client_secrets`)
+const secret = async (id: string, headers = {}) =>
+  (await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`, { headers })).json.id as string
+
+const secretsOf = (id: string) => `/connect/applications/${id}/client_secrets`
+await secret(m2m.id, { 'Idempotency-Key': 'replayed' })
+const revoked = await secret(m2m.id, { 'Idempotency-Key': 'revoked' })
+await call(apiKey, 'DELETE', `/connect/client_secrets/${revoked}`)
+await call(apiKey, 'POST', '/connect/applications', { body: m2mApplication, headers: { 'Idempotency-Key': 'app' } })
+
+const CREATE = 'POST /connect/applications'
+const LIST = 'GET /connect/applications'
+const GET = 'GET /connect/applications/:id'
+const PUT = 'PUT /connect/applications/:id'
+const DELETE = 'DELETE /connect/applications/:id'
+const CREATE_SECRET = 'POST /connect/applications/:id/client_secrets'
+const LIST_SECRETS = 'GET /connect/applications/:id/client_secrets'
+const REVOKE = 'DELETE /connect/client_secrets/:id'
+
+const cases: Case[] = [
+  { route: CREATE, outcome: 201, trips: 1, path: '/connect/applications', request: { body: m2mApplication } },
+  {
+    route: CREATE,
+    outcome: 201,
+    trips: 1,
+    path: '/connect/applications',
+    request: { body: m2mApplication, headers: { 'Idempotency-Key': 'app' } },
+  },
+  {
+    route: CREATE,
+    outcome: 422,
+    trips: 1,
+    path: '/connect/applications',
+    request: { body: m2mApplication, headers: { 'Idempotency-Key': 'replayed' } },
+  },
+  { route: CREATE, outcome: 422, trips: 1, path: '/connect/applications', request: { body: {} } },
+  { route: LIST, outcome: 200, trips: 1, path: '/connect/applications' },
+  { route: LIST, outcome: 200, trips: 1, path: `/connect/applications?after=${m2m.id}&organization_id=org_1` },
+  { route: LIST, outcome: 200, trips: 1, path: '/connect/applications?registration_types=dynamic' },
+  { route: LIST, outcome: 422, trips: 1, path: '/connect/applications?limit=0' },
+  { route: LIST, outcome: 422, trips: 1, path: '/connect/applications?after=nobody' },
+  { route: GET, outcome: 200, trips: 1, path: `/connect/applications/${m2m.client_id}` },
+  { route: GET, outcome: 404, trips: 1, path: '/connect/applications/nobody' },
+  { route: PUT, outcome: 200, trips: 1, path: `/connect/applications/${m2m.id}`, request: { body: { name: 'x' } } },
+  { route: PUT, outcome: 404, trips: 1, path: '/connect/applications/nobody', request: { body: { name: 'x' } } },
+  { route: PUT, outcome: 422, trips: 1, path: `/connect/applications/${m2m.id}`, request: { body: { name: '' } } },
+  {
+    route: PUT,
+    outcome: 422,
+    trips: 1,
+    path: `/connect/applications/${m2m.id}`,
+    request: { body: { redirect_uris: [{ uri: 'https://example.com/' }] } },
+  },
+  { route: CREATE_SECRET, outcome: 201, trips: 1, path: secretsOf(m2m.id) },
+  {
+    route: CREATE_SECRET,
+    outcome: 201,
+    trips: 1,
+    path: secretsOf(m2m.id),
+    request: { headers: { 'Idempotency-Key': 'replayed' } },
+  },
+  {
+    route: CREATE_SECRET,
+    outcome: 422,
+    trips: 1,
+    path: secretsOf(m2m.client_id),
+    request: { headers: { 'Idempotency-Key': 'replayed' } },
+  },
+  {
+    route: CREATE_SECRET,
+    outcome: 422,
+    trips: 1,
+    path: secretsOf(m2m.id),
+    request: { headers: { 'Idempotency-Key': 'revoked' } },
+  },
+  {
+    route: CREATE_SECRET,
+    outcome: 422,
+    trips: 1,
+    path: secretsOf(m2m.id),
+    request: { headers: { 'Idempotency-Key': 'with space' } },
+  },
+  { route: CREATE_SECRET, outcome: 422, trips: 1, path: secretsOf(full.id) },
+  { route: CREATE_SECRET, outcome: 404, trips: 1, path: secretsOf('nobody') },
+  {
+    route: CREATE_SECRET,
+    outcome: 415,
+    trips: 1,
+    path: secretsOf(m2m.id),
+    request: { body: {}, headers: { 'Content-Type': 'text/plain' } },
+  },
+  { route: CREATE_SECRET, outcome: 413, trips: 1, path: secretsOf(m2m.id), request: { body: 'x'.repeat(70_000) } },
+  { route: LIST_SECRETS, outcome: 200, trips: 1, path: secretsOf(m2m.id) },
+  { route: LIST_SECRETS, outcome: 404, trips: 1, path: secretsOf('nobody') },
+  { route: REVOKE, outcome: 204, trips: 1, path: `/connect/client_secrets/${await secret(m2m.id)}` },
+  { route: REVOKE, outcome: 204, trips: 1, path: `/connect/client_secrets/${revoked}` },
+  { route: REVOKE, outcome: 404, trips: 1, path: '/connect/client_secrets/nobody' },
+  { route: DELETE, outcome: 204, trips: 1, path: `/connect/applications/${(await newApplication(apiKey)).id}` },
+  { route: DELETE, outcome: 404, trips: 1, path: '/connect/applications/nobody' },
+]
+
+const routes = app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)
+const guarded = [...new Set(routes)].filter((route) => route.includes('/connect/'))
+
+test('every guarded route is in the table', () => {
+  expect([...new Set(cases.map(({ route }) => route))].sort()).toEqual([...guarded].sort())
+})
+
+test.each(cases)(
+  '$route → $outcome asks storage $trips times: $path',
+  async ({ route, outcome, trips, path, request }) => {
+    const counter = counted(env.DB)
+    const [method = ''] = route.split(' ')
+    const reply = await call(apiKey, method, path, { ...request, bindings: { DB: counter.database } })
+    expect(reply.status, reply.text).toBe(outcome)
+    expect(counter.trips).toBe(trips)
+  },
+)
+
+describe.each(guarded)('%s', (route) => {
+  const [method = '', path = ''] = route.split(' ')
+  const isWrite = method !== 'GET'
+
+  test.each([
+    ['without a key', '', 401, 0],
+    ['with a misspelt key', `${unknownKey.slice(0, -1)}!`, 401, 0],
+    ['with a key whose checksum is wrong', unknownKey.replace(/.$/, (last) => (last === '0' ? '1' : '0')), 401, 0],
+    ['with a client secret for a key', clientSecret, 401, 0],
+    ['with a key of a region that is not there', elsewhereKey, 401, 0],
+    ['with a key that nobody has', unknownKey, 401, 1],
+    ['with a key that may only read', reader.apiKey, isWrite ? 403 : 'as asked', 1],
+  ])('%s', async (_, key, status, trips) => {
+    const counter = counted(env.DB)
+    const reply = await call(key, method, path.replace(':id', m2m.id), { bindings: { DB: counter.database } })
+    if (status === 'as asked') expect([200, 404]).toContain(reply.status)
+    else expect(reply.status, reply.text).toBe(status)
+    expect(counter.trips).toBe(trips)
+  })
+})
+
+test.each([
+  ['GET', '/nowhere', 404],
+  ['GET', '/connect/nowhere', 404],
+  ['PATCH', '/connect/applications', 405],
+  ['PUT', '/connect/client_secrets/secret_x', 405],
+  ['OPTIONS', '/connect/applications', 405],
+])('%s %s is %i without asking storage, key or no key', async (method, path, status) => {
+  const counter = counted(env.DB)
+  const request = new Request(`https://oncekey.test${path}`, { method })
+  expect((await send(request, { DB: counter.database })).status).toBe(status)
+  expect((await call(apiKey, method, path, { bindings: { DB: counter.database } })).status).toBe(status)
+  expect(counter.trips).toBe(0)
+})
+
+test('no statement scans a table', async () => {
+  const counter = counted(env.DB)
+  for (const { route, path, request } of cases) {
+    const [method = ''] = route.split(' ')
+    await call(apiKey, method, path, { ...request, bindings: { DB: counter.database } })
+  }
+  for (const sql of new Set(counter.sql)) {
+    const values = Array.from({ length: sql.split('?').length - 1 }, () => null)
+    const { results } = await env.DB.prepare(`EXPLAIN QUERY PLAN ${sql}`)
+      .bind(...values)
+      .all<{ detail: string }>()
+    const scans = results.map(({ detail }) => detail).filter((detail) => /^SCAN (?!CONSTANT ROW)/.test(detail))
+    expect(scans, sql).toEqual([])
+  }
+})
