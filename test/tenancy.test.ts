@@ -1,0 +1,168 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { app } from '../src/app.ts'
+import { idempotencyDigest, newSalt } from '../src/credential/derivation.ts'
+import { sha256 } from '../src/credential/digest.ts'
+import { newId } from '../src/credential/id.ts'
+import * as applications from '../src/storage/applications.ts'
+import * as clientSecrets from '../src/storage/client-secrets.ts'
+import type { Database } from '../src/storage/database.ts'
+import type { KeyedRequest } from '../src/storage/idempotency.ts'
+import * as statements from '../src/storage/statements.ts'
+import { call, m2mApplication, newApiKey, newApplication, operatorDatabase } from './api.ts'
+
+/**
+ * No query of a caller of one environment reads or changes a row of another: tried for every storage function that a
+ * caller can reach, and every route, with every id that the other environment has.
+ */
+type Key = Awaited<ReturnType<typeof newApiKey>>
+
+let victim: Key
+let stranger: Key
+/** The victim's ids of every kind, and its rows in every table. */
+let ids: string[]
+let before: unknown
+
+beforeAll(async () => {
+  victim = await newApiKey()
+  stranger = await newApiKey()
+  const application = await newApplication(victim.apiKey)
+  const headers = { 'Idempotency-Key': 'of-the-victim' }
+  const secret = await call(victim.apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`, {
+    headers,
+  })
+  const gone = await newApplication(victim.apiKey)
+  await call(victim.apiKey, 'DELETE', `/connect/applications/${gone.id}`)
+  ids = [application.id, application.client_id, secret.json.id, gone.id, victim.environmentId, victim.id]
+  before = await rowsOf(victim.environmentId)
+})
+
+/** Every row of an environment, in every table that has environments' rows. */
+async function rowsOf(environmentId: string): Promise<unknown> {
+  const tables = await env.DB.prepare(
+    `SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%environment_id TEXT%' ORDER BY name`,
+  ).all<{ name: string }>()
+  const names = tables.results.map(({ name }) => name)
+  expect(names).toEqual(['api_keys', 'applications', 'client_secrets', 'events', 'idempotency_records'])
+  const rows = await env.DB.batch(
+    names.map((name) => env.DB.prepare(`SELECT * FROM ${name} WHERE environment_id = ?`).bind(environmentId)),
+  )
+  return rows.map(({ results }, i) =>
+    names[i] === 'api_keys' ? results.map((row) => ({ ...(row as object), last_used_at: null })) : results,
+  )
+}
+
+interface Attempt {
+  readonly database: Database
+  readonly caller: statements.Caller
+  readonly change: statements.Change
+  /** An id of the victim's, tried wherever an id is asked for. */
+  readonly id: string
+}
+
+/** Names the victim's own record, as no stranger can: it is a digest of the victim's API key. */
+async function requestOfTheVictim(): Promise<KeyedRequest> {
+  return {
+    digest: await idempotencyDigest(victim.digest, 'of-the-victim'),
+    requestDigest: await sha256('another request'),
+    salt: newSalt(),
+  }
+}
+
+/** How to call each function as somebody who knows an id. */
+const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
+  identify: ({ database, caller }) => statements.identify(database, caller, 'write'),
+  createApplication: async ({ database, change }) =>
+    applications.createApplication(
+      database,
+      change,
+      {
+        id: newId('conn_app', change.now),
+        clientId: newId('client', change.now),
+        applicationType: 'm2m',
+        name: 'x',
+        description: null,
+        scopes: [],
+        organizationId: 'org_1',
+        redirectUris: [],
+        usesPkce: false,
+        isFirstParty: false,
+      },
+      await requestOfTheVictim(),
+    ),
+  findApplication: ({ database, caller, id }) => applications.findApplication(database, caller, id),
+  listApplications: ({ database, caller, id }) =>
+    applications.listApplications(database, caller, {
+      limit: 100,
+      order: 'asc',
+      cursor: { id, side: 'ahead' },
+      organizationId: null,
+    }),
+  updateApplication: ({ database, change, id }) => applications.updateApplication(database, change, id, { name: 'x' }),
+  deleteApplication: ({ database, change, id }) => applications.deleteApplication(database, change, id),
+  createClientSecret: async ({ database, change, id }) =>
+    clientSecrets.createClientSecret(
+      database,
+      change,
+      { id: newId('secret', change.now), application: id, digest: await sha256(crypto.randomUUID()), hint: 'abcdef' },
+      100,
+      await requestOfTheVictim(),
+    ),
+  listClientSecrets: ({ database, caller, id }) => clientSecrets.listClientSecrets(database, caller, id, Date.now()),
+  revokeClientSecret: ({ database, change, id }) => clientSecrets.revokeClientSecret(database, change, id),
+}
+
+/** Makes statements, or parts of them, and sends nothing. */
+const BUILDERS = ['ask', 'select', 'insert', 'update', 'updateAlong', 'insertAlong', 'recordEvent', 'remove', 'isDone']
+const FRAGMENTS = ['isApplication', 'isLiveApplication']
+
+test('every storage function that a caller can reach is tried', () => {
+  const exported = [applications, clientSecrets, statements].flatMap((module) => Object.keys(module))
+  expect([...Object.keys(functions), ...BUILDERS, ...FRAGMENTS].sort()).toEqual(exported.sort())
+})
+
+describe.each(Object.entries(functions))('storage: %s', (_, attempt) => {
+  test('neither reads nor changes another environment', async () => {
+    for (const id of ids) {
+      const now = Date.now()
+      const caller = { digest: stranger.digest }
+      const change = { caller, eventId: newId('event', now), requestId: 'r', now }
+      const outcome = await attempt({ database: operatorDatabase(), caller, change, id })
+      const seen = JSON.stringify(outcome)
+      for (const other of ids) expect(seen).not.toContain(other)
+      expect(await rowsOf(victim.environmentId)).toEqual(before)
+    }
+  })
+})
+
+const routes = [
+  ...new Set(app.routes.filter(({ method }) => method !== 'ALL').map((route) => `${route.method} ${route.path}`)),
+]
+
+describe.each(routes.filter((route) => route.includes('/connect/')))('%s', (route) => {
+  const [method = '', template = ''] = route.split(' ')
+
+  test('answers for another environment’s id as for one that nobody has', async () => {
+    for (const id of ids) {
+      const ask = async (named: string) => {
+        const query = template.includes(':id') ? '' : `?after=${named}`
+        const path = template.replace(':id', named) + query
+        const body =
+          method === 'GET' ? {} : { body: { ...m2mApplication, id: named, environment_id: victim.environmentId } }
+        const { status, text } = await call(stranger.apiKey, method, path, body)
+        return { status, text: text.replaceAll(named, 'ID') }
+      }
+      const [theirs, nobodys] = [await ask(id), await ask(`${id.slice(0, -3)}000`)]
+      if (theirs.status >= 300) expect(theirs).toEqual(nobodys)
+      for (const other of ids) expect(theirs.text).not.toContain(other)
+      expect(await rowsOf(victim.environmentId)).toEqual(before)
+    }
+  })
+})
+
+test('the victim’s own requests find all of it', async () => {
+  const [application, clientId, secret] = ids
+  expect((await call(victim.apiKey, 'GET', `/connect/applications/${clientId}`)).json.id).toBe(application)
+  const listed = await call(victim.apiKey, 'GET', `/connect/applications/${application}/client_secrets`)
+  expect(listed.json.map(({ id }: { id: string }) => id)).toEqual([secret])
+})
