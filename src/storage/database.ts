@@ -56,11 +56,15 @@ export function openDatabase(
 
 /**
  * Sends statements as one transaction and one trip, and gives the rows of each. After a transient error it tries once
- * more; at the deadline it gives up. Throws StorageUnavailable.
+ * more; at the deadline it gives up. `bookkeeping` goes along at the first attempt alone: what only notes a use must
+ * refuse nobody, so any failure is tried again without it. Throws StorageUnavailable.
  */
-export async function sendBatch(database: Database, statements: Sql[]): Promise<Row[][]> {
+export async function sendBatch(database: Database, statements: Sql[], bookkeeping: Sql[] = []): Promise<Row[][]> {
   try {
-    const attempts = attempt(database, statements)
+    const attempts = attempt(database, [...statements, ...bookkeeping]).catch((error) => {
+      if (bookkeeping.length === 0 && !TRANSIENT.test(String(error))) throw error
+      return retry(database, statements, error)
+    })
     database.waitUntil(attempts.catch(() => {}))
     return await beforeDeadline(attempts, database.deadline)
   } catch (cause) {
@@ -68,17 +72,15 @@ export async function sendBatch(database: Database, statements: Sql[]): Promise<
   }
 }
 
-async function attempt(database: Database, statements: Sql[], isRetry = false): Promise<Row[][]> {
-  try {
-    const { binding } = database
-    const results = await binding.batch<Row>(statements.map(({ sql, values }) => binding.prepare(sql).bind(...values)))
-    return results.map((result) => result.results)
-  } catch (error) {
-    const left = changeDeadline(database) - Date.now()
-    if (isRetry || !TRANSIENT.test(String(error)) || left <= RETRY_DELAY_MS) throw error
-    await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS * (0.5 + Math.random())))
-    return attempt(database, statements, true)
-  }
+async function attempt({ binding }: Database, statements: Sql[]): Promise<Row[][]> {
+  const results = await binding.batch<Row>(statements.map(({ sql, values }) => binding.prepare(sql).bind(...values)))
+  return results.map((result) => result.results)
+}
+
+async function retry(database: Database, statements: Sql[], error: unknown): Promise<Row[][]> {
+  if (changeDeadline(database) - Date.now() <= RETRY_DELAY_MS) throw error
+  await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS * (0.5 + Math.random())))
+  return attempt(database, statements)
 }
 
 async function beforeDeadline<T>(promise: Promise<T>, deadline: number): Promise<T> {
