@@ -1,0 +1,194 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { encodeBase62 } from '../../src/credential/base62.ts'
+import { crc32 } from '../../src/credential/crc32.ts'
+import { issueCredential, recogniseCredential } from '../../src/credential/credential.ts'
+import { sha256, utf8 } from '../../src/credential/digest.ts'
+
+const ALPHABET = [...'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz']
+
+const anyEntropy = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => new Uint8Array(bytes))
+const anyPrefix = fc.stringMatching(/^[A-Za-z0-9_]{1,32}$/)
+const anyRegion = fc.constantFrom(...ALPHABET.filter((symbol) => symbol !== '_'))
+const anyCredential = fc.record({ prefix: anyPrefix, region: anyRegion, entropy: anyEntropy })
+
+/** Puts the right checksum behind whatever stands before it. */
+const checksummed = (body: string) => body + encodeBase62(crc32(utf8(body)), 6)
+
+async function sample(): Promise<string> {
+  return (await issueCredential('cs', '0')).plaintext
+}
+
+describe('an issued credential', () => {
+  test.each([
+    ['cs', '0', '00'.repeat(32), 'cs_000000000000000000000000000000000000000000001OZSBG'],
+    ['cs', '0', 'ff'.repeat(32), 'cs_0yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp14F3ptC'],
+    [
+      'sk',
+      '0',
+      '000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f',
+      'sk_0003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2oj4cD',
+    ],
+    [
+      'my_app',
+      'A',
+      'e0e1e2e3e4e5e6e7e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff',
+      'my_app_ArKFCcw823OrBm12M1O8e6ZQf99v6mMY5fuWb9v97FWB3yF0u6',
+    ],
+  ])('%s in region %s of the bytes %s is %s, today as ever', async (prefix, region, entropy, plaintext) => {
+    const issued = await issueCredential(
+      prefix,
+      region,
+      Uint8Array.from(entropy.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16)),
+    )
+    expect(issued.plaintext).toBe(plaintext)
+    expect(recogniseCredential(plaintext)).toEqual({ prefix, region })
+  })
+
+  test('is prefix, region, 43 digits and a checksum; what is stored is its digest and its last six characters', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyCredential, async ({ prefix, region, entropy }) => {
+        const { plaintext, digest, hint } = await issueCredential(prefix, region, entropy)
+        expect(plaintext).toBe(checksummed(`${prefix}_${region}${encodeBase62(entropy, 43)}`))
+        expect(digest).toEqual(await sha256(plaintext))
+        expect(digest.length).toBe(32)
+        expect(hint).toBe(plaintext.slice(-6))
+      }),
+    )
+  })
+
+  test('is recognised with its prefix and region, whatever they are', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyCredential, async ({ prefix, region, entropy }) => {
+        const { plaintext } = await issueCredential(prefix, region, entropy)
+        expect(recogniseCredential(plaintext)).toEqual({ prefix, region })
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test.each(['_', '__', 'cs_', '_cs', 'sk_0', '0', 'cs_test', 'A'.repeat(32), '_'.repeat(32)])(
+    'is read from its end: the prefix %s is no obstacle',
+    async (prefix) => {
+      const { plaintext } = await issueCredential(prefix, '0')
+      expect(recogniseCredential(plaintext)).toEqual({ prefix, region: '0' })
+    },
+  )
+
+  test('reads the same raw and encoded in Basic authentication, URLs, forms, JSON and a shell, and selects as one word', async () => {
+    for (let i = 0; i < 1000; i++) {
+      const plaintext = await sample()
+      expect(plaintext).toMatch(/^cs_0[0-9A-Za-z]{49}$/)
+      expect(encodeURIComponent(plaintext)).toBe(plaintext)
+      expect(new URLSearchParams({ s: plaintext }).toString()).toBe(`s=${plaintext}`)
+      expect(JSON.stringify(plaintext)).toBe(`"${plaintext}"`)
+      expect(` ${plaintext}.`.match(/\b\w+\b/g)).toEqual([plaintext])
+    }
+  })
+})
+
+/** What is one slip away from a credential, by the kind of the slip. */
+const SLIPS: Record<string, (credential: string) => string[]> = {
+  'one character is another one': (credential) =>
+    [...credential].flatMap((original, at) =>
+      [...ALPHABET, ' ', '-', '\0', 'é']
+        .filter((other) => other !== original)
+        .map((other) => spliced(credential, at, 1, other)),
+    ),
+  'one character is missing': (credential) => [...credential].map((_, at) => spliced(credential, at, 1, '')),
+  'one character stands twice': (credential) => [...credential].map((symbol, at) => spliced(credential, at, 0, symbol)),
+  'one character is in the other case': (credential) =>
+    [...credential].map((symbol, at) => spliced(credential, at, 1, otherCase(symbol))),
+  'two neighbours are swapped': (credential) =>
+    [...credential].map((symbol, at) => spliced(credential, at, 2, `${credential[at + 1] ?? ''}${symbol}`)),
+  'its end is cut off': (credential) => [...credential].map((_, at) => credential.slice(0, at)),
+  'its start is cut off': (credential) => [...credential].map((_, at) => credential.slice(at + 1)),
+  'something stands before it': (credential) =>
+    ['x', '0', '_', ' ', '\n', '\0', '\t', '"', "'", '\ufeff', 'Bearer ', 'secret='].map((extra) => extra + credential),
+  'something stands behind it': (credential) =>
+    ['x', '0', '_', ' ', '\n', '\r\n', '\0', '\t', '"', '\ufeff', '=', '%00', credential].map(
+      (extra) => credential + extra,
+    ),
+  'it is written otherwise': (credential) => [
+    credential.toUpperCase(),
+    credential.toLowerCase(),
+    credential.replaceAll('_', '%5F'),
+    credential.replaceAll('_', '-'),
+    credential.replaceAll('_', '＿'),
+    credential.replace('s', 'ѕ'),
+    credential.replaceAll('0', '０'),
+    [...credential].reverse().join(''),
+    btoa(credential),
+    [...credential].join('\u200b'),
+  ],
+  'it is a part of itself': (credential) => [
+    credential.slice(-6),
+    credential.slice(0, 4),
+    credential.slice(4),
+    credential.slice(0, -6),
+  ],
+}
+
+const spliced = (text: string, at: number, removed: number, put: string) =>
+  text.slice(0, at) + put + text.slice(at + removed)
+const otherCase = (symbol: string) => (symbol === symbol.toUpperCase() ? symbol.toLowerCase() : symbol.toUpperCase())
+
+describe('nobody is asked about a credential of which', () => {
+  test.each(Object.entries(SLIPS))('%s', async (_, slips) => {
+    const credential = await sample()
+    const texts = slips(credential).filter((text) => text !== credential)
+    expect(texts.length).toBeGreaterThan(3)
+    for (const text of texts) expect(recogniseCredential(text), text).toBeNull()
+  })
+
+  test('any one character is another one, in any credential', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyCredential, fc.nat(), fc.constantFrom(...ALPHABET), async (parts, position, symbol) => {
+        const { plaintext } = await issueCredential(parts.prefix, parts.region, parts.entropy)
+        const at = position % plaintext.length
+        fc.pre(plaintext[at] !== symbol)
+        expect(recogniseCredential(spliced(plaintext, at, 1, symbol))).toBeNull()
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  test('any text, unless it was made to be one', () => {
+    const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.stringMatching(/^\w{1,8}_[0-9A-Za-z]{50}$/))
+    fc.assert(
+      fc.property(anyText, (text) => {
+        expect(recogniseCredential(text)).toBeNull()
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
+
+describe('a right checksum alone makes no credential of', () => {
+  const digits = '1'.repeat(43)
+
+  test('the form that all of these depart from, which is one', () => {
+    expect(recogniseCredential(checksummed(`cs_0${digits}`))).toEqual({ prefix: 'cs', region: '0' })
+  })
+
+  test.each([
+    ['no prefix', `_0${digits}`],
+    ['no separator', `0${digits}`],
+    ['no region', `cs_${digits}`],
+    ['a prefix of 33 characters', `${'p'.repeat(33)}_0${digits}`],
+    ['a prefix with a hyphen', `my-app_0${digits}`],
+    ['a prefix with a dot', `my.app_0${digits}`],
+    ['a prefix with a space', `my app_0${digits}`],
+    ['a prefix outside ASCII', `ключ_0${digits}`],
+    ['a separator in the region', `cs__${digits}`],
+    ['a separator in the digits', `cs_0${'1'.repeat(42)}_`],
+    ['42 digits', `cs_0${'1'.repeat(42)}`],
+    ['44 digits', `cs_0${'1'.repeat(44)}`],
+    ['digits of base64url', `cs_0${'1'.repeat(42)}-`],
+    ['digits that hold more than 32 bytes', `cs_0${'z'.repeat(43)}`],
+    ['the number 2^256', 'cs_0yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp2'],
+    ['nothing', ''],
+  ])('%s', (_, body) => {
+    expect(recogniseCredential(checksummed(body))).toBeNull()
+  })
+})

@@ -1,0 +1,273 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { decodeBase62, encodeBase62 } from '../../src/credential/base62.ts'
+import { crc32 } from '../../src/credential/crc32.ts'
+import { deriveEntropy, idempotencyDigest, newSalt, requestDigest } from '../../src/credential/derivation.ts'
+import { type Bytes, sameBytes, sha256, sha256OfParts, utf8 } from '../../src/credential/digest.ts'
+import { type IdPrefix, newId } from '../../src/credential/id.ts'
+
+const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+const fromHex = (text: string): Bytes => Uint8Array.from(text.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16))
+const anyBytes = (constraints: fc.IntArrayConstraints) =>
+  fc.uint8Array(constraints).map((bytes) => new Uint8Array(bytes))
+const any32Bytes = anyBytes({ minLength: 32, maxLength: 32 })
+
+describe('base62', () => {
+  const LARGEST = 'yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1' // 2^256 - 1
+
+  test('reads back every 32-byte value that it has written, as 43 digits', () => {
+    fc.assert(
+      fc.property(any32Bytes, (bytes) => {
+        const text = encodeBase62(bytes, 43)
+        expect(text).toMatch(/^[0-9A-Za-z]{43}$/)
+        expect(decodeBase62(text, 32)).toEqual(bytes)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('reads back every 4-byte value as 6 digits', () => {
+    fc.assert(
+      fc.property(anyBytes({ minLength: 4, maxLength: 4 }), (bytes) => {
+        expect(decodeBase62(encodeBase62(bytes, 6), 4)).toEqual(bytes)
+      }),
+    )
+  })
+
+  test('writes back every text of 43 digits that it has read', () => {
+    const anyDigits = fc.stringMatching(/^[0-9A-Za-x][0-9A-Za-z]{42}$/)
+    fc.assert(
+      fc.property(anyDigits, (text) => {
+        expect(encodeBase62(decodeBase62(text, 32) as Bytes, 43)).toBe(text)
+      }),
+    )
+  })
+
+  test('sorts as the numbers that it writes', () => {
+    fc.assert(
+      fc.property(any32Bytes, any32Bytes, (a, b) => {
+        const [textA, textB] = [encodeBase62(a, 43), encodeBase62(b, 43)]
+        expect(Math.sign(Number(textA > textB) - Number(textA < textB))).toBe(
+          Math.sign(hex(a) > hex(b) ? 1 : hex(a) < hex(b) ? -1 : 0),
+        )
+      }),
+    )
+  })
+
+  test.each([
+    ['00'.repeat(32), '0'.repeat(43)],
+    [`${'00'.repeat(31)}01`, `${'0'.repeat(42)}1`],
+    [`${'00'.repeat(31)}3d`, `${'0'.repeat(42)}z`],
+    [`${'00'.repeat(31)}3e`, `${'0'.repeat(41)}10`],
+    ['ff'.repeat(32), LARGEST],
+  ])('writes %s as %s', (bytes, text) => {
+    expect(encodeBase62(fromHex(bytes), 43)).toBe(text)
+    expect(decodeBase62(text, 32)).toEqual(fromHex(bytes))
+  })
+
+  test('has room for 32 bytes in 43 digits and for 4 in 6, and none to spare for one digit less', () => {
+    expect(62n ** 43n).toBeGreaterThan(2n ** 256n)
+    expect(62n ** 42n).toBeLessThan(2n ** 256n)
+    expect(62n ** 6n).toBeGreaterThan(2n ** 32n)
+    expect(62n ** 5n).toBeLessThan(2n ** 32n)
+    expect(() => encodeBase62(fromHex('ff'.repeat(32)), 42)).toThrow(RangeError)
+    expect(() => encodeBase62(fromHex('ff'.repeat(4)), 5)).toThrow(RangeError)
+  })
+
+  test.each([
+    ['2^256', `${LARGEST.slice(0, -1)}2`],
+    ['62^43 - 1', 'z'.repeat(43)],
+  ])('refuses %s, which 32 bytes do not hold', (_, text) => expect(decodeBase62(text, 32)).toBeNull())
+
+  test('refuses every foreign character, wherever it stands', () => {
+    const foreign = Array.from({ length: 0x250 }, (_, code) => String.fromCharCode(code)).filter(
+      (c) => !/[0-9A-Za-z]/.test(c),
+    )
+    expect(foreign.length).toBe(0x250 - 62)
+    for (const character of [...foreign, '０', 'а', '😀', '\ud800']) {
+      for (const at of [0, 21, 42]) {
+        expect(decodeBase62(`${'0'.repeat(at)}${character}${'0'.repeat(42 - at)}`, 32), character).toBeNull()
+      }
+    }
+  })
+})
+
+describe('CRC-32', () => {
+  test.each([
+    ['', '00000000'],
+    ['a', 'e8b7be43'],
+    ['abc', '352441c2'],
+    ['123456789', 'cbf43926'],
+    ['The quick brown fox jumps over the lazy dog', '414fa339'],
+    ['\0'.repeat(32), '190a55ad'],
+  ])('is the one of ISO-HDLC: %j → %s', (text, checksum) => expect(hex(crc32(utf8(text)))).toBe(checksum))
+
+  test('agrees with the checksum that gzip writes (RFC 1952)', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyBytes({ maxLength: 300 }), async (bytes) => {
+        const gzipped = new Blob([bytes]).stream().pipeThrough(new CompressionStream('gzip'))
+        const trailer = new DataView(await new Response(gzipped).arrayBuffer())
+        const ours = new DataView(crc32(bytes).buffer).getUint32(0)
+        expect(ours).toBe(trailer.getUint32(trailer.byteLength - 8, true))
+      }),
+    )
+  })
+})
+
+describe('SHA-256', () => {
+  test.each([
+    ['nothing', '', 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'],
+    ['one block', 'abc', 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'],
+    [
+      'two blocks',
+      'abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq',
+      '248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1',
+    ],
+    ['a million letters', 'a'.repeat(1_000_000), 'cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0'],
+  ])('of %s is as in FIPS 180-4', async (_, text, digest) => expect(hex(await sha256(text))).toBe(digest))
+
+  test('of a text is that of its UTF-8', async () => {
+    expect(utf8('é€😀')).toEqual(fromHex('c3a9e282acf09f9880'))
+    expect(await sha256('é€😀')).toEqual(await sha256(fromHex('c3a9e282acf09f9880')))
+  })
+
+  test('of parts differs whenever the parts do, also where they join to the same text', async () => {
+    const anyParts = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '\0', '\x01'), maxLength: 3 }), {
+      maxLength: 4,
+    })
+    await fc.assert(
+      fc.asyncProperty(anyParts, anyParts, async (a, b) => {
+        const isSame = JSON.stringify(a) === JSON.stringify(b)
+        expect(sameBytes(await sha256OfParts(...a), await sha256OfParts(...b))).toBe(isSame)
+      }),
+      {
+        numRuns: 500,
+        examples: [
+          [
+            ['ab', ''],
+            ['a', 'b'],
+          ],
+          [['a'], ['a', '']],
+          [[], ['']],
+        ],
+      },
+    )
+  })
+
+  test('compares equal with the same bytes alone', () => {
+    fc.assert(
+      fc.property(anyBytes({ maxLength: 40 }), fc.nat(), fc.integer({ min: 1, max: 255 }), (bytes, at, change) => {
+        expect(sameBytes(bytes, bytes.slice())).toBe(true)
+        expect(sameBytes(bytes, new Uint8Array([...bytes, 0]))).toBe(false)
+        if (bytes.length === 0) return
+        expect(sameBytes(bytes, bytes.slice(1))).toBe(false)
+        expect(
+          sameBytes(
+            bytes,
+            bytes.map((byte, i) => (i === at % bytes.length ? byte ^ change : byte)),
+          ),
+        ).toBe(false)
+      }),
+    )
+  })
+})
+
+describe('derivation of a client secret', () => {
+  const API_KEY = 'sk_0003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2oj4cD'
+  const SALT = Uint8Array.from({ length: 32 }, (_, i) => 32 + i)
+
+  /** HKDF by its definition, RFC 5869 §2.2 and §2.3, for one block of output. */
+  async function hkdfBlock(secret: Bytes, salt: Bytes, info: Bytes): Promise<Bytes> {
+    const pseudorandomKey = await hmac(salt, secret)
+    return hmac(pseudorandomKey, new Uint8Array([...info, 1]))
+  }
+  async function hmac(secret: Bytes, data: Bytes): Promise<Bytes> {
+    const key = await crypto.subtle.importKey('raw', secret, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign'])
+    return new Uint8Array(await crypto.subtle.sign('HMAC', key, data))
+  }
+
+  test('the definition that it is held against gives the vector of RFC 5869, A.1', async () => {
+    const block = await hkdfBlock(
+      fromHex('0b'.repeat(22)),
+      fromHex('000102030405060708090a0b0c'),
+      fromHex('f0f1f2f3f4f5f6f7f8f9'),
+    )
+    expect(hex(block)).toBe('3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf')
+  })
+
+  test('is HKDF-SHA-256 of the API key, the salt, and "client secret v1" with the request', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.string({ minLength: 1, unit: 'binary-ascii' }),
+        any32Bytes,
+        any32Bytes,
+        async (apiKey, salt, request) => {
+          const info = new Uint8Array([...utf8('client secret v1'), ...request])
+          expect(await deriveEntropy(apiKey, salt, request)).toEqual(await hkdfBlock(utf8(apiKey), salt, info))
+        },
+      ),
+    )
+  })
+
+  test('gives what it gave before: a replay may meet a later version of this program', async () => {
+    const request = await requestDigest('POST', '/connect/applications/conn_app_1/client_secrets', '{}')
+    expect(hex(request)).toBe('fddac8d59a576c1fd8930ebdce6420e2abb917bbc67608a20535a18bfa3176a2')
+    expect(hex(await deriveEntropy(API_KEY, SALT, request))).toBe(
+      'd61d14d85dec0bca772ffd75f9f6e5fb7f91a5c98ce51e3b2fffef90e0a1d4ff',
+    )
+    expect(hex(await idempotencyDigest(await sha256(API_KEY), 'retry-1'))).toBe(
+      'b9ddf186047ac70f0a0164b90bd8f9f700a52f9b8aaa84c520870f4874dd578c',
+    )
+  })
+
+  test('leads elsewhere for every other key, salt, method, path and body', async () => {
+    const derive = async (apiKey: string, salt: Bytes, ...request: [string, string, string]) =>
+      hex(await deriveEntropy(apiKey, salt, await requestDigest(...request)))
+    const all = await Promise.all([
+      derive(API_KEY, SALT, 'POST', '/a', '{}'),
+      derive(`${API_KEY.slice(0, -1)}E`, SALT, 'POST', '/a', '{}'),
+      derive(API_KEY, SALT.toReversed(), 'POST', '/a', '{}'),
+      derive(API_KEY, SALT, 'PUT', '/a', '{}'),
+      derive(API_KEY, SALT, 'POST', '/b', '{}'),
+      derive(API_KEY, SALT, 'POST', '/a', '{"name":"b"}'),
+      derive(API_KEY, SALT, 'POST', '/a{', '}'),
+    ])
+    expect(new Set(all).size).toBe(all.length)
+  })
+
+  test('salts are 32 random bytes', () => {
+    const salts = Array.from({ length: 1000 }, newSalt)
+    expect(salts.every((salt) => salt.length === 32)).toBe(true)
+    expect(new Set(salts.map(hex)).size).toBe(salts.length)
+  })
+})
+
+describe('ids', () => {
+  const PREFIXES: IdPrefix[] = ['env', 'client', 'api_key', 'conn_app', 'secret', 'event']
+
+  test.each(PREFIXES)('%s_ and a ULID, whose 11th symbol is the region', (prefix) => {
+    expect(newId(prefix, Date.now())).toMatch(
+      new RegExp(`^${prefix}_[0-7][0-9A-HJKMNP-TV-Z]{9}0[0-9A-HJKMNP-TV-Z]{15}$`),
+    )
+    expect(newId(prefix, Date.now(), 'A')).toMatch(new RegExp(`^${prefix}_.{10}A.{15}$`))
+  })
+
+  test('sort as they were made', () => {
+    const anyTime = fc.nat({ max: 2 ** 48 - 1 })
+    fc.assert(
+      fc.property(anyTime, anyTime, (a, b) => {
+        fc.pre(a < b)
+        expect(newId('secret', a) < newId('secret', b)).toBe(true)
+      }),
+    )
+    expect(newId('secret', 1_469_918_176_385)).toMatch(/^secret_01ARYZ6S410/)
+  })
+
+  test('are unique within one millisecond: 75 random bits stand behind the region', () => {
+    const ids = Array.from({ length: 10_000 }, () => newId('secret', 0))
+    expect(new Set(ids).size).toBe(ids.length)
+    for (let at = 'secret_'.length + 11; at < 'secret_'.length + 26; at++) {
+      expect(new Set(ids.map((id) => id[at])).size, `symbol ${at}`).toBe(32)
+    }
+  })
+})
