@@ -35,6 +35,7 @@ export default defineConfig({
         test: {
           name: 'node',
           include: ['test/{conformance,cli}/**/*.test.ts'],
+          globalSetup: ['test/bundle.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           provide,

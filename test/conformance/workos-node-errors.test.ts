@@ -1,0 +1,218 @@
+import {
+  GenericServerException,
+  NotFoundException,
+  UnauthorizedException,
+  UnprocessableEntityException,
+  type WorkOS,
+} from '@workos-inc/node'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
+import { newApiKey } from '../operator.ts'
+import { serve } from '../served.ts'
+import { workosAt } from './workos.ts'
+
+const ORGANIZATION = 'org_01EHZNVPK3SFK441A1RGBFSHRT'
+
+const served = await serve()
+const { fetch, origins, database } = served
+const { apiKey, environmentId } = await newApiKey(database)
+
+/** Under its own request id, which the SDK's error must carry. */
+function workosAs(key: string, requestId: string, fetchThrough = fetch): WorkOS {
+  return workosAt(origins[0], key, { fetch: fetchThrough, requestId })
+}
+
+const { connect } = workosAs(apiKey, 'setup')
+
+type Call = (workos: WorkOS, id: string) => Promise<unknown>
+
+/** Every Connect method that is served. */
+const READS: Record<string, Call> = {
+  listApplications: ({ connect }) => connect.listApplications(),
+  getApplication: ({ connect }, id) => connect.getApplication({ id }),
+  listApplicationClientSecrets: ({ connect }, id) => connect.listApplicationClientSecrets({ id }),
+}
+const WRITES: Record<string, Call> = {
+  createApplication: ({ connect }) => connect.createM2MApplication('Name', ORGANIZATION),
+  updateApplication: ({ connect }, id) => connect.updateApplication({ id, name: 'Name' }),
+  deleteApplication: ({ connect }, id) => connect.deleteApplication({ id }),
+  createApplicationClientSecret: ({ connect }, id) => connect.createApplicationClientSecret({ id }),
+  deleteClientSecret: ({ connect }, id) => connect.deleteClientSecret({ id }),
+}
+const ALL = Object.entries({ ...READS, ...WRITES })
+
+/** What a call threw: the SDK's error, which must be of this class and carry these values. */
+async function expectError<E extends Error>(
+  call: Promise<unknown>,
+  type: new (...args: never[]) => E,
+  values: Partial<E>,
+): Promise<void> {
+  const error = await call.then(
+    (value) => expect.fail(`answered ${JSON.stringify(value)}`),
+    (reason: unknown) => reason,
+  )
+  expect(error, String(error)).toBeInstanceOf(type)
+  expect(error).toMatchObject(values)
+}
+
+test.each(ALL)('%s refuses an unknown key', async (name, call) => {
+  const { plaintext } = await issueCredential('sk', '0')
+  for (const key of [plaintext, 'sk_example']) {
+    await expectError(call(workosAs(key, `test-${name}`), 'conn_app_1'), UnauthorizedException, {
+      status: 401,
+      message: 'Could not authorize the request. Maybe your API key is invalid?',
+      requestID: `test-${name}`,
+    })
+  }
+})
+
+test.each(Object.entries(WRITES))('%s refuses a key that may only read', async (name, call) => {
+  const { apiKey: reader } = await newApiKey(database, { access: 'read', environmentId })
+  await expectError(call(workosAs(reader, `test-${name}`), 'conn_app_1'), GenericServerException, {
+    status: 403,
+    message: 'This API key may only read. Use one with write access.',
+    code: 'forbidden',
+    requestID: `test-${name}`,
+  })
+})
+
+test.each(ALL.filter(([, call]) => call.length === 2))('%s does not find what is not there', async (name, call) => {
+  const other = await workosAs((await newApiKey(database)).apiKey, 'other').connect.createM2MApplication(
+    'Other',
+    ORGANIZATION,
+  )
+  for (const id of ['conn_app_01HXYZ123456789ABCDEFGHIJK', other.id, 'no such/thing?#%', '%zz', '😀'.repeat(60)]) {
+    await expectError(call(workosAs(apiKey, `test-${name}`), id), NotFoundException, {
+      status: 404,
+      message: 'There is no such object in this environment.',
+      code: 'entity_not_found',
+      requestID: `test-${name}`,
+    })
+  }
+})
+
+describe('422', () => {
+  let application: string
+  beforeAll(async () => {
+    application = (await connect.createM2MApplication('Nightly export', ORGANIZATION)).id
+  })
+
+  test('failed validation lists the code of each requirement', async () => {
+    const scopes = ['a', 'a']
+    await expectError(
+      workosAs(apiKey, 'test-create').connect.createApplication({
+        applicationType: 'm2m',
+        name: ' ',
+        scopes,
+        organizationId: 'acme',
+      }),
+      UnprocessableEntityException,
+      {
+        status: 422,
+        code: 'invalid_request_parameters',
+        message:
+          'The following requirements must be met:\n\tname_blank\n\tscopes_repeated\n\torganization_id_malformed\n',
+        requestID: 'test-create',
+      },
+    )
+    await expectError(
+      workosAs(apiKey, 'test-update').connect.updateApplication({
+        id: application,
+        redirectUris: [{ uri: 'https://a.example/' }],
+      }),
+      UnprocessableEntityException,
+      {
+        code: 'invalid_request_parameters',
+        message: 'The following requirement must be met:\n\tredirect_uris_not_allowed\n',
+        requestID: 'test-update',
+      },
+    )
+    await expectError(
+      workosAs(apiKey, 'test-list').connect.listApplications({ limit: 101 }),
+      UnprocessableEntityException,
+      {
+        code: 'invalid_request_parameters',
+        message: 'The following requirement must be met:\n\tlimit_out_of_range\n',
+        requestID: 'test-list',
+      },
+    )
+    for (const [cursors, code] of [
+      [{ after: 'conn_app_1' }, 'after_unknown'],
+      [{ before: 'conn_app_1' }, 'before_unknown'],
+      [{ after: 'conn_app_1', before: 'conn_app_1' }, 'before_with_after'],
+    ] as const) {
+      await expectError(
+        workosAs(apiKey, 'test-cursor').connect.listApplications(cursors),
+        UnprocessableEntityException,
+        { message: `The following requirement must be met:\n\t${code}\n`, requestID: 'test-cursor' },
+      )
+    }
+  })
+
+  test('a business rule says its message', async () => {
+    const { id } = await connect.createM2MApplication('Full', ORGANIZATION)
+    for (let i = 0; i < 5; i++) await connect.createApplicationClientSecret({ id })
+    await expectError(
+      workosAs(apiKey, 'test-limit').connect.createApplicationClientSecret({ id }),
+      UnprocessableEntityException,
+      {
+        status: 422,
+        code: 'client_secret_limit_reached',
+        message:
+          'The application has as many live client secrets as it may have. Revoke one before you create another.',
+        requestID: 'test-limit',
+      },
+    )
+  })
+
+  test('an Idempotency-Key that was used for another request is refused by its message', async () => {
+    const idempotencyKey = crypto.randomUUID()
+    const workos = workosAs(apiKey, 'test-reuse')
+    const path = `/connect/applications/${application}/client_secrets`
+    const { data } = await workos.post<{ id: string }, object>(path, {}, { idempotencyKey })
+    await expectError(workos.post(path, { other: true }, { idempotencyKey }), UnprocessableEntityException, {
+      code: 'idempotency_key_reused',
+      message: 'This Idempotency-Key was used within the hour for another request. Use a new key for a new request.',
+      requestID: 'test-reuse',
+    })
+    await workos.connect.deleteClientSecret({ id: data.id })
+    await expectError(workos.post(path, {}, { idempotencyKey }), UnprocessableEntityException, {
+      code: 'client_secret_revoked',
+      message:
+        'The client secret that this request created was revoked meanwhile. Use a new Idempotency-Key to create another.',
+      requestID: 'test-reuse',
+    })
+  })
+})
+
+describe('what the SDK itself does not send', () => {
+  /** Loses the first byte of each body on the way. */
+  const truncating: typeof fetch = (input, init) => fetch(input, { ...init, body: String(init?.body).slice(1) })
+
+  test.each<[number, string, (workos: WorkOS) => Promise<unknown>, typeof fetch?]>([
+    [400, 'malformed_request', (workos) => workos.connect.createM2MApplication('Name', ORGANIZATION), truncating],
+    [405, 'method_not_allowed', (workos) => workos.put('/connect/applications', {})],
+    [413, 'payload_too_large', (workos) => workos.connect.createM2MApplication('a'.repeat(64 * 1024), ORGANIZATION)],
+    [
+      415,
+      'unsupported_media_type',
+      (workos) => workos.post('/connect/applications', new URLSearchParams({ name: 'a' })),
+    ],
+  ])('%i %s', async (status, code, call, fetchThrough) => {
+    const requestId = `test-${status}`
+    await expectError(call(workosAs(apiKey, requestId, fetchThrough)), GenericServerException, {
+      status,
+      code,
+      message: expect.stringMatching(/^[A-Z].*\.$/),
+      requestID: requestId,
+    })
+  })
+
+  test('404 of another route of the vendor', async () => {
+    await expectError(workosAs(apiKey, 'test-route').organizations.getOrganization(ORGANIZATION), NotFoundException, {
+      message: 'There is no such route.',
+      code: 'not_found',
+      requestID: 'test-route',
+    })
+  })
+})

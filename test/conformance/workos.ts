@@ -1,0 +1,22 @@
+import { WorkOS } from '@workos-inc/node'
+
+interface Options {
+  readonly fetch: typeof globalThis.fetch
+  /** Sent as X-Request-ID. */
+  readonly requestId?: string
+  /** Milliseconds after which the SDK gives an attempt up. */
+  readonly timeout?: number
+}
+
+/** The SDK for Node, unmodified, pointed at `origin`. */
+export function workosAt(origin: string, apiKey: string, { fetch, requestId, timeout }: Options): WorkOS {
+  const { hostname, port } = new URL(origin)
+  return new WorkOS(apiKey, {
+    apiHostname: hostname,
+    port: Number(port),
+    https: false,
+    fetchFn: fetch,
+    ...(timeout !== undefined && { timeout }),
+    ...(requestId !== undefined && { config: { headers: { 'X-Request-ID': requestId } } }),
+  })
+}

@@ -1,0 +1,31 @@
+import { issueCredential } from '../src/credential/credential.ts'
+import { newId } from '../src/credential/id.ts'
+import { createApiKey } from '../src/storage/api-keys.ts'
+import type { Database } from '../src/storage/database.ts'
+import { createEnvironment } from '../src/storage/environments.ts'
+import type { Access } from '../src/storage/statements.ts'
+
+/** What an operator does before anyone can call, over whatever database, in the runtime or outside of it. */
+
+/** A database for operators' functions: no request stands behind it. */
+export function operatorDatabase(binding: D1Database): Database {
+  return { binding, deadline: Date.now() + 10_000, waitUntil: () => {} }
+}
+
+/** Makes an API key, and an environment for it unless one is given. */
+export async function newApiKey(binding: D1Database, { access = 'write' as Access, environmentId = '' } = {}) {
+  const now = Date.now()
+  const database = operatorDatabase(binding)
+  const environment = environmentId
+    ? { id: environmentId }
+    : await createEnvironment(database, {
+        id: newId('env', now),
+        clientId: newId('client', now),
+        name: crypto.randomUUID(),
+        createdAt: now,
+      })
+  const { plaintext, digest } = await issueCredential('sk', '0')
+  const id = newId('api_key', now)
+  await createApiKey(database, { id, environmentId: environment.id, name: 'test', digest, access, createdAt: now })
+  return { id, environmentId: environment.id, apiKey: plaintext, digest }
+}

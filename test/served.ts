@@ -1,0 +1,93 @@
+import type { ChildProcess } from 'node:child_process'
+import diagnostics from 'node:diagnostics_channel'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
+import { afterAll, inject } from 'vitest'
+import { checkedFetch } from './contract.ts'
+
+/** The Worker as it is deployed, served on loopback by the real runtime, over a real D1 on disk. */
+export interface Served {
+  /** Where each Worker listens, without a slash at the end. They share the database. */
+  readonly origins: readonly [string, ...string[]]
+  readonly database: D1Database
+  /** Where storage keeps its files. */
+  readonly directory: string
+  /** All that the runtime has written to stdout and stderr. */
+  readonly output: () => Buffer
+  /** Fetches from any of the Workers, and checks each response against the contract. */
+  readonly fetch: typeof globalThis.fetch
+  /** Stops the runtime. The files stay until the tests of the file have run. */
+  readonly stop: () => Promise<void>
+}
+
+interface Options {
+  readonly workers?: number
+  /** Variables in place of those in wrangler.toml. */
+  readonly vars?: Partial<Record<keyof Env, string | number>>
+}
+
+/** Serves until the tests of the file have run. */
+export async function serve({ workers = 1, vars = {} }: Options = {}): Promise<Served> {
+  const { script, options, migrations } = inject('bundle')
+  const directory = await mkdtemp(join(tmpdir(), 'oncekey-'))
+  const names = Array.from({ length: workers }, (_, i) => `worker-${i}`)
+  const output: Buffer[] = []
+  const stopListening = onRuntimeOutput((chunk) => output.push(chunk))
+  const runtime = new Miniflare(
+    convertV4MiniflareOptions({
+      workers: names.map((name) => ({
+        ...options,
+        name,
+        modules: [{ type: 'ESModule', path: 'index.js', contents: script }],
+        bindings: { ...(options.bindings as object), ...vars },
+        unsafeDirectSockets: [{ host: '127.0.0.1' }],
+      })),
+      resourcePersistencePath: directory,
+      cf: false,
+      // What a test needs to see of the output, it asks for.
+      handleStructuredLogs: () => {},
+    }),
+  )
+  let stopped: Promise<void> | undefined
+  const stop = () => {
+    stopped ??= runtime.dispose()
+    return stopped
+  }
+  afterAll(async () => {
+    await stop()
+    await rm(directory, { recursive: true })
+  })
+  await runtime.ready
+  stopListening()
+  const database = (await runtime.getD1Database('DB', names[0])) as D1Database
+  for (const { queries } of migrations) await database.batch(queries.map((query) => database.prepare(query)))
+  const urls = await Promise.all(names.map((name) => runtime.unsafeGetDirectURL(name)))
+  const origins = urls.map(({ origin }) => origin) as [string, ...string[]]
+  return {
+    origins,
+    database,
+    directory,
+    output: () => Buffer.concat(output),
+    fetch: origins.reduce(checkedFetch, globalThis.fetch),
+    stop,
+  }
+}
+
+/**
+ * Listens to the runtime's process itself. Its lines reach `handleStructuredLogs` only where they parse, and what does
+ * not is as able to hold a secret.
+ */
+function onRuntimeOutput(listener: (chunk: Buffer) => void): () => void {
+  const onProcess = (message: unknown) => {
+    const { process } = message as { process: ChildProcess }
+    process.once('spawn', () => {
+      if (!process.spawnfile.includes('workerd')) return
+      process.stdout?.on('data', listener)
+      process.stderr?.on('data', listener)
+    })
+  }
+  diagnostics.subscribe('child_process', onProcess)
+  return () => diagnostics.unsubscribe('child_process', onProcess)
+}
