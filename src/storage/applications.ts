@@ -79,7 +79,7 @@ const COLUMNS = [
   'updated_at',
 ] as const
 const columns = raw(COLUMNS.join(', '))
-const snapshot = snapshotOf('applications', COLUMNS)
+export const applicationSnapshot = snapshotOf('applications', COLUMNS)
 
 /** Matches an application by its id or its client id, whether it lives or not. */
 export function isApplication(id: string): Sql {
@@ -117,7 +117,7 @@ export function createApplication(
     [
       ...(request ? [forgetStale(change, request)] : []),
       insert(database, change, 'applications', row, { where: isNew(request) }),
-      recordEvent(change, 'connect_application.created', 'applications', isMine, snapshot),
+      recordEvent(change, 'connect_application.created', 'applications', isMine, applicationSnapshot),
       ...(request ? [remember(change, request, 'applications', application.id)] : []),
       selectCreated(change, request),
     ],
@@ -126,7 +126,7 @@ export function createApplication(
       if (!row) return { refused: 'service_unavailable' }
       const created = readCreated(row, change, request)
       if (typeof created === 'string') return { refused: created }
-      return { granted: { application: fromRow(created.snapshot), isReplay: created.isReplay } }
+      return { granted: { application: applicationFromRow(created.snapshot), isReplay: created.isReplay } }
     },
   )
 }
@@ -137,7 +137,7 @@ export function findApplication(
   id: string,
 ): Promise<Outcome<Application, 'entity_not_found'>> {
   return ask(database, caller, 'read', [select(caller, columns, 'applications', isLiveApplication(id))], ([rows]) =>
-    rows?.[0] ? { granted: fromRow(rows[0]) } : { refused: 'entity_not_found' },
+    rows?.[0] ? { granted: applicationFromRow(rows[0]) } : { refused: 'entity_not_found' },
   )
 }
 
@@ -173,7 +173,7 @@ export function listApplications(
     ],
     ([page = [], before = [], mark = []]) => {
       if (cursor && mark.length === 0) return { refused: 'invalid_cursor' }
-      const applications = page.slice(0, limit).map(fromRow)
+      const applications = page.slice(0, limit).map(applicationFromRow)
       const more = { onwards: page.length > limit, back: before.length > 0 }
       if (isBackwards) {
         return {
@@ -205,7 +205,7 @@ export function updateApplication(
     'write',
     [
       update(database, change, 'applications', set, sql`${isLiveApplication(id)} AND ${isAllowed}`),
-      recordEvent(change, 'connect_application.updated', 'applications', isApplication(id), snapshot),
+      recordEvent(change, 'connect_application.updated', 'applications', isApplication(id), applicationSnapshot),
       select(
         change.caller,
         sql`${columns}, ${isDone(change)} AS is_done, ${isAllowed} AS is_allowed`,
@@ -217,7 +217,7 @@ export function updateApplication(
       const row = rows.at(-1)?.[0]
       if (!row) return { refused: 'entity_not_found' }
       if (!row.is_allowed) return { refused: 'redirect_uris_not_allowed' }
-      return row.is_done ? { granted: fromRow(row) } : { refused: 'service_unavailable' }
+      return row.is_done ? { granted: applicationFromRow(row) } : { refused: 'service_unavailable' }
     },
   )
 }
@@ -248,7 +248,7 @@ export function deleteApplication(
         'connect_application.deleted',
         'applications',
         isApplication(id),
-        sql`json_set(${snapshot}, '$.client_secrets', json(${secrets}))`,
+        sql`json_set(${applicationSnapshot}, '$.client_secrets', json(${secrets}))`,
       ),
       select(change.caller, sql`deleted_at`, 'applications', isApplication(id)),
     ],
@@ -260,7 +260,7 @@ export function deleteApplication(
   )
 }
 
-function fromRow(row: Row): Application {
+export function applicationFromRow(row: Row): Application {
   return {
     id: row.id as string,
     clientId: row.client_id as string,

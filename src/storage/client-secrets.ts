@@ -53,10 +53,10 @@ const COLUMNS = [
   'updated_at',
 ] as const
 const columns = raw(COLUMNS.join(', '))
-const snapshot = snapshotOf('client_secrets', COLUMNS)
+export const clientSecretSnapshot = snapshotOf('client_secrets', COLUMNS)
 
 /** Live: neither revoked nor expired at `now` (unix ms). A disabled one is live, and counts. */
-function isLive(now: number): Sql {
+export function isLive(now: number): Sql {
   return sql`client_secrets.revoked_at IS NULL AND (client_secrets.expires_at IS NULL OR client_secrets.expires_at > ${now})`
 }
 
@@ -91,7 +91,7 @@ export function createClientSecret(
         source: sql`JOIN applications ON applications.environment_id = caller.environment_id AND ${isLiveApplication(application)}`,
         where: sql`${liveCount} < ${limit} AND ${isNew(request)}`,
       }),
-      recordEvent(change, 'connect_application_secret.created', 'client_secrets', isMine, snapshot),
+      recordEvent(change, 'connect_application_secret.created', 'client_secrets', isMine, clientSecretSnapshot),
       ...(request ? [remember(change, request, 'client_secrets', id)] : []),
       selectCreated(change, request, sql`${ofTheEvent('digest')}, ${ofTheEvent('revoked_at')}`),
       select(change.caller, sql`${liveCount} AS live_count`, 'applications', isLiveApplication(application)),
@@ -103,7 +103,9 @@ export function createClientSecret(
         if (typeof created === 'string') return { refused: created }
         if (created.isReplay && createdRow.revoked_at !== null) return { refused: 'client_secret_revoked' }
         const replayedFrom = created.isReplay ? created.salt : null
-        return { granted: { secret: fromRow(created.snapshot), digest: bytes(createdRow.digest), replayedFrom } }
+        return {
+          granted: { secret: clientSecretFromRow(created.snapshot), digest: bytes(createdRow.digest), replayedFrom },
+        }
       }
       if (!applicationRow) return { refused: 'entity_not_found' }
       if ((applicationRow.live_count as number) >= limit) return { refused: 'client_secret_limit_reached' }
@@ -129,7 +131,7 @@ export function listClientSecrets(
       select(caller, sql`1`, 'applications', isLiveApplication(application)),
     ],
     ([secrets = [], found = []]) =>
-      found.length > 0 ? { granted: secrets.map(fromRow) } : { refused: 'entity_not_found' },
+      found.length > 0 ? { granted: secrets.map(clientSecretFromRow) } : { refused: 'entity_not_found' },
   )
 }
 
@@ -152,7 +154,7 @@ export function revokeClientSecret(
         [sql`revoked_at = ${change.now}`],
         sql`${isIt} AND revoked_at IS NULL`,
       ),
-      recordEvent(change, 'connect_application_secret.deleted', 'client_secrets', isIt, snapshot),
+      recordEvent(change, 'connect_application_secret.deleted', 'client_secrets', isIt, clientSecretSnapshot),
       select(change.caller, sql`revoked_at`, 'client_secrets', isIt),
     ],
     (rows) => {
@@ -163,7 +165,7 @@ export function revokeClientSecret(
   )
 }
 
-function fromRow(row: Row): ClientSecret {
+export function clientSecretFromRow(row: Row): ClientSecret {
   return {
     id: row.id as string,
     applicationId: row.application_id as string,

@@ -56,15 +56,17 @@ export function openDatabase(
 
 /**
  * Sends statements as one transaction and one trip, and gives the rows of each. After a transient error it tries once
- * more; at the deadline it gives up. `bookkeeping` goes along at the first attempt alone: what only notes a use must
+ * more; at the deadline it gives up. `bookkeeping` goes ahead at the first attempt alone: what only notes a use must
  * refuse nobody, so any failure is tried again without it. Throws StorageUnavailable.
  */
 export async function sendBatch(database: Database, statements: Sql[], bookkeeping: Sql[] = []): Promise<Row[][]> {
   try {
-    const attempts = attempt(database, [...statements, ...bookkeeping]).catch((error) => {
-      if (bookkeeping.length === 0 && !TRANSIENT.test(String(error))) throw error
-      return retry(database, statements, error)
-    })
+    const attempts = attempt(database, [...bookkeeping, ...statements])
+      .then((rows) => rows.slice(bookkeeping.length))
+      .catch((error) => {
+        if (bookkeeping.length === 0 && !TRANSIENT.test(String(error))) throw error
+        return retry(database, statements, error)
+      })
     database.waitUntil(attempts.catch(() => {}))
     return await beforeDeadline(attempts, database.deadline)
   } catch (cause) {

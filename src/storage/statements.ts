@@ -60,11 +60,13 @@ export async function ask<T, Refusal extends string>(
   needs: Access,
   statements: Statement[],
   read: (rows: Row[][]) => Outcome<T, Refusal>,
+  bookkeeping: Statement[] = [],
 ): Promise<Outcome<T, Refusal>> {
-  const [callers, ...rows] = await sendBatch(database, [
-    sql`SELECT access FROM callers WHERE digest = ${caller.digest}`,
-    ...statements.map((statement) => statement.sql),
-  ])
+  const [callers, ...rows] = await sendBatch(
+    database,
+    [sql`SELECT access FROM callers WHERE digest = ${caller.digest}`, ...statements.map((statement) => statement.sql)],
+    bookkeeping.map((statement) => statement.sql),
+  )
   const identity = callers?.[0]
   if (!identity) return { refused: 'unauthorized' }
   if (needs === 'write' && identity.access !== 'write') return { refused: 'forbidden' }
@@ -121,6 +123,14 @@ export function updateAlong(change: Change, table: ChangingTable, set: Sql[], wh
   return new Scoped(
     sql`UPDATE ${raw(table)} SET ${stamped(change, set)}
       WHERE environment_id = (SELECT environment_id FROM ${following(change)}) AND (${where})`,
+  )
+}
+
+/** Notes something on rows that is no change: no event tells of it, and whoever may read may cause it. */
+export function note(caller: Caller, table: 'client_secrets', set: Sql, where: Sql): Statement {
+  return new Scoped(
+    sql`UPDATE ${raw(table)} SET ${set}
+      WHERE environment_id = (SELECT environment_id FROM callers WHERE digest = ${caller.digest}) AND (${where})`,
   )
 }
 
