@@ -17,7 +17,8 @@ const noStore = createMiddleware(async (c, next) => {
 /** Every mount and guard, in order. Unknown routes and wrong methods are answered before anyone is asked. */
 export const app = new Hono<HonoEnv>()
 
-app.use(requestId({ headerName: 'X-Request-ID' }))
+// Shorter than any credential (52 characters): one that is sent here by mistake is not echoed, logged or kept.
+app.use(requestId({ headerName: 'X-Request-ID', limitLength: 50 }))
 app.use(logRequests)
 app.use(secureHeaders(), noStore)
 app.use(

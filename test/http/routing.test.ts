@@ -1,0 +1,270 @@
+import { env } from 'cloudflare:workers'
+import { describe, expect, test } from 'vitest'
+import { app } from '../../src/app.ts'
+import { call, newApiKey, newApplication, send } from '../api.ts'
+import { counted } from '../faults/wrapped.ts'
+
+const { apiKey } = await newApiKey()
+const application = await newApplication(apiKey)
+
+/** Every path that is served, and its methods. */
+const served = Map.groupBy(
+  app.routes.filter(({ method }) => method !== 'ALL'),
+  ({ path }) => path,
+)
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'SEARCH', 'QUERY']
+
+function methodsOf(path: string): string[] {
+  const methods = new Set((served.get(path) ?? []).map(({ method }) => method))
+  return [...methods, ...(methods.has('GET') ? ['HEAD'] : [])].sort()
+}
+
+/** Calls with no key of its own, and tells whether storage was asked. */
+async function callKeyless(method: string, path: string, headers: Record<string, string> = {}) {
+  const counter = counted(env.DB)
+  const reply = await send(new Request(`https://oncekey.test${path}`, { method, headers }), { DB: counter.database })
+  return { ...reply, trips: counter.trips }
+}
+
+describe('an unknown route is 404 to everybody, and asks nobody', () => {
+  test.each([
+    '/connect',
+    '/connect/',
+    '/connect/application',
+    '/connect/nothing',
+    '/applications',
+    '/v1/connect/applications',
+    '/x/connect/applications',
+    '//connect/applications',
+    '/connect//applications',
+    '/connect/applications/',
+    '/connect/applications//client_secrets',
+    '//connect/applications/{id}/client_secrets',
+    '/connect//applications/{id}/client_secrets',
+    '/connect/applications/{id}/',
+    '/connect/applications/{id}/client_secrets/',
+    '/connect/applications/{id}//client_secrets',
+    '/connect/applications/{id}/client_secret',
+    '/connect/applications/{id}/client_secrets;x=1',
+    '/connect/applications/{id}/client_secrets/x/y',
+    '/connect/applications/{id}/nothing',
+    '/connect/applications;x=1',
+    '/connect/applications.json',
+    '/connect/applications%2f',
+    '/connect%2fapplications',
+    '/%2fconnect/applications',
+    '/connect\\\\applications',
+    '/connect/applications%20',
+    '/connect/applications%00',
+    '/connect/applications%3Flimit=1',
+    '/connect/client_secrets/',
+    '/connect/client_secrets/x/y',
+    '/Connect/applications',
+    '/CONNECT/APPLICATIONS',
+    '/connect/Applications',
+    '/connect/applications/{id}/CLIENT_SECRETS',
+    '/connect/CLIENT_SECRETS/x',
+    '/.env',
+    '/.git/config',
+    '/cdn-cgi',
+  ])('%s', async (path) => {
+    await expectUnknown(path.replace('{id}', application.id))
+  })
+
+  test('also where it is longer than any of ours', async () => {
+    await expectUnknown(`/${'a'.repeat(20_000)}`)
+    await expectUnknown(`/${'a/'.repeat(8000)}`)
+    await expectUnknown(`/connect/applications/${'a/'.repeat(8000)}`)
+  })
+
+  async function expectUnknown(path: string): Promise<void> {
+    for (const method of ['GET', 'POST', 'DELETE', 'OPTIONS']) {
+      for (const authorization of ['', `Bearer ${apiKey}`]) {
+        const reply = await callKeyless(method, path, { Authorization: authorization })
+        expect(reply.status, `${method} ${reply.text}`).toBe(404)
+        expect(reply.json).toEqual({ message: 'There is no such route.', code: 'not_found' })
+        expect(reply.trips).toBe(0)
+      }
+    }
+  }
+})
+
+describe('a method that a route does not serve is 405, with those that it serves, and asks nobody', () => {
+  test('what is served has the routes of the contract', () => {
+    const routes = [...served.keys()].flatMap((path) => methodsOf(path).map((method) => `${method} ${path}`))
+    expect(routes).toEqual(
+      expect.arrayContaining([
+        'POST /connect/applications',
+        'GET /connect/applications',
+        'GET /connect/applications/:id',
+        'PUT /connect/applications/:id',
+        'DELETE /connect/applications/:id',
+        'POST /connect/applications/:id/client_secrets',
+        'GET /connect/applications/:id/client_secrets',
+        'DELETE /connect/client_secrets/:id',
+      ]),
+    )
+  })
+
+  test.each([...served.keys()])('%s', async (path) => {
+    const refused = METHODS.filter((method) => !methodsOf(path).includes(method))
+    expect(refused.length).toBeGreaterThan(3)
+    for (const method of refused) {
+      const reply = await callKeyless(method, path.replace(':id', application.id))
+      expect(reply.status, method).toBe(405)
+      expect(reply.headers.get('Allow')?.split(', ').sort(), method).toEqual(methodsOf(path))
+      if (method !== 'HEAD') expect(reply.json.code).toBe('method_not_allowed')
+      expect(reply.trips).toBe(0)
+    }
+  })
+
+  test('TRACE gives nothing of the request back', async () => {
+    const { text } = await callKeyless('TRACE', '/connect/applications?q=canary', {
+      Authorization: 'canary',
+      Cookie: 'canary',
+    })
+    expect(text).not.toContain('canary')
+  })
+
+  test('an entity that is not there is 404 all the same, not 405', async () => {
+    const { status, json } = await call(apiKey, 'GET', '/connect/applications/nobody')
+    expect([status, json.code]).toEqual([404, 'entity_not_found'])
+  })
+})
+
+describe('a method is what the request line says', () => {
+  test.each(['X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override', '_method'])(
+    '%s: DELETE changes nothing on a GET (CWE-650)',
+    async (header) => {
+      const path = `/connect/applications/${application.id}`
+      const { status } = await call(apiKey, 'GET', `${path}?_method=DELETE`, { headers: { [header]: 'DELETE' } })
+      expect(status).toBe(200)
+      expect((await call(apiKey, 'GET', path)).status).toBe(200)
+    },
+  )
+
+  test('HEAD is GET without its body', async () => {
+    for (const path of [
+      '/connect/applications',
+      `/connect/applications/${application.id}`,
+      '/connect/applications/nobody',
+    ]) {
+      const [get, head] = [await call(apiKey, 'GET', path), await call(apiKey, 'HEAD', path)]
+      expect(head.status).toBe(get.status)
+      expect(head.text).toBe('')
+      expect(head.headers.get('Content-Type')).toBe('application/json')
+    }
+  })
+})
+
+describe('a path is authorised as what it resolves to (CWE-22)', () => {
+  test.each([
+    '/x/../connect/applications',
+    '/x/%2e%2e/connect/applications',
+    '/x/y/%2E%2E/../connect/applications',
+    '/./connect/./applications',
+    '/connect/applications/x/..\\..\\applications',
+    '/connect\\applications',
+    '/connect/%61pplications',
+    '/connect/applic%61tions',
+    '/connect/applications?',
+    '/connect/applications#x',
+  ])('%s', async (path) => {
+    expect((await callKeyless('GET', path)).status).toBe(401)
+    expect((await call(apiKey, 'GET', path)).json.object).toBe('list')
+  })
+})
+
+describe('the request id', () => {
+  const idFor = async (given?: string) => {
+    const reply = await call(apiKey, 'GET', '/connect/applications', {
+      headers: given === undefined ? {} : { 'X-Request-ID': given },
+    })
+    return reply.headers.get('X-Request-ID')
+  }
+
+  test('is new for each request', async () => {
+    const ids = await Promise.all(Array.from({ length: 20 }, () => idFor()))
+    expect(new Set(ids).size).toBe(20)
+    for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+  })
+
+  test.each(['a', 'req_01J9Q2Z3X4Y5W6V7U8T9S0R1Q', '6d9e0f6a-0d5b-4c3e-8b1a-3f1f6f0c0a11', 'abc=', 'x'.repeat(50)])(
+    'is the one of the caller where it is short and plain: %s',
+    async (given) => expect(await idFor(given)).toBe(given),
+  )
+
+  test.each(['', 'a b', 'a,b', '<script>', 'a;b', '"', "'", '{}', '../x', '%0d%0a', 'x'.repeat(51), 'x'.repeat(300)])(
+    'is replaced where it is not: %s',
+    async (given) => expect(await idFor(given)).toMatch(/^[0-9a-f-]{36}$/),
+  )
+
+  test('is never a credential, which would be in the log and in the event', async () => {
+    expect(await idFor(apiKey)).toMatch(/^[0-9a-f-]{36}$/)
+  })
+
+  test.each([
+    ['an unknown route', 'GET', '/nothing'],
+    ['a wrong method', 'PATCH', '/connect/applications'],
+    ['no key', 'GET', '/connect/applications'],
+  ])('is on refusals too: %s', async (_, method, path) => {
+    expect((await callKeyless(method, path, { 'X-Request-ID': 'mine' })).headers.get('X-Request-ID')).toBe('mine')
+  })
+})
+
+/** Sends a request as it is; what every response must have, `send` checks. */
+const get = (headers: [string, string][]) =>
+  send(
+    new Request('https://oncekey.test/connect/applications/nobody', {
+      headers: [['Authorization', `Bearer ${apiKey}`], ...headers],
+    }),
+  )
+
+describe('a response is JSON, uncached, and for no other origin', () => {
+  test.each([
+    'text/html',
+    '*/*;q=0',
+    'application/xml',
+    'image/*',
+    '',
+    'application/json;q=0, text/html',
+    'x'.repeat(100),
+  ])('whatever is accepted: %s', async (accept) => {
+    const reply = await get([['Accept', accept]])
+    expect(reply.status).toBe(404)
+    expect(reply.headers.get('Content-Type')).toBe('application/json')
+    expect(reply.json.code).toBe('entity_not_found')
+  })
+
+  test.each([
+    'https://evil.example',
+    'null',
+    'https://oncekey.test',
+    'https://x.oncekey.test',
+    'http://localhost:3000',
+  ])('whoever asks from a browser: %s', async (origin) => {
+    for (const reply of [
+      await get([['Origin', origin]]),
+      await callKeyless('OPTIONS', '/connect/applications', { Origin: origin }),
+    ]) {
+      const names = [...reply.headers.keys()]
+      expect(names.filter((name) => name.startsWith('access-control-'))).toEqual([])
+    }
+  })
+
+  test.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf'])(
+    'whatever a header is called: %s (CWE-1321)',
+    async (name) => {
+      expect((await get([[name, 'x']])).status).toBe(404)
+      expect(Object.hasOwn(Object.prototype, 'x')).toBe(false)
+    },
+  )
+
+  test('one caller never gets what another one was answered at the same URL', async () => {
+    const other = await newApiKey()
+    const url = '/connect/applications?limit=100'
+    expect((await call(apiKey, 'GET', url)).json.data).toHaveLength(1)
+    expect((await call(other.apiKey, 'GET', url)).json.data).toEqual([])
+    expect(await caches.default.match(`https://oncekey.test${url}`)).toBeUndefined()
+  })
+})
