@@ -1,5 +1,6 @@
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
+import { noteKeyUse, rememberKeyUse } from './api-keys.ts'
 import { changeDeadline, type Database, type Row, sendBatch } from './database.ts'
 
 /**
@@ -62,13 +63,16 @@ export async function ask<T, Refusal extends string>(
   read: (rows: Row[][]) => Outcome<T, Refusal>,
   bookkeeping: Statement[] = [],
 ): Promise<Outcome<T, Refusal>> {
+  const now = Date.now()
+  const keyUse = noteKeyUse(database, caller, now)
   const [callers, ...rows] = await sendBatch(
     database,
     [sql`SELECT access FROM callers WHERE digest = ${caller.digest}`, ...statements.map((statement) => statement.sql)],
-    bookkeeping.map((statement) => statement.sql),
+    [...(keyUse ? [keyUse] : []), ...bookkeeping.map((statement) => statement.sql)],
   )
   const identity = callers?.[0]
   if (!identity) return { refused: 'unauthorized' }
+  if (keyUse) rememberKeyUse(caller, now)
   if (needs === 'write' && identity.access !== 'write') return { refused: 'forbidden' }
   return read(rows)
 }

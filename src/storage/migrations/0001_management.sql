@@ -15,8 +15,12 @@ CREATE TABLE api_keys (
   digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32), -- SHA-256 of the whole key
   access TEXT NOT NULL CHECK (access IN ('read', 'write')),
   created_at INTEGER NOT NULL, -- unix ms
+  last_used_at INTEGER, -- unix ms, to the minute
   revoked_at INTEGER -- unix ms; a tombstone
 ) STRICT;
+
+-- The operator's list of an environment's keys.
+CREATE INDEX api_keys_by_environment ON api_keys (environment_id, created_at, id);
 
 -- Whatever can call. Every statement of a request finds its environment here, by the digest of what the caller sent.
 CREATE VIEW callers AS
