@@ -28,7 +28,8 @@ export async function readJson(request: Request): Promise<JsonBody | ErrorCode> 
   }
 }
 
-async function readBytes(request: Request): Promise<Uint8Array | null> {
+/** The bytes of a body, however they arrive; null when they are over the limit. */
+export async function readBytes(request: Request): Promise<Uint8Array | null> {
   const chunks: Uint8Array[] = []
   let length = 0
   for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {

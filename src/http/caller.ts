@@ -1,13 +1,13 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, recogniseCredential } from '../credential/credential.ts'
-import { sha256 } from '../credential/digest.ts'
+import { sha256, toHex } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
-import { openDatabase } from '../storage/database.ts'
 import { type Access, type Change, identify } from '../storage/statements.ts'
 import type { HonoEnv } from './context.ts'
+import { databaseOf } from './database.ts'
 import { ApiError, granted } from './errors.ts'
-import { readSettings } from './settings.ts'
+import { isOverLimit } from './rate-limits.ts'
 
 /** RFC 6750 §2.1. Nobody's key is longer: what is, is not hashed. */
 const BEARER = /^Bearer +([A-Za-z0-9_]{1,100})$/i
@@ -18,16 +18,14 @@ const BEARER = /^Bearer +([A-Za-z0-9_]{1,100})$/i
  */
 export const requireApiKey = (needs: Access) =>
   createMiddleware<HonoEnv>(async (c, next) => {
-    const deadline = Date.now() + readSettings(c.env).REQUEST_BUDGET_MS
     const apiKey = BEARER.exec(c.req.header('Authorization') ?? '')?.[1] ?? ''
     const key = recogniseCredential(apiKey)
     if (key?.prefix !== API_KEY_PREFIX) throw new ApiError('unauthorized')
-    const database = openDatabase(c.env, key.region, {
-      deadline,
-      waitUntil: (promise) => c.executionCtx.waitUntil(promise),
-    })
+    const database = databaseOf(c, key.region)
     if (!database) throw new ApiError('unauthorized')
-    c.set('caller', { apiKey, digest: await sha256(apiKey), region: key.region, needs })
+    const digest = await sha256(apiKey)
+    if (await isOverLimit(c.env.MANAGEMENT_CALLS, toHex(digest))) throw new ApiError('rate_limit_exceeded')
+    c.set('caller', { apiKey, digest, region: key.region, needs })
     c.set('database', database)
     await next()
   })

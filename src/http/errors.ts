@@ -5,7 +5,18 @@ import type { Outcome } from '../storage/statements.ts'
 import type { HonoEnv } from './context.ts'
 import { logError } from './log.ts'
 
-/** Every refusal of the management API: its status and its words, which say what to do next. */
+type Errors = Record<string, readonly [ContentfulStatusCode, string]>
+
+/** RFC 6749 §5.2. */
+const OAUTH_ERRORS = {
+  invalid_request: [400, 'The request is not as it must be.'],
+  invalid_client: [401, 'Client authentication failed.'],
+  unauthorized_client: [400, 'Only m2m applications may use the client credentials grant.'],
+  unsupported_grant_type: [400, 'The grant_type is client_credentials.'],
+  invalid_scope: [400, 'The scope is malformed, or names one that the application has not.'],
+} as const satisfies Errors
+
+/** Every refusal: its status and its words, which say what to do next. */
 const ERRORS = {
   malformed_request: [400, 'The request body is not well-formed JSON in UTF-8.'],
   unauthorized: [401, 'Unauthorized'],
@@ -29,9 +40,11 @@ const ERRORS = {
     422,
     'The application has as many live client secrets as it may have. Revoke one before you create another.',
   ],
+  rate_limit_exceeded: [429, 'Too Many Requests'],
   internal_error: [500, 'Something went wrong here. The request id leads to the reason in the log.'],
   service_unavailable: [503, 'Storage did not answer in time. Nothing more will come of this request; send it again.'],
-} as const satisfies Record<string, readonly [ContentfulStatusCode, string]>
+  ...OAUTH_ERRORS,
+} as const satisfies Errors
 
 export type ErrorCode = keyof typeof ERRORS
 
@@ -43,6 +56,8 @@ export interface InvalidParameter {
 }
 
 interface ErrorDetails {
+  /** Says it more exactly than the table. */
+  readonly message?: string
   readonly entityId?: string
   readonly errors?: readonly InvalidParameter[]
   readonly allow?: readonly string[]
@@ -50,7 +65,8 @@ interface ErrorDetails {
 
 /** How much of an id that leads nowhere is repeated to the caller, in characters. */
 const ENTITY_ID_LENGTH = 100
-const RETRY_AFTER_SECONDS = 1
+/** Seconds. */
+const RETRY_AFTER = { 429: 10, 503: 1 }
 
 /** A refusal on its way to `onError`, which words it. */
 export class ApiError extends Error {
@@ -76,18 +92,19 @@ export const onError: ErrorHandler<HonoEnv> = (error, c) => {
   const { code, details } = asApiError(error)
   if (!(error instanceof ApiError)) logError(c, code, error)
   const [status, words] = ERRORS[code]
+  const message = details.message ?? words
   if (code === 'unauthorized') c.header('WWW-Authenticate', 'Bearer')
-  if (status === 503) c.header('Retry-After', String(RETRY_AFTER_SECONDS))
+  // RFC 6749 §5.2: the scheme that the client used. RFC 7617 §2: with a realm.
+  if (code === 'invalid_client' && c.req.header('Authorization')) c.header('WWW-Authenticate', 'Basic realm="oncekey"')
+  if (status === 429 || status === 503) c.header('Retry-After', String(RETRY_AFTER[status]))
   if (details.allow) c.header('Allow', details.allow.join(', '))
-  const message =
-    error instanceof StorageUnavailable && error.notMigrated
-      ? 'The database has no tables yet, or old ones. Whoever runs this: `npm run migrate`.'
-      : words
+  if (c.req.path.startsWith('/oauth2/'))
+    return c.json({ error: oauthError(code, status), error_description: message }, status)
   return c.json(
     {
       message,
       code,
-      ...(code === 'entity_not_found' && { entity_id: details.entityId?.slice(0, ENTITY_ID_LENGTH) }),
+      ...(code === 'entity_not_found' && { entity_id: [...(details.entityId ?? '')].slice(0, ENTITY_ID_LENGTH).join('') }),
       ...(details.errors && { errors: details.errors }),
     },
     status,
@@ -98,5 +115,13 @@ export const notFound: NotFoundHandler<HonoEnv> = (c) => onError(new ApiError('n
 
 function asApiError(error: Error): ApiError {
   if (error instanceof ApiError) return error
-  return new ApiError(error instanceof StorageUnavailable ? 'service_unavailable' : 'internal_error')
+  if (!(error instanceof StorageUnavailable)) return new ApiError('internal_error')
+  const message = 'The database has no tables yet, or old ones. Whoever runs this: `npm run migrate`.'
+  return new ApiError('service_unavailable', error.notMigrated ? { message } : {})
+}
+
+function oauthError(code: ErrorCode, status: ContentfulStatusCode): string {
+  if (code in OAUTH_ERRORS) return code
+  if (status === 429 || status === 503) return 'temporarily_unavailable'
+  return status === 500 ? 'server_error' : 'invalid_request'
 }

@@ -10,6 +10,7 @@ const Settings = v.object({
   MAX_SECRETS_PER_APPLICATION: wholeNumber(1, 100),
   /** Milliseconds. */
   REQUEST_BUDGET_MS: wholeNumber(1_000, 30_000),
+  ACCESS_TOKEN_TTL_SECONDS: wholeNumber(60, 86_400),
 })
 
 export type Settings = v.InferOutput<typeof Settings>
