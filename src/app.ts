@@ -7,6 +7,7 @@ import { applications } from './connect/applications.ts'
 import { clientSecrets } from './connect/client-secrets.ts'
 import type { HonoEnv } from './http/context.ts'
 import { ApiError, notFound, onError } from './http/errors.ts'
+import { health } from './http/health.ts'
 import { logRequests } from './http/log.ts'
 
 const noStore = createMiddleware(async (c, next) => {
@@ -27,6 +28,7 @@ app.use(
     onMethodNotAllowed: (c, allow) => onError(new ApiError('method_not_allowed', { allow }), c),
   }),
 )
+app.route('/', health)
 app.route('/connect/applications', applications)
 app.route('/connect', clientSecrets)
 app.notFound(notFound)

@@ -22,9 +22,9 @@ export class StorageUnavailable extends Error {
   /** The tables are missing: the operator has something to do, and a retry is in vain. */
   readonly notMigrated: boolean
 
-  constructor(cause: unknown) {
+  constructor(cause: unknown, notMigrated = /no such (table|column)/.test(String(cause))) {
     super(cause instanceof Error ? cause.message : String(cause), { cause })
-    this.notMigrated = /no such (table|column)/.test(this.message)
+    this.notMigrated = notMigrated
   }
 }
 
