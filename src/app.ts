@@ -5,10 +5,14 @@ import { requestId } from 'hono/request-id'
 import { secureHeaders } from 'hono/secure-headers'
 import { applications } from './connect/applications.ts'
 import { clientSecrets } from './connect/client-secrets.ts'
+import { verify } from './connect/verify.ts'
 import type { HonoEnv } from './http/context.ts'
 import { ApiError, notFound, onError } from './http/errors.ts'
 import { health } from './http/health.ts'
 import { logRequests } from './http/log.ts'
+import { introspection } from './oauth/introspection.ts'
+import { metadata } from './oauth/metadata.ts'
+import { token } from './oauth/token.ts'
 
 const noStore = createMiddleware(async (c, next) => {
   c.header('Cache-Control', 'no-store')
@@ -31,5 +35,9 @@ app.use(
 app.route('/', health)
 app.route('/connect/applications', applications)
 app.route('/connect', clientSecrets)
+app.route('/connect', verify)
+app.route('/oauth2/token', token)
+app.route('/oauth2/introspection', introspection)
+app.route('/', metadata)
 app.notFound(notFound)
 app.onError(onError)

@@ -2,6 +2,7 @@ import { Validator } from '@cfworker/json-schema'
 import * as v from 'valibot'
 import { expect, inject } from 'vitest'
 import * as schemas from '../src/connect/schemas.ts'
+import * as oauth from '../src/oauth/schemas.ts'
 
 /**
  * What every response of every test must be: as contract.md says, as our own schemas say, and as the vendor's OpenAPI
@@ -30,7 +31,16 @@ const SUCCESSES: Record<string, v.GenericSchema> = {
   'PUT /connect/applications/{id}': schemas.Application,
   'GET /connect/applications/{id}/client_secrets': schemas.ClientSecretList,
   'POST /connect/applications/{id}/client_secrets': schemas.IssuedClientSecret,
+  'POST /connect/client_secrets/verify': schemas.Verification,
+  'POST /oauth2/token': oauth.TokenResponse,
+  'POST /oauth2/introspection': oauth.Introspection,
+  'GET /oauth2/jwks': oauth.PublishedKeys,
+  'GET /.well-known/oauth-authorization-server': oauth.ServerMetadata,
+  'GET /.well-known/openid-configuration': oauth.ServerMetadata,
 }
+
+/** What is the same for everybody may be kept. Everything else may not. */
+const CACHEABLE = /^\/(oauth2\/jwks|\.well-known\/.*)$/
 
 /** Throws at what breaks the contract. Gives the response back, its body still to be read. */
 export async function checkResponse(method: string, url: string, response: Response): Promise<Response> {
@@ -38,7 +48,8 @@ export async function checkResponse(method: string, url: string, response: Respo
   const { status, headers } = response
   const what = `${method} ${new URL(url).pathname} → ${status} ${text}`
   expect(headers.get('X-Request-ID'), what).toMatch(/^[\w=-]{1,255}$/)
-  expect(headers.get('Cache-Control'), what).toBe('no-store')
+  const isCacheable = status === 200 && CACHEABLE.test(new URL(url).pathname)
+  expect(headers.get('Cache-Control'), what).toBe(isCacheable ? 'public, max-age=300' : 'no-store')
   expect(headers.get('X-Content-Type-Options'), what).toBe('nosniff')
   if (method === 'HEAD') return response
   if (status === 204) {
@@ -47,7 +58,7 @@ export async function checkResponse(method: string, url: string, response: Respo
   }
   expect(headers.get('Content-Type'), what).toMatch(/^application\/json\b/)
   const body: unknown = JSON.parse(text)
-  if (status >= 400) checkRefusal(response, body, what)
+  if (status >= 400) checkRefusal(response, new URL(url).pathname.startsWith('/oauth2/'), body, what)
   checkSuccessAndDescription(method, new URL(url).pathname, status, body, what)
   return response
 }
@@ -61,10 +72,14 @@ export function checkedFetch(fetch: typeof globalThis.fetch, origin: string): ty
   }
 }
 
-function checkRefusal({ status, headers }: Response, body: unknown, what: string): void {
+function checkRefusal({ status, headers }: Response, isOAuth: boolean, body: unknown, what: string): void {
   expect(COMMON_REFUSALS, what).toContain(status)
-  expect(v.safeParse(schemas.ErrorBody, body).issues, what).toBeUndefined()
-  expect(headers.get('WWW-Authenticate'), what).toBe(status === 401 ? 'Bearer' : null)
+  expect(v.safeParse(isOAuth ? oauth.OAuthError : schemas.ErrorBody, body).issues, what).toBeUndefined()
+  const challenge = headers.get('WWW-Authenticate')
+  if (status !== 401) expect(challenge, what).toBeNull()
+  else if (isOAuth) expect([null, 'Basic realm="oncekey"'], what).toContain(challenge)
+  else expect(challenge, what).toBe('Bearer')
+  if (isOAuth) expect((body as { error: string }).error === 'invalid_client', what).toBe(status === 401)
   expect(headers.has('Allow'), what).toBe(status === 405)
   if (status === 429 || status === 503) expect(headers.get('Retry-After'), what).toMatch(/^\d{1,2}$/)
 }
@@ -72,7 +87,7 @@ function checkRefusal({ status, headers }: Response, body: unknown, what: string
 function checkSuccessAndDescription(method: string, path: string, status: number, body: unknown, what: string): void {
   const template = path
     .replace(/^(\/connect\/applications)\/[^/]+/, '$1/{id}')
-    .replace(/^(\/connect\/client_secrets)\/[^/]+$/, '$1/{id}')
+    .replace(/^(\/connect\/client_secrets)\/(?!verify$)[^/]+$/, '$1/{id}')
   const schema = SUCCESSES[`${method} ${template}`]
   if (status < 300 && schema) expect(v.safeParse(schema, body).issues, what).toBeUndefined()
 

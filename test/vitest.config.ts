@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import { parse } from 'yaml'
+import { newSigningKey } from '../src/credential/signing-key.ts'
 
 const root = resolve(import.meta.dirname, '..')
 
@@ -20,12 +21,18 @@ export default defineConfig({
         plugins: [
           cloudflareTest(async () => ({
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { bindings: { MIGRATIONS: await readD1Migrations(`${root}/src/storage/migrations`) } },
+            miniflare: {
+              bindings: {
+                MIGRATIONS: await readD1Migrations(`${root}/src/storage/migrations`),
+                ISSUER: 'https://oncekey.test',
+                SIGNING_KEY: JSON.stringify(await newSigningKey('RS256')),
+              },
+            },
           })),
         ],
         test: {
           name: 'workerd',
-          include: ['test/{credential,http,storage,connect,faults}/**/*.test.ts', 'test/*.test.ts'],
+          include: ['test/{credential,http,storage,connect,oauth,faults}/**/*.test.ts', 'test/*.test.ts'],
           setupFiles: ['test/migrate.ts'],
           provide,
         },
@@ -38,6 +45,7 @@ export default defineConfig({
           globalSetup: ['test/bundle.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          maxConcurrency: 50,
           provide,
         },
       },

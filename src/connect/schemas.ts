@@ -142,6 +142,12 @@ export const UpdateApplication = v.object({
 
 export const CreateClientSecret = v.object({})
 
+export const VerifyClientSecret = v.object({
+  client_secret: v.string(),
+  /** Whose it must be. */
+  client_id: v.nullish(v.string()),
+})
+
 const RegistrationTypes = v.array(
   v.picklist(['authenticated', 'dynamic'], requirement('invalid', 'must be authenticated, dynamic or both.')),
 )
@@ -241,6 +247,11 @@ export const ClientSecret = v.strictObject(clientSecret)
 export const IssuedClientSecret = v.strictObject({ ...clientSecret, secret: v.string() })
 
 export const ClientSecretList = v.array(ClientSecret)
+
+export const Verification = v.variant('valid', [
+  v.strictObject({ valid: v.literal(true), client_secret: ClientSecret, application: Application }),
+  v.strictObject({ valid: v.literal(false) }),
+])
 
 /** Every refusal. */
 export const ErrorBody = v.strictObject({

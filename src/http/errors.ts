@@ -104,7 +104,9 @@ export const onError: ErrorHandler<HonoEnv> = (error, c) => {
     {
       message,
       code,
-      ...(code === 'entity_not_found' && { entity_id: [...(details.entityId ?? '')].slice(0, ENTITY_ID_LENGTH).join('') }),
+      ...(code === 'entity_not_found' && {
+        entity_id: [...(details.entityId ?? '')].slice(0, ENTITY_ID_LENGTH).join(''),
+      }),
       ...(details.errors && { errors: details.errors }),
     },
     status,

@@ -19,7 +19,9 @@ export const validJson = <S extends Schema>(schema: S) =>
     async (c, next) => {
       const body = await readJson(c.req.raw)
       if (typeof body === 'string') return refuse(c, new ApiError(body))
-      c.req.addValidatedData('json', (await validate(c, schema, body.value)) as object)
+      // To Valibot an array is an object too.
+      const value = Array.isArray(body.value) ? null : body.value
+      c.req.addValidatedData('json', (await validate(c, schema, value)) as object)
       c.set('canonicalBody', body.canonical)
       await next()
     },

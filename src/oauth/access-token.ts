@@ -1,0 +1,53 @@
+import { jwtVerify, SignJWT } from 'jose'
+import * as v from 'valibot'
+import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
+import { readSettings } from '../http/settings.ts'
+import type { AuthenticatedClient } from '../storage/authentication.ts'
+import { issuer } from './issuer.ts'
+import { AccessTokenClaims } from './schemas.ts'
+import { signingKeys } from './signing-keys.ts'
+
+/** RFC 9068: what tells an access token from every other JWT. */
+const TYPE = 'at+jwt'
+
+type Claims = v.InferOutput<typeof AccessTokenClaims>
+
+/** Issues a token for what the client is and the scopes that it was granted. */
+export async function issueAccessToken(
+  env: Env,
+  { application, clientSecret, audience }: AuthenticatedClient,
+  scope: string,
+): Promise<{ token: string; expiresIn: number }> {
+  const { privateKey, algorithm, kid } = await signingKeys(env)
+  const expiresIn = readSettings(env).ACCESS_TOKEN_TTL_SECONDS
+  const iat = Math.floor(Date.now() / 1000)
+  const claims: Claims = {
+    iss: issuer(env),
+    aud: audience,
+    sub: application.clientId,
+    client_id: application.clientId,
+    ...(application.organizationId !== null && { org_id: application.organizationId }),
+    ...(scope !== '' && { scope }),
+    jti: crypto.randomUUID(),
+    iat,
+    exp: iat + expiresIn,
+    secret_id: clientSecret.id,
+  }
+  const token = await new SignJWT(claims).setProtectedHeader({ alg: algorithm, kid, typ: TYPE }).sign(privateKey)
+  return { token, expiresIn }
+}
+
+/** Reads a token of ours that has not expired; null for any other string. Whether its secret is still good, storage tells. */
+export async function readAccessToken(env: Env, token: string): Promise<Claims | null> {
+  const { findKey } = await signingKeys(env)
+  try {
+    const { payload } = await jwtVerify(token, findKey, {
+      issuer: issuer(env),
+      typ: TYPE,
+      algorithms: [...SIGNING_ALGORITHMS],
+    })
+    return v.parse(AccessTokenClaims, payload)
+  } catch {
+    return null
+  }
+}

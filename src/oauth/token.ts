@@ -1,0 +1,22 @@
+import { Hono } from 'hono'
+import type { HonoEnv } from '../http/context.ts'
+import { ApiError } from '../http/errors.ts'
+import { authenticateClient } from '../storage/authentication.ts'
+import { issueAccessToken } from './access-token.ts'
+import { authenticate } from './client-authentication.ts'
+import { readForm } from './form.ts'
+import { grantScope } from './scope.ts'
+
+/** The token endpoint (RFC 6749 §3.2) for the client credentials grant (§4.4). */
+export const token = new Hono<HonoEnv>().post('/', async (c) => {
+  const form = await readForm(c.req.raw)
+  const grantType = form.get('grant_type')
+  if (!grantType) throw new ApiError('invalid_request', { message: 'The parameter grant_type is missing.' })
+  if (grantType !== 'client_credentials') throw new ApiError('unsupported_grant_type')
+  const client = await authenticate(c, form, authenticateClient)
+  if (client.application.applicationType !== 'm2m') throw new ApiError('unauthorized_client')
+  const scope = grantScope(form.get('scope'), client.application.scopes)
+  if (scope === null) throw new ApiError('invalid_scope')
+  const { token, expiresIn } = await issueAccessToken(c.env, client, scope)
+  return c.json({ access_token: token, token_type: 'bearer', expires_in: expiresIn, ...(scope !== '' && { scope }) })
+})
