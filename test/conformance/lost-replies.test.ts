@@ -1,0 +1,132 @@
+import type { WorkOS } from '@workos-inc/node'
+import { describe, expect, test } from 'vitest'
+import { sha256 } from '../../src/credential/digest.ts'
+import { newApiKey } from '../operator.ts'
+import { serve } from '../served.ts'
+import { type Fate, lossyNetwork } from './lossy-network.ts'
+import { workosAt } from './workos.ts'
+
+const ORGANIZATION = 'org_01EHZNVPK3SFK441A1RGBFSHRT'
+const LATE: Fate = 'reply later than the client waits'
+
+const served = await serve()
+const { fetch, origins, database } = served
+const { apiKey } = await newApiKey(database)
+const { connect } = workosAt(origins[0], apiKey, { fetch })
+
+/** Calls through a network on which these fates befall the SDK's attempts. */
+async function through<T>(fates: readonly Fate[], call: (workos: WorkOS) => Promise<T>) {
+  const network = await lossyNetwork(origins[0], fetch, fates, { lateMs: 4_000 })
+  try {
+    const timeout = fates.includes(LATE) ? { timeout: 3_000 } : {}
+    const workos = workosAt(network.origin, apiKey, { fetch: globalThis.fetch, ...timeout })
+    return { result: await call(workos), exchanges: network.exchanges }
+  } finally {
+    network.close()
+  }
+}
+
+const rows = async (query: string, ...values: string[]) =>
+  (
+    await database
+      .prepare(query)
+      .bind(...values)
+      .all<Record<string, unknown>>()
+  ).results
+const secretRows = (application: string) =>
+  rows('SELECT id, digest, revoked_at FROM client_secrets WHERE application_id = ?', application)
+const events = async (id: string) =>
+  (await rows(`SELECT type FROM events WHERE data ->> 'id' = ? ORDER BY seq`, id)).map(({ type }) => type)
+
+const newApplication = () => connect.createM2MApplication('Nightly export', ORGANIZATION)
+
+const FATES: Fate[][] = [
+  ['lost before it arrives'],
+  ['answered 503 in HTML before it arrives'],
+  ['reply lost'],
+  ['reply replaced by 502 in HTML'],
+  ['reply replaced by 503 in HTML'],
+  [LATE],
+  ['reply lost', 'reply lost'],
+  ['reply lost', 'reply lost', 'reply lost'],
+  ['lost before it arrives', 'reply replaced by 503 in HTML', 'reply lost'],
+]
+
+describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') })))('$title', ({ fates }) => {
+  /** Which of the attempts reach the Worker, the last one besides. */
+  const arrivals = fates.filter((fate) => fate.startsWith('reply')).length + 1
+
+  test('a secret is created once, and its plaintext arrives', async () => {
+    const { id } = await newApplication()
+    const { result, exchanges } = await through(fates, ({ connect }) => connect.createApplicationClientSecret({ id }))
+    const [row, ...others] = await secretRows(id)
+    expect(others).toEqual([])
+    expect(row?.id).toBe(result.id)
+    expect(row?.digest).toEqual([...(await sha256(result.secret))])
+    expect(await events(result.id)).toEqual(['connect_application_secret.created'])
+    expect(exchanges).toEqual(
+      Array.from({ length: arrivals }, (_, i) => ({
+        idempotencyKey: exchanges[0]?.idempotencyKey,
+        status: 201,
+        isReplay: i > 0,
+      })),
+    )
+  })
+
+  test('an application is created once', async () => {
+    const name = crypto.randomUUID()
+    const { result } = await through(fates, ({ connect }) => connect.createM2MApplication(name, ORGANIZATION))
+    expect(await rows('SELECT id FROM applications WHERE name = ?', name)).toEqual([{ id: result.id }])
+    expect(await events(result.id)).toEqual(['connect_application.created'])
+    expect(await connect.getApplication({ id: result.id })).toEqual(result)
+  })
+
+  test('a secret is revoked once', async () => {
+    const { id } = await newApplication()
+    const secret = await connect.createApplicationClientSecret({ id })
+    const { exchanges } = await through(fates, ({ connect }) => connect.deleteClientSecret({ id: secret.id }))
+    expect(exchanges.map(({ status }) => status)).toEqual(Array(arrivals).fill(204))
+    expect(await secretRows(id)).toMatchObject([{ id: secret.id, revoked_at: expect.any(Number) }])
+    expect(await events(secret.id)).toEqual([
+      'connect_application_secret.created',
+      'connect_application_secret.deleted',
+    ])
+  })
+
+  test('an application is deleted once, with its secrets', async () => {
+    const { id } = await newApplication()
+    const secret = await connect.createApplicationClientSecret({ id })
+    const { exchanges } = await through(fates, ({ connect }) => connect.deleteApplication({ id }))
+    expect(exchanges.map(({ status }) => status)).toEqual(Array(arrivals).fill(204))
+    expect(await secretRows(id)).toMatchObject([{ id: secret.id, revoked_at: expect.any(Number) }])
+    expect(await events(id)).toEqual(['connect_application.created', 'connect_application.deleted'])
+    await expect(connect.getApplication({ id })).rejects.toMatchObject({ status: 404 })
+  })
+})
+
+describe.concurrent('where the SDK gives up', () => {
+  test('after more losses than it retries, the same key still leads to the one secret', async () => {
+    const { id } = await newApplication()
+    const path = `/connect/applications/${id}/client_secrets`
+    const idempotencyKey = crypto.randomUUID()
+    const lost: Fate[] = ['reply lost', 'reply replaced by 503 in HTML', 'reply lost', 'reply lost']
+    await expect(through(lost, (workos) => workos.post(path, {}, { idempotencyKey }))).rejects.toThrow('fetch failed')
+    const { data } = await workosAt(origins[0], apiKey, { fetch }).post<{ id: string; secret: string }, object>(
+      path,
+      {},
+      { idempotencyKey },
+    )
+    expect(await secretRows(id)).toEqual([{ id: data.id, digest: [...(await sha256(data.secret))], revoked_at: null }])
+  })
+
+  test('after a reply cut in half, the same key still leads to the one secret', async () => {
+    const { id } = await newApplication()
+    const path = `/connect/applications/${id}/client_secrets`
+    const idempotencyKey = crypto.randomUUID()
+    const create = (workos: WorkOS) => workos.post<{ id: string; secret: string }, object>(path, {}, { idempotencyKey })
+    await expect(through(['reply cut in half'], create)).rejects.toThrow('terminated')
+    const { result } = await through([], create)
+    const { data } = result
+    expect(await secretRows(id)).toEqual([{ id: data.id, digest: [...(await sha256(data.secret))], revoked_at: null }])
+  })
+})
