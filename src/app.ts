@@ -5,6 +5,7 @@ import { requestId } from 'hono/request-id'
 import { secureHeaders } from 'hono/secure-headers'
 import { applications } from './connect/applications.ts'
 import { clientSecrets } from './connect/client-secrets.ts'
+import { issuing } from './connect/issuing.ts'
 import { verify } from './connect/verify.ts'
 import type { HonoEnv } from './http/context.ts'
 import { ApiError, notFound, onError } from './http/errors.ts'
@@ -35,6 +36,7 @@ app.use(
 app.route('/', health)
 app.route('/connect/applications', applications)
 app.route('/connect', clientSecrets)
+app.route('/connect', issuing)
 app.route('/connect', verify)
 app.route('/oauth2/token', token)
 app.route('/oauth2/introspection', introspection)

@@ -9,6 +9,7 @@ import * as authentication from '../src/storage/authentication.ts'
 import * as clientSecrets from '../src/storage/client-secrets.ts'
 import type { Database } from '../src/storage/database.ts'
 import type { KeyedRequest } from '../src/storage/idempotency.ts'
+import * as issuing from '../src/storage/issuing.ts'
 import * as statements from '../src/storage/statements.ts'
 import { call, m2mApplication, newApiKey, newApplication, operatorDatabase } from './api.ts'
 
@@ -25,6 +26,7 @@ let ids: string[]
 let before: unknown
 /** Of the victim's secret. */
 let secretDigest: Bytes
+let secretHint: string
 
 beforeAll(async () => {
   victim = await newApiKey()
@@ -34,6 +36,7 @@ beforeAll(async () => {
   const secret = await call(victim.apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`, {
     headers,
   })
+  secretHint = secret.json.secret_hint
   secretDigest = await sha256(secret.json.secret)
   const gone = await newApplication(victim.apiKey)
   await call(victim.apiKey, 'DELETE', `/connect/applications/${gone.id}`)
@@ -73,6 +76,11 @@ async function requestOfTheVictim(): Promise<KeyedRequest> {
   }
 }
 
+async function newClientSecret(application: string): Promise<issuing.NewClientSecret> {
+  const digest = await sha256(crypto.randomUUID())
+  return { id: newId('secret', Date.now()), application, digest, hint: 'abcdef', name: null, expiresAt: null }
+}
+
 /** How to call each function as somebody who knows an id. */
 const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
   identify: ({ database, caller }) => statements.identify(database, caller, 'write'),
@@ -105,13 +113,22 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
   updateApplication: ({ database, change, id }) => applications.updateApplication(database, change, id, { name: 'x' }),
   deleteApplication: ({ database, change, id }) => applications.deleteApplication(database, change, id),
   createClientSecret: async ({ database, change, id }) =>
-    clientSecrets.createClientSecret(
+    issuing.createClientSecret(database, change, await newClientSecret(id), 100, await requestOfTheVictim()),
+  rotateClientSecrets: async ({ database, change, id }) =>
+    issuing.rotateClientSecrets(
       database,
       change,
-      { id: newId('secret', change.now), application: id, digest: await sha256(crypto.randomUUID()), hint: 'abcdef' },
+      await newClientSecret(id),
+      change.now,
       100,
       await requestOfTheVictim(),
     ),
+  findClientSecret: ({ database, caller, id }) => clientSecrets.findClientSecret(database, caller, id),
+  findClientSecretsByHint: ({ database, caller, change }) =>
+    clientSecrets.findClientSecretsByHint(database, caller, secretHint, change.now),
+  updateClientSecret: ({ database, change, id }) =>
+    clientSecrets.updateClientSecret(database, change, id, { name: 'x', expiresAt: null, disabled: true }, 100),
+  revokeAllClientSecrets: ({ database, change, id }) => clientSecrets.revokeAllClientSecrets(database, change, id),
   listClientSecrets: ({ database, caller, id }) => clientSecrets.listClientSecrets(database, caller, id, Date.now()),
   revokeClientSecret: ({ database, change, id }) => clientSecrets.revokeClientSecret(database, change, id),
   verifyClientSecret: ({ database, caller, change }) =>
@@ -131,12 +148,19 @@ const BUILDERS = [
   'remove',
   'isDone',
 ]
-const FRAGMENTS = ['isApplication', 'isLiveApplication', 'isLive', 'applicationFromRow', 'clientSecretFromRow']
+const FRAGMENTS = [
+  'isApplication',
+  'isLiveApplication',
+  'isLive',
+  'countAgainstLimit',
+  'applicationFromRow',
+  'clientSecretFromRow',
+]
 /** Asked by clients, who have no API key and reach what their own secret leads to: see test/oauth. */
 const OF_CLIENTS = ['authenticateClient', 'authenticateIntrospection']
 
 test('every storage function that a caller can reach is tried', () => {
-  const exported = [applications, clientSecrets, authentication, statements].flatMap((module) =>
+  const exported = [applications, clientSecrets, issuing, authentication, statements].flatMap((module) =>
     Object.entries(module).flatMap(([name, value]) => (typeof value === 'function' ? [name] : [])),
   )
   expect([...Object.keys(functions), ...BUILDERS, ...FRAGMENTS, ...OF_CLIENTS].sort()).toEqual(exported.sort())

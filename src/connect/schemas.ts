@@ -140,7 +140,51 @@ export const UpdateApplication = v.object({
   redirect_uris: v.nullish(RedirectUris),
 })
 
-export const CreateClientSecret = v.object({})
+const SecretName = v.pipe(
+  Name,
+  v.check((name) => codePoints(name) <= 100, requirement('too_long', 'must have at most 100 characters.')),
+)
+
+const ExpiresAt = v.pipe(
+  v.string(),
+  v.isoTimestamp(requirement('malformed', 'must be an ISO 8601 timestamp with a time zone: 2027-01-31T12:00:00Z.')),
+  v.check((time) => Date.parse(time) > Date.now(), requirement('past', 'must be in the future.')),
+)
+
+export const CreateClientSecret = v.object({
+  name: v.nullish(SecretName),
+  expires_at: v.nullish(ExpiresAt),
+})
+
+/** What is absent stays as it is; null takes it away. */
+export const UpdateClientSecret = v.object({
+  name: v.nullish(SecretName),
+  expires_at: v.nullish(ExpiresAt),
+  disabled: v.optional(v.boolean()),
+})
+
+export const RotateClientSecrets = v.object({
+  /** How long the other secrets stay good, in seconds: 30 days at most. */
+  grace_period_seconds: v.nullish(
+    v.pipe(
+      v.number(),
+      v.integer(requirement('out_of_range', 'must be a whole number from 0 to 2592000.')),
+      v.minValue(0, requirement('out_of_range', 'must be a whole number from 0 to 2592000.')),
+      v.maxValue(2_592_000, requirement('out_of_range', 'must be a whole number from 0 to 2592000.')),
+    ),
+    86_400,
+  ),
+})
+
+export const FindClientSecrets = v.object({
+  hint: v.pipe(
+    v.string(requirement('required', 'must stand once: the last six characters of a secret.')),
+    v.regex(
+      /^[0-9A-Za-z]{6}$/,
+      requirement('malformed', 'must be the last six characters of a secret, and no more of it.'),
+    ),
+  ),
+})
 
 export const VerifyClientSecret = v.object({
   client_secret: v.string(),
@@ -238,6 +282,9 @@ const clientSecret = {
   last_used_at: v.nullable(Timestamp),
   created_at: Timestamp,
   updated_at: Timestamp,
+  name: v.optional(v.string()),
+  expires_at: v.optional(Timestamp),
+  disabled: v.optional(v.literal(true)),
 }
 
 /** A secret that exists: there is no plaintext. */
@@ -247,6 +294,9 @@ export const ClientSecret = v.strictObject(clientSecret)
 export const IssuedClientSecret = v.strictObject({ ...clientSecret, secret: v.string() })
 
 export const ClientSecretList = v.array(ClientSecret)
+
+/** What a search finds: whoever asks does not know the application yet. */
+export const FoundClientSecrets = v.array(v.strictObject({ ...clientSecret, application_id: v.string() }))
 
 export const Verification = v.variant('valid', [
   v.strictObject({ valid: v.literal(true), client_secret: ClientSecret, application: Application }),

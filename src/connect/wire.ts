@@ -39,6 +39,9 @@ export function clientSecretToWire(secret: ClientSecret): InferOutput<typeof sch
     last_used_at: secret.lastUsedAt === null ? null : timestamp(secret.lastUsedAt),
     created_at: timestamp(secret.createdAt),
     updated_at: timestamp(secret.updatedAt),
+    ...(secret.name !== null && { name: secret.name }),
+    ...(secret.expiresAt !== null && { expires_at: timestamp(secret.expiresAt) }),
+    ...(secret.disabledAt !== null && { disabled: true as const }),
   }
 }
 

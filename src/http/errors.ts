@@ -36,6 +36,7 @@ const ERRORS = {
     422,
     'The client secret that this request created was revoked meanwhile. Use a new Idempotency-Key to create another.',
   ],
+  client_secret_expired: [422, 'The client secret has expired, for good. Create another.'],
   client_secret_limit_reached: [
     422,
     'The application has as many live client secrets as it may have. Revoke one before you create another.',

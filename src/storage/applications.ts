@@ -1,6 +1,6 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Database, Row } from './database.ts'
-import { snapshotOf } from './events.ts'
+import { snapshotOf, touchedSecrets } from './events.ts'
 import { forgetStale, isNew, type KeyedRequest, readCreated, remember, selectCreated } from './idempotency.ts'
 import {
   ask,
@@ -229,8 +229,6 @@ export function deleteApplication(
   id: string,
 ): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
   const isJustDeleted = sql`application_id IN (SELECT id FROM applications WHERE event_id = ${change.eventId} AND (${isApplication(id)}))`
-  const secrets = sql`(SELECT json_group_array(json_object('id', id, 'secret_hint', secret_hint)) FROM client_secrets
-    WHERE application_id = applications.id AND event_id = ${change.eventId})`
   return ask(
     database,
     change.caller,
@@ -248,7 +246,7 @@ export function deleteApplication(
         'connect_application.deleted',
         'applications',
         isApplication(id),
-        sql`json_set(${applicationSnapshot}, '$.client_secrets', json(${secrets}))`,
+        sql`json_set(${applicationSnapshot}, '$.client_secrets', ${touchedSecrets(change, sql`applications.id`)})`,
       ),
       select(change.caller, sql`deleted_at`, 'applications', isApplication(id)),
     ],

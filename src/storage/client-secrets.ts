@@ -1,10 +1,8 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
-import type { Bytes } from '../credential/digest.ts'
 import { isApplication, isLiveApplication } from './applications.ts'
 import type { Database, Row } from './database.ts'
-import { snapshotOf } from './events.ts'
-import { bytes, forgetStale, isNew, type KeyedRequest, readCreated, remember, selectCreated } from './idempotency.ts'
-import { ask, type Caller, type Change, insert, type Outcome, recordEvent, select, update } from './statements.ts'
+import { snapshotOf, touchedSecrets } from './events.ts'
+import { ask, type Caller, type Change, isDone, type Outcome, recordEvent, select, update } from './statements.ts'
 
 export interface ClientSecret {
   readonly id: string
@@ -24,21 +22,12 @@ export interface ClientSecret {
   readonly updatedAt: number
 }
 
-export interface NewClientSecret {
-  readonly id: string
-  /** The application's id or client id, as the caller gave it. */
-  readonly application: string
-  readonly digest: Bytes
-  readonly hint: string
-}
-
-export interface CreatedClientSecret {
-  /** As it was created. */
-  readonly secret: ClientSecret
-  /** What the plaintext must hash to. */
-  readonly digest: Bytes
-  /** From which the plaintext was derived, when the same request had already made this secret; null when it is new. */
-  readonly replayedFrom: Bytes | null
+/** What an update may change; what is undefined stays. */
+export interface ClientSecretChanges {
+  readonly name?: string | null | undefined
+  /** Unix ms, in the future; null for never, which also takes a rotated secret back. */
+  readonly expiresAt?: number | null | undefined
+  readonly disabled?: boolean | undefined
 }
 
 const COLUMNS = [
@@ -60,57 +49,24 @@ export function isLive(now: number): Sql {
   return sql`client_secrets.revoked_at IS NULL AND (client_secrets.expires_at IS NULL OR client_secrets.expires_at > ${now})`
 }
 
-export function createClientSecret(
+/** How many secrets count against the limit of the application that `applicationId` (SQL) names: the live ones, but for those rotated out. */
+export function countAgainstLimit(applicationId: Sql, now: number): Sql {
+  return sql`(SELECT count(*) FROM client_secrets WHERE application_id = ${applicationId} AND ${isLive(now)} AND is_retiring = 0)`
+}
+
+/** Matches the secrets of an application, by its id or its client id. */
+function isOfApplication(application: string): Sql {
+  return sql`client_secrets.application_id = (SELECT id FROM applications WHERE ${isApplication(application)})`
+}
+
+export function findClientSecret(
   database: Database,
-  change: Change,
-  { id, application, digest, hint }: NewClientSecret,
-  limit: number,
-  request: KeyedRequest | null,
-): Promise<
-  Outcome<
-    CreatedClientSecret,
-    | 'entity_not_found'
-    | 'client_secret_limit_reached'
-    | 'client_secret_revoked'
-    | 'idempotency_key_reused'
-    | 'service_unavailable'
-  >
-> {
-  const row = { id, application_id: sql`applications.id`, digest, secret_hint: hint }
-  const liveCount = sql`(SELECT count(*) FROM client_secrets WHERE application_id = applications.id AND ${isLive(change.now)})`
-  const isMine = sql`client_secrets.id = ${id}`
-  const ofTheEvent = (column: 'digest' | 'revoked_at') =>
-    sql`(SELECT ${raw(column)} FROM client_secrets WHERE id = events.data ->> 'id') AS ${raw(column)}`
-  return ask(
-    database,
-    change.caller,
-    'write',
-    [
-      ...(request ? [forgetStale(change, request)] : []),
-      insert(database, change, 'client_secrets', row, {
-        source: sql`JOIN applications ON applications.environment_id = caller.environment_id AND ${isLiveApplication(application)}`,
-        where: sql`${liveCount} < ${limit} AND ${isNew(request)}`,
-      }),
-      recordEvent(change, 'connect_application_secret.created', 'client_secrets', isMine, clientSecretSnapshot),
-      ...(request ? [remember(change, request, 'client_secrets', id)] : []),
-      selectCreated(change, request, sql`${ofTheEvent('digest')}, ${ofTheEvent('revoked_at')}`),
-      select(change.caller, sql`${liveCount} AS live_count`, 'applications', isLiveApplication(application)),
-    ],
-    (rows) => {
-      const [[createdRow] = [], [applicationRow] = []] = rows.slice(-2)
-      if (createdRow) {
-        const created = readCreated(createdRow, change, request)
-        if (typeof created === 'string') return { refused: created }
-        if (created.isReplay && createdRow.revoked_at !== null) return { refused: 'client_secret_revoked' }
-        const replayedFrom = created.isReplay ? created.salt : null
-        return {
-          granted: { secret: clientSecretFromRow(created.snapshot), digest: bytes(createdRow.digest), replayedFrom },
-        }
-      }
-      if (!applicationRow) return { refused: 'entity_not_found' }
-      if ((applicationRow.live_count as number) >= limit) return { refused: 'client_secret_limit_reached' }
-      return { refused: 'service_unavailable' }
-    },
+  caller: Caller,
+  id: string,
+): Promise<Outcome<ClientSecret, 'entity_not_found'>> {
+  const isIt = sql`client_secrets.id = ${id} AND revoked_at IS NULL`
+  return ask(database, caller, 'read', [select(caller, columns, 'client_secrets', isIt)], ([rows]) =>
+    rows?.[0] ? { granted: clientSecretFromRow(rows[0]) } : { refused: 'entity_not_found' },
   )
 }
 
@@ -121,17 +77,93 @@ export function listClientSecrets(
   application: string,
   now: number,
 ): Promise<Outcome<ClientSecret[], 'entity_not_found'>> {
-  const ofApplication = sql`application_id = (SELECT id FROM applications WHERE ${isApplication(application)})`
+  const isListed = sql`${isOfApplication(application)} AND ${isLive(now)}`
   return ask(
     database,
     caller,
     'read',
     [
-      select(caller, columns, 'client_secrets', sql`${ofApplication} AND ${isLive(now)}`, sql`ORDER BY created_at, id`),
+      select(caller, columns, 'client_secrets', isListed, sql`ORDER BY created_at, id`),
       select(caller, sql`1`, 'applications', isLiveApplication(application)),
     ],
     ([secrets = [], found = []]) =>
       found.length > 0 ? { granted: secrets.map(clientSecretFromRow) } : { refused: 'entity_not_found' },
+  )
+}
+
+/** The secrets of the environment that live at `now` (unix ms) and end in `hint`, oldest first. */
+export function findClientSecretsByHint(
+  database: Database,
+  caller: Caller,
+  hint: string,
+  now: number,
+): Promise<Outcome<ClientSecret[]>> {
+  const isMatch = sql`secret_hint = ${hint} AND ${isLive(now)}`
+  const found = select(caller, columns, 'client_secrets', isMatch, sql`ORDER BY created_at, id`)
+  return ask(database, caller, 'read', [found], ([secrets = []]) => ({ granted: secrets.map(clientSecretFromRow) }))
+}
+
+/**
+ * Names a secret, lets it expire or not, switches it off or on. Setting what is set already is a success, and no change.
+ * An expired one is final. One that was rotated out counts against the limit again once it never expires.
+ */
+export function updateClientSecret(
+  database: Database,
+  change: Change,
+  id: string,
+  { name, expiresAt, disabled }: ClientSecretChanges,
+  limit: number,
+): Promise<
+  Outcome<
+    ClientSecret,
+    'entity_not_found' | 'client_secret_expired' | 'client_secret_limit_reached' | 'service_unavailable'
+  >
+> {
+  const set: Sql[] = []
+  const isSet: Sql[] = [sql`true`]
+  if (name !== undefined) {
+    set.push(sql`name = ${name}`)
+    isSet.push(sql`name IS ${name}`)
+  }
+  if (expiresAt !== undefined) {
+    set.push(sql`expires_at = ${expiresAt}`)
+    isSet.push(sql`expires_at IS ${expiresAt}`)
+  }
+  if (expiresAt === null) set.push(sql`is_retiring = 0`)
+  if (disabled !== undefined) {
+    set.push(sql`disabled_at = ${disabled ? change.now : null}`)
+    isSet.push(sql`(disabled_at IS NOT NULL) = ${Number(disabled)}`)
+  }
+  const isAsAsked = isSet.reduce((all, one) => sql`${all} AND ${one}`)
+  const isIt = sql`client_secrets.id = ${id}`
+  const isWithinLimit =
+    expiresAt === null
+      ? sql`(is_retiring = 0 OR ${countAgainstLimit(sql`client_secrets.application_id`, change.now)} < ${limit})`
+      : sql`true`
+  const state = sql`${columns}, revoked_at, ${isLive(change.now)} AS is_live,
+    ${isDone(change)} OR (${isAsAsked}) AS is_as_asked, ${isWithinLimit} AS is_within_limit`
+  return ask(
+    database,
+    change.caller,
+    'write',
+    [
+      update(
+        database,
+        change,
+        'client_secrets',
+        set,
+        sql`${isIt} AND ${isLive(change.now)} AND NOT (${isAsAsked}) AND ${isWithinLimit}`,
+      ),
+      recordEvent(change, 'connect_application_secret.updated', 'client_secrets', isIt, clientSecretSnapshot),
+      select(change.caller, state, 'client_secrets', isIt),
+    ],
+    (rows) => {
+      const row = rows.at(-1)?.[0]
+      if (!row || row.revoked_at !== null) return { refused: 'entity_not_found' }
+      if (!row.is_live) return { refused: 'client_secret_expired' }
+      if (row.is_as_asked) return { granted: clientSecretFromRow(row) }
+      return { refused: row.is_within_limit ? 'service_unavailable' : 'client_secret_limit_reached' }
+    },
   )
 }
 
@@ -161,6 +193,46 @@ export function revokeClientSecret(
       const row = rows.at(-1)?.[0]
       if (!row) return { refused: 'entity_not_found' }
       return row.revoked_at === null ? { refused: 'service_unavailable' } : { granted: null }
+    },
+  )
+}
+
+/** Revokes every secret that an application has: one change, one event that names them. None left is a success. */
+export function revokeAllClientSecrets(
+  database: Database,
+  change: Change,
+  application: string,
+): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
+  const isTarget = sql`${isOfApplication(application)} AND ${isLive(change.now)}`
+  const firstTouched = sql`client_secrets.id = (SELECT min(first.id) FROM client_secrets AS first
+    WHERE first.event_id = ${change.eventId} AND first.application_id = client_secrets.application_id)`
+  const data = sql`json_object('application_id', client_secrets.application_id,
+    'client_secrets', ${touchedSecrets(change, sql`client_secrets.application_id`)})`
+  const isLeft = sql`EXISTS (SELECT 1 FROM client_secrets WHERE application_id = applications.id AND ${isLive(change.now)})`
+  return ask(
+    database,
+    change.caller,
+    'write',
+    [
+      update(database, change, 'client_secrets', [sql`revoked_at = ${change.now}`], isTarget),
+      recordEvent(
+        change,
+        'connect_application_secret.deleted',
+        'client_secrets',
+        sql`${isOfApplication(application)} AND ${firstTouched}`,
+        data,
+      ),
+      select(
+        change.caller,
+        sql`${isDone(change)} OR NOT ${isLeft} AS is_done`,
+        'applications',
+        isLiveApplication(application),
+      ),
+    ],
+    (rows) => {
+      const row = rows.at(-1)?.[0]
+      if (!row) return { refused: 'entity_not_found' }
+      return row.is_done ? { granted: null } : { refused: 'service_unavailable' }
     },
   )
 }

@@ -115,18 +115,18 @@ export function update(database: Database, change: Change, table: ChangingTable,
   return new Scoped(
     sql`UPDATE ${raw(table)} SET ${stamped(change, set)}
       WHERE environment_id = (SELECT environment_id FROM ${leading(database, change)})
-      AND NOT EXISTS (SELECT 1 FROM events WHERE id = ${change.eventId}) AND (${where})`,
+      AND NOT ${isDone(change)} AND (${where})`,
   )
 }
 
 /**
- * Changes rows because another statement of the batch changed `cause`. It asks for no deadline of its own: whether the
- * change is in time has been decided once.
+ * Changes more rows, because an earlier statement of the batch has changed one, which `where` must ask for. It asks for
+ * no deadline of its own: whether the change is in time has been decided once.
  */
 export function updateAlong(change: Change, table: ChangingTable, set: Sql[], where: Sql): Statement {
   return new Scoped(
     sql`UPDATE ${raw(table)} SET ${stamped(change, set)}
-      WHERE environment_id = (SELECT environment_id FROM ${following(change)}) AND (${where})`,
+      WHERE environment_id = (SELECT environment_id FROM ${following(change)}) AND NOT ${isDone(change)} AND (${where})`,
   )
 }
 
@@ -170,7 +170,7 @@ export function remove(change: Change, table: 'idempotency_records', where: Sql)
   )
 }
 
-/** Whether a change was made: its event is there. A column for `select`. */
+/** Whether a change was made: its event is there. */
 export function isDone(change: Change): Sql {
   return sql`EXISTS (SELECT 1 FROM events WHERE id = ${change.eventId})`
 }

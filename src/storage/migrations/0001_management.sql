@@ -44,6 +44,9 @@ CREATE TABLE applications (
   event_id TEXT NOT NULL -- the event of its last change
 ) STRICT;
 
+-- Housekeeping: tombstones.
+CREATE INDEX applications_by_deletion ON applications (deleted_at) WHERE deleted_at IS NOT NULL;
+
 -- The list, by page, and by page within an organization.
 CREATE INDEX applications_by_creation ON applications (environment_id, created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX applications_by_organization ON applications (environment_id, organization_id, created_at, id) WHERE deleted_at IS NULL;
@@ -57,6 +60,8 @@ CREATE TABLE client_secrets (
   name TEXT,
   last_used_at INTEGER, -- unix ms
   expires_at INTEGER, -- unix ms
+  expiry_noted_at INTEGER, -- unix ms; when the event of its expiry was made
+  is_retiring INTEGER NOT NULL DEFAULT 0 CHECK (is_retiring IN (0, 1)), -- 1: rotated out, outside the limit
   disabled_at INTEGER, -- unix ms
   created_at INTEGER NOT NULL, -- unix ms
   updated_at INTEGER NOT NULL, -- unix ms; moved by changes, not by use
@@ -67,6 +72,12 @@ CREATE TABLE client_secrets (
 -- The list of an application's secrets, oldest first, and their count against the limit, past any number of tombstones.
 -- Not partial, so that it also serves the foreign key.
 CREATE INDEX client_secrets_by_application ON client_secrets (application_id, revoked_at, created_at, id);
+-- Search by the last characters, for whoever has found a secret where it should not be.
+CREATE INDEX client_secrets_by_hint ON client_secrets (environment_id, secret_hint);
+-- Housekeeping: expiries that no event tells of yet, and tombstones.
+CREATE INDEX client_secrets_by_expiry ON client_secrets (expires_at) WHERE expires_at IS NOT NULL AND expiry_noted_at IS NULL AND revoked_at IS NULL;
+CREATE INDEX client_secrets_by_revocation ON client_secrets (revoked_at) WHERE revoked_at IS NOT NULL;
+CREATE INDEX client_secrets_by_noted_expiry ON client_secrets (expiry_noted_at) WHERE expiry_noted_at IS NOT NULL;
 
 -- What happened, in the order in which it was committed.
 CREATE TABLE events (
@@ -75,9 +86,9 @@ CREATE TABLE events (
   environment_id TEXT NOT NULL REFERENCES environments (id),
   type TEXT NOT NULL,
   data TEXT NOT NULL, -- JSON: the row as the change left it, without its digest
-  caller_id TEXT NOT NULL, -- which API key
-  caller_name TEXT NOT NULL,
-  request_id TEXT NOT NULL,
+  caller_id TEXT, -- which API key; null when time did it
+  caller_name TEXT,
+  request_id TEXT,
   created_at INTEGER NOT NULL -- unix ms
 ) STRICT;
 
@@ -94,3 +105,6 @@ CREATE TABLE idempotency_records (
   event_id TEXT NOT NULL, -- what it did; the event has the object as it was created
   created_at INTEGER NOT NULL -- unix ms
 ) STRICT, WITHOUT ROWID;
+
+-- Housekeeping: records past the hour.
+CREATE INDEX idempotency_records_by_creation ON idempotency_records (created_at);
