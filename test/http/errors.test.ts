@@ -1,0 +1,206 @@
+import { env } from 'cloudflare:workers'
+import * as v from 'valibot'
+import { describe, expect, test, vi } from 'vitest'
+import { isOverLimit } from '../../src/http/rate-limits.ts'
+import { describe as describeIssue, requirement } from '../../src/http/requirement.ts'
+import { readSettings } from '../../src/http/settings.ts'
+import { call, m2mApplication, newApiKey, newApplication, send } from '../api.ts'
+import { withBatch } from '../faults/wrapped.ts'
+
+const { apiKey } = await newApiKey()
+const application = await newApplication(apiKey)
+
+describe('a refusal says what is wrong, and nothing of what was sent', () => {
+  const CANARY = 'canary-7f3a'
+
+  test.each<[string, () => ReturnType<typeof call>]>([
+    ['malformed JSON', () => send(raw(`{"name":"${CANARY}`))],
+    ['a body of another type', () => call(apiKey, 'POST', '/connect/applications', { body: CANARY })],
+    ['a name that is too long', () => create({ name: CANARY.repeat(100) })],
+    ['a scope that is malformed', () => create({ scopes: [`${CANARY} "`] })],
+    ['a repeated scope', () => create({ scopes: [CANARY, CANARY] })],
+    ['an organization of another form', () => create({ organization_id: CANARY })],
+    ['an unknown type', () => create({ application_type: CANARY })],
+    [
+      'a redirect URI of another form',
+      () => create({ application_type: 'oauth', is_first_party: false, redirect_uris: [{ uri: CANARY }] }),
+    ],
+    ['a flag that is none', () => create({ application_type: 'oauth', is_first_party: CANARY })],
+    ['an unknown cursor', () => call(apiKey, 'GET', `/connect/applications?after=${CANARY}`)],
+    ['a limit that is none', () => call(apiKey, 'GET', `/connect/applications?limit=${CANARY}`)],
+    ['an unknown order', () => call(apiKey, 'GET', `/connect/applications?order=${CANARY}`)],
+    ['an unknown registration type', () => call(apiKey, 'GET', `/connect/applications?registration_types=${CANARY}`)],
+    [
+      'a malformed Idempotency-Key',
+      () =>
+        call(apiKey, 'POST', '/connect/applications', {
+          body: m2mApplication,
+          headers: { 'Idempotency-Key': `${CANARY} x` },
+        }),
+    ],
+    ['an unknown route', () => call(apiKey, 'GET', `/connect/${CANARY}`)],
+    ['a key that is none', () => call(CANARY, 'GET', '/connect/applications')],
+  ])('%s', async (_, request) => {
+    const { status, text } = await request()
+    expect(status).toBeGreaterThanOrEqual(400)
+    expect(text).not.toContain(CANARY)
+  })
+
+  test('but the id that leads nowhere, up to 100 characters, none of them cut in two', async () => {
+    const entityId = async (id: string) =>
+      (await call(apiKey, 'GET', `/connect/applications/${encodeURIComponent(id)}`)).json.entity_id
+    expect(await entityId('nobody')).toBe('nobody')
+    expect(await entityId('x'.repeat(101))).toBe('x'.repeat(100))
+    expect(await entityId(`x${'😀'.repeat(200)}`)).toBe(`x${'😀'.repeat(99)}`)
+  })
+
+  test('lists at most twenty things that are wrong, each with its field', async () => {
+    const { json } = await create({ scopes: Array(50).fill(''), name: '' })
+    expect(json.code).toBe('invalid_request_parameters')
+    expect(json.errors).toHaveLength(20)
+    for (const { field, code, message } of json.errors)
+      expect([field, code, message].every((text) => typeof text === 'string' && text)).toBe(true)
+  })
+
+  const create = (body: object) =>
+    call(apiKey, 'POST', '/connect/applications', { body: { ...m2mApplication, ...body } })
+  const raw = (body: string) =>
+    new Request('https://oncekey.test/connect/applications', {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json' },
+      body,
+    })
+})
+
+describe('the unexpected is told to the log alone', () => {
+  const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+
+  test.each<[string, number, Partial<Env>]>([
+    ['storage that fails', 503, { DB: withBatch(env.DB, () => Promise.reject(new Error('the cause'))) }],
+    [
+      'storage that is broken',
+      503,
+      {
+        DB: withBatch(env.DB, () => {
+          throw new TypeError('the cause')
+        }),
+      },
+    ],
+    [
+      'storage that answers nonsense',
+      500,
+      {
+        DB: withBatch(env.DB, async () => [{ results: [{ access: 'write' }] }, { results: [{ scopes: 'the cause' }] }]),
+      },
+    ],
+  ])('%s is %i', async (_, expected, bindings) => {
+    logged.mockClear()
+    const { status, text, headers } = await call(apiKey, 'GET', `/connect/applications/${application.id}`, {
+      bindings,
+    })
+    expect(status).toBe(expected)
+    expect(text).not.toMatch(/cause|Error|JSON|stack|at /)
+    expect(logged).toHaveBeenCalledTimes(1)
+    const entry = logged.mock.calls[0]?.[0]
+    expect(entry).toMatchObject({
+      message: expected === 503 ? 'service_unavailable' : 'internal_error',
+      request_id: headers.get('X-Request-ID'),
+    })
+    expect(entry.error).toContain('cause')
+  })
+
+  test('a variable out of its bounds is 500, and named in the log', async () => {
+    logged.mockClear()
+    const { status, text } = await call(apiKey, 'GET', '/connect/applications', {
+      bindings: { REQUEST_BUDGET_MS: 1 as 5000 },
+    })
+    expect(status).toBe(500)
+    expect(text).not.toContain('REQUEST_BUDGET_MS')
+    expect(JSON.stringify(logged.mock.calls)).toContain('REQUEST_BUDGET_MS')
+  })
+
+  test('a rate limiter that fails, or is missing, limits nobody', async () => {
+    const broken = { limit: () => Promise.reject(new Error('down')) }
+    expect(await isOverLimit(broken, 'key')).toBe(false)
+    expect(await isOverLimit(undefined, 'key')).toBe(false)
+    expect(
+      (await call(apiKey, 'GET', '/connect/applications', { bindings: { MANAGEMENT_CALLS: broken } })).status,
+    ).toBe(200)
+  })
+
+  test('429 asks to come back', async () => {
+    const limit = vi.fn(async (_: { key: string }) => ({ success: false }))
+    const { status, json, headers } = await call(apiKey, 'GET', '/connect/applications', {
+      bindings: { MANAGEMENT_CALLS: { limit } },
+    })
+    expect([status, json]).toEqual([429, { message: 'Too Many Requests', code: 'rate_limit_exceeded' }])
+    expect(Number(headers.get('Retry-After'))).toBeGreaterThan(0)
+    expect(limit.mock.calls[0]?.[0].key).not.toContain(apiKey)
+  })
+})
+
+describe('a requirement', () => {
+  const tell = (schema: v.GenericSchema, value: unknown) => v.safeParse(schema, value).issues?.map(describeIssue)
+  const short = v.pipe(v.string(), v.maxLength(3, requirement('too_long', 'must have at most 3 characters.')))
+
+  test.each<[string, v.GenericSchema, unknown, object]>([
+    [
+      'says its code and its words',
+      v.object({ name: short }),
+      { name: 'long' },
+      { field: 'name', code: 'name_too_long', message: 'name must have at most 3 characters.' },
+    ],
+    [
+      'is placed by a path',
+      v.object({ a: v.array(v.object({ b: short })) }),
+      { a: [{ b: '' }, { b: 'long' }] },
+      { field: 'a.1.b', code: 'a_b_too_long', message: 'a.1.b must have at most 3 characters.' },
+    ],
+    [
+      'is "required" of what is absent',
+      v.object({ name: short }),
+      {},
+      { field: 'name', code: 'name_required', message: 'name is required.' },
+    ],
+    [
+      'names the type of what has another',
+      v.object({ name: short }),
+      { name: 5 },
+      { field: 'name', code: 'name_invalid', message: 'name must be of type string.' },
+    ],
+    [
+      'is about the body where it has no field',
+      v.object({}),
+      'text',
+      { field: '', code: 'invalid', message: 'The body must be of type Object.' },
+    ],
+  ])('%s', (_, schema, value, expected) => expect(tell(schema, value)).toEqual([expected]))
+})
+
+describe('the variables of wrangler.toml', () => {
+  test.each<[keyof ReturnType<typeof readSettings>, unknown[], unknown[]]>([
+    [
+      'CLIENT_SECRET_PREFIX',
+      ['cs', 'my_app', 'A', '_', 'x'.repeat(32)],
+      ['', 'my-app', 'a b', 'é', 'x'.repeat(33), 5, null, undefined],
+    ],
+    [
+      'MAX_SECRETS_PER_APPLICATION',
+      [1, 5, 100, '1', '100'],
+      [0, 101, -1, 1.5, '', 'x', '5x', Number.NaN, undefined, null],
+    ],
+    ['REQUEST_BUDGET_MS', [1000, 5000, 30_000, '5000'], [0, 999, 30_001, '5s', '', undefined]],
+    ['ACCESS_TOKEN_TTL_SECONDS', [60, 3600, 86_400, '3600'], [0, 59, 86_401, -3600, '1h', undefined]],
+  ])('%s is taken within its bounds, a text or a number, and named out of them', (name, good, bad) => {
+    for (const value of good) expect(String(readSettings({ ...env, [name]: value })[name])).toBe(String(value))
+    for (const value of bad) expect(() => readSettings({ ...env, [name]: value }), String(value)).toThrow(name)
+  })
+
+  test('are as they are deployed', () => {
+    expect(readSettings(env)).toMatchObject({
+      CLIENT_SECRET_PREFIX: 'cs',
+      MAX_SECRETS_PER_APPLICATION: 5,
+      REQUEST_BUDGET_MS: 5000,
+    })
+  })
+})

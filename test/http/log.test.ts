@@ -1,0 +1,203 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { app } from '../../src/app.ts'
+import { issueCredential } from '../../src/credential/credential.ts'
+import { call, m2mApplication, newApiKey, newApplication, send } from '../api.ts'
+import { withBatch } from '../faults/wrapped.ts'
+
+/**
+ * Whatever is sent where by mistake, no credential gets into the log (CWE-532): every route is called with a client
+ * secret and an API key in its path, query, headers and body, is made to fail in every way, and all that was logged is
+ * searched for them.
+ */
+const logged: unknown[] = []
+for (const level of ['log', 'info', 'debug', 'warn', 'error', 'trace'] as const) {
+  vi.spyOn(console, level).mockImplementation((...values: unknown[]) => {
+    logged.push(...values)
+  })
+}
+
+const writer = await newApiKey()
+const reader = await newApiKey({ access: 'read', environmentId: writer.environmentId })
+const application = await newApplication(writer.apiKey)
+const created = (await call(writer.apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)).json
+const foreign = (await issueCredential('cs', '0')).plaintext
+const unknownKey = (await issueCredential('sk', '0')).plaintext
+
+/** Each as it may be found: as it is, in a lower-case header name, in Basic authentication, in a URL. */
+const needles = [writer.apiKey, reader.apiKey, created.secret as string, foreign, unknownKey].flatMap((credential) => [
+  credential.slice(4),
+  credential.slice(4).toLowerCase(),
+  btoa(`${application.client_id}:${credential}`).slice(60, -4),
+  btoa(credential).slice(4, -4),
+])
+
+/** Everything in a value, with what JSON leaves out of errors. */
+function serialise(value: unknown): string {
+  if (value instanceof Error) return [value.name, value.message, value.stack, serialise(value.cause)].join(' ')
+  if (typeof value !== 'object' || value === null) return String(value)
+  return Object.entries(value)
+    .map(([name, member]) => `${name}=${serialise(member)}`)
+    .join(' ')
+}
+
+const found = () => needles.filter((needle) => logged.some((value) => serialise(value).includes(needle)))
+
+type Parts = { path: string; method: string; headers: Record<string, string>; body?: string; bindings?: Partial<Env> }
+
+/** Where a credential may stand by mistake. */
+const MISTAKES: Record<string, (parts: Parts, credential: string) => Parts> = {
+  'nowhere but where it belongs': (parts) => parts,
+  'as the id in the path': (parts, credential) => ({
+    ...parts,
+    path: parts.path.replace(/(conn_app|secret)_[^/]+/, credential),
+  }),
+  'behind the path': (parts, credential) => ({ ...parts, path: `${parts.path}/${credential}` }),
+  'in the query': (parts, credential) => ({
+    ...parts,
+    path: `${parts.path}?client_secret=${credential}&access_token=${credential}`,
+  }),
+  'as a parameter of the list': (parts, credential) => ({
+    ...parts,
+    path: `${parts.path}?after=${credential}&limit=${credential}&${credential}=1`,
+  }),
+  'as the bearer': (parts, credential) => ({
+    ...parts,
+    headers: { ...parts.headers, Authorization: `Bearer ${credential}` },
+  }),
+  'misspelt as the bearer': (parts, credential) => ({
+    ...parts,
+    headers: { ...parts.headers, Authorization: `Bearer ${credential}x` },
+  }),
+  'in Basic authentication': (parts, credential) => ({
+    ...parts,
+    headers: { ...parts.headers, Authorization: `Basic ${btoa(`${application.client_id}:${credential}`)}` },
+  }),
+  'in other headers': (parts, credential) => ({
+    ...parts,
+    headers: {
+      ...parts.headers,
+      'X-Request-ID': credential,
+      'Idempotency-Key': credential,
+      'User-Agent': credential,
+      Referer: `https://example.com/${credential}`,
+      Cookie: `session=${credential}`,
+      Accept: credential,
+      [credential]: credential,
+    },
+  }),
+  'as the content type': (parts, credential) => ({
+    ...parts,
+    headers: { ...parts.headers, 'Content-Type': credential },
+  }),
+  'in a body of JSON': (parts, credential) =>
+    withBody(
+      parts,
+      JSON.stringify({
+        ...m2mApplication,
+        name: credential,
+        scopes: [credential],
+        client_secret: credential,
+        [credential]: 1,
+      }),
+    ),
+  'in JSON where nothing fits': (parts, credential) =>
+    withBody(
+      parts,
+      JSON.stringify({ name: [credential], client_secret: { credential }, application_type: credential }),
+    ),
+  'in a body that is no JSON': (parts, credential) => withBody(parts, `{"name":"${credential}`),
+  'in a body that is too long': (parts, credential) => withBody(parts, credential.padEnd(70_000)),
+  'in a form': (parts, credential) =>
+    withBody(
+      { ...parts, headers: { ...parts.headers, 'Content-Type': 'application/x-www-form-urlencoded' } },
+      `grant_type=client_credentials&client_id=${application.client_id}&client_secret=${credential}&token=${credential}`,
+    ),
+  'in a form with a fault': (parts, credential) =>
+    withBody(
+      { ...parts, headers: { ...parts.headers, 'Content-Type': 'application/x-www-form-urlencoded' } },
+      `grant_type=${credential}&client_id=${credential}&client_id=${credential}&client_secret=${credential}&scope=${credential}&%zz`,
+    ),
+  'while storage fails': (parts, credential) => ({
+    ...withBody(parts, JSON.stringify({ ...m2mApplication, name: credential, client_secret: credential })),
+    bindings: { DB: withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: storage failed'))) },
+  }),
+  'while a variable is out of its bounds': (parts, credential) => ({
+    ...withBody(parts, JSON.stringify({ ...m2mApplication, name: credential, client_secret: credential })),
+    bindings: { REQUEST_BUDGET_MS: 1 as 5000 },
+  }),
+  'while the limit is exceeded': (parts) => ({
+    ...parts,
+    bindings: { MANAGEMENT_CALLS: { limit: async () => ({ success: false }) } },
+  }),
+}
+
+const withBody = (parts: Parts, body: string): Parts => (/GET|HEAD/.test(parts.method) ? parts : { ...parts, body })
+
+const routes = [
+  ...new Set(app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)),
+  'PATCH /connect/applications',
+  'GET /nothing',
+]
+
+beforeAll(async () => {
+  logged.length = 0
+  for (const route of routes) {
+    const [method = '', pattern = ''] = route.split(' ')
+    const path = pattern.replace(':id', pattern.startsWith('/connect/client_secrets') ? created.id : application.id)
+    for (const [i, mistake] of Object.values(MISTAKES).entries()) {
+      for (const [key, credential] of [
+        [writer.apiKey, foreign],
+        i % 2 === 0 ? [reader.apiKey, writer.apiKey] : [unknownKey, created.secret],
+      ] as [string, string][]) {
+        const headers = { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' }
+        const { bindings, path: sentTo, ...init } = mistake({ method, path, headers }, credential)
+        await send(new Request(`https://oncekey.test${sentTo}`, init), bindings)
+      }
+    }
+  }
+}, 60_000)
+
+describe('the log of a run of all routes, with credentials wherever they do not belong', () => {
+  test('has an entry for each request, and every kind of answer', () => {
+    const entries = logged.filter((value) => (value as { message?: string }).message === 'request') as {
+      status: number
+    }[]
+    expect(entries).toHaveLength(routes.length * Object.keys(MISTAKES).length * 2)
+    const statuses = new Set(entries.map(({ status }) => status))
+    for (const status of [200, 201, 204, 400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503])
+      expect(statuses).toContain(status)
+  })
+
+  test('has the reasons of what failed', () => {
+    expect(logged.map(serialise).some((text) => text.includes('D1_ERROR: storage failed'))).toBe(true)
+  })
+
+  test('has no credential, in any form', () => expect(found()).toEqual([]))
+
+  test('names routes by their patterns, and requests by their ids', () => {
+    for (const entry of logged as Record<string, unknown>[]) {
+      expect(
+        Object.keys(entry).filter(
+          (name) =>
+            !['message', 'request_id', 'method', 'route', 'status', 'duration_ms', 'error', 'stack'].includes(name),
+        ),
+      ).toEqual([])
+      if (entry.message === 'request') expect(entry.route).toMatch(/^(\/\*|\/[\w./:-]*)$/)
+    }
+  })
+
+  test.each<[string, unknown]>([
+    ['as it is', { message: `x ${created.secret} y` }],
+    ['in the cause of an error', { error: new Error('x', { cause: new Error(writer.apiKey) }) }],
+    [
+      'in Basic authentication',
+      { headers: { authorization: `Basic ${btoa(`${application.client_id}:${created.secret}`)}` } },
+    ],
+    ['as a header name', { headers: { [reader.apiKey.toLowerCase()]: '' } }],
+  ])('would be seen to have one %s', (_, planted) => {
+    logged.push(planted)
+    expect(found()).not.toEqual([])
+    logged.pop()
+  })
+})
