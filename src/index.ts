@@ -1,3 +1,23 @@
 import { app } from './app.ts'
+import { DEFAULT_REGION } from './credential/credential.ts'
+import { readSettings } from './http/settings.ts'
+import { openDatabase } from './storage/database.ts'
+import { keepHouse } from './storage/housekeeping.ts'
 
-export default { fetch: app.fetch } satisfies ExportedHandler<Env>
+/** How long a run of housekeeping may take, in milliseconds. */
+const HOUSEKEEPING_BUDGET_MS = 30_000
+
+export default {
+  fetch: app.fetch,
+
+  async scheduled(_, env, context) {
+    const now = Date.now()
+    const database = openDatabase(env, DEFAULT_REGION, {
+      deadline: now + HOUSEKEEPING_BUDGET_MS,
+      waitUntil: (promise) => context.waitUntil(promise),
+    })
+    if (!database) return
+    const done = await keepHouse(database, now, readSettings(env).EVENT_RETENTION_DAYS)
+    console.log({ message: 'housekeeping', ...done })
+  },
+} satisfies ExportedHandler<Env>

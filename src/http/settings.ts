@@ -11,6 +11,7 @@ const Settings = v.object({
   /** Milliseconds. */
   REQUEST_BUDGET_MS: wholeNumber(1_000, 30_000),
   ACCESS_TOKEN_TTL_SECONDS: wholeNumber(60, 86_400),
+  EVENT_RETENTION_DAYS: wholeNumber(1, 3_650),
 })
 
 export type Settings = v.InferOutput<typeof Settings>

@@ -126,7 +126,7 @@ export function updateClientSecret(
     isSet.push(sql`name IS ${name}`)
   }
   if (expiresAt !== undefined) {
-    set.push(sql`expires_at = ${expiresAt}`)
+    set.push(sql`expires_at = ${expiresAt}`, sql`expiry_noted_at = NULL`)
     isSet.push(sql`expires_at IS ${expiresAt}`)
   }
   if (expiresAt === null) set.push(sql`is_retiring = 0`)

@@ -4,7 +4,7 @@ import type { Row } from './database.ts'
 import { type Change, insertAlong, remove, type Statement, select } from './statements.ts'
 
 /** How long a create may be sent again and be answered alike. */
-const REPLAY_WINDOW_MS = 60 * 60 * 1000
+export const REPLAY_WINDOW_MS = 60 * 60 * 1000
 
 /** A request that named itself by an Idempotency-Key. */
 export interface KeyedRequest {
