@@ -64,7 +64,7 @@ function countFailure(c: Context<HonoEnv>, key: string): Promise<boolean> {
 /** What the client shows for itself, by either method; null where that is nothing, or not to be read. */
 export function present(authorization: string | undefined, form: Form): Presented | null {
   const clientSecret = form.get('client_secret')
-  if (form.has('client_assertion') && (authorization !== undefined || clientSecret !== undefined)) throw twoMethods()
+  if (form.get('client_assertion') && (authorization !== undefined || clientSecret !== undefined)) throw twoMethods()
   if (authorization === undefined) {
     const clientId = form.get('client_id')
     return clientId && clientSecret ? { clientId, clientSecret } : null
@@ -74,7 +74,7 @@ export function present(authorization: string | undefined, form: Form): Presente
   const presented = readBasic(authorization)
   // CVE-2026-118669: a body that names another client than the one that authenticates.
   const named = form.get('client_id')
-  if (presented && named !== undefined && named !== presented.clientId) {
+  if (presented && named && named !== presented.clientId) {
     throw new ApiError('invalid_request', { message: 'The client_id in the body is not the one that authenticates.' })
   }
   return presented
