@@ -1,0 +1,196 @@
+import { env } from 'cloudflare:workers'
+import fc from 'fast-check'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
+import { present } from '../../src/oauth/client-authentication.ts'
+import { counted } from '../faults/wrapped.ts'
+import { basic, newClient, requestTokenWith, seen } from './client.ts'
+
+const client = await newClient()
+const { clientId, secret } = client
+const good = basic(clientId, secret)
+const goodToken = good.slice('Basic '.length)
+/** As good, and of a length that base64 pads. */
+const padded = basic(clientId.replace('_', '%5F'), secret)
+const NOTHING = new Map<string, string>()
+
+const encodeAll = (text: string, hex = (code: number) => code.toString(16).toUpperCase()) =>
+  text.replace(/[^A-Za-z0-9]/g, (character) => `%${hex(character.charCodeAt(0)).padStart(2, '0')}`)
+
+afterEach(() => vi.restoreAllMocks())
+
+describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
+  test.each([
+    ['raw, as curl -u sends it', good],
+    ['form-encoded, as oauth4webapi sends it', basic(encodeAll(clientId), encodeAll(secret))],
+    [
+      'form-encoded with lower-case hex',
+      basic(
+        encodeAll(clientId, (code) => code.toString(16)),
+        encodeAll(secret),
+      ),
+    ],
+    ['one half form-encoded', basic(clientId, encodeAll(secret))],
+    [
+      'every character percent-encoded',
+      basic(
+        clientId,
+        secret.replace(/./g, (c) => `%${c.charCodeAt(0).toString(16)}`),
+      ),
+    ],
+    ['basic', `basic ${goodToken}`],
+    ['BASIC', `BASIC ${goodToken}`],
+    ['bAsIc', `bAsIc ${goodToken}`],
+    ['padded', padded],
+    ['several spaces', `Basic   ${goodToken}`],
+  ])('%s', async (_, authorization) => {
+    const reply = await requestTokenWith(authorization)
+    expect(reply.status, reply.text).toBe(200)
+  })
+
+  test('beside the same client_id in the body, or an empty one, which counts as left out (RFC 6749 §3.2)', async () => {
+    expect((await requestTokenWith(good, { client_id: clientId })).status).toBe(200)
+    expect((await requestTokenWith(good, { client_id: '' })).status).toBe(200)
+    expect((await requestTokenWith(good, { client_assertion: '' })).status).toBe(200)
+  })
+
+  test.each([
+    ['client_01J-A.b', 'sec_A-b.c~d e+f%:é', btoa('client%5F01J%2DA%2Eb:sec%5FA%2Db%2Ec%7Ed+e%2Bf%25%3A%C3%A9')],
+    [
+      '1PpG/Q 1',
+      'z/tZ9VwFZqApmIQ+ZH1I5pLk/uB4ud:X2/8bL+wfFTt1rFw=',
+      'MVBwRyUyRlErMTp6JTJGdFo5VndGWnFBcG1JUSUyQlpIMUk1cExrJTJGdUI0dWQlM0FYMiUyRjhiTCUyQndmRlR0MXJGdyUzRA==',
+    ],
+    [' %&+', ' %&+', btoa('+%25%26%2B:+%25%26%2B')],
+    ['an:identifier', 'some secure & non-standard secret', btoa('an%3Aidentifier:some+secure+%26+non-standard+secret')],
+    ['client_01J', 'sec_abc', btoa('client_01J:sec_abc')],
+    ['client_01J', 'sec_abc', btoa('client%5F01J:sec%5Fabc')],
+    ['client_01J', 'sec_abc', btoa('client%5f01J:sec%5fabc')],
+  ])('vector: %j, %j', (id, clientSecret, encoded) => {
+    expect(present(`Basic ${encoded}`, NOTHING)).toEqual({ clientId: id, clientSecret })
+  })
+
+  const vschar = fc.string({
+    unit: fc.integer({ min: 0x20, max: 0x7e }).map((c) => String.fromCharCode(c)),
+    minLength: 1,
+    maxLength: 100,
+  })
+
+  test.each<[string, (text: string) => string]>([
+    ['of the URL standard', (text) => String(new URLSearchParams([['', text]])).slice(1)],
+    ['that encodes all it may', (text) => encodeAll(text).replaceAll('%20', '+')],
+  ])('reads back every id and secret of VSCHAR in the form-encoding %s (RFC 6749 Appendix A, B)', (_, encode) => {
+    fc.assert(
+      fc.property(vschar, vschar, (id, clientSecret) => {
+        const read = present(basic(encode(id), encode(clientSecret)), NOTHING)
+        expect(read).toEqual({ clientId: id, clientSecret })
+      }),
+      { numRuns: 10_000 },
+    )
+  })
+
+  test('never reads the same credential from a header with one symbol changed, added or left out', () => {
+    const symbols = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_ !%\t'
+    const credential = present(good, NOTHING)
+    for (let at = 0; at <= goodToken.length; at++) {
+      for (const symbol of ['', ...symbols]) {
+        for (const length of [0, 1]) {
+          const changed = goodToken.slice(0, at) + symbol + goodToken.slice(at + length)
+          if (changed !== goodToken && changed.trim() !== goodToken)
+            expect(present(`Basic ${changed}`, NOTHING), changed).not.toEqual(credential)
+        }
+      }
+    }
+    expect(credential).toEqual({ clientId, clientSecret: secret })
+  })
+})
+
+describe('Basic does not authenticate, asks no storage, and is told as little as a wrong secret', () => {
+  const bytes = (...codes: number[]) => String.fromCharCode(...codes)
+
+  test.each<[string, string]>([
+    ['the scheme alone', 'Basic'],
+    ['no colon', 'Basic Zm9v'],
+    ['no colon: the id alone', `Basic ${btoa(clientId)}`],
+    ['behind it !', `${good}!`],
+    ['behind it ##***^^^', `${good}##***^^^`],
+    ['behind it another symbol', `${good}1`],
+    ['behind it padding', `${good}====`],
+    ['inside it a space', `Basic ${goodToken.slice(0, 8)} ${goodToken.slice(8)}`],
+    ['inside it a tab', `Basic ${goodToken.slice(0, 8)}\t${goodToken.slice(8)}`],
+    ['base64 without its padding, as base64url has it', padded.replace(/=$/, '')],
+    ['base64 in quotes', `Basic "${goodToken}"`],
+    ['not base64 at all', `Basic ${clientId}:${secret}`],
+    ['no space before it', `Basic${goodToken}`],
+    ['as Bearer', `Bearer ${goodToken}`],
+    ['the secret as Bearer', `Bearer ${secret}`],
+    ['a parameter before it', `Basic realm="x", ${goodToken}`],
+    ['two headers joined, Basic first', `${good}, Bearer x`],
+    ['two headers joined, twice the same', `${good}, ${good}`],
+    ['64 KB', `Basic ${btoa(`${clientId}:${secret}`.repeat(600))}`],
+    ['64 KB around the right one', `Basic ${' '.repeat(64 * 1024)}${goodToken}`],
+    ['%ZZ in the id', basic(`${clientId}%ZZ`, secret)],
+    ['%ZZ in the secret', basic(clientId, `${secret}%ZZ`)],
+    ['% in the secret', basic(clientId, `${secret}%`)],
+    ['an overlong encoding', basic(clientId, `${secret}%C0%AF`)],
+    ['an encoded lone surrogate', basic(clientId, `${secret}%ED%A0%80`)],
+    ['bytes that are no UTF-8', basic(clientId, `${secret}${bytes(0xff, 0xfe)}`)],
+    ['a byte-order mark before the id', basic(`${bytes(0xef, 0xbb, 0xbf)}${clientId}`, secret)],
+    ['encoded twice', basic(encodeAll(encodeAll(clientId)), encodeAll(encodeAll(secret)))],
+    ['an empty id', basic('', secret)],
+    ['an empty secret', basic(clientId, '')],
+    ['both empty', basic('', '')],
+    ['another colon before the secret', basic(clientId, `:${secret}`)],
+    ['another colon behind the secret', basic(clientId, `${secret}:`)],
+    ['an encoded colon between them', `Basic ${btoa(`${clientId}%3A${secret}`)}`],
+  ])('%s', async (_, authorization) => {
+    const counter = counted(env.DB)
+    const reply = await requestTokenWith(authorization, {}, { DB: counter.database })
+    expect(reply.status).toBe(401)
+    expect(reply.headers.get('WWW-Authenticate')).toBe('Basic realm="oncekey"')
+    expect(seen(reply)).toEqual(
+      seen(await requestTokenWith(basic(clientId, (await issueCredential('cs', '0')).plaintext))),
+    )
+    expect(counter.trips).toBe(0)
+  })
+
+  test.each([...Array.from({ length: 0x20 }, (_, code) => code), 0x7f, 0x85, 0xa0])(
+    'character %i, raw or encoded, before or behind',
+    async (code) => {
+      for (const character of [bytes(code), `%${code.toString(16).padStart(2, '0')}`]) {
+        for (const [id, clientSecret] of [
+          [clientId, secret + character],
+          [clientId, character + secret],
+          [clientId + character, secret],
+          [character + clientId, secret],
+        ] as const)
+          expect((await requestTokenWith(basic(id, clientSecret))).status, JSON.stringify(character)).toBe(401)
+      }
+    },
+  )
+
+  test('in base64url, where that differs, though it does in base64', () => {
+    expect(present(basic('a', '?a>~?'), NOTHING)).toEqual({ clientId: 'a', clientSecret: '?a>~?' })
+    expect(basic('a', '?a>~?')).toMatch(/[+/]/)
+    expect(present(basic('a', '?a>~?').replaceAll('+', '-').replaceAll('/', '_'), NOTHING)).toBeNull()
+  })
+
+  test('with a line break inside, which no HTTP library lets through', () => {
+    for (const at of [0, 8, goodToken.length]) {
+      for (const separator of ['\n', '\r\n ', '\r'])
+        expect(present(`Basic ${goodToken.slice(0, at)}${separator}${goodToken.slice(at)}`, NOTHING)).toBeNull()
+    }
+  })
+
+  test('and nothing of 64 KB is hashed', async () => {
+    const digest = vi.spyOn(crypto.subtle, 'digest')
+    await requestTokenWith(`Basic ${btoa(`${clientId}:${secret.repeat(1000)}`)}`)
+    await requestTokenWith(undefined, { client_id: clientId, client_secret: secret.repeat(1000) })
+    expect(
+      (await requestTokenWith(undefined, { client_id: clientId, client_secret: 'x'.repeat(1024 * 1024) })).status,
+    ).toBe(413)
+    expect(digest).not.toHaveBeenCalled()
+    await requestTokenWith(undefined, { client_id: clientId, client_secret: secret })
+    expect(digest).toHaveBeenCalled()
+  })
+})

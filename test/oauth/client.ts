@@ -1,0 +1,132 @@
+import { env } from 'cloudflare:workers'
+import { call, m2mApplication, newApiKey, newApplication, type Reply, send } from '../api.ts'
+
+/** The OAuth endpoints as clients call them, inside the runtime, over the real database. */
+
+interface Options {
+  readonly headers?: Record<string, string>
+  /** Bindings in place of the real ones, such as a database that fails. */
+  readonly bindings?: Partial<Env>
+  readonly origin?: string
+}
+
+/** An application, one of its secrets, and who manages it. */
+export interface Client {
+  readonly apiKey: string
+  readonly environmentId: string
+  /** The client id of its environment. */
+  readonly audience: string
+  readonly applicationId: string
+  readonly clientId: string
+  readonly secretId: string
+  readonly secret: string
+}
+
+/** Tests fail to authenticate more often than the platform's limiter would let them. */
+export const unlimited: Partial<Env> = { FAILED_AUTHENTICATIONS: { limit: async () => ({ success: true }) } }
+
+export const oauthApplication = {
+  name: 'Partner',
+  application_type: 'oauth',
+  is_first_party: false,
+  organization_id: m2mApplication.organization_id,
+}
+export const firstPartyApplication = { name: 'Console', application_type: 'oauth', is_first_party: true }
+
+/** Makes an application with a secret, in a new environment unless a client of another one is given. */
+export async function newClient(application: object = m2mApplication, beside?: Client): Promise<Client> {
+  const { apiKey, environmentId } = beside ?? (await newApiKey())
+  const { id, client_id: clientId } = await newApplication(apiKey, application)
+  const row = await env.DB.prepare('SELECT client_id FROM environments WHERE id = ?').bind(environmentId).first()
+  const client = { apiKey, environmentId, audience: row?.client_id as string, applicationId: id, clientId }
+  return { ...client, ...(await newSecret(client)) }
+}
+
+/** Makes another secret of the same application. */
+export async function newSecret<C extends Pick<Client, 'apiKey' | 'applicationId'>>(client: C) {
+  const { json } = await call(client.apiKey, 'POST', `/connect/applications/${client.applicationId}/client_secrets`)
+  return { ...client, secretId: json.id as string, secret: json.secret as string }
+}
+
+export function revoke({ apiKey, secretId }: Client): Promise<Reply> {
+  return call(apiKey, 'DELETE', `/connect/client_secrets/${secretId}`)
+}
+
+/** Sets columns of a secret's row that no test reaches by waiting. */
+export async function setSecret({ secretId }: Client, columns: Record<string, number | null>): Promise<void> {
+  const set = Object.keys(columns).map((column) => `${column} = ?`)
+  await env.DB.prepare(`UPDATE client_secrets SET ${set.join(', ')} WHERE id = ?`)
+    .bind(...Object.values(columns), secretId)
+    .run()
+}
+
+/** RFC 7617, raw: what `curl -u` sends. */
+export function basic(id: string, secret: string): string {
+  return `Basic ${btoa(`${id}:${secret}`)}`
+}
+
+/** Posts parameters, or a body as it is. */
+export function post(
+  path: string,
+  parameters: Record<string, string> | string,
+  { headers, bindings, origin = 'https://oncekey.test' }: Options = {},
+): Promise<Reply> {
+  const request = new Request(`${origin}${path}`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/x-www-form-urlencoded', ...headers },
+    body: typeof parameters === 'string' ? parameters : String(new URLSearchParams(parameters)),
+  })
+  return send(request, { ...unlimited, ...bindings })
+}
+
+/** Asks for a token, by Basic. */
+export function requestToken(
+  { clientId, secret }: Client,
+  parameters: Record<string, string> = {},
+  { headers, ...options }: Options = {},
+): Promise<Reply> {
+  const authorization = { Authorization: basic(clientId, secret) }
+  return post(
+    '/oauth2/token',
+    { grant_type: 'client_credentials', ...parameters },
+    { headers: { ...authorization, ...headers }, ...options },
+  )
+}
+
+/** Asks for a token with this Authorization header, or without one. */
+export function requestTokenWith(
+  authorization: string | undefined,
+  parameters: Record<string, string> = {},
+  bindings: Partial<Env> = {},
+): Promise<Reply> {
+  const headers = authorization === undefined ? {} : { Authorization: authorization }
+  return post('/oauth2/token', { grant_type: 'client_credentials', ...parameters }, { headers, bindings })
+}
+
+/** Gets a token, or throws what it was told instead. */
+export async function getToken(client: Client, options: Options = {}): Promise<string> {
+  const { status, text, json } = await requestToken(client, {}, options)
+  if (status !== 200) throw new Error(text)
+  return json.access_token
+}
+
+/** Asks about a token, by Basic. */
+export function introspect(
+  { clientId, secret }: Client,
+  token: string,
+  { headers, ...options }: Options = {},
+): Promise<Reply> {
+  return post(
+    '/oauth2/introspection',
+    { token },
+    {
+      headers: { Authorization: basic(clientId, secret), ...headers },
+      ...options,
+    },
+  )
+}
+
+/** All that a caller sees, but what is new in each response. */
+export function seen({ status, headers, text }: Reply) {
+  return { status, text, headers: [...headers].filter(([name]) => name !== 'x-request-id') }
+}
