@@ -1,0 +1,291 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import { NAUGHTY } from './naughty-strings.ts'
+
+/** The rules of contract.md's "Input", field by field, for every kind of application, on creation and on update. */
+const { apiKey } = await newApiKey()
+
+const ORGANIZATION = 'org_01EHZNVPK3SFK441A1RGBFSHRT'
+const KINDS: Record<string, Record<string, unknown>> = {
+  m2m: m2mApplication,
+  'third-party oauth': {
+    name: 'Shop',
+    application_type: 'oauth',
+    is_first_party: false,
+    organization_id: ORGANIZATION,
+  },
+  'first-party oauth': { name: 'Console', application_type: 'oauth', is_first_party: true },
+}
+const OAUTH = ['third-party oauth', 'first-party oauth']
+
+const create = (kind: string, fields: object) =>
+  call(apiKey, 'POST', '/connect/applications', { body: { ...KINDS[kind], ...fields } })
+
+const existing: Record<string, string> = {}
+for (const kind of Object.keys(KINDS)) existing[kind] = (await newApplication(apiKey, KINDS[kind])).id
+
+/** Creates one, and updates another one, with the same fields: the same must come of it. */
+async function createAndUpdate(kind: string, fields: object) {
+  const id = existing[kind]
+  return [await create(kind, fields), await call(apiKey, 'PUT', `/connect/applications/${id}`, { body: fields })]
+}
+
+async function expectTaken(kind: string, field: string, value: unknown, becomes: unknown = value) {
+  for (const { status, json } of await createAndUpdate(kind, { [field]: value })) {
+    expect([200, 201], JSON.stringify(json)).toContain(status)
+    expect(json[field]).toEqual(becomes)
+    expect((await call(apiKey, 'GET', `/connect/applications/${json.id}`)).json).toEqual(json)
+  }
+}
+
+async function expectRefused(kind: string, field: string, value: unknown, code: string, at = field) {
+  for (const { status, json } of await createAndUpdate(kind, { [field]: value })) {
+    expect([status, json.code, json.errors], JSON.stringify(value)).toEqual([
+      422,
+      'invalid_request_parameters',
+      [{ field: at, code, message: expect.stringMatching(new RegExp(`^${at} `)) }],
+    ])
+  }
+}
+
+/** C0, DEL and C1: all of them once, then those at the edges. */
+const CONTROL_CHARACTERS = [...Array(0x20).keys(), ...Array.from({ length: 0x21 }, (_, i) => 0x7f + i)].map((code) =>
+  String.fromCharCode(code),
+)
+const controlCharacters = (kind: string) =>
+  kind === 'm2m' ? CONTROL_CHARACTERS : ['\0', '\n', '\x1f', '\x7f', '\x80', '\x9f']
+const LONE_SURROGATES = ['\ud800', '\udbff', '\udc00', '\udfff', 'a\ud83d', '\ude00b', 'a\ude00\ud83db', '\ud800\ud800']
+const NO_STRINGS: unknown[] = [5, 0, true, [], ['x'], {}, { toString: 'x' }, [['x']]]
+
+describe.each(Object.keys(KINDS))('%s', (kind) => {
+  describe('name', () => {
+    test.each([
+      'x',
+      'x'.repeat(255),
+      '😀'.repeat(255),
+      ' x ',
+      "O'Reilly & Söhne <b>",
+      '\u200bx',
+      'e\u0301',
+      '\u00e9',
+      '﷽',
+      '0',
+    ])('is kept byte for byte: %s', async (name) => {
+      await expectTaken(kind, 'name', name)
+    })
+
+    test.each(['', ' ', '   ', '\u00a0', '\u3000\u2003', '\ufeff', '\u2028'])('is not blank: %j', async (name) => {
+      await expectRefused(kind, 'name', name, 'name_blank')
+    })
+
+    test('has at most 255 characters, counted as code points', async () => {
+      await expectRefused(kind, 'name', 'x'.repeat(256), 'name_too_long')
+      await expectRefused(kind, 'name', '😀'.repeat(256), 'name_too_long')
+    })
+
+    test('has no control characters (CWE-158)', async () => {
+      for (const character of controlCharacters(kind))
+        await expectRefused(kind, 'name', `a${character}b`, 'name_control_character')
+    })
+
+    test('is well-formed Unicode', async () => {
+      for (const name of LONE_SURROGATES) await expectRefused(kind, 'name', name, 'name_malformed')
+    })
+
+    test('is a string (CWE-843)', async () => {
+      for (const name of [...NO_STRINGS, null]) await expectRefused(kind, 'name', name, 'name_invalid')
+    })
+
+    test('is needed to create', async () => {
+      const { name: _, ...nameless } = KINDS[kind] as { name: string }
+      const { status, json } = await call(apiKey, 'POST', '/connect/applications', { body: nameless })
+      expect([status, json.errors[0].code]).toEqual([422, 'name_required'])
+    })
+  })
+
+  describe('description', () => {
+    test.each(['', ' ', 'x', 'several\nlines\r\nand\ttabs', 'x'.repeat(1000), '😀'.repeat(1000), null])(
+      'is kept: %j',
+      async (text) => {
+        await expectTaken(kind, 'description', text)
+      },
+    )
+
+    test('has at most 1,000 characters', async () => {
+      await expectRefused(kind, 'description', 'x'.repeat(1001), 'description_too_long')
+      await expectRefused(kind, 'description', '😀'.repeat(1001), 'description_too_long')
+    })
+
+    test('has no control characters but tabs and line ends, and no lone surrogates', async () => {
+      for (const character of controlCharacters(kind).filter((c) => !/[\t\n\r]/.test(c))) {
+        await expectRefused(kind, 'description', character, 'description_control_character')
+      }
+      for (const text of LONE_SURROGATES) await expectRefused(kind, 'description', text, 'description_malformed')
+    })
+
+    test('is a string or null', async () => {
+      for (const value of NO_STRINGS) await expectRefused(kind, 'description', value, 'description_invalid')
+    })
+
+    test('is null when absent', async () => {
+      const { description: _, ...rest } = KINDS[kind] as { description?: string }
+      expect((await call(apiKey, 'POST', '/connect/applications', { body: rest })).json.description).toBeNull()
+    })
+  })
+
+  describe('scopes', () => {
+    const anyToken = fc.stringMatching(/^[\x21\x23-\x5b\x5d-\x7e]{1,30}$/)
+
+    test('are any scope-tokens of RFC 6749 §3.3, in their order', async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.uniqueArray(anyToken, { maxLength: 100 }), async (scopes) => {
+          await expectTaken(kind, 'scopes', scopes)
+        }),
+        {
+          numRuns: 20,
+          examples: [
+            [['a', 'A']],
+            [['openid', 'profile', 'email']],
+            [['https://example.com/scope?x=%20', 'files:read']],
+            [[]],
+          ],
+        },
+      )
+    })
+
+    test('may be a hundred', async () => {
+      const scopes = Array.from({ length: 101 }, (_, i) => `scope-${i}`)
+      await expectTaken(kind, 'scopes', scopes.slice(1))
+      await expectRefused(kind, 'scopes', scopes, 'scopes_too_many')
+    })
+
+    test.each(['', ' ', 'a b', 'a"', 'a\\b', 'é', '\x7f', 'a\tb', '\0', 'a\n', '😀', '\ud800'])(
+      'are nothing else: %j',
+      async (scope) => {
+        await expectRefused(kind, 'scopes', ['ok', scope], 'scopes_malformed', 'scopes.1')
+      },
+    )
+
+    test('do not repeat', async () => {
+      await expectRefused(kind, 'scopes', ['a', 'b', 'a'], 'scopes_repeated')
+    })
+
+    test('are an array of strings', async () => {
+      for (const value of ['a', 'a b', 5, true, {}, { 0: 'a' }])
+        await expectRefused(kind, 'scopes', value, 'scopes_invalid')
+      for (const value of [5, null, true, {}, ['a']])
+        await expectRefused(kind, 'scopes', [value], 'scopes_invalid', 'scopes.0')
+    })
+
+    test.each([{}, { scopes: null }])('are none when %j is sent to create', async (fields) => {
+      expect((await create(kind, fields)).json.scopes).toEqual([])
+    })
+  })
+})
+
+test('every naughty string comes back as it was sent, or is refused', async () => {
+  const { apiKey } = await newApiKey()
+  const sent = new Map<string, [field: string, value: unknown]>()
+  for (const text of Object.values(NAUGHTY).flat()) {
+    const fields: [string, unknown][] = [
+      ['name', text],
+      ['description', text],
+      ['scopes', [text]],
+      ['organization_id', text],
+    ]
+    for (const [field, value] of fields) {
+      const body = { ...m2mApplication, [field]: value }
+      const { status, json } = await call(apiKey, 'POST', '/connect/applications', { body })
+      expect([201, 422], `${field}: ${JSON.stringify(text)}`).toContain(status)
+      if (status === 201) sent.set(json.id, [field, value])
+      if (status === 201) expect(json[field]).toEqual(value)
+    }
+  }
+  expect(sent.size).toBeGreaterThan(300)
+  for (let after: string | null = ''; after !== null; ) {
+    const page = await call(apiKey, 'GET', `/connect/applications?limit=100${after && `&after=${after}`}`)
+    for (const application of page.json.data) {
+      const [field, value] = sent.get(application.id) as [string, unknown]
+      expect(application[field]).toEqual(value)
+      sent.delete(application.id)
+    }
+    after = page.json.list_metadata.after
+  }
+  expect(sent.size).toBe(0)
+}, 30_000)
+
+describe('application_type and is_first_party', () => {
+  test.each(['M2M', 'Oauth', 'user', '', null, 5, true, ['m2m'], { m2m: 1 }, undefined])(
+    'know m2m and oauth alone: %j',
+    async (value) => {
+      const { status, json } = await create('m2m', { application_type: value })
+      expect([status, json.errors[0].field]).toEqual([422, 'application_type'])
+    },
+  )
+
+  test.each(['true', 'false', '', 0, 1, null, [], {}, undefined])('know true and false alone: %j', async (value) => {
+    const { status, json } = await create('third-party oauth', { is_first_party: value })
+    expect([status, json.errors[0].field]).toEqual([422, 'is_first_party'])
+  })
+})
+
+describe('organization_id', () => {
+  const GOOD = ['org_1', ORGANIZATION, 'org_a_b', `org_${'x'.repeat(64)}`]
+  const BAD = [
+    '',
+    ' ',
+    'org',
+    'org_',
+    'ORG_1',
+    'org-1',
+    'org_ 1',
+    ' org_1',
+    'org_1 ',
+    'org_1\n',
+    'user_1',
+    'org_é',
+    'org_%',
+    'org_*',
+    'org_1;',
+    `org_${'x'.repeat(65)}`,
+  ]
+
+  describe.each(['m2m', 'third-party oauth'])('of %s', (kind) => {
+    test.each(GOOD)('is an organization that need not exist here: %s', async (id) => {
+      const { status, json } = await create(kind, { organization_id: id })
+      expect([status, json.organization_id]).toEqual([201, id])
+    })
+
+    test.each([...BAD, null, 5, true, [], ['org_1'], {}, undefined])('is no %j', async (id) => {
+      const { status, json } = await create(kind, { organization_id: id })
+      expect([status, json.errors[0].field]).toEqual([422, 'organization_id'])
+    })
+  })
+
+  test.each([...GOOD, ...BAD, 5, false, [], {}])('of first-party oauth is nothing: %j', async (id) => {
+    const { status, json } = await create('first-party oauth', { organization_id: id })
+    expect([status, json.errors[0].code]).toEqual([422, 'organization_id_not_allowed'])
+  })
+
+  test('of first-party oauth may be sent as null', async () => {
+    const { status, json } = await create('first-party oauth', { organization_id: null })
+    expect([status, 'organization_id' in json]).toEqual([201, false])
+  })
+})
+
+describe.each(OAUTH)('uses_pkce of %s', (kind) => {
+  test.each([
+    [true, true],
+    [false, false],
+    [null, false],
+    [undefined, false],
+  ])('%j becomes %j', async (value, becomes) => {
+    expect((await create(kind, { uses_pkce: value })).json.uses_pkce).toBe(becomes)
+  })
+
+  test.each(['true', 1, 0, '', [], {}])('is no %j', async (value) => {
+    const { status, json } = await create(kind, { uses_pkce: value })
+    expect([status, json.errors[0].code]).toEqual([422, 'uses_pkce_invalid'])
+  })
+})
