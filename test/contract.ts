@@ -43,6 +43,9 @@ const SUCCESSES: Record<string, v.GenericSchema> = {
   'GET /.well-known/openid-configuration': oauth.ServerMetadata,
 }
 
+/** What clients and resource servers call. */
+const OAUTH = /^\/(oauth2|\.well-known)\//
+
 /** What is the same for everybody may be kept. Everything else may not. */
 const CACHEABLE = /^\/(oauth2\/jwks|\.well-known\/.*)$/
 
@@ -62,7 +65,7 @@ export async function checkResponse(method: string, url: string, response: Respo
   }
   expect(headers.get('Content-Type'), what).toMatch(/^application\/json\b/)
   const body: unknown = JSON.parse(text)
-  if (status >= 400) checkRefusal(response, new URL(url).pathname.startsWith('/oauth2/'), body, what)
+  if (status >= 400) checkRefusal(response, OAUTH.test(new URL(url).pathname), body, what)
   checkSuccessAndDescription(method, new URL(url).pathname, status, body, what)
   return response
 }

@@ -69,6 +69,9 @@ const ENTITY_ID_LENGTH = 100
 /** Seconds. */
 const RETRY_AFTER = { 429: 10, 503: 1 }
 
+/** Where RFC 6749 §5.2 says what an error is. */
+const OAUTH_PATH = /^\/(oauth2|\.well-known)\//
+
 /** A refusal on its way to `onError`, which words it. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
@@ -99,7 +102,7 @@ export const onError: ErrorHandler<HonoEnv> = (error, c) => {
   if (code === 'invalid_client' && c.req.header('Authorization')) c.header('WWW-Authenticate', 'Basic realm="oncekey"')
   if (status === 429 || status === 503) c.header('Retry-After', String(RETRY_AFTER[status]))
   if (details.allow) c.header('Allow', details.allow.join(', '))
-  if (c.req.path.startsWith('/oauth2/'))
+  if (OAUTH_PATH.test(c.req.path))
     return c.json({ error: oauthError(code, status), error_description: message }, status)
   return c.json(
     {
