@@ -40,12 +40,9 @@ export async function issueAccessToken(
 /** Reads a token of ours that has not expired; null for any other string. Whether its secret is still good, storage tells. */
 export async function readAccessToken(env: Env, token: string): Promise<Claims | null> {
   const { findKey } = await signingKeys(env)
+  const expected = { issuer: issuer(env), typ: TYPE, algorithms: [...SIGNING_ALGORITHMS] }
   try {
-    const { payload } = await jwtVerify(token, findKey, {
-      issuer: issuer(env),
-      typ: TYPE,
-      algorithms: [...SIGNING_ALGORITHMS],
-    })
+    const { payload } = await jwtVerify(token, findKey, expected)
     return v.parse(AccessTokenClaims, payload)
   } catch {
     return null

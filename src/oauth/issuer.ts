@@ -4,6 +4,8 @@
  */
 export function issuer({ ISSUER }: Env): string {
   const url = URL.parse(ISSUER)
-  if (!url || url.origin !== ISSUER) throw new Error('ISSUER is not an origin, such as https://secrets.example.com')
+  if (!url || url.origin !== ISSUER) {
+    throw new Error('ISSUER is not an origin such as https://secrets.example.com: `npm run deploy` sets it')
+  }
   return ISSUER
 }
