@@ -68,13 +68,16 @@ export function basic(id: string, secret: string): string {
 /** Posts parameters, or a body as it is. */
 export function post(
   path: string,
-  parameters: Record<string, string> | string,
+  parameters: Record<string, string> | string | Uint8Array,
   { headers, bindings, origin = 'https://oncekey.test' }: Options = {},
 ): Promise<Reply> {
   const request = new Request(`${origin}${path}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/x-www-form-urlencoded', ...headers },
-    body: typeof parameters === 'string' ? parameters : String(new URLSearchParams(parameters)),
+    body:
+      typeof parameters === 'string' || parameters instanceof Uint8Array
+        ? parameters
+        : String(new URLSearchParams(parameters)),
   })
   return send(request, { ...unlimited, ...bindings })
 }
@@ -124,6 +127,11 @@ export function introspect(
       ...options,
     },
   )
+}
+
+/** Bindings that are not set. */
+export function without(...names: (keyof Env)[]): Partial<Env> {
+  return Object.fromEntries(names.map((name) => [name, undefined]))
 }
 
 /** All that a caller sees, but what is new in each response. */

@@ -1,57 +1,237 @@
+import { env } from 'cloudflare:workers'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
-import { expect, test } from 'vitest'
-import { call, newApiKey, newApplication, send } from '../api.ts'
+import { describe, expect, test } from 'vitest'
+import { m2mApplication, send } from '../api.ts'
+import { counted } from '../faults/wrapped.ts'
+import {
+  basic,
+  firstPartyApplication,
+  getToken,
+  newClient,
+  oauthApplication,
+  post,
+  requestToken,
+  unlimited,
+} from './client.ts'
 
-test('a secret gets an access token, by either method of client authentication', async () => {
-  const { apiKey } = await newApiKey()
-  const application = await newApplication(apiKey, {
-    name: 'a',
-    application_type: 'm2m',
-    organization_id: 'org_1',
-    scopes: ['read'],
+const client = await newClient({ ...m2mApplication, scopes: ['orders:read', 'orders:write'] })
+const authorization = { Authorization: basic(client.clientId, client.secret) }
+const GRANT = 'grant_type=client_credentials'
+
+describe('an access token (RFC 9068)', () => {
+  test('has the claims of the contract, and no other', async () => {
+    const before = Math.floor(Date.now() / 1000)
+    const { status, json } = await requestToken(client)
+    expect(status).toBe(200)
+    expect(json).toEqual({
+      access_token: expect.any(String),
+      token_type: 'bearer',
+      expires_in: 3600,
+      scope: 'orders:read orders:write',
+    })
+    const { kid } = JSON.parse(env.SIGNING_KEY)
+    expect(decodeProtectedHeader(json.access_token)).toEqual({ alg: 'RS256', kid, typ: 'at+jwt' })
+    const claims = decodeJwt(json.access_token)
+    expect(claims).toEqual({
+      iss: 'https://oncekey.test',
+      aud: client.audience,
+      sub: client.clientId,
+      client_id: client.clientId,
+      org_id: m2mApplication.organization_id,
+      scope: 'orders:read orders:write',
+      jti: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/),
+      iat: expect.toSatisfy((iat) => Number.isInteger(iat) && iat >= before && iat <= Date.now() / 1000),
+      exp: (claims.iat ?? 0) + 3600,
+      secret_id: client.secretId,
+    })
   })
-  const { secret, id } = (await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)).json
-  const form = { 'Content-Type': 'application/x-www-form-urlencoded' }
-  const basic = await send(
-    new Request('https://oncekey.test/oauth2/token', {
-      method: 'POST',
-      headers: { ...form, Authorization: `Basic ${btoa(`${application.client_id}:${secret}`)}` },
-      body: 'grant_type=client_credentials',
-    }),
+
+  test('is another one each time', async () => {
+    const tokens = await Promise.all(Array.from({ length: 50 }, () => getToken(client)))
+    expect(new Set(tokens.map((token) => decodeJwt(token).jti)).size).toBe(50)
+  })
+
+  test.each([
+    [60, 60],
+    ['900', 900],
+    [86_400, 86_400],
+  ])('is good for as long as is set: %s', async (setting, seconds) => {
+    const bindings = { ACCESS_TOKEN_TTL_SECONDS: setting as number }
+    const { json } = await requestToken(client, {}, { bindings })
+    const { iat = 0, exp } = decodeJwt(json.access_token)
+    expect([json.expires_in, exp]).toEqual([seconds, iat + seconds])
+  })
+
+  test.each([oauthApplication, firstPartyApplication])(
+    'is for m2m applications: 400 unauthorized_client to others (RFC 6749 §5.2)',
+    async (application) => {
+      const { status, json } = await requestToken(await newClient(application))
+      expect([status, json.error]).toEqual([400, 'unauthorized_client'])
+    },
   )
-  expect(basic.status, basic.text).toBe(200)
-  console.log(basic.text, decodeJwt(basic.json.access_token), decodeProtectedHeader(basic.json.access_token))
-  const post = await send(
-    new Request('https://oncekey.test/oauth2/token', {
-      method: 'POST',
-      headers: form,
-      body: new URLSearchParams({
-        grant_type: 'client_credentials',
-        client_id: application.client_id,
-        client_secret: secret,
-      }),
-    }),
+})
+
+describe('scope (RFC 6749 §3.3)', async () => {
+  const ALL = 'orders:read orders:write'
+  const bare = await newClient()
+  const openid = await newClient({ ...m2mApplication, scopes: ['email', 'openid', 'orders:read'] })
+
+  test.each([
+    ['none asked for: all', client, undefined, ALL],
+    ['an empty one counts as none', client, '', ALL],
+    ['one', client, 'orders:write', 'orders:write'],
+    ['all, in another order', client, 'orders:write orders:read', 'orders:write orders:read'],
+    ['twice the same', client, 'orders:read orders:read', 'orders:read'],
+    ['those of OpenID Connect are dropped', client, 'openid profile orders:read email offline_access', 'orders:read'],
+    [
+      'those of OpenID Connect alone lead to none of the others',
+      client,
+      'openid profile email offline_access',
+      undefined,
+    ],
+    ['those of OpenID Connect that the application has', openid, 'openid profile email offline_access', 'openid email'],
+    ['all of an application that has some of OpenID Connect', openid, undefined, 'email openid orders:read'],
+    ['an application without scopes', bare, undefined, undefined],
+    ['an application without scopes, asked for OpenID Connect’s', bare, 'openid', undefined],
+  ])('%s', async (_, who, scope, granted) => {
+    const { status, json } = await requestToken(who, scope === undefined ? {} : { scope })
+    expect(status).toBe(200)
+    expect(json.scope).toBe(granted)
+    expect(decodeJwt(json.access_token).scope).toBe(granted)
+  })
+
+  test.each([
+    'orders:delete',
+    'orders:read orders:delete',
+    'openid orders:delete',
+    'ORDERS:READ',
+    'Openid',
+    'address',
+    'phone',
+    'orders:rea',
+    'orders:read,orders:write',
+    'orders:read+orders:write',
+    'orders',
+    '*',
+    ' ',
+    ' orders:read',
+    'orders:read ',
+    'orders:read  orders:write',
+    'orders:read\torders:write',
+    'orders:read\n',
+    'orders:read\0',
+    '"orders:read"',
+    'orders:read\\',
+    'örders:read',
+    '__proto__',
+    'constructor',
+  ])('%j is invalid_scope, and never widened or cut', async (scope) => {
+    const { status, json } = await requestToken(client, { scope })
+    expect([status, json.error]).toEqual([400, 'invalid_scope'])
+  })
+
+  test('of an application without scopes, any is invalid_scope', async () => {
+    expect((await requestToken(bare, { scope: 'orders:read' })).json.error).toBe('invalid_scope')
+  })
+})
+
+describe('parameters', () => {
+  test.each([
+    ['', 'invalid_request'],
+    ['x=1', 'invalid_request'],
+    ['grant_type', 'invalid_request'],
+    ['grant_type=', 'invalid_request'],
+    ['grant_type[0]=client_credentials', 'invalid_request'],
+    ['grant_type[]=client_credentials', 'invalid_request'],
+    ['grant_type.x=client_credentials', 'invalid_request'],
+    ['Grant_Type=client_credentials', 'invalid_request'],
+    ['grant_type=Client_Credentials', 'unsupported_grant_type'],
+    ['grant_type=client_credentials%20', 'unsupported_grant_type'],
+    ['grant_type=client_credentials%00', 'unsupported_grant_type'],
+    ['grant_type=password', 'unsupported_grant_type'],
+    ['grant_type=authorization_code&code=x', 'unsupported_grant_type'],
+    ['grant_type=refresh_token', 'unsupported_grant_type'],
+    ['grant_type=canary%22%0d%0a%5c%c3%a9', 'unsupported_grant_type'],
+    [`${GRANT}&${GRANT}`, 'invalid_request'],
+    [`${GRANT}&grant%5Ftype=client_credentials`, 'invalid_request'],
+    [`${GRANT}&scope=orders:read&scope=orders:read`, 'invalid_request'],
+    [`${GRANT}&scope=&scope=orders:read`, 'invalid_request'],
+    [`${GRANT}&client_id=${client.clientId}&client_id=${client.clientId}`, 'invalid_request'],
+    [`${GRANT}&client_secret=${client.secret}&client_secret=${client.secret}`, 'invalid_request'],
+    [`${GRANT}&x=1&x=2`, 'invalid_request'],
+    [`${GRANT}&=1&=2`, 'invalid_request'],
+  ])('%s: 400 %s, and no storage is asked (RFC 6749 §3.2, §5.2)', async (body, error) => {
+    const counter = counted(env.DB)
+    const reply = await post('/oauth2/token', body, { headers: authorization, bindings: { DB: counter.database } })
+    expect([reply.status, reply.json.error]).toEqual([400, error])
+    expect(reply.text).not.toContain('canary')
+    expect(counter.trips).toBe(0)
+  })
+
+  test.each([
+    '__proto__=x',
+    'constructor=x',
+    'toString=x',
+    'a[__proto__][b]=x',
+    'resource=https://a.example',
+    'é=é',
+    '&&',
+    '=x',
+    '%ff=%ff',
+    '%=%',
+  ])('unknown ones are ignored: %s (RFC 6749 §3.2)', async (extra) => {
+    expect((await post('/oauth2/token', `${GRANT}&${extra}`, { headers: authorization })).status).toBe(200)
+    expect(({} as { x?: unknown }).x).toBeUndefined()
+  })
+})
+
+describe('the body', () => {
+  const send200 = (headers: Record<string, string>, body: string | Uint8Array = GRANT) =>
+    post('/oauth2/token', body, { headers: { ...authorization, ...headers } })
+
+  test.each(['application/x-www-form-urlencoded;charset=UTF-8', 'APPLICATION/X-WWW-Form-URLEncoded ; a=b'])(
+    'of type %s is read',
+    async (type) => expect((await send200({ 'Content-Type': type })).status).toBe(200),
   )
-  expect(post.status, post.text).toBe(200)
-  const listed = await call(apiKey, 'GET', `/connect/applications/${application.id}/client_secrets`)
-  expect(listed.json[0].last_used_at).not.toBeNull()
-  const introspect = () =>
-    send(
-      new Request('https://oncekey.test/oauth2/introspection', {
-        method: 'POST',
-        headers: form,
-        body: new URLSearchParams({
-          token: post.json.access_token,
-          client_id: application.client_id,
-          client_secret: second.json.secret,
-        }),
-      }),
-    )
-  const second = await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)
-  console.log((await introspect()).text)
-  console.log((await call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: secret } })).text)
-  await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
-  console.log((await introspect()).text)
-  for (const path of ['/oauth2/jwks', '/.well-known/openid-configuration', '/oauth2/token', '/oauth2/nowhere'])
-    console.log((await send(new Request(`https://oncekey.test${path}`))).text)
+
+  test.each<[string, string | Uint8Array]>([
+    ['application/json', '{"grant_type":"client_credentials"}'],
+    ['application/json, application/x-www-form-urlencoded', GRANT],
+    ['application/x-www-form-urlencoded2', GRANT],
+    [
+      'multipart/form-data; boundary=b',
+      '--b\r\nContent-Disposition: form-data; name="grant_type"\r\n\r\nclient_credentials\r\n--b--',
+    ],
+    ['text/plain', GRANT],
+    ['', GRANT],
+    ['application/x-www-form-urlencoded', new Uint8Array([...new TextEncoder().encode(`${GRANT}&x=`), 0xff])],
+  ])('of type %s is 400 invalid_request where it is no form (RFC 6749 §4.4.2)', async (type, body) => {
+    const { status, json } = await send200({ 'Content-Type': type }, body)
+    expect([status, json.error]).toEqual([400, 'invalid_request'])
+  })
+
+  test('that is compressed is 415', async () => {
+    const gzipped = new Blob([GRANT]).stream().pipeThrough(new CompressionStream('gzip'))
+    const body = new Uint8Array(await new Response(gzipped).arrayBuffer())
+    const { status, json } = await send200({ 'Content-Encoding': 'gzip' }, body)
+    expect([status, json.error]).toEqual([415, 'invalid_request'])
+  })
+
+  test('may have 64 KiB, and not a byte more, whether its length is told or not', async () => {
+    const most = `${GRANT}&x=`.padEnd(64 * 1024, 'x')
+    expect((await send200({}, most)).status).toBe(200)
+    expect((await send200({}, `${most}x`)).status).toBe(413)
+    const { readable, writable } = new TransformStream()
+    const writer = writable.getWriter()
+    const chunk = new TextEncoder().encode(most)
+    const writing = writer
+      .write(chunk)
+      .then(() => writer.write(chunk))
+      .catch(() => {})
+    const headers = { ...authorization, 'Content-Type': 'application/x-www-form-urlencoded' }
+    const request = new Request('https://oncekey.test/oauth2/token', { method: 'POST', headers, body: readable })
+    expect((await send(request, unlimited)).status).toBe(413)
+    await writer.abort().catch(() => {})
+    await writing
+  })
 })
