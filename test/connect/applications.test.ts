@@ -1,0 +1,284 @@
+import { env } from 'cloudflare:workers'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import { eventsOf } from './events-of.ts'
+
+const ORGANIZATION = m2mApplication.organization_id
+const thirdParty = { name: 'Shop', application_type: 'oauth', is_first_party: false, organization_id: ORGANIZATION }
+const firstParty = { name: 'Console', application_type: 'oauth', is_first_party: true }
+
+let mine: Awaited<ReturnType<typeof newApiKey>>
+beforeEach(async () => {
+  mine = await newApiKey()
+})
+
+const create = (body: object, headers = {}) => call(mine.apiKey, 'POST', '/connect/applications', { body, headers })
+const get = (id: string) => call(mine.apiKey, 'GET', `/connect/applications/${id}`)
+const put = (id: string, body: object) => call(mine.apiKey, 'PUT', `/connect/applications/${id}`, { body })
+const remove = (id: string) => call(mine.apiKey, 'DELETE', `/connect/applications/${id}`)
+
+const events = () => eventsOf(mine.environmentId)
+
+const APPLICATION = {
+  object: 'connect_application',
+  id: expect.stringMatching(/^conn_app_[0-7][0-9A-HJKMNP-TV-Z]{9}0[0-9A-HJKMNP-TV-Z]{15}$/),
+  client_id: expect.stringMatching(/^client_[0-7][0-9A-HJKMNP-TV-Z]{9}0[0-9A-HJKMNP-TV-Z]{15}$/),
+  description: null,
+  scopes: [],
+  created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+  updated_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+}
+
+describe('an application', () => {
+  const KINDS: [string, object, object][] = [
+    ['m2m', m2mApplication, { ...APPLICATION, ...m2mApplication }],
+    [
+      'third-party oauth',
+      thirdParty,
+      { ...APPLICATION, ...thirdParty, redirect_uris: [], uses_pkce: false, was_dynamically_registered: false },
+    ],
+    ['first-party oauth', firstParty, { ...APPLICATION, ...firstParty, redirect_uris: [], uses_pkce: false }],
+  ]
+
+  test.each(KINDS)('of kind %s has exactly these members, whoever shows it', async (_, body, expected) => {
+    const created = await create(body)
+    expect(created.status).toBe(201)
+    expect(created.json).toStrictEqual(expected)
+    const { id, client_id, created_at, updated_at } = created.json
+    expect(updated_at).toBe(created_at)
+    expect(Math.abs(Date.parse(created_at) - Date.now())).toBeLessThan(5000)
+    expect((await get(id)).json).toStrictEqual(created.json)
+    expect((await get(client_id)).json).toStrictEqual(created.json)
+    expect((await call(mine.apiKey, 'GET', '/connect/applications')).json.data).toStrictEqual([created.json])
+  })
+
+  test.each(KINDS)('of kind %s may be created with null for every option', async (_, body, expected) => {
+    const nulls = { description: null, scopes: null, redirect_uris: null, uses_pkce: null }
+    const { status, json } = await create({ ...nulls, ...body })
+    expect([status, json]).toStrictEqual([201, expected])
+  })
+
+  test.each(KINDS)(
+    'of kind %s takes nothing that a caller may not set, on creation and on update',
+    async (_, body, expected) => {
+      const other = await newApiKey()
+      const theirs = await newApplication(other.apiKey)
+      const foreign = {
+        object: 'x',
+        id: theirs.id,
+        client_id: theirs.client_id,
+        created_at: '2000-01-01T00:00:00.000Z',
+        updated_at: '2000-01-01T00:00:00.000Z',
+        deleted_at: 1,
+        environment_id: other.environmentId,
+        event_id: 'event_x',
+        user_id: 'user_x',
+        was_dynamically_registered: true,
+        secret: 'x',
+        client_secret: 'x',
+        digest: 'x',
+      }
+      const created = await create({ ...foreign, ...body })
+      expect([created.status, created.json]).toStrictEqual([201, expected])
+      expect([created.json.id, created.json.client_id]).not.toEqual(
+        expect.arrayContaining([theirs.id, theirs.client_id]),
+      )
+      const updated = await put(created.json.id, {
+        ...foreign,
+        application_type: 'x',
+        organization_id: 'org_other',
+        is_first_party: 'x',
+        uses_pkce: true,
+      })
+      expect([updated.status, { ...updated.json, updated_at: created.json.updated_at }]).toStrictEqual([
+        200,
+        created.json,
+      ])
+      expect((await call(other.apiKey, 'GET', `/connect/applications/${theirs.id}`)).json).toStrictEqual(theirs)
+    },
+  )
+
+  test('is kept with all that it can have', async () => {
+    const body = {
+      ...thirdParty,
+      description: 'Two\nlines',
+      scopes: ['orders:read', 'orders:write'],
+      redirect_uris: [
+        { uri: 'https://shop.example/a', default: false },
+        { uri: 'https://shop.example/b', default: true },
+      ],
+      uses_pkce: true,
+    }
+    const { json } = await create(body)
+    expect(json).toStrictEqual({ ...APPLICATION, ...body, was_dynamically_registered: false })
+    expect((await get(json.id)).json).toStrictEqual(json)
+  })
+
+  test('has a name of its own bytes: NFC and NFD are two, and so are look-alikes', async () => {
+    const names = ['\u00e9', 'e\u0301', 'Paypal', 'Р\u0430ypal', 'Ⅳ', 'IV', '\ufb01', 'fi', '\u212b', '\u00c5']
+    const created = await Promise.all(names.map((name) => create({ ...m2mApplication, name })))
+    for (const [i, { json }] of created.entries()) expect((await get(json.id)).json.name).toBe(names[i])
+    expect(new Set(names).size).toBe(names.length)
+  })
+
+  test('need not differ from another one in anything', async () => {
+    const [a, b] = [await create(m2mApplication), await create(m2mApplication)]
+    expect(a.json.id).not.toBe(b.json.id)
+    expect(a.json.client_id).not.toBe(b.json.client_id)
+  })
+})
+
+describe('an update', () => {
+  const full = {
+    ...thirdParty,
+    description: 'old',
+    scopes: ['a', 'b'],
+    redirect_uris: [{ uri: 'https://shop.example/', default: true }],
+  }
+
+  test.each<[string, object, object]>([
+    ['of nothing changes nothing', {}, {}],
+    ['of the name changes the name', { name: 'New' }, { name: 'New' }],
+    ['of the description changes it', { description: 'new' }, { description: 'new' }],
+    ['with null clears the description', { description: null }, { description: null }],
+    ['with an empty description keeps that', { description: '' }, { description: '' }],
+    ['of the scopes replaces them', { scopes: ['c'] }, { scopes: ['c'] }],
+    ['with [] clears the scopes', { scopes: [] }, { scopes: [] }],
+    ['with null leaves the scopes', { scopes: null }, {}],
+    [
+      'of the redirect URIs replaces them',
+      { redirect_uris: [{ uri: 'https://b.example/' }] },
+      { redirect_uris: [{ uri: 'https://b.example/', default: true }] },
+    ],
+    ['with [] clears the redirect URIs', { redirect_uris: [] }, { redirect_uris: [] }],
+    ['with null leaves the redirect URIs', { redirect_uris: null }, {}],
+    [
+      'as the SDK for Node sends it leaves what was left out',
+      { name: 'New', description: null, scopes: null, redirect_uris: null },
+      { name: 'New', description: null },
+    ],
+  ])('%s', async (_, body, changes) => {
+    const before = await newApplication(mine.apiKey, full)
+    const { status, json } = await put(before.id, body)
+    expect([status, json]).toStrictEqual([200, { ...before, ...changes, updated_at: json.updated_at }])
+    expect(Date.parse(json.updated_at)).toBeGreaterThanOrEqual(Date.parse(before.updated_at as string))
+    expect((await get(before.id)).json).toStrictEqual(json)
+  })
+
+  test('by client id is the same', async () => {
+    const before = await newApplication(mine.apiKey)
+    const { status, json } = await put(before.client_id, { name: 'New' })
+    expect([status, json.id, json.name]).toEqual([200, before.id, 'New'])
+  })
+
+  test('moves updated_at, and leaves all others as they are', async () => {
+    const [one, other] = [await newApplication(mine.apiKey), await newApplication(mine.apiKey)]
+    await env.DB.prepare('UPDATE applications SET created_at = 1000, updated_at = 1000 WHERE environment_id = ?')
+      .bind(mine.environmentId)
+      .run()
+    const { json } = await put(one.id, { name: 'New' })
+    expect(json.created_at).toBe('1970-01-01T00:00:01.000Z')
+    expect(Date.parse(json.updated_at)).toBeGreaterThan(Date.now() - 5000)
+    expect((await get(other.id)).json).toMatchObject({ name: other.name, updated_at: '1970-01-01T00:00:01.000Z' })
+  })
+
+  test('that is refused changes nothing, not even what is right in it', async () => {
+    const before = await newApplication(mine.apiKey, full)
+    expect((await put(before.id, { name: 'New', scopes: ['a', 'a'] })).status).toBe(422)
+    expect((await get(before.id)).json).toStrictEqual(before)
+  })
+})
+
+describe('a deletion', () => {
+  test('is 204, and the application is gone, by either id', async () => {
+    const { id, client_id } = await newApplication(mine.apiKey)
+    const { status, headers } = await remove(id)
+    expect([status, headers.get('Content-Type')]).toEqual([204, null])
+    for (const gone of [id, client_id]) {
+      for (const reply of [
+        await get(gone),
+        await put(gone, { name: 'x' }),
+        await call(mine.apiKey, 'POST', `/connect/applications/${gone}/client_secrets`),
+      ]) {
+        expect([reply.status, reply.json.code, reply.json.entity_id]).toEqual([404, 'entity_not_found', gone])
+      }
+    }
+    expect((await call(mine.apiKey, 'GET', '/connect/applications')).json.data).toEqual([])
+  })
+
+  test('again is 204 again, by either id, and happened once', async () => {
+    const { id, client_id } = await newApplication(mine.apiKey)
+    for (const either of [client_id, id, client_id]) expect((await remove(either)).status).toBe(204)
+    expect((await events()).map(({ type }) => type)).toEqual([
+      'connect_application.created',
+      'connect_application.deleted',
+    ])
+  })
+
+  test('takes its secrets along, and those of no other', async () => {
+    const [one, other] = [await newApplication(mine.apiKey), await newApplication(mine.apiKey)]
+    const secretsOf = (id: string) => `/connect/applications/${id}/client_secrets`
+    const [a, b] = [
+      (await call(mine.apiKey, 'POST', secretsOf(one.id))).json,
+      (await call(mine.apiKey, 'POST', secretsOf(one.id))).json,
+    ]
+    const kept = (await call(mine.apiKey, 'POST', secretsOf(other.id))).json
+    await remove(one.id)
+    expect((await call(mine.apiKey, 'GET', secretsOf(one.id))).status).toBe(404)
+    expect((await call(mine.apiKey, 'GET', secretsOf(other.id))).json.map(({ id }: { id: string }) => id)).toEqual([
+      kept.id,
+    ])
+    expect((await call(mine.apiKey, 'DELETE', `/connect/client_secrets/${a.id}`)).status).toBe(204)
+    const last = (await events()).at(-1)
+    expect(last).toMatchObject({ type: 'connect_application.deleted', data: { id: one.id } })
+    expect(last?.data.client_secrets).toHaveLength(2)
+    expect(last?.data.client_secrets).toEqual(
+      expect.arrayContaining([a, b].map(({ id, secret_hint }) => ({ id, secret_hint }))),
+    )
+  })
+
+  test('leaves a tombstone, whose ids nobody gets again', async () => {
+    const { id } = await newApplication(mine.apiKey)
+    await remove(id)
+    const row = await env.DB.prepare('SELECT deleted_at FROM applications WHERE id = ?')
+      .bind(id)
+      .first<{ deleted_at: number }>()
+    expect(row?.deleted_at).toBeGreaterThan(Date.now() - 5000)
+  })
+
+  test('with a body, or a content type and none, is no different', async () => {
+    for (const body of [undefined, {}, { id: 'x' }]) {
+      const { id } = await newApplication(mine.apiKey)
+      expect((await call(mine.apiKey, 'DELETE', `/connect/applications/${id}`, { body })).status).toBe(204)
+    }
+  })
+})
+
+describe('one change is one event, with the object as the change left it', () => {
+  test('and with who made it, in which request', async () => {
+    const { json } = await create(m2mApplication, { 'X-Request-ID': 'the-first' })
+    await put(json.id, { name: 'New' })
+    await put(json.id, { name: 'Newer', scopes: ['a'] })
+    await remove(json.id)
+    const all = await events()
+    expect(all.map(({ type, data }) => [type, data.id, data.name, data.scopes])).toEqual([
+      ['connect_application.created', json.id, m2mApplication.name, '[]'],
+      ['connect_application.updated', json.id, 'New', '[]'],
+      ['connect_application.updated', json.id, 'Newer', '["a"]'],
+      ['connect_application.deleted', json.id, 'Newer', '["a"]'],
+    ])
+    expect(all[0]).toMatchObject({ caller_id: mine.id, caller_name: 'test', request_id: 'the-first' })
+    expect(new Set(all.map(({ id }) => id)).size).toBe(4)
+  })
+
+  test('and what is read, refused or not found is none', async () => {
+    const { id } = await newApplication(mine.apiKey)
+    await get(id)
+    await create({})
+    await put(id, { name: '' })
+    await put('nobody', { name: 'x' })
+    await remove('nobody')
+    await call('sk_x', 'DELETE', `/connect/applications/${id}`)
+    expect(await events()).toHaveLength(1)
+  })
+})
