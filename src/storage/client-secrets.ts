@@ -131,7 +131,7 @@ export function updateClientSecret(
   }
   if (expiresAt === null) set.push(sql`is_retiring = 0`)
   if (disabled !== undefined) {
-    set.push(sql`disabled_at = ${disabled ? change.now : null}`)
+    set.push(disabled ? sql`disabled_at = coalesce(disabled_at, ${change.now})` : sql`disabled_at = NULL`)
     isSet.push(sql`(disabled_at IS NOT NULL) = ${Number(disabled)}`)
   }
   const isAsAsked = isSet.reduce((all, one) => sql`${all} AND ${one}`)
