@@ -9,13 +9,17 @@ import { requirement } from '../http/requirement.ts'
 const codePoints = (text: string) => [...text].length
 const isWellFormed = (text: string) => text.isWellFormed()
 
-const Name = v.pipe(
-  v.string(),
-  v.check((name) => codePoints(name) <= 255, requirement('too_long', 'must have at most 255 characters.')),
-  v.check((name) => name.trim() !== '', requirement('blank', 'must not be blank.')),
-  v.check((name) => !/\p{Cc}/u.test(name), requirement('control_character', 'must not have control characters.')),
-  v.check(isWellFormed, requirement('malformed', 'must be well-formed Unicode, without lone surrogates.')),
-)
+/** `most` in characters. */
+const nameUpTo = (most: number) =>
+  v.pipe(
+    v.string(),
+    v.check((name) => codePoints(name) <= most, requirement('too_long', `must have at most ${most} characters.`)),
+    v.check((name) => name.trim() !== '', requirement('blank', 'must not be blank.')),
+    v.check((name) => !/\p{Cc}/u.test(name), requirement('control_character', 'must not have control characters.')),
+    v.check(isWellFormed, requirement('malformed', 'must be well-formed Unicode, without lone surrogates.')),
+  )
+
+const Name = nameUpTo(255)
 
 /** May have several lines; other control characters have no place in it. */
 const Description = v.pipe(
@@ -141,14 +145,20 @@ export const UpdateApplication = v.object({
   redirect_uris: v.nullish(RedirectUris),
 })
 
-const SecretName = v.pipe(
-  Name,
-  v.check((name) => codePoints(name) <= 100, requirement('too_long', 'must have at most 100 characters.')),
-)
+const SecretName = nameUpTo(100)
+
+/** Date moves 30 February on into March, and writes the year 10000 with six digits. */
+function isOnCalendar(time: string): boolean {
+  const day = time.slice(0, 'YYYY-MM-DD'.length)
+  return new Date(day).toJSON()?.startsWith(day) && Date.parse(time) < Date.UTC(10_000, 0)
+}
+
+const malformedTime = requirement('malformed', 'must be an ISO 8601 timestamp with a time zone: 2027-01-31T12:00:00Z.')
+
+const Time = v.pipe(v.string(), v.isoTimestamp(malformedTime), v.check(isOnCalendar, malformedTime))
 
 const ExpiresAt = v.pipe(
-  v.string(),
-  v.isoTimestamp(requirement('malformed', 'must be an ISO 8601 timestamp with a time zone: 2027-01-31T12:00:00Z.')),
+  Time,
   v.check((time) => Date.parse(time) > Date.now(), requirement('past', 'must be in the future.')),
 )
 

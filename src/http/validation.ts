@@ -32,7 +32,7 @@ export const validQuery = <S extends Schema>(schema: S) =>
   validator('query', (query, c: Context<HonoEnv>) => validate(c, schema, query))
 
 async function validate<S extends Schema>(c: Context<HonoEnv>, schema: S, value: unknown): Promise<v.InferOutput<S>> {
-  const result = v.safeParse(schema, value)
+  const result = v.safeParse(schema, value, { abortPipeEarly: true })
   if (result.success) return result.output
   const errors = result.issues.slice(0, MOST_ERRORS).map(describe)
   return refuse(c, new ApiError('invalid_request_parameters', { errors }))
