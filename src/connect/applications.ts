@@ -3,8 +3,9 @@ import type { InferOutput } from 'valibot'
 import { newId } from '../credential/id.ts'
 import { changeOf, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { ApiError, granted } from '../http/errors.ts'
+import { type ApiError, granted } from '../http/errors.ts'
 import { keyedRequest } from '../http/idempotency-key.ts'
+import { invalidParameter } from '../http/requirement.ts'
 import { validJson, validQuery } from '../http/validation.ts'
 import {
   createApplication,
@@ -145,10 +146,4 @@ function unknownCursor({ before }: ListQuery): ApiError {
     'unknown',
     'must be the id of an application of this environment.',
   )
-}
-
-function invalidParameter(field: string, code: string, words: string): ApiError {
-  return new ApiError('invalid_request_parameters', {
-    errors: [{ field, code: `${field}_${code}`, message: `${field} ${words}` }],
-  })
 }

@@ -7,6 +7,7 @@ import { changeOf, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { keyedRequest } from '../http/idempotency-key.ts'
+import { invalidParameter } from '../http/requirement.ts'
 import { readSettings } from '../http/settings.ts'
 import { validJson } from '../http/validation.ts'
 import type { KeyedRequest } from '../storage/idempotency.ts'
@@ -57,7 +58,11 @@ async function issue(
   const issued = await issueClientSecret(c, request)
   const id = newId('secret', change.now, c.var.caller.region)
   const secret = { id, application, digest: issued.digest, hint: issued.hint, ...settings }
-  const created = granted(await store(change, secret, request), application)
+  const outcome = await store(change, secret, request)
+  if ('refused' in outcome && outcome.refused === 'expires_at_past') {
+    throw invalidParameter('expires_at', 'past', 'must be in the future.')
+  }
+  const created = granted(outcome, application)
   const { plaintext, digest } =
     request && created.replayedFrom ? await issueClientSecret(c, { ...request, salt: created.replayedFrom }) : issued
   if (!sameBytes(digest, created.digest)) throw new Error('the client secret derived again is not the one created')

@@ -157,20 +157,21 @@ const malformedTime = requirement('malformed', 'must be an ISO 8601 timestamp wi
 
 const Time = v.pipe(v.string(), v.isoTimestamp(malformedTime), v.check(isOnCalendar, malformedTime))
 
-const ExpiresAt = v.pipe(
-  Time,
-  v.check((time) => Date.parse(time) > Date.now(), requirement('past', 'must be in the future.')),
-)
-
+/** That `expires_at` is in the future, storage sees to: a request that is sent again may find it over. */
 export const CreateClientSecret = v.object({
   name: v.nullish(SecretName),
-  expires_at: v.nullish(ExpiresAt),
+  expires_at: v.nullish(Time),
 })
 
 /** What is absent stays as it is; null takes it away. */
 export const UpdateClientSecret = v.object({
   name: v.nullish(SecretName),
-  expires_at: v.nullish(ExpiresAt),
+  expires_at: v.nullish(
+    v.pipe(
+      Time,
+      v.check((time) => Date.parse(time) > Date.now(), requirement('past', 'must be in the future.')),
+    ),
+  ),
   disabled: v.optional(v.boolean()),
 })
 

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import type { InvalidParameter } from './errors.ts'
+import { ApiError, type InvalidParameter } from './errors.ts'
 
 /** The message of a schema's rule: `code` for programs, words for people. Neither has the input in it. */
 export function requirement(code: string, words: string): string {
@@ -17,4 +17,11 @@ export function describe(issue: v.BaseIssue<unknown>): InvalidParameter {
 function ofTheType({ received, expected }: v.BaseIssue<unknown>): [string, string] {
   if (received === 'undefined') return ['required', 'is required.']
   return ['invalid', expected ? `must be of type ${expected}.` : 'is not valid.']
+}
+
+/** Refuses a parameter that is well-formed, for what storage knows. */
+export function invalidParameter(field: string, code: string, words: string): ApiError {
+  return new ApiError('invalid_request_parameters', {
+    errors: [{ field, code: `${field}_${code}`, message: `${field} ${words}` }],
+  })
 }

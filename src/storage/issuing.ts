@@ -46,6 +46,7 @@ export interface CreatedClientSecret {
 export type IssuingOutcome = Outcome<
   CreatedClientSecret,
   | 'entity_not_found'
+  | 'expires_at_past'
   | 'client_secret_limit_reached'
   | 'client_secret_revoked'
   | 'idempotency_key_reused'
@@ -129,6 +130,7 @@ function issue(
   request: KeyedRequest | null,
   { isAllowed, along, event }: Issuing,
 ): Promise<IssuingOutcome> {
+  const isPast = expiresAt !== null && expiresAt <= change.now
   const row = { id, application_id: sql`applications.id`, digest, secret_hint: hint, name, expires_at: expiresAt }
   const ofTheEvent = (column: 'digest' | 'revoked_at') =>
     sql`(SELECT ${raw(column)} FROM client_secrets WHERE id = events.data ->> 'id') AS ${raw(column)}`
@@ -140,7 +142,7 @@ function issue(
       ...(request ? [forgetStale(change, request)] : []),
       insert(database, change, 'client_secrets', row, {
         source: sql`JOIN applications ON applications.environment_id = caller.environment_id AND ${isLiveApplication(application)}`,
-        where: sql`${isAllowed} AND ${isNew(request)}`,
+        where: sql`${isAllowed} AND ${Number(isPast)} = 0 AND ${isNew(request)}`,
       }),
       ...along,
       event,
@@ -151,6 +153,7 @@ function issue(
     (rows) => {
       const [created, found] = rows.slice(-2).map(([first]) => first)
       if (created) return readIssued(created, change, request)
+      if (isPast) return { refused: 'expires_at_past' }
       if (!found) return { refused: 'entity_not_found' }
       return { refused: found.is_allowed ? 'service_unavailable' : 'client_secret_limit_reached' }
     },
