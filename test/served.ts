@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { afterAll, inject } from 'vitest'
 import { checkedFetch } from './contract.ts'
+import { databaseWorker, remoteDatabase } from './remote-database.ts'
 
 /** The Worker as it is deployed, served on loopback by the real runtime, over a real D1 on disk. */
 export interface Served {
@@ -33,17 +34,18 @@ export async function serve({ workers = 1, vars = {} }: Options = {}): Promise<S
   const { script, options, migrations } = inject('bundle')
   const directory = await mkdtemp(join(tmpdir(), 'oncekey-'))
   const names = Array.from({ length: workers }, (_, i) => `worker-${i}`)
+  const worker = (name: string, contents: string) => ({
+    ...options,
+    name,
+    modules: [{ type: 'ESModule' as const, path: 'index.js', contents }],
+    bindings: { ...(options.bindings as object), ...vars },
+    unsafeDirectSockets: [{ host: '127.0.0.1' }],
+  })
   const output: Buffer[] = []
   const stopListening = onRuntimeOutput((chunk) => output.push(chunk))
   const runtime = new Miniflare(
     convertV4MiniflareOptions({
-      workers: names.map((name) => ({
-        ...options,
-        name,
-        modules: [{ type: 'ESModule', path: 'index.js', contents: script }],
-        bindings: { ...(options.bindings as object), ...vars },
-        unsafeDirectSockets: [{ host: '127.0.0.1' }],
-      })),
+      workers: [...names.map((name) => worker(name, script)), worker('database', databaseWorker)],
       resourcePersistencePath: directory,
       cf: false,
       // What a test needs to see of the output, it asks for.
@@ -61,7 +63,7 @@ export async function serve({ workers = 1, vars = {} }: Options = {}): Promise<S
   })
   await runtime.ready
   stopListening()
-  const database = (await runtime.getD1Database('DB', names[0])) as D1Database
+  const database = remoteDatabase(await runtime.unsafeGetDirectURL('database'))
   for (const { queries } of migrations) await database.batch(queries.map((query) => database.prepare(query)))
   const urls = await Promise.all(names.map((name) => runtime.unsafeGetDirectURL(name)))
   const origins = urls.map(({ origin }) => origin) as [string, ...string[]]

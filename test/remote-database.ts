@@ -1,0 +1,54 @@
+/**
+ * D1 as Node sees it: each batch is one fetch to a Worker that has the database. Miniflare's own proxy blocks Node's
+ * thread while it prepares a statement, and meanwhile nobody reads what the runtime writes: once that fills the pipe,
+ * both wait for ever.
+ */
+interface WireStatement {
+  readonly sql: string
+  /** BLOBs as arrays of numbers, as D1 itself gives them. */
+  readonly values: unknown[]
+}
+
+/** The Worker. */
+export const databaseWorker = `export default {
+  async fetch(request, { DB }) {
+    const statements = await request.json()
+    const bind = ({ sql, values }) =>
+      DB.prepare(sql).bind(...values.map((value) => (Array.isArray(value) ? new Uint8Array(value) : value)))
+    try {
+      return Response.json(await DB.batch(statements.map(bind)))
+    } catch (error) {
+      return new Response(String(error), { status: 500 })
+    }
+  },
+}`
+
+/** The database behind the Worker at `url`: those methods of D1 that our own code and tests call. */
+export function remoteDatabase(url: URL): D1Database {
+  async function send(statements: readonly WireStatement[]): Promise<D1Result[]> {
+    const response = await fetch(url, { method: 'POST', body: JSON.stringify(statements) })
+    if (!response.ok) throw new Error(await response.text())
+    return (await response.json()) as D1Result[]
+  }
+
+  const statement = (sql: string, values: unknown[]) => {
+    const all = async () => (await send([{ sql, values }]))[0] as D1Result
+    return {
+      sql,
+      values,
+      bind: (...given: unknown[]) =>
+        statement(
+          sql,
+          given.map((value) => (value instanceof Uint8Array ? [...value] : value)),
+        ),
+      all,
+      run: all,
+      first: async (column?: string) => {
+        const row = ((await all()).results[0] ?? null) as Record<string, unknown> | null
+        return column === undefined ? row : (row?.[column] ?? null)
+      },
+    }
+  }
+  const database = { prepare: (sql: string) => statement(sql, []), batch: send }
+  return database as unknown as D1Database
+}
