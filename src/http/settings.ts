@@ -5,12 +5,15 @@ import { CREDENTIAL_PREFIX } from '../credential/credential.ts'
 const wholeNumber = (least: number, most: number) =>
   v.pipe(v.unknown(), v.transform(Number), v.integer(), v.minValue(least), v.maxValue(most))
 
+/** No setting makes an access token good for longer. */
+export const LONGEST_ACCESS_TOKEN_TTL_SECONDS = 86_400
+
 const Settings = v.object({
   CLIENT_SECRET_PREFIX: v.pipe(v.string(), v.regex(CREDENTIAL_PREFIX)),
   MAX_SECRETS_PER_APPLICATION: wholeNumber(1, 100),
   /** Milliseconds. */
   REQUEST_BUDGET_MS: wholeNumber(1_000, 30_000),
-  ACCESS_TOKEN_TTL_SECONDS: wholeNumber(60, 86_400),
+  ACCESS_TOKEN_TTL_SECONDS: wholeNumber(60, LONGEST_ACCESS_TOKEN_TTL_SECONDS),
   EVENT_RETENTION_DAYS: wholeNumber(1, 3_650),
 })
 
