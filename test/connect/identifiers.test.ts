@@ -1,0 +1,181 @@
+import { env } from 'cloudflare:workers'
+import { afterAll, describe, expect, test } from 'vitest'
+import { app } from '../../src/app.ts'
+import { newId } from '../../src/credential/id.ts'
+import { call, newApiKey, newApplication } from '../api.ts'
+import { NAUGHTY } from './naughty-strings.ts'
+
+/** Ids are opaque: whatever stands where one is asked for, and is none, is 404, never 422 or 500, and does nothing. */
+const { apiKey, id: keyId, environmentId } = await newApiKey()
+const application = await newApplication(apiKey)
+const secret = (await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)).json
+const eventId = await env.DB.prepare('SELECT id FROM events WHERE environment_id = ?')
+  .bind(environmentId)
+  .first<string>('id')
+
+const routes = [...new Set(app.routes.map(({ method, path }) => `${method} ${path}`))].filter((route) =>
+  / \/connect\/.*:id/.test(route),
+)
+/** Bodies that would be right if the id were. */
+const BODIES: Record<string, object> = { PUT: { name: 'changed' }, PATCH: { name: 'changed' }, POST: {} }
+
+async function everything() {
+  const tables = [
+    'sqlite_schema',
+    'environments',
+    'api_keys',
+    'applications',
+    'client_secrets',
+    'events',
+    'idempotency_records',
+  ]
+  const columns = (table: string) => (table === 'api_keys' ? 'id, environment_id, revoked_at' : '*')
+  const results = await env.DB.batch(tables.map((table) => env.DB.prepare(`SELECT ${columns(table)} FROM ${table}`)))
+  return results.map(({ results }) => results)
+}
+const before = await everything()
+
+afterAll(async () => {
+  expect(await everything()).toEqual(before)
+})
+
+/** Sends an id as it is, percent-encoding and all. */
+async function expectUnknown(raw: string, decoded: string, tried = routes) {
+  for (const route of tried) {
+    const [method = '', pattern = ''] = route.split(' ')
+    const body = BODIES[method]
+    const { status, json } = await call(
+      apiKey,
+      method,
+      pattern.replace(':id', () => raw),
+      body ? { body } : {},
+    )
+    expect([status, json], `${route} ${JSON.stringify(decoded)}`).toEqual([
+      404,
+      {
+        message: 'There is no such object in this environment.',
+        code: 'entity_not_found',
+        entity_id: [...decoded].slice(0, 100).join(''),
+      },
+    ])
+  }
+}
+
+test('every route that takes an id is tried', () => {
+  expect(routes).toEqual(
+    expect.arrayContaining([
+      'GET /connect/applications/:id',
+      'PUT /connect/applications/:id',
+      'DELETE /connect/applications/:id',
+      'POST /connect/applications/:id/client_secrets',
+      'GET /connect/applications/:id/client_secrets',
+      'DELETE /connect/client_secrets/:id',
+    ]),
+  )
+})
+
+describe('an application or a secret is not found by', () => {
+  const swapped = (id: string, from: string, to: string) =>
+    id.includes(from) ? id.replace(from, to) : `${id.slice(0, -1)}${to}`
+  const variants = (id: string): [string, string][] => [
+    ['its id in lower case', id.toLowerCase()],
+    ['its id in upper case', id.toUpperCase()],
+    ['its prefix in upper case', id.replace(/^[a-z_]+/, (prefix) => prefix.toUpperCase())],
+    ['O for 0 (Crockford)', swapped(id, '0', 'O')],
+    ['I for 1 (Crockford)', swapped(id, '1', 'I')],
+    ['l for 1 (Crockford)', swapped(id, '1', 'l')],
+    ['hyphens in it (Crockford)', `${id.slice(0, -8)}-${id.slice(-8)}`],
+    ['a space behind it', `${id} `],
+    ['a space before it', ` ${id}`],
+    ['a line end behind it', `${id}\n`],
+    ['a NUL behind it', `${id}\0`],
+    ['a NUL and more behind it', `${id}\0x`],
+    ['a slash behind it', `${id}/`],
+    ['one character less', id.slice(0, -1)],
+    ['one character more', `${id}0`],
+    ['its ULID alone', id.slice(-26)],
+    ['another prefix', `x_${id.slice(-26)}`],
+    ['quotes around it', `'${id}'`],
+    ['a wildcard at its end', `${id.slice(0, -1)}%`],
+    ['a wildcard in it', `${id.slice(0, -1)}_`],
+    ['a full-width digit in it', id.replace('0', '０')],
+    ['a zero-width space in it', `${id.slice(0, 12)}\u200b${id.slice(12)}`],
+    ['twice its id', `${id},${id}`],
+  ]
+
+  test.each(variants(application.id).map(([what], i) => [what, i] as const))('%s', async (_, i) => {
+    for (const id of [application.id, application.client_id, secret.id]) {
+      const [, variant = ''] = variants(id)[i] ?? []
+      expect(variant).not.toBe(id)
+      const kind = id === secret.id ? '/connect/client_secrets' : '/connect/applications'
+      await expectUnknown(
+        encodeURIComponent(variant),
+        variant,
+        routes.filter((route) => route.includes(kind)),
+      )
+    }
+  })
+})
+
+describe('an id of another kind finds nothing', () => {
+  test.each([
+    ["an API key's", keyId],
+    ["an environment's", environmentId],
+    ["an event's", eventId ?? ''],
+    ['one that nobody has', newId('conn_app', Date.now())],
+    ['a secret that nobody has', newId('secret', Date.now())],
+    ['a hint', secret.secret_hint],
+    ['a secret itself', secret.secret],
+    ['an API key itself', apiKey],
+    ['a name', application.name as string],
+    ['an organization', application.organization_id as string],
+  ])('%s', async (_, id) => expectUnknown(encodeURIComponent(id), id))
+
+  test('an application’s where a secret is asked for, and the other way round', async () => {
+    for (const [method, path] of [
+      ['DELETE', `/connect/client_secrets/${application.id}`],
+      ['DELETE', `/connect/client_secrets/${application.client_id}`],
+      ['GET', `/connect/applications/${secret.id}`],
+      ['DELETE', `/connect/applications/${secret.id}`],
+      ['POST', `/connect/applications/${secret.id}/client_secrets`],
+    ] as const) {
+      expect((await call(apiKey, method, path)).status, `${method} ${path}`).toBe(404)
+    }
+  })
+})
+
+describe('what is no id at all finds nothing', () => {
+  test.each(Object.entries(NAUGHTY))('%s', async (_, strings) => {
+    // A path has no empty segment, and none with a lone surrogate.
+    const texts = strings.filter((text) => text !== '' && text.isWellFormed())
+    for (const [i, text] of texts.entries()) {
+      await expectUnknown(encodeURIComponent(text), text, [routes[i % routes.length] as string])
+    }
+  })
+
+  test.each([
+    ['an encoded slash', 'a%2Fb', 'a/b'],
+    ['encoded dots', '..%2F..%2Fetc', '../../etc'],
+    ['an encoded path of ours', '..%2Fclient_secrets', '../client_secrets'],
+    ['percent signs that encode nothing', '%zz', '%zz'],
+    ['a percent sign alone', '%', '%'],
+    ['bytes that are no UTF-8', '%ff', '%ff'],
+    ['an overlong slash', '%c0%af', '%c0%af'],
+    ['half a character', '%e2%82', '%e2%82'],
+    ['an encoded surrogate', '%ed%a0%80', '%ed%a0%80'],
+    ['encoding twice', '%2561', '%61'],
+    ['a plus sign, which is no space here', 'a+b', 'a+b'],
+    ['a matrix parameter', 'a;x=1', 'a;x=1'],
+    ['an encoded question mark', 'a%3Fb', 'a?b'],
+    ['an encoded hash', 'a%23b', 'a#b'],
+    ['a colon', ':id', ':id'],
+    ['a star', '*', '*'],
+    ['16 KiB', 'x'.repeat(16_384), 'x'.repeat(16_384)],
+    ['1,000 emoji', '%F0%9F%98%80'.repeat(1000), '😀'.repeat(1000)],
+  ])('%s', async (_, raw, decoded) => expectUnknown(raw, decoded))
+})
+
+test('ids arrive percent-encoded', async () => {
+  const encoded = application.id.replaceAll('_', '%5F').replace('0', '%30')
+  expect((await call(apiKey, 'GET', `/connect/applications/${encoded}`)).json).toEqual(application)
+})
