@@ -1,7 +1,7 @@
 import { jwtVerify, SignJWT } from 'jose'
 import * as v from 'valibot'
 import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
-import { readSettings } from '../http/settings.ts'
+import { LONGEST_ACCESS_TOKEN_TTL_SECONDS, readSettings } from '../http/settings.ts'
 import type { AuthenticatedClient } from '../storage/authentication.ts'
 import { issuer } from './issuer.ts'
 import { AccessTokenClaims } from './schemas.ts'
@@ -9,6 +9,9 @@ import { signingKeys } from './signing-keys.ts'
 
 /** RFC 9068: what tells an access token from every other JWT. */
 const TYPE = 'at+jwt'
+
+/** How far the clocks of two machines may differ. */
+const CLOCK_SKEW_SECONDS = 60
 
 type Claims = v.InferOutput<typeof AccessTokenClaims>
 
@@ -43,8 +46,14 @@ export async function readAccessToken(env: Env, token: string): Promise<Claims |
   const expected = { issuer: issuer(env), typ: TYPE, algorithms: [...SIGNING_ALGORITHMS] }
   try {
     const { payload } = await jwtVerify(token, findKey, expected)
-    return v.parse(AccessTokenClaims, payload)
+    const claims = v.parse(AccessTokenClaims, payload)
+    return isPlausible(claims) ? claims : null
   } catch {
     return null
   }
+}
+
+/** Whether a token may be one of ours by its times: a clock that was ahead makes tokens that outlive all others. */
+function isPlausible({ iat, exp }: Claims): boolean {
+  return iat <= Date.now() / 1000 + CLOCK_SKEW_SECONDS && exp - iat <= LONGEST_ACCESS_TOKEN_TTL_SECONDS
 }
