@@ -7,6 +7,8 @@ import { applications } from './connect/applications.ts'
 import { clientSecrets } from './connect/client-secrets.ts'
 import { issuing } from './connect/issuing.ts'
 import { verify } from './connect/verify.ts'
+import { events } from './events/events.ts'
+import { deliverAfterChange } from './events/webhooks.ts'
 import type { HonoEnv } from './http/context.ts'
 import { ApiError, notFound, onError } from './http/errors.ts'
 import { health } from './http/health.ts'
@@ -34,10 +36,12 @@ app.use(
   }),
 )
 app.route('/', health)
+app.use('/connect/*', deliverAfterChange)
 app.route('/connect/applications', applications)
 app.route('/connect', clientSecrets)
 app.route('/connect', issuing)
 app.route('/connect', verify)
+app.route('/events', events)
 app.route('/oauth2/token', token)
 app.route('/oauth2/introspection', introspection)
 app.route('/', metadata)

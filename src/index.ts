@@ -1,5 +1,6 @@
 import { app } from './app.ts'
 import { DEFAULT_REGION } from './credential/credential.ts'
+import { ATTEMPT_TIMEOUT_MS, deliverWebhooks } from './events/webhooks.ts'
 import { readSettings } from './http/settings.ts'
 import { openDatabase } from './storage/database.ts'
 import { keepHouse } from './storage/housekeeping.ts'
@@ -17,7 +18,10 @@ export default {
       waitUntil: (promise) => context.waitUntil(promise),
     })
     if (!database) return
-    const done = await keepHouse(database, now, readSettings(env).EVENT_RETENTION_DAYS)
-    console.log({ message: 'housekeeping', ...done })
+    const { EVENT_RETENTION_DAYS, WEBHOOKS_TO_LOCALHOST } = readSettings(env)
+    const done = await keepHouse(database, now, EVENT_RETENTION_DAYS)
+    const until = database.deadline - ATTEMPT_TIMEOUT_MS
+    const delivered = await deliverWebhooks(database, { until, isFirst: false, isLocal: WEBHOOKS_TO_LOCALHOST })
+    console.log({ message: 'housekeeping', ...done, webhooks_delivered: delivered })
   },
 } satisfies ExportedHandler<Env>

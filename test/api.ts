@@ -16,6 +16,8 @@ export interface Call {
   readonly headers?: Record<string, string>
   /** Bindings in place of the real ones, such as a database that fails. */
   readonly bindings?: Partial<Env>
+  /** Called when the answer is there, and what goes on behind it may still be under way. */
+  readonly onAnswer?: () => void
 }
 
 export interface Reply {
@@ -52,10 +54,11 @@ export async function newApiKey({ access = 'write' as Access, environmentId = ''
 }
 
 /** Sends a request to the Worker, waits until all that it began is done, and checks the response against the contract. */
-export async function send(request: Request, bindings: Partial<Env> = {}): Promise<Reply> {
+export async function send(request: Request, bindings: Partial<Env> = {}, onAnswer = () => {}): Promise<Reply> {
   const context = createExecutionContext()
   const { method, url } = request
   const response = await app.fetch(request, { ...env, ...bindings }, context)
+  onAnswer()
   await waitOnExecutionContext(context)
   await checkResponse(method, url, response)
   const text = await response.text()
@@ -67,14 +70,14 @@ export function call(
   apiKey: string,
   method: string,
   path: string,
-  { body, headers, bindings }: Call = {},
+  { body, headers, bindings, onAnswer }: Call = {},
 ): Promise<Reply> {
   const request = new Request(`https://oncekey.test${path}`, {
     method,
     headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json', ...headers },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   })
-  return send(request, bindings)
+  return send(request, bindings, onAnswer)
 }
 
 export const m2mApplication = {

@@ -2,6 +2,7 @@ import { Validator } from '@cfworker/json-schema'
 import * as v from 'valibot'
 import { expect, inject } from 'vitest'
 import * as schemas from '../src/connect/schemas.ts'
+import * as events from '../src/events/schemas.ts'
 import * as oauth from '../src/oauth/schemas.ts'
 
 /**
@@ -36,6 +37,7 @@ const SUCCESSES: Record<string, v.GenericSchema> = {
   'GET /connect/client_secrets/{id}': schemas.ClientSecret,
   'PATCH /connect/client_secrets/{id}': schemas.ClientSecret,
   'POST /connect/client_secrets/verify': schemas.Verification,
+  'GET /events': events.EventList,
   'POST /oauth2/token': oauth.TokenResponse,
   'POST /oauth2/introspection': oauth.Introspection,
   'GET /oauth2/jwks': oauth.PublishedKeys,

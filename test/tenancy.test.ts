@@ -8,9 +8,11 @@ import * as applications from '../src/storage/applications.ts'
 import * as authentication from '../src/storage/authentication.ts'
 import * as clientSecrets from '../src/storage/client-secrets.ts'
 import type { Database } from '../src/storage/database.ts'
+import * as events from '../src/storage/events.ts'
 import type { KeyedRequest } from '../src/storage/idempotency.ts'
 import * as issuing from '../src/storage/issuing.ts'
 import * as statements from '../src/storage/statements.ts'
+import * as webhooks from '../src/storage/webhooks.ts'
 import { call, m2mApplication, newApiKey, newApplication, operatorDatabase } from './api.ts'
 
 /**
@@ -27,10 +29,21 @@ let before: unknown
 /** Of the victim's secret. */
 let secretDigest: Bytes
 let secretHint: string
+/** Of an event that is on its way to a webhook of the victim's. */
+let eventId: string
 
 beforeAll(async () => {
   victim = await newApiKey()
   stranger = await newApiKey()
+  const endpointId = newId('we', Date.now())
+  await webhooks.createWebhookEndpoint(operatorDatabase(env.DB), {
+    id: endpointId,
+    environmentId: victim.environmentId,
+    url: 'https://localhost/',
+    events: [],
+    secret: 'of the victim',
+    createdAt: Date.now(),
+  })
   const application = await newApplication(victim.apiKey)
   const headers = { 'Idempotency-Key': 'of-the-victim' }
   const secret = await call(victim.apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`, {
@@ -40,7 +53,13 @@ beforeAll(async () => {
   secretDigest = await sha256(secret.json.secret)
   const gone = await newApplication(victim.apiKey)
   await call(victim.apiKey, 'DELETE', `/connect/applications/${gone.id}`)
+  const delivery = await env.DB.prepare('SELECT event_id FROM webhook_deliveries WHERE endpoint_id = ?').bind(
+    endpointId,
+  )
+  eventId = (await delivery.first<string>('event_id')) ?? ''
+  expect(eventId).toMatch(/^event_/)
   ids = [application.id, application.client_id, secret.json.id, gone.id, victim.environmentId, victim.id]
+  ids.push(endpointId, eventId)
   before = await rowsOf(victim.environmentId)
 })
 
@@ -50,7 +69,10 @@ async function rowsOf(environmentId: string): Promise<unknown> {
     `SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%environment_id TEXT%' ORDER BY name`,
   ).all<{ name: string }>()
   const names = tables.results.map(({ name }) => name)
-  expect(names).toEqual(['api_keys', 'applications', 'client_secrets', 'events', 'idempotency_records'])
+  expect(names).toEqual(
+    expect.arrayContaining(['api_keys', 'applications', 'client_secrets', 'events', 'idempotency_records']),
+  )
+  expect(names).toEqual(expect.arrayContaining(['webhook_deliveries', 'webhook_endpoints']))
   const rows = await env.DB.batch(
     names.map((name) => env.DB.prepare(`SELECT * FROM ${name} WHERE environment_id = ?`).bind(environmentId)),
   )
@@ -131,6 +153,20 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
   revokeAllClientSecrets: ({ database, change, id }) => clientSecrets.revokeAllClientSecrets(database, change, id),
   listClientSecrets: ({ database, caller, id }) => clientSecrets.listClientSecrets(database, caller, id, Date.now()),
   revokeClientSecret: ({ database, change, id }) => clientSecrets.revokeClientSecret(database, change, id),
+  listEvents: ({ database, caller, id }) =>
+    events.listEvents(database, caller, {
+      limit: 100,
+      order: 'asc',
+      after: id.startsWith('event_') ? id : null,
+      types: [],
+      organizationId: null,
+      from: null,
+      until: null,
+    }),
+  listWebhookEndpoints: ({ database, caller }) => webhooks.listWebhookEndpoints(database, caller),
+  listDeliveries: ({ database, caller }) => webhooks.listDeliveries(database, caller, 100),
+  reviveDelivery: ({ database, caller, change, id }) =>
+    webhooks.reviveDelivery(database, caller, { endpointId: id, eventId }, change.now),
   verifyClientSecret: ({ database, caller, change }) =>
     authentication.verifyClientSecret(database, caller, { digest: secretDigest, clientId: null, now: change.now }),
 }
@@ -156,14 +192,24 @@ const FRAGMENTS = [
   'applicationFromRow',
   'clientSecretFromRow',
 ]
+/** Asked by the operator, who owns the database and stands outside of all environments. */
+const OF_THE_OPERATOR = [
+  'createWebhookEndpoint',
+  'listWebhookEndpointsOf',
+  'findWebhookEndpoint',
+  'deleteWebhookEndpoint',
+  'reviveDeliveries',
+]
 /** Asked by clients, who have no API key and reach what their own secret leads to: see test/oauth. */
 const OF_CLIENTS = ['authenticateClient', 'authenticateIntrospection']
 
 test('every storage function that a caller can reach is tried', () => {
-  const exported = [applications, clientSecrets, issuing, authentication, statements].flatMap((module) =>
-    Object.entries(module).flatMap(([name, value]) => (typeof value === 'function' ? [name] : [])),
+  const exported = [applications, clientSecrets, issuing, events, webhooks, authentication, statements].flatMap(
+    (module) => Object.entries(module).flatMap(([name, value]) => (typeof value === 'function' ? [name] : [])),
   )
-  expect([...Object.keys(functions), ...BUILDERS, ...FRAGMENTS, ...OF_CLIENTS].sort()).toEqual(exported.sort())
+  expect([...Object.keys(functions), ...BUILDERS, ...FRAGMENTS, ...OF_CLIENTS, ...OF_THE_OPERATOR].sort()).toEqual(
+    exported.sort(),
+  )
 })
 
 describe.each(Object.entries(functions))('storage: %s', (_, attempt) => {

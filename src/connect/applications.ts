@@ -30,7 +30,7 @@ export const applications = new Hono<HonoEnv>()
     const application = {
       id: newId('conn_app', change.now, caller.region),
       clientId: newId('client', change.now, caller.region),
-      ...fromWire(c.req.valid('json')),
+      ...applicationFromWire(c.req.valid('json')),
     }
     const created = granted(await createApplication(database, change, application, await keyedRequest(c)))
     if (created.isReplay) c.header('Idempotent-Replayed', 'true')
@@ -84,7 +84,7 @@ type ListQuery = InferOutput<typeof schemas.ListApplications>
 
 const NOBODY_REGISTERED_DYNAMICALLY: Page = { applications: [], hasMore: { ahead: false, behind: false } }
 
-function fromWire(input: InferOutput<typeof schemas.CreateApplication>): Omit<NewApplication, 'id' | 'clientId'> {
+export function applicationFromWire(input: InferOutput<typeof schemas.CreateApplication>): Omit<NewApplication, 'id' | 'clientId'> {
   const common = { name: input.name, description: input.description ?? null, scopes: input.scopes ?? [] }
   if (input.application_type === 'm2m') {
     return {
@@ -107,7 +107,7 @@ function fromWire(input: InferOutput<typeof schemas.CreateApplication>): Omit<Ne
 }
 
 /** The first is the default where none is marked. */
-function redirectUris(input: { uri: string; default?: boolean | null | undefined }[]): RedirectUri[] {
+export function redirectUris(input: { uri: string; default?: boolean | null | undefined }[]): RedirectUri[] {
   const marked = input.findIndex((redirectUri) => redirectUri.default)
   return input.map(({ uri }, i) => ({ uri, default: i === Math.max(marked, 0) }))
 }

@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { listParameter } from '../http/list-parameter.ts'
 import { requirement } from '../http/requirement.ts'
 
 /**
@@ -48,7 +49,7 @@ const Scopes = v.pipe(
 )
 
 /** Organizations are another system's objects: their form is checked, their existence is not. */
-const OrganizationId = v.pipe(
+export const OrganizationId = v.pipe(
   v.string(),
   v.regex(
     /^org_[A-Za-z0-9_]{1,64}$/,
@@ -155,7 +156,7 @@ function isOnCalendar(time: string): boolean {
 
 const malformedTime = requirement('malformed', 'must be an ISO 8601 timestamp with a time zone: 2027-01-31T12:00:00Z.')
 
-const Time = v.pipe(v.string(), v.isoTimestamp(malformedTime), v.check(isOnCalendar, malformedTime))
+export const Time = v.pipe(v.string(), v.isoTimestamp(malformedTime), v.check(isOnCalendar, malformedTime))
 
 /** That `expires_at` is in the future, storage sees to: a request that is sent again may find it over. */
 export const CreateClientSecret = v.object({
@@ -208,15 +209,18 @@ const RegistrationTypes = v.array(
   v.picklist(['authenticated', 'dynamic'], requirement('invalid', 'must be authenticated, dynamic or both.')),
 )
 
-const ListQuery = v.object({
-  limit: v.optional(
-    v.pipe(
-      v.string(requirement('repeated', 'must not be repeated.')),
-      v.regex(/^([1-9]\d?|100)$/, requirement('out_of_range', 'must be a whole number from 1 to 100.')),
-      v.transform(Number),
-    ),
-    '10',
+/** How many objects a page has at most. */
+export const Limit = v.optional(
+  v.pipe(
+    v.string(requirement('repeated', 'must not be repeated.')),
+    v.regex(/^([1-9]\d?|100)$/, requirement('out_of_range', 'must be a whole number from 1 to 100.')),
+    v.transform(Number),
   ),
+  '10',
+)
+
+const ListQuery = v.object({
+  limit: Limit,
   order: v.optional(
     v.picklist(['asc', 'desc', 'normal'], requirement('invalid', 'must be asc, desc or normal.')),
     'desc',
@@ -229,7 +233,10 @@ const ListQuery = v.object({
 
 export const ListApplications = v.pipe(
   v.record(v.string(), v.union([v.string(), v.array(v.string())])),
-  v.transform((query) => ({ ...query, registration_types: registrationTypes(query) })),
+  v.transform((query) => ({
+    ...query,
+    registration_types: listParameter(query, 'registration_types') ?? ['authenticated'],
+  })),
   ListQuery,
   v.forward(
     v.check(
@@ -240,15 +247,7 @@ export const ListApplications = v.pipe(
   ),
 )
 
-/** Comma-separated, repeated or bracketed, as the SDKs write lists; `authenticated` when absent. */
-function registrationTypes(query: Record<string, string | string[]>): string[] {
-  const given = Object.entries(query).filter(([name]) => /^registration_types(\[\d*\])?$/.test(name))
-  return given.length === 0
-    ? ['authenticated']
-    : given.flatMap(([, values]) => [values].flat()).flatMap((list) => list.split(','))
-}
-
-const Timestamp = v.pipe(v.string(), v.isoTimestamp())
+export const Timestamp = v.pipe(v.string(), v.isoTimestamp())
 
 const application = {
   object: v.literal('connect_application'),

@@ -46,6 +46,6 @@ export function clientSecretToWire(secret: ClientSecret): InferOutput<typeof sch
 }
 
 /** ISO 8601 in UTC, with milliseconds. */
-function timestamp(unixMs: number): string {
+export function timestamp(unixMs: number): string {
   return new Date(unixMs).toISOString()
 }

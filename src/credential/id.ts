@@ -2,7 +2,7 @@ import { ulid } from 'ulid'
 import { DEFAULT_REGION } from './credential.ts'
 
 /** What each kind of object's id starts with, as WorkOS names them where WorkOS has them. */
-export type IdPrefix = 'env' | 'client' | 'api_key' | 'conn_app' | 'secret' | 'event'
+export type IdPrefix = 'env' | 'client' | 'api_key' | 'session' | 'conn_app' | 'secret' | 'event' | 'we'
 
 /** Where the region stands in a ULID: its first symbol behind the ten of the time. 75 random bits follow. */
 const REGION_INDEX = 10

@@ -15,6 +15,10 @@ const Settings = v.object({
   REQUEST_BUDGET_MS: wholeNumber(1_000, 30_000),
   ACCESS_TOKEN_TTL_SECONDS: wholeNumber(60, LONGEST_ACCESS_TOKEN_TTL_SECONDS),
   EVENT_RETENTION_DAYS: wholeNumber(1, 3_650),
+  WEBHOOKS_TO_LOCALHOST: v.pipe(
+    v.unknown(),
+    v.transform((value) => String(value) === 'true'),
+  ),
 })
 
 export type Settings = v.InferOutput<typeof Settings>

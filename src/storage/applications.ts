@@ -1,6 +1,6 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Database, Row } from './database.ts'
-import { snapshotOf, touchedSecrets } from './events.ts'
+import { snapshotOf, touchedSecrets } from './event-data.ts'
 import { forgetStale, isNew, type KeyedRequest, readCreated, remember, selectCreated } from './idempotency.ts'
 import {
   ask,
@@ -56,6 +56,8 @@ export interface ListOptions {
   /** An application's id, and on which side of it, in the page's order, the page lies. */
   readonly cursor: { readonly id: string; readonly side: 'behind' | 'ahead' } | null
   readonly organizationId: string | null
+  /** What a name must have in it, capital or not (ASCII), or be found by in place of its name: an id, a client id. */
+  readonly search?: string
 }
 
 export interface Page {
@@ -78,7 +80,7 @@ const COLUMNS = [
   'created_at',
   'updated_at',
 ] as const
-const columns = raw(COLUMNS.join(', '))
+export const applicationColumns = raw(COLUMNS.join(', '))
 export const applicationSnapshot = snapshotOf('applications', COLUMNS)
 
 /** Matches an application by its id or its client id, whether it lives or not. */
@@ -117,7 +119,7 @@ export function createApplication(
     [
       ...(request ? [forgetStale(change, request)] : []),
       insert(database, change, 'applications', row, { where: isNew(request) }),
-      recordEvent(change, 'connect_application.created', 'applications', isMine, applicationSnapshot),
+      ...recordEvent(change, 'connect_application.created', 'applications', isMine, applicationSnapshot),
       ...(request ? [remember(change, request, 'applications', application.id)] : []),
       selectCreated(change, request),
     ],
@@ -136,7 +138,7 @@ export function findApplication(
   caller: Caller,
   id: string,
 ): Promise<Outcome<Application, 'entity_not_found'>> {
-  return ask(database, caller, 'read', [select(caller, columns, 'applications', isLiveApplication(id))], ([rows]) =>
+  return ask(database, caller, 'read', [select(caller, applicationColumns, 'applications', isLiveApplication(id))], ([rows]) =>
     rows?.[0] ? { granted: applicationFromRow(rows[0]) } : { refused: 'entity_not_found' },
   )
 }
@@ -145,10 +147,12 @@ export function findApplication(
 export function listApplications(
   database: Database,
   caller: Caller,
-  { limit, order, cursor, organizationId }: ListOptions,
+  { limit, order, cursor, organizationId, search }: ListOptions,
 ): Promise<Outcome<Page, 'invalid_cursor'>> {
-  const isListed =
-    organizationId === null ? sql`deleted_at IS NULL` : sql`deleted_at IS NULL AND organization_id = ${organizationId}`
+  const isOfOrganization = organizationId === null ? sql`true` : sql`organization_id = ${organizationId}`
+  const isFound =
+    search === undefined ? sql`true` : sql`(instr(lower(name), lower(${search})) > 0 OR ${isApplication(search)})`
+  const isListed = sql`deleted_at IS NULL AND ${isOfOrganization} AND ${isFound}`
   const isBackwards = cursor?.side === 'behind'
   const isAscending = (order === 'asc') !== isBackwards
   // A row that is gone still marks its place.
@@ -163,7 +167,7 @@ export function listApplications(
     [
       select(
         caller,
-        columns,
+        applicationColumns,
         'applications',
         sql`${isListed} AND ${isBeyond}`,
         sql`ORDER BY created_at ${direction}, id ${direction} LIMIT ${limit + 1}`,
@@ -205,10 +209,10 @@ export function updateApplication(
     'write',
     [
       update(database, change, 'applications', set, sql`${isLiveApplication(id)} AND ${isAllowed}`),
-      recordEvent(change, 'connect_application.updated', 'applications', isApplication(id), applicationSnapshot),
+      ...recordEvent(change, 'connect_application.updated', 'applications', isApplication(id), applicationSnapshot),
       select(
         change.caller,
-        sql`${columns}, ${isDone(change)} AS is_done, ${isAllowed} AS is_allowed`,
+        sql`${applicationColumns}, ${isDone(change)} AS is_done, ${isAllowed} AS is_allowed`,
         'applications',
         isLiveApplication(id),
       ),
@@ -241,7 +245,7 @@ export function deleteApplication(
         [sql`revoked_at = ${change.now}`],
         sql`${isJustDeleted} AND revoked_at IS NULL`,
       ),
-      recordEvent(
+      ...recordEvent(
         change,
         'connect_application.deleted',
         'applications',

@@ -65,7 +65,7 @@ export function verifyClientSecret(
     'read',
     [select(caller, provenColumns, 'client_secrets', isProven(proof))],
     ([rows]) => ({ granted: readProven(rows?.[0]) }),
-    [note(caller, 'client_secrets', use(proof), sql`${isProven(proof)} AND ${isDue(database, proof)}`)],
+    [note(caller, 'read', 'client_secrets', use(proof), sql`${isProven(proof)} AND ${isDue(database, proof)}`)],
   )
 }
 

@@ -1,7 +1,7 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import { isApplication, isLiveApplication } from './applications.ts'
 import type { Database, Row } from './database.ts'
-import { snapshotOf, touchedSecrets } from './events.ts'
+import { snapshotOf, touchedSecrets } from './event-data.ts'
 import { ask, type Caller, type Change, isDone, type Outcome, recordEvent, select, update } from './statements.ts'
 
 export interface ClientSecret {
@@ -41,7 +41,7 @@ const COLUMNS = [
   'created_at',
   'updated_at',
 ] as const
-const columns = raw(COLUMNS.join(', '))
+export const clientSecretColumns = raw(COLUMNS.join(', '))
 export const clientSecretSnapshot = snapshotOf('client_secrets', COLUMNS)
 
 /** Live: neither revoked nor expired at `now` (unix ms). A disabled one is live, and counts. */
@@ -55,7 +55,7 @@ export function countAgainstLimit(applicationId: Sql, now: number): Sql {
 }
 
 /** Matches the secrets of an application, by its id or its client id. */
-function isOfApplication(application: string): Sql {
+export function isOfApplication(application: string): Sql {
   return sql`client_secrets.application_id = (SELECT id FROM applications WHERE ${isApplication(application)})`
 }
 
@@ -65,7 +65,7 @@ export function findClientSecret(
   id: string,
 ): Promise<Outcome<ClientSecret, 'entity_not_found'>> {
   const isIt = sql`client_secrets.id = ${id} AND revoked_at IS NULL`
-  return ask(database, caller, 'read', [select(caller, columns, 'client_secrets', isIt)], ([rows]) =>
+  return ask(database, caller, 'read', [select(caller, clientSecretColumns, 'client_secrets', isIt)], ([rows]) =>
     rows?.[0] ? { granted: clientSecretFromRow(rows[0]) } : { refused: 'entity_not_found' },
   )
 }
@@ -83,7 +83,7 @@ export function listClientSecrets(
     caller,
     'read',
     [
-      select(caller, columns, 'client_secrets', isListed, sql`ORDER BY created_at, id`),
+      select(caller, clientSecretColumns, 'client_secrets', isListed, sql`ORDER BY created_at, id`),
       select(caller, sql`1`, 'applications', isLiveApplication(application)),
     ],
     ([secrets = [], found = []]) =>
@@ -99,7 +99,7 @@ export function findClientSecretsByHint(
   now: number,
 ): Promise<Outcome<ClientSecret[]>> {
   const isMatch = sql`secret_hint = ${hint} AND ${isLive(now)}`
-  const found = select(caller, columns, 'client_secrets', isMatch, sql`ORDER BY created_at, id`)
+  const found = select(caller, clientSecretColumns, 'client_secrets', isMatch, sql`ORDER BY created_at, id`)
   return ask(database, caller, 'read', [found], ([secrets = []]) => ({ granted: secrets.map(clientSecretFromRow) }))
 }
 
@@ -140,7 +140,7 @@ export function updateClientSecret(
     expiresAt === null
       ? sql`(is_retiring = 0 OR ${countAgainstLimit(sql`client_secrets.application_id`, change.now)} < ${limit})`
       : sql`true`
-  const state = sql`${columns}, revoked_at, ${isLive(change.now)} AS is_live,
+  const state = sql`${clientSecretColumns}, revoked_at, ${isLive(change.now)} AS is_live,
     ${isDone(change)} OR (${isAsAsked}) AS is_as_asked, ${isWithinLimit} AS is_within_limit`
   return ask(
     database,
@@ -154,7 +154,7 @@ export function updateClientSecret(
         set,
         sql`${isIt} AND ${isLive(change.now)} AND NOT (${isAsAsked}) AND ${isWithinLimit}`,
       ),
-      recordEvent(change, 'connect_application_secret.updated', 'client_secrets', isIt, clientSecretSnapshot),
+      ...recordEvent(change, 'connect_application_secret.updated', 'client_secrets', isIt, clientSecretSnapshot),
       select(change.caller, state, 'client_secrets', isIt),
     ],
     (rows) => {
@@ -186,7 +186,7 @@ export function revokeClientSecret(
         [sql`revoked_at = ${change.now}`],
         sql`${isIt} AND revoked_at IS NULL`,
       ),
-      recordEvent(change, 'connect_application_secret.deleted', 'client_secrets', isIt, clientSecretSnapshot),
+      ...recordEvent(change, 'connect_application_secret.deleted', 'client_secrets', isIt, clientSecretSnapshot),
       select(change.caller, sql`revoked_at`, 'client_secrets', isIt),
     ],
     (rows) => {
@@ -215,7 +215,7 @@ export function revokeAllClientSecrets(
     'write',
     [
       update(database, change, 'client_secrets', [sql`revoked_at = ${change.now}`], isTarget),
-      recordEvent(
+      ...recordEvent(
         change,
         'connect_application_secret.deleted',
         'client_secrets',

@@ -1,12 +1,16 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import { clientSecretSnapshot } from './client-secrets.ts'
 import { type Database, sendBatch } from './database.ts'
+import { sendToWebhooks } from './event-data.ts'
 import { REPLAY_WINDOW_MS } from './idempotency.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /** How long what was revoked, deleted or has expired is kept, so that deleting it again is a success. */
 const TOMBSTONE_RETENTION_MS = 90 * DAY_MS
+
+/** How long a delivery that has come to its end can be looked up, and revived. */
+const DELIVERY_RETENTION_MS = 30 * DAY_MS
 
 /** How many rows one step takes: what is left waits for the next run. */
 const STEP_ROWS = 500
@@ -34,6 +38,9 @@ export async function keepHouse(database: Database, now: number, eventRetentionD
           AND NOT EXISTS (SELECT 1 FROM client_secrets WHERE application_id = applications.id)`,
       ),
     ],
+    deliveries_removed: [
+      remove('webhook_deliveries', '(endpoint_id, event_id)', sql`settled_at <= ${now - DELIVERY_RETENTION_MS}`),
+    ],
     events_removed: [removeOldest(now - eventRetentionDays * DAY_MS)],
   }
   const done: Housework = {}
@@ -51,18 +58,21 @@ export async function keepHouse(database: Database, now: number, eventRetentionD
 
 /** Makes the event of each expiry, once: its id is the secret's own ULID, so that a second one is no other. */
 function noteExpiries(now: number): Sql[] {
+  const eventId = sql`'event' || substr(client_secrets.id, length('secret') + 1)`
   const isExpired = sql`expires_at <= ${now} AND expiry_noted_at IS NULL AND revoked_at IS NULL ORDER BY expires_at LIMIT ${STEP_ROWS}`
   return [
-    sql`INSERT INTO events (id, environment_id, type, data, created_at)
-      SELECT 'event' || substr(id, length('secret') + 1), environment_id, 'connect_application_secret.expired', ${clientSecretSnapshot}, ${now}
+    sql`INSERT INTO events (id, environment_id, organization_id, type, data, created_at)
+      SELECT ${eventId}, environment_id, (SELECT organization_id FROM applications WHERE id = application_id),
+        'connect_application_secret.expired', ${clientSecretSnapshot}, ${now}
       FROM client_secrets WHERE ${isExpired} ON CONFLICT DO NOTHING`,
+    sendToWebhooks(sql`events.id IN (SELECT ${eventId} FROM client_secrets WHERE ${isExpired})`, now),
     sql`UPDATE client_secrets SET expiry_noted_at = ${now}
       WHERE id IN (SELECT id FROM client_secrets WHERE ${isExpired}) RETURNING 1`,
   ]
 }
 
 function remove(table: string, key: string, isOver: Sql): Sql {
-  return sql`DELETE FROM ${raw(table)} WHERE ${raw(key)} IN (SELECT ${raw(key)} FROM ${raw(table)} WHERE ${isOver} LIMIT ${STEP_ROWS}) RETURNING 1`
+  return sql`DELETE FROM ${raw(table)} WHERE ${raw(key)} IN (SELECT ${raw(key.replace(/[()]/g, ''))} FROM ${raw(table)} WHERE ${isOver} LIMIT ${STEP_ROWS}) RETURNING 1`
 }
 
 /** From the beginning on, for as long as they are old: events are in order. */

@@ -9,7 +9,7 @@ import {
   isLive,
 } from './client-secrets.ts'
 import type { Database, Row } from './database.ts'
-import { touchedSecrets } from './events.ts'
+import { touchedSecrets } from './event-data.ts'
 import { bytes, forgetStale, isNew, type KeyedRequest, readCreated, remember, selectCreated } from './idempotency.ts'
 import {
   ask,
@@ -120,7 +120,7 @@ interface Issuing {
   readonly isAllowed: Sql
   /** What else changes. */
   readonly along: Statement[]
-  readonly event: Statement
+  readonly event: Statement[]
 }
 
 function issue(
@@ -145,7 +145,7 @@ function issue(
         where: sql`${isAllowed} AND ${Number(isPast)} = 0 AND ${isNew(request)}`,
       }),
       ...along,
-      event,
+      ...event,
       ...(request ? [remember(change, request, 'client_secrets', id)] : []),
       selectCreated(change, request, sql`${ofTheEvent('digest')}, ${ofTheEvent('revoked_at')}`),
       select(change.caller, sql`${isAllowed} AS is_allowed`, 'applications', isLiveApplication(application)),

@@ -2,14 +2,25 @@ import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
 import { noteKeyUse, rememberKeyUse } from './api-keys.ts'
 import { changeDeadline, type Database, type Row, sendBatch } from './database.ts'
+import { sendToWebhooks } from './event-data.ts'
 
 /**
  * Identity travels with the query. Every statement below finds its environment by the caller's digest, inside the
  * transaction that it belongs to, so that none can be built for nobody, and none reaches another environment's rows.
  */
 export interface Caller {
-  /** SHA-256 of the API key. */
+  /** SHA-256 of the API key, or of the session. */
   readonly digest: Bytes
+  /** For a session of the dashboard: is told whose it is, because a page says so, and offers what that key may do. */
+  readonly session?: { readonly identified: (identity: Identity) => void }
+}
+
+/** Whose a session is. */
+export interface Identity {
+  readonly access: Access
+  /** Of the API key. */
+  readonly keyName: string
+  readonly environmentName: string
 }
 
 /** A statement bound to its caller. Only the functions of this file can make one. */
@@ -46,7 +57,15 @@ export interface Change {
   readonly now: number
 }
 
-type Table = 'applications' | 'client_secrets' | 'events' | 'idempotency_records'
+type Table =
+  | 'applications'
+  | 'client_secrets'
+  | 'events'
+  | 'idempotency_records'
+  | 'api_keys'
+  | 'sessions'
+  | 'webhook_endpoints'
+  | 'webhook_deliveries'
 /** Those that note the event of their last change. */
 type ChangingTable = 'applications' | 'client_secrets'
 type Value = string | number | null | Bytes
@@ -67,14 +86,24 @@ export async function ask<T, Refusal extends string>(
   const keyUse = noteKeyUse(database, caller, now)
   const [callers, ...rows] = await sendBatch(
     database,
-    [sql`SELECT access FROM callers WHERE digest = ${caller.digest}`, ...statements.map((statement) => statement.sql)],
+    [identityOf(caller), ...statements.map((statement) => statement.sql)],
     [...(keyUse ? [keyUse] : []), ...bookkeeping.map((statement) => statement.sql)],
   )
   const identity = callers?.[0]
   if (!identity) return { refused: 'unauthorized' }
   if (keyUse) rememberKeyUse(caller, now)
+  caller.session?.identified({
+    access: identity.access as Access,
+    keyName: identity.name as string,
+    environmentName: identity.environment_name as string,
+  })
   if (needs === 'write' && identity.access !== 'write') return { refused: 'forbidden' }
   return read(rows)
+}
+
+function identityOf({ digest, session }: Caller): Sql {
+  const more = sql`, name, (SELECT name FROM environments WHERE id = environment_id) AS environment_name`
+  return sql`SELECT access ${session ? more : empty} FROM callers WHERE digest = ${digest}`
 }
 
 /** Asks only who calls: for a request that is refused for another reason, which 401 and 403 outrank. */
@@ -130,18 +159,38 @@ export function updateAlong(change: Change, table: ChangingTable, set: Sql[], wh
   )
 }
 
-/** Notes something on rows that is no change: no event tells of it, and whoever may read may cause it. */
-export function note(caller: Caller, table: 'client_secrets', set: Sql, where: Sql): Statement {
+/** Lets in under another digest who is known already. No event tells of it, and whoever may read may do it. */
+export function admit(database: Database, caller: Caller, session: Record<string, Value | Sql>): Statement {
+  const known = sql`(SELECT id, environment_id FROM callers WHERE digest = ${caller.digest} AND ${isInTime(database)})`
+  return insertInto('sessions', session, sql`${known} AS caller`)
+}
+
+/** Notes something on rows that no event tells of. */
+export function note(
+  caller: Caller,
+  needs: Access,
+  table: 'client_secrets' | 'webhook_deliveries' | 'api_keys' | 'sessions',
+  set: Sql,
+  where: Sql,
+): Statement {
+  const mayDo = needs === 'write' ? sql`access = 'write'` : sql`true`
   return new Scoped(
     sql`UPDATE ${raw(table)} SET ${set}
-      WHERE environment_id = (SELECT environment_id FROM callers WHERE digest = ${caller.digest}) AND (${where})`,
+      WHERE environment_id = (SELECT environment_id FROM callers WHERE digest = ${caller.digest} AND ${mayDo}) AND (${where})`,
   )
 }
 
-/** Records the event of a change, from the row that the change has just left. `data` is SQL that gives its JSON. */
-export function recordEvent(change: Change, type: string, table: ChangingTable, where: Sql, data: Sql): Statement {
+/**
+ * Records the event of a change, from the row that the change has just left, and puts it on its way to every webhook
+ * that wants it. `data` is SQL that gives its JSON.
+ */
+export function recordEvent(change: Change, type: string, table: ChangingTable, where: Sql, data: Sql): Statement[] {
   const event = {
     id: change.eventId,
+    organization_id:
+      table === 'applications'
+        ? sql`applications.organization_id`
+        : sql`(SELECT organization_id FROM applications WHERE id = client_secrets.application_id)`,
     type,
     data,
     caller_id: sql`caller.id`,
@@ -149,7 +198,8 @@ export function recordEvent(change: Change, type: string, table: ChangingTable, 
     request_id: change.requestId,
     created_at: change.now,
   }
-  return insertInto('events', event, changed(change, table, where))
+  const isIt = sql`events.id = ${change.eventId}`
+  return [insertInto('events', event, changed(change, table, where)), new Scoped(sendToWebhooks(isIt, change.now))]
 }
 
 /** Makes a row that goes with a change, where the change was made. */
@@ -191,8 +241,12 @@ function insertInto(table: Table, row: Record<string, Value | Sql>, from: Sql, w
 
 /** The caller, if it may write and its time is not over: for the statement of a batch that decides whether all happens. */
 function leading(database: Database, change: Change): Sql {
-  const inTime = sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
-  return sql`(SELECT id, name, environment_id FROM callers WHERE digest = ${change.caller.digest} AND access = 'write' AND ${inTime})`
+  return sql`(SELECT id, name, environment_id FROM callers
+    WHERE digest = ${change.caller.digest} AND access = 'write' AND ${isInTime(database)})`
+}
+
+function isInTime(database: Database): Sql {
+  return sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
 }
 
 /** The caller, if it may write: for the statements that follow. */

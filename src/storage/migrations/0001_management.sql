@@ -22,9 +22,31 @@ CREATE TABLE api_keys (
 -- The operator's list of an environment's keys.
 CREATE INDEX api_keys_by_environment ON api_keys (environment_id, created_at, id);
 
+-- Somebody who signed in to the dashboard with an API key. Ends when signed out, with its key, and by 30 minutes of rest.
+CREATE TABLE sessions (
+  id TEXT PRIMARY KEY,
+  environment_id TEXT NOT NULL REFERENCES environments (id),
+  api_key_id TEXT NOT NULL REFERENCES api_keys (id),
+  digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32), -- SHA-256 of the whole session credential
+  created_at INTEGER NOT NULL, -- unix ms
+  last_used_at INTEGER NOT NULL, -- unix ms, to the minute
+  ended_at INTEGER -- unix ms; a tombstone
+) STRICT;
+
+-- The dashboard's list of those who are signed in.
+CREATE INDEX sessions_by_environment ON sessions (environment_id, last_used_at);
+-- Housekeeping: sessions that are over.
+CREATE INDEX sessions_by_use ON sessions (last_used_at);
+
 -- Whatever can call. Every statement of a request finds its environment here, by the digest of what the caller sent.
+-- A session is its API key under another digest, for as long as it lasts.
 CREATE VIEW callers AS
-SELECT digest, id, name, environment_id, access FROM api_keys WHERE revoked_at IS NULL;
+SELECT digest, id, name, environment_id, access FROM api_keys WHERE revoked_at IS NULL
+UNION ALL
+SELECT sessions.digest, api_keys.id, api_keys.name, api_keys.environment_id, api_keys.access
+FROM sessions JOIN api_keys ON api_keys.id = sessions.api_key_id
+WHERE sessions.ended_at IS NULL AND api_keys.revoked_at IS NULL
+  AND sessions.last_used_at > unixepoch('subsec') * 1000 - 1800000;
 
 CREATE TABLE applications (
   id TEXT PRIMARY KEY,
@@ -84,6 +106,7 @@ CREATE TABLE events (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, -- the order
   id TEXT NOT NULL UNIQUE, -- made before the commit: names the event, does not order it
   environment_id TEXT NOT NULL REFERENCES environments (id),
+  organization_id TEXT, -- of the application that it is about
   type TEXT NOT NULL,
   data TEXT NOT NULL, -- JSON: the row as the change left it, without its digest
   caller_id TEXT, -- which API key; null when time did it
@@ -94,6 +117,42 @@ CREATE TABLE events (
 
 -- The list, by page.
 CREATE INDEX events_by_environment ON events (environment_id, seq);
+CREATE INDEX events_by_organization ON events (environment_id, organization_id, seq);
+
+-- Where events are sent to.
+CREATE TABLE webhook_endpoints (
+  id TEXT PRIMARY KEY,
+  environment_id TEXT NOT NULL REFERENCES environments (id),
+  url TEXT NOT NULL,
+  events TEXT NOT NULL, -- JSON: array of types; empty for all
+  secret TEXT NOT NULL, -- signs what is sent, so that it is readable here: the one secret that is
+  created_at INTEGER NOT NULL, -- unix ms
+  deleted_at INTEGER -- unix ms
+) STRICT;
+
+CREATE INDEX webhook_endpoints_by_environment ON webhook_endpoints (environment_id, created_at, id) WHERE deleted_at IS NULL;
+
+-- One event on its way to one endpoint, made together with the event.
+CREATE TABLE webhook_deliveries (
+  endpoint_id TEXT NOT NULL REFERENCES webhook_endpoints (id),
+  event_id TEXT NOT NULL,
+  environment_id TEXT NOT NULL REFERENCES environments (id),
+  state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+  attempts INTEGER NOT NULL, -- begun
+  next_attempt_at INTEGER NOT NULL, -- unix ms; while an attempt is under way, when its lease ends
+  lease TEXT, -- names the attempt under way
+  last_outcome TEXT, -- of the last attempt: its status, or what went wrong
+  created_at INTEGER NOT NULL, -- unix ms
+  settled_at INTEGER, -- unix ms; delivered, or dead
+  PRIMARY KEY (endpoint_id, event_id)
+) STRICT, WITHOUT ROWID;
+
+-- What is due.
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (next_attempt_at) WHERE state = 'pending';
+-- An attempt finds its own, and the list its latest.
+CREATE INDEX webhook_deliveries_by_lease ON webhook_deliveries (lease) WHERE lease IS NOT NULL;
+CREATE INDEX webhook_deliveries_by_environment ON webhook_deliveries (environment_id, created_at);
+CREATE INDEX webhook_deliveries_settled ON webhook_deliveries (settled_at) WHERE settled_at IS NOT NULL;
 
 -- A create that named itself by an Idempotency-Key, for the hour in which it may be sent again. One table for all kinds
 -- of objects, because one key must not serve two different requests.

@@ -1,0 +1,28 @@
+import { Hono } from 'hono'
+import { requireApiKey } from '../http/caller.ts'
+import type { HonoEnv } from '../http/context.ts'
+import { granted } from '../http/errors.ts'
+import { invalidParameter } from '../http/requirement.ts'
+import { validQuery } from '../http/validation.ts'
+import { listEvents } from '../storage/events.ts'
+import * as schemas from './schemas.ts'
+import { eventToWire } from './wire.ts'
+
+export const events = new Hono<HonoEnv>().get('/', requireApiKey('read'), validQuery(schemas.ListEvents), async (c) => {
+  const query = c.req.valid('query')
+  const outcome = await listEvents(c.var.database, c.var.caller, {
+    limit: query.limit,
+    order: query.order,
+    after: query.after ?? null,
+    types: query.events,
+    organizationId: query.organization_id ?? null,
+    from: query.range_start === undefined ? null : Date.parse(query.range_start),
+    until: query.range_end === undefined ? null : Date.parse(query.range_end),
+  })
+  if ('refused' in outcome && outcome.refused === 'invalid_cursor') {
+    throw invalidParameter('after', 'unknown', 'must be the id of an event that is still kept. Start again without it.')
+  }
+  const page = granted(outcome)
+  const last = page.hasMore ? page.events.at(-1) : undefined
+  return c.json({ object: 'list', data: page.events.map(eventToWire), list_metadata: { after: last?.id ?? null } })
+})
