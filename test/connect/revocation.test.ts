@@ -1,0 +1,213 @@
+import { env } from 'cloudflare:workers'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { call, newApiKey } from '../api.ts'
+import { advance, stopClock } from '../clock.ts'
+import { withBatch } from '../faults/wrapped.ts'
+import { type Client, getToken, introspect, newClient, newSecret, requestToken, revoke } from '../oauth/client.ts'
+
+/** For whoever is woken by a leak: which secret is it, and then all of them at once. */
+const MINUTE_MS = 60_000
+
+let client: Client
+
+beforeEach(async () => {
+  stopClock()
+  client = await newClient()
+})
+
+const hintOf = ({ secret }: Client) => secret.slice(-6)
+const search = (apiKey: string, query: string) => call(apiKey, 'GET', `/connect/client_secrets${query}`)
+const searchFor = (of: Client, as = of.apiKey) => search(as, `?hint=${hintOf(of)}`)
+const secretsOf = ({ applicationId }: Client) => `/connect/applications/${applicationId}/client_secrets`
+const list = async (of: Client) => (await call(of.apiKey, 'GET', secretsOf(of))).json
+const revokeAll = (of: Client, id = of.applicationId, options = {}) =>
+  call(of.apiKey, 'DELETE', `/connect/applications/${id}/client_secrets`, options)
+const patch = ({ apiKey, secretId }: Client, body: object) =>
+  call(apiKey, 'PATCH', `/connect/client_secrets/${secretId}`, { body })
+
+async function eventsOf({ environmentId }: Client, type: string) {
+  const { results } = await env.DB.prepare('SELECT data FROM events WHERE environment_id = ? AND type = ? ORDER BY seq')
+    .bind(environmentId, `connect_application_secret.${type}`)
+    .all<{ data: string }>()
+  return results.map(({ data }) => JSON.parse(data))
+}
+
+describe('search by hint', () => {
+  test('finds the live secret that ends so, with its application', async () => {
+    await newSecret(client)
+    const { status, json } = await searchFor(client)
+    expect(status).toBe(200)
+    const [listed] = (await list(client)).filter(({ id }: { id: string }) => id === client.secretId)
+    expect(json).toEqual([{ ...listed, application_id: client.applicationId }])
+  })
+
+  test('finds all that end so, oldest first, in every application of the environment', async () => {
+    const other = await newClient(undefined, client)
+    const third = await newSecret(client)
+    const rows = [third, client, other].map(({ secretId }, i) =>
+      env.DB.prepare('UPDATE client_secrets SET secret_hint = ?, created_at = ? WHERE id = ?').bind(
+        'abc123',
+        i,
+        secretId,
+      ),
+    )
+    await env.DB.batch(rows)
+    const { json } = await search(client.apiKey, '?hint=abc123')
+    expect(json.map(({ id }: { id: string }) => id)).toEqual([third.secretId, client.secretId, other.secretId])
+  })
+
+  test('finds a disabled one and a retiring one, and says so', async () => {
+    await patch(client, { disabled: true, name: 'Leaked' })
+    await call(client.apiKey, 'POST', `${secretsOf(client)}/rotate`)
+    expect((await searchFor(client)).json).toMatchObject([
+      { id: client.secretId, disabled: true, name: 'Leaked', expires_at: expect.any(String) },
+    ])
+  })
+
+  test('finds none that is revoked, expired or of a deleted application', async () => {
+    const expired = await newSecret(client)
+    const deleted = await newClient(undefined, client)
+    await revoke(client)
+    await patch(expired, { expires_at: new Date(Date.now() + MINUTE_MS).toISOString() })
+    expect((await searchFor(expired)).json).toHaveLength(1)
+    advance(MINUTE_MS)
+    await call(client.apiKey, 'DELETE', `/connect/applications/${deleted.applicationId}`)
+    for (const gone of [client, expired, deleted]) expect((await searchFor(gone)).json).toEqual([])
+  })
+
+  test('finds none of another environment, and none by another’s hint or in another case', async () => {
+    const { apiKey } = await newApiKey()
+    expect((await searchFor(client, apiKey)).json).toEqual([])
+    await env.DB.prepare('UPDATE client_secrets SET secret_hint = ? WHERE id = ?').bind('abcDEF', client.secretId).run()
+    expect((await search(client.apiKey, '?hint=abcDEF')).json).toHaveLength(1)
+    for (const hint of ['abcdef', 'ABCDEF', 'abcDEG'])
+      expect((await search(client.apiKey, `?hint=${hint}`)).json).toEqual([])
+  })
+
+  test('may be asked with a key that may only read', async () => {
+    const { apiKey } = await newApiKey({ access: 'read', environmentId: client.environmentId })
+    expect((await searchFor(client, apiKey)).json).toHaveLength(1)
+  })
+
+  test.each([
+    ['no hint', '', 'hint_required'],
+    ['an empty one', '?hint=', 'hint_malformed'],
+    ['five characters', '?hint=abc12', 'hint_malformed'],
+    ['seven characters', '?hint=abc1234', 'hint_malformed'],
+    ['two hints', '?hint=abc123&hint=abc123', 'hint_required'],
+    ['wildcards', '?hint=%25%25%25%25%25%25', 'hint_malformed'],
+    ['underscores', '?hint=______', 'hint_malformed'],
+    ['a line end behind it', '?hint=abc123%0A', 'hint_malformed'],
+    ['SQL', `?hint=${encodeURIComponent("' OR 1")}`, 'hint_malformed'],
+  ])('for %s is refused', async (_, query, code) => {
+    const { status, json } = await search(client.apiKey, query)
+    expect([status, json.code, json.errors.map((error: { code: string }) => error.code)]).toEqual([
+      422,
+      'invalid_request_parameters',
+      [code],
+    ])
+  })
+
+  test('for a whole secret, by mistake, is refused, and says none of it again', async () => {
+    const { status, text, headers } = await search(client.apiKey, `?hint=${client.secret}`)
+    expect(status).toBe(422)
+    const said = text + JSON.stringify([...headers])
+    expect(said).not.toContain(client.secret.slice(0, 20))
+    expect(said).not.toContain(hintOf(client))
+  })
+})
+
+describe('revoking all secrets of an application', () => {
+  test('ends every one, with its tokens, in one event that names them', async () => {
+    advance(1)
+    const second = await newSecret(client)
+    await patch(second, { disabled: true })
+    await call(client.apiKey, 'POST', `${secretsOf(client)}/rotate`)
+    const bystander = await newClient(undefined, client)
+    const watcher = await newClient({ name: 'Console', application_type: 'oauth', is_first_party: true }, client)
+    const token = await getToken(client)
+    expect((await introspect(watcher, token)).json.active).toBe(true)
+    const secrets = await list(client)
+    expect(secrets).toHaveLength(3)
+
+    expect((await revokeAll(client)).status).toBe(204)
+    expect(await list(client)).toEqual([])
+    expect((await requestToken(client)).json.error).toBe('invalid_client')
+    expect((await introspect(watcher, token)).json).toEqual({ active: false })
+    for (const { id } of secrets)
+      expect((await call(client.apiKey, 'GET', `/connect/client_secrets/${id}`)).status).toBe(404)
+    expect((await requestToken(bystander)).status).toBe(200)
+    const named = secrets.map(({ id, secret_hint }: Record<string, string>) => ({ id, secret_hint }))
+    const [event, ...others] = await eventsOf(client, 'deleted')
+    expect(others).toEqual([])
+    expect(Object.keys(event)).toEqual(['application_id', 'client_secrets'])
+    expect(event.application_id).toBe(client.applicationId)
+    expect(event.client_secrets).toHaveLength(3)
+    expect(event.client_secrets).toEqual(expect.arrayContaining(named))
+  })
+
+  test('takes the client id too', async () => {
+    expect((await revokeAll(client, client.clientId)).status).toBe(204)
+    expect(await list(client)).toEqual([])
+    expect(await eventsOf(client, 'deleted')).toHaveLength(1)
+  })
+
+  test('again, or where there are none, is a success and no event', async () => {
+    await revokeAll(client)
+    const empty = await newClient(undefined, client)
+    await revoke(empty)
+    const before = await eventsOf(client, 'deleted')
+    expect(before).toHaveLength(2)
+    for (const of of [client, empty]) expect((await revokeAll(of)).status).toBe(204)
+    expect(await eventsOf(client, 'deleted')).toEqual(before)
+  })
+
+  test('leaves what was revoked or has expired before as it is', async () => {
+    const revoked = await newSecret(client)
+    const expired = await newSecret(client)
+    await revoke(revoked)
+    await patch(expired, { expires_at: new Date(Date.now() + MINUTE_MS).toISOString() })
+    advance(MINUTE_MS)
+    await revokeAll(client)
+    expect((await eventsOf(client, 'deleted')).at(-1).client_secrets).toEqual([
+      { id: client.secretId, secret_hint: hintOf(client) },
+    ])
+    expect((await call(client.apiKey, 'GET', `/connect/client_secrets/${expired.secretId}`)).status).toBe(200)
+  })
+
+  test('leaves room for new ones', async () => {
+    await revokeAll(client)
+    for (let i = 0; i < 5; i++) expect(await newSecret(client)).toHaveProperty('secret', expect.any(String))
+    expect(await list(client)).toHaveLength(5)
+  })
+
+  test('is 404 for an application that is unknown, deleted or of another environment', async () => {
+    const stranger = await newClient()
+    const deleted = await newClient(undefined, client)
+    await call(client.apiKey, 'DELETE', `/connect/applications/${deleted.applicationId}`)
+    for (const id of ['nobody', stranger.applicationId, stranger.clientId, deleted.applicationId, client.secretId]) {
+      const { status, json } = await revokeAll(client, id)
+      expect([status, json.code, json.entity_id]).toEqual([404, 'entity_not_found', id])
+    }
+    expect((await requestToken(stranger)).status).toBe(200)
+  })
+
+  test('is 403 with a key that may only read', async () => {
+    const { apiKey } = await newApiKey({ access: 'read', environmentId: client.environmentId })
+    expect((await revokeAll({ ...client, apiKey })).status).toBe(403)
+    expect((await requestToken(client)).status).toBe(200)
+  })
+
+  test('of which the reply was lost does not end what was created before its retry', async () => {
+    let created: Client | undefined
+    const DB = withBatch(env.DB, async (real, statements) => {
+      const result = await real(statements)
+      if (created) return result
+      created = await newSecret(client)
+      throw new Error('D1_ERROR: Network connection lost.')
+    })
+    expect((await revokeAll(client, client.applicationId, { bindings: { DB } })).status).toBe(204)
+    expect((await list(client)).map(({ id }: { id: string }) => id)).toEqual([created?.secretId])
+    expect(await eventsOf(client, 'deleted')).toHaveLength(1)
+  })
+})

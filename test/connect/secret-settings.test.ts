@@ -1,0 +1,241 @@
+import { env } from 'cloudflare:workers'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { call, newApiKey, newApplication, type Reply } from '../api.ts'
+import { advance, stopClock } from '../clock.ts'
+
+/** `name` and `expires_at` of a secret: what they may be, on creation and afterwards, and that nobody has to see them. */
+const { apiKey, environmentId } = await newApiKey()
+const reader = await newApiKey({ access: 'read', environmentId })
+const HOUR_MS = 60 * 60 * 1000
+
+let application: string
+let path: string
+
+beforeEach(async () => {
+  stopClock()
+  application = (await newApplication(apiKey)).id
+  path = `/connect/applications/${application}/client_secrets`
+})
+
+const iso = (unixMs: number) => new Date(unixMs).toISOString()
+const create = (body?: object, headers = {}) => call(apiKey, 'POST', path, { body, headers })
+const list = async () => (await call(apiKey, 'GET', path)).json
+const patch = (id: string, body: object) => call(apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body })
+
+const count = async (table: string, where: string, value: string) =>
+  (await env.DB.prepare(`SELECT count(*) AS n FROM ${table} WHERE ${where} = ?`).bind(value).first<{ n: number }>())?.n
+
+function expectInvalid({ status, json }: Reply, field: string, kind: string, words: RegExp) {
+  expect([status, json]).toEqual([
+    422,
+    {
+      message: expect.any(String),
+      code: 'invalid_request_parameters',
+      errors: [{ field, code: `${field}_${kind}`, message: expect.stringMatching(words) }],
+    },
+  ])
+}
+
+/** Sends a field on creation and on update: the same must come of it. */
+async function expectTaken(field: string, value: unknown, becomes: unknown) {
+  const created = await create({ [field]: value })
+  expect([created.status, created.json[field]], created.text).toEqual([201, becomes])
+  const other = (await create()).json.id
+  const updated = await patch(other, { [field]: value })
+  expect([updated.status, updated.json[field]], updated.text).toEqual([200, becomes])
+  expect((await list()).map((secret: Record<string, unknown>) => secret[field])).toEqual([becomes, becomes])
+}
+
+async function expectRefused(field: string, value: unknown, kind: string, words: RegExp) {
+  const { id } = (await create()).json
+  const before = [await list(), await count('events', `data ->> 'application_id'`, application)]
+  const replies = [await create({ [field]: value }), await patch(id, { [field]: value })]
+  for (const reply of replies) {
+    expectInvalid(reply, field, kind, words)
+    if (typeof value === 'string' && value.length > 10) expect(reply.text).not.toContain(JSON.stringify(value))
+  }
+  expect([await list(), await count('events', `data ->> 'application_id'`, application)]).toEqual(before)
+}
+
+const MEMBERS = ['object', 'id', 'secret_hint', 'last_used_at', 'created_at', 'updated_at']
+
+test.each([
+  ['no body', undefined],
+  ['{}', {}],
+  ['nulls', { name: null, expires_at: null }],
+  ['what nobody may set', { disabled: true, disabled_at: 1, is_retiring: 1, last_used_at: '2030-01-01T00:00:00Z' }],
+])('a secret created with %s has exactly the vendor’s members', async (_, body) => {
+  const { json } = await create(body)
+  expect(Object.keys(json)).toEqual([...MEMBERS, 'secret'])
+  expect((await list()).map(Object.keys)).toEqual([MEMBERS])
+})
+
+test('a secret has the settings that it was given, in its event too', async () => {
+  const settings = { name: 'Production', expires_at: iso(Date.now() + HOUR_MS) }
+  const { secret, ...rest } = (await create(settings)).json
+  expect(rest).toMatchObject(settings)
+  expect(Object.keys(rest)).toEqual([...MEMBERS, 'name', 'expires_at'])
+  expect(await list()).toEqual([rest])
+  const data = await env.DB.prepare(`SELECT data FROM events WHERE data ->> 'id' = ?`)
+    .bind(rest.id)
+    .first<string>('data')
+  expect(JSON.parse(data ?? '')).toMatchObject({ name: 'Production', expires_at: Date.now() + HOUR_MS })
+  expect(data).not.toContain(secret)
+})
+
+describe('name', () => {
+  test.each([
+    ['one character', 'x'],
+    ['100 characters', 'x'.repeat(100)],
+    ['100 characters of two UTF-16 units', '🔑'.repeat(100)],
+    ['spaces around it', '  Nightly export '],
+    ['one form of a letter', 'Caf\u00e9'],
+    ['the other form of it', 'Cafe\u0301'],
+    ['what SQL and HTML mind', `'); DROP TABLE client_secrets; --<script>%_\\"`],
+  ])('of %s is kept byte for byte', async (_, name) => {
+    await expectTaken('name', name, name)
+  })
+
+  test.each<[string, unknown, string, RegExp]>([
+    ['of 101 characters', 'x'.repeat(101), 'too_long', /^name must have at most 100 characters/],
+    ['of 300 characters', 'x'.repeat(300), 'too_long', /^name must have at most 100 characters/],
+    ['that is empty', '', 'blank', /blank/],
+    ['of spaces', ' \u3000', 'blank', /blank/],
+    ['with NUL', 'a\0b', 'control_character', /control characters/],
+    ['with a line end', 'a\nb', 'control_character', /control characters/],
+    ['with DEL', 'a\x7fb', 'control_character', /control characters/],
+    ['with a lone surrogate', 'a\ud83db', 'malformed', /well-formed/],
+    ['that is a number', 7, 'invalid', /type string/],
+    ['that is an array', ['x'], 'invalid', /type string/],
+    ['that is an object', { toString: 'x' }, 'invalid', /type string/],
+    ['that is false', false, 'invalid', /type string/],
+  ])('%s is refused', async (_, name, kind, words) => {
+    await expectRefused('name', name, kind, words)
+  })
+})
+
+describe('expires_at', () => {
+  test.each([
+    ['2031-01-31T12:00:00Z', '2031-01-31T12:00:00.000Z'],
+    ['2031-01-31T12:00:00.5Z', '2031-01-31T12:00:00.500Z'],
+    ['2031-01-31T12:00:00.123456789Z', '2031-01-31T12:00:00.123Z'],
+    ['2031-01-31T12:00:00+05:30', '2031-01-31T06:30:00.000Z'],
+    ['2031-01-31T20:00:00-05:00', '2031-02-01T01:00:00.000Z'],
+    ['2031-01-31T12:00:00-00:00', '2031-01-31T12:00:00.000Z'],
+    ['2032-02-29T00:00:00Z', '2032-02-29T00:00:00.000Z'],
+    ['9999-12-31T23:59:59.999Z', '9999-12-31T23:59:59.999Z'],
+  ])('%s is %s', async (given, becomes) => {
+    await expectTaken('expires_at', given, becomes)
+  })
+
+  test.each<[string, unknown]>([
+    ['empty', ''],
+    ['a word', 'tomorrow'],
+    ['a day', '2031-01-31'],
+    ['without a time zone', '2031-01-31T12:00:00'],
+    ['without seconds', '2031-01-31T12:00Z'],
+    ['with a time zone in a word', '2031-01-31T12:00:00 CET'],
+    ['with half a time zone', '2031-01-31T12:00:00+05'],
+    ['of a month that is not', '2031-13-01T00:00:00Z'],
+    ['of a day that is not', '2031-02-30T00:00:00Z'],
+    ['of a leap day that is not', '2031-02-29T00:00:00Z'],
+    ['of an hour that is not', '2031-01-31T24:00:00Z'],
+    ['of a leap second', '2031-06-30T23:59:60Z'],
+    ['of the year 10000, in UTC', '9999-12-31T23:59:59-12:00'],
+    ['of a year with six digits', '+012031-01-01T00:00:00Z'],
+    ['as e-mail has it', 'Fri, 31 Jan 2031 12:00:00 GMT'],
+    ['with a line end', '2031-01-31T12:00:00Z\n'],
+    ['in digits of another script', '２０31-01-31T12:00:00Z'],
+  ])('%s is refused as malformed', async (_, time) => {
+    await expectRefused('expires_at', time, 'malformed', /^expires_at must be an ISO 8601 timestamp with a time zone/)
+  })
+
+  test.each([1927454400000, 0, true, ['2031-01-31T12:00:00Z'], {}])('%j is refused for its type', async (time) => {
+    await expectRefused('expires_at', time, 'invalid', /type string/)
+  })
+
+  test.each([
+    ['this very moment', 0],
+    ['a millisecond ago', -1],
+    ['an hour ago', -HOUR_MS],
+  ])('%s is refused as past, whatever its time zone', async (_, ms) => {
+    const local = iso(Date.now() + ms + 14 * HOUR_MS).replace('Z', '+14:00')
+    for (const time of [iso(Date.now() + ms), local]) await expectRefused('expires_at', time, 'past', /in the future/)
+  })
+
+  test.each(['0000-01-01T00:00:00Z', '0099-12-31T23:59:59Z', '1969-12-31T23:59:59Z', '1970-01-01T00:00:00Z'])(
+    '%s is refused as past',
+    async (time) => {
+      await expectRefused('expires_at', time, 'past', /in the future/)
+    },
+  )
+
+  test('a millisecond ahead is taken', async () => {
+    const time = iso(Date.now() + 1)
+    await expectTaken('expires_at', time, time)
+  })
+
+  test('in the past is told before the limit and an unknown application, and after who may ask', async () => {
+    const body = { expires_at: '2001-01-01T00:00:00Z' }
+    const unknown = await call(apiKey, 'POST', '/connect/applications/nobody/client_secrets', { body })
+    expectInvalid(unknown, 'expires_at', 'past', /in the future/)
+    for (let i = 0; i < 5; i++) expect((await create()).status).toBe(201)
+    expectInvalid(await create(body), 'expires_at', 'past', /in the future/)
+    expect((await call(reader.apiKey, 'POST', path, { body })).status).toBe(403)
+  })
+
+  test('both settings that are wrong are both told', async () => {
+    const { json } = await create({ name: '', expires_at: '' })
+    expect(json.errors.map(({ code }: { code: string }) => code)).toEqual(['name_blank', 'expires_at_malformed'])
+  })
+})
+
+describe('the same create, sent again', () => {
+  let headers: Record<string, string>
+  beforeEach(() => {
+    headers = { 'Idempotency-Key': crypto.randomUUID() }
+  })
+  const minutes = (n: number) => n * 60_000
+
+  async function expectReplay(body: object, first: Reply) {
+    const again = await create(body, headers)
+    expect([again.status, again.headers.get('Idempotent-Replayed'), again.text]).toEqual([201, 'true', first.text])
+    expect(await count('client_secrets', 'application_id', application)).toBe(1)
+  }
+
+  test('is answered as the secret was created, whatever was changed since', async () => {
+    const body = { name: 'First', expires_at: iso(Date.now() + HOUR_MS) }
+    const first = await create(body, headers)
+    advance(1)
+    await patch(first.json.id, { name: 'Second', expires_at: null, disabled: true })
+    await expectReplay(body, first)
+    expect(await list()).toMatchObject([{ name: 'Second', disabled: true }])
+  })
+
+  test('is answered alike after the secret has expired, and when its time to expire has passed', async () => {
+    const body = { expires_at: iso(Date.now() + minutes(1)) }
+    const first = await create(body, headers)
+    advance(minutes(1))
+    await expectReplay(body, first)
+    advance(minutes(58))
+    await expectReplay(body, first)
+    expect(await list()).toEqual([])
+  })
+
+  test('past its hour is a new request, whose time to expire is past', async () => {
+    const body = { expires_at: iso(Date.now() + minutes(1)) }
+    await create(body, headers)
+    advance(HOUR_MS)
+    expectInvalid(await create(body, headers), 'expires_at', 'past', /in the future/)
+  })
+
+  test.each([{}, { name: 'Other' }, { name: 'First', expires_at: '2031-01-01T00:00:00Z' }])(
+    'but with %j in place of its settings is another request',
+    async (other) => {
+      await create({ name: 'First' }, headers)
+      const reply = await create(other, headers)
+      expect([reply.status, reply.json.code]).toEqual([422, 'idempotency_key_reused'])
+      expect(await count('client_secrets', 'application_id', application)).toBe(1)
+    },
+  )
+})
