@@ -1,0 +1,144 @@
+import { env } from 'cloudflare:workers'
+import { describe, expect, test } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
+import { call, m2mApplication, newApiKey } from '../api.ts'
+import { withBatch } from '../faults/wrapped.ts'
+import {
+  type Client,
+  firstPartyApplication,
+  newClient,
+  newSecret,
+  oauthApplication,
+  revoke,
+  seen,
+  setSecret,
+} from '../oauth/client.ts'
+
+const client = await newClient()
+const { apiKey, environmentId, clientId, secret } = client
+const PATH = '/connect/client_secrets/verify'
+
+const verify = (key: string, body: unknown, bindings: Partial<Env> = {}) => call(key, 'POST', PATH, { body, bindings })
+
+describe('a good secret is valid', async () => {
+  const other = await newClient(undefined, client)
+
+  test.each([m2mApplication, oauthApplication, firstPartyApplication])(
+    'and comes with itself, without its plaintext, and its application: $name',
+    async (application) => {
+      const good = await newClient(application, client)
+      const { status, json, text } = await verify(apiKey, { client_secret: good.secret })
+      expect(status).toBe(200)
+      const [listed] = (await call(apiKey, 'GET', `/connect/applications/${good.applicationId}/client_secrets`)).json
+      expect(json).toEqual({
+        valid: true,
+        client_secret: listed,
+        application: (await call(apiKey, 'GET', `/connect/applications/${good.applicationId}`)).json,
+      })
+      expect(json.client_secret.last_used_at, 'as this use left it').not.toBeNull()
+      expect(text).not.toContain(good.secret)
+    },
+  )
+
+  test('to a key that may only read', async () => {
+    const reader = await newApiKey({ access: 'read', environmentId })
+    expect((await verify(reader.apiKey, { client_secret: secret })).json.valid).toBe(true)
+  })
+
+  test('whatever prefix it was issued with', async () => {
+    const bindings = { CLIENT_SECRET_PREFIX: 'acme_live' }
+    const { json } = await call(apiKey, 'POST', `/connect/applications/${client.applicationId}/client_secrets`, {
+      bindings,
+    })
+    expect(json.secret).toMatch(/^acme_live_/)
+    expect((await verify(apiKey, { client_secret: json.secret })).json.client_secret.id).toBe(json.id)
+  })
+
+  test.each([
+    ['its own client id', { client_id: clientId }, true],
+    ['null', { client_id: null }, true],
+    ['unknown keys', { client: 'x', secret: 'x' }, true],
+    ['its application’s id', { client_id: client.applicationId }, false],
+    ['nothing', { client_id: '' }, false],
+    ['another client id', { client_id: other.clientId }, false],
+    ['its client id in lower case', { client_id: clientId.toLowerCase() }, false],
+  ])('for the client that is named, if one is: %s', async (_, named, valid) => {
+    expect((await verify(apiKey, { client_secret: secret, ...named })).json.valid).toBe(valid)
+  })
+})
+
+describe('any other is not, and nothing tells why (CWE-204)', async () => {
+  const ended = async (end: (it: Client) => Promise<unknown>) => {
+    const made = await newClient(undefined, client)
+    expect((await verify(apiKey, { client_secret: made.secret })).json.valid).toBe(true)
+    await end(made)
+    return made.secret
+  }
+  const other = await newClient()
+
+  test.each<[string, string]>([
+    ['nothing', ''],
+    ['garbage', 'garbage'],
+    ['its hint', secret.slice(-6)],
+    ['a space behind it', `${secret} `],
+    ['a wrong checksum', secret.replace(/.$/, (last) => (last === '0' ? '1' : '0'))],
+    ['60 KB', 'x'.repeat(60_000)],
+    ['an API key', apiKey],
+    ['SQL', "' OR 1=1--"],
+    ['an unknown secret', (await issueCredential('cs', '0')).plaintext],
+    ['one of a region that is not there', (await issueCredential('cs', '1')).plaintext],
+    ['one of another environment', other.secret],
+    ['a revoked one', await ended(revoke)],
+    ['an expired one', await ended((it) => setSecret(it, { expires_at: Date.now() }))],
+    ['a disabled one', await ended((it) => setSecret(it, { disabled_at: Date.now() }))],
+    [
+      'one of a deleted application',
+      await ended((it) => call(apiKey, 'DELETE', `/connect/applications/${it.applicationId}`)),
+    ],
+    [
+      'one of an application deleted under it',
+      await ended((it) =>
+        env.DB.prepare('UPDATE applications SET deleted_at = 1 WHERE id = ?').bind(it.applicationId).run(),
+      ),
+    ],
+  ])('%s', async (_, clientSecret) => {
+    const reply = await verify(apiKey, { client_secret: clientSecret })
+    expect(reply.text).toBe('{"valid":false}')
+    expect(seen(reply)).toEqual(seen(await verify(apiKey, { client_secret: 'nothing' })))
+  })
+})
+
+test.each([
+  {},
+  { client_secret: null },
+  { client_secret: 1 },
+  { client_secret: [secret] },
+  { client_secret: secret, client_id: 1 },
+])('422 without a string for a secret, which is not repeated: %j', async (body) => {
+  const { status, json, text } = await verify(apiKey, body)
+  expect([status, json.code]).toEqual([422, 'invalid_request_parameters'])
+  expect(text).not.toContain(secret)
+})
+
+test('401 to nobody, whatever the secret', async () => {
+  const nobody = (await issueCredential('sk', '0')).plaintext
+  for (const key of ['', secret, nobody]) {
+    expect((await verify(key, { client_secret: secret })).status).toBe(401)
+    expect((await verify(key, { client_secret: 'garbage' })).status).toBe(401)
+  }
+})
+
+test('503 where storage does not answer, never valid:false', async () => {
+  const DB = withBatch(env.DB, () =>
+    Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')),
+  )
+  for (const clientSecret of [secret, (await issueCredential('cs', '0')).plaintext, 'garbage'])
+    expect((await verify(apiKey, { client_secret: clientSecret }, { DB })).status).toBe(503)
+})
+
+test('of two secrets each is verified by itself', async () => {
+  const second = await newSecret(client)
+  await revoke(second)
+  expect((await verify(apiKey, { client_secret: second.secret })).json.valid).toBe(false)
+  expect((await verify(apiKey, { client_secret: secret })).json.client_secret.id).toBe(client.secretId)
+})

@@ -1,0 +1,14 @@
+/** Counts how often uses of secrets are written to a database, by whatever Worker and whatever request. */
+export async function countUses(binding: D1Database) {
+  await binding.prepare('CREATE TABLE uses (secret_id TEXT NOT NULL)').run()
+  await binding
+    .prepare(
+      `CREATE TRIGGER count_uses AFTER UPDATE OF last_used_at ON client_secrets
+        BEGIN INSERT INTO uses (secret_id) VALUES (new.id); END`,
+    )
+    .run()
+  return async (secretId: string): Promise<number> => {
+    const counting = binding.prepare('SELECT count(*) AS written FROM uses WHERE secret_id = ?').bind(secretId)
+    return (await counting.first<number>('written')) ?? 0
+  }
+}
