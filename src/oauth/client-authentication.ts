@@ -40,9 +40,10 @@ export async function authenticate<T>(
     presented && CLIENT_ID.test(presented.clientId) ? recogniseCredential(presented.clientSecret) : null
   const found = presented && recognised ? await findBySecret(c, presented, recognised, find) : null
   if (found) return found
+  const address = c.req.header('CF-Connecting-IP')
   const isTooMuch = await Promise.all([
     presented && CLIENT_ID.test(presented.clientId) && countFailure(c, `client ${presented.clientId}`),
-    countFailure(c, `address ${c.req.header('CF-Connecting-IP')}`),
+    address && countFailure(c, `address ${address}`),
   ])
   throw new ApiError(isTooMuch.includes(true) ? 'rate_limit_exceeded' : 'invalid_client')
 }
