@@ -4,6 +4,7 @@ import { app } from '../src/app.ts'
 import { idempotencyDigest, newSalt } from '../src/credential/derivation.ts'
 import { type Bytes, sha256 } from '../src/credential/digest.ts'
 import { newId } from '../src/credential/id.ts'
+import * as applicationSecrets from '../src/storage/application-secrets.ts'
 import * as applications from '../src/storage/applications.ts'
 import * as authentication from '../src/storage/authentication.ts'
 import * as clientSecrets from '../src/storage/client-secrets.ts'
@@ -11,6 +12,7 @@ import type { Database } from '../src/storage/database.ts'
 import * as events from '../src/storage/events.ts'
 import type { KeyedRequest } from '../src/storage/idempotency.ts'
 import * as issuing from '../src/storage/issuing.ts'
+import * as sessions from '../src/storage/sessions.ts'
 import * as statements from '../src/storage/statements.ts'
 import * as webhooks from '../src/storage/webhooks.ts'
 import { call, m2mApplication, newApiKey, newApplication, operatorDatabase } from './api.ts'
@@ -59,7 +61,9 @@ beforeAll(async () => {
   eventId = (await delivery.first<string>('event_id')) ?? ''
   expect(eventId).toMatch(/^event_/)
   ids = [application.id, application.client_id, secret.json.id, gone.id, victim.environmentId, victim.id]
-  ids.push(endpointId, eventId)
+  const session = { id: newId('session', Date.now()), digest: await sha256('of the victim'), createdAt: Date.now() }
+  await sessions.startSession(operatorDatabase(env.DB), { digest: victim.digest }, session)
+  ids.push(endpointId, eventId, session.id)
   before = await rowsOf(victim.environmentId)
 })
 
@@ -70,7 +74,7 @@ async function rowsOf(environmentId: string): Promise<unknown> {
   ).all<{ name: string }>()
   const names = tables.results.map(({ name }) => name)
   expect(names).toEqual(
-    expect.arrayContaining(['api_keys', 'applications', 'client_secrets', 'events', 'idempotency_records']),
+    expect.arrayContaining(['api_keys', 'applications', 'client_secrets', 'events', 'idempotency_records', 'sessions']),
   )
   expect(names).toEqual(expect.arrayContaining(['webhook_deliveries', 'webhook_endpoints']))
   const rows = await env.DB.batch(
@@ -132,6 +136,20 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
       cursor: { id, side: 'ahead' },
       organizationId: null,
     }),
+  findApplicationWithSecrets: ({ database, caller, change, id }) =>
+    applicationSecrets.findApplicationWithSecrets(database, caller, id, change.now),
+  findClientSecretsWithApplications: ({ database, caller, change }) =>
+    applicationSecrets.findClientSecretsWithApplications(database, caller, secretHint, change.now),
+  startSession: async ({ database, caller, change, id }) =>
+    sessions.startSession(database, caller, {
+      id: id.startsWith('session_') ? id : newId('session', change.now),
+      digest: await sha256(crypto.randomUUID()),
+      createdAt: change.now,
+    }),
+  endOwnSession: ({ database, caller, change }) => sessions.endOwnSession(database, caller, change.now),
+  listCallers: ({ database, caller, change }) => sessions.listCallers(database, caller, change.now),
+  revokeCallerKey: ({ database, caller, change, id }) => sessions.revokeCallerKey(database, caller, id, change.now),
+  endSession: ({ database, caller, change, id }) => sessions.endSession(database, caller, id, change.now),
   updateApplication: ({ database, change, id }) => applications.updateApplication(database, change, id, { name: 'x' }),
   deleteApplication: ({ database, change, id }) => applications.deleteApplication(database, change, id),
   createClientSecret: async ({ database, change, id }) =>
@@ -179,6 +197,7 @@ const BUILDERS = [
   'update',
   'updateAlong',
   'insertAlong',
+  'admit',
   'note',
   'recordEvent',
   'remove',
@@ -187,10 +206,12 @@ const BUILDERS = [
 const FRAGMENTS = [
   'isApplication',
   'isLiveApplication',
+  'isOfApplication',
   'isLive',
   'countAgainstLimit',
   'applicationFromRow',
   'clientSecretFromRow',
+  'eventFromRow',
 ]
 /** Asked by the operator, who owns the database and stands outside of all environments. */
 const OF_THE_OPERATOR = [
@@ -204,9 +225,17 @@ const OF_THE_OPERATOR = [
 const OF_CLIENTS = ['authenticateClient', 'authenticateIntrospection']
 
 test('every storage function that a caller can reach is tried', () => {
-  const exported = [applications, clientSecrets, issuing, events, webhooks, authentication, statements].flatMap(
-    (module) => Object.entries(module).flatMap(([name, value]) => (typeof value === 'function' ? [name] : [])),
-  )
+  const exported = [
+    applications,
+    applicationSecrets,
+    clientSecrets,
+    issuing,
+    events,
+    webhooks,
+    authentication,
+    sessions,
+    statements,
+  ].flatMap((module) => Object.entries(module).flatMap(([name, value]) => (typeof value === 'function' ? [name] : [])))
   expect([...Object.keys(functions), ...BUILDERS, ...FRAGMENTS, ...OF_CLIENTS, ...OF_THE_OPERATOR].sort()).toEqual(
     exported.sort(),
   )

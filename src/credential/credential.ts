@@ -26,6 +26,9 @@ export const DEFAULT_REGION = '0'
 /** What API keys start with. */
 export const API_KEY_PREFIX = 'sk'
 
+/** What the dashboard's sessions start with. */
+export const SESSION_PREFIX = 'session'
+
 /** What may stand before a credential: 1 to 32 of [A-Za-z0-9_]. */
 export const CREDENTIAL_PREFIX = /^[A-Za-z0-9_]{1,32}$/
 

@@ -1,4 +1,4 @@
-import sql, { type Sql } from 'sql-template-tag'
+import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
 import { changeDeadline, type Database, type Row, sendBatch } from './database.ts'
 import type { Access, Caller } from './statements.ts'
@@ -62,11 +62,15 @@ const USE_GRANULARITY_MS = 60_000
 const noted = new Map<string, number>()
 const MOST_NOTED = 1_000
 
-/** Notes that a key is used, at most once a minute, and never backwards; null where that was just done. */
-export function noteKeyUse(database: Database, { digest }: Caller, now: number): Sql | null {
+/** After how long a rest a session is over. The view `callers` has the same number. */
+export const SESSION_REST_MS = 30 * 60_000
+
+/** Notes that a key or a session is used, at most once a minute, and never backwards; null where that was just done. */
+export function noteKeyUse(database: Database, { digest, session }: Caller, now: number): Sql | null {
   if (now - (noted.get(String(digest)) ?? 0) < USE_GRANULARITY_MS) return null
-  return sql`UPDATE api_keys SET last_used_at = ${now}
-      WHERE digest = ${digest} AND revoked_at IS NULL
+  const isGood = session ? sql`ended_at IS NULL AND last_used_at > ${now - SESSION_REST_MS}` : sql`revoked_at IS NULL`
+  return sql`UPDATE ${raw(session ? 'sessions' : 'api_keys')} SET last_used_at = ${now}
+      WHERE digest = ${digest} AND ${isGood}
       AND (last_used_at IS NULL OR last_used_at <= ${now - USE_GRANULARITY_MS})
       AND unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
 }

@@ -138,8 +138,12 @@ export function findApplication(
   caller: Caller,
   id: string,
 ): Promise<Outcome<Application, 'entity_not_found'>> {
-  return ask(database, caller, 'read', [select(caller, applicationColumns, 'applications', isLiveApplication(id))], ([rows]) =>
-    rows?.[0] ? { granted: applicationFromRow(rows[0]) } : { refused: 'entity_not_found' },
+  return ask(
+    database,
+    caller,
+    'read',
+    [select(caller, applicationColumns, 'applications', isLiveApplication(id))],
+    ([rows]) => (rows?.[0] ? { granted: applicationFromRow(rows[0]) } : { refused: 'entity_not_found' }),
   )
 }
 

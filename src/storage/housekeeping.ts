@@ -41,6 +41,7 @@ export async function keepHouse(database: Database, now: number, eventRetentionD
     deliveries_removed: [
       remove('webhook_deliveries', '(endpoint_id, event_id)', sql`settled_at <= ${now - DELIVERY_RETENTION_MS}`),
     ],
+    sessions_removed: [remove('sessions', 'id', sql`last_used_at <= ${now - DAY_MS}`)],
     events_removed: [removeOldest(now - eventRetentionDays * DAY_MS)],
   }
   const done: Housework = {}
