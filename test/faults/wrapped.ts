@@ -41,3 +41,28 @@ export function counted(binding: D1Database) {
   })
   return Object.assign(counter, { database })
 }
+
+/** Fails every batch that has a statement like `pattern`, before it reaches the database. */
+export function failingAt(binding: D1Database, pattern: RegExp, fault: unknown) {
+  const counter = { failures: 0 }
+  // What is prepared is sent at once: one request at a time.
+  let prepared: string[] = []
+  const database = new Proxy(binding, {
+    get(target, property) {
+      if (property === 'prepare') {
+        return (text: string) => {
+          prepared.push(text)
+          return target.prepare(text)
+        }
+      }
+      return async (statements: D1PreparedStatement[]) => {
+        const isHit = prepared.some((text) => pattern.test(text))
+        prepared = []
+        if (!isHit) return target.batch(statements)
+        counter.failures++
+        throw fault
+      }
+    },
+  })
+  return Object.assign(counter, { database })
+}

@@ -1,0 +1,234 @@
+import { env } from 'cloudflare:workers'
+import { describe, expect, test, vi } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
+import { newId } from '../../src/credential/id.ts'
+import { call, type Reply } from '../api.ts'
+import { counted, failingAt, withBatch } from '../faults/wrapped.ts'
+import {
+  type Client,
+  firstPartyApplication,
+  getToken,
+  introspect,
+  newClient,
+  newSecret,
+  oauthApplication,
+  requestToken,
+  requestTokenWith,
+  revoke,
+  setSecret,
+} from './client.ts'
+
+/** What OAuth asks of storage: one trip at most, in statements that scan nothing; and what it says when storage fails. */
+
+const client = await newClient()
+const third = await newClient(oauthApplication, client)
+const firstParty = await newClient(firstPartyApplication, client)
+const elsewhere = await newClient(firstPartyApplication)
+const revoked = await newSecret(client)
+const revokedToken = await getToken(revoked)
+await revoke(revoked)
+const token = await getToken(client)
+const unknownSecret = (await issueCredential('cs', '0')).plaintext
+const denying: Partial<Env> = { FAILED_AUTHENTICATIONS: { limit: async () => ({ success: false }) } }
+
+interface Case {
+  readonly name: string
+  readonly trips: 0 | 1
+  readonly outcome: string
+  readonly ask: (bindings: Partial<Env>) => Promise<Reply>
+}
+
+const as = (changes: Partial<Client>): Client => ({ ...client, ...changes })
+const tokenCase = (name: string, trips: 0 | 1, outcome: string, who: Client, parameters = {}, also = {}): Case => ({
+  name: `token: ${name}`,
+  trips,
+  outcome,
+  ask: (bindings) => requestToken(who, parameters, { bindings: { ...bindings, ...also } }),
+})
+const introspectionCase = (name: string, trips: 0 | 1, outcome: string, who: Client, asked: string): Case => ({
+  name: `introspection: ${name}`,
+  trips,
+  outcome,
+  ask: (bindings) => introspect(who, asked, { bindings }),
+})
+
+const cases: Case[] = [
+  tokenCase('issued', 1, '200', client),
+  tokenCase('an oauth application', 1, 'unauthorized_client', third),
+  tokenCase('a foreign scope', 1, 'invalid_scope', client, { scope: 'foreign' }),
+  tokenCase('an unknown secret', 1, 'invalid_client', as({ secret: unknownSecret })),
+  tokenCase('an unknown client', 1, 'invalid_client', as({ clientId: newId('client', 0) })),
+  tokenCase('a revoked secret', 1, 'invalid_client', revoked),
+  tokenCase(
+    'an unknown secret, once too often',
+    1,
+    'temporarily_unavailable',
+    as({ secret: unknownSecret }),
+    {},
+    denying,
+  ),
+  tokenCase('garbage, once too often', 0, 'temporarily_unavailable', as({ secret: 'garbage' }), {}, denying),
+  tokenCase(
+    'a wrong checksum',
+    0,
+    'invalid_client',
+    as({ secret: client.secret.replace(/.$/, (c) => (c === '0' ? '1' : '0')) }),
+  ),
+  tokenCase(
+    'a region that is not there',
+    0,
+    'invalid_client',
+    as({ secret: (await issueCredential('cs', '1')).plaintext }),
+  ),
+  tokenCase('an id that is none', 0, 'invalid_client', as({ clientId: 'client_x' })),
+  tokenCase('another grant', 0, 'unsupported_grant_type', client, { grant_type: 'password' }),
+  tokenCase('two methods', 0, 'invalid_request', client, { client_secret: client.secret }),
+  {
+    name: 'token: nobody',
+    trips: 0,
+    outcome: 'invalid_client',
+    ask: (bindings) => requestTokenWith(undefined, {}, bindings),
+  },
+  introspectionCase('a token of its own', 1, 'active', client, token),
+  introspectionCase('a token of its environment', 1, 'active', firstParty, token),
+  introspectionCase('a token of another environment', 1, 'inactive', elsewhere, token),
+  introspectionCase('a token of a revoked secret', 1, 'inactive', client, revokedToken),
+  introspectionCase('garbage', 1, 'inactive', client, 'garbage'),
+  introspectionCase('an unknown secret', 1, 'invalid_client', as({ secret: unknownSecret }), token),
+  introspectionCase('a wrong checksum', 0, 'invalid_client', as({ secret: `${client.secret.slice(0, -1)}!` }), token),
+  introspectionCase('no token', 0, 'invalid_request', client, ''),
+]
+
+const outcomeOf = ({ status, json }: Reply) =>
+  json.error ?? ({ true: 'active', false: 'inactive' }[String(json.active)] || String(status))
+
+describe('one trip at most', () => {
+  test.each(cases)('$name → $outcome: $trips', async ({ trips, outcome, ask }) => {
+    const counter = counted(env.DB)
+    expect(outcomeOf(await ask({ DB: counter.database }))).toBe(outcome)
+    expect(counter.trips).toBe(trips)
+  })
+
+  test('and no statement scans a table', async () => {
+    const counter = counted(env.DB)
+    for (const { ask } of cases) await ask({ DB: counter.database })
+    expect(new Set(counter.sql).size).toBeGreaterThanOrEqual(3)
+    for (const sql of new Set(counter.sql)) {
+      const values = Array.from({ length: sql.split('?').length - 1 }, () => null)
+      const { results } = await env.DB.prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .bind(...values)
+        .all<{ detail: string }>()
+      expect(
+        results.map(({ detail }) => detail).filter((detail) => detail.startsWith('SCAN ')),
+        sql,
+      ).toEqual([])
+    }
+  })
+})
+
+/** https://developers.cloudflare.com/d1/observability/debug-d1/ */
+const TRANSIENT = [
+  'D1_ERROR: Network connection lost.',
+  'D1_ERROR: D1 DB storage operation exceeded timeout which caused object to be reset.',
+  'D1_ERROR: Cannot resolve D1 DB due to transient issue on remote node.',
+]
+const LASTING = [
+  'D1_ERROR: D1 DB is overloaded. Requests queued for too long.',
+  'D1_ERROR: D1 DB exceeded its CPU time limit and was reset.',
+  'D1_ERROR: no such table: client_secrets: SQLITE_ERROR',
+]
+const FAULTS: unknown[] = [
+  ...[...TRANSIENT, ...LASTING].map((message) => new Error(message)),
+  new Error('x'),
+  'x',
+  undefined,
+]
+
+const asking = cases.filter(({ trips }) => trips === 1)
+
+describe('where storage fails, nothing is known: 503 temporarily_unavailable, to whoever asks what', () => {
+  test.each(asking)('$name', async ({ ask }) => {
+    const failAlways = async (fault: unknown) => {
+      let tries = 0
+      const DB = withBatch(env.DB, () => {
+        tries++
+        return Promise.reject(fault)
+      })
+      const { status, json, headers } = await ask({ DB })
+      expect([status, json.error], String(fault)).toEqual([503, 'temporarily_unavailable'])
+      expect(headers.get('Retry-After')).toMatch(/^[1-9]$/)
+      expect(headers.has('WWW-Authenticate')).toBe(false)
+      expect(tries, 'load is at most doubled').toBe(2)
+    }
+    await Promise.all(FAULTS.map(failAlways))
+  })
+
+  test.each(asking)('and where it fails once, the retry finds out: $name', async ({ ask, outcome }) => {
+    const failOnce = async (message: string, isCommitted: boolean) => {
+      let tries = 0
+      const DB = withBatch(env.DB, async (real, statements) => {
+        if (tries++ > 0) return real(statements)
+        if (isCommitted) await real(statements)
+        throw new Error(message)
+      })
+      expect(outcomeOf(await ask({ DB }))).toBe(outcome)
+      expect(tries).toBe(2)
+    }
+    await Promise.all(TRANSIENT.flatMap((message) => [failOnce(message, false), failOnce(message, true)]))
+  })
+
+  test('and where it stalls, it is told in time, and nothing is noted when it wakes up', async () => {
+    const slow = await newClient()
+    let wake: (value?: unknown) => void = () => {}
+    const asleep = new Promise((resolve) => {
+      wake = resolve
+    })
+    let stalled: Promise<unknown> = asleep
+    const DB = withBatch(env.DB, (real, statements) => {
+      stalled = asleep.then(() => real(statements))
+      return stalled
+    })
+    const logged = vi.spyOn(console, 'log')
+    const headers = { 'X-Request-ID': crypto.randomUUID() }
+    const reply = requestToken(slow, {}, { bindings: { DB, REQUEST_BUDGET_MS: 1000 }, headers })
+    await new Promise((resolve) => setTimeout(resolve, 1100))
+    expect(logged).toHaveBeenCalledWith(expect.objectContaining({ request_id: headers['X-Request-ID'], status: 503 }))
+    wake()
+    expect((await reply).status).toBe(503)
+    await stalled
+    const [listed] = (await call(slow.apiKey, 'GET', `/connect/applications/${slow.applicationId}/client_secrets`)).json
+    expect(listed.last_used_at).toBeNull()
+  })
+})
+
+describe('a use that cannot be noted refuses nobody', () => {
+  const ways: Record<string, (it: Client, bindings: Partial<Env>) => Promise<Reply>> = {
+    token: (it, bindings) => requestToken(it, {}, { bindings }),
+    introspection: (it, bindings) => introspect(it, 'x', { bindings }),
+    verification: ({ apiKey, secret }, bindings) =>
+      call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: secret }, bindings }),
+  }
+
+  test.each(Object.entries(ways))('%s', async (_, ask) => {
+    const used = await newClient()
+    const lastUsedAt = async () =>
+      env.DB.prepare('SELECT last_used_at FROM client_secrets WHERE id = ?').bind(used.secretId).first('last_used_at')
+    const failToNote = async (fault: unknown) => {
+      const failing = failingAt(env.DB, /^\s*UPDATE client_secrets/, fault)
+      const { status, json } = await ask(used, { DB: failing.database })
+      expect([status, json.valid ?? true], String(fault)).toEqual([200, true])
+      expect(failing.failures).toBe(1)
+    }
+    await Promise.all(FAULTS.map(failToNote))
+    expect(await lastUsedAt()).toBeNull()
+    expect((await ask(used, {})).status).toBe(200)
+    expect(await lastUsedAt(), 'the next use repairs it').not.toBeNull()
+  })
+
+  test('and lets in nobody either', async () => {
+    const { database } = failingAt(env.DB, /^\s*UPDATE client_secrets/, new Error(TRANSIENT[0]))
+    const used = await newClient()
+    await setSecret(used, { disabled_at: 1 })
+    expect((await requestToken(used, {}, { bindings: { DB: database } })).status).toBe(401)
+  })
+})
