@@ -45,13 +45,17 @@ export const clientSecretColumns = raw(COLUMNS.join(', '))
 export const clientSecretSnapshot = snapshotOf('client_secrets', COLUMNS)
 
 /** Live: neither revoked nor expired at `now` (unix ms). A disabled one is live, and counts. */
-export function isLive(now: number): Sql {
-  return sql`client_secrets.revoked_at IS NULL AND (client_secrets.expires_at IS NULL OR client_secrets.expires_at > ${now})`
+export function isLive(now: number, secrets: Sql = raw('client_secrets')): Sql {
+  return sql`${secrets}.revoked_at IS NULL AND (${secrets}.expires_at IS NULL OR ${secrets}.expires_at > ${now})`
 }
 
-/** How many secrets count against the limit of the application that `applicationId` (SQL) names: the live ones, but for those rotated out. */
+/**
+ * How many secrets count against the limit of the application that `applicationId` (SQL) names: the live ones, but for
+ * those rotated out. They go by another name in here, so that it may be a column of `client_secrets` out there.
+ */
 export function countAgainstLimit(applicationId: Sql, now: number): Sql {
-  return sql`(SELECT count(*) FROM client_secrets WHERE application_id = ${applicationId} AND ${isLive(now)} AND is_retiring = 0)`
+  const isCounted = sql`counted.application_id = ${applicationId} AND ${isLive(now, raw('counted'))} AND counted.is_retiring = 0`
+  return sql`(SELECT count(*) FROM client_secrets AS counted WHERE ${isCounted})`
 }
 
 /** Matches the secrets of an application, by its id or its client id. */
