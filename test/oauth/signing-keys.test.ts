@@ -1,0 +1,168 @@
+import {
+  createLocalJWKSet,
+  decodeProtectedHeader,
+  type JSONWebKeySet,
+  type JWK,
+  jwtVerify,
+  type LocalJWKSet,
+} from 'jose'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { newSigningKey, publicHalf } from '../../src/credential/signing-key.ts'
+import { send } from '../api.ts'
+import { getToken, introspect, newClient, requestToken } from './client.ts'
+
+const client = await newClient()
+const ISSUER = 'https://oncekey.test'
+const TTL_SECONDS = 3600
+/** What `Cache-Control` lets a verifier keep. */
+const CACHE_SECONDS = 300
+
+afterEach(() => vi.useRealTimers())
+
+/** A deployment's keys: one that signs, and what is published besides. */
+function keys(signing: JWK, ...published: JWK[]): Partial<Env> {
+  return {
+    SIGNING_KEY: JSON.stringify(signing),
+    ...(published.length > 0 && { PUBLISHED_KEYS: JSON.stringify({ keys: published }) }),
+  }
+}
+
+async function jwks(bindings: Partial<Env>): Promise<JSONWebKeySet> {
+  const { status, json } = await send(new Request(`${ISSUER}/oauth2/jwks`), bindings)
+  expect(status).toBe(200)
+  return json
+}
+
+/** What a resource server does (RFC 9068 §4): throws at what it would refuse. */
+async function verify(token: string, published: LocalJWKSet): Promise<void> {
+  await jwtVerify(token, published, {
+    issuer: ISSUER,
+    audience: client.audience,
+    typ: 'at+jwt',
+    requiredClaims: ['exp', 'sub', 'client_id', 'jti'],
+  })
+}
+
+const MEMBERS = { RS256: ['alg', 'e', 'kid', 'kty', 'n', 'use'], ES256: ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'] }
+
+describe.each(['RS256', 'ES256'] as const)('a signing key for %s', (algorithm) => {
+  test('signs what any verifier checks by what is published (RFC 7515)', async () => {
+    const key = await newSigningKey(algorithm)
+    const bindings = keys(key)
+    const token = await getToken(client, { bindings })
+    expect(decodeProtectedHeader(token)).toEqual({ alg: algorithm, kid: key.kid, typ: 'at+jwt' })
+    await verify(token, createLocalJWKSet(await jwks(bindings)))
+    expect((await introspect(client, token, { bindings })).json.active).toBe(true)
+  })
+
+  test('is published without a private member, nor is any other (RFC 7518 §6.2.2, §6.3.2)', async () => {
+    const [key, other] = [await newSigningKey(algorithm), await newSigningKey('RS256')]
+    // A private key where only public ones belong, as an operator in haste may paste it.
+    const published = await jwks(keys(key, { ...other, k: 'x' }, { ...key, d: 'x' }))
+    expect(published.keys.map(({ kid }) => kid)).toEqual([key.kid, other.kid])
+    expect(published.keys.map((entry) => Object.keys(entry).sort())).toEqual([MEMBERS[algorithm], MEMBERS.RS256])
+    const text = JSON.stringify(published)
+    for (const secret of [key.d, other.d, other.p]) expect(text).not.toContain(secret)
+  })
+
+  test('can be rotated to either kind, and back', async () => {
+    for (const next of ['RS256', 'ES256'] as const) {
+      const [before, after] = [await newSigningKey(algorithm), await newSigningKey(next)]
+      const [a, b] = [keys(before, publicHalf(after)), keys(after, publicHalf(before))]
+      const tokens = [await getToken(client, { bindings: a }), await getToken(client, { bindings: b })]
+      for (const token of tokens) {
+        for (const bindings of [a, b]) {
+          await verify(token, createLocalJWKSet(await jwks(bindings)))
+          expect((await introspect(client, token, { bindings })).json.active).toBe(true)
+        }
+      }
+    }
+  })
+})
+
+test('a token is inactive, not an error, once its key is published no more', async () => {
+  const [before, after] = [await newSigningKey('ES256'), await newSigningKey('ES256')]
+  const token = await getToken(client, { bindings: keys(before) })
+  expect((await introspect(client, token, { bindings: keys(after) })).text).toBe('{"active":false}')
+})
+
+describe('rotation under a steady stream of verifications', () => {
+  /** Simulated seconds. */
+  const EVERY = 100
+
+  interface Step {
+    /** Seconds from the start. */
+    readonly at: number
+    readonly bindings: Partial<Env>
+  }
+
+  /**
+   * Issues two tokens every 100 seconds, in the first and in the last of them, and has each verified at once, in the
+   * middle of its life and in its last second, by verifiers that keep the published keys for five minutes whatever they
+   * meet, each on its own round. Counts the verifications, and those that were refused.
+   */
+  async function simulate(steps: readonly Step[]) {
+    const start = Date.now()
+    const current = (second: number) => (steps.findLast(({ at }) => at <= second) as Step).bindings
+    const published = new Map<Partial<Env>, LocalJWKSet>()
+    for (const { bindings } of steps) published.set(bindings, createLocalJWKSet(await jwks(bindings)))
+    const result = { verified: 0, lost: 0, introspected: 0, inactive: 0 }
+
+    async function verifyAll(token: string, second: number): Promise<void> {
+      vi.setSystemTime(start + second * 1000)
+      for (const round of [0, 60, 150, CACHE_SECONDS - 1]) {
+        const fetchedAt = Math.max(0, second - ((second - round + CACHE_SECONDS) % CACHE_SECONDS))
+        result.verified++
+        await verify(token, published.get(current(fetchedAt)) as LocalJWKSet).catch(() => result.lost++)
+      }
+      result.introspected++
+      const { json } = await introspect(client, token, { bindings: current(second) })
+      if (!json.active) result.inactive++
+    }
+
+    for (let second = 0; second <= (steps.at(-1)?.at ?? 0) + CACHE_SECONDS; second++) {
+      if (![0, EVERY - 1].includes(second % EVERY)) continue
+      vi.setSystemTime(start + second * 1000)
+      const token = await getToken(client, { bindings: current(second) })
+      for (const age of [0, TTL_SECONDS / 2, TTL_SECONDS - 1]) await verifyAll(token, second + age)
+    }
+    return result
+  }
+
+  test.each([
+    ['RS256', 'RS256'],
+    ['RS256', 'ES256'],
+  ] as const)('loses none, from %s to %s: publish, wait, swap, wait, withdraw', async (from, to) => {
+    const [before, after] = [await newSigningKey(from), await newSigningKey(to)]
+    const published = CACHE_SECONDS
+    const swapped = published + CACHE_SECONDS
+    const result = await simulate([
+      { at: 0, bindings: keys(before) },
+      { at: published, bindings: keys(before, publicHalf(after)) },
+      { at: swapped, bindings: keys(after, publicHalf(before)) },
+      { at: swapped + TTL_SECONDS, bindings: keys(after) },
+    ])
+    expect(result).toMatchObject({ lost: 0, inactive: 0 })
+    expect(result.verified).toBeGreaterThan(1_000)
+  })
+
+  test.each([
+    ['without waiting for caches before the swap', 1, TTL_SECONDS],
+    ['without waiting for tokens before the old key is withdrawn', CACHE_SECONDS, TTL_SECONDS / 4],
+  ])('loses some %s, as this simulation sees', async (_, wait, keep) => {
+    const [before, after] = [await newSigningKey('ES256'), await newSigningKey('ES256')]
+    const result = await simulate([
+      { at: 0, bindings: keys(before) },
+      { at: CACHE_SECONDS, bindings: keys(before, publicHalf(after)) },
+      { at: CACHE_SECONDS + wait, bindings: keys(after, publicHalf(before)) },
+      { at: CACHE_SECONDS + wait + keep, bindings: keys(after) },
+    ])
+    expect(result.lost).toBeGreaterThan(0)
+  })
+})
+
+test('a key that signs nothing is no key: 500, and no token', async () => {
+  const key = await newSigningKey('RS256')
+  const { status, json } = await requestToken(client, {}, { bindings: keys({ ...key, d: 'x' }) })
+  expect([status, json.error]).toEqual([500, 'server_error'])
+})
