@@ -32,7 +32,7 @@ export default defineConfig({
         ],
         test: {
           name: 'workerd',
-          include: ['test/{credential,http,storage,connect,oauth,faults}/**/*.test.ts', 'test/*.test.ts'],
+          include: ['test/{credential,http,storage,connect,events,oauth,faults}/**/*.test.ts', 'test/*.test.ts'],
           setupFiles: ['test/migrate.ts'],
           provide,
         },
