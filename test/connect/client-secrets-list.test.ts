@@ -30,9 +30,7 @@ describe('the list of secrets', () => {
   })
 
   test('is oldest first, then by id, whole, whatever page is asked for', async () => {
-    const made = await Promise.all(
-      Array.from({ length: 12 }, () => create({}, { MAX_SECRETS_PER_APPLICATION: 100 as 5 })),
-    )
+    const made = await Promise.all(Array.from({ length: 12 }, () => create({}, { MAX_SECRETS_PER_APPLICATION: 100 })))
     const moments = [3, 1, 2, 2, 2, 1, 3, 2, 1, 2, 2, 4]
     for (const [i, { json }] of made.entries()) await edit(json.id, 'created_at = ?', moments[i])
     const expected = made
@@ -107,13 +105,13 @@ describe('the limit of live secrets', () => {
   })
 
   test.each([1, 2, 7])('is what the operator configured: %i', async (limit) => {
-    const bindings = { MAX_SECRETS_PER_APPLICATION: limit as 5 }
+    const bindings = { MAX_SECRETS_PER_APPLICATION: limit }
     for (let i = 0; i < limit; i++) expect((await create({}, bindings)).status).toBe(201)
     expect((await create({}, bindings)).json).toStrictEqual(LIMIT_REACHED)
   })
 
   test('is each application’s own', async () => {
-    const bindings = { MAX_SECRETS_PER_APPLICATION: 1 as 5 }
+    const bindings = { MAX_SECRETS_PER_APPLICATION: 1 }
     const other = await newApplication(mine.apiKey)
     expect((await create({}, bindings)).status).toBe(201)
     expect((await call(mine.apiKey, 'POST', path(other.client_id), { bindings })).status).toBe(201)
@@ -126,7 +124,7 @@ describe('the limit of live secrets', () => {
     ['counts one that will expire', (id) => edit(id, 'expires_at = ?', Date.now() + 60_000), 422],
     ['counts one that is disabled', (id) => edit(id, 'disabled_at = ?', Date.now()), 422],
   ])('%s', async (_, change, status) => {
-    const bindings = { MAX_SECRETS_PER_APPLICATION: 2 as 5 }
+    const bindings = { MAX_SECRETS_PER_APPLICATION: 2 }
     const { json } = await create({}, bindings)
     await create({}, bindings)
     expect((await create({}, bindings)).status).toBe(422)

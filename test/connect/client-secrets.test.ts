@@ -110,7 +110,7 @@ describe('a new secret', () => {
 
   test('is unlike every other one', async () => {
     const secrets = await Promise.all(
-      Array.from({ length: 20 }, () => create({}, { MAX_SECRETS_PER_APPLICATION: 100 as 5 })),
+      Array.from({ length: 20 }, () => create({}, { MAX_SECRETS_PER_APPLICATION: 100 })),
     )
     for (const member of ['id', 'secret', 'secret_hint'])
       expect(new Set(secrets.map(({ json }) => json[member])).size).toBe(20)

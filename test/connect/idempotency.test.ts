@@ -233,7 +233,7 @@ describe('what a create made has changed meanwhile', () => {
 })
 
 describe('at the limit', () => {
-  const bindings = { MAX_SECRETS_PER_APPLICATION: 1 as 5 }
+  const bindings = { MAX_SECRETS_PER_APPLICATION: 1 }
 
   test('a create that was answered is answered again', async () => {
     const first = await post(secretsPath(), 'key', {}, { bindings })

@@ -124,7 +124,7 @@ const MISTAKES: Record<string, (parts: Parts, credential: string) => Parts> = {
   }),
   'while a variable is out of its bounds': (parts, credential) => ({
     ...withBody(parts, JSON.stringify({ ...m2mApplication, name: credential, client_secret: credential })),
-    bindings: { REQUEST_BUDGET_MS: 1 as 5000 },
+    bindings: { REQUEST_BUDGET_MS: 1 },
   }),
   'while the limit is exceeded': (parts) => ({
     ...parts,
