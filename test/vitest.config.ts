@@ -11,6 +11,17 @@ const root = resolve(import.meta.dirname, '..')
 const vendorFile = resolve(root, '../shared/workos-connect.openapi.yaml')
 const provide = { vendorDescription: existsSync(vendorFile) ? parse(readFileSync(vendorFile, 'utf8')) : null }
 
+/** Where Wycheproof's vectors are, which are not part of this project: see oauth/wycheproof.test.ts. */
+const { WYCHEPROOF } = process.env
+const readVectors = (name: string) => JSON.parse(readFileSync(resolve(`${WYCHEPROOF}`, `${name}_test.json`), 'utf8'))
+const wycheproof = WYCHEPROOF
+  ? {
+      jws: readVectors('json_web_signature'),
+      rsa: readVectors('rsa_signature_2048_sha256'),
+      ecdsa: readVectors('ecdsa_secp256r1_sha256_p1363'),
+    }
+  : null
+
 export default defineConfig({
   root,
   test: {
@@ -33,8 +44,9 @@ export default defineConfig({
         test: {
           name: 'workerd',
           include: ['test/{credential,http,storage,connect,events,oauth,faults}/**/*.test.ts', 'test/*.test.ts'],
+          exclude: wycheproof ? [] : ['test/oauth/wycheproof.test.ts'],
           setupFiles: ['test/migrate.ts'],
-          provide,
+          provide: { ...provide, wycheproof },
         },
       },
       {
