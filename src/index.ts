@@ -1,6 +1,6 @@
 import { app } from './app.ts'
 import { DEFAULT_REGION } from './credential/credential.ts'
-import { ATTEMPT_TIMEOUT_MS, deliverWebhooks } from './events/webhooks.ts'
+import { deliverWebhooks } from './events/webhooks.ts'
 import { readSettings } from './http/settings.ts'
 import { openDatabase } from './storage/database.ts'
 import { keepHouse } from './storage/housekeeping.ts'
@@ -20,8 +20,7 @@ export default {
     if (!database) return
     const { EVENT_RETENTION_DAYS, WEBHOOKS_TO_LOCALHOST } = readSettings(env)
     const done = await keepHouse(database, now, EVENT_RETENTION_DAYS)
-    const until = database.deadline - ATTEMPT_TIMEOUT_MS
-    const delivered = await deliverWebhooks(database, { until, isFirst: false, isLocal: WEBHOOKS_TO_LOCALHOST })
+    const delivered = await deliverWebhooks(database, { isLocal: WEBHOOKS_TO_LOCALHOST })
     console.log({ message: 'housekeeping', ...done, webhooks_delivered: delivered })
   },
 } satisfies ExportedHandler<Env>

@@ -3,17 +3,25 @@ import { refuseWebhookUrl, signWebhook, WEBHOOK_SIGNATURE_HEADER } from '../cred
 import type { HonoEnv } from '../http/context.ts'
 import { readSettings } from '../http/settings.ts'
 import type { Database } from '../storage/database.ts'
-import { claimDeliveries, type Delivery, type Settlement, settleDeliveries } from '../storage/deliveries.ts'
+import { claimDeliveries, type Delivery, type Settlement, settleDelivery } from '../storage/deliveries.ts'
 import { eventToWire } from './wire.ts'
 
 /** How long a receiver may take to answer. */
-export const ATTEMPT_TIMEOUT_MS = 10_000
+const ATTEMPT_TIMEOUT_MS = 10_000
 
-/** How long a request may go on beginning attempts after its answer: the platform gives it 30 s in all. */
-const AFTER_CHANGE_MS = 15_000
+/** How long a request may go on behind its answer: as long as the platform lets it. */
+const AFTER_CHANGE_MS = 30_000
+
+/** How long before the end the last attempt is begun: it may take its time, and how it ended wants noting. */
+const LAST_ATTEMPT_MS = ATTEMPT_TIMEOUT_MS + 5_000
 
 /** How many are sent at once: a Worker has six connections. */
 const AT_ONCE = 6
+
+/** How many of them to one endpoint, so that a slow one leaves room for others. */
+const AT_ONCE_PER_ENDPOINT = 2
+
+const TIMED_OUT = 'timed out'
 
 const SECOND_MS = 1000
 const MINUTE_MS = 60 * SECOND_MS
@@ -34,43 +42,75 @@ const BACKOFF_MS = [
 ]
 
 export interface DeliverOptions {
-  /** Unix ms past which no further attempt is begun. */
-  readonly until: number
-  /** Only what was never attempted: right after a change, when the rest has its own schedule. */
-  readonly isFirst: boolean
+  /** Only this event, and only for the first time: right after its change, when the rest has its own schedule. */
+  readonly eventId?: string
   /** Allows http and this machine: for development. */
   readonly isLocal: boolean
 }
 
-/** Sends what is due to its webhooks, each on its own: none waits for another's success. Gives how many were delivered. */
-export async function deliverWebhooks(
-  database: Database,
-  { until, isFirst, isLocal }: DeliverOptions,
-): Promise<number> {
+/**
+ * Sends what is due to its webhooks, until shortly before the database's deadline. Each goes its own way: a slow one
+ * takes one of the places, and its endpoint no more than two. Gives how many were delivered.
+ */
+export async function deliverWebhooks(database: Database, { eventId, isLocal }: DeliverOptions): Promise<number> {
+  const underWay = new Map<Promise<void>, string>()
+  const slow = new Set<string>()
   let delivered = 0
-  while (Date.now() < until) {
-    const lease = crypto.randomUUID()
-    const deliveries = await claimDeliveries(database, lease, Date.now(), { limit: AT_ONCE, isFirst })
-    if (deliveries.length === 0) break
-    const settlements = await Promise.all(deliveries.map((delivery) => attempt(delivery, isLocal)))
-    await settleDeliveries(database, lease, Date.now(), settlements)
-    delivered += settlements.filter(({ isDelivered }) => isDelivered).length
+
+  /** What fails here, and is not noted, is sent again when its lease ends: at least once. */
+  async function deliver(lease: string, delivery: Delivery): Promise<void> {
+    try {
+      const settlement = await attempt(delivery, isLocal)
+      if (settlement.outcome === TIMED_OUT) slow.add(delivery.endpointId)
+      if (settlement.isDelivered) delivered++
+      await settleDelivery(database, lease, Date.now(), settlement)
+    } catch (error) {
+      console.error({ message: 'webhook attempt not noted', event_id: delivery.event.id, error: String(error) })
+    }
   }
-  return delivered
+
+  function busy(): string[] {
+    const endpoints = [...underWay.values()]
+    return endpoints.filter((id) => endpoints.filter((other) => other === id).length >= AT_ONCE_PER_ENDPOINT)
+  }
+
+  /** Begins what there is room for. False when there is nothing to begin. */
+  async function begin(): Promise<boolean> {
+    const limit = AT_ONCE - underWay.size
+    if (limit === 0 || Date.now() > database.deadline - LAST_ATTEMPT_MS) return false
+    const lease = crypto.randomUUID()
+    const except = [...slow, ...busy()]
+    const deliveries = await claimDeliveries(database, lease, Date.now(), { limit, eventId: eventId ?? null, except })
+    for (const delivery of deliveries) {
+      const delivering = deliver(lease, delivery).finally(() => underWay.delete(delivering))
+      underWay.set(delivering, delivery.endpointId)
+    }
+    return deliveries.length > 0
+  }
+
+  try {
+    for (;;) {
+      if (await begin()) continue
+      if (underWay.size === 0) return delivered
+      await Promise.race(underWay.keys())
+    }
+  } finally {
+    await Promise.all(underWay.keys())
+  }
 }
 
-/** Sends the events of a change as soon as it is answered. What fails is left to the schedule. */
+/** Sends the event of a change as soon as it is answered. What fails is left to the schedule. */
 export const deliverAfterChange = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
-  if (!c.res.ok || c.var.caller?.needs !== 'write') return
-  const until = Date.now() + AFTER_CHANGE_MS
-  const database = { ...c.var.database, deadline: until + ATTEMPT_TIMEOUT_MS }
+  const { change, requestId } = c.var
+  if (!change || c.res.status >= 400) return
+  const database = { ...c.var.database, deadline: Date.now() + AFTER_CHANGE_MS }
   const isLocal = readSettings(c.env).WEBHOOKS_TO_LOCALHOST
   // Not before the answer is on its way.
   const answered = new Promise((resolve) => setTimeout(resolve))
-  const delivery = answered.then(() => deliverWebhooks(database, { until, isFirst: true, isLocal }))
+  const delivery = answered.then(() => deliverWebhooks(database, { eventId: change.eventId, isLocal }))
   const noted = delivery.catch((error) => {
-    console.error({ message: 'webhooks left to the schedule', request_id: c.var.requestId, error: String(error) })
+    console.error({ message: 'webhooks left to the schedule', request_id: requestId, error: String(error) })
   })
   c.executionCtx.waitUntil(noted)
 })
@@ -105,6 +145,6 @@ async function send({ url, secret, event }: Delivery, isLocal: boolean): Promise
     await response.body?.cancel()
     return String(response.status)
   } catch (error) {
-    return error instanceof Error && error.name === 'TimeoutError' ? 'timed out' : 'no connection'
+    return error instanceof Error && error.name === 'TimeoutError' ? TIMED_OUT : 'no connection'
   }
 }

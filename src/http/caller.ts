@@ -37,9 +37,11 @@ export async function refuse(c: Context<HonoEnv>, error: ApiError): Promise<neve
   throw error
 }
 
-/** The change that this request asks for. */
+/** The change that this request asks for. Kept, so that its event can be sent to webhooks once it is made. */
 export function changeOf(c: Context<HonoEnv>): Change {
   const now = Date.now()
   const { caller, requestId } = c.var
-  return { caller, eventId: newId('event', now, caller.region), requestId, now }
+  const change = { caller, eventId: newId('event', now, caller.region), requestId, now }
+  c.set('change', change)
+  return change
 }

@@ -1,6 +1,6 @@
 import type { RequestIdVariables } from 'hono/request-id'
 import type { Database } from '../storage/database.ts'
-import type { Access, Caller } from '../storage/statements.ts'
+import type { Access, Caller, Change } from '../storage/statements.ts'
 
 /** Who sent a request to the management API, as far as its key tells; whether the key is known, storage tells. */
 export interface ApiCaller extends Caller {
@@ -16,6 +16,8 @@ export interface HonoEnv {
   Variables: RequestIdVariables & {
     caller: ApiCaller
     database: Database
+    /** What the request changes, where it does. */
+    change?: Change
     /** The JSON body, the same text for the same value. */
     canonicalBody: string
   }

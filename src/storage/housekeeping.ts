@@ -1,6 +1,7 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import { clientSecretSnapshot } from './client-secrets.ts'
 import { type Database, sendBatch } from './database.ts'
+import { endGoneDeliveries } from './deliveries.ts'
 import { sendToWebhooks } from './event-data.ts'
 import { REPLAY_WINDOW_MS } from './idempotency.ts'
 
@@ -43,6 +44,7 @@ export async function keepHouse(database: Database, now: number, eventRetentionD
     ],
     sessions_removed: [remove('sessions', 'id', sql`last_used_at <= ${now - DAY_MS}`)],
     events_removed: [removeOldest(now - eventRetentionDays * DAY_MS)],
+    deliveries_ended: [endGoneDeliveries(now, STEP_ROWS)],
   }
   const done: Housework = {}
   for (const [step, statements] of Object.entries(steps)) {

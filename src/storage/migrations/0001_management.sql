@@ -147,8 +147,8 @@ CREATE TABLE webhook_deliveries (
   PRIMARY KEY (endpoint_id, event_id)
 ) STRICT, WITHOUT ROWID;
 
--- What is due.
-CREATE INDEX webhook_deliveries_due ON webhook_deliveries (next_attempt_at) WHERE state = 'pending';
+-- What is due at an endpoint, the longest due first.
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, next_attempt_at) WHERE state = 'pending';
 -- An attempt finds its own, and the list its latest.
 CREATE INDEX webhook_deliveries_by_lease ON webhook_deliveries (lease) WHERE lease IS NOT NULL;
 CREATE INDEX webhook_deliveries_by_environment ON webhook_deliveries (environment_id, created_at);
