@@ -41,7 +41,10 @@ function serialise(value: unknown): string {
     .join(' ')
 }
 
-const found = () => needles.filter((needle) => logged.some((value) => serialise(value).includes(needle)))
+function found(): string[] {
+  const text = logged.map(serialise).join('\n')
+  return needles.filter((needle) => text.includes(needle))
+}
 
 type Parts = { path: string; method: string; headers: Record<string, string>; body?: string; bindings?: Partial<Env> }
 
@@ -140,20 +143,26 @@ const routes = [
   'GET /nothing',
 ]
 
+/** By turns: who may, who may only read, who is unknown; and the credential that is out of place. */
+const callers: [key: string, credential: string][] = [
+  [writer.apiKey, foreign],
+  [reader.apiKey, writer.apiKey],
+  [writer.apiKey, reader.apiKey],
+  [unknownKey, created.secret],
+]
+let sent = 0
+
 beforeAll(async () => {
   logged.length = 0
   for (const route of routes) {
     const [method = '', pattern = ''] = route.split(' ')
     const path = pattern.replace(':id', pattern.startsWith('/connect/client_secrets') ? created.id : application.id)
-    for (const [i, mistake] of Object.values(MISTAKES).entries()) {
-      for (const [key, credential] of [
-        [writer.apiKey, foreign],
-        i % 2 === 0 ? [reader.apiKey, writer.apiKey] : [unknownKey, created.secret],
-      ] as [string, string][]) {
-        const headers = { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' }
-        const { bindings, path: sentTo, ...init } = mistake({ method, path, headers }, credential)
-        await send(new Request(`https://oncekey.test${sentTo}`, init), bindings)
-      }
+    for (const mistake of Object.values(MISTAKES)) {
+      const [key, credential] = callers[sent % callers.length] as [string, string]
+      const headers = { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' }
+      const { bindings, path: sentTo, ...init } = mistake({ method, path, headers }, credential)
+      await send(new Request(`https://oncekey.test${sentTo}`, init), bindings)
+      sent++
     }
   }
 }, 60_000)
@@ -163,7 +172,7 @@ describe('the log of a run of all routes, with credentials wherever they do not 
     const entries = logged.filter((value) => (value as { message?: string }).message === 'request') as {
       status: number
     }[]
-    expect(entries).toHaveLength(routes.length * Object.keys(MISTAKES).length * 2)
+    expect(entries).toHaveLength(sent)
     const statuses = new Set(entries.map(({ status }) => status))
     for (const status of [200, 201, 204, 400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503])
       expect(statuses).toContain(status)
@@ -176,6 +185,7 @@ describe('the log of a run of all routes, with credentials wherever they do not 
   test('has no credential, in any form', () => expect(found()).toEqual([]))
 
   test('names routes by their patterns, and requests by their ids', () => {
+    const patterns = app.routes.map(({ path }) => path)
     for (const entry of logged as Record<string, unknown>[]) {
       expect(
         Object.keys(entry).filter(
@@ -183,7 +193,7 @@ describe('the log of a run of all routes, with credentials wherever they do not 
             !['message', 'request_id', 'method', 'route', 'status', 'duration_ms', 'error', 'stack'].includes(name),
         ),
       ).toEqual([])
-      if (entry.message === 'request') expect(entry.route).toMatch(/^(\/\*|\/[\w./:-]*)$/)
+      if (entry.message === 'request') expect(patterns).toContain(entry.route)
     }
   })
 

@@ -8,17 +8,14 @@ const { apiKey } = await newApiKey()
 const application = await newApplication(apiKey)
 
 /** Every path that is there for programs. */
-const served = [...new Set(app.routes.map(({ path }) => path))].filter((path) =>
-  /^\/(connect|events|oauth2)/.test(path),
-)
+const routes = app.routes.filter(({ method }) => method !== 'ALL')
+const served = [...new Set(routes.map(({ path }) => path))].filter((path) => /^\/(connect|events|oauth2)/.test(path))
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'SEARCH', 'QUERY']
 
 /** What a path serves, by every pattern that it matches. */
 function methodsOf(path: string): string[] {
-  const routes = app.routes.filter(
-    (route) => route.method !== 'ALL' && new RegExp(`^${route.path.replace(':id', '[^/]+')}$`).test(path),
-  )
-  const methods = new Set(routes.map(({ method }) => method))
+  const matched = routes.filter((route) => new RegExp(`^${route.path.replace(':id', '[^/]+')}$`).test(path))
+  const methods = new Set(matched.map(({ method }) => method))
   return [...methods, ...(methods.has('GET') ? ['HEAD'] : [])].sort()
 }
 
