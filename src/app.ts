@@ -16,6 +16,7 @@ import { logRequests } from './http/log.ts'
 import { introspection } from './oauth/introspection.ts'
 import { metadata } from './oauth/metadata.ts'
 import { token } from './oauth/token.ts'
+import { reference } from './reference/reference.tsx'
 
 const noStore = createMiddleware(async (c, next) => {
   c.header('Cache-Control', 'no-store')
@@ -28,7 +29,7 @@ export const app = new Hono<HonoEnv>()
 // Shorter than any credential (52 characters): one that is sent here by mistake is not echoed, logged or kept.
 app.use(requestId({ headerName: 'X-Request-ID', limitLength: 50 }))
 app.use(logRequests)
-app.use(secureHeaders(), noStore)
+app.use(secureHeaders({ xFrameOptions: 'DENY' }), noStore)
 app.use(
   methodNotAllowed({
     app,
@@ -45,5 +46,6 @@ app.route('/events', events)
 app.route('/oauth2/token', token)
 app.route('/oauth2/introspection', introspection)
 app.route('/', metadata)
+app.route('/', reference)
 app.notFound(notFound)
 app.onError(onError)

@@ -7,7 +7,7 @@ import { createApiKey } from '../src/storage/api-keys.ts'
 import type { Database } from '../src/storage/database.ts'
 import { createEnvironment } from '../src/storage/environments.ts'
 import type { Access } from '../src/storage/statements.ts'
-import { checkResponse } from './contract.ts'
+import { checkRequest, checkResponse } from './contract.ts'
 
 /** The management API as a test calls it, inside the runtime, over the real database. */
 
@@ -25,7 +25,7 @@ export interface Reply {
   readonly headers: Headers
   /** The bytes of the body, as text. */
   readonly text: string
-  /** The JSON of the body; null when it is empty. */
+  /** The JSON of the body; null when there is none. */
   // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
   readonly json: any
 }
@@ -62,11 +62,12 @@ export async function send(request: Request, bindings: Partial<Env> = {}, onAnsw
   await waitOnExecutionContext(context)
   await checkResponse(method, url, response)
   const text = await response.text()
-  return { status: response.status, headers: response.headers, text, json: text === '' ? null : JSON.parse(text) }
+  const isJson = response.headers.get('Content-Type')?.startsWith('application/json') && text !== ''
+  return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : null }
 }
 
 /** Calls as the holder of an API key, with a JSON body where there is one. */
-export function call(
+export async function call(
   apiKey: string,
   method: string,
   path: string,
@@ -77,7 +78,9 @@ export function call(
     headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json', ...headers },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   })
-  return send(request, bindings, onAnswer)
+  const reply = await send(request, bindings, onAnswer)
+  if (reply.status < 300 && body !== undefined) checkRequest(request, JSON.stringify(body))
+  return reply
 }
 
 export const m2mApplication = {

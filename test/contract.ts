@@ -4,11 +4,12 @@ import { expect, inject } from 'vitest'
 import * as schemas from '../src/connect/schemas.ts'
 import * as events from '../src/events/schemas.ts'
 import * as oauth from '../src/oauth/schemas.ts'
+import { checkDescribedRequest, checkDescribedResponse } from './reference/described.ts'
 
 /**
- * What every response of every test must be: as contract.md says, as our own schemas say, and as the vendor's OpenAPI
- * document says where that is at hand. Departures from the vendor's document are the ones that the contract names:
- * refusals that it does not list, and members that are ours.
+ * What every response of every test must be: as contract.md says, as our own schemas and our own OpenAPI document say,
+ * and as the vendor's OpenAPI document says where that is at hand. Departures from the vendor's document are the ones
+ * that the contract names: refusals that it does not list, and members that are ours.
  */
 interface Description {
   readonly paths: Record<string, Record<string, { responses: Record<string, { content?: Content }> }>>
@@ -49,7 +50,10 @@ const SUCCESSES: Record<string, v.GenericSchema> = {
 const OAUTH = /^\/(oauth2|\.well-known)\//
 
 /** What is the same for everybody may be kept. Everything else may not. */
-const CACHEABLE = /^\/(oauth2\/jwks|\.well-known\/.*)$/
+const CACHEABLE = /^\/(oauth2\/jwks|\.well-known\/.*|openapi\.json|docs|)$/
+
+/** What people read. */
+const PAGE = /^\/(docs)?$/
 
 /** Throws at what breaks the contract. Gives the response back, its body still to be read. */
 export async function checkResponse(method: string, url: string, response: Response): Promise<Response> {
@@ -63,13 +67,25 @@ export async function checkResponse(method: string, url: string, response: Respo
   if (method === 'HEAD') return response
   if (status === 204) {
     expect(text).toBe('')
+    checkDescribedResponse(method, new URL(url).pathname, response, null)
+    return response
+  }
+  if (status === 200 && PAGE.test(new URL(url).pathname)) {
+    expect(headers.get('Content-Type'), what).toMatch(/^text\/html\b/)
     return response
   }
   expect(headers.get('Content-Type'), what).toMatch(/^application\/json\b/)
   const body: unknown = JSON.parse(text)
   if (status >= 400) checkRefusal(response, OAUTH.test(new URL(url).pathname), body, what)
+  checkDescribedResponse(method, new URL(url).pathname, response, body)
   checkSuccessAndDescription(method, new URL(url).pathname, status, body, what)
   return response
+}
+
+/** Throws at a request that was taken, and that our own description would have advised against. */
+export function checkRequest(request: Request, text: string): void {
+  const { pathname } = new URL(request.url)
+  checkDescribedRequest(request.method, pathname, request.headers.get('Content-Type') ?? '', text)
 }
 
 /** A `fetch` that checks what it fetches from `origin`. */
@@ -77,7 +93,10 @@ export function checkedFetch(fetch: typeof globalThis.fetch, origin: string): ty
   return async (input, init) => {
     const request = new Request(input, init)
     const response = await fetch(input, init)
-    return new URL(request.url).origin === origin ? checkResponse(request.method, request.url, response) : response
+    if (new URL(request.url).origin !== origin) return response
+    const isText = typeof init?.body === 'string' || init?.body instanceof URLSearchParams
+    if (response.ok && isText) checkRequest(request, await request.text())
+    return checkResponse(request.method, request.url, response)
   }
 }
 

@@ -43,7 +43,7 @@ export default defineConfig({
         ],
         test: {
           name: 'workerd',
-          include: ['test/{credential,http,storage,connect,events,oauth,faults}/**/*.test.ts', 'test/*.test.ts'],
+          include: ['test/{credential,http,storage,connect,events,oauth,reference,faults}/**/*.test.ts', 'test/*.test.ts'],
           exclude: wycheproof ? [] : ['test/oauth/wycheproof.test.ts'],
           setupFiles: ['test/migrate.ts'],
           provide: { ...provide, wycheproof },

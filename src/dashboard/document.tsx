@@ -41,6 +41,8 @@ interface DocumentOptions {
   readonly header?: Child
   /** Forms and texts, where a wide line is hard to read. */
   readonly isNarrow?: boolean
+  /** What the page has besides the stylesheet of every page. */
+  readonly styles?: string
   /** Comfort alone: without it, every page works. */
   readonly script?: string
 }
@@ -51,7 +53,7 @@ interface DocumentOptions {
  */
 export function documentOf(
   c: Context<HonoEnv>,
-  { title, header, isNarrow, script }: DocumentOptions,
+  { title, header, isNarrow, styles = '', script }: DocumentOptions,
   body: Child,
 ): string {
   const nonce = c.get('secureHeadersNonce')
@@ -64,7 +66,7 @@ export function documentOf(
         <meta name="robots" content="noindex" />
         <title>{`${title} · Oncekey`}</title>
         <link rel="icon" href={ICON} />
-        <style nonce={nonce} dangerouslySetInnerHTML={{ __html: stylesheet }} />
+        <style nonce={nonce} dangerouslySetInnerHTML={{ __html: stylesheet + styles }} />
       </head>
       <body>
         <a class="skip" href="#main">

@@ -1,16 +1,8 @@
 import { type Context, Hono } from 'hono'
-import { createMiddleware } from 'hono/factory'
+import { cacheable } from '../http/caching.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { issuer } from './issuer.ts'
 import { signingKeys } from './signing-keys.ts'
-
-/** How long what is published may be kept, in seconds. A rotation of signing keys waits for as long. */
-const CACHE_SECONDS = 300
-
-const cacheable = createMiddleware<HonoEnv>(async (c, next) => {
-  await next()
-  if (c.res.ok) c.res.headers.set('Cache-Control', `public, max-age=${CACHE_SECONDS}`)
-})
 
 /** What clients and resource servers read to find their way: the same for everybody, and what is served, no more. */
 export const metadata = new Hono<HonoEnv>()

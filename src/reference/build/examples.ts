@@ -1,0 +1,127 @@
+/** One story in all examples: an application, its secrets, and what is done with them. None of it exists. */
+
+export const IDS = {
+  application: 'conn_app_01KA3Z8G9M0T4XQ2R7V5W6Y1BD',
+  client: 'client_01KA3Z8G9M0P8N2K5J3H7F4E6C',
+  secret: 'secret_01KA3ZB7QX0D9S4G2A8Z6M3Y5T',
+  organization: 'org_01EHZNVPK3SFK441A1RGBFSHRT',
+  environment: 'client_01KA3Z5T4R0C7B9N3M1V6X8Z2Q',
+}
+/** Its checksum is wrong, so that no scanner takes it for a real one. */
+const PLAINTEXT = 'cs_0EXAMPLE9vQ4mT7yB2nK6pR1sW8xZ3cF5gH0jL4dexamplea4D5f2'
+
+const CREATED = '2026-11-15T09:30:00.000Z'
+
+const application = {
+  object: 'connect_application',
+  id: IDS.application,
+  client_id: IDS.client,
+  name: 'Nightly export',
+  description: null,
+  scopes: ['orders:read'],
+  created_at: CREATED,
+  updated_at: CREATED,
+  application_type: 'm2m',
+  organization_id: IDS.organization,
+}
+
+const clientSecret = {
+  object: 'connect_application_secret',
+  id: IDS.secret,
+  secret_hint: PLAINTEXT.slice(-6),
+  last_used_at: null,
+  created_at: CREATED,
+  updated_at: CREATED,
+}
+
+const usedSecret = { ...clientSecret, last_used_at: '2026-11-16T02:00:04.000Z' }
+
+const claims = {
+  iss: 'https://secrets.example.com',
+  aud: IDS.environment,
+  sub: IDS.client,
+  client_id: IDS.client,
+  org_id: IDS.organization,
+  scope: 'orders:read',
+  jti: 'b1f0c7de-7c0a-4a53-9d55-0a1c8a3c8f2e',
+  iat: 1_763_258_404,
+  exp: 1_763_262_004,
+  secret_id: IDS.secret,
+}
+
+const metadata = (origin: string) => ({
+  issuer: origin,
+  token_endpoint: `${origin}/oauth2/token`,
+  token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+  introspection_endpoint: `${origin}/oauth2/introspection`,
+  introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+  jwks_uri: `${origin}/oauth2/jwks`,
+  grant_types_supported: ['client_credentials'],
+  response_types_supported: [],
+})
+
+const ACCESS_TOKEN =
+  'eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwczovL3NlY3JldHMuZXhhbXBsZSJ9.c2lnbmF0dXJl'
+
+/** Examples of each schema, the one that the page shows first. */
+export const examples: Readonly<Record<string, readonly unknown[]>> = {
+  Application: [
+    application,
+    {
+      ...application,
+      application_type: 'oauth',
+      organization_id: undefined,
+      redirect_uris: [{ uri: 'https://app.example.com/callback', default: true }],
+      uses_pkce: true,
+      is_first_party: true,
+    },
+  ],
+  ApplicationList: [{ object: 'list', data: [application], list_metadata: { before: null, after: null } }],
+  CreateApplication: [
+    {
+      application_type: 'm2m',
+      name: 'Nightly export',
+      organization_id: IDS.organization,
+      scopes: ['orders:read'],
+    },
+    {
+      application_type: 'oauth',
+      is_first_party: true,
+      name: 'Console',
+      redirect_uris: [{ uri: 'https://app.example.com/callback' }],
+      uses_pkce: true,
+    },
+  ],
+  UpdateApplication: [{ name: 'Hourly export' }],
+  ClientSecret: [usedSecret],
+  ClientSecretList: [[usedSecret]],
+  IssuedClientSecret: [{ ...clientSecret, secret: PLAINTEXT }],
+  FoundClientSecrets: [[{ ...usedSecret, application_id: IDS.application }]],
+  FindClientSecrets: [{ hint: PLAINTEXT.slice(-6) }],
+  CreateClientSecret: [{ name: 'Production' }],
+  UpdateClientSecret: [{ disabled: true }],
+  RotateClientSecrets: [{ grace_period_seconds: 3600 }],
+  VerifyClientSecret: [{ client_secret: PLAINTEXT, client_id: IDS.client }],
+  Verification: [{ valid: true, client_secret: usedSecret, application }, { valid: false }],
+  TokenRequest: [{ grant_type: 'client_credentials', scope: 'orders:read' }],
+  TokenResponse: [{ access_token: ACCESS_TOKEN, token_type: 'bearer', expires_in: 3600, scope: 'orders:read' }],
+  IntrospectionRequest: [{ token: ACCESS_TOKEN }],
+  Introspection: [{ active: true, token_type: 'bearer', ...claims }, { active: false }],
+  ServerMetadata: [metadata('https://secrets.example.com')],
+  PublishedKeys: [
+    {
+      keys: [
+        {
+          kty: 'EC',
+          kid: 'QWLlGGwEWyJAiRXfeG0DHYMBm1tdzPYP',
+          alg: 'ES256',
+          use: 'sig',
+          crv: 'P-256',
+          x: 'f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU',
+          y: 'x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0',
+        },
+      ],
+    },
+  ],
+  Health: [{ status: 'ok', version: '0.1.0' }],
+}

@@ -1,0 +1,78 @@
+import { toJsonSchemaDefs } from '@valibot/to-json-schema'
+import type * as v from 'valibot'
+import type { JsonSchema } from '../openapi.ts'
+import { words } from './words.ts'
+
+/** Rules that JSON Schema cannot say, or not legibly: their words go into the description. */
+const WORDED = new Set(['check', 'partial_check', 'regex', 'iso_timestamp'])
+
+/**
+ * The JSON Schemas of what the Worker reads and answers, by name. They come from the very schemas that it validates by;
+ * what they cannot say is said in words, and every member is given its meaning. Throws at what has no JSON Schema, and at
+ * a member without words.
+ */
+export function jsonSchemas(schemas: Readonly<Record<string, v.GenericSchema>>): Record<string, JsonSchema> {
+  const definitions = toJsonSchemaDefs(schemas, {
+    target: 'draft-2020-12',
+    typeMode: 'ignore',
+    overrideRef: ({ referenceId }) => `#/components/schemas/${referenceId}`,
+    // A rule of a whole list's query, on one of its members.
+    ignoreActions: ['transform', 'forward'],
+    overrideAction: ({ valibotAction, jsonSchema }) => {
+      if (!WORDED.has(valibotAction.type) || !('message' in valibotAction)) return undefined
+      const description = sentence(jsonSchema.description, valibotAction.message)
+      return { ...jsonSchema, ...(description && { description }) }
+    },
+  })
+  return Object.fromEntries(
+    Object.entries(definitions).map(([name, schema]) => [name, explained(name, simplified(schema as JsonSchema))]),
+  )
+}
+
+/** `must be …` of a requirement, as a sentence behind those before it. */
+function sentence(before: string | undefined, message: unknown): string | undefined {
+  const [, words] = /^[a-z_]+: m(.*)$/s.exec(String(message)) ?? []
+  const sentences = [before, words && `M${words}`].filter((part) => part !== undefined && part !== '')
+  return [...new Set(sentences)].join(' ') || undefined
+}
+
+/** The same schema with less around it: null beside a type, one list of alternatives, nothing empty. */
+function simplified({ anyOf, oneOf, properties, items, required, ...rest }: JsonSchema): JsonSchema {
+  const [first, second, ...more] = (anyOf ?? []).map(simplified)
+  if (first && second?.type === 'null' && more.length === 0) {
+    if (first.not) return { ...rest, type: 'null', ...described(first) }
+    if (typeof first.type === 'string') return { ...first, ...rest, type: [first.type, 'null'] }
+  }
+  return {
+    ...rest,
+    ...(anyOf && { anyOf: anyOf.map(simplified) }),
+    ...(oneOf && { oneOf: oneOf.map(simplified).flatMap((schema) => schema.oneOf ?? [schema]) }),
+    ...(items && { items: simplified(items) }),
+    ...(properties && { properties: mapped(properties, simplified) }),
+    ...(required?.length && { required }),
+  }
+}
+
+/** The same schema with what its members mean. A member's words stand by its path, or by its name for all schemas. */
+function explained(path: string, schema: JsonSchema): JsonSchema {
+  return {
+    ...schema,
+    ...(schema.oneOf && { oneOf: schema.oneOf.map((one) => explained(path, one)) }),
+    ...(schema.items && { items: explained(path, schema.items) }),
+    ...(schema.properties && {
+      properties: mapped(schema.properties, (property, name) => {
+        const meaning = words(`${path}.${name}`)
+        const description = [meaning, property.description].filter(Boolean).join(' ')
+        return explained(`${path}.${name}`, { ...property, ...(description && { description }) })
+      }),
+    }),
+  }
+}
+
+function described({ description }: JsonSchema): { description?: string } {
+  return description === undefined ? {} : { description }
+}
+
+function mapped<T, U>(record: Readonly<Record<string, T>>, change: (value: T, name: string) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value, name)]))
+}
