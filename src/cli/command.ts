@@ -55,21 +55,21 @@ export async function main(commands: Command | readonly Command[]): Promise<void
     if (chosen) return await runWith(chosen, several ? words.slice(1) : words)
     const usages = several?.map(usage).join('\n')
     if (words[0] === '--help' || words[0] === '-h') return answer(`${usages}\n\n--help behind any of them tells more.`)
-    throw new Misuse(`${words[0] ? `There is no ${words[0]}.` : 'Say what to do.'}\n${usages}`)
+    throw new Misuse(`${words[0] ? `There is no '${words[0]}' here.` : 'Say what to do.'}\n${usages}`)
   } catch (error) {
-    console.error(sentence(error))
+    progress(sentence(error))
     process.exit(error instanceof Misuse ? 2 : 1)
   }
 }
 
 /** Tells what takes a while. */
 export function progress(words: string): void {
-  console.error(words)
+  process.stderr.write(`${words}\n`)
 }
 
 /** What was asked for, for people or, as JSON, for programs. */
 export function answer(words: string | object): void {
-  console.log(typeof words === 'string' ? words : JSON.stringify(words))
+  process.stdout.write(`${typeof words === 'string' ? words : JSON.stringify(words)}\n`)
 }
 
 /** Rows under their headings, in columns. */
@@ -139,7 +139,7 @@ function checkWords({ options }: Command, values: Record<string, unknown>): void
     const value = values[name]
     if (required && value === undefined) throw new Misuse(`--${name} is missing.`)
     if (type === 'string' && choices && value !== undefined && !choices.includes(value as string)) {
-      throw new Misuse(`--${name} is ${choices.join(' or ')}, not '${value}'.`)
+      throw new Misuse(`--${name} is one of ${choices.join(', ')}, not '${value}'.`)
     }
   }
 }

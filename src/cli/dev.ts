@@ -1,10 +1,11 @@
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import * as v from 'valibot'
 import { announce, type Beginning, begin } from './beginning.ts'
 import { command, Failure, json, main, misuse, progress } from './command.ts'
-import { persistTo, shown, withLocalDatabase } from './local-database.ts'
+import { shown } from './local-database.ts'
+import { persistTo, stateFolder, withDatabase } from './target.ts'
 import { configPath, loadWrangler } from './wrangler.ts'
 
 const HOST = '127.0.0.1'
@@ -44,7 +45,10 @@ async function serve(port: number, directory: string): Promise<{ stopped: Promis
   let isReady = false
   const worker = await unstable_startWorker({
     config: configPath,
-    bindings: { ISSUER: { type: 'plain_text', value: `http://${HOST}:${port}` } },
+    bindings: {
+      ISSUER: { type: 'plain_text', value: `http://${HOST}:${port}` },
+      WEBHOOKS_TO_LOCALHOST: { type: 'json', value: true },
+    },
     dev: {
       server: { hostname: HOST, port },
       persist: directory,
@@ -114,10 +118,9 @@ await main(
       if (!/^\d{1,5}$/.test(values.port) || Number(values.port) > 65_535) misuse('--port is a number from 0 to 65535.')
       endOnSignals()
       const port = await freePort(Number(values.port))
-      const directory = resolve(values['persist-to'])
-      progress('Opening the embedded database…')
+      const directory = stateFolder(values['persist-to'])
       const file = join(directory, '.dev.json')
-      const beginning = await withLocalDatabase(directory, async (database) =>
+      const beginning = await withDatabase(values, async (database) =>
         begin(database, 'development', await readKept(file), (made) => keep(file, made)),
       )
       progress('Starting the Worker…')

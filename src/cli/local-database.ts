@@ -3,95 +3,45 @@ import { dirname, join, relative } from 'node:path'
 import { type Database, StorageUnavailable } from '../storage/database.ts'
 import { requireCurrentSchema } from '../storage/migrations.ts'
 import { Failure, progress } from './command.ts'
-import { configPath, loadWrangler, reasonOf, root, runWrangler } from './wrangler.ts'
-
-export interface OpenDatabase {
-  readonly database: Database
-  readonly close: () => Promise<void>
-}
-
-export const persistTo = {
-  type: 'string',
-  value: 'DIR',
-  says: 'Where the embedded database is kept.',
-  default: '.wrangler/state',
-} as const
+import { type OpenDatabase, operatorDatabase } from './operator-database.ts'
+import { configPath, hush, loadWrangler, reasonOf, root, runWrangler } from './wrangler.ts'
 
 /** Opens the embedded database of a state folder, with the tables of this version in it. */
 export async function openLocalDatabase(directory: string): Promise<OpenDatabase> {
   await checkFolder(directory)
   const { getPlatformProxy } = await loadWrangler()
-  // wrangler keeps its state in v3 of the folder that --persist-to names.
-  const proxy = await getPlatformProxy<Env>({
-    configPath,
-    persist: { path: join(directory, 'v3') },
-    remoteBindings: false,
-  }).catch((error: Error) => {
-    throw new Failure(unusable(directory, error.message))
-  })
+  const runtime = hush()
   try {
-    const database = operatorDatabase(proxy.env.DB)
-    if (await needsMigration(database, directory)) await migrate(directory)
-    return { database, close: proxy.dispose }
-  } catch (error) {
-    await proxy.dispose()
-    throw error
-  }
-}
-
-/** Runs something over the embedded database, and closes it. */
-export async function withLocalDatabase<T>(directory: string, use: (database: Database) => Promise<T>): Promise<T> {
-  const { database, close } = await openLocalDatabase(directory)
-  try {
-    return await use(database)
-  } finally {
-    await close()
-  }
-}
-
-/** How long one statement of an operator's may take, and be tried again while another process writes. */
-const PATIENCE_MS = 10_000
-const BUSY_DELAY_MS = 50
-
-/** A database as the operator's functions want it: no request stands behind it. */
-export function operatorDatabase(binding: D1Database): Database {
-  return {
-    binding: patient(binding),
-    get deadline() {
-      return Date.now() + PATIENCE_MS
-    },
-    waitUntil: () => {},
-  }
-}
-
-/** Waits while another process, such as a running `dev`, holds the file. What was refused so has changed nothing. */
-function patient(binding: D1Database): D1Database {
-  const batch = async <T>(
-    statements: D1PreparedStatement[],
-    end = Date.now() + PATIENCE_MS,
-  ): Promise<D1Result<T>[]> => {
+    const proxy = await getPlatformProxy<Env>({
+      configPath,
+      // wrangler keeps its state in v3 of the folder that --persist-to names.
+      persist: { path: join(directory, 'v3') },
+      remoteBindings: false,
+    })
+    const close = () => proxy.dispose().finally(runtime.speakAgain)
     try {
-      return await binding.batch<T>(statements)
+      const database = operatorDatabase(proxy.env.DB)
+      if (await needsMigration(database)) await migrate(directory)
+      return { database, close }
     } catch (error) {
-      if (!String(error).includes('SQLITE_BUSY') || Date.now() > end - BUSY_DELAY_MS * 2) throw error
-      await new Promise((resolve) => setTimeout(resolve, BUSY_DELAY_MS * (0.5 + Math.random())))
-      return batch(statements, end)
+      await close()
+      throw error
     }
+  } catch (error) {
+    runtime.speakAgain()
+    if (error instanceof Failure) throw error
+    const [, reason] = /dbErrorMessage\([^)]*\) = ([^\n]*)/.exec(runtime.said()) ?? []
+    throw new Failure(unusable(directory, reason ?? (error as Error).message))
   }
-  return Object.assign(Object.create(binding), {
-    prepare: (sql: string) => binding.prepare(sql),
-    batch: (statements: D1PreparedStatement[]) => batch(statements),
-  })
 }
 
-async function needsMigration(database: Database, directory: string): Promise<boolean> {
+async function needsMigration(database: Database): Promise<boolean> {
   try {
     await requireCurrentSchema(database)
     return false
   } catch (error) {
-    if (!(error instanceof StorageUnavailable)) throw error
-    if (error.notMigrated) return true
-    throw new Failure(unusable(directory, error.message))
+    if (error instanceof StorageUnavailable && error.notMigrated) return true
+    throw error
   }
 }
 

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
+import { enableCompileCache } from 'node:module'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { stripVTControlCharacters } from 'node:util'
 
 export const root = resolve(import.meta.dirname, '../..')
 export const configPath = join(root, 'wrangler.toml')
@@ -15,11 +17,15 @@ const QUIET = {
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
 }
 
-/** wrangler in this process. It is large, and loaded by those alone who get as far as needing it. */
+/** wrangler in this process. It is large: only who gets as far as needing it waits for it, for half a second less again. */
 export async function loadWrangler() {
+  enableCompileCache()
   Object.assign(process.env, QUIET, { WRANGLER_LOG: process.env.WRANGLER_LOG ?? 'error' })
   return import('wrangler')
 }
+
+export const NOT_LOGGED_IN =
+  'You are not logged in to Cloudflare. Run `npx wrangler login`, or set CLOUDFLARE_API_TOKEN.'
 
 export interface Finished {
   readonly code: number
@@ -53,8 +59,20 @@ export async function runWrangler(args: readonly string[], env: Record<string, s
 
 /** What wrangler gives as the reason of its failure: its first error, without decoration. */
 export function reasonOf({ stdout, stderr }: Finished): string {
-  const output = `${stderr}\n${stdout}`
-  const [, reason] =
-    /\[ERROR\]\s*([\s\S]*?)(?:\n\s*\n\s*(?:If you think|🪵|Note that)|\n\s*\n\s*\n|$)/.exec(output) ?? []
-  return (reason ?? output).replace(/\s+/g, ' ').trim() || 'wrangler gave no reason'
+  const output = stripVTControlCharacters(`${stderr}\n${stdout}`)
+  const [, error = output] = /\[ERROR\]([\s\S]*)/.exec(output) ?? []
+  const [reason = ''] = error.split(/\n\s*\n\s*\n|If you think this is a bug|To continue without logging in|🪵/)
+  if (reason.includes('In a non-interactive environment')) return NOT_LOGGED_IN
+  return reason.replace(/\s+/g, ' ').trim().slice(0, 600) || 'wrangler gave no reason'
+}
+
+/** Keeps to itself what wrangler and the runtime say on their own account, in this process, stack traces too. */
+export function hush(): { said: () => string; speakAgain: () => void } {
+  const { log, warn, error } = console
+  let text = ''
+  const listen = (...words: unknown[]) => {
+    text += `${words.join(' ')}\n`
+  }
+  Object.assign(console, { log: listen, warn: listen, error: listen })
+  return { said: () => stripVTControlCharacters(text), speakAgain: () => Object.assign(console, { log, warn, error }) }
 }

@@ -21,6 +21,12 @@ export async function createEnvironment(database: Database, environment: Environ
   return fromRow(rows?.[0] as Row)
 }
 
+/** All environments, oldest first. */
+export async function listEnvironments(database: Database): Promise<Environment[]> {
+  const [rows] = await sendBatch(database, [selectEnvironments(sql`true`)])
+  return (rows ?? []).map(fromRow)
+}
+
 function selectEnvironments(where: Sql): Sql {
   return sql`SELECT id, client_id, name, created_at FROM environments WHERE ${where} ORDER BY created_at, id`
 }
