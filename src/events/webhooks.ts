@@ -142,7 +142,7 @@ async function send({ url, secret, event }: Delivery, isLocal: boolean): Promise
       redirect: 'manual',
       signal: AbortSignal.timeout(ATTEMPT_TIMEOUT_MS),
     })
-    await response.body?.cancel()
+    await response.body?.cancel().catch(() => {})
     return String(response.status)
   } catch (error) {
     return error instanceof Error && error.name === 'TimeoutError' ? TIMED_OUT : 'no connection'

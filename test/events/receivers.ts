@@ -1,0 +1,114 @@
+import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { afterEach, beforeEach, vi } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
+import { newId } from '../../src/credential/id.ts'
+import worker from '../../src/index.ts'
+import type { EventType } from '../../src/storage/events.ts'
+import { createWebhookEndpoint } from '../../src/storage/webhooks.ts'
+import { operatorDatabase } from '../api.ts'
+
+/** Receivers of webhooks, in place of the network, and the clock by which they are sent to. */
+
+export interface Arrival {
+  readonly url: string
+  readonly init: RequestInit
+  readonly headers: Headers
+  readonly body: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please.
+  readonly event: any
+}
+
+export interface Receiver {
+  readonly id: string
+  readonly url: string
+  readonly secret: string
+  readonly arrivals: Arrival[]
+  /** May be replaced at any time. */
+  answer: (arrival: Arrival) => Response | Promise<Response>
+}
+
+interface Endpoint {
+  readonly environmentId: string
+  readonly events?: EventType[]
+  readonly url?: string
+  readonly answer?: Receiver['answer']
+}
+
+const receivers = new Map<string, Receiver>()
+
+beforeEach(() => {
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init = {}) => {
+    const url = String(input)
+    const receiver = receivers.get(url)
+    if (!receiver) throw new TypeError(`nobody listens at ${url}`)
+    const body = String(init.body)
+    const arrival = { url, init, headers: new Headers(init.headers), body, event: JSON.parse(body) }
+    receiver.arrivals.push(arrival)
+    return receiver.answer(arrival)
+  })
+})
+
+afterEach(async () => {
+  vi.restoreAllMocks()
+  vi.useRealTimers()
+  receivers.clear()
+  await env.DB.exec('DELETE FROM webhook_deliveries')
+  await env.DB.exec('DELETE FROM webhook_endpoints')
+})
+
+/** Makes an endpoint, and listens there. */
+export async function newReceiver({ environmentId, events = [], url, answer }: Endpoint): Promise<Receiver> {
+  const now = Date.now()
+  const { plaintext: secret } = await issueCredential('whsec', '0')
+  const receiver: Receiver = {
+    id: newId('we', now),
+    url: url ?? `https://${crypto.randomUUID()}.example.com/hook`,
+    secret,
+    arrivals: [],
+    answer: answer ?? (() => new Response()),
+  }
+  receivers.set(receiver.url, receiver)
+  const { id } = receiver
+  const endpoint = { id, environmentId, url: receiver.url, events, secret, createdAt: now }
+  await createWebhookEndpoint(operatorDatabase(), endpoint)
+  return receiver
+}
+
+/** What the platform does once a minute. */
+export async function runSchedule(bindings: Partial<Env> = {}): Promise<void> {
+  const context = createExecutionContext()
+  await worker.scheduled(createScheduledController(), { ...env, ...bindings }, context)
+  await waitOnExecutionContext(context)
+}
+
+/** Sets the clock of the Worker; timers go on as they are. */
+export function setClock(unixMs: number): void {
+  vi.useFakeTimers({ toFake: ['Date'], now: unixMs })
+}
+
+export interface DeliveryRow {
+  readonly endpoint_id: string
+  readonly event_id: string
+  readonly state: string
+  readonly attempts: number
+  readonly next_attempt_at: number
+  readonly lease: string | null
+  readonly last_outcome: string | null
+  readonly settled_at: number | null
+}
+
+/** The rows of one endpoint, or of all. */
+export async function deliveries(receiver?: Receiver): Promise<DeliveryRow[]> {
+  const { results } = await env.DB.prepare(
+    'SELECT * FROM webhook_deliveries WHERE ?1 IS NULL OR endpoint_id = ?1 ORDER BY event_id',
+  )
+    .bind(receiver?.id ?? null)
+    .all<DeliveryRow & Record<string, unknown>>()
+  return results
+}
+
+/** A promise, and what settles it. */
+export function gate() {
+  return Promise.withResolvers<Response>()
+}

@@ -1,0 +1,184 @@
+import { env } from 'cloudflare:workers'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { listWebhookEndpointsOf, reviveDeliveries } from '../../src/storage/webhooks.ts'
+import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
+import { withBatch } from '../faults/wrapped.ts'
+import { deliveries, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
+
+/** What becomes of a webhook whose first attempt did not do. */
+
+const SECOND_MS = 1000
+const HOUR_MS = 60 * 60 * SECOND_MS
+
+let key: Awaited<ReturnType<typeof newApiKey>>
+beforeEach(async () => {
+  key = await newApiKey()
+})
+
+const down = () => new Response('', { status: 503 })
+const up = () => new Response()
+
+/** Makes an event, and gives its id. */
+async function change(): Promise<string> {
+  const { json } = await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication })
+  const { results } = await env.DB.prepare(`SELECT id FROM events WHERE data ->> 'id' = ?`).bind(json.id).all()
+  return results[0]?.id as string
+}
+
+/** Lets time pass until something is due, and runs the schedule. */
+async function runWhenDue(): Promise<void> {
+  const pending = (await deliveries()).filter(({ state }) => state === 'pending')
+  setClock(Math.max(Date.now(), Math.min(...pending.map((row) => row.next_attempt_at))))
+  await runSchedule()
+}
+
+const idsAt = ({ arrivals }: Receiver) => arrivals.map(({ event }) => event.id)
+const listed = async () => (await listWebhookEndpointsOf(operatorDatabase(), key.environmentId))[0]?.deliveries
+
+describe('backoff', () => {
+  /** The waits between the attempts at one event, in ms, until it is dead. */
+  async function waitsUntilDead(): Promise<number[]> {
+    const receiver = await newReceiver({ ...key, answer: down })
+    await change()
+    const waits: number[] = []
+    for (;;) {
+      const [row] = await deliveries(receiver)
+      if (row?.state !== 'pending') break
+      waits.push(row.next_attempt_at - Date.now())
+      await runWhenDue()
+    }
+    expect(receiver.arrivals).toHaveLength(waits.length + 1)
+    return waits
+  }
+  const sum = (waits: number[]) => waits.reduce((total, wait) => total + wait, 0)
+
+  test('grows, ten seconds at first, and sums up to three days at most; then it is dead', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0.999999)
+    const waits = await waitsUntilDead()
+    expect(waits[0]).toBeGreaterThan(9 * SECOND_MS)
+    expect(waits[0]).toBeLessThanOrEqual(10 * SECOND_MS)
+    expect(waits).toEqual(waits.toSorted((a, b) => a - b))
+    expect(sum(waits)).toBeGreaterThan(70 * HOUR_MS)
+    expect(sum(waits)).toBeLessThan(72 * HOUR_MS)
+    expect(await deliveries()).toMatchObject([{ state: 'dead', last_outcome: '503', settled_at: Date.now() }])
+  })
+
+  test('half of it is jitter', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0)
+    const waits = await waitsUntilDead()
+    expect(sum(waits)).toBeGreaterThan(35 * HOUR_MS)
+    expect(sum(waits)).toBeLessThan(36 * HOUR_MS)
+  })
+
+  test('events that failed together do not come back together', async () => {
+    const receiver = await newReceiver({ ...key, answer: down })
+    for (let i = 0; i < 8; i++) await change()
+    const now = Date.now()
+    const times = (await deliveries(receiver)).map((row) => row.next_attempt_at)
+    expect(new Set(times.map((time) => Math.round((time - now) / 100))).size).toBeGreaterThan(4)
+  })
+
+  test('nothing is sent before its time', async () => {
+    const receiver = await newReceiver({ ...key, answer: down })
+    await change()
+    const [row] = await deliveries(receiver)
+    setClock((row?.next_attempt_at ?? 0) - 1)
+    await runSchedule()
+    expect(receiver.arrivals).toHaveLength(1)
+    setClock(row?.next_attempt_at ?? 0)
+    await runSchedule()
+    expect(receiver.arrivals).toHaveLength(2)
+  })
+})
+
+describe('each event gets there once the receiver is back', () => {
+  test.each<[string, Receiver['answer'], string]>([
+    ['500', () => new Response('', { status: 500 }), '500'],
+    ['404', () => new Response('', { status: 404 }), '404'],
+    ['429', () => new Response('', { status: 429 }), '429'],
+    ['a redirect', () => Response.redirect('https://elsewhere.example.com/', 307), '307'],
+    ['304', () => new Response(null, { status: 304 }), '304'],
+    ['a broken connection', () => Promise.reject(new TypeError('Network connection lost.')), 'no connection'],
+  ])('%s', async (_, answer, outcome) => {
+    const receiver = await newReceiver({ ...key, answer })
+    const ids = [await change(), await change(), await change()]
+    expect((await deliveries(receiver)).map((row) => row.last_outcome)).toEqual(Array(3).fill(outcome))
+    expect(await listed()).toEqual({ pending: 3, delivered: 0, dead: 0 })
+    await runWhenDue()
+    receiver.answer = up
+    while ((await listed())?.pending) await runWhenDue()
+    expect([...new Set(idsAt(receiver))].sort()).toEqual(ids.sort())
+    expect(await listed()).toEqual({ pending: 0, delivered: 3, dead: 0 })
+    const sent = receiver.arrivals.length
+    setClock(Date.now() + 24 * HOUR_MS)
+    await runSchedule()
+    expect(receiver.arrivals).toHaveLength(sent)
+  })
+
+  test.each([200, 201, 204, 299])('%i means that it is there', async (status) => {
+    const receiver = await newReceiver({ ...key, answer: () => ({ status, body: null }) as Response })
+    await change()
+    expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', last_outcome: String(status) }])
+  })
+
+  test('one that does not answer within 10 s is tried again', async () => {
+    const timeout = vi.spyOn(AbortSignal, 'timeout').mockImplementation(() => {
+      return AbortSignal.abort(new DOMException('', 'TimeoutError'))
+    })
+    const receiver = await newReceiver({ ...key, answer: ({ init }) => Promise.reject(init.signal?.reason) })
+    await change()
+    expect(timeout.mock.calls).toEqual([[10_000]])
+    expect(await deliveries(receiver)).toMatchObject([{ state: 'pending', last_outcome: 'timed out' }])
+    timeout.mockRestore()
+    receiver.answer = up
+    await runWhenDue()
+    expect(await listed()).toEqual({ pending: 0, delivered: 1, dead: 0 })
+  })
+
+  test('each try has a signature of its own time', async () => {
+    const receiver = await newReceiver({ ...key, answer: down })
+    await change()
+    await runWhenDue()
+    const [first, second] = receiver.arrivals
+    expect(second?.body).toBe(first?.body)
+    const time = (header: string | null | undefined) => Number(/^t=(\d+),/.exec(header ?? '')?.[1])
+    const times = [first, second].map((arrival) => time(arrival?.headers.get('WorkOS-Signature')))
+    expect(times[1]).toBe(Date.now())
+    expect(times[1]).toBeGreaterThan((times[0] as number) + 4 * SECOND_MS)
+  })
+
+  test('also when what became of the first try could not be noted', async () => {
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+    const receiver = await newReceiver(key)
+    let batches = 0
+    const DB = withBatch(env.DB, (real, statements) => {
+      if (++batches > 2) throw new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
+      return real(statements)
+    })
+    await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication, bindings: { DB } })
+    expect(receiver.arrivals).toHaveLength(1)
+    expect(logged).toHaveBeenCalledWith(expect.objectContaining({ message: 'webhook attempt not noted' }))
+    await runWhenDue()
+    expect(idsAt(receiver)).toEqual(Array(2).fill(receiver.arrivals[0]?.event.id))
+    expect(await listed()).toEqual({ pending: 0, delivered: 1, dead: 0 })
+  })
+})
+
+test('the dead are listed, and revived with all of their attempts before them', async () => {
+  const receiver = await newReceiver({ ...key, answer: down })
+  const ids = [await change(), await change()]
+  while ((await listed())?.pending) await runWhenDue()
+  expect(await listed()).toEqual({ pending: 0, delivered: 0, dead: 2 })
+  expect(await reviveDeliveries(operatorDatabase(), receiver.id, Date.now())).toBe(2)
+  await runSchedule()
+  expect(await deliveries(receiver)).toMatchObject([
+    { attempts: 1, state: 'pending' },
+    { attempts: 1, state: 'pending' },
+  ])
+  receiver.answer = up
+  const before = receiver.arrivals.length
+  while ((await listed())?.pending) await runWhenDue()
+  expect(idsAt(receiver).slice(before).sort()).toEqual(ids.sort())
+  expect(await listed()).toEqual({ pending: 0, delivered: 2, dead: 0 })
+  expect(await reviveDeliveries(operatorDatabase(), receiver.id, Date.now())).toBe(0)
+})

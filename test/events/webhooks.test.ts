@@ -1,0 +1,172 @@
+import { env } from 'cloudflare:workers'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import { counted, withBatch } from '../faults/wrapped.ts'
+import { deliveries, gate, newReceiver, runSchedule } from './receivers.ts'
+
+/** What a webhook gets right after a change, and what the caller notices of it: nothing. */
+
+let key: Awaited<ReturnType<typeof newApiKey>>
+beforeEach(async () => {
+  key = await newApiKey()
+})
+
+const create = (options = {}) => call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication, ...options })
+const events = async () => (await call(key.apiKey, 'GET', '/events?limit=100')).json.data
+
+describe('right after a change', () => {
+  test('its event is sent, as it stands in the list', async () => {
+    const receiver = await newReceiver(key)
+    const { id } = await newApplication(key.apiKey)
+    await call(key.apiKey, 'PUT', `/connect/applications/${id}`, { body: { name: 'Żółw 🐢' } })
+    const secret = await call(key.apiKey, 'POST', `/connect/applications/${id}/client_secrets`)
+    await call(key.apiKey, 'PATCH', `/connect/client_secrets/${secret.json.id}`, { body: { disabled: true } })
+    await call(key.apiKey, 'POST', `/connect/applications/${id}/client_secrets/rotate`)
+    await call(key.apiKey, 'DELETE', `/connect/client_secrets/${secret.json.id}`)
+    await call(key.apiKey, 'DELETE', `/connect/applications/${id}`)
+    expect(receiver.arrivals).toHaveLength(7)
+    expect(receiver.arrivals.map(({ event }) => event)).toEqual(await events())
+    const states = (await deliveries(receiver)).map(({ state, attempts }) => ({ state, attempts }))
+    expect(states).toEqual(Array(7).fill({ state: 'delivered', attempts: 1 }))
+  })
+
+  test('it is a POST of JSON with the signature of WorkOS, by this endpoint’s secret', async () => {
+    const receiver = await newReceiver(key)
+    const other = await newReceiver(key)
+    await create()
+    const [arrival] = receiver.arrivals
+    expect(arrival?.init).toMatchObject({ method: 'POST', redirect: 'manual' })
+    expect(arrival?.headers.get('Content-Type')).toBe('application/json')
+    expect(arrival?.headers.get('User-Agent')).toBe('Oncekey-Webhooks')
+    expect([...(arrival?.headers.keys() ?? [])]).toEqual(['content-type', 'user-agent', 'workos-signature'])
+    const signature = /^t=(\d{13}), v1=([0-9a-f]{64})$/.exec(arrival?.headers.get('WorkOS-Signature') ?? '')
+    expect(Math.abs(Date.now() - Number(signature?.[1]))).toBeLessThan(10_000)
+    const isSignedWith = async (secret: string) => {
+      const bytes = (text: string) => new TextEncoder().encode(text)
+      const hmac = { name: 'HMAC', hash: 'SHA-256' }
+      const verifier = await crypto.subtle.importKey('raw', bytes(secret), hmac, false, ['verify'])
+      const mac = Uint8Array.from(signature?.[2]?.match(/../g) ?? [], (hex) => Number.parseInt(hex, 16))
+      return crypto.subtle.verify('HMAC', verifier, mac, bytes(`${signature?.[1]}.${arrival?.body}`))
+    }
+    expect(await isSignedWith(receiver.secret)).toBe(true)
+    expect(await isSignedWith(other.secret)).toBe(false)
+  })
+
+  test('it goes to those endpoints of the environment that want its type, and were there', async () => {
+    const all = await newReceiver(key)
+    const secrets = await newReceiver({ ...key, events: ['connect_application_secret.created'] })
+    const both = await newReceiver({
+      ...key,
+      events: ['connect_application_secret.created', 'connect_application.created'],
+    })
+    const elsewhere = await newReceiver(await newApiKey())
+    const { id } = await newApplication(key.apiKey)
+    const late = await newReceiver(key)
+    await call(key.apiKey, 'POST', `/connect/applications/${id}/client_secrets`)
+    await runSchedule()
+    const types = ['connect_application.created', 'connect_application_secret.created']
+    const typesAt = ({ arrivals }: typeof all) => arrivals.map(({ event }) => event.event)
+    expect([all, secrets, both, elsewhere, late].map(typesAt)).toEqual([types, [types[1]], types, [], [types[1]]])
+  })
+
+  test('more endpoints than are sent to at once all get it, once', async () => {
+    const receivers = await Promise.all(Array.from({ length: 15 }, () => newReceiver(key)))
+    await create()
+    expect(receivers.map(({ arrivals }) => arrivals.length)).toEqual(Array(15).fill(1))
+  })
+
+  test('an expiry is sent by the run that notes it', async () => {
+    const { id } = await newApplication(key.apiKey)
+    const body = { expires_at: new Date(Date.now() + 50).toISOString() }
+    const secret = await call(key.apiKey, 'POST', `/connect/applications/${id}/client_secrets`, { body })
+    const receiver = await newReceiver(key)
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    await runSchedule()
+    await runSchedule()
+    expect(receiver.arrivals.map(({ event }) => [event.event, event.data.id])).toEqual([
+      ['connect_application_secret.expired', secret.json.id],
+    ])
+  })
+
+  test('a replay, a repeat, a read and a refusal send nothing, and ask storage for nothing to send', async () => {
+    const headers = { 'Idempotency-Key': 'k' }
+    const { id } = (await create({ headers })).json
+    const receiver = await newReceiver(key)
+    const counter = counted(env.DB)
+    const bindings = { DB: counter.database }
+    await call(key.apiKey, 'GET', `/connect/applications/${id}`, { bindings })
+    await call(key.apiKey, 'GET', '/events', { bindings })
+    await call(key.apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: 'x' }, bindings })
+    await call(key.apiKey, 'PUT', `/connect/applications/${id}`, { body: { name: '' }, bindings })
+    await call(key.apiKey, 'DELETE', '/connect/client_secrets/nobody', { bindings })
+    expect(counter.trips).toBe(5)
+    expect((await create({ headers })).headers.get('Idempotent-Replayed')).toBe('true')
+    expect(receiver.arrivals).toEqual([])
+  })
+})
+
+describe('the caller notices nothing', () => {
+  test('the answer is there before the webhook is sent, whatever that takes', async () => {
+    const { promise, resolve } = gate()
+    const receiver = await newReceiver({ ...key, answer: () => promise })
+    let arrivalsAtAnswer = -1
+    const { status } = await create({
+      onAnswer: () => {
+        arrivalsAtAnswer = receiver.arrivals.length
+        resolve(new Response())
+      },
+    })
+    expect(status).toBe(201)
+    expect(arrivalsAtAnswer).toBe(0)
+    expect(receiver.arrivals).toHaveLength(1)
+  })
+
+  test.each([
+    ['500', () => new Response('', { status: 500 })],
+    ['a broken connection', () => Promise.reject(new TypeError('Network connection lost.'))],
+    ['an error that is none', () => Promise.reject(undefined)],
+    ['a body that breaks', () => new Response(new ReadableStream({ cancel: () => Promise.reject(new Error('x')) }))],
+  ])('the receiver answers with %s', async (_, answer) => {
+    const receiver = await newReceiver({ ...key, answer })
+    expect((await create()).status).toBe(201)
+    expect(receiver.arrivals).toHaveLength(1)
+    expect(await deliveries(receiver)).toMatchObject([{ attempts: 1, lease: null }])
+    expect(await events()).toHaveLength(1)
+  })
+
+  test.each([
+    ['before', () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.'))],
+    ['for good', () => Promise.reject(new Error('D1_ERROR: Network connection lost.'))],
+    ['with what is no error', () => Promise.reject(undefined)],
+  ])('storage fails behind the change, %s: the schedule does it', async (_, fail) => {
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+    const receiver = await newReceiver(key)
+    let batches = 0
+    const DB = withBatch(env.DB, (real, statements) => (batches++ === 0 ? real(statements) : fail()))
+    expect((await create({ bindings: { DB } })).status).toBe(201)
+    expect(batches).toBeGreaterThan(1)
+    expect(receiver.arrivals).toEqual([])
+    expect(logged).toHaveBeenCalledWith(expect.objectContaining({ message: 'webhooks left to the schedule' }))
+    await runSchedule()
+    expect(receiver.arrivals).toHaveLength(1)
+  })
+})
+
+test('a change sends its own event, and waits for no other that is due', async () => {
+  const backlogged = await newApiKey()
+  const receiver = await newReceiver({ ...backlogged, answer: () => new Promise(() => {}) })
+  let batches = 0
+  // As if each isolate had vanished behind its first batch.
+  const DB = withBatch(env.DB, (real, statements) => {
+    if (batches++ % 2 === 0) return real(statements)
+    throw new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
+  })
+  for (let i = 0; i < 10; i++) {
+    await call(backlogged.apiKey, 'POST', '/connect/applications', { body: m2mApplication, bindings: { DB } })
+  }
+  expect((await deliveries()).map(({ attempts }) => attempts)).toEqual(Array(10).fill(0))
+  const mine = await newReceiver(key)
+  await create()
+  expect(mine.arrivals).toHaveLength(1)
+  expect(receiver.arrivals).toEqual([])
+})
