@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import { type ErrorHandler, Hono } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { requestId } from 'hono/request-id'
@@ -7,10 +7,12 @@ import { applications } from './connect/applications.ts'
 import { clientSecrets } from './connect/client-secrets.ts'
 import { issuing } from './connect/issuing.ts'
 import { verify } from './connect/verify.ts'
+import { dashboard, isDashboard } from './dashboard/dashboard.ts'
+import { onPageError } from './dashboard/layout.tsx'
 import { events } from './events/events.ts'
 import { deliverAfterChange } from './events/webhooks.ts'
 import type { HonoEnv } from './http/context.ts'
-import { ApiError, notFound, onError } from './http/errors.ts'
+import { ApiError, onError } from './http/errors.ts'
 import { health } from './http/health.ts'
 import { logRequests } from './http/log.ts'
 import { introspection } from './oauth/introspection.ts'
@@ -23,6 +25,9 @@ const noStore = createMiddleware(async (c, next) => {
   await next()
 })
 
+/** Programs are told in JSON, people in pages. */
+const answerError: ErrorHandler<HonoEnv> = (error, c) => (isDashboard(c.req.path) ? onPageError : onError)(error, c)
+
 /** Every mount and guard, in order. Unknown routes and wrong methods are answered before anyone is asked. */
 export const app = new Hono<HonoEnv>()
 
@@ -33,11 +38,12 @@ app.use(secureHeaders({ xFrameOptions: 'DENY' }), noStore)
 app.use(
   methodNotAllowed({
     app,
-    onMethodNotAllowed: (c, allow) => onError(new ApiError('method_not_allowed', { allow }), c),
+    onMethodNotAllowed: (c, allow) => answerError(new ApiError('method_not_allowed', { allow }), c),
   }),
 )
 app.route('/', health)
 app.use('/connect/*', deliverAfterChange)
+app.use('/dashboard/*', deliverAfterChange)
 app.route('/connect/applications', applications)
 app.route('/connect', clientSecrets)
 app.route('/connect', issuing)
@@ -46,6 +52,7 @@ app.route('/events', events)
 app.route('/oauth2/token', token)
 app.route('/oauth2/introspection', introspection)
 app.route('/', metadata)
+app.route('/dashboard', dashboard)
 app.route('/', reference)
-app.notFound(notFound)
-app.onError(onError)
+app.notFound((c) => answerError(new ApiError('not_found'), c))
+app.onError(answerError)

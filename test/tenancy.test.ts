@@ -181,8 +181,7 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
       from: null,
       until: null,
     }),
-  listWebhookEndpoints: ({ database, caller }) => webhooks.listWebhookEndpoints(database, caller),
-  listDeliveries: ({ database, caller }) => webhooks.listDeliveries(database, caller, 100),
+  listWebhooks: ({ database, caller }) => webhooks.listWebhooks(database, caller, 100),
   reviveDelivery: ({ database, caller, change, id }) =>
     webhooks.reviveDelivery(database, caller, { endpointId: id, eventId }, change.now),
   verifyClientSecret: ({ database, caller, change }) =>

@@ -42,6 +42,7 @@ pre { overflow-x: auto; padding: .75rem 1rem; background: var(--raised); border:
 time { white-space: nowrap; font-variant-numeric: tabular-nums }
 hr { border: 0; border-top: 1px solid var(--line); margin: 0 }
 [hidden] { display: none !important }
+.said { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
 
 .skip { position: absolute; left: -999px; padding: .5rem 1rem; background: var(--ink); color: var(--paper) }
 .skip:focus { left: 1rem; top: .5rem; z-index: 1 }
@@ -56,7 +57,8 @@ hr { border: 0; border-top: 1px solid var(--line); margin: 0 }
 .top nav a { display: inline-flex; align-items: center; min-height: 2rem; color: var(--quiet); text-decoration: none; border-bottom: 2px solid transparent }
 .top nav a:hover { color: var(--ink) }
 .top nav a[aria-current] { color: var(--ink); border-color: var(--brass); font-weight: 600 }
-.find { display: flex; align-items: center; gap: .375rem; margin-left: auto !important; font-size: var(--small) }
+search:has(.find) { margin-left: auto }
+.find { display: flex; align-items: center; gap: .375rem; font-size: var(--small) }
 .find input { width: 10.5rem }
 main { max-width: var(--page); margin: auto; padding: 2.25rem 1.25rem 5rem; display: grid; gap: 2rem; grid-template-columns: minmax(0, 1fr) }
 main.narrow { max-width: 40rem }
@@ -94,7 +96,9 @@ input:hover, textarea:hover, select:hover { border-color: var(--ink) }
 .choice { display: flex; gap: .625rem; align-items: flex-start; font-weight: 400; min-height: 1.75rem; cursor: pointer }
 .choice b { font-weight: 600 }
 .choice small { display: block; color: var(--quiet); font-size: var(--small) }
-.search { display: flex; gap: .5rem; flex: 0 1 24rem }
+.search { display: flex; gap: .5rem }
+.filters { display: flex; flex-wrap: wrap; align-items: end; gap: .75rem 1rem }
+.filters .field { flex: 0 1 13rem }
 
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums }
 th { text-align: left; font-weight: 500; font-size: var(--small); color: var(--quiet); white-space: nowrap; padding: 0 1.25rem .5rem 0; border-bottom: 1px solid var(--edge) }
@@ -129,7 +133,8 @@ dialog::backdrop { background: rgb(0 0 0 / .45) }
 @media (max-width: 44rem) {
   main { padding: 1.5rem 1rem 4rem }
   .top > div { padding: .625rem 1rem }
-  .find { margin-left: 0 !important; flex: 1 0 100% }
+  search:has(.find) { margin-left: 0; flex: 1 0 100% }
+  .find { flex-wrap: wrap }
   .find input { flex: 1 }
   .facts { grid-template-columns: minmax(0, 1fr); gap: 0 }
   .facts dd { margin-bottom: .625rem }

@@ -4,7 +4,7 @@ import { API_KEY_PREFIX, recogniseCredential } from '../credential/credential.ts
 import { sha256, toHex } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
 import { type Access, type Change, identify } from '../storage/statements.ts'
-import type { HonoEnv } from './context.ts'
+import type { ApiCaller, HonoEnv, SessionCaller } from './context.ts'
 import { databaseOf } from './database.ts'
 import { ApiError, granted } from './errors.ts'
 import { isOverLimit } from './rate-limits.ts'
@@ -38,9 +38,9 @@ export async function refuse(c: Context<HonoEnv>, error: ApiError): Promise<neve
 }
 
 /** The change that this request asks for. Kept, so that its event can be sent to webhooks once it is made. */
-export function changeOf(c: Context<HonoEnv>): Change {
+export function changeOf(c: Context<HonoEnv>, caller: ApiCaller | SessionCaller = c.var.caller): Change {
   const now = Date.now()
-  const { caller, requestId } = c.var
+  const { requestId } = c.var
   const change = { caller, eventId: newId('event', now, caller.region), requestId, now }
   c.set('change', change)
   return change

@@ -1,4 +1,4 @@
-import type { ErrorHandler, NotFoundHandler } from 'hono'
+import type { ErrorHandler } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { StorageUnavailable } from '../storage/database.ts'
 import type { Outcome } from '../storage/statements.ts'
@@ -116,8 +116,6 @@ export const onError: ErrorHandler<HonoEnv> = (error, c) => {
     status,
   )
 }
-
-export const notFound: NotFoundHandler<HonoEnv> = (c) => onError(new ApiError('not_found'), c)
 
 function asApiError(error: Error): ApiError {
   if (error instanceof ApiError) return error

@@ -1,6 +1,6 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
-import { isLiveApplication } from './applications.ts'
+import { type Application, applicationColumns, applicationFromRow, isLiveApplication } from './applications.ts'
 import {
   type ClientSecret,
   clientSecretFromRow,
@@ -37,6 +37,7 @@ export interface NewClientSecret {
 export interface CreatedClientSecret {
   /** As it was created. */
   readonly secret: ClientSecret
+  readonly application: Application
   /** What the plaintext must hash to. */
   readonly digest: Bytes
   /** From which the plaintext was derived, when the same request had already made this secret; null when it is new. */
@@ -148,11 +149,16 @@ function issue(
       ...event,
       ...(request ? [remember(change, request, 'client_secrets', id)] : []),
       selectCreated(change, request, sql`${ofTheEvent('digest')}, ${ofTheEvent('revoked_at')}`),
-      select(change.caller, sql`${isAllowed} AS is_allowed`, 'applications', isLiveApplication(application)),
+      select(
+        change.caller,
+        sql`${applicationColumns}, ${isAllowed} AS is_allowed`,
+        'applications',
+        isLiveApplication(application),
+      ),
     ],
     (rows) => {
       const [created, found] = rows.slice(-2).map(([first]) => first)
-      if (created) return readIssued(created, change, request)
+      if (created) return readIssued(created, found, change, request)
       if (isPast) return { refused: 'expires_at_past' }
       if (!found) return { refused: 'entity_not_found' }
       return { refused: found.is_allowed ? 'service_unavailable' : 'client_secret_limit_reached' }
@@ -160,12 +166,19 @@ function issue(
   )
 }
 
-function readIssued(row: Row, change: Change, request: KeyedRequest | null): IssuingOutcome {
+/** `found` is the application; where it is gone, so are its secrets. */
+function readIssued(row: Row, found: Row | undefined, change: Change, request: KeyedRequest | null): IssuingOutcome {
   const created = readCreated(row, change, request)
   if (typeof created === 'string') return { refused: created }
-  if (created.isReplay && row.revoked_at !== null) return { refused: 'client_secret_revoked' }
-  const replayedFrom = created.isReplay ? created.salt : null
-  return { granted: { secret: clientSecretFromRow(created.snapshot), digest: bytes(row.digest), replayedFrom } }
+  if (!found || row.revoked_at !== null) return { refused: 'client_secret_revoked' }
+  return {
+    granted: {
+      secret: clientSecretFromRow(created.snapshot),
+      application: applicationFromRow(found),
+      digest: bytes(row.digest),
+      replayedFrom: created.isReplay ? created.salt : null,
+    },
+  }
 }
 
 function isIt({ id }: NewClientSecret): Sql {

@@ -74,10 +74,10 @@ export async function findWebhookEndpoint(
   return row ? { ...endpointFromRow(row), secret: row.secret as string } : null
 }
 
-/** For the operator. Nothing more is sent there. False when there is none. `now` is unix ms. */
+/** For the operator. Nothing more is sent there, and its secret is forgotten. False when there is none. `now` is unix ms. */
 export async function deleteWebhookEndpoint(database: Database, id: string, now: number): Promise<boolean> {
   const [, rows] = await sendBatch(database, [
-    sql`UPDATE webhook_endpoints SET deleted_at = ${now} WHERE id = ${id} AND deleted_at IS NULL`,
+    sql`UPDATE webhook_endpoints SET deleted_at = ${now}, secret = '' WHERE id = ${id} AND deleted_at IS NULL`,
     sql`SELECT 1 FROM webhook_endpoints WHERE id = ${id}`,
   ])
   return rows?.length === 1
@@ -91,24 +91,27 @@ export async function reviveDeliveries(database: Database, endpointId: string, n
   return rows?.length ?? 0
 }
 
-/** The endpoints of the caller's environment, oldest first. */
-export function listWebhookEndpoints(database: Database, caller: Caller): Promise<Outcome<ListedWebhookEndpoint[]>> {
-  const listed = select(
-    caller,
-    endpointColumns,
-    'webhook_endpoints',
-    sql`deleted_at IS NULL`,
-    sql`ORDER BY created_at, id`,
-  )
-  return ask(database, caller, 'read', [listed], ([rows = []]) => ({ granted: rows.map(endpointFromRow) }))
-}
-
-/** The latest deliveries of the caller's environment, newest first. */
-export function listDeliveries(database: Database, caller: Caller, limit: number): Promise<Outcome<ListedDelivery[]>> {
+/** The endpoints of the caller's environment, oldest first, and its latest deliveries, newest first. */
+export function listWebhooks(
+  database: Database,
+  caller: Caller,
+  limit: number,
+): Promise<Outcome<{ endpoints: ListedWebhookEndpoint[]; deliveries: ListedDelivery[] }>> {
   const columns = sql`endpoint_id, event_id, state, attempts, next_attempt_at, last_outcome, created_at,
     (SELECT type FROM events WHERE id = event_id) AS event_type`
-  const listed = select(caller, columns, 'webhook_deliveries', sql`true`, sql`ORDER BY created_at DESC LIMIT ${limit}`)
-  return ask(database, caller, 'read', [listed], ([rows = []]) => ({ granted: rows.map(deliveryFromRow) }))
+  const isThere = sql`deleted_at IS NULL`
+  return ask(
+    database,
+    caller,
+    'read',
+    [
+      select(caller, endpointColumns, 'webhook_endpoints', isThere, sql`ORDER BY created_at, id`),
+      select(caller, columns, 'webhook_deliveries', sql`true`, sql`ORDER BY created_at DESC LIMIT ${limit}`),
+    ],
+    ([endpoints = [], deliveries = []]) => ({
+      granted: { endpoints: endpoints.map(endpointFromRow), deliveries: deliveries.map(deliveryFromRow) },
+    }),
+  )
 }
 
 /** Puts a dead delivery of the caller's environment on its way again. Doing it again is a success. `now` is unix ms. */

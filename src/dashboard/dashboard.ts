@@ -1,0 +1,38 @@
+import { Hono } from 'hono'
+import type { HonoEnv } from '../http/context.ts'
+import { application } from './application.tsx'
+import { applicationForm } from './application-form.tsx'
+import { applicationList } from './applications.tsx'
+import { pageHeaders } from './document.tsx'
+import { eventList } from './events.tsx'
+import { find } from './find.tsx'
+import { formsOnly, ownForms } from './form.ts'
+import { issuing } from './issuing.tsx'
+import { keys } from './keys.tsx'
+import { secrets } from './secrets.tsx'
+import { signInAndOut } from './sign-in.tsx'
+import { webhooks } from './webhooks.tsx'
+
+/** Pages for people. Each is one request and at most one trip; every change is a form, and works without a script. */
+export const dashboard = new Hono<HonoEnv>()
+
+dashboard.use(pageHeaders, ownForms, formsOnly)
+for (const pages of [
+  signInAndOut,
+  applicationList,
+  applicationForm,
+  application,
+  issuing,
+  secrets,
+  find,
+  eventList,
+  webhooks,
+  keys,
+]) {
+  dashboard.route('/', pages)
+}
+
+/** Whether a request is for a page of the dashboard, so that its refusal is one too. */
+export function isDashboard(path: string): boolean {
+  return /^\/dashboard(\/|$)/.test(path)
+}

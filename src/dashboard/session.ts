@@ -1,0 +1,76 @@
+import type { Context } from 'hono'
+import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
+import { createMiddleware } from 'hono/factory'
+import { API_KEY_PREFIX, issueCredential, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
+import { sha256, toHex } from '../credential/digest.ts'
+import { newId } from '../credential/id.ts'
+import type { HonoEnv } from '../http/context.ts'
+import { databaseOf } from '../http/database.ts'
+import { ApiError } from '../http/errors.ts'
+import { isOverLimit } from '../http/rate-limits.ts'
+import { startSession } from '../storage/sessions.ts'
+import type { Access } from '../storage/statements.ts'
+
+/** `__Host-session`: of this origin alone, out of reach of scripts, and sent by none but our own pages. */
+const COOKIE = 'session'
+const COOKIE_OPTIONS = { prefix: 'host', secure: true, httpOnly: true, sameSite: 'Strict', path: '/' } as const
+
+/** Nobody's credential is longer: what is, is not hashed. */
+const LONGEST_CREDENTIAL = 100
+
+/**
+ * Guards a page. A missing or misspelt session is refused here, without asking storage; whether it lasts, and what its
+ * key may do, the page's own batch finds out.
+ */
+export const requireSession = (needs: Access) =>
+  createMiddleware<HonoEnv>(async (c, next) => {
+    const credential = getCookie(c, COOKIE, 'host') ?? ''
+    const recognised = recognise(credential, SESSION_PREFIX)
+    const database = recognised && databaseOf(c, recognised.region)
+    if (!database) throw new ApiError('unauthorized')
+    const digest = await sha256(credential)
+    if (await isOverLimit(c.env.MANAGEMENT_CALLS, toHex(digest))) throw new ApiError('rate_limit_exceeded')
+    const session = { identified: (identity: HonoEnv['Variables']['identity']) => c.set('identity', identity) }
+    c.set('session', { digest, region: recognised.region, needs, session })
+    c.set('database', database)
+    await next()
+  })
+
+/** Whether the page may offer changes. To be asked once storage has answered. */
+export function mayWrite(c: Context<HonoEnv>): boolean {
+  return c.var.identity?.access === 'write'
+}
+
+/** For the page of a form: one that may only read has no use for it. */
+export function requireWriteAccess(c: Context<HonoEnv>): void {
+  if (!mayWrite(c)) throw new ApiError('forbidden')
+}
+
+/** Signs in with an API key. False for what is not a good one: storage is asked only about what could be. */
+export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boolean> {
+  const key = recognise(apiKey, API_KEY_PREFIX)
+  const database = key && databaseOf(c, key.region)
+  if (!database) return false
+  const now = Date.now()
+  const { plaintext, digest } = await issueCredential(SESSION_PREFIX, key.region)
+  const session = { id: newId('session', now, key.region), digest, createdAt: now }
+  const caller = { digest: await sha256(apiKey) }
+  if (await isOverLimit(c.env.MANAGEMENT_CALLS, toHex(caller.digest))) throw new ApiError('rate_limit_exceeded')
+  const started = await startSession(database, caller, session)
+  if ('refused' in started) {
+    if (started.refused === 'unauthorized') return false
+    throw new ApiError(started.refused)
+  }
+  setCookie(c, COOKIE, plaintext, COOKIE_OPTIONS)
+  return true
+}
+
+/** Takes the cookie away. True where there was one. */
+export function forgetCookie(c: Context<HonoEnv>): boolean {
+  return deleteCookie(c, COOKIE, COOKIE_OPTIONS) !== undefined
+}
+
+function recognise(credential: string, prefix: string) {
+  const recognised = credential.length > LONGEST_CREDENTIAL ? null : recogniseCredential(credential)
+  return recognised?.prefix === prefix ? recognised : null
+}
