@@ -143,7 +143,7 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
           await expectTaken(kind, 'scopes', scopes)
         }),
         {
-          numRuns: 20,
+          numRuns: kind === 'm2m' ? 20 : 5,
           examples: [
             [['a', 'A']],
             [['openid', 'profile', 'email']],
@@ -192,7 +192,6 @@ test('every naughty string comes back as it was sent, or is refused', async () =
       ['name', text],
       ['description', text],
       ['scopes', [text]],
-      ['organization_id', text],
     ]
     for (const [field, value] of fields) {
       const body = { ...m2mApplication, [field]: value }
@@ -202,7 +201,7 @@ test('every naughty string comes back as it was sent, or is refused', async () =
       if (status === 201) expect(json[field]).toEqual(value)
     }
   }
-  expect(sent.size).toBeGreaterThan(300)
+  expect(sent.size).toBeGreaterThan(200)
   for (let after: string | null = ''; after !== null; ) {
     const page = await call(apiKey, 'GET', `/connect/applications?limit=100${after && `&after=${after}`}`)
     for (const application of page.json.data) {

@@ -253,7 +253,7 @@ describe('ids', () => {
   })
 
   test('sort as they were made', () => {
-    const anyTime = fc.nat({ max: 2 ** 48 - 1 })
+    const anyTime = fc.integer({ min: 1, max: 2 ** 48 - 1 })
     fc.assert(
       fc.property(anyTime, anyTime, (a, b) => {
         fc.pre(a < b)
@@ -264,7 +264,7 @@ describe('ids', () => {
   })
 
   test('are unique within one millisecond: 75 random bits stand behind the region', () => {
-    const ids = Array.from({ length: 10_000 }, () => newId('secret', 0))
+    const ids = Array.from({ length: 10_000 }, () => newId('secret', 1))
     expect(new Set(ids).size).toBe(ids.length)
     for (let at = 'secret_'.length + 11; at < 'secret_'.length + 26; at++) {
       expect(new Set(ids.map((id) => id[at])).size, `symbol ${at}`).toBe(32)
