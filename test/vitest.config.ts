@@ -46,9 +46,9 @@ export default defineConfig({
           include: ['test/{credential,http,storage,connect,events,oauth,reference,faults}/**/*.test.ts', 'test/*.test.ts'],
           exclude: wycheproof ? [] : ['test/oauth/wycheproof.test.ts'],
           setupFiles: ['test/migrate.ts'],
-          provide: { ...// A machine that does other things as well takes several times as long.
+          // A machine that does other things as well takes several times as long.
           testTimeout: 30_000,
-          provide, wycheproof },
+          provide: { ...provide, wycheproof },
         },
       },
       {
