@@ -43,7 +43,10 @@ export default defineConfig({
         ],
         test: {
           name: 'workerd',
-          include: ['test/{credential,http,storage,connect,events,oauth,reference,faults}/**/*.test.ts', 'test/*.test.ts'],
+          include: [
+            'test/{credential,http,storage,connect,events,oauth,reference,faults}/**/*.test.ts',
+            'test/*.test.ts',
+          ],
           exclude: wycheproof ? [] : ['test/oauth/wycheproof.test.ts'],
           setupFiles: ['test/migrate.ts'],
           // A machine that does other things as well takes several times as long.
