@@ -90,9 +90,11 @@ export async function deliverWebhooks(database: Database, { eventId, isLocal }: 
 
   try {
     for (;;) {
+      // Those that end meanwhile make room, so that it is asked once more.
+      const wasIdle = underWay.size === 0
       if (await begin()) continue
-      if (underWay.size === 0) return delivered
-      await Promise.race(underWay.keys())
+      if (wasIdle) return delivered
+      if (underWay.size > 0) await Promise.race(underWay.keys())
     }
   } finally {
     await Promise.all(underWay.keys())

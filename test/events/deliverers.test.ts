@@ -1,0 +1,210 @@
+import { env } from 'cloudflare:workers'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { claimDeliveries, settleDelivery } from '../../src/storage/deliveries.ts'
+import { keepHouse } from '../../src/storage/housekeeping.ts'
+import { deleteWebhookEndpoint, reviveDeliveries } from '../../src/storage/webhooks.ts'
+import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
+import { withBatch } from '../faults/wrapped.ts'
+import { deliveries, gate, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
+
+/** Several deliverers over one database, and what stands in their way. */
+
+const LEASE_MS = 30_000
+
+let key: Awaited<ReturnType<typeof newApiKey>>
+beforeEach(async () => {
+  key = await newApiKey()
+})
+
+/** Makes events that nobody has tried to send yet. */
+async function backlog(count: number, apiKey = key.apiKey): Promise<void> {
+  let batches = 0
+  const DB = withBatch(env.DB, (real, statements) => {
+    if (batches++ % 2 === 0) return real(statements)
+    throw new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
+  })
+  const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+  const create = () => call(apiKey, 'POST', '/connect/applications', { body: m2mApplication, bindings: { DB } })
+  for (let i = 0; i < count; i++) await create()
+  logged.mockRestore()
+}
+
+const idsAt = ({ arrivals }: Receiver) => arrivals.map(({ event }) => event.id)
+const all = { limit: 100, eventId: null, except: [] }
+
+describe('a lease', () => {
+  test('keeps two and more deliverers from sending an event twice', async () => {
+    const answer = async () => {
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
+      return new Response()
+    }
+    const receivers = await Promise.all(Array.from({ length: 3 }, () => newReceiver({ ...key, answer })))
+    await backlog(20)
+    await Promise.all(Array.from({ length: 4 }, () => runSchedule()))
+    for (const receiver of receivers) {
+      expect(receiver.arrivals).toHaveLength(20)
+      expect(new Set(idsAt(receiver))).toHaveLength(20)
+    }
+    expect((await deliveries()).map(({ attempts }) => attempts)).toEqual(Array(60).fill(1))
+  })
+
+  test('of a deliverer that died runs out, and another takes its place', async () => {
+    const receiver = await newReceiver(key)
+    await backlog(1)
+    const start = Date.now()
+    setClock(start)
+    const [delivery] = await claimDeliveries(operatorDatabase(), 'of-the-dead', start, all)
+    setClock(start + LEASE_MS - 1)
+    await runSchedule()
+    expect(receiver.arrivals).toEqual([])
+    setClock(start + LEASE_MS)
+    await runSchedule()
+    expect(idsAt(receiver)).toEqual([delivery?.event.id])
+    expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', attempts: 2 }])
+  })
+
+  test('that has passed to another does not let the first one say how it ended', async () => {
+    const { promise, resolve } = gate()
+    const receiver = await newReceiver({ ...key, answer: () => promise })
+    await backlog(1)
+    const start = Date.now()
+    const [delivery] = await claimDeliveries(operatorDatabase(), 'of-the-late', start, all)
+    if (!delivery) throw new Error('nothing was due')
+    setClock(start + LEASE_MS)
+    const second = runSchedule()
+    await vi.waitFor(() => expect(receiver.arrivals).toHaveLength(1))
+    const settlement = { delivery, outcome: '500', nextAttemptAt: start, isDelivered: false }
+    await settleDelivery(operatorDatabase(), 'of-the-late', Date.now(), settlement)
+    expect(await deliveries(receiver)).toMatchObject([{ state: 'pending', last_outcome: null }])
+    resolve(new Response())
+    await second
+    expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', last_outcome: '200', lease: null }])
+  })
+
+  test('is taken once, when the reply to taking it was lost', async () => {
+    const receiver = await newReceiver(key)
+    await backlog(3)
+    let claims = 0
+    const DB = withBatch(env.DB, async (real, statements) => {
+      const results = await real(statements)
+      if (statements.length === 2 && claims++ % 2 === 0) throw new Error('D1_ERROR: Network connection lost.')
+      return results
+    })
+    await runSchedule({ DB })
+    expect(claims).toBeGreaterThan(3)
+    expect(receiver.arrivals).toHaveLength(3)
+    expect(new Set(idsAt(receiver))).toHaveLength(3)
+    expect(await deliveries(receiver)).toMatchObject(Array(3).fill({ state: 'delivered', attempts: 1 }))
+  })
+})
+
+describe('one holds up no other', () => {
+  test('an endpoint that does not answer, with more due and for longer, leaves room for the rest', async () => {
+    const hanging: PromiseWithResolvers<Response>[] = []
+    const answer = () => {
+      const held = gate()
+      hanging.push(held)
+      return held.promise
+    }
+    const slow = await newReceiver({ ...key, answer })
+    await backlog(20)
+    const quick = await newReceiver(key)
+    await backlog(20)
+    const running = runSchedule()
+    await vi.waitFor(() => expect(quick.arrivals).toHaveLength(20), { timeout: 4_000 })
+    expect(slow.arrivals.length).toBeLessThan(6)
+    for (const held of hanging) held.reject(new DOMException('', 'TimeoutError'))
+    await running
+    // A run does not wait for it a second time.
+    expect(slow.arrivals.length).toBeLessThan(6)
+    expect(quick.arrivals).toHaveLength(20)
+  })
+
+  test('an event that its receiver refuses leaves the endpoint’s others alone', async () => {
+    const receiver = await newReceiver(key)
+    await backlog(10)
+    const [poisoned] = await deliveries(receiver)
+    receiver.answer = ({ event }) => new Response('', { status: event.id === poisoned?.event_id ? 500 : 200 })
+    await runSchedule()
+    const rows = await deliveries(receiver)
+    expect(rows.filter(({ state }) => state === 'delivered')).toHaveLength(9)
+    expect(rows.filter(({ state }) => state === 'pending')).toMatchObject([{ event_id: poisoned?.event_id }])
+  })
+
+  test('an event that cannot be read leaves all others alone', async () => {
+    const receiver = await newReceiver(key)
+    await backlog(5)
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+    const [broken] = await deliveries(receiver)
+    await env.DB.prepare(`UPDATE events SET data = '{}' WHERE id = ?`).bind(broken?.event_id).run()
+    await runSchedule()
+    expect(receiver.arrivals).toHaveLength(4)
+    expect(logged).toHaveBeenCalledWith(expect.objectContaining({ event_id: broken?.event_id }))
+  })
+
+  test('a run that finds more than it has time for ends in time, and the next one goes on', async () => {
+    const receiver = await newReceiver(key)
+    await backlog(10)
+    setClock(Date.now())
+    // Each takes four seconds, so that the last one begun before 15 s may take another 10.
+    receiver.answer = async () => {
+      await Promise.resolve()
+      setClock(Date.now() + 4_000)
+      return new Response()
+    }
+    await runSchedule()
+    const first = receiver.arrivals.length
+    expect(first).toBeGreaterThan(2)
+    expect(first).toBeLessThan(7)
+    for (const { state, lease } of await deliveries(receiver)) expect(lease === null || state === 'pending').toBe(true)
+    receiver.answer = () => new Response()
+    setClock(Date.now() + LEASE_MS)
+    await runSchedule()
+    expect(new Set(idsAt(receiver))).toHaveLength(10)
+  })
+})
+
+describe('what cannot be sent any more comes to its end', () => {
+  test('an endpoint that was deleted', async () => {
+    const receiver = await newReceiver({ ...key, answer: () => new Response('', { status: 500 }) })
+    await backlog(2)
+    await runSchedule()
+    await backlog(1)
+    const sent = receiver.arrivals.length
+    expect(await deleteWebhookEndpoint(operatorDatabase(), receiver.id, Date.now())).toBe(true)
+    await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication })
+    setClock(Date.now() + LEASE_MS)
+    await runSchedule()
+    expect(receiver.arrivals).toHaveLength(sent)
+    expect(await deliveries(receiver)).toMatchObject(Array(3).fill({ state: 'dead', last_outcome: 'gone' }))
+    const { results } = await env.DB.prepare('SELECT secret FROM webhook_endpoints WHERE id = ?')
+      .bind(receiver.id)
+      .all()
+    expect(results).toEqual([{ secret: '' }])
+  })
+
+  test('an event that was pruned, while its endpoint’s others go on', async () => {
+    const receiver = await newReceiver(key)
+    await backlog(3)
+    const [pruned] = await deliveries(receiver)
+    await env.DB.prepare('DELETE FROM events WHERE id = ?').bind(pruned?.event_id).run()
+    await runSchedule()
+    expect(receiver.arrivals).toHaveLength(2)
+    expect((await deliveries(receiver))[0]).toMatchObject({ state: 'dead', last_outcome: 'gone', attempts: 0 })
+    await reviveDeliveries(operatorDatabase(), receiver.id, Date.now())
+    await runSchedule()
+    expect((await deliveries(receiver))[0]).toMatchObject({ state: 'dead', last_outcome: 'gone' })
+  })
+
+  test('a delivery is kept for 30 days behind its end', async () => {
+    const receiver = await newReceiver(key)
+    await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication })
+    const DAY_MS = 24 * 60 * 60 * 1000
+    const [row] = await deliveries(receiver)
+    const after = (days: number) => keepHouse(operatorDatabase(), (row?.settled_at ?? 0) + days * DAY_MS, 365)
+    await after(29)
+    expect(await deliveries(receiver)).toHaveLength(1)
+    await after(30)
+    expect(await deliveries(receiver)).toHaveLength(0)
+  })
+})
