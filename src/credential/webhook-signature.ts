@@ -18,7 +18,7 @@ export function refuseWebhookUrl(text: string, isLocal: boolean): string | null 
   const url = URL.parse(text)
   if (!url) return 'is not a URL'
   if (url.username || url.password) return 'has a user name or a password in it'
-  const host = url.hostname.toLowerCase().replace(/\.$/, '')
+  const host = url.hostname.toLowerCase().replace(/\.+$/, '')
   if (isLocal && (url.protocol === 'http:' || url.protocol === 'https:')) return null
   if (url.protocol !== 'https:') return 'is not https'
   // The URL parser has turned every way of writing an IPv4 address into dotted digits, and IPv6 stands in brackets.
