@@ -1,10 +1,13 @@
 import type { ChildProcess } from 'node:child_process'
 import diagnostics from 'node:diagnostics_channel'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { afterAll, inject } from 'vitest'
+import { newSigningKey, type SigningAlgorithm } from '../src/credential/signing-key.ts'
 import { checkedFetch } from './contract.ts'
 import { databaseWorker, remoteDatabase } from './remote-database.ts'
 
@@ -19,6 +22,8 @@ export interface Served {
   readonly output: () => Buffer
   /** Fetches from any of the Workers, and checks each response against the contract. */
   readonly fetch: typeof globalThis.fetch
+  /** Does what the platform does once a minute, by one of the Workers. */
+  readonly runSchedule: (worker?: number) => Promise<void>
   /** Stops the runtime. The files stay until the tests of the file have run. */
   readonly stop: () => Promise<void>
 }
@@ -27,19 +32,30 @@ interface Options {
   readonly workers?: number
   /** Variables in place of those in wrangler.toml. */
   readonly vars?: Partial<Record<keyof Env, string | number>>
+  /** Sets what tokens need: a signing key, and for issuer of all Workers the origin of the first. */
+  readonly tokens?: SigningAlgorithm
+  /** False leaves out the platform's rate limits, for tests that ask more often than these let. */
+  readonly rateLimits?: boolean
 }
 
 /** Serves until the tests of the file have run. */
-export async function serve({ workers = 1, vars = {} }: Options = {}): Promise<Served> {
+export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true }: Options = {}): Promise<Served> {
   const { script, options, migrations } = inject('bundle')
   const directory = await mkdtemp(join(tmpdir(), 'oncekey-'))
   const names = Array.from({ length: workers }, (_, i) => `worker-${i}`)
+  // The issuer must be known before the Worker listens.
+  const port = tokens ? await freePort() : 0
+  const issuing = tokens && {
+    ISSUER: `http://127.0.0.1:${port}`,
+    SIGNING_KEY: JSON.stringify(await newSigningKey(tokens)),
+  }
   const worker = (name: string, contents: string) => ({
     ...options,
+    ...(!rateLimits && { ratelimits: {} }),
     name,
     modules: [{ type: 'ESModule' as const, path: 'index.js', contents }],
-    bindings: { ...(options.bindings as object), ...vars },
-    unsafeDirectSockets: [{ host: '127.0.0.1' }],
+    bindings: { ...(options.bindings as object), ...issuing, ...vars },
+    unsafeDirectSockets: [{ host: '127.0.0.1', port: name === names[0] ? port : 0 }],
   })
   const output: Buffer[] = []
   const stopListening = onRuntimeOutput((chunk) => output.push(chunk))
@@ -73,8 +89,22 @@ export async function serve({ workers = 1, vars = {} }: Options = {}): Promise<S
     directory,
     output: () => Buffer.concat(output),
     fetch: origins.reduce(checkedFetch, globalThis.fetch),
+    runSchedule: async (worker = 0) => {
+      const { outcome } = await (await runtime.getWorker(names[worker])).scheduled()
+      if (outcome !== 'ok') throw new Error(`the schedule ended with ${outcome}`)
+    },
     stop,
   }
+}
+
+/** A port on loopback that nobody listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
 }
 
 /**
