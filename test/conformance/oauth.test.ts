@@ -1,0 +1,170 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { createRemoteJWKSet, customFetch, jwtVerify } from 'jose'
+import * as oauth4webapi from 'oauth4webapi'
+import * as openidClient from 'openid-client'
+import { describe, expect, test } from 'vitest'
+import { newApiKey } from '../operator.ts'
+import { serve } from '../served.ts'
+import { workosAt } from './workos.ts'
+
+/** Libraries for OAuth, unmodified, and what else a program may have at hand. Over http they ask where they are told. */
+const served = await serve({ tokens: 'RS256' })
+const { fetch, origins, database } = served
+const [issuer] = origins
+const server = new URL(issuer)
+const { apiKey, environmentId } = await newApiKey(database)
+const { connect } = workosAt(issuer, apiKey, { fetch })
+
+const scopes = ['orders:read', 'orders:write']
+const exporter = await connect.createM2MApplication('Nightly export', 'org_1', undefined, scopes)
+const { secret, id: secretId } = await connect.createApplicationClientSecret({ id: exporter.id })
+const { clientId } = exporter
+const environment = database.prepare('SELECT client_id FROM environments WHERE id = ?').bind(environmentId)
+const audience = (await environment.first<string>('client_id')) ?? ''
+
+/** As introspection tells of a token of the exporter's. */
+const active = {
+  active: true,
+  token_type: 'bearer',
+  iss: issuer,
+  aud: audience,
+  sub: clientId,
+  client_id: clientId,
+  org_id: 'org_1',
+  scope: scopes.join(' '),
+  secret_id: secretId,
+}
+
+/** Verifies a token as a resource server does, by the published keys alone (RFC 9068 §4). */
+async function verify(token: string, expected = { issuer, audience }) {
+  const keys = createRemoteJWKSet(new URL('/oauth2/jwks', issuer), { [customFetch]: fetch })
+  const { payload } = await jwtVerify(token, keys, { ...expected, typ: 'at+jwt', requiredClaims: ['exp', 'iat'] })
+  return payload
+}
+
+/** Both are what is served, so both must do: RFC 8414's document, and OpenID Connect's. */
+const DOCUMENTS = ['oauth2', 'oidc'] as const
+const { ClientSecretBasic, ClientSecretPost } = oauth4webapi
+/** As the libraries call their `fetch`. */
+const checked = (url: string, init: object) => fetch(url, init as RequestInit)
+
+describe.each(DOCUMENTS)('oauth4webapi, by the document of %s', async (algorithm) => {
+  const options = { [oauth4webapi.customFetch]: checked, [oauth4webapi.allowInsecureRequests]: true }
+  const discovered = await oauth4webapi.discoveryRequest(server, { ...options, algorithm })
+  const as = await oauth4webapi.processDiscoveryResponse(server, discovered)
+  const client = { client_id: clientId }
+
+  async function getToken(authentication: oauth4webapi.ClientAuth, scope?: string) {
+    const parameters = scope === undefined ? {} : { scope }
+    const response = await oauth4webapi.clientCredentialsGrantRequest(as, client, authentication, parameters, options)
+    return oauth4webapi.processClientCredentialsResponse(as, client, response)
+  }
+
+  describe.each([ClientSecretBasic, ClientSecretPost])('$name', (method) => {
+    const authentication = method(secret)
+
+    test('gets a token, introspects it, and verifies it as a resource server', async () => {
+      const { access_token, token_type, expires_in, scope } = await getToken(authentication)
+      expect({ token_type, expires_in, scope }).toEqual({ token_type: 'bearer', expires_in: 3600, scope: active.scope })
+      const response = await oauth4webapi.introspectionRequest(as, client, authentication, access_token, options)
+      const introspected = await oauth4webapi.processIntrospectionResponse(as, client, response)
+      expect(introspected).toEqual({ ...active, ...(await verify(access_token)) })
+      const request = new Request('https://api.example/orders', {
+        headers: { Authorization: `Bearer ${access_token}` },
+      })
+      const claims = await oauth4webapi.validateJwtAccessToken(as, request, audience, options)
+      expect(claims).toMatchObject({ iss: issuer, client_id: clientId, scope: active.scope })
+    })
+
+    test('is granted the scope that it asks for, and told of one that it may not have', async () => {
+      expect((await getToken(authentication, 'orders:read openid')).scope).toBe('orders:read')
+      await expect(getToken(authentication, 'orders:delete')).rejects.toMatchObject({
+        error: 'invalid_scope',
+        status: 400,
+      })
+    })
+
+    test('is told of a wrong secret, by a challenge where it used the header (RFC 6749 §5.2)', async () => {
+      const refused = getToken(method(secret.replace(/.$/, '!')))
+      if (method === ClientSecretPost) {
+        await expect(refused).rejects.toMatchObject({ error: 'invalid_client', status: 401 })
+      } else {
+        const error = (await refused.catch((error) => error)) as oauth4webapi.WWWAuthenticateChallengeError
+        expect(error).toBeInstanceOf(oauth4webapi.WWWAuthenticateChallengeError)
+        expect(error.cause).toEqual([{ scheme: 'basic', parameters: { realm: 'oncekey' } }])
+      }
+    })
+  })
+})
+
+describe.each(DOCUMENTS)('openid-client, by the document of %s', (algorithm) => {
+  const options = { algorithm, execute: [openidClient.allowInsecureRequests], [openidClient.customFetch]: checked }
+  const discover = (authentication?: openidClient.ClientAuth) =>
+    openidClient.discovery(server, clientId, secret, authentication, options)
+
+  test.each<[string, openidClient.ClientAuth | undefined]>([
+    ['ClientSecretBasic', openidClient.ClientSecretBasic(secret)],
+    ['ClientSecretPost', openidClient.ClientSecretPost(secret)],
+    ['its own choice', undefined],
+  ])('gets a token, introspects and verifies it: %s', async (_, authentication) => {
+    const config = await discover(authentication)
+    const { access_token, scope } = await openidClient.clientCredentialsGrant(config, { scope: 'orders:write' })
+    expect(scope).toBe('orders:write')
+    const introspected = await openidClient.tokenIntrospection(config, access_token)
+    expect(introspected).toEqual({ ...active, scope, ...(await verify(access_token)) })
+    expect(await openidClient.tokenIntrospection(config, `${access_token}x`)).toEqual({ active: false })
+  })
+})
+
+describe('jose', () => {
+  test('verifies a token from the published keys, for this issuer and this audience alone', async () => {
+    const token = await tokenByCurl(['-u', `${clientId}:${secret}`])
+    const { iat = 0, exp = 0, ...claims } = await verify(token)
+    expect(claims).toMatchObject({ iss: issuer, aud: audience, secret_id: secretId })
+    expect(exp - iat).toBe(3600)
+    await expect(verify(token, { issuer, audience: clientId })).rejects.toThrow('"aud"')
+    await expect(verify(token, { issuer: `${issuer}/`, audience })).rejects.toThrow('"iss"')
+    await expect(verify(`${token.slice(0, -9)}AAAAAAAAA`)).rejects.toThrow('signature')
+  })
+})
+
+async function curl(words: string[]): Promise<string> {
+  try {
+    const { stdout } = await promisify(execFile)('curl', ['--silent', '--show-error', ...words])
+    return stdout
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? new Error('There is no curl on this machine.') : error
+  }
+}
+
+async function tokenByCurl(authentication: string[]): Promise<string> {
+  const answer = await curl([...authentication, '-d', 'grant_type=client_credentials', `${issuer}/oauth2/token`])
+  return JSON.parse(answer).access_token
+}
+
+describe('curl', () => {
+  test.each([
+    ['-u id:secret', ['-u', `${clientId}:${secret}`]],
+    ['-d, as the vendor documents', ['-d', `client_id=${clientId}`, '-d', `client_secret=${secret}`]],
+  ])('gets a token and introspects it: %s', async (_, authentication) => {
+    const token = await tokenByCurl(authentication)
+    const answer = await curl([...authentication, '-d', `token=${token}`, `${issuer}/oauth2/introspection`])
+    expect(JSON.parse(answer)).toMatchObject(active)
+  })
+})
+
+test('a revoked secret gets no token more, and those that it had are inactive at the next question', async () => {
+  const options = { execute: [openidClient.allowInsecureRequests], [openidClient.customFetch]: checked }
+  const spare = await connect.createApplicationClientSecret({ id: exporter.id })
+  const config = await openidClient.discovery(server, clientId, spare.secret, undefined, options)
+  const asker = await openidClient.discovery(server, clientId, secret, undefined, options)
+  const { access_token } = await openidClient.clientCredentialsGrant(config)
+  expect((await openidClient.tokenIntrospection(asker, access_token)).active).toBe(true)
+  await connect.deleteClientSecret({ id: spare.id })
+  await expect(openidClient.clientCredentialsGrant(config)).rejects.toMatchObject({
+    error: 'invalid_client',
+    status: 401,
+  })
+  expect(await openidClient.tokenIntrospection(asker, access_token)).toEqual({ active: false })
+})
