@@ -169,6 +169,9 @@ function placeholder({ value, choices }: Option): string {
 
 function sentence(error: unknown): string {
   if (error instanceof Failure || error instanceof Misuse) return error.message
+  if (error instanceof StorageUnavailable && error.message.includes('SQLITE_BUSY')) {
+    return 'Another process is writing to the embedded database all the while. Try again in a moment.'
+  }
   if (error instanceof StorageUnavailable) return `The database did not do it: ${error.message}. Try again.`
   return `Something unexpected went wrong: ${error instanceof Error ? error.message : String(error)}`
 }

@@ -1,16 +1,11 @@
 import packageJson from '../../package.json' with { type: 'json' }
 import { announce } from './beginning.ts'
 import { answer, checkName, command, Failure, json, main, misuse, progress } from './command.ts'
-import { deployment, type Platform } from './deployment.ts'
-import { openRemoteDatabase, readConfig } from './remote-database.ts'
+import { deployment } from './deployment.ts'
+import { platform } from './platform.ts'
+import { readConfig } from './remote-database.ts'
+import { runSteps, showSteps } from './steps.ts'
 import { reasonOf, runWrangler } from './wrangler.ts'
-
-const platform: Platform = {
-  wrangler: runWrangler,
-  openDatabase: openRemoteDatabase,
-  fetch: (url) => fetch(url, { signal: AbortSignal.timeout(10_000), headers: { 'Cache-Control': 'no-cache' } }),
-  sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
-}
 
 await main(
   command({
@@ -39,17 +34,15 @@ await main(
     run: async (values) => {
       const { location, jurisdiction } = values
       if (location && jurisdiction) misuse('A jurisdiction leaves no choice of --location: give one of them.')
-      const { name = 'oncekey', databaseName, vars } = await readConfig()
+      const { name, databaseName, issuer } = await readConfig()
       const { steps, deployed } = deployment(platform, {
-        ...{ name, databaseName, location, jurisdiction },
+        ...{ name, databaseName, issuer, location, jurisdiction },
         environment: checkName('--environment', values.environment),
-        issuer: String(vars.ISSUER ?? ''),
         version: packageJson.version,
         isUnattended: Boolean(process.env.CI),
       })
-      const heading = (i: number) => `[${i + 1}/${steps.length}] ${steps[i]?.will}`
       if (values['dry-run']) {
-        for (const i of steps.keys()) progress(heading(i))
+        showSteps(steps)
         progress('Building the Worker…')
         const finished = await runWrangler(['deploy', '--dry-run'])
         if (finished.code !== 0) throw new Failure(`The Worker does not build: ${reasonOf(finished)}`)
@@ -57,15 +50,7 @@ await main(
         if (values.json) return answer({ dry_run: true, steps: steps.map(({ will }) => will) })
         return answer(`Nothing was done. The Worker builds. ${size}`)
       }
-      for (const [i, { run }] of steps.entries()) {
-        progress(`${heading(i)}…`)
-        try {
-          progress(`      ${await run()}`)
-        } catch (error) {
-          const { message } = error as Error
-          throw new Failure(`${message}\nThen run \`npm run deploy\` again: it goes on from here.`)
-        }
-      }
+      await runSteps(steps, 'npm run deploy')
       const { url, beginning } = deployed()
       if (beginning) return announce(url, beginning, values.json)
       answer(values.json ? { url } : `\n  Oncekey         ${url}\n`)

@@ -1,12 +1,15 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { newSigningKey } from '../credential/signing-key.ts'
 import { listApiKeys } from '../storage/api-keys.ts'
 import { listEnvironments } from '../storage/environments.ts'
 import { type Beginning, begin } from './beginning.ts'
 import { Failure } from './command.ts'
 import type { OpenDatabase } from './operator-database.ts'
 import { findDatabase } from './remote-database.ts'
+import { hasSigningKey, type SigningSecrets, withSecretsFile } from './signing-keys.ts'
+import type { Step } from './steps.ts'
 import { type Finished, NOT_LOGGED_IN, reasonOf } from './wrangler.ts'
 
 /** What a deployment reaches of the outside: everything that answers for the platform. */
@@ -38,16 +41,11 @@ export interface Deployed {
   readonly beginning: Beginning | null
 }
 
-export interface Step {
-  readonly will: string
-  /** Does it, unless it was done before, and says what came of it. */
-  readonly run: () => Promise<string>
-}
-
 /** All that a deployment does, in order. Each step finds out for itself what an earlier run has done. */
 export function deployment(platform: Platform, plan: Plan): { steps: Step[]; deployed: () => Deployed } {
   let url = plan.issuer
   let beginning: Beginning | null = null
+  let secrets: Partial<SigningSecrets> = {}
   const place = plan.jurisdiction ?? plan.location
   return {
     steps: [
@@ -57,11 +55,18 @@ export function deployment(platform: Platform, plan: Plan): { steps: Step[]; dep
         run: () => provideDatabase(platform, plan),
       },
       { will: 'Bring its tables up to date', run: () => migrate(platform, plan) },
-      // What secrets the Worker needs are made and set here, before the version that reads them.
+      {
+        will: 'Make the key that signs its tokens, unless it has one',
+        run: async () => {
+          if (await hasSigningKey(platform, plan.name)) return 'It has one.'
+          secrets = { SIGNING_KEY: JSON.stringify(await newSigningKey('RS256')) }
+          return 'It is made, and goes along with the Worker.'
+        },
+      },
       {
         will: `Deploy the Worker ${plan.name}`,
         run: async () => {
-          url = await deployWorker(platform, plan)
+          url = await deployWorker(platform, plan, secrets)
           return `It is at ${url}`
         },
       },
@@ -116,16 +121,20 @@ async function migrate({ wrangler }: Platform, { databaseName }: Plan): Promise<
   return /No migrations to apply/.test(finished.stdout) ? 'They are.' : 'They are now.'
 }
 
-async function deployWorker(platform: Platform, plan: Plan): Promise<string> {
+async function deployWorker(platform: Platform, plan: Plan, secrets: Partial<SigningSecrets>): Promise<string> {
   const known = plan.issuer || (await deployedIssuer(platform, plan))
-  const url = await upload(platform, known)
+  const upload = (issuer: string) =>
+    withSecretsFile(secrets, (file) =>
+      uploadWorker(platform, issuer, 'SIGNING_KEY' in secrets ? ['--secrets-file', file] : []),
+    )
+  const url = await upload(known)
   if (known) return known
   // The first deployment alone tells where it is; the tokens of the Worker name it.
-  return upload(platform, url).then(() => url)
+  return upload(url).then(() => url)
 }
 
 /** Where the Worker says that it is, as it runs now. A later custom domain does not move it: its tokens name it. */
-async function deployedIssuer({ wrangler }: Platform, { name }: Plan): Promise<string> {
+export async function deployedIssuer({ wrangler }: Platform, { name }: Pick<Plan, 'name'>): Promise<string> {
   const status = await wrangler(['deployments', 'status', '--name', name, '--json'])
   if (status.code !== 0) {
     const reason = reasonOf(status)
@@ -145,11 +154,11 @@ interface VersionView {
   readonly resources?: { readonly bindings?: readonly { readonly name: string; readonly text?: string }[] }
 }
 
-async function upload({ wrangler }: Platform, issuer: string): Promise<string> {
+async function uploadWorker({ wrangler }: Platform, issuer: string, secrets: string[]): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
   const file = join(folder, 'deployed')
   try {
-    const args = ['deploy', ...(issuer ? ['--var', `ISSUER:${issuer}`] : [])]
+    const args = ['deploy', ...(issuer ? ['--var', `ISSUER:${issuer}`] : []), ...secrets]
     const finished = await wrangler(args, { WRANGLER_OUTPUT_FILE_PATH: file })
     if (finished.code !== 0) throw new Failure(`The Worker could not be deployed: ${reasonOf(finished)}`)
     const records = (await readFile(file, 'utf8')).split('\n').map((line) => parse<WranglerRecord>(line))

@@ -1,10 +1,12 @@
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import * as v from 'valibot'
 import { announce, type Beginning, begin } from './beginning.ts'
 import { command, Failure, json, main, misuse, progress } from './command.ts'
 import { shown } from './local-database.ts'
+import { writePrivately } from './private-file.ts'
+import { makeLocalSigningSecrets, readLocalSigningSecrets, type SigningSecrets } from './signing-keys.ts'
 import { persistTo, stateFolder, withDatabase } from './target.ts'
 import { configPath, loadWrangler } from './wrangler.ts'
 
@@ -40,7 +42,7 @@ function busy(port: number, code?: string): string {
 }
 
 /** Serves until this process ends. Resolves when the Worker is ready; `stopped` rejects should it stop by itself. */
-async function serve(port: number, directory: string): Promise<{ stopped: Promise<never> }> {
+async function serve(port: number, directory: string, secrets: SigningSecrets): Promise<{ stopped: Promise<never> }> {
   const { unstable_startWorker } = await loadWrangler()
   let isReady = false
   const worker = await unstable_startWorker({
@@ -48,6 +50,8 @@ async function serve(port: number, directory: string): Promise<{ stopped: Promis
     bindings: {
       ISSUER: { type: 'plain_text', value: `http://${HOST}:${port}` },
       WEBHOOKS_TO_LOCALHOST: { type: 'json', value: true },
+      SIGNING_KEY: { type: 'secret_text', value: secrets.SIGNING_KEY },
+      PUBLISHED_KEYS: { type: 'secret_text', value: secrets.PUBLISHED_KEYS },
     },
     dev: {
       server: { hostname: HOST, port },
@@ -101,8 +105,7 @@ async function readKept(file: string): Promise<Beginning | null> {
 /** Later starts show the same key, which the database cannot give back. For its owner's eyes, and out of git. */
 async function keep(file: string, { apiKey, application }: Beginning): Promise<void> {
   const text = JSON.stringify({ api_key: apiKey, application: { id: application.id, client_id: application.clientId } })
-  await writeFile(`${file}.new`, `${text}\n`, { mode: 0o600 })
-  await rename(`${file}.new`, file)
+  await writePrivately(file, text)
 }
 
 await main(
@@ -124,7 +127,8 @@ await main(
         begin(database, 'development', await readKept(file), (made) => keep(file, made)),
       )
       progress('Starting the Worker…')
-      const { stopped } = await serve(port, directory)
+      const secrets = (await readLocalSigningSecrets(directory)) ?? (await makeLocalSigningSecrets(directory, 'RS256'))
+      const { stopped } = await serve(port, directory, secrets)
       announce(`http://${HOST}:${port}`, beginning, values.json)
       if (!values.json) progress(`Its state is in ${shown(directory)}. Ctrl-C ends it.`)
       await stopped

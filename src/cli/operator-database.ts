@@ -20,7 +20,10 @@ export function operatorDatabase(binding: D1Database): Database {
   }
 }
 
-/** Waits while another process, such as a running `dev`, holds the file. What was refused so has changed nothing. */
+/** What is said when another process, such as a running `dev`, holds the file: before a batch, and after it. */
+const BUSY = /SQLITE_BUSY|Failed to get session commit token/
+
+/** Waits while another process holds the file, and tries again: every batch may be repeated. */
 function patient(binding: D1Database): D1Database {
   const batch = async <T>(
     statements: D1PreparedStatement[],
@@ -29,7 +32,7 @@ function patient(binding: D1Database): D1Database {
     try {
       return await binding.batch<T>(statements)
     } catch (error) {
-      if (!String(error).includes('SQLITE_BUSY') || Date.now() > end - BUSY_DELAY_MS * 2) throw error
+      if (!BUSY.test(String(error)) || Date.now() > end - BUSY_DELAY_MS * 2) throw error
       await new Promise((resolve) => setTimeout(resolve, BUSY_DELAY_MS * (0.5 + Math.random())))
       return batch(statements, end)
     }

@@ -29,7 +29,12 @@ export async function readConfig() {
   const config: WranglerConfig = unstable_readConfig({ config: configPath })
   const database = config.d1_databases.find(({ binding }) => binding === 'DB')
   if (!database?.database_name) throw new Failure('wrangler.toml has no D1 database with the binding DB and a name.')
-  return { ...config, databaseName: database.database_name }
+  return {
+    ...config,
+    name: config.name ?? 'oncekey',
+    databaseName: database.database_name,
+    issuer: String(config.vars.ISSUER ?? ''),
+  }
 }
 
 /** Finds the deployed database by its name; null where there is none. */
