@@ -18,9 +18,14 @@ const ListQuery = v.object({
   events: v.array(v.picklist(EVENT_TYPES, requirement('unknown', `must be of ${EVENT_TYPES.join(', ')}.`))),
 })
 
+/** The SDK for Node writes an empty list as an empty value. Both are for all. */
+function eventsOf(query: Record<string, string | string[]>): string[] {
+  return query.events === '' ? [] : (listParameter(query, 'events') ?? [])
+}
+
 export const ListEvents = v.pipe(
   v.record(v.string(), v.union([v.string(), v.array(v.string())])),
-  v.transform((query) => ({ ...query, events: listParameter(query, 'events') ?? [] })),
+  v.transform((query) => ({ ...query, events: eventsOf(query) })),
   ListQuery,
 )
 
