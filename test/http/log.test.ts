@@ -1,8 +1,9 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
-import { call, m2mApplication, newApiKey, newApplication, send } from '../api.ts'
+import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
 import { withBatch } from '../faults/wrapped.ts'
 
 /**
@@ -156,12 +157,14 @@ beforeAll(async () => {
   logged.length = 0
   for (const route of routes) {
     const [method = '', pattern = ''] = route.split(' ')
-    const path = pattern.replace(':id', pattern.startsWith('/connect/client_secrets') ? created.id : application.id)
+    const path = pattern.replace(/:\w+/, pattern.startsWith('/connect/client_secrets') ? created.id : application.id)
     for (const mistake of Object.values(MISTAKES)) {
       const [key, credential] = callers[sent % callers.length] as [string, string]
       const headers = { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' }
       const { bindings, path: sentTo, ...init } = mistake({ method, path, headers }, credential)
-      await send(new Request(`https://oncekey.test${sentTo}`, init), bindings)
+      const context = createExecutionContext()
+      await app.fetch(new Request(`https://oncekey.test${sentTo}`, init), { ...env, ...bindings }, context)
+      await waitOnExecutionContext(context)
       sent++
     }
   }
