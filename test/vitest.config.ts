@@ -44,7 +44,7 @@ export default defineConfig({
         test: {
           name: 'workerd',
           include: [
-            'test/{credential,http,storage,connect,events,oauth,reference,faults}/**/*.test.ts',
+            'test/{credential,http,storage,connect,events,oauth,dashboard,reference,faults}/**/*.test.ts',
             'test/*.test.ts',
           ],
           exclude: wycheproof ? [] : ['test/oauth/wycheproof.test.ts'],

@@ -70,10 +70,12 @@ function applicationPage(c: Context<HonoEnv>, { application, secrets }: Applicat
       <Facts application={application} now={now} />
       <section aria-labelledby="secrets">
         <div class="title">
-          <h2 id="secrets">Client secrets</h2>
-          <span class="quiet">
-            {counted} of {limit}
-          </span>
+          <div class="row">
+            <h2 id="secrets">Client secrets</h2>
+            <span class="quiet">
+              {counted} of {limit}
+            </span>
+          </div>
           {mayWrite(c) && (
             <div class="row">
               {secrets.length > 0 && (

@@ -13,7 +13,7 @@ const SECTIONS = [
   ['/dashboard', 'Applications'],
   ['/dashboard/events', 'Events'],
   ['/dashboard/webhooks', 'Webhooks'],
-  ['/dashboard/keys', 'Keys and sessions'],
+  ['/dashboard/keys', 'Keys'],
 ] as const
 
 /** What a page says has just been done. The URL names it, and cannot say anything else. */

@@ -26,10 +26,10 @@ async function openDialog(link) {
   try {
     const response = await fetch(link.href)
     if (!response.ok || response.redirected) throw response
-    const page = new DOMParser().parseFromString(await response.text(), 'text/html')
+    const page = await response.text()
     const dialog = document.createElement('dialog')
     dialog.setAttribute('aria-labelledby', 'confirm-title')
-    dialog.append(document.adoptNode(page.getElementById('confirm')))
+    dialog.innerHTML = page.slice(page.indexOf('<section id="confirm"'), page.lastIndexOf('</section>'))
     dialog.addEventListener('close', () => dialog.remove())
     document.body.append(dialog)
     dialog.showModal()

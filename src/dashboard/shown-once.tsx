@@ -58,7 +58,7 @@ export function shownOnce(
         </p>
       )}
       <p>
-        <a class="button primary" href={`${back}#${secret.id}`} data-saved>
+        <a class="button" href={`${back}#${secret.id}`} data-saved>
           I have saved it
         </a>
       </p>

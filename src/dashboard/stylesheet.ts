@@ -61,13 +61,14 @@ search:has(.find) { margin-left: auto }
 .find { display: flex; align-items: center; gap: .375rem; font-size: var(--small) }
 .find input { width: 10.5rem }
 main { max-width: var(--page); margin: auto; padding: 2.25rem 1.25rem 5rem; display: grid; gap: 2rem; grid-template-columns: minmax(0, 1fr) }
-main.narrow { max-width: 40rem }
+main.narrow { max-width: 42rem }
 footer { max-width: var(--page); margin: auto; padding: 1.25rem; color: var(--quiet); font-size: var(--small); border-top: 1px solid var(--line) }
 section, .stack, form.stack { display: grid; gap: 1rem; grid-template-columns: minmax(0, 1fr) }
 .title { display: flex; flex-wrap: wrap; align-items: center; gap: .75rem 1rem }
 .title > :first-child { margin-right: auto }
 .quiet { color: var(--quiet) }
 .small { font-size: var(--small) }
+h1 + p, .title + p { margin-top: .375rem }
 .crumb { color: var(--quiet); font-size: var(--small); margin-bottom: .25rem }
 .row { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem .75rem }
 .spread { justify-content: space-between }
@@ -78,12 +79,13 @@ section, .stack, form.stack { display: grid; gap: 1rem; grid-template-columns: m
 .primary:hover { opacity: .88 }
 .danger { color: var(--bad); border-color: var(--bad) }
 .danger.primary { background: var(--bad) !important; color: var(--paper) }
-.plain { min-height: 1.75rem; padding: 0 .375rem; font-size: var(--small); background: none; border-color: transparent; text-decoration: underline; text-decoration-color: var(--edge); text-underline-offset: .2em }
+.plain { min-height: 1.75rem; padding: 0 .25rem; margin-inline: -.25rem; font-size: var(--small); background: none; border-color: transparent; text-decoration: underline; text-decoration-color: var(--edge); text-underline-offset: .2em }
 .plain:hover { border-color: transparent }
 .plain.danger { text-decoration-color: currentcolor }
 
 label, legend { font-weight: 600; padding: 0 }
-fieldset { border: 0; padding: 0; min-width: 0; display: grid; gap: .5rem }
+fieldset { border: 0; padding: 0; min-width: 0; display: grid; gap: .625rem }
+legend { margin-bottom: .5rem }
 input, textarea, select { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--edge); border-radius: var(--radius); min-height: 2.25rem; padding: .3125rem .625rem; width: 100%; max-width: 100% }
 input[type=radio], input[type=checkbox] { width: 1.125rem; min-height: 1.125rem; height: 1.125rem; margin: .1875rem 0 0; flex: none; accent-color: var(--brass) }
 textarea { resize: vertical; line-height: 1.5 }
@@ -104,8 +106,8 @@ table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nu
 th { text-align: left; font-weight: 500; font-size: var(--small); color: var(--quiet); white-space: nowrap; padding: 0 1.25rem .5rem 0; border-bottom: 1px solid var(--edge) }
 td { padding: .75rem 1.25rem .75rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 th:last-child, td:last-child { padding-right: 0 }
-td.actions { text-align: right; white-space: nowrap; padding-top: .5rem; padding-bottom: .5rem }
-td.actions form { display: inline }
+td.actions { padding-top: .625rem; padding-bottom: .5rem }
+td.actions > span { display: flex; flex-wrap: wrap; justify-content: flex-end; gap: .25rem 1rem }
 td .sub { display: block; color: var(--quiet); font-size: var(--small) }
 tr:target td { background: var(--brass-wash) }
 .name { font-weight: 600 }
@@ -125,14 +127,17 @@ tr:target td { background: var(--brass-wash) }
 .empty { padding: 1.75rem; border: 1px dashed var(--edge); border-radius: var(--radius); display: grid; gap: .75rem }
 .empty > *, .empty pre { max-width: 100%; min-width: 0 }
 .secret { padding: 1.25rem; border: 1px solid var(--brass); border-radius: var(--radius); background: var(--brass-wash); display: grid; gap: .75rem; grid-template-columns: minmax(0, 1fr) }
-.secret textarea { font: 1.0625rem/1.5 var(--code); field-sizing: content; resize: none; overflow-wrap: anywhere; word-break: break-all; background: var(--paper); border-color: var(--brass) }
+.secret textarea { font: 1rem/1.5 var(--code); field-sizing: content; resize: none; overflow-wrap: anywhere; word-break: break-all; background: var(--paper); border-color: var(--brass) }
 .snippet { display: grid; gap: .375rem; grid-template-columns: minmax(0, 1fr) }
 dialog { width: min(34rem, calc(100vw - 2rem)); padding: 1.5rem; border: 1px solid var(--edge); border-radius: 10px; background: var(--paper); color: var(--ink) }
 dialog::backdrop { background: rgb(0 0 0 / .45) }
 
 @media (max-width: 44rem) {
   main { padding: 1.5rem 1rem 4rem }
-  .top > div { padding: .625rem 1rem }
+  .top > div { padding: .625rem 1rem; gap: .25rem 1rem }
+  .where { order: 1; flex-basis: 100%; margin: 0 }
+  .top > div > form { margin-left: auto }
+  .top nav { order: 2; column-gap: 1rem }
   search:has(.find) { margin-left: 0; flex: 1 0 100% }
   .find { flex-wrap: wrap }
   .find input { flex: 1 }
@@ -144,8 +149,8 @@ dialog::backdrop { background: rgb(0 0 0 / .45) }
   tbody tr:first-child { border-top: 1px solid var(--edge) }
   td { border: 0; padding: .125rem 0 !important; display: grid; grid-template-columns: 6.5rem minmax(0, 1fr); gap: .75rem }
   td[data-label]::before { content: attr(data-label); color: var(--quiet); font-size: var(--small); line-height: 1.8 }
-  td.wide, td.actions { display: block; text-align: left; white-space: normal }
-  td.actions .plain:first-child, td.actions form:first-child .plain { margin-left: -.375rem }
+  td.wide, td.actions { display: block }
+  td.actions > span { justify-content: flex-start; padding-top: .25rem }
 }
 @media (prefers-reduced-motion: no-preference) {
   a, button, .button, input, textarea, select { transition: color .12s, background-color .12s, border-color .12s }

@@ -5,10 +5,11 @@ const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 export const DAY_MS = 24 * HOUR
 
+/** From how long on a unit is the one to use, its length, and its name. */
 const UNITS = [
-  [DAY_MS, 'day'],
-  [HOUR, 'hour'],
-  [MINUTE, 'minute'],
+  [2 * DAY_MS, DAY_MS, 'day'],
+  [HOUR, HOUR, 'hour'],
+  [MINUTE, MINUTE, 'minute'],
 ] as const
 
 const relative = new Intl.RelativeTimeFormat('en')
@@ -21,8 +22,8 @@ const LONGEST_RELATIVE = 60 * DAY_MS
 export function inWords(at: number, now: number): string {
   const distance = at - now
   if (Math.abs(distance) > LONGEST_RELATIVE) return date.format(at)
-  for (const [length, unit] of UNITS) {
-    if (Math.abs(distance) >= length) return relative.format(Math.trunc(distance / length), unit)
+  for (const [least, length, unit] of UNITS) {
+    if (Math.abs(distance) >= least) return relative.format(Math.round(distance / length), unit)
   }
   return distance > 0 ? 'in less than a minute' : 'just now'
 }

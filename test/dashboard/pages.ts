@@ -1,0 +1,114 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { expect } from 'vitest'
+import { app } from '../../src/app.ts'
+import { counted } from '../faults/wrapped.ts'
+
+/** The dashboard as a browser uses it, inside the runtime, over the real database. */
+
+export const ORIGIN = 'https://oncekey.test'
+
+export interface Visit {
+  readonly status: number
+  readonly headers: Headers
+  readonly html: string
+  /** How often storage was asked. */
+  readonly trips: number
+}
+
+/** Sends a request as it is, and checks what holds for every page. */
+export async function visit(request: Request): Promise<Visit> {
+  const counter = counted(env.DB)
+  const context = createExecutionContext()
+  const response = await app.fetch(request, { ...env, DB: counter.database }, context)
+  const { trips } = counter
+  await waitOnExecutionContext(context)
+  const { status, headers } = response
+  const html = await response.text()
+  const what = `${request.method} ${request.url} → ${status}`
+  expect(trips, what).toBeLessThanOrEqual(1)
+  expect(headers.get('Cache-Control'), what).toBe('no-store')
+  expect(headers.get('Referrer-Policy'), what).toBe('no-referrer')
+  expect(headers.get('X-Content-Type-Options'), what).toBe('nosniff')
+  if (status !== 303) checkPage(headers, html, what)
+  return { status, headers, html, trips }
+}
+
+function checkPage(headers: Headers, html: string, what: string): void {
+  expect(headers.get('Content-Type'), what).toBe('text/html; charset=UTF-8')
+  expect(headers.get('X-Frame-Options'), what).toBe('DENY')
+  const policy = headers.get('Content-Security-Policy') ?? ''
+  const nonce = /'nonce-([^']+)'/.exec(policy)?.[1] ?? ''
+  expect(nonce.length, what).toBeGreaterThanOrEqual(22)
+  expect(policy.replaceAll(nonce, 'N'), what).toBe(
+    "default-src 'none'; script-src 'nonce-N'; style-src 'nonce-N'; img-src data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+  )
+  expect(html, what).toMatch(/^<!DOCTYPE html><html lang="en">/)
+  for (const [tag] of html.matchAll(/<(script|style)\b[^>]*>/g)) expect(tag, what).toContain(`nonce="${nonce}"`)
+  expect(html, what).not.toMatch(/<[^>]+ (style|on\w+)=/)
+  // Nothing is fetched from anywhere.
+  expect(html, what).not.toMatch(/<[^>]+ (src|srcset)=|url\(|@import/)
+}
+
+/** Somebody at a browser, signed in or not. */
+export class Visitor {
+  cookie = ''
+
+  /** Keeps the cookie that it is given, and no other. */
+  async get(path: string): Promise<Visit> {
+    return this.#keep(await visit(new Request(ORIGIN + path, { headers: this.#headers(), redirect: 'manual' })))
+  }
+
+  /** Sends a form, as a browser does from a page of the same origin. */
+  async post(path: string, fields: Record<string, string> = {}, headers: Record<string, string> = {}): Promise<Visit> {
+    const request = new Request(ORIGIN + path, {
+      method: 'POST',
+      headers: { ...this.#headers(), Origin: 'null', 'Sec-Fetch-Site': 'same-origin', ...headers },
+      body: new URLSearchParams(fields),
+      redirect: 'manual',
+    })
+    return this.#keep(await visit(request))
+  }
+
+  /** Opens a form, and sends it with its hidden fields and these. */
+  async submit(path: string, fields: Record<string, string> = {}): Promise<Visit> {
+    const { html } = await this.get(path)
+    return this.post(path, { ...hiddenFields(html), ...fields })
+  }
+
+  async signIn(apiKey: string): Promise<Visit> {
+    const signedIn = await this.post('/dashboard/sign-in', { api_key: apiKey })
+    expect(signedIn.status).toBe(303)
+    return signedIn
+  }
+
+  #headers(): Record<string, string> {
+    return this.cookie === '' ? {} : { Cookie: this.cookie }
+  }
+
+  #keep(visited: Visit): Visit {
+    const set = visited.headers.get('Set-Cookie')
+    if (set !== null) this.cookie = /Max-Age=0/.test(set) ? '' : (set.split(';')[0] ?? '')
+    return visited
+  }
+}
+
+export function hiddenFields(html: string): Record<string, string> {
+  const main = html.slice(html.indexOf('<main'))
+  const fields = [...main.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)]
+  return Object.fromEntries(fields.map(([, name = '', value = '']) => [name, unescaped(value)]))
+}
+
+function unescaped(text: string): string {
+  return text
+    .replaceAll('&quot;', '"')
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replaceAll('&#39;', "'")
+    .replaceAll('&amp;', '&')
+}
+
+/** The secret that a page shows. */
+export function shownSecret(html: string): string {
+  return /<textarea id="secret"[^>]*>([^<]*)</.exec(html)?.[1] ?? ''
+}
