@@ -99,6 +99,7 @@ async function requestOfTheVictim(): Promise<KeyedRequest> {
     digest: await idempotencyDigest(victim.digest, 'of-the-victim'),
     requestDigest: await sha256('another request'),
     salt: newSalt(),
+    prefix: 'cs',
   }
 }
 

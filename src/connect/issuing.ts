@@ -64,7 +64,7 @@ async function issue(
   }
   const created = granted(outcome, application)
   const { plaintext, digest } =
-    request && created.replayedFrom ? await issueClientSecret(c, { ...request, salt: created.replayedFrom }) : issued
+    request && created.replayedFrom ? await issueClientSecret(c, { ...request, ...created.replayedFrom }) : issued
   if (!sameBytes(digest, created.digest)) throw new Error('the client secret derived again is not the one created')
   if (created.replayedFrom) c.header('Idempotent-Replayed', 'true')
   return c.json({ ...clientSecretToWire(created.secret), secret: plaintext }, 201)
@@ -73,6 +73,6 @@ async function issue(
 /** Random, unless the request may be sent again and must then lead to the same secret. */
 async function issueClientSecret(c: Context<HonoEnv>, request: KeyedRequest | null): Promise<IssuedCredential> {
   const { apiKey, region } = c.var.caller
-  const entropy = request ? await deriveEntropy(apiKey, request.salt, request.requestDigest) : undefined
-  return issueCredential(readSettings(c.env).CLIENT_SECRET_PREFIX, region, entropy)
+  if (!request) return issueCredential(readSettings(c.env).CLIENT_SECRET_PREFIX, region)
+  return issueCredential(request.prefix, region, await deriveEntropy(apiKey, request.salt, request.requestDigest))
 }

@@ -34,7 +34,7 @@ export const formsOnly = createMiddleware<HonoEnv>(async (c, next) => {
 /** The fields of a form. Browsers end lines with CR LF. */
 export async function readForm(c: Context<HonoEnv>): Promise<(name: string) => string> {
   const bytes = await readBytes(c.req.raw)
-  if (bytes === null) throw new ApiError('payload_too_large')
+  if (typeof bytes === 'string') throw new ApiError(bytes)
   const fields = new URLSearchParams(new TextDecoder().decode(bytes))
   return (name) => (fields.get(name) ?? '').replaceAll('\r\n', '\n')
 }
@@ -81,5 +81,6 @@ export async function keyedForm(c: Context<HonoEnv>, token: string): Promise<Key
     digest: await sha256OfParts('form', token),
     requestDigest: await requestDigest(c.req.method, c.req.path, ''),
     salt: new Uint8Array(32),
+    prefix: '',
   }
 }

@@ -15,7 +15,7 @@ export interface JsonBody {
  */
 export async function readJson(request: Request): Promise<JsonBody | ErrorCode> {
   const bytes = await readBytes(request)
-  if (bytes === null) return 'payload_too_large'
+  if (typeof bytes === 'string') return bytes
   if (bytes.length === 0) return { value: {}, canonical: '{}' }
   if (!JSON_MEDIA_TYPE.test(request.headers.get('Content-Type') ?? '')) return 'unsupported_media_type'
   if (request.headers.has('Content-Encoding')) return 'unsupported_media_type'
@@ -28,14 +28,19 @@ export async function readJson(request: Request): Promise<JsonBody | ErrorCode> 
   }
 }
 
-/** The bytes of a body, however they arrive; null when they are over the limit. */
-export async function readBytes(request: Request): Promise<Uint8Array | null> {
+/** The bytes of a body, however they arrive, or what is wrong with them. */
+export async function readBytes(request: Request): Promise<Uint8Array | 'payload_too_large' | 'malformed_request'> {
   const chunks: Uint8Array[] = []
   let length = 0
-  for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
-    length += chunk.length
-    if (length > BODY_LIMIT_BYTES) return null
-    chunks.push(chunk)
+  try {
+    for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
+      length += chunk.length
+      if (length > BODY_LIMIT_BYTES) return 'payload_too_large'
+      chunks.push(chunk)
+    }
+  } catch {
+    // It broke off.
+    return 'malformed_request'
   }
   const bytes = new Uint8Array(length)
   let offset = 0

@@ -4,6 +4,7 @@ import type { KeyedRequest } from '../storage/idempotency.ts'
 import { refuse } from './caller.ts'
 import type { HonoEnv } from './context.ts'
 import { ApiError } from './errors.ts'
+import { readSettings } from './settings.ts'
 
 const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/
 
@@ -19,5 +20,6 @@ export async function keyedRequest(c: Context<HonoEnv>): Promise<KeyedRequest | 
     digest: await idempotencyDigest(c.var.caller.digest, key),
     requestDigest: await requestDigest(c.req.method, c.req.path, c.var.canonicalBody),
     salt: newSalt(),
+    prefix: readSettings(c.env).CLIENT_SECRET_PREFIX,
   }
 }

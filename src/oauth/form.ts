@@ -12,7 +12,8 @@ export type Form = ReadonlyMap<string, string>
  */
 export async function readForm(request: Request): Promise<Form> {
   const bytes = await readBytes(request)
-  if (bytes === null) throw new ApiError('payload_too_large')
+  if (bytes === 'malformed_request') throw new ApiError('invalid_request', { message: 'The body breaks off.' })
+  if (typeof bytes === 'string') throw new ApiError(bytes)
   if (request.headers.has('Content-Encoding')) {
     throw new ApiError('unsupported_media_type', { message: 'Send the body without a Content-Encoding.' })
   }

@@ -6,13 +6,19 @@ import { type Change, insertAlong, remove, type Statement, select } from './stat
 /** How long a create may be sent again and be answered alike. */
 export const REPLAY_WINDOW_MS = 60 * 60 * 1000
 
+/** From what, with the API key, a client secret is derived, and derived again. */
+export interface Derivation {
+  readonly salt: Bytes
+  /** What stands before the secret. */
+  readonly prefix: string
+}
+
 /** A request that named itself by an Idempotency-Key. */
-export interface KeyedRequest {
+export interface KeyedRequest extends Derivation {
   /** Of the API key's digest and the Idempotency-Key. */
   readonly digest: Bytes
   /** Of method, path and body. */
   readonly requestDigest: Bytes
-  readonly salt: Bytes
 }
 
 /** Makes room for a key that was used longer ago than the window. */
@@ -37,8 +43,8 @@ export function remember(
   table: 'applications' | 'client_secrets',
   id: string,
 ): Statement {
-  const { digest, requestDigest, salt } = request
-  const record = { digest, request_digest: requestDigest, salt, event_id: change.eventId }
+  const { digest, requestDigest, salt, prefix } = request
+  const record = { digest, request_digest: requestDigest, salt, secret_prefix: prefix, event_id: change.eventId }
   return insertAlong(change, 'idempotency_records', record, table, sql`${raw(table)}.id = ${id}`)
 }
 
@@ -50,11 +56,12 @@ export function selectCreated(
 ): Statement {
   if (!request)
     return select(change.caller, sql`events.id, data, ${columns}`, 'events', sql`events.id = ${change.eventId}`)
-  const record = (column: 'event_id' | 'request_digest' | 'salt') =>
+  const record = (column: 'event_id' | 'request_digest' | 'salt' | 'secret_prefix') =>
     sql`(SELECT ${raw(column)} FROM idempotency_records WHERE digest = ${request.digest})`
   return select(
     change.caller,
-    sql`events.id, data, ${record('request_digest')} AS request_digest, ${record('salt')} AS salt, ${columns}`,
+    sql`events.id, data, ${record('request_digest')} AS request_digest, ${record('salt')} AS salt,
+      ${record('secret_prefix')} AS secret_prefix, ${columns}`,
     'events',
     sql`events.id = ${record('event_id')}`,
   )
@@ -65,12 +72,12 @@ export function readCreated(
   row: Row,
   change: Change,
   request: KeyedRequest | null,
-): { snapshot: Row; isReplay: boolean; salt: Bytes | null } | 'idempotency_key_reused' {
+): { snapshot: Row; isReplay: boolean; derivation: Derivation | null } | 'idempotency_key_reused' {
   if (request && !sameBytes(bytes(row.request_digest), request.requestDigest)) return 'idempotency_key_reused'
   return {
     snapshot: JSON.parse(row.data as string),
     isReplay: row.id !== change.eventId,
-    salt: request && bytes(row.salt),
+    derivation: request && { salt: bytes(row.salt), prefix: row.secret_prefix as string },
   }
 }
 

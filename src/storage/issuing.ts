@@ -10,7 +10,16 @@ import {
 } from './client-secrets.ts'
 import type { Database, Row } from './database.ts'
 import { touchedSecrets } from './event-data.ts'
-import { bytes, forgetStale, isNew, type KeyedRequest, readCreated, remember, selectCreated } from './idempotency.ts'
+import {
+  bytes,
+  type Derivation,
+  forgetStale,
+  isNew,
+  type KeyedRequest,
+  readCreated,
+  remember,
+  selectCreated,
+} from './idempotency.ts'
 import {
   ask,
   type Change,
@@ -41,7 +50,7 @@ export interface CreatedClientSecret {
   /** What the plaintext must hash to. */
   readonly digest: Bytes
   /** From which the plaintext was derived, when the same request had already made this secret; null when it is new. */
-  readonly replayedFrom: Bytes | null
+  readonly replayedFrom: Derivation | null
 }
 
 export type IssuingOutcome = Outcome<
@@ -176,7 +185,7 @@ function readIssued(row: Row, found: Row | undefined, change: Change, request: K
       secret: clientSecretFromRow(created.snapshot),
       application: applicationFromRow(found),
       digest: bytes(row.digest),
-      replayedFrom: created.isReplay ? created.salt : null,
+      replayedFrom: created.isReplay ? created.derivation : null,
     },
   }
 }

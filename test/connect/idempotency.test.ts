@@ -259,3 +259,12 @@ test('no body and {} are one request', async () => {
   const first = await call(mine.apiKey, 'POST', secretsPath(), { headers: { 'Idempotency-Key': 'key' } })
   expect((await post(secretsPath(), 'key', {})).text).toBe(first.text)
 })
+
+test('a secret is made again with the prefix that it was made with, whatever the setting says by then', async () => {
+  const first = await post(secretsPath(), 'key')
+  const again = await post(secretsPath(), 'key', {}, { bindings: { CLIENT_SECRET_PREFIX: 'acme' } })
+  expect([again.status, again.text]).toEqual([201, first.text])
+  expect((await post(secretsPath(), 'other', {}, { bindings: { CLIENT_SECRET_PREFIX: 'acme' } })).json.secret).toMatch(
+    /^acme_0/,
+  )
+})

@@ -94,8 +94,8 @@ describe('housekeeping', () => {
     const { environmentId } = await newApiKey()
     const rows = Array.from({ length: 1200 }, (_, i) =>
       env.DB.prepare(
-        `INSERT INTO idempotency_records (digest, environment_id, request_digest, salt, event_id, created_at)
-         VALUES (randomblob(32), ?, randomblob(32), randomblob(32), 'event', ?)`,
+        `INSERT INTO idempotency_records (digest, environment_id, request_digest, salt, secret_prefix, event_id, created_at)
+         VALUES (randomblob(32), ?, randomblob(32), randomblob(32), 'cs', 'event', ?)`,
       ).bind(environmentId, i),
     )
     await env.DB.batch(rows)

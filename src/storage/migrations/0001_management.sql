@@ -161,6 +161,7 @@ CREATE TABLE idempotency_records (
   environment_id TEXT NOT NULL REFERENCES environments (id),
   request_digest BLOB NOT NULL CHECK (length(request_digest) = 32), -- of method, path and body
   salt BLOB NOT NULL CHECK (length(salt) = 32), -- from which, with the API key, a client secret is derived again
+  secret_prefix TEXT NOT NULL, -- and what stands before it, should the setting change meanwhile
   event_id TEXT NOT NULL, -- what it did; the event has the object as it was created
   created_at INTEGER NOT NULL -- unix ms
 ) STRICT, WITHOUT ROWID;
