@@ -47,8 +47,10 @@ const Header = () => (
   <>
     <Brand href="/" />
     <span class="where" />
-    <a href="/dashboard">Dashboard</a>
-    <a href="/openapi.json">OpenAPI</a>
+    <span class="row small">
+      <a href="/dashboard">Dashboard</a>
+      <a href="/openapi.json">OpenAPI</a>
+    </span>
   </>
 )
 

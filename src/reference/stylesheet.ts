@@ -6,10 +6,12 @@ html { scroll-padding-top: 1rem }
 .ways li { padding: .875rem 0; border-bottom: 1px solid var(--line) }
 main:has(.reference) { max-width: 84rem }
 .top:has(+ main .reference) > div { max-width: 84rem }
-.reference { display: grid; gap: 2.5rem; grid-template-columns: minmax(0, 1fr) }
+.reference { display: grid; gap: 2rem; grid-template-columns: minmax(0, 1fr) }
+.reference > header { display: grid; gap: 1rem }
 .contents { font-size: var(--small) }
 .contents h2 { font-size: var(--small); margin-top: 1rem }
-.contents ul { list-style: none; padding: 0; columns: 15rem }
+.contents ul { list-style: none; padding: 0; columns: 9.5rem; column-gap: 1.5rem }
+.contents li { break-inside: avoid }
 .contents a { display: block; padding: .25rem 0; text-decoration: none }
 .contents ul a { color: var(--quiet) }
 .contents a:hover { color: var(--ink); text-decoration: underline }
@@ -45,8 +47,9 @@ article + article { border-top: 1px solid var(--line) }
 :target { scroll-margin-top: 1rem }
 .calls :target h3, .errors :target dt { color: var(--brass) }
 @media (min-width: 60rem) {
-  .reference { grid-template-columns: 13.5rem minmax(0, 1fr); gap: 3.5rem }
-  .contents { position: sticky; top: 1.5rem; max-height: calc(100vh - 3rem); overflow-y: auto; align-self: start }
+  .reference { grid-template-columns: 13.5rem minmax(0, 1fr); gap: 2rem 3.5rem }
+  .reference > header, .calls { grid-column: 2 }
+  .contents { grid-area: 1 / 1 / span 2; position: sticky; top: 1.5rem; max-height: calc(100vh - 3rem); overflow-y: auto; align-self: start }
   .contents ul { columns: auto }
   .errors > div { grid-template-columns: 16rem minmax(0, 1fr) }
 }

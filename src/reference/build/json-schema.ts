@@ -19,9 +19,14 @@ export function jsonSchemas(schemas: Readonly<Record<string, v.GenericSchema>>):
     // A rule of a whole list's query, on one of its members.
     ignoreActions: ['transform', 'forward'],
     overrideAction: ({ valibotAction, jsonSchema }) => {
-      if (!WORDED.has(valibotAction.type) || !('message' in valibotAction)) return undefined
-      const description = sentence(jsonSchema.description, valibotAction.message)
+      const isEmpty = valibotAction.type === 'max_length' && jsonSchema.maxItems === 0
+      if (!isEmpty && !WORDED.has(valibotAction.type)) return undefined
+      const description = sentence(jsonSchema.description, valibotAction)
       return { ...jsonSchema, ...(description && { description }) }
+    },
+    overrideSchema: ({ valibotSchema, jsonSchema }) => {
+      const description = valibotSchema.type === 'never' && sentence(undefined, valibotSchema)
+      return description ? { ...jsonSchema, description } : undefined
     },
   })
   return Object.fromEntries(
@@ -30,8 +35,8 @@ export function jsonSchemas(schemas: Readonly<Record<string, v.GenericSchema>>):
 }
 
 /** `must be …` of a requirement, as a sentence behind those before it. */
-function sentence(before: string | undefined, message: unknown): string | undefined {
-  const [, words] = /^[a-z_]+: m(.*)$/s.exec(String(message)) ?? []
+function sentence(before: string | undefined, rule: object): string | undefined {
+  const [, words] = /^[a-z_]+: m(.*)$/s.exec('message' in rule ? String(rule.message) : '') ?? []
   const sentences = [before, words && `M${words}`].filter((part) => part !== undefined && part !== '')
   return [...new Set(sentences)].join(' ') || undefined
 }

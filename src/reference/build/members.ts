@@ -9,10 +9,19 @@ export function text(words: string): (Html | string)[] {
   return words.split('`').map((part, i) => (i % 2 ? html`<code>${part}</code>` : part))
 }
 
-/** What a JSON object may have in it: one list, or one for each of its kinds. */
+/** What a JSON object may have in it: what is alike in all of its kinds, then what each has besides. */
 export function members(schema: JsonSchema): Html {
-  if (!schema.oneOf) return list(schema)
-  return html`${schema.oneOf.map((kind) => html`<p class="kind">${kindOf(kind)}</p>${list(kind)}`)}`
+  const [first, ...others] = schema.oneOf ?? []
+  if (!first) return html`${list(schema)}`
+  const isCommon = (name: string) => others.every((other) => memberText(other, name) === memberText(first, name))
+  return html`${list(first, isCommon)}${[first, ...others].map(
+    (kind) =>
+      html`<p class="kind">${kindOf(kind)}</p>${list(kind, (name) => !isCommon(name) && !isFixed(kind.properties?.[name]))}`,
+  )}`
+}
+
+function memberText({ properties = {}, required = [] }: JsonSchema, name: string): string {
+  return JSON.stringify([properties[name], required.includes(name)])
 }
 
 export function parameterMembers(parameters: readonly Parameter[]): Html {
@@ -21,17 +30,19 @@ export function parameterMembers(parameters: readonly Parameter[]): Html {
   )}</dl>`
 }
 
-function list({ properties = {}, required = [] }: JsonSchema): Html {
-  return html`<dl class="members">${Object.entries(properties).map(([name, schema]) =>
-    member(name, schema, required.includes(name)),
-  )}</dl>`
+function list({ properties = {}, required = [] }: JsonSchema, isListed = (_: string) => true): Html | string {
+  const listed = Object.entries(properties).filter(([name]) => isListed(name))
+  if (listed.length === 0) return ''
+  return html`<dl class="members">${listed.map(([name, schema]) => member(name, schema, required.includes(name)))}</dl>`
 }
 
 function member(name: string, schema: JsonSchema, isRequired: boolean): Html {
-  const nested = schema.items?.properties ? schema.items : schema
+  const items = schema.items?.properties ? undefined : schema.items?.description
+  const description = [schema.description, items && `Each ${items.replace(/^M/, 'm')}`].filter(Boolean).join(' ')
+  const nested = [schema, schema.items, ...(schema.anyOf ?? [])].filter((one) => one?.properties)
   return html`<div>
 <dt><code>${name}</code> <span>${type(schema)}${isRequired ? html` <b>required</b>` : ''}</span></dt>
-<dd>${text(schema.description ?? '')}${limits(schema)}${nested.properties ? list(nested) : ''}</dd>
+<dd>${text(description)}${limits(schema)}${nested.map((one) => one && list(one))}</dd>
 </div>`
 }
 
@@ -44,8 +55,8 @@ function kindOf({ properties = {} }: JsonSchema): Html {
   })}`
 }
 
-function isFixed(schema: JsonSchema): boolean {
-  return schema.const !== undefined || schema.enum !== undefined
+function isFixed(schema: JsonSchema | undefined): boolean {
+  return schema?.const !== undefined || schema?.enum !== undefined
 }
 
 function type(schema: JsonSchema): Html {
@@ -66,7 +77,7 @@ function limits({ minimum, maximum, maxLength, maxItems, ...schema }: JsonSchema
   return [
     ...(minimum !== undefined && maximum !== undefined ? [`From ${minimum} to ${maximum}.`] : []),
     ...(maxLength === undefined ? [] : [`At most ${maxLength} characters.`]),
-    ...(maxItems === undefined ? [] : [maxItems === 0 ? 'Empty.' : `At most ${maxItems}.`]),
+    ...(!maxItems ? [] : [`At most ${maxItems}.`]),
     ...(schema.default === undefined ? [] : [`Default: ${schema.default}.`]),
   ]
     .map((sentence) => ` ${sentence}`)

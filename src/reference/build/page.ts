@@ -25,6 +25,11 @@ export function makePage(document: OpenApi): string {
     calls: calls.filter(({ operation }) => operation.tags.includes(tag.name)),
   }))
   return `${html`<div class="reference">
+<header>
+<h1>API reference</h1>
+<p class="lead">${text(document.info.description)}</p>
+<p class="quiet small">Version ${document.info.version}. For programs: <a href="/openapi.json">OpenAPI 3.1</a>.</p>
+</header>
 <nav class="contents" aria-label="Contents">
 <ul>
 <li><a href="#begin">Before you begin</a></li>
@@ -40,9 +45,6 @@ ${groups.map(
 <h2><a href="#errors">Errors</a></h2>
 </nav>
 <div class="calls">
-<h1>API reference</h1>
-<p class="lead">${text(document.info.description)}</p>
-<p class="quiet small">Version ${document.info.version}. For programs: <a href="/openapi.json">OpenAPI 3.1</a>.</p>
 ${beginning()}
 ${authentication(document)}
 ${conventions(document)}
@@ -164,7 +166,7 @@ function examples(document: OpenApi, { method, path, operation }: Call): Html {
   const example = schema && exampleOf(document, schema)
   return html`<div class="example">
 <pre class="curl"><code>${curl(document, method, path, operation)}</code></pre>
-${example === undefined ? '' : html`<p class="quiet small">${status}</p><pre><code>${pretty(example)}</code></pre>`}
+${example === undefined ? '' : html`<p class="quiet small">Answer: ${status}</p><pre><code>${pretty(example)}</code></pre>`}
 </div>`
 }
 

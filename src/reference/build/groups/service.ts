@@ -28,6 +28,7 @@ export const service: Group = {
       description: 'OpenAPI 3.1. May be kept for five minutes.',
       caller: 'anybody',
       success: { status: 200, description: 'The document.', schema: 'OpenApi' },
+      refusals: ['internal_error'],
     },
     'GET /docs': {
       id: 'getReference',
@@ -35,6 +36,7 @@ export const service: Group = {
       description: 'The same, as a page.',
       caller: 'anybody',
       success: { status: 200, description: 'The page.', schema: 'html' },
+      refusals: ['internal_error'],
     },
     'GET /': {
       id: 'getStart',
