@@ -125,13 +125,7 @@ export const CreateApplication = v.variant('application_type', [
       ...oauthInput,
       is_first_party: v.literal(true),
       organization_id: v.nullish(
-        v.pipe(
-          v.unknown(),
-          v.check(
-            () => false,
-            requirement('not_allowed', 'must be left out: a first-party application belongs to no organization.'),
-          ),
-        ),
+        v.never(requirement('not_allowed', 'must be left out: a first-party application belongs to no organization.')),
       ),
     }),
     v.object({ ...oauthInput, is_first_party: v.literal(false), organization_id: OrganizationId }),
