@@ -1,0 +1,117 @@
+import { createServer } from 'node:http'
+import { afterAll } from 'vitest'
+
+/**
+ * A stand-in for Cloudflare's API, for as much of it as wrangler asks while it deploys. It cannot stand in for what is
+ * reached by an address of its own: the deployed Worker, and the Worker by which wrangler reaches a database.
+ */
+export interface Cloudflare {
+  /** For CLOUDFLARE_API_BASE_URL. */
+  readonly url: string
+  /** What changed something, in order. */
+  readonly changes: string[]
+  /** The bindings of each version that was uploaded. */
+  readonly uploads: { readonly name: string; readonly type: string; readonly text?: string }[][]
+}
+
+const account = { id: 'a'.repeat(32), name: 'Jane’s account' }
+const ACCOUNT_PATH = `/accounts/${account.id}`
+
+type Answer = { result: unknown } | { status: number; code: number; message: string }
+
+export async function startCloudflare(): Promise<Cloudflare> {
+  const changes: string[] = []
+  const uploads: Cloudflare['uploads'] = []
+  const databases: object[] = []
+  const migrations: object[] = []
+
+  const page = (list: object[], url: URL): Answer => ({
+    result: Number(url.searchParams.get('page') ?? 1) > 1 ? [] : list,
+  })
+  const noWorker: Answer = { status: 404, code: 10007, message: 'This Worker does not exist on your account.' }
+  const ifDeployed = (result: unknown): Answer => (uploads.length > 0 ? { result } : noWorker)
+  const upload = (body: string): Answer => {
+    const metadata = /name="metadata"[^{]*(\{.*\})\r?$/m.exec(body)?.[1] ?? '{}'
+    uploads.push(JSON.parse(metadata).bindings)
+    return { result: { id: 'v1', etag: 'e', tag: 't', metadata: {}, resources: { script: { etag: 'e' } } } }
+  }
+  const query = (body: string): Answer => {
+    const { sql } = JSON.parse(body)
+    if (/^SELECT/.test(sql)) return { result: [{ success: true, meta: {}, results: migrations }] }
+    const [, name] = /INSERT INTO "d1_migrations"[\s\S]*values \('(.*)'\)/i.exec(sql) ?? []
+    if (name) migrations.push({ id: migrations.length + 1, name, applied_at: '2026-01-01 00:00:00' })
+    return { result: [{ success: true, meta: {}, results: [] }] }
+  }
+  const createDatabase = (body: string): Answer => {
+    databases.push({ uuid: '11111111-2222-3333-4444-555555555555', ...JSON.parse(body) })
+    return { result: databases.at(-1) }
+  }
+  const deployments = { deployments: [{ id: 'd', versions: [{ version_id: 'v1', percentage: 100 }] }] }
+  const version = () => ({
+    id: 'v1',
+    metadata: {},
+    resources: { bindings: uploads.at(-1), script: {}, script_runtime: {} },
+  })
+
+  const routes: [RegExp, (url: URL, body: string) => Answer][] = [
+    [/^GET \/user\/tokens\/verify$/, () => ({ result: { id: 't', status: 'active' } })],
+    [/^GET \/user$/, () => ({ result: { id: 'u', email: 'jane@example.com' } })],
+    [/^GET \/accounts$/, (url) => page([account], url)],
+    [/^GET \/memberships$/, (url) => page([{ id: 'm', account }], url)],
+    [/^GET \/d1\/database$/, (url) => page(databases, url)],
+    [/^POST \/d1\/database$/, (_, body) => createDatabase(body)],
+    [/^GET \/d1\/database\/\S+$/, () => ({ result: databases[0] })],
+    [/^POST \/d1\/database\/\S+\/query$/, (_, body) => query(body)],
+    [/^GET \/workers\/scripts\/oncekey\/deployments$/, () => ifDeployed(deployments)],
+    [/^GET \/workers\/scripts\/oncekey\/versions\/v1$/, () => ifDeployed(version())],
+    [/^GET \/workers\/scripts\/oncekey\/settings$/, () => ifDeployed({ bindings: uploads.at(-1) })],
+    [
+      /^GET \/workers\/scripts\/oncekey\/secrets$/,
+      () => ifDeployed(uploads.flat().filter(({ type }) => type === 'secret_text')),
+    ],
+    [
+      /^GET \/workers\/services\/oncekey$/,
+      () =>
+        ifDeployed({
+          default_environment: { environment: 'production', script: { last_deployed_from: 'wrangler', tag: 't' } },
+        }),
+    ],
+    [
+      /^GET \/workers\/workers\/oncekey$/,
+      () => ({ result: { id: 'w', name: 'oncekey', subdomain: { enabled: true } } }),
+    ],
+    [/^PUT \/workers\/scripts\/oncekey$/, (_, body) => upload(body)],
+    [/^POST \/workers\/scripts\/oncekey\/versions$/, (_, body) => upload(body)],
+    // It has all files already.
+    [/^POST \/workers\/scripts\/oncekey\/assets-upload-session$/, () => ({ result: { jwt: 'jwt', buckets: [] } })],
+    [/^POST \/workers\/scripts\/oncekey\/(deployments|subdomain)$/, () => ({ result: { id: 'd', enabled: true } })],
+    [/^PATCH \/workers\/scripts\/oncekey\/script-settings$/, () => ({ result: {} })],
+    [/^PUT \/workers\/scripts\/oncekey\/schedules$/, () => ({ result: [] })],
+    [/^GET \/workers\/subdomain$/, () => ({ result: { subdomain: 'jane' } })],
+  ]
+
+  const server = createServer(async (request, response) => {
+    let body = ''
+    for await (const chunk of request) body += chunk
+    const url = new URL(request.url ?? '/', 'http://api')
+    const call = `${request.method} ${url.pathname.replace(ACCOUNT_PATH, '')}`
+    if (request.method !== 'GET' && !call.endsWith('/query')) changes.push(call)
+    const [, answer] = routes.find(([pattern]) => pattern.test(call)) ?? []
+    const given = answer?.(url, body) ?? { status: 404, code: 7003, message: `Could not route to ${call}` }
+    const isGood = 'result' in given
+    response.writeHead(isGood ? 200 : given.status, { 'Content-Type': 'application/json' })
+    response.end(
+      JSON.stringify({
+        success: isGood,
+        errors: isGood ? [] : [{ code: given.code, message: given.message }],
+        messages: [],
+        result: isGood ? given.result : null,
+        result_info: { page: 1, per_page: 50, count: 1, total_count: 1, total_pages: 1 },
+      }),
+    )
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  afterAll(() => server.close())
+  const address = server.address()
+  return { url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`, changes, uploads }
+}
