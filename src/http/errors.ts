@@ -120,7 +120,8 @@ export const onError: ErrorHandler<HonoEnv> = (error, c) => {
 function asApiError(error: Error): ApiError {
   if (error instanceof ApiError) return error
   if (!(error instanceof StorageUnavailable)) return new ApiError('internal_error')
-  const message = 'The database has no tables yet, or old ones. Whoever runs this: `npm run migrate`.'
+  const message =
+    'The database has no tables yet, or old ones. Whoever runs this: `npm run migrate`; deployed, `npm run deploy`.'
   return new ApiError('service_unavailable', error.notMigrated ? { message } : {})
 }
 
