@@ -15,7 +15,7 @@ export interface Command<O extends Options = Options> {
   run(values: Values<O>, operand: string | undefined): Promise<void>
 }
 
-export interface Option {
+interface Option {
   readonly type: 'string' | 'boolean'
   readonly says: string
   /** What stands for its value in the help. */
@@ -26,7 +26,7 @@ export interface Option {
 }
 type Options = Readonly<Record<string, Option>>
 
-export type Values<O extends Options> = { readonly [Name in keyof O]: Value<O[Name]> }
+type Values<O extends Options> = { readonly [Name in keyof O]: Value<O[Name]> }
 type Value<O extends Option> = O['type'] extends 'boolean'
   ? boolean
   : Text<O> | (O extends { required: true } | { default: string } ? never : undefined)
@@ -38,7 +38,7 @@ export class Failure extends Error {}
 /** Asked in the wrong words. Exit code 2. */
 class Misuse extends Error {}
 
-export const help = { type: 'boolean', says: 'Show this.' } as const
+const help = { type: 'boolean', says: 'Show this.' } as const
 export const json = { type: 'boolean', says: 'Answer with one line of JSON on stdout.' } as const
 
 /** Fixes the types of a command's values by its options. */
