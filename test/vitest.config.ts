@@ -58,7 +58,7 @@ export default defineConfig({
         root,
         test: {
           name: 'node',
-          include: ['test/{conformance,cli}/**/*.test.ts'],
+          include: ['test/{conformance,cli,browser}/**/*.test.ts'],
           globalSetup: ['test/bundle.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
