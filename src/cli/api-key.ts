@@ -2,11 +2,10 @@ import { API_KEY_PREFIX, DEFAULT_REGION, issueCredential } from '../credential/c
 import { newId } from '../credential/id.ts'
 import { type ApiKey, createApiKey, findApiKey, listApiKeys, revokeApiKey } from '../storage/api-keys.ts'
 import type { Database } from '../storage/database.ts'
-import { type Environment, listEnvironments } from '../storage/environments.ts'
+import { listEnvironments } from '../storage/environments.ts'
 import { answer, checkName, command, Failure, json, main, misuse, progress, table } from './command.ts'
+import { environmentName, environmentOf, environmentsOf } from './named-environment.ts'
 import { target, withDatabase } from './target.ts'
-
-const environmentName = { type: 'string', value: 'NAME', says: 'The environment, by its name.' } as const
 
 const create = command({
   name: 'api-key -- create',
@@ -41,10 +40,7 @@ const list = command({
   options: { environment: environmentName, ...target, json },
   run: async (values) => {
     const keys = await withDatabase(values, async (database) => {
-      const environments =
-        values.environment === undefined
-          ? await listEnvironments(database)
-          : [await environmentOf(database, values.environment)]
+      const environments = await environmentsOf(database, values.environment)
       const lists = await Promise.all(environments.map(({ id }) => listApiKeys(database, id)))
       return environments.flatMap(({ name }, i) => (lists[i] ?? []).map((key) => ({ environment: name, key })))
     })
@@ -94,16 +90,6 @@ const revoke = command({
     )
   },
 })
-
-async function environmentOf(database: Database, name: string): Promise<Environment> {
-  const environments = await listEnvironments(database)
-  const found = environments.find((environment) => environment.name === name)
-  if (found) return found
-  const names = environments.map((environment) => environment.name).join(', ')
-  throw new Failure(
-    `There is no environment ${name}. ${names ? `There is: ${names}.` : `Make it: npm run environment -- create --name '${name}'`}`,
-  )
-}
 
 async function keyOf(
   database: Database,

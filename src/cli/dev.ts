@@ -14,6 +14,9 @@ const HOST = '127.0.0.1'
 
 const PARENT_CHECK_MS = 250
 
+/** As in wrangler.toml's triggers. */
+const SCHEDULE_MS = 60_000
+
 /** Ends on signals, and all that was started with it: the runtime and wrangler's command line die with this process. */
 function endOnSignals(): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(0))
@@ -76,6 +79,9 @@ async function serve(port: number, directory: string, secrets: SigningSecrets): 
   })
   await Promise.race([stopped, becomeReady(worker)])
   isReady = true
+  // The platform runs the schedule; here nobody does. While the Worker reloads, it may fail.
+  const schedule = `http://${HOST}:${port}/cdn-cgi/local/scheduled`
+  setInterval(() => fetch(schedule).catch(() => {}), SCHEDULE_MS).unref()
   return { stopped }
 }
 
