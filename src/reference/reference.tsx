@@ -5,7 +5,6 @@ import { Brand, documentOf } from '../dashboard/document.tsx'
 import { cacheable } from '../http/caching.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ORIGIN } from './origin.ts'
-import { stylesheet } from './stylesheet.ts'
 
 /** Pages that are read: there is no script to be let in, and nothing to be sent. */
 const pageHeaders = secureHeaders({
@@ -20,16 +19,22 @@ const pageHeaders = secureHeaders({
   },
 })
 
-/** What is served, for programs and for people: the same for everybody, and made beforehand by `npm run openapi`. */
+/**
+ * What is served, for programs and for people: the same for everybody. What is long of it was made beforehand, by
+ * `npm run openapi`, and is no part of the bundle.
+ */
 export const reference = new Hono<HonoEnv>()
   .use('/', pageHeaders)
-  .get('/', cacheable, (c) => c.html(documentOf(c, { title: 'Start', isNarrow: true, styles: stylesheet }, <Start />)))
+  .get('/', cacheable, async (c) => {
+    const styles = await asset(c, 'reference.css')
+    return c.html(documentOf(c, { title: 'Start', isNarrow: true, styles }, <Start />))
+  })
 
   .use('/docs', pageHeaders)
   .get('/docs', cacheable, async (c) => {
-    const page = await asset(c, 'docs.html')
+    const [page, styles] = await Promise.all([asset(c, 'docs.html'), asset(c, 'reference.css')])
     const body = raw(page.replaceAll(ORIGIN, () => c.env.ISSUER || new URL(c.req.url).origin))
-    return c.html(documentOf(c, { title: 'API reference', header: <Header />, styles: stylesheet }, body))
+    return c.html(documentOf(c, { title: 'API reference', header: <Header />, styles }, body))
   })
 
   .get('/openapi.json', cacheable, async (c) =>

@@ -44,6 +44,7 @@ export const service: Group = {
       description: 'A page of links.',
       caller: 'anybody',
       success: { status: 200, description: 'The page.', schema: 'html' },
+      refusals: ['internal_error'],
     },
   },
 }
