@@ -1,5 +1,4 @@
 import type { Context } from 'hono'
-import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, issueCredential, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
 import { sha256, toHex } from '../credential/digest.ts'
@@ -12,8 +11,9 @@ import { startSession } from '../storage/sessions.ts'
 import type { Access } from '../storage/statements.ts'
 
 /** `__Host-session`: of this origin alone, out of reach of scripts, and sent by none but our own pages. */
-const COOKIE = 'session'
-const COOKIE_OPTIONS = { prefix: 'host', secure: true, httpOnly: true, sameSite: 'Strict', path: '/' } as const
+const COOKIE = /(?:^|; *)__Host-session=([A-Za-z0-9_]+)/
+const setCookie = (c: Context<HonoEnv>, value: string) =>
+  c.header('Set-Cookie', `__Host-session=${value}; Path=/; HttpOnly; Secure; SameSite=Strict`)
 
 /** Nobody's credential is longer: what is, is not hashed. */
 const LONGEST_CREDENTIAL = 100
@@ -24,7 +24,7 @@ const LONGEST_CREDENTIAL = 100
  */
 export const requireSession = (needs: Access) =>
   createMiddleware<HonoEnv>(async (c, next) => {
-    const credential = getCookie(c, COOKIE, 'host') ?? ''
+    const credential = cookieOf(c)
     const recognised = recognise(credential, SESSION_PREFIX)
     const database = recognised && databaseOf(c, recognised.region)
     if (!database) throw new ApiError('unauthorized')
@@ -61,13 +61,18 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
     if (started.refused === 'unauthorized') return false
     throw new ApiError(started.refused)
   }
-  setCookie(c, COOKIE, plaintext, COOKIE_OPTIONS)
+  setCookie(c, plaintext)
   return true
 }
 
 /** Takes the cookie away. True where there was one. */
 export function forgetCookie(c: Context<HonoEnv>): boolean {
-  return deleteCookie(c, COOKIE, COOKIE_OPTIONS) !== undefined
+  setCookie(c, '; Max-Age=0')
+  return cookieOf(c) !== ''
+}
+
+function cookieOf(c: Context<HonoEnv>): string {
+  return COOKIE.exec(c.req.header('Cookie') ?? '')?.[1] ?? ''
 }
 
 function recognise(credential: string, prefix: string) {

@@ -27,6 +27,7 @@ try {
     await page.goto(`${url}/dashboard`)
     await page.fill('#api_key', api_key)
     await page.keyboard.press('Enter')
+    await page.waitForURL(`${url}/dashboard`)
     await page.goto(application)
     await take('application')
     await page.goto(`${application}/new-secret`)
