@@ -19,7 +19,7 @@ const date = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', 
 const LONGEST_RELATIVE = 60 * DAY_MS
 
 /** In words. `at` and `now` are unix ms. */
-export function inWords(at: number, now: number): string {
+function inWords(at: number, now: number): string {
   const distance = at - now
   if (Math.abs(distance) > LONGEST_RELATIVE) return date.format(at)
   for (const [least, length, unit] of UNITS) {
@@ -29,7 +29,7 @@ export function inWords(at: number, now: number): string {
 }
 
 /** To the second: 2027-01-31 12:00:00 UTC. */
-export function exactly(at: number): string {
+function exactly(at: number): string {
   return `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 }
 

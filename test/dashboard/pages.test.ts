@@ -4,7 +4,7 @@ import { app } from '../../src/app.ts'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/webhooks.ts'
 import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
-import { hiddenFields, ORIGIN, shownSecret, Visitor, visit } from './pages.ts'
+import { hiddenFields, ORIGIN, sent, shownSecret, Visitor, visit } from './pages.ts'
 
 /** Every page and form, for somebody who may write, somebody who may read, and somebody of another environment. */
 const owner = new Visitor()
@@ -380,4 +380,18 @@ test('a database that does not answer is a page that says so', async () => {
   expect(await response.text()).toContain('Storage did not answer')
   // Nobody is signed out by it.
   expect(response.headers.has('Set-Cookie')).toBe(false)
+})
+
+test('no statement of a page scans a table', async () => {
+  expect(sent.size).toBeGreaterThan(30)
+  for (const sql of sent) {
+    const values = Array.from({ length: sql.split('?').length - 1 }, () => null)
+    const { results } = await env.DB.prepare(`EXPLAIN QUERY PLAN ${sql}`)
+      .bind(...values)
+      .all<{ detail: string }>()
+    const scans = results
+      .map(({ detail }) => detail)
+      .filter((detail) => /^SCAN (?!CONSTANT ROW|json_each)/.test(detail))
+    expect(scans, sql).toEqual([])
+  }
 })

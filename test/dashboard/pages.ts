@@ -16,12 +16,16 @@ export interface Visit {
   readonly trips: number
 }
 
+/** The text of every statement that pages have sent. */
+export const sent = new Set<string>()
+
 /** Sends a request as it is, and checks what holds for every page. */
 export async function visit(request: Request): Promise<Visit> {
   const counter = counted(env.DB)
   const context = createExecutionContext()
   const response = await app.fetch(request, { ...env, DB: counter.database }, context)
   const { trips } = counter
+  for (const sql of counter.sql) sent.add(sql)
   await waitOnExecutionContext(context)
   const { status, headers } = response
   const html = await response.text()

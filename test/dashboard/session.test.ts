@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { sha256 } from '../../src/credential/digest.ts'
-import { call, newApiKey, newApplication } from '../api.ts'
+import { keepHouse } from '../../src/storage/housekeeping.ts'
+import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
 import { ORIGIN, Visitor, visit } from './pages.ts'
 
 const MINUTE_MS = 60_000
@@ -158,6 +159,16 @@ describe('a session', () => {
     expect((await other.visitor.get('/dashboard/keys')).html).toContain(`/dashboard/sessions/${id}/end`)
     await other.visitor.post(`/dashboard/sessions/${id}/end`)
     expect((await visitor.get('/dashboard')).status).toBe(303)
+  })
+
+  test('is forgotten a day after its last use', async () => {
+    const { credential } = await signedIn()
+    const now = Date.now()
+    const house = (at: number) => keepHouse(operatorDatabase(env.DB), at, 365)
+    await house(now + 24 * 60 * MINUTE_MS - MINUTE_MS)
+    expect(await lastUse(credential)).toBeGreaterThan(0)
+    await house(now + 24 * 60 * MINUTE_MS + MINUTE_MS)
+    expect(await lastUse(credential)).toBe(0)
   })
 
   test('costs nothing to refuse where it cannot be one', async () => {
