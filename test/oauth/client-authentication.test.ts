@@ -13,6 +13,8 @@ const goodToken = good.slice('Basic '.length)
 /** As good, and of a length that base64 pads. */
 const padded = basic(clientId.replace('_', '%5F'), secret)
 const NOTHING = new Map<string, string>()
+/** On a machine that has other work to do. */
+const TIMEOUT_MS = 30_000
 
 const encodeAll = (text: string, hex = (code: number) => code.toString(16).toUpperCase()) =>
   text.replace(/[^A-Za-z0-9]/g, (character) => `%${hex(character.charCodeAt(0)).padStart(2, '0')}`)
@@ -70,6 +72,10 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
     expect(present(`Basic ${encoded}`, NOTHING)).toEqual({ clientId: id, clientSecret })
   })
 
+  test('the first colon divides them (RFC 7617 §2)', () => {
+    expect(present(basic('a', 'b:c:'), NOTHING)).toEqual({ clientId: 'a', clientSecret: 'b:c:' })
+  })
+
   const vschar = fc.string({
     unit: fc.integer({ min: 0x20, max: 0x7e }).map((c) => String.fromCharCode(c)),
     minLength: 1,
@@ -79,15 +85,19 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
   test.each<[string, (text: string) => string]>([
     ['of the URL standard', (text) => String(new URLSearchParams([['', text]])).slice(1)],
     ['that encodes all it may', (text) => encodeAll(text).replaceAll('%20', '+')],
-  ])('reads back every id and secret of VSCHAR in the form-encoding %s (RFC 6749 Appendix A, B)', (_, encode) => {
-    fc.assert(
-      fc.property(vschar, vschar, (id, clientSecret) => {
-        const read = present(basic(encode(id), encode(clientSecret)), NOTHING)
-        expect(read).toEqual({ clientId: id, clientSecret })
-      }),
-      { numRuns: 10_000 },
-    )
-  })
+  ])(
+    'reads back every id and secret of VSCHAR in the form-encoding %s (RFC 6749 Appendix A, B)',
+    (_, encode) => {
+      fc.assert(
+        fc.property(vschar, vschar, (id, clientSecret) => {
+          const read = present(basic(encode(id), encode(clientSecret)), NOTHING)
+          expect(read).toEqual({ clientId: id, clientSecret })
+        }),
+        { numRuns: 10_000 },
+      )
+    },
+    TIMEOUT_MS,
+  )
 
   test('never reads the same credential from a header with one symbol changed, added or left out', () => {
     const symbols = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_ !%\t'
@@ -114,6 +124,7 @@ describe('Basic does not authenticate, asks no storage, and is told as little as
     ['no colon: the id alone', `Basic ${btoa(clientId)}`],
     ['behind it !', `${good}!`],
     ['behind it ##***^^^', `${good}##***^^^`],
+    ['behind it a byte beyond ASCII', `${good}ÿ`],
     ['behind it another symbol', `${good}1`],
     ['behind it padding', `${good}====`],
     ['inside it a space', `Basic ${goodToken.slice(0, 8)} ${goodToken.slice(8)}`],
@@ -180,6 +191,19 @@ describe('Basic does not authenticate, asks no storage, and is told as little as
       for (const separator of ['\n', '\r\n ', '\r'])
         expect(present(`Basic ${goodToken.slice(0, at)}${separator}${goodToken.slice(at)}`, NOTHING)).toBeNull()
     }
+  })
+
+  test.each(['b\xff', '\xc0\xafb', '%', '%ZZ', '%C0%AF', '%ED%A0%80'])(
+    'and %j is read as nothing, not as something near it (RFC 7617 §2.1)',
+    (clientSecret) => expect(present(basic('a', clientSecret), NOTHING)).toBeNull(),
+  )
+
+  test('over 1,024 characters, which are not even decoded', () => {
+    const decode = vi.spyOn(globalThis, 'atob')
+    expect(present(basic('a', 'b'.repeat(800)), NOTHING)).toBeNull()
+    expect(decode).not.toHaveBeenCalled()
+    expect(present(basic('a', 'b'.repeat(700)), NOTHING)).not.toBeNull()
+    expect(decode).toHaveBeenCalled()
   })
 
   test('and nothing of 64 KB is hashed', async () => {

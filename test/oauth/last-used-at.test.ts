@@ -20,6 +20,8 @@ const client = await newClient()
 const firstParty = await newClient(firstPartyApplication, client)
 const usesOf = await countUses(env.DB)
 const MINUTE = 60_000
+/** On a machine that has other work to do. */
+const TIMEOUT_MS = 30_000
 
 type Ask = (client: Client, bindings?: Partial<Env>) => Promise<Reply>
 const ways: Record<string, Ask> = {
@@ -110,19 +112,23 @@ describe.each(Object.entries(ways))('%s', (_, ask) => {
     expect(await usesOf(used.secretId)).toBe(1)
   })
 
-  test('is written once a minute through ten of them, and follows a clock that leaps ahead', async () => {
-    const used = await unused()
-    const start = Date.now()
-    for (let second = 0; second < 600; second += 20) {
-      vi.setSystemTime(start + second * 1000)
-      expect((await ask(used)).status).toBe(200)
-      expect(Date.now() - ((await lastUsedAt(used)) ?? 0)).toBeLessThan(MINUTE)
-    }
-    expect(await usesOf(used.secretId)).toBe(10)
-    vi.setSystemTime(start + 10 * 365 * 24 * 3600_000)
-    await ask(used)
-    expect(await lastUsedAt(used)).toBe(Date.now())
-  })
+  test(
+    'is written once a minute through five of them, and follows a clock that leaps ahead',
+    async () => {
+      const used = await unused()
+      const start = Date.now()
+      for (let second = 0; second < 300; second += 20) {
+        vi.setSystemTime(start + second * 1000)
+        expect((await ask(used)).status).toBe(200)
+        expect(Date.now() - ((await lastUsedAt(used)) ?? 0)).toBeLessThan(MINUTE)
+      }
+      expect(await usesOf(used.secretId)).toBe(5)
+      vi.setSystemTime(start + 10 * 365 * 24 * 3600_000)
+      await ask(used)
+      expect(await lastUsedAt(used)).toBe(Date.now())
+    },
+    TIMEOUT_MS,
+  )
 })
 
 describe('what is no use of a secret moves nothing', async () => {

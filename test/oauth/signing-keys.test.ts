@@ -88,7 +88,9 @@ test('a token is inactive, not an error, once its key is published no more', asy
 
 describe('rotation under a steady stream of verifications', () => {
   /** Simulated seconds. */
-  const EVERY = 100
+  const EVERY = 150
+  /** On a machine that has other work to do. */
+  const TIMEOUT_MS = 30_000
 
   interface Step {
     /** Seconds from the start. */
@@ -97,9 +99,9 @@ describe('rotation under a steady stream of verifications', () => {
   }
 
   /**
-   * Issues two tokens every 100 seconds, in the first and in the last of them, and has each verified at once, in the
+   * Issues two tokens every 150 seconds, in the first and in the last of them, and has each verified at once, in the
    * middle of its life and in its last second, by verifiers that keep the published keys for five minutes whatever they
-   * meet, each on its own round. Counts the verifications, and those that were refused.
+   * meet, each on its own round; and introspected at its end. Counts the verifications, and those that were refused.
    */
   async function simulate(steps: readonly Step[]) {
     const start = Date.now()
@@ -115,9 +117,6 @@ describe('rotation under a steady stream of verifications', () => {
         result.verified++
         await verify(token, published.get(current(fetchedAt)) as LocalJWKSet).catch(() => result.lost++)
       }
-      result.introspected++
-      const { json } = await introspect(client, token, { bindings: current(second) })
-      if (!json.active) result.inactive++
     }
 
     for (let second = 0; second <= (steps.at(-1)?.at ?? 0) + CACHE_SECONDS; second++) {
@@ -125,6 +124,9 @@ describe('rotation under a steady stream of verifications', () => {
       vi.setSystemTime(start + second * 1000)
       const token = await getToken(client, { bindings: current(second) })
       for (const age of [0, TTL_SECONDS / 2, TTL_SECONDS - 1]) await verifyAll(token, second + age)
+      const { json } = await introspect(client, token, { bindings: current(second + TTL_SECONDS - 1) })
+      result.introspected++
+      if (!json.active) result.inactive++
     }
     return result
   }
@@ -132,33 +134,41 @@ describe('rotation under a steady stream of verifications', () => {
   test.each([
     ['RS256', 'RS256'],
     ['RS256', 'ES256'],
-  ] as const)('loses none, from %s to %s: publish, wait, swap, wait, withdraw', async (from, to) => {
-    const [before, after] = [await newSigningKey(from), await newSigningKey(to)]
-    const published = CACHE_SECONDS
-    const swapped = published + CACHE_SECONDS
-    const result = await simulate([
-      { at: 0, bindings: keys(before) },
-      { at: published, bindings: keys(before, publicHalf(after)) },
-      { at: swapped, bindings: keys(after, publicHalf(before)) },
-      { at: swapped + TTL_SECONDS, bindings: keys(after) },
-    ])
-    expect(result).toMatchObject({ lost: 0, inactive: 0 })
-    expect(result.verified).toBeGreaterThan(1_000)
-  })
+  ] as const)(
+    'loses none, from %s to %s: publish, wait, swap, wait, withdraw',
+    async (from, to) => {
+      const [before, after] = [await newSigningKey(from), await newSigningKey(to)]
+      const published = CACHE_SECONDS
+      const swapped = published + CACHE_SECONDS
+      const result = await simulate([
+        { at: 0, bindings: keys(before) },
+        { at: published, bindings: keys(before, publicHalf(after)) },
+        { at: swapped, bindings: keys(after, publicHalf(before)) },
+        { at: swapped + TTL_SECONDS, bindings: keys(after) },
+      ])
+      expect(result).toMatchObject({ lost: 0, inactive: 0 })
+      expect(result.verified).toBeGreaterThan(700)
+    },
+    TIMEOUT_MS,
+  )
 
   test.each([
     ['without waiting for caches before the swap', 1, TTL_SECONDS],
     ['without waiting for tokens before the old key is withdrawn', CACHE_SECONDS, TTL_SECONDS / 4],
-  ])('loses some %s, as this simulation sees', async (_, wait, keep) => {
-    const [before, after] = [await newSigningKey('ES256'), await newSigningKey('ES256')]
-    const result = await simulate([
-      { at: 0, bindings: keys(before) },
-      { at: CACHE_SECONDS, bindings: keys(before, publicHalf(after)) },
-      { at: CACHE_SECONDS + wait, bindings: keys(after, publicHalf(before)) },
-      { at: CACHE_SECONDS + wait + keep, bindings: keys(after) },
-    ])
-    expect(result.lost).toBeGreaterThan(0)
-  })
+  ])(
+    'loses some %s, as this simulation sees',
+    async (_, wait, keep) => {
+      const [before, after] = [await newSigningKey('ES256'), await newSigningKey('ES256')]
+      const result = await simulate([
+        { at: 0, bindings: keys(before) },
+        { at: CACHE_SECONDS, bindings: keys(before, publicHalf(after)) },
+        { at: CACHE_SECONDS + wait, bindings: keys(after, publicHalf(before)) },
+        { at: CACHE_SECONDS + wait + keep, bindings: keys(after) },
+      ])
+      expect(result.lost).toBeGreaterThan(0)
+    },
+    TIMEOUT_MS,
+  )
 })
 
 test('a key that signs nothing is no key: 500, and no token', async () => {
