@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { newApiKey } from '../operator.ts'
 import { serve } from '../served.ts'
 
@@ -7,9 +7,15 @@ const REQUEST_BUDGET_MS = 30_000
 const LIMIT = 5
 const JSON_TYPE = 'application/json'
 
-const served = await serve({ workers: 2, vars: { REQUEST_BUDGET_MS, MAX_SECRETS_PER_APPLICATION: LIMIT } })
+const served = await serve({
+  workers: 2,
+  vars: { REQUEST_BUDGET_MS, MAX_SECRETS_PER_APPLICATION: LIMIT },
+  rateLimits: false,
+})
 const { database, origins } = served
 const { apiKey } = await newApiKey(database)
+
+vi.setConfig({ testTimeout: 180_000 })
 
 interface Reply {
   readonly status: number

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 
@@ -24,7 +25,6 @@ export async function lossyNetwork(
   target: string,
   fetch: typeof globalThis.fetch,
   fates: readonly Fate[],
-  { lateMs }: { lateMs: number },
 ): Promise<LossyNetwork> {
   const left = [...fates]
   const exchanges: LossyNetwork['exchanges'] = []
@@ -50,7 +50,7 @@ export async function lossyNetwork(
     if (fate === 'reply lost') return incoming.socket.destroy()
     if (fate === 'reply replaced by 502 in HTML') return answerInHtml(outgoing, 502)
     if (fate === 'reply replaced by 503 in HTML') return answerInHtml(outgoing, 503)
-    if (fate === 'reply later than the client waits') await new Promise((resolve) => setTimeout(resolve, lateMs))
+    if (fate === 'reply later than the client waits') return once(incoming.socket, 'close')
     // How the body is framed is each connection's own matter (RFC 9112 §6).
     const { 'transfer-encoding': _, ...passed } = Object.fromEntries(reply.headers)
     outgoing.writeHead(reply.status, passed)
