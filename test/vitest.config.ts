@@ -37,6 +37,8 @@ export default defineConfig({
                 MIGRATIONS: await readD1Migrations(`${root}/src/storage/migrations`),
                 ISSUER: 'https://oncekey.test',
                 SIGNING_KEY: JSON.stringify(await newSigningKey('RS256')),
+                MODEL_HISTORIES: process.env.MODEL_HISTORIES ?? '200',
+                MODEL_SEED: process.env.MODEL_SEED ?? '',
               },
             },
           })),

@@ -1,0 +1,228 @@
+/**
+ * What an application's client secrets are to be, without a database, a request or a batch: a list, and a clock that
+ * goes forwards. Every call answers as the API should.
+ */
+export const LIMIT = 2
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
+
+/** Times are unix ms. */
+export interface Secret {
+  /** Both known once the API has told them. */
+  id: string
+  hint: string
+  name: string | null
+  expiresAt: number | null
+  isRetiring: boolean
+  isDisabled: boolean
+  revokedAt: number | null
+  expiryNotedAt: number | null
+  readonly createdAt: number
+  updatedAt: number
+  lastUsedAt: number | null
+}
+
+export interface Changes {
+  readonly name?: string | null
+  readonly expiresAt?: number | null
+  readonly isDisabled?: boolean
+}
+
+export type IssuingRequest =
+  | { readonly kind: 'create'; readonly name: string | null; readonly expiresAt: number | null }
+  | { readonly kind: 'rotate'; readonly graceMs: number }
+
+/** What the API should answer. */
+export interface Answer {
+  readonly status: number
+  readonly code?: string
+  /** The wire form. */
+  readonly body?: unknown
+  /** What a create or a rotation has just made, or had made: the plaintext comes with it. */
+  readonly issued?: Secret
+  readonly isReplay?: boolean
+}
+
+interface Event {
+  readonly type: string
+  /** Those that it names: one, or with it those that went along. */
+  readonly secrets: Secret[]
+  readonly at: number
+}
+
+interface Keyed {
+  readonly request: string
+  readonly at: number
+  readonly secret: Secret
+  /** As it was created. */
+  readonly snapshot: Secret
+}
+
+export class SecretModel {
+  /** Every secret that there ever was, but those that housekeeping has removed; oldest first. */
+  secrets: Secret[] = []
+  events: Event[] = []
+  /** Those that it has removed. */
+  readonly removed: Secret[] = []
+  readonly #keyed = new Map<string, Keyed>()
+  now: number
+
+  constructor(now: number) {
+    this.now = now
+  }
+
+  isLive({ revokedAt, expiresAt }: Secret): boolean {
+    return revokedAt === null && (expiresAt === null || expiresAt > this.now)
+  }
+
+  issue(request: IssuingRequest, key: string | null): Answer {
+    const earlier = key === null ? undefined : this.#keyed.get(key)
+    if (earlier && this.now - earlier.at < HOUR_MS) {
+      if (earlier.request !== JSON.stringify(request)) return { status: 422, code: 'idempotency_key_reused' }
+      if (earlier.secret.revokedAt !== null) return { status: 422, code: 'client_secret_revoked' }
+      return {
+        status: 201,
+        body: toWire({ ...earlier.snapshot, id: earlier.secret.id, hint: earlier.secret.hint }),
+        issued: earlier.secret,
+        isReplay: true,
+      }
+    }
+    if (request.kind === 'create') {
+      if (request.expiresAt !== null && request.expiresAt <= this.now)
+        return { status: 422, code: 'invalid_request_parameters' }
+      if (this.#isAtLimit()) return { status: 422, code: 'client_secret_limit_reached' }
+    }
+    const others = this.live()
+    const secret: Secret = {
+      id: '',
+      hint: '',
+      name: request.kind === 'create' ? request.name : null,
+      expiresAt: request.kind === 'create' ? request.expiresAt : null,
+      isRetiring: false,
+      isDisabled: false,
+      revokedAt: null,
+      expiryNotedAt: null,
+      createdAt: this.now,
+      updatedAt: this.now,
+      lastUsedAt: null,
+    }
+    this.secrets.push(secret)
+    if (request.kind === 'create') this.#record('created', [secret])
+    else {
+      this.#retire(others, this.now + request.graceMs)
+      this.#record('rotated', [secret, ...others])
+    }
+    if (key !== null) {
+      this.#keyed.set(key, { request: JSON.stringify(request), at: this.now, secret, snapshot: { ...secret } })
+    }
+    return { status: 201, body: toWire(secret), issued: secret, isReplay: false }
+  }
+
+  change(secret: Secret, changes: Changes): Answer {
+    if (!this.secrets.includes(secret) || secret.revokedAt !== null) return NOT_FOUND
+    if (!this.isLive(secret)) return { status: 422, code: 'client_secret_expired' }
+    if (Object.entries(changes).every(([field, value]) => secret[field as keyof Changes] === value))
+      return { status: 200, body: toWire(secret) }
+    if (changes.expiresAt === null && secret.isRetiring && this.#isAtLimit())
+      return { status: 422, code: 'client_secret_limit_reached' }
+    Object.assign(secret, changes, { updatedAt: this.now })
+    if (changes.expiresAt === null) secret.isRetiring = false
+    this.#record('updated', [secret])
+    return { status: 200, body: toWire(secret) }
+  }
+
+  revoke(secret: Secret): Answer {
+    if (!this.secrets.includes(secret)) return NOT_FOUND
+    if (secret.revokedAt === null) {
+      this.#end([secret])
+      this.#record('deleted', [secret])
+    }
+    return { status: 204 }
+  }
+
+  revokeAll(): Answer {
+    const live = this.live()
+    this.#end(live)
+    if (live.length > 0) this.#record('deleted', live)
+    return { status: 204 }
+  }
+
+  find(secret: Secret): Answer {
+    if (!this.secrets.includes(secret) || secret.revokedAt !== null) return NOT_FOUND
+    return { status: 200, body: toWire(secret) }
+  }
+
+  /** The live ones in the order of the list. */
+  live(): Secret[] {
+    return this.secrets
+      .filter((secret) => this.isLive(secret))
+      .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+  }
+
+  list(): Answer {
+    return { status: 200, body: this.live().map(toWire) }
+  }
+
+  /** Whether it is good; a use, then. */
+  verify(secret: Secret): boolean {
+    if (!this.secrets.includes(secret) || !this.isLive(secret) || secret.isDisabled) return false
+    if (secret.lastUsedAt === null || this.now - secret.lastUsedAt >= MINUTE_MS) secret.lastUsedAt = this.now
+    return true
+  }
+
+  keepHouse(): void {
+    const isOver = (at: number | null, days: number) => at !== null && this.now - at >= days * DAY_MS
+    for (const secret of this.secrets) {
+      if (this.isLive(secret) || secret.revokedAt !== null || secret.expiryNotedAt !== null) continue
+      secret.expiryNotedAt = this.now
+      this.#record('expired', [secret])
+    }
+    const isGone = ({ revokedAt, expiryNotedAt }: Secret) => isOver(revokedAt, 90) || isOver(expiryNotedAt, 90)
+    this.removed.push(...this.secrets.filter(isGone))
+    this.secrets = this.secrets.filter((secret) => !isGone(secret))
+    this.events = this.events.filter(({ at }) => !isOver(at, 365))
+  }
+
+  #isAtLimit(): boolean {
+    return this.live().filter(({ isRetiring }) => !isRetiring).length >= LIMIT
+  }
+
+  #retire(others: Secret[], at: number): void {
+    for (const secret of others) {
+      secret.isRetiring = true
+      secret.expiresAt = Math.min(secret.expiresAt ?? at, at)
+      secret.updatedAt = this.now
+    }
+    const lastToExpire = others
+      .filter((secret) => this.isLive(secret))
+      .sort((a, b) => (b.expiresAt ?? 0) - (a.expiresAt ?? 0) || (a.id < b.id ? 1 : -1))
+    this.#end(lastToExpire.slice(LIMIT))
+  }
+
+  #end(secrets: Secret[]): void {
+    for (const secret of secrets) Object.assign(secret, { revokedAt: this.now, updatedAt: this.now })
+  }
+
+  #record(type: string, secrets: Secret[]): void {
+    this.events.push({ type: `connect_application_secret.${type}`, secrets, at: this.now })
+  }
+}
+
+const NOT_FOUND: Answer = { status: 404, code: 'entity_not_found' }
+
+const iso = (unixMs: number) => new Date(unixMs).toISOString()
+
+/** The wire form, but for what the API has not told yet. */
+function toWire({ id, hint, name, expiresAt, isDisabled, createdAt, updatedAt, lastUsedAt }: Secret): object {
+  return {
+    object: 'connect_application_secret',
+    ...(id && { id, secret_hint: hint }),
+    last_used_at: lastUsedAt && iso(lastUsedAt),
+    created_at: iso(createdAt),
+    updated_at: iso(updatedAt),
+    ...(name !== null && { name }),
+    ...(expiresAt !== null && { expires_at: iso(expiresAt) }),
+    ...(isDisabled && { disabled: true }),
+  }
+}
