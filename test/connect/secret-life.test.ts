@@ -2,6 +2,7 @@ import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { call, newApiKey, type Reply } from '../api.ts'
 import { advance, stopClock } from '../clock.ts'
+import { withBatch } from '../faults/wrapped.ts'
 import { type Client, getToken, introspect, newClient, newSecret, requestToken, revoke } from '../oauth/client.ts'
 
 /** A secret after its creation: changed, looked up, switched off and on, and over. */
@@ -109,6 +110,24 @@ describe('PATCH', () => {
     await patch(client, { disabled: false })
     await patch(client, { disabled: true })
     expect((await stored(client)).row?.disabled_at).toBe(disabledAt + MINUTE_MS)
+  })
+
+  test('of which the reply was lost does not switch on again what was switched off before its retry', async () => {
+    await patch(client, { disabled: true })
+    let tries = 0
+    const DB = withBatch(env.DB, async (real, statements) => {
+      const result = await real(statements)
+      if (tries++ > 0) return result
+      await patch(client, { disabled: true, name: 'leaked' })
+      throw new Error('D1_ERROR: Network connection lost.')
+    })
+    const { status } = await call(client.apiKey, 'PATCH', pathOf(client), {
+      body: { disabled: false },
+      bindings: { DB },
+    })
+    expect(status).toBe(200)
+    expect((await get(client)).json).toMatchObject({ disabled: true, name: 'leaked' })
+    expect((await stored(client)).events).toHaveLength(4)
   })
 
   test.each([null, 'true', 1, 0, 'yes', [], {}])('disabled: %j is refused', async (disabled) => {
