@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import { Hono } from 'hono/tiny'
 import type { InferOutput } from 'valibot'
 import { newId } from '../credential/id.ts'
 import { changeOf, requireApiKey } from '../http/caller.ts'
@@ -84,7 +84,9 @@ type ListQuery = InferOutput<typeof schemas.ListApplications>
 
 const NOBODY_REGISTERED_DYNAMICALLY: Page = { applications: [], hasMore: { ahead: false, behind: false } }
 
-export function applicationFromWire(input: InferOutput<typeof schemas.CreateApplication>): Omit<NewApplication, 'id' | 'clientId'> {
+export function applicationFromWire(
+  input: InferOutput<typeof schemas.CreateApplication>,
+): Omit<NewApplication, 'id' | 'clientId'> {
   const common = { name: input.name, description: input.description ?? null, scopes: input.scopes ?? [] }
   if (input.application_type === 'm2m') {
     return {

@@ -1,4 +1,5 @@
-import { type Context, Hono } from 'hono'
+import type { Context } from 'hono'
+import { Hono } from 'hono/tiny'
 import { type IssuedCredential, issueCredential } from '../credential/credential.ts'
 import { deriveEntropy } from '../credential/derivation.ts'
 import { sameBytes } from '../credential/digest.ts'

@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import { Hono } from 'hono/tiny'
 import { recogniseCredential } from '../credential/credential.ts'
 import { sha256 } from '../credential/digest.ts'
 import { requireApiKey } from '../http/caller.ts'

@@ -1,4 +1,5 @@
-import { type Context, Hono } from 'hono'
+import type { Context } from 'hono'
+import { Hono } from 'hono/tiny'
 import { applicationFromWire, redirectUris } from '../connect/applications.ts'
 import { CreateApplication, UpdateApplication } from '../connect/schemas.ts'
 import { newId } from '../credential/id.ts'

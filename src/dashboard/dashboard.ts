@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import { Hono } from 'hono/tiny'
 import type { HonoEnv } from '../http/context.ts'
 import { application } from './application.tsx'
 import { applicationForm } from './application-form.tsx'

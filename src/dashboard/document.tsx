@@ -1,8 +1,8 @@
 import type { Context } from 'hono'
 import type { Child } from 'hono/jsx'
 import { NONCE, secureHeaders } from 'hono/secure-headers'
+import { asset } from '../http/assets.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { stylesheet } from './stylesheet.ts'
 
 /** What every page for people may do: nothing but its own styles, its own script, and forms to its own origin. */
 export const pageHeaders = secureHeaders({
@@ -41,9 +41,9 @@ interface DocumentOptions {
   readonly header?: Child
   /** Forms and texts, where a wide line is hard to read. */
   readonly isNarrow?: boolean
-  /** What the page has besides the stylesheet of every page. */
+  /** An asset: what the page has besides the stylesheet of every page. */
   readonly styles?: string
-  /** Comfort alone: without it, every page works. */
+  /** An asset. Comfort alone: without it, every page works. */
   readonly script?: string
 }
 
@@ -51,12 +51,17 @@ interface DocumentOptions {
  * A page as text. Its route must have `pageHeaders`, whose nonce lets the styles and the script in; a style attribute is
  * let in nowhere.
  */
-export function documentOf(
+export async function documentOf(
   c: Context<HonoEnv>,
-  { title, header, isNarrow, styles = '', script }: DocumentOptions,
+  { title, header, isNarrow, styles, script }: DocumentOptions,
   body: Child,
-): string {
+): Promise<string> {
   const nonce = c.get('secureHeadersNonce')
+  const [common, own = '', comfort] = await Promise.all([
+    asset(c, 'pages.css'),
+    styles && asset(c, styles),
+    script && asset(c, script),
+  ])
   const page = (
     <html lang="en">
       <head>
@@ -66,7 +71,7 @@ export function documentOf(
         <meta name="robots" content="noindex" />
         <title>{`${title} · Oncekey`}</title>
         <link rel="icon" href={ICON} />
-        <style nonce={nonce} dangerouslySetInnerHTML={{ __html: stylesheet + styles }} />
+        <style nonce={nonce} dangerouslySetInnerHTML={{ __html: common + own }} />
       </head>
       <body>
         <a class="skip" href="#main">
@@ -78,7 +83,7 @@ export function documentOf(
         <main id="main" class={isNarrow ? 'narrow' : undefined}>
           {body}
         </main>
-        {script && <script nonce={nonce} dangerouslySetInnerHTML={{ __html: script }} />}
+        {comfort && <script nonce={nonce} dangerouslySetInnerHTML={{ __html: comfort }} />}
       </body>
     </html>
   )

@@ -1,4 +1,5 @@
-import { type Context, Hono } from 'hono'
+import type { Context } from 'hono'
+import { Hono } from 'hono/tiny'
 import { CreateClientSecret } from '../connect/schemas.ts'
 import { issueCredential } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'

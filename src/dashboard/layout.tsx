@@ -6,7 +6,6 @@ import type { HonoEnv } from '../http/context.ts'
 import { ApiError, onError } from '../http/errors.ts'
 import { Brand, documentOf } from './document.tsx'
 import { noSpellcheck } from './parts.tsx'
-import { script } from './script.ts'
 import { forgetCookie } from './session.ts'
 
 const SECTIONS = [
@@ -40,7 +39,7 @@ interface PageOptions {
 }
 
 /** Answers with a page of the dashboard. */
-export function page(c: Context<HonoEnv>, { title, section, isNarrow, status = 200 }: PageOptions, body: Child) {
+export async function page(c: Context<HonoEnv>, { title, section, isNarrow, status = 200 }: PageOptions, body: Child) {
   const notice = NOTICES[c.req.query('notice') ?? '']
   const content = (
     <>
@@ -54,7 +53,8 @@ export function page(c: Context<HonoEnv>, { title, section, isNarrow, status = 2
     </>
   )
   const header = <Header identity={c.var.identity} section={section} />
-  return c.html(documentOf(c, { title, header, isNarrow: isNarrow ?? false, script }, content), status)
+  const options = { title, header, isNarrow: isNarrow ?? false, script: 'dashboard.js' }
+  return c.html(await documentOf(c, options, content), status)
 }
 
 const Header = ({

@@ -1,4 +1,5 @@
-import { type Context, Hono } from 'hono'
+import type { Context } from 'hono'
+import { Hono } from 'hono/tiny'
 import { UpdateClientSecret } from '../connect/schemas.ts'
 import { changeOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'

@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import { Hono } from 'hono/tiny'
 import { version } from '../../package.json'
 import { DEFAULT_REGION } from '../credential/credential.ts'
 import { openDatabase } from '../storage/database.ts'

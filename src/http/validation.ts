@@ -1,6 +1,5 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import { validator } from 'hono/validator'
 import * as v from 'valibot'
 import { readJson } from './body.ts'
 import { refuse } from './caller.ts'
@@ -29,7 +28,16 @@ export const validJson = <S extends Schema>(schema: S) =>
 
 /** Validates the query. A parameter that is repeated reaches the schema as an array. */
 export const validQuery = <S extends Schema>(schema: S) =>
-  validator('query', (query, c: Context<HonoEnv>) => validate(c, schema, query))
+  createMiddleware<HonoEnv, string, { in: { query: v.InferInput<S> }; out: { query: v.InferOutput<S> } }>(
+    async (c, next) => {
+      const parameters = Object.entries(c.req.queries()).map(([name, values]) => [
+        name,
+        values.length === 1 ? values[0] : values,
+      ])
+      c.req.addValidatedData('query', (await validate(c, schema, Object.fromEntries(parameters))) as object)
+      await next()
+    },
+  )
 
 async function validate<S extends Schema>(c: Context<HonoEnv>, schema: S, value: unknown): Promise<v.InferOutput<S>> {
   const result = v.safeParse(schema, value, { abortPipeEarly: true })

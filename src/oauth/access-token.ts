@@ -1,4 +1,4 @@
-import { jwtVerify, SignJWT } from 'jose'
+import { decodeProtectedHeader, jwtVerify, SignJWT } from 'jose'
 import * as v from 'valibot'
 import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
 import { LONGEST_ACCESS_TOKEN_TTL_SECONDS, readSettings } from '../http/settings.ts'
@@ -42,10 +42,13 @@ export async function issueAccessToken(
 
 /** Reads a token of ours that has not expired; null for any other string. Whether its secret is still good, storage tells. */
 export async function readAccessToken(env: Env, token: string): Promise<Claims | null> {
-  const { findKey } = await signingKeys(env)
+  const { verifying } = await signingKeys(env)
   const expected = { issuer: issuer(env), typ: TYPE, algorithms: [...SIGNING_ALGORITHMS] }
   try {
-    const { payload } = await jwtVerify(token, findKey, expected)
+    const { kid } = decodeProtectedHeader(token)
+    const key = verifying.get(kid ?? '')
+    if (!key) return null
+    const { payload } = await jwtVerify(token, key, expected)
     const claims = v.parse(AccessTokenClaims, payload)
     return isPlausible(claims) ? claims : null
   } catch {

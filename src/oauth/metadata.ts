@@ -1,4 +1,5 @@
-import { type Context, Hono } from 'hono'
+import type { Context } from 'hono'
+import { Hono } from 'hono/tiny'
 import { cacheable } from '../http/caching.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { issuer } from './issuer.ts'

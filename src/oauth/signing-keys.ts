@@ -1,4 +1,4 @@
-import { createLocalJWKSet, importJWK, type JSONWebKeySet, type LocalJWKSet } from 'jose'
+import { importJWK, type JSONWebKeySet } from 'jose'
 import * as v from 'valibot'
 import { publicHalf, SIGNING_ALGORITHMS, type SigningAlgorithm } from '../credential/signing-key.ts'
 
@@ -18,8 +18,8 @@ export interface SigningKeys {
   readonly privateKey: CryptoKey
   /** The signing key's public half, and what a rotation under way publishes besides. */
   readonly published: JSONWebKeySet
-  /** Finds the published key that signed a token. */
-  readonly findKey: LocalJWKSet
+  /** The same keys, by their `kid`: what a token may be signed with. */
+  readonly verifying: ReadonlyMap<string, CryptoKey>
 }
 
 const SigningKey = v.pipe(
@@ -35,7 +35,7 @@ const SigningKey = v.pipe(
 const PublishedKeys = v.pipe(
   v.optional(v.string(), '{"keys":[]}'),
   v.parseJson(),
-  v.object({ keys: v.array(v.looseObject({ kid: v.string(), kty: v.picklist(['RSA', 'EC']) })) }),
+  v.object({ keys: v.array(v.looseObject({ kid: v.string(), alg: v.picklist(SIGNING_ALGORITHMS) })) }),
 )
 
 let imported: { readonly source: string; readonly keys: Promise<SigningKeys> } | undefined
@@ -55,5 +55,6 @@ async function importKeys(env: Env): Promise<SigningKeys> {
   const { kid, alg: algorithm } = own.output
   const privateKey = (await importJWK(own.output, algorithm)) as CryptoKey
   const keys = [own.output, ...others.output.keys.filter((key) => key.kid !== kid)].map(publicHalf)
-  return { algorithm, kid, privateKey, published: { keys }, findKey: createLocalJWKSet({ keys }) }
+  const imported = keys.map(async (key) => [String(key.kid), (await importJWK(key)) as CryptoKey] as const)
+  return { algorithm, kid, privateKey, published: { keys }, verifying: new Map(await Promise.all(imported)) }
 }

@@ -1,8 +1,8 @@
-/**
+/*
  * Comfort, for browsers that run it: copying, confirmations as dialogs, a question before a secret is left unsaved.
  * Every page works without. It keeps nothing anywhere.
  */
-export const script = `{
+{
 const status = document.getElementById('status')
 let unsaved = document.querySelector('[data-unsaved]')
 
@@ -72,4 +72,4 @@ if (url.searchParams.has('notice')) {
   url.searchParams.delete('notice')
   history.replaceState(null, '', url)
 }
-}`
+}
