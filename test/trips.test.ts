@@ -264,7 +264,9 @@ test('no statement scans a table', async () => {
     const { results } = await env.DB.prepare(`EXPLAIN QUERY PLAN ${sql}`)
       .bind(...values)
       .all<{ detail: string }>()
-    const scans = results.map(({ detail }) => detail).filter((detail) => /^SCAN (?!CONSTANT ROW|json_each)/.test(detail))
+    const scans = results
+      .map(({ detail }) => detail)
+      .filter((detail) => /^SCAN (?!CONSTANT ROW|json_each)/.test(detail))
     expect(scans, sql).toEqual([])
   }
 })

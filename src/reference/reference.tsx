@@ -1,6 +1,6 @@
 import { raw } from 'hono/html'
-import { Hono } from 'hono/tiny'
 import { NONCE, secureHeaders } from 'hono/secure-headers'
+import { Hono } from 'hono/tiny'
 import { Brand, documentOf } from '../dashboard/document.tsx'
 import { asset } from '../http/assets.ts'
 import { cacheable } from '../http/caching.ts'

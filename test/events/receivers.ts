@@ -10,7 +10,7 @@ import { operatorDatabase } from '../api.ts'
 
 /** Receivers of webhooks, in place of the network, and the clock by which they are sent to. */
 
-export interface Arrival {
+interface Arrival {
   readonly url: string
   readonly init: RequestInit
   readonly headers: Headers
