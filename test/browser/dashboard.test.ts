@@ -53,7 +53,7 @@ describe.runIf(chromiumPath)('in a browser', () => {
   const heading = () => visitor.page.locator('h1').first().textContent()
   const shown = async () => visitor.page.locator('#secret').inputValue()
 
-  /** What a person does, by keyboard alone. */
+  /** What a person does, by keyboard alone: a minute of it, on a machine that does other things as well. */
   async function walk(hasScript: boolean) {
     const { page, press, type, tabTo } = visitor
     await visitor.signIn(key.apiKey)
@@ -151,12 +151,12 @@ describe.runIf(chromiumPath)('in a browser', () => {
   test('everything is done by keyboard alone', async () => {
     visitor = await newVisitor(browser, origin)
     await walk(true)
-  })
+  }, 300_000)
 
   test('everything is done without scripts', async () => {
     visitor = await newVisitor(browser, origin, { javaScriptEnabled: false })
     await walk(false)
-  })
+  }, 300_000)
 
   test('a secret is copied, and stays nowhere in the browser', async () => {
     const everything: string[] = []
