@@ -5,7 +5,7 @@ import { serve } from '../served.ts'
 
 /**
  * Two Workers over one database. What a caller starts after it has read a 204 finds the secret revoked, at whichever
- * Worker: the tests and the callers share one clock, so that "after" is no guess.
+ * Worker. All callers are one program, so that "after" is no guess.
  */
 const RACES = 1_000
 const AT_ONCE = 10
@@ -122,7 +122,7 @@ describe('revoking', () => {
       expect(seen).toMatchObject({ letInAfter: 0, activeTokens: 0 })
       expect(seen.refusedAfter).toBe(2 * seen.races)
       expect(seen.tokens).toBeGreaterThanOrEqual(RACES)
-    // They were races: the revocation came first in some, and last in others.
+      // They were races: the revocation came first in some, and last in others.
       expect(seen.letInBefore - seen.races).toBeGreaterThan(RACES / 100)
       expect(seen.refusedBefore).toBeGreaterThan(RACES / 100)
     },

@@ -10,7 +10,7 @@ import { SIGNING_ALGORITHMS } from '../../src/credential/signing-key.ts'
  *
  * Without WYCHEPROOF this file is not collected.
  */
-export interface Wycheproof {
+interface Wycheproof {
   /** json_web_signature_test.json */
   readonly jws: { readonly testGroups: { public?: JWK; private: JWK; tests: (Vector & { jws: string })[] }[] }
   /** rsa_signature_2048_sha256_test.json */
