@@ -116,7 +116,12 @@ async function readPlaces(): Promise<Record<string, Buffer>> {
 /** The files of the application's own database. */
 function databaseFiles(places: Record<string, Buffer>): { main: string; all: string[] } {
   const main = Object.keys(places).find((name) => /D1DatabaseObject.[0-9a-f]{64}\.sqlite$/.test(name)) ?? ''
-  return { main, all: Object.keys(places).filter((name) => main && name.startsWith(main)) }
+  return {
+    main,
+    all: Object.keys(places)
+      .filter((name) => main && name.startsWith(main))
+      .sort(),
+  }
 }
 
 /** Finds each secret's digest and each request's id: what must be there, so that what is not there counts. */
@@ -173,7 +178,9 @@ test('10,000 secrets and their API key are nowhere at rest and in no log, in any
   expect(all).toEqual([main, `${main}-shm`, `${main}-wal`])
   await expectRows(running, all)
   await served.stop()
-  new DatabaseSync(main).exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  const checkpointed = new DatabaseSync(main)
+  checkpointed.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  checkpointed.close()
   const stopped = await readPlaces()
   await expectRows(stopped, [main])
 
