@@ -12,6 +12,8 @@ export interface Cloudflare {
   readonly changes: string[]
   /** The bindings of each version that was uploaded. */
   readonly uploads: { readonly name: string; readonly type: string; readonly text?: string }[][]
+  /** What is refused from now on, such as `POST /d1/database`. */
+  refused: string
 }
 
 const account = { id: 'a'.repeat(32), name: 'Jane’s account' }
@@ -22,6 +24,7 @@ type Answer = { result: unknown } | { status: number; code: number; message: str
 export async function startCloudflare(): Promise<Cloudflare> {
   const changes: string[] = []
   const uploads: Cloudflare['uploads'] = []
+  const cloudflare = { url: '', changes, uploads, refused: '' }
   const databases: object[] = []
   const migrations: object[] = []
 
@@ -97,7 +100,9 @@ export async function startCloudflare(): Promise<Cloudflare> {
     const call = `${request.method} ${url.pathname.replace(ACCOUNT_PATH, '')}`
     if (request.method !== 'GET' && !call.endsWith('/query')) changes.push(call)
     const [, answer] = routes.find(([pattern]) => pattern.test(call)) ?? []
-    const given = answer?.(url, body) ?? { status: 404, code: 7003, message: `Could not route to ${call}` }
+    const unknown: Answer = { status: 404, code: 7003, message: `Could not route to ${call}` }
+    const refusal: Answer = { status: 403, code: 10023, message: 'You may not do that.' }
+    const given = call === cloudflare.refused ? refusal : (answer?.(url, body) ?? unknown)
     const isGood = 'result' in given
     response.writeHead(isGood ? 200 : given.status, { 'Content-Type': 'application/json' })
     response.end(
@@ -113,5 +118,6 @@ export async function startCloudflare(): Promise<Cloudflare> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   afterAll(() => server.close())
   const address = server.address()
-  return { url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`, changes, uploads }
+  cloudflare.url = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`
+  return cloudflare
 }

@@ -60,10 +60,14 @@ test('wrangler does what each step asks of it', async () => {
   expect(cloudflare.uploads).toHaveLength(2)
 
   cloudflare.changes.length = 0
+  cloudflare.refused = 'POST /workers/scripts/oncekey/deployments'
   const second = await run('deploy', [], env)
   expect(second.stderr).toContain('      It is there: 11111111-2222-3333-4444-555555555555.\n')
   expect(second.stderr).toContain('      They are.\n')
   expect(second.stderr).toContain('      It has one.\n')
+  expect(second.stderr).toMatch(
+    /\nThe Worker could not be deployed: .*You may not do that.*\n.* it goes on from here.\n$/,
+  )
   expect(cloudflare.changes).not.toContain('POST /d1/database')
   expect(cloudflare.uploads).toHaveLength(3)
 

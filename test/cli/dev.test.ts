@@ -1,7 +1,7 @@
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { type Dev, newFolder, paste, run, startDev } from './processes.ts'
 
 /** `npm run dev`, and the commands beside it, as a newcomer meets them. */
@@ -11,6 +11,9 @@ interface Ready {
   readonly api_key: string
   readonly application: { readonly id: string; readonly client_id: string }
 }
+
+// On a busy machine a process takes its time.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const folder = await newFolder()
 let first: Ready
