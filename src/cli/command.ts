@@ -172,6 +172,8 @@ function sentence(error: unknown): string {
   if (error instanceof StorageUnavailable && error.message.includes('SQLITE_BUSY')) {
     return 'Another process is writing to the embedded database all the while. Try again in a moment.'
   }
-  if (error instanceof StorageUnavailable) return `The database did not do it: ${error.message}. Try again.`
+  if (error instanceof StorageUnavailable) {
+    return `The database gave no answer: ${error.message}. Look whether it was done all the same, and try again.`
+  }
   return `Something unexpected went wrong: ${error instanceof Error ? error.message : String(error)}`
 }

@@ -219,7 +219,11 @@ async function makeBeginning(platform: Platform, plan: Plan): Promise<Beginning 
     if (plan.isUnattended) {
       return `Not here, where it would be kept in a log: \`npm run environment -- create --remote --name ${plan.environment}\` and \`npm run api-key -- create --remote\` do it.`
     }
-    return await begin(database, plan.environment)
+    return await begin(database, plan.environment).catch((error: Error) => {
+      throw new Failure(
+        `${error.message}. A key may have been made that nobody has seen: if \`npm run api-key -- list --remote\` shows one, revoke it.`,
+      )
+    })
   } finally {
     await close()
   }

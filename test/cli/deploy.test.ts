@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { startCloudflare } from './cloudflare.ts'
-import { run } from './processes.ts'
+import { newFolder, run } from './processes.ts'
 
 /** `npm run deploy` as a process, with the real wrangler. What it does in which order, deployment.test.ts tells. */
 
@@ -14,7 +14,8 @@ test('--dry-run shows every step, builds the Worker, and needs no network and no
 })
 
 test('no login: what to do, and exit code 1', async () => {
-  const nobody = { HOME: '/nonexistent', XDG_CONFIG_HOME: '/nonexistent' }
+  const home = await newFolder()
+  const nobody = { HOME: home, XDG_CONFIG_HOME: home }
   const [deploy, list] = await Promise.all([
     run('deploy', ['--json'], nobody),
     run('api-key', ['list', '--remote'], nobody),

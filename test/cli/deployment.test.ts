@@ -2,14 +2,16 @@ import { appendFileSync, readFileSync } from 'node:fs'
 import { readD1Migrations } from '@cloudflare/vitest-plugin'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { begin } from '../../src/cli/beginning.ts'
 import { type Deployed, deployment, type Plan, type Platform } from '../../src/cli/deployment.ts'
 import { operatorDatabase } from '../../src/cli/operator-database.ts'
 import type { Finished } from '../../src/cli/wrangler.ts'
 import { sha256 } from '../../src/credential/digest.ts'
-import { findApiKey, listApiKeys } from '../../src/storage/api-keys.ts'
+import { findApiKey, listApiKeys, revokeApiKey } from '../../src/storage/api-keys.ts'
 import { findApplication } from '../../src/storage/applications.ts'
 import type { Database } from '../../src/storage/database.ts'
 import { listEnvironments } from '../../src/storage/environments.ts'
+import { withBatch } from '../faults/wrapped.ts'
 
 /** Every run of `npm run deploy`, against a stand-in for the platform's answers, and a real D1. */
 
@@ -242,6 +244,28 @@ describe('whatever it stopped at, it says so, and the next run goes on', () => {
     expect(await madeIn(account)).toMatchObject({ environments: ['production'], keys: [{ revokedAt: null }] })
   })
 
+  test('at the last statements: a key that nobody has seen is not passed over', async () => {
+    const account = new Account()
+    const { platform } = account
+    const openDatabase: Platform['openDatabase'] = async () => {
+      const { database, close } = await platform.openDatabase()
+      const binding = withBatch(database.binding, (real, statements) => {
+        // Only the example application takes so many.
+        if (statements.length > 2) throw new Error('D1_ERROR: Network connection lost.')
+        return real(statements)
+      })
+      return { database: { binding, deadline: database.deadline, waitUntil: database.waitUntil }, close }
+    }
+    const { steps } = deployment({ ...platform, openDatabase }, plan)
+    const all = (async () => {
+      for (const { run } of steps) await run()
+    })()
+    await expect(all).rejects.toThrow('A key may have been made that nobody has seen')
+    const [key] = (await madeIn(account)).keys
+    await revokeApiKey(await account.database(), key?.id ?? '', Date.now())
+    expect((await deploy(account)).beginning?.apiKey).toMatch(/^sk_0/)
+  })
+
   test('at a version that cannot be seen: the address that tokens name is not guessed anew', async () => {
     const account = new Account()
     await deploy(account)
@@ -308,4 +332,48 @@ test('where nobody is, no key is made: it would be kept in a log', async () => {
   expect(beginning).toBeNull()
   expect(said.at(-1)).toContain('npm run api-key -- create --remote')
   expect(await madeIn(account)).toEqual({ environments: [], keys: [] })
+})
+
+describe('what an earlier start has kept', () => {
+  const made = async () => {
+    const account = new Account()
+    await deploy(account)
+    const database = await account.database()
+    return { database, kept: await begin(database, 'development') }
+  }
+
+  test('is used again, as it is', async () => {
+    const { database, kept } = await made()
+    expect(await begin(database, 'development', kept)).toEqual(kept)
+  })
+
+  test('and was revoked: a new key, and it is kept', async () => {
+    const { database, kept } = await made()
+    const key = await findApiKey(database, { digest: await sha256(kept.apiKey) })
+    await revokeApiKey(database, key?.id ?? '', Date.now())
+    let keptNow: unknown
+    const now = await begin(database, 'development', kept, async (beginning) => {
+      keptNow = beginning
+    })
+    expect(now.apiKey).not.toBe(kept.apiKey)
+    expect(keptNow).toEqual(now)
+    expect(await begin(database, 'development', now)).toEqual(now)
+  })
+
+  test('and is no key, or another environment’s: a new key', async () => {
+    const { database, kept } = await made()
+    expect((await begin(database, 'development', { ...kept, apiKey: 'sk_0nonsense' })).apiKey).toMatch(/^sk_0\w{49}$/)
+    expect((await begin(database, 'staging', kept)).apiKey).not.toBe(kept.apiKey)
+  })
+
+  test('and names an application that was never made: one is made', async () => {
+    const { database, kept } = await made()
+    const elsewhere = { ...kept, application: { id: 'conn_app_x', clientId: 'client_x' } }
+    const now = await begin(database, 'development', elsewhere)
+    expect(now.apiKey).toBe(kept.apiKey)
+    const digest = await sha256(now.apiKey)
+    expect(await findApplication(database, { digest }, now.application.id)).toMatchObject({
+      granted: { name: 'Example' },
+    })
+  })
 })
