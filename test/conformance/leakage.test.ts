@@ -153,7 +153,7 @@ async function plant(scanner: LeakScanner): Promise<Map<string, Buffer>> {
 }
 
 test('10,000 secrets and their API key are nowhere at rest and in no log, in any form', {
-  timeout: 600_000,
+  timeout: 900_000,
 }, async () => {
   await Promise.all(
     Array.from({ length: APPLICATIONS }, async (_, i) => {
