@@ -1,16 +1,14 @@
 import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { newApiKey } from '../operator.ts'
 import { serve } from '../served.ts'
 
 /** README's "Rotate without an outage", word for word, while a client fetches tokens. */
-const ROTATE = `curl -X POST http://127.0.0.1:8787/connect/applications/$APPLICATION_ID/client_secrets/rotate \\
-    -H "Authorization: Bearer $API_KEY" -H "Content-Type: application/json" -d '{"grace_period_seconds":86400}'`
-const WATCH = `curl http://127.0.0.1:8787/connect/applications/$APPLICATION_ID/client_secrets -H "Authorization: Bearer $API_KEY"`
-const REVOKE = `curl -X DELETE http://127.0.0.1:8787/connect/client_secrets/$OLD_SECRET_ID -H "Authorization: Bearer $API_KEY"`
-const KEEP = `curl -X PATCH http://127.0.0.1:8787/connect/client_secrets/$OLD_SECRET_ID \\
-    -H "Authorization: Bearer $API_KEY" -H "Content-Type: application/json" -d '{"expires_at":null}'`
+const readme = await readFile(`${import.meta.dirname}/../../README.md`, 'utf8')
+const section = readme.split('\n## ').find((text) => text.startsWith('Rotate without an outage')) ?? ''
+const [ROTATE = '', WATCH = '', REVOKE = '', KEEP = ''] = section.match(/^curl (.*\\\n)*.*$/gm) ?? []
 const EXPIRE = KEEP.replace(`'{"expires_at":null}'`, String.raw`"{\"expires_at\":\"$IN_A_SECOND\"}"`)
 
 const CLIENTS = 4
