@@ -251,7 +251,7 @@ test('a create whose reply was lost does not bring back what was revoked before 
     await call(apiKey, 'DELETE', path)
     throw new Error(TRANSIENT[0])
   })
-  expect((await call(apiKey, 'POST', path, { bindings: { DB } })).status).toBe(201)
+  expect((await call(apiKey, 'POST', path, { bindings: { DB } })).json.code).toBe('client_secret_revoked')
   expect((await call(apiKey, 'GET', path)).json).toEqual([])
   expect((await stateOf(environmentId)).secrets.length).toBe(2)
 })
