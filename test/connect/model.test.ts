@@ -8,7 +8,8 @@ import { SecretModel } from './secret-model.ts'
 
 /**
  * Random histories of one application's secrets, in which replies are lost, storage fails and time passes, agree with a
- * plain model after every step. The long form, and a history that failed:
+ * plain model in every answer, and at their end in the list, in what verifies and in the events. The long form, and
+ * histories that failed:
  *
  *     MODEL_HISTORIES=2000 npm test -- test/connect/model
  *     MODEL_SEED=-123456789 npm test -- test/connect/model
@@ -18,7 +19,7 @@ const SEED = env.MODEL_SEED === '' ? Math.trunc((Math.random() - 0.5) * 2 ** 32)
 const LENGTH = { maxCommands: 30, size: 'max' } as const
 const TIMEOUT_MS = 60_000 + HISTORIES * 500
 
-/** Without these, the histories would have shown less than they claim. */
+/** Without these, as many histories as CI tries would have shown less than they claim. */
 const MET_SOONER_OR_LATER = [
   '201',
   '201 replay',
@@ -90,7 +91,7 @@ test(
       expect(comparable(await listEvents())).toEqual(comparable(expected))
     })
     await fc.assert(histories, { numRuns: HISTORIES, seed: SEED, unbiased: true })
-    expect([...seen]).toEqual(expect.arrayContaining(MET_SOONER_OR_LATER))
+    if (HISTORIES >= 200) expect([...seen]).toEqual(expect.arrayContaining(MET_SOONER_OR_LATER))
   },
   TIMEOUT_MS,
 )
