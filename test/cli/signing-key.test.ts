@@ -121,6 +121,7 @@ describe('npm run signing-key, for the deployed Worker', () => {
     const { deployment, pendingKey } = await deployed()
     const verify = await verifier(deployment)
     deployment.meanwhile = async () => void (await verify())
+    await verify()
     const before = (await deployment.keys()).kid
     const { steps, kid } = deployment.rotation({ pendingKey })
     await runSteps(steps, 'again')
