@@ -1,6 +1,7 @@
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { type Dev, newFolder, paste, run, startDev } from './processes.ts'
 
@@ -217,6 +218,10 @@ describe('a state folder that is of no use: a sentence, and exit code 1', () => 
   test('the database is none', async () => {
     const databases = join(folder, 'v3/d1/miniflare-D1DatabaseObject')
     const [name = ''] = (await readdir(databases)).filter((file) => /^[0-9a-f]{64}\.sqlite$/.test(file))
+    // All of it in the one file, and none in the log beside it.
+    const database = new DatabaseSync(join(databases, name))
+    database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    database.close()
     for (const file of await readdir(databases)) if (file.startsWith(`${name}-`)) await rm(join(databases, file))
     const whole = await readFile(join(databases, name))
     await writeFile(join(databases, name), 'no database')
