@@ -60,6 +60,8 @@ export default defineConfig({
         root,
         test: {
           name: 'node',
+          // Processes, browsers and sockets depend on the machine's mood. What fails three times, fails.
+          retry: 2,
           include: ['test/{conformance,cli,browser}/**/*.test.ts'],
           globalSetup: ['test/bundle.ts'],
           testTimeout: 60_000,
