@@ -1,10 +1,9 @@
 import type { ErrorHandler } from 'hono'
+import { Hono } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { requestId } from 'hono/request-id'
-import { TrieRouter } from 'hono/router/trie-router'
 import { secureHeaders } from 'hono/secure-headers'
-import { Hono } from 'hono/tiny'
 import { applications } from './connect/applications.ts'
 import { clientSecrets } from './connect/client-secrets.ts'
 import { issuing } from './connect/issuing.ts'
@@ -13,9 +12,9 @@ import { dashboard, isDashboard } from './dashboard/dashboard.ts'
 import { onPageError } from './dashboard/layout.tsx'
 import { events } from './events/events.ts'
 import { deliverAfterChange } from './events/webhooks.ts'
+import { health } from './health.ts'
 import type { HonoEnv } from './http/context.ts'
 import { ApiError, onError } from './http/errors.ts'
-import { health } from './http/health.ts'
 import { logRequests } from './http/log.ts'
 import { introspection } from './oauth/introspection.ts'
 import { metadata } from './oauth/metadata.ts'
@@ -32,8 +31,6 @@ const answerError: ErrorHandler<HonoEnv> = (error, c) => (isDashboard(c.req.path
 
 /** Every mount and guard, in order. Unknown routes and wrong methods are answered before anyone is asked. */
 export const app = new Hono<HonoEnv>()
-// The small preset's own router would take a path with a slash behind it for the same.
-app.router = new TrieRouter()
 
 // Shorter than any credential (52 characters): one that is sent here by mistake is not echoed, logged or kept.
 app.use(requestId({ headerName: 'X-Request-ID', limitLength: 50 }))

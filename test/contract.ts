@@ -1,9 +1,9 @@
 import { Validator } from '@cfworker/json-schema'
 import * as v from 'valibot'
 import { expect, inject } from 'vitest'
-import * as schemas from '../src/connect/schemas.ts'
-import * as events from '../src/events/schemas.ts'
-import * as oauth from '../src/oauth/schemas.ts'
+import * as events from '../src/contract/events.ts'
+import * as schemas from '../src/contract/management.ts'
+import * as oauth from '../src/contract/oauth.ts'
 import { checkDescribedRequest, checkDescribedResponse } from './reference/described.ts'
 
 /**

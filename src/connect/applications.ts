@@ -1,11 +1,12 @@
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
 import type { InferOutput } from 'valibot'
+import * as schemas from '../contract/management.ts'
+import { applicationFromWire, applicationToWire, redirectUris } from '../contract/wire.ts'
 import { newId } from '../credential/id.ts'
 import { changeOf, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { type ApiError, granted } from '../http/errors.ts'
+import { type ApiError, granted, invalidParameter } from '../http/errors.ts'
 import { keyedRequest } from '../http/idempotency-key.ts'
-import { invalidParameter } from '../http/requirement.ts'
 import { validJson, validQuery } from '../http/validation.ts'
 import {
   createApplication,
@@ -13,14 +14,10 @@ import {
   findApplication,
   type ListOptions,
   listApplications,
-  type NewApplication,
   type Page,
-  type RedirectUri,
   updateApplication,
 } from '../storage/applications.ts'
 import { identify } from '../storage/statements.ts'
-import * as schemas from './schemas.ts'
-import { applicationToWire } from './wire.ts'
 
 export const applications = new Hono<HonoEnv>()
 
@@ -83,36 +80,6 @@ export const applications = new Hono<HonoEnv>()
 type ListQuery = InferOutput<typeof schemas.ListApplications>
 
 const NOBODY_REGISTERED_DYNAMICALLY: Page = { applications: [], hasMore: { ahead: false, behind: false } }
-
-export function applicationFromWire(
-  input: InferOutput<typeof schemas.CreateApplication>,
-): Omit<NewApplication, 'id' | 'clientId'> {
-  const common = { name: input.name, description: input.description ?? null, scopes: input.scopes ?? [] }
-  if (input.application_type === 'm2m') {
-    return {
-      ...common,
-      applicationType: 'm2m',
-      organizationId: input.organization_id,
-      redirectUris: [],
-      usesPkce: false,
-      isFirstParty: false,
-    }
-  }
-  return {
-    ...common,
-    applicationType: 'oauth',
-    organizationId: input.is_first_party ? null : input.organization_id,
-    redirectUris: redirectUris(input.redirect_uris ?? []),
-    usesPkce: input.uses_pkce ?? false,
-    isFirstParty: input.is_first_party,
-  }
-}
-
-/** The first is the default where none is marked. */
-export function redirectUris(input: { uri: string; default?: boolean | null | undefined }[]): RedirectUri[] {
-  const marked = input.findIndex((redirectUri) => redirectUri.default)
-  return input.map(({ uri }, i) => ({ uri, default: i === Math.max(marked, 0) }))
-}
 
 /**
  * WorkOS's orders: `normal` shows the newest first, as `desc` does, but there `after` leads to newer ones, so against

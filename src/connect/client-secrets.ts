@@ -1,4 +1,6 @@
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
+import * as schemas from '../contract/management.ts'
+import { clientSecretToWire } from '../contract/wire.ts'
 import { changeOf, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
@@ -12,8 +14,6 @@ import {
   revokeClientSecret,
   updateClientSecret,
 } from '../storage/client-secrets.ts'
-import * as schemas from './schemas.ts'
-import { clientSecretToWire } from './wire.ts'
 
 export const clientSecrets = new Hono<HonoEnv>()
 

@@ -1,14 +1,15 @@
 import type { Context } from 'hono'
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
+import * as schemas from '../contract/management.ts'
+import { clientSecretToWire } from '../contract/wire.ts'
 import { type IssuedCredential, issueCredential } from '../credential/credential.ts'
 import { deriveEntropy } from '../credential/derivation.ts'
 import { sameBytes } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
 import { changeOf, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { granted } from '../http/errors.ts'
+import { granted, invalidParameter } from '../http/errors.ts'
 import { keyedRequest } from '../http/idempotency-key.ts'
-import { invalidParameter } from '../http/requirement.ts'
 import { readSettings } from '../http/settings.ts'
 import { validJson } from '../http/validation.ts'
 import type { KeyedRequest } from '../storage/idempotency.ts'
@@ -19,8 +20,6 @@ import {
   rotateClientSecrets,
 } from '../storage/issuing.ts'
 import type { Change } from '../storage/statements.ts'
-import * as schemas from './schemas.ts'
-import { clientSecretToWire } from './wire.ts'
 
 /** The two calls whose answer has a plaintext. */
 export const issuing = new Hono<HonoEnv>()

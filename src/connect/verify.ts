@@ -1,4 +1,6 @@
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
+import * as schemas from '../contract/management.ts'
+import { applicationToWire, clientSecretToWire } from '../contract/wire.ts'
 import { recogniseCredential } from '../credential/credential.ts'
 import { sha256 } from '../credential/digest.ts'
 import { requireApiKey } from '../http/caller.ts'
@@ -7,8 +9,6 @@ import { granted } from '../http/errors.ts'
 import { validJson } from '../http/validation.ts'
 import { verifyClientSecret } from '../storage/authentication.ts'
 import { identify } from '../storage/statements.ts'
-import * as schemas from './schemas.ts'
-import { applicationToWire, clientSecretToWire } from './wire.ts'
 
 /** For programs that are shown a client secret themselves, and ask whether it is good. Counts as use. */
 export const verify = new Hono<HonoEnv>().post(

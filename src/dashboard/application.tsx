@@ -1,18 +1,18 @@
 import type { Context } from 'hono'
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
 import { changeOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
+import { Confirm, Copyable, curl, Empty, Field, Snippet } from '../pages/parts.tsx'
+import { Time } from '../pages/time.tsx'
 import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/application-secrets.ts'
 import { type Application, deleteApplication, findApplication } from '../storage/applications.ts'
 import { TYPES } from './applications.tsx'
 import { readForm } from './form.ts'
 import { page } from './layout.tsx'
-import { Confirm, Copyable, curl, Empty, Field, Snippet } from './parts.tsx'
 import { SecretTable } from './secret-table.tsx'
 import { mayWrite, requireSession, requireWriteAccess } from './session.ts'
-import { Time } from './time.tsx'
 
 export const application = new Hono<HonoEnv>()
 

@@ -1,12 +1,12 @@
 import type { Context } from 'hono'
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
+import { Cell, curl, Empty, Row, Snippet, Table } from '../pages/parts.tsx'
+import { Time } from '../pages/time.tsx'
 import { type Application, listApplications, type Page } from '../storage/applications.ts'
 import { page } from './layout.tsx'
-import { Cell, curl, Empty, Row, Snippet, Table } from './parts.tsx'
 import { mayWrite, requireSession } from './session.ts'
-import { Time } from './time.tsx'
 
 const PAGE_LENGTH = 25
 /** Of a name: what is longer finds nothing. */

@@ -1,12 +1,12 @@
 import type { Context } from 'hono'
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
+import { Cell, curl, Empty, Hint, Row, Snippet, Table } from '../pages/parts.tsx'
+import { DAY_MS, Time } from '../pages/time.tsx'
 import { EVENT_TYPES, type Event, type EventType, listEvents } from '../storage/events.ts'
 import { page } from './layout.tsx'
-import { Cell, curl, Empty, Hint, Row, Snippet, Table } from './parts.tsx'
 import { requireSession } from './session.ts'
-import { DAY_MS, Time } from './time.tsx'
 
 const PAGE_LENGTH = 50
 

@@ -1,4 +1,4 @@
-import { DAY_MS } from './time.tsx'
+import { DAY_MS } from '../pages/time.tsx'
 
 /** How long a secret may be chosen to live, in days; 0 for no end. */
 export const LIFETIMES = { '0': 'Never', '30': 'In 30 days', '90': 'In 90 days', '365': 'In a year' } as const

@@ -1,10 +1,10 @@
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
+import { Empty, Hint } from '../pages/parts.tsx'
 import { findClientSecretsWithApplications } from '../storage/application-secrets.ts'
 import { identify } from '../storage/statements.ts'
 import { page } from './layout.tsx'
-import { Empty, Hint } from './parts.tsx'
 import { SecretTable } from './secret-table.tsx'
 import { mayWrite, requireSession } from './session.ts'
 

@@ -3,12 +3,12 @@ import { csrf } from 'hono/csrf'
 import { createMiddleware } from 'hono/factory'
 import { HTTPException } from 'hono/http-exception'
 import * as v from 'valibot'
+import { describe } from '../contract/requirement.ts'
 import { requestDigest } from '../credential/derivation.ts'
 import { sha256OfParts } from '../credential/digest.ts'
 import { readBytes } from '../http/body.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
-import { describe } from '../http/requirement.ts'
 import { type KeyedRequest, REPLAY_WINDOW_MS } from '../storage/idempotency.ts'
 
 /**

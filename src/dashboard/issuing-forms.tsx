@@ -1,12 +1,12 @@
 import type { Context } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
+import { Choice, Errors, Field, Hint } from '../pages/parts.tsx'
+import { DAY_MS, Moment, Time } from '../pages/time.tsx'
 import type { ApplicationWithSecrets, ListedClientSecret } from '../storage/application-secrets.ts'
 import { LIFETIMES } from './expiry.ts'
 import { type FieldErrors, newFormToken } from './form.ts'
 import { GRACE_PERIODS } from './issuing.tsx'
 import { page } from './layout.tsx'
-import { Choice, Errors, Field, Hint } from './parts.tsx'
-import { DAY_MS, Moment, Time } from './time.tsx'
 
 export function newSecretPage(
   c: Context<HonoEnv>,

@@ -1,12 +1,12 @@
 import type { Context } from 'hono'
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
+import { Act, Cell, Confirm, Row, Table } from '../pages/parts.tsx'
+import { Time } from '../pages/time.tsx'
 import { type CallerKey, endSession, listCallers, revokeCallerKey, type Session } from '../storage/sessions.ts'
 import { page } from './layout.tsx'
-import { Act, Cell, Confirm, Row, Table } from './parts.tsx'
 import { mayWrite, requireSession, requireWriteAccess } from './session.ts'
-import { Time } from './time.tsx'
 
 const PATH = '/dashboard/keys'
 

@@ -4,8 +4,8 @@ import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, onError } from '../http/errors.ts'
-import { Brand, documentOf } from './document.tsx'
-import { noSpellcheck } from './parts.tsx'
+import { Brand, documentOf } from '../pages/document.tsx'
+import { noSpellcheck } from '../pages/parts.tsx'
 import { forgetCookie } from './session.ts'
 
 const SECTIONS = [

@@ -1,6 +1,6 @@
+import { Act, Cell, Hint, Row, Table } from '../pages/parts.tsx'
+import { Time } from '../pages/time.tsx'
 import type { FoundClientSecret, ListedClientSecret } from '../storage/application-secrets.ts'
-import { Act, Cell, Hint, Row, Table } from './parts.tsx'
-import { Time } from './time.tsx'
 
 interface SecretTableProps {
   readonly secrets: readonly (ListedClientSecret | FoundClientSecret)[]

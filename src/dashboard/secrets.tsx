@@ -1,10 +1,12 @@
 import type { Context } from 'hono'
-import { Hono } from 'hono/tiny'
-import { UpdateClientSecret } from '../connect/schemas.ts'
+import { Hono } from 'hono'
+import { UpdateClientSecret } from '../contract/management.ts'
 import { changeOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
+import { Choice, Confirm, Errors, Field, Hint } from '../pages/parts.tsx'
+import { DAY_MS, Moment, Time } from '../pages/time.tsx'
 import {
   type ApplicationWithSecrets,
   findApplicationWithSecrets,
@@ -19,9 +21,7 @@ import {
 import { expiryOf, LIFETIMES, lifetimeOf } from './expiry.ts'
 import { check, type FieldErrors, isRefused, readForm } from './form.ts'
 import { Problem, page } from './layout.tsx'
-import { Choice, Confirm, Errors, Field, Hint } from './parts.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
-import { DAY_MS, Moment, Time } from './time.tsx'
 
 const SECRET = '/applications/:id/secrets/:secret'
 

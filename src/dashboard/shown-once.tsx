@@ -1,10 +1,10 @@
 import type { Context } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
+import { CopyButton, noSpellcheck, Snippet } from '../pages/parts.tsx'
+import { Moment } from '../pages/time.tsx'
 import type { Application } from '../storage/applications.ts'
 import type { CreatedClientSecret } from '../storage/issuing.ts'
 import { page } from './layout.tsx'
-import { CopyButton, noSpellcheck, Snippet } from './parts.tsx'
-import { Moment } from './time.tsx'
 
 /**
  * The one page that has a plaintext. `data-unsaved` makes the script ask before it is left, and clear it when it is.

@@ -1,11 +1,11 @@
 import type { Context } from 'hono'
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
+import { Field } from '../pages/parts.tsx'
 import { endOwnSession } from '../storage/sessions.ts'
 import { readForm } from './form.ts'
 import { page } from './layout.tsx'
-import { Field } from './parts.tsx'
 import { forgetCookie, requireSession, signIn } from './session.ts'
 
 /** Where somebody may be led after signing in: a page of the dashboard, and nowhere else. */

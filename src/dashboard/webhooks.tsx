@@ -1,13 +1,13 @@
 import type { Context } from 'hono'
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
+import { Act, Cell, Empty, Row, Snippet, Table } from '../pages/parts.tsx'
+import { Time } from '../pages/time.tsx'
 import { type ListedDelivery, type ListedWebhookEndpoint, listWebhooks, reviveDelivery } from '../storage/webhooks.ts'
 import { readForm } from './form.ts'
 import { page } from './layout.tsx'
-import { Act, Cell, Empty, Row, Snippet, Table } from './parts.tsx'
 import { mayWrite, requireSession } from './session.ts'
-import { Time } from './time.tsx'
 
 const LATEST = 50
 

@@ -1,12 +1,11 @@
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
+import { eventToWire } from '../contract/event-wire.ts'
+import * as schemas from '../contract/events.ts'
 import { requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { granted } from '../http/errors.ts'
-import { invalidParameter } from '../http/requirement.ts'
+import { granted, invalidParameter } from '../http/errors.ts'
 import { validQuery } from '../http/validation.ts'
 import { listEvents } from '../storage/events.ts'
-import * as schemas from './schemas.ts'
-import { eventToWire } from './wire.ts'
 
 export const events = new Hono<HonoEnv>().get('/', requireApiKey('read'), validQuery(schemas.ListEvents), async (c) => {
   const query = c.req.valid('query')

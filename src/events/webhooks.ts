@@ -1,10 +1,10 @@
 import { createMiddleware } from 'hono/factory'
+import { eventToWire } from '../contract/event-wire.ts'
 import { refuseWebhookUrl, signWebhook, WEBHOOK_SIGNATURE_HEADER } from '../credential/webhook-signature.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { readSettings } from '../http/settings.ts'
 import type { Database } from '../storage/database.ts'
 import { claimDeliveries, type Delivery, type Settlement, settleDelivery } from '../storage/deliveries.ts'
-import { eventToWire } from './wire.ts'
 
 /** How long a receiver may take to answer. */
 const ATTEMPT_TIMEOUT_MS = 10_000

@@ -1,5 +1,6 @@
 import type { ErrorHandler } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { InvalidParameter } from '../contract/requirement.ts'
 import { StorageUnavailable } from '../storage/database.ts'
 import type { Outcome } from '../storage/statements.ts'
 import type { HonoEnv } from './context.ts'
@@ -49,13 +50,6 @@ const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS
 
-/** What is wrong with one parameter. */
-export interface InvalidParameter {
-  readonly field: string
-  readonly code: string
-  readonly message: string
-}
-
 interface ErrorDetails {
   /** Says it more exactly than the table. */
   readonly message?: string
@@ -83,6 +77,13 @@ export class ApiError extends Error {
     this.code = code
     this.details = details
   }
+}
+
+/** Refuses a parameter that is well-formed, for what storage knows. */
+export function invalidParameter(field: string, code: string, words: string): ApiError {
+  return new ApiError('invalid_request_parameters', {
+    errors: [{ field, code: `${field}_${code}`, message: `${field} ${words}` }],
+  })
 }
 
 /** What storage granted; what it refused is thrown. `entityId` is the id that the caller asked for. */

@@ -1,11 +1,11 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import * as v from 'valibot'
+import { describe } from '../contract/requirement.ts'
 import { readJson } from './body.ts'
 import { refuse } from './caller.ts'
 import type { HonoEnv } from './context.ts'
 import { ApiError } from './errors.ts'
-import { describe } from './requirement.ts'
 
 /** How many of the things that are wrong are told at once. */
 const MOST_ERRORS = 20

@@ -1,10 +1,10 @@
 import { decodeProtectedHeader, jwtVerify, SignJWT } from 'jose'
 import * as v from 'valibot'
+import { AccessTokenClaims } from '../contract/oauth.ts'
 import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
 import { LONGEST_ACCESS_TOKEN_TTL_SECONDS, readSettings } from '../http/settings.ts'
 import type { AuthenticatedClient } from '../storage/authentication.ts'
 import { issuer } from './issuer.ts'
-import { AccessTokenClaims } from './schemas.ts'
 import { signingKeys } from './signing-keys.ts'
 
 /** RFC 9068: what tells an access token from every other JWT. */

@@ -1,4 +1,4 @@
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { authenticateIntrospection } from '../storage/authentication.ts'

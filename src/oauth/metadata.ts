@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { Hono } from 'hono/tiny'
+import { Hono } from 'hono'
 import { cacheable } from '../http/caching.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { issuer } from './issuer.ts'

@@ -1,10 +1,10 @@
+import { Hono } from 'hono'
 import { raw } from 'hono/html'
 import { NONCE, secureHeaders } from 'hono/secure-headers'
-import { Hono } from 'hono/tiny'
-import { Brand, documentOf } from '../dashboard/document.tsx'
-import { asset } from '../http/assets.ts'
 import { cacheable } from '../http/caching.ts'
 import type { HonoEnv } from '../http/context.ts'
+import { asset } from '../pages/assets.ts'
+import { Brand, documentOf } from '../pages/document.tsx'
 import { ORIGIN } from './origin.ts'
 
 /** Pages that are read: there is no script to be let in, and nothing to be sent. */
@@ -33,13 +33,13 @@ export const reference = new Hono<HonoEnv>()
 
   .use('/docs', pageHeaders)
   .get('/docs', cacheable, async (c) => {
-    const page = await asset(c, 'docs.html')
+    const page = await asset(c, 'generated/docs.html')
     const body = raw(page.replaceAll(ORIGIN, () => c.env.ISSUER || new URL(c.req.url).origin))
     return c.html(await documentOf(c, { title: 'API reference', header: <Header />, styles: 'reference.css' }, body))
   })
 
   .get('/openapi.json', cacheable, async (c) =>
-    c.body(await asset(c, 'openapi.json'), { headers: { 'Content-Type': 'application/json' } }),
+    c.body(await asset(c, 'generated/openapi.json'), { headers: { 'Content-Type': 'application/json' } }),
   )
 
 const Header = () => (

@@ -93,6 +93,6 @@ async function beforeDeadline<T>(promise: Promise<T>, deadline: number): Promise
   try {
     return await Promise.race([promise, timeout])
   } finally {
-    clearTimeout(timer)
+    if (timer !== undefined) clearTimeout(timer)
   }
 }

@@ -1,8 +1,8 @@
 import { Validator } from '@cfworker/json-schema'
 import { expect } from 'vitest'
-import document from '../../src/reference/assets/openapi.json'
-import { nameOf, resolved } from '../../src/reference/build/resolved.ts'
-import type { JsonSchema, OpenApi, Operation, Response } from '../../src/reference/openapi.ts'
+import document from '../../src/pages/assets/generated/openapi.json'
+import type { JsonSchema, OpenApi, Operation, Response } from '../../src/reference/generate/openapi.ts'
+import { nameOf, resolved } from '../../src/reference/generate/resolved.ts'
 
 /** What our own OpenAPI document says, held against what goes over the wire. */
 export const openApi = document as unknown as OpenApi

@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
-import document from '../../src/reference/assets/openapi.json'
+import document from '../../src/pages/assets/generated/openapi.json'
 import { send } from '../api.ts'
 import { counted } from '../faults/wrapped.ts'
 

@@ -1,6 +1,6 @@
 import * as v from 'valibot'
-import { listParameter } from '../http/list-parameter.ts'
-import { requirement } from '../http/requirement.ts'
+import { listParameter } from './list-parameter.ts'
+import { requirement } from './requirement.ts'
 
 /**
  * The shapes of the management API, requests and responses, in WorkOS's words. Unknown keys of a request are ignored,

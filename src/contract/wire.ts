@@ -1,7 +1,7 @@
 import type { InferOutput } from 'valibot'
-import type { Application } from '../storage/applications.ts'
+import type { Application, NewApplication, RedirectUri } from '../storage/applications.ts'
 import type { ClientSecret } from '../storage/client-secrets.ts'
-import type * as schemas from './schemas.ts'
+import type * as schemas from './management.ts'
 
 /** How objects look outside: WorkOS's names and timestamps. */
 
@@ -48,4 +48,34 @@ export function clientSecretToWire(secret: ClientSecret): InferOutput<typeof sch
 /** ISO 8601 in UTC, with milliseconds. */
 export function timestamp(unixMs: number): string {
   return new Date(unixMs).toISOString()
+}
+
+export function applicationFromWire(
+  input: InferOutput<typeof schemas.CreateApplication>,
+): Omit<NewApplication, 'id' | 'clientId'> {
+  const common = { name: input.name, description: input.description ?? null, scopes: input.scopes ?? [] }
+  if (input.application_type === 'm2m') {
+    return {
+      ...common,
+      applicationType: 'm2m',
+      organizationId: input.organization_id,
+      redirectUris: [],
+      usesPkce: false,
+      isFirstParty: false,
+    }
+  }
+  return {
+    ...common,
+    applicationType: 'oauth',
+    organizationId: input.is_first_party ? null : input.organization_id,
+    redirectUris: redirectUris(input.redirect_uris ?? []),
+    usesPkce: input.uses_pkce ?? false,
+    isFirstParty: input.is_first_party,
+  }
+}
+
+/** The first is the default where none is marked. */
+export function redirectUris(input: { uri: string; default?: boolean | null | undefined }[]): RedirectUri[] {
+  const marked = input.findIndex((redirectUri) => redirectUri.default)
+  return input.map(({ uri }, i) => ({ uri, default: i === Math.max(marked, 0) }))
 }

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import type { HonoEnv } from './context.ts'
+import type { HonoEnv } from '../http/context.ts'
 
 /** The text of a file that is deployed beside the Worker, and no part of its bundle. The Worker alone reaches it. */
 export async function asset(c: Context<HonoEnv>, name: string): Promise<string> {

@@ -1,8 +1,8 @@
 import { html } from 'hono/html'
-import type { JsonSchema, OpenApi, Operation, Parameter, Response } from '../openapi.ts'
 import { ORIGIN } from '../origin.ts'
 import { curl, exampleOf } from './curl.ts'
 import { type Html, members, parameterMembers, text } from './members.ts'
+import type { JsonSchema, OpenApi, Operation, Parameter, Response } from './openapi.ts'
 import { nameOf, resolved } from './resolved.ts'
 
 interface Call {

@@ -1,4 +1,4 @@
-import * as schemas from '../../../connect/schemas.ts'
+import * as schemas from '../../../contract/management.ts'
 import type { Group } from '../operation.ts'
 
 /** Sent by some SDKs as `{}`, by others not at all. */

@@ -1,6 +1,6 @@
 import { toJsonSchemaDefs } from '@valibot/to-json-schema'
 import type * as v from 'valibot'
-import type { JsonSchema } from '../openapi.ts'
+import type { JsonSchema } from './openapi.ts'
 import { words } from './words.ts'
 
 /** Rules that JSON Schema cannot say, or not legibly: their words go into the description. */

@@ -1,5 +1,11 @@
 import * as v from 'valibot'
-import { ApiError, type InvalidParameter } from './errors.ts'
+
+/** What is wrong with one parameter. */
+export interface InvalidParameter {
+  readonly field: string
+  readonly code: string
+  readonly message: string
+}
 
 /** The message of a schema's rule: `code` for programs, words for people. Neither has the input in it. */
 export function requirement(code: string, words: string): string {
@@ -17,11 +23,4 @@ export function describe(issue: v.BaseIssue<unknown>): InvalidParameter {
 function ofTheType({ received, expected }: v.BaseIssue<unknown>): [string, string] {
   if (received === 'undefined') return ['required', 'is required.']
   return ['invalid', expected ? `must be of type ${expected}.` : 'is not valid.']
-}
-
-/** Refuses a parameter that is well-formed, for what storage knows. */
-export function invalidParameter(field: string, code: string, words: string): ApiError {
-  return new ApiError('invalid_request_parameters', {
-    errors: [{ field, code: `${field}_${code}`, message: `${field} ${words}` }],
-  })
 }

@@ -1,7 +1,7 @@
 import type * as v from 'valibot'
 import type { ErrorCode } from '../../http/errors.ts'
-import type { JsonSchema, MediaType, Operation, Parameter, Reference, Response } from '../openapi.ts'
 import { IDS } from './examples.ts'
+import type { JsonSchema, MediaType, Operation, Parameter, Reference, Response } from './openapi.ts'
 import { type Manner, type Refusal, refusal, refusalResponses } from './refusals.ts'
 
 /** What is to be told of a route; what follows from that, `describeOperation` adds. */

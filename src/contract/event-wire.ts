@@ -1,9 +1,9 @@
 import type { InferOutput } from 'valibot'
-import { applicationToWire, clientSecretToWire, timestamp } from '../connect/wire.ts'
 import { applicationFromRow } from '../storage/applications.ts'
 import { clientSecretFromRow } from '../storage/client-secrets.ts'
 import type { Event } from '../storage/events.ts'
-import type * as schemas from './schemas.ts'
+import type * as schemas from './events.ts'
+import { applicationToWire, clientSecretToWire, timestamp } from './wire.ts'
 
 /** How an event looks outside, in the list and in a webhook. */
 export function eventToWire(event: Event): InferOutput<typeof schemas.Event> {

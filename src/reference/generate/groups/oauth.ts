@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import * as schemas from '../../../oauth/schemas.ts'
+import * as schemas from '../../../contract/oauth.ts'
 import type { Group } from '../operation.ts'
 
 const credentials = { client_id: v.optional(v.string()), client_secret: v.optional(v.string()) }

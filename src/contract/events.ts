@@ -1,8 +1,8 @@
 import * as v from 'valibot'
-import { Application, ClientSecret, Limit, OrganizationId, Time, Timestamp } from '../connect/schemas.ts'
-import { listParameter } from '../http/list-parameter.ts'
-import { requirement } from '../http/requirement.ts'
 import { EVENT_TYPES } from '../storage/events.ts'
+import { listParameter } from './list-parameter.ts'
+import { Application, ClientSecret, Limit, OrganizationId, Time, Timestamp } from './management.ts'
+import { requirement } from './requirement.ts'
 
 /** The shapes of WorkOS's Events API, with the events that are ours. */
 

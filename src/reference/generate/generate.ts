@@ -1,15 +1,15 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { createConfig, lintFromString } from '@redocly/openapi-core'
-import packageJson from '../../package.json' with { type: 'json' }
-import { makeDocument } from '../../src/reference/build/document.ts'
-import { makePage } from '../../src/reference/build/page.ts'
+import packageJson from '../../../package.json' with { type: 'json' }
+import { makeDocument } from './document.ts'
+import { makePage } from './page.ts'
 
 /**
- * Makes the files in src/reference/assets: the OpenAPI document from the schemas, and the page from the document. With
+ * Makes the files in src/pages/assets/generated: the OpenAPI document from the schemas, and the page from the document. With
  * `--check` it writes nothing, and fails when what is there is not what it would write, or when the linter finds an error.
  */
-const directory = resolve(import.meta.dirname, '../../src/reference/assets')
+const directory = resolve(import.meta.dirname, '../../pages/assets/generated')
 const document = await makeDocument(packageJson.version)
 const files = { 'openapi.json': `${JSON.stringify(document, null, 2)}\n`, 'docs.html': makePage(document) }
 
@@ -18,7 +18,9 @@ for (const [name, made] of Object.entries(files)) {
   const file = resolve(directory, name)
   if (!process.argv.includes('--check')) await writeFile(file, made)
   else if (made !== (await readFile(file, 'utf8').catch(() => ''))) {
-    console.error(`src/reference/assets/${name} is not what the sources say: run \`npm run openapi\`, and commit it.`)
+    console.error(
+      `src/pages/assets/generated/${name} is not what the sources say: run \`npm run openapi\`, and commit it.`,
+    )
     process.exitCode = 1
   }
 }

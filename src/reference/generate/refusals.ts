@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import type { HonoEnv } from '../../http/context.ts'
 import { ApiError, type ErrorCode, onError } from '../../http/errors.ts'
-import type { Reference, Response } from '../openapi.ts'
+import type { Reference, Response } from './openapi.ts'
 
 /** Who words a refusal: the management API, or OAuth (RFC 6749 §5.2). */
 export type Manner = 'api' | 'oauth'

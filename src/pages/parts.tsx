@@ -1,5 +1,5 @@
 import type { Child, PropsWithChildren } from 'hono/jsx'
-import type { FieldErrors } from './form.ts'
+import type { FieldErrors } from '../dashboard/form.ts'
 
 /** What pages are put together from. */
 

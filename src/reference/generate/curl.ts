@@ -1,5 +1,5 @@
-import type { JsonSchema, OpenApi, Operation, Parameter } from '../openapi.ts'
 import { ORIGIN } from '../origin.ts'
+import type { JsonSchema, OpenApi, Operation, Parameter } from './openapi.ts'
 import { resolved } from './resolved.ts'
 
 /** What a reader has of their own, by the examples that stand for it: the shell variables of the page's first lines. */

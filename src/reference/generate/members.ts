@@ -1,5 +1,5 @@
 import { html } from 'hono/html'
-import type { JsonSchema, Parameter } from '../openapi.ts'
+import type { JsonSchema, Parameter } from './openapi.ts'
 import { nameOf } from './resolved.ts'
 
 export type Html = ReturnType<typeof html>

@@ -1,10 +1,10 @@
-import { Hono } from 'hono/tiny'
-import { version } from '../../package.json'
-import { DEFAULT_REGION } from '../credential/credential.ts'
-import { openDatabase } from '../storage/database.ts'
-import { requireCurrentSchema } from '../storage/migrations.ts'
-import type { HonoEnv } from './context.ts'
-import { readSettings } from './settings.ts'
+import { Hono } from 'hono'
+import { version } from '../package.json'
+import { DEFAULT_REGION } from './credential/credential.ts'
+import type { HonoEnv } from './http/context.ts'
+import { readSettings } from './http/settings.ts'
+import { openDatabase } from './storage/database.ts'
+import { requireCurrentSchema } from './storage/migrations.ts'
 
 /** For whoever watches over the Worker: nobody is asked who they are. */
 export const health = new Hono<HonoEnv>()

@@ -1,8 +1,8 @@
 import type { Context } from 'hono'
 import type { Child } from 'hono/jsx'
 import { NONCE, secureHeaders } from 'hono/secure-headers'
-import { asset } from '../http/assets.ts'
 import type { HonoEnv } from '../http/context.ts'
+import { asset } from './assets.ts'
 
 /** What every page for people may do: nothing but its own styles, its own script, and forms to its own origin. */
 export const pageHeaders = secureHeaders({

@@ -1,4 +1,4 @@
-import * as schemas from '../../../events/schemas.ts'
+import * as schemas from '../../../contract/events.ts'
 import type { Group } from '../operation.ts'
 
 export const events: Group = {

@@ -1,4 +1,4 @@
-import type { OpenApi } from '../openapi.ts'
+import type { OpenApi } from './openapi.ts'
 
 /** What a reference leads to; anything else, as it is. */
 export function resolved<T>(document: OpenApi, value: T | { readonly $ref?: string }): T {
