@@ -1,9 +1,11 @@
 import { Validator } from '@cfworker/json-schema'
 import * as v from 'valibot'
 import { expect, inject } from 'vitest'
+import { Application, ApplicationList } from '../src/contract/applications.ts'
+import * as secrets from '../src/contract/client-secrets.ts'
 import * as events from '../src/contract/events.ts'
-import * as schemas from '../src/contract/management.ts'
 import * as oauth from '../src/contract/oauth.ts'
+import { ErrorBody } from '../src/contract/rules.ts'
 import { checkDescribedRequest, checkDescribedResponse } from './reference/described.ts'
 
 /**
@@ -27,17 +29,17 @@ declare module 'vitest' {
 const COMMON_REFUSALS = [400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503]
 
 const SUCCESSES: Record<string, v.GenericSchema> = {
-  'GET /connect/applications': schemas.ApplicationList,
-  'POST /connect/applications': schemas.Application,
-  'GET /connect/applications/{id}': schemas.Application,
-  'PUT /connect/applications/{id}': schemas.Application,
-  'GET /connect/applications/{id}/client_secrets': schemas.ClientSecretList,
-  'POST /connect/applications/{id}/client_secrets': schemas.IssuedClientSecret,
-  'POST /connect/applications/{id}/client_secrets/rotate': schemas.IssuedClientSecret,
-  'GET /connect/client_secrets': schemas.FoundClientSecrets,
-  'GET /connect/client_secrets/{id}': schemas.ClientSecret,
-  'PATCH /connect/client_secrets/{id}': schemas.ClientSecret,
-  'POST /connect/client_secrets/verify': schemas.Verification,
+  'GET /connect/applications': ApplicationList,
+  'POST /connect/applications': Application,
+  'GET /connect/applications/{id}': Application,
+  'PUT /connect/applications/{id}': Application,
+  'GET /connect/applications/{id}/client_secrets': secrets.ClientSecretList,
+  'POST /connect/applications/{id}/client_secrets': secrets.IssuedClientSecret,
+  'POST /connect/applications/{id}/client_secrets/rotate': secrets.IssuedClientSecret,
+  'GET /connect/client_secrets': secrets.FoundClientSecrets,
+  'GET /connect/client_secrets/{id}': secrets.ClientSecret,
+  'PATCH /connect/client_secrets/{id}': secrets.ClientSecret,
+  'POST /connect/client_secrets/verify': secrets.Verification,
   'GET /events': events.EventList,
   'POST /oauth2/token': oauth.TokenResponse,
   'POST /oauth2/introspection': oauth.Introspection,
@@ -105,7 +107,7 @@ export function checkedFetch(fetch: typeof globalThis.fetch, origin: string): ty
 
 function checkRefusal({ status, headers }: Response, isOAuth: boolean, body: unknown, what: string): void {
   expect(COMMON_REFUSALS, what).toContain(status)
-  expect(v.safeParse(isOAuth ? oauth.OAuthError : schemas.ErrorBody, body).issues, what).toBeUndefined()
+  expect(v.safeParse(isOAuth ? oauth.OAuthError : ErrorBody, body).issues, what).toBeUndefined()
   const challenge = headers.get('WWW-Authenticate')
   if (status !== 401) expect(challenge, what).toBeNull()
   else if (isOAuth) expect([null, 'Basic realm="oncekey"'], what).toContain(challenge)

@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import type { InferOutput } from 'valibot'
-import * as schemas from '../contract/management.ts'
+import * as schemas from '../contract/applications.ts'
 import { applicationFromWire, applicationToWire, redirectUris } from '../contract/wire.ts'
 import { newId } from '../credential/id.ts'
 import { changeOf, requireApiKey } from '../http/caller.ts'
@@ -62,11 +62,7 @@ export const applications = new Hono<HonoEnv>()
     }
     const outcome = await updateApplication(c.var.database, changeOf(c), id, changes)
     if ('refused' in outcome && outcome.refused === 'redirect_uris_not_allowed') {
-      throw invalidParameter(
-        'redirect_uris',
-        'not_allowed',
-        'must be left out: only oauth applications have redirect URIs.',
-      )
+      throw invalidParameter('redirect_uris', 'redirect_uris_not_allowed')
     }
     return c.json(applicationToWire(granted(outcome, id)))
   })
@@ -110,9 +106,5 @@ function listToWire(
 }
 
 function unknownCursor({ before }: ListQuery): ApiError {
-  return invalidParameter(
-    before === undefined ? 'after' : 'before',
-    'unknown',
-    'must be the id of an application of this environment.',
-  )
+  return invalidParameter(before === undefined ? 'after' : 'before', 'unknown_application')
 }

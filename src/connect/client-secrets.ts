@@ -1,5 +1,5 @@
 import { Hono } from 'hono'
-import * as schemas from '../contract/management.ts'
+import * as schemas from '../contract/client-secrets.ts'
 import { clientSecretToWire } from '../contract/wire.ts'
 import { changeOf, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'

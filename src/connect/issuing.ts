@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
-import * as schemas from '../contract/management.ts'
+import * as schemas from '../contract/client-secrets.ts'
 import { clientSecretToWire } from '../contract/wire.ts'
 import { type IssuedCredential, issueCredential } from '../credential/credential.ts'
 import { deriveEntropy } from '../credential/derivation.ts'
@@ -60,7 +60,7 @@ async function issue(
   const secret = { id, application, digest: issued.digest, hint: issued.hint, ...settings }
   const outcome = await store(change, secret, request)
   if ('refused' in outcome && outcome.refused === 'expires_at_past') {
-    throw invalidParameter('expires_at', 'past', 'must be in the future.')
+    throw invalidParameter('expires_at', 'past')
   }
   const created = granted(outcome, application)
   const { plaintext, digest } =

@@ -1,5 +1,5 @@
 import { Hono } from 'hono'
-import * as schemas from '../contract/management.ts'
+import * as schemas from '../contract/client-secrets.ts'
 import { applicationToWire, clientSecretToWire } from '../contract/wire.ts'
 import { recogniseCredential } from '../credential/credential.ts'
 import { sha256 } from '../credential/digest.ts'

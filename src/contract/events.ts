@@ -1,42 +1,41 @@
 import * as v from 'valibot'
 import { EVENT_TYPES } from '../storage/events.ts'
-import { listParameter } from './list-parameter.ts'
-import { Application, ClientSecret, Limit, OrganizationId, Time, Timestamp } from './management.ts'
-import { requirement } from './requirement.ts'
+import { Application } from './applications.ts'
+import { ClientSecret } from './client-secrets.ts'
+import { Limit, listParameter, OrganizationId, once, Query, Time, Timestamp } from './fields.ts'
+import { rule } from './rules.ts'
 
-/** The shapes of WorkOS's Events API, with the events that are ours. */
-
-const once = requirement('repeated', 'must not be repeated.')
+/** The shapes of WorkOS's Events API, with Oncekey's own event types. */
 
 const ListQuery = v.object({
   limit: Limit,
-  order: v.optional(v.picklist(['asc', 'desc'], requirement('invalid', 'must be asc or desc.')), 'asc'),
-  after: v.optional(v.string(once)),
+  order: v.optional(v.picklist(['asc', 'desc'], rule('unknown_event_order')), 'asc'),
+  after: v.optional(once),
   organization_id: v.optional(OrganizationId),
   range_start: v.optional(Time),
   range_end: v.optional(Time),
-  events: v.array(v.picklist(EVENT_TYPES, requirement('unknown', `must be of ${EVENT_TYPES.join(', ')}.`))),
+  events: v.array(v.picklist(EVENT_TYPES, rule('unknown_event_type'))),
 })
 
-/** The SDK for Node writes an empty list as an empty value. Both are for all. */
+/** The SDK for Node writes an empty list as an empty value. Both mean all types. */
 function eventsOf(query: Record<string, string | string[]>): string[] {
   return query.events === '' ? [] : (listParameter(query, 'events') ?? [])
 }
 
 export const ListEvents = v.pipe(
-  v.record(v.string(), v.union([v.string(), v.array(v.string())])),
+  Query,
   v.transform((query) => ({ ...query, events: eventsOf(query) })),
   ListQuery,
 )
 
-/** Secrets that a change of something else touched. */
+/** Secrets that the same change touched. */
 const touched = v.array(v.strictObject({ id: v.string(), secret_hint: v.string() }))
 
 const event = {
   object: v.literal('event'),
   id: v.string(),
   created_at: Timestamp,
-  /** Who did it: null when time did. */
+  /** The API key that made the change; null for the system. */
   context: v.strictObject({
     api_key: v.nullable(v.strictObject({ id: v.string(), name: v.string() })),
     request_id: v.nullable(v.string()),
@@ -45,7 +44,7 @@ const event = {
 
 const secretOfApplication = { ...ClientSecret.entries, application_id: v.string() }
 
-/** An object as the change left it. */
+/** An event. Its data is the object as the change left it. */
 export const Event = v.variant('event', [
   v.strictObject({
     ...event,
@@ -55,7 +54,7 @@ export const Event = v.variant('event', [
   v.strictObject({
     ...event,
     event: v.literal('connect_application.deleted'),
-    /** The application, with the secrets that were revoked with it. */
+    /** The application, and the secrets that were revoked with it. */
     data: v.looseObject({
       object: v.literal('connect_application'),
       id: v.string(),
@@ -75,13 +74,13 @@ export const Event = v.variant('event', [
   v.strictObject({
     ...event,
     event: v.literal('connect_application_secret.rotated'),
-    /** The new secret, and those that it takes the place of. */
+    /** The new secret, and the secrets that it replaces. */
     data: v.strictObject({ ...secretOfApplication, client_secrets: touched }),
   }),
   v.strictObject({
     ...event,
     event: v.literal('connect_application_secret.deleted'),
-    /** One secret, or all that an application had. */
+    /** One secret, or all secrets of an application. */
     data: v.union([
       v.strictObject(secretOfApplication),
       v.strictObject({ application_id: v.string(), client_secrets: touched }),

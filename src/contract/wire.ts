@@ -1,11 +1,14 @@
 import type { InferOutput } from 'valibot'
-import type { Application, NewApplication, RedirectUri } from '../storage/applications.ts'
-import type { ClientSecret } from '../storage/client-secrets.ts'
-import type * as schemas from './management.ts'
+import { type Application, applicationFromRow, type NewApplication, type RedirectUri } from '../storage/applications.ts'
+import { type ClientSecret, clientSecretFromRow } from '../storage/client-secrets.ts'
+import type { Event } from '../storage/events.ts'
+import type * as applications from './applications.ts'
+import type * as clientSecrets from './client-secrets.ts'
+import type * as events from './events.ts'
 
-/** How objects look outside: WorkOS's names and timestamps. */
+/** Maps stored objects to the wire and requests to storage: WorkOS's names and timestamps. */
 
-export function applicationToWire(application: Application): InferOutput<typeof schemas.Application> {
+export function applicationToWire(application: Application): InferOutput<typeof applications.Application> {
   const common = {
     object: 'connect_application' as const,
     id: application.id,
@@ -31,7 +34,7 @@ export function applicationToWire(application: Application): InferOutput<typeof 
     : { ...oauth, is_first_party: false, was_dynamically_registered: false, organization_id: organizationId }
 }
 
-export function clientSecretToWire(secret: ClientSecret): InferOutput<typeof schemas.ClientSecret> {
+export function clientSecretToWire(secret: ClientSecret): InferOutput<typeof clientSecrets.ClientSecret> {
   return {
     object: 'connect_application_secret',
     id: secret.id,
@@ -45,13 +48,34 @@ export function clientSecretToWire(secret: ClientSecret): InferOutput<typeof sch
   }
 }
 
+/** An event, in the list and in a webhook. */
+export function eventToWire(event: Event): InferOutput<typeof events.Event> {
+  return {
+    object: 'event',
+    id: event.id,
+    event: event.type,
+    data: dataToWire(event),
+    created_at: timestamp(event.createdAt),
+    context: { api_key: event.apiKey, request_id: event.requestId },
+  } as InferOutput<typeof events.Event>
+}
+
+/** The snapshot in an event goes through the same mappers as every other row. */
+function dataToWire({ type, data }: Event): object {
+  const touched = data.client_secrets === undefined ? {} : { client_secrets: data.client_secrets }
+  if (type.startsWith('connect_application.')) return { ...applicationToWire(applicationFromRow(data)), ...touched }
+  // When all secrets of an application were revoked at once, the event has no single row.
+  const secret = data.id === undefined ? {} : clientSecretToWire(clientSecretFromRow(data))
+  return { ...secret, application_id: data.application_id, ...touched }
+}
+
 /** ISO 8601 in UTC, with milliseconds. */
 export function timestamp(unixMs: number): string {
   return new Date(unixMs).toISOString()
 }
 
 export function applicationFromWire(
-  input: InferOutput<typeof schemas.CreateApplication>,
+  input: InferOutput<typeof applications.CreateApplication>,
 ): Omit<NewApplication, 'id' | 'clientId'> {
   const common = { name: input.name, description: input.description ?? null, scopes: input.scopes ?? [] }
   if (input.application_type === 'm2m') {
@@ -74,8 +98,11 @@ export function applicationFromWire(
   }
 }
 
-/** The first is the default where none is marked. */
+/** The first URI is the default when none carries the member `default`. An explicit false stays false. */
 export function redirectUris(input: { uri: string; default?: boolean | null | undefined }[]): RedirectUri[] {
-  const marked = input.findIndex((redirectUri) => redirectUri.default)
-  return input.map(({ uri }, i) => ({ uri, default: i === Math.max(marked, 0) }))
+  const isMarked = input.some((redirectUri) => typeof redirectUri.default === 'boolean')
+  return input.map((redirectUri, i) => ({
+    uri: redirectUri.uri,
+    default: isMarked ? redirectUri.default === true : i === 0,
+  }))
 }

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
-import { CreateApplication, UpdateApplication } from '../contract/management.ts'
+import { CreateApplication, UpdateApplication } from '../contract/applications.ts'
 import { applicationFromWire, redirectUris } from '../contract/wire.ts'
 import { newId } from '../credential/id.ts'
 import { changeOf } from '../http/caller.ts'

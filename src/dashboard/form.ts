@@ -3,7 +3,7 @@ import { csrf } from 'hono/csrf'
 import { createMiddleware } from 'hono/factory'
 import { HTTPException } from 'hono/http-exception'
 import * as v from 'valibot'
-import { describe } from '../contract/requirement.ts'
+import { describeIssue } from '../contract/rules.ts'
 import { requestDigest } from '../credential/derivation.ts'
 import { sha256OfParts } from '../credential/digest.ts'
 import { readBytes } from '../http/body.ts'
@@ -51,7 +51,7 @@ export function check<S extends v.GenericSchema>(
   if (result.success) return result.output
   const errors: Record<string, string> = {}
   for (const issue of result.issues) {
-    const { field, message } = describe(issue)
+    const { field, message } = describeIssue(issue)
     const [name = ''] = field.split('.')
     const words = message.slice(field.length).trim()
     errors[name] ??= words.charAt(0).toUpperCase() + words.slice(1)

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
-import { CreateClientSecret } from '../contract/management.ts'
+import { CreateClientSecret } from '../contract/client-secrets.ts'
 import { issueCredential } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
 import { changeOf } from '../http/caller.ts'

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
-import { UpdateClientSecret } from '../contract/management.ts'
+import { UpdateClientSecret } from '../contract/client-secrets.ts'
 import { changeOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'

@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
-import { eventToWire } from '../contract/event-wire.ts'
 import * as schemas from '../contract/events.ts'
+import { eventToWire } from '../contract/wire.ts'
 import { requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted, invalidParameter } from '../http/errors.ts'
@@ -19,7 +19,7 @@ export const events = new Hono<HonoEnv>().get('/', requireApiKey('read'), validQ
     until: query.range_end === undefined ? null : Date.parse(query.range_end),
   })
   if ('refused' in outcome && outcome.refused === 'invalid_cursor') {
-    throw invalidParameter('after', 'unknown', 'must be the id of an event that is still kept. Start again without it.')
+    throw invalidParameter('after', 'unknown_event')
   }
   const page = granted(outcome)
   const last = page.hasMore ? page.events.at(-1) : undefined

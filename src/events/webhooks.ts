@@ -1,5 +1,5 @@
 import { createMiddleware } from 'hono/factory'
-import { eventToWire } from '../contract/event-wire.ts'
+import { eventToWire } from '../contract/wire.ts'
 import { refuseWebhookUrl, signWebhook, WEBHOOK_SIGNATURE_HEADER } from '../credential/webhook-signature.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { readSettings } from '../http/settings.ts'

@@ -1,6 +1,6 @@
 import type { ErrorHandler } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import type { InvalidParameter } from '../contract/requirement.ts'
+import { invalidParameter as describeParameter, type InvalidParameter, type Rule } from '../contract/rules.ts'
 import { StorageUnavailable } from '../storage/database.ts'
 import type { Outcome } from '../storage/statements.ts'
 import type { HonoEnv } from './context.ts'
@@ -80,10 +80,8 @@ export class ApiError extends Error {
 }
 
 /** Refuses a parameter that is well-formed, for what storage knows. */
-export function invalidParameter(field: string, code: string, words: string): ApiError {
-  return new ApiError('invalid_request_parameters', {
-    errors: [{ field, code: `${field}_${code}`, message: `${field} ${words}` }],
-  })
+export function invalidParameter(field: string, rule: Rule): ApiError {
+  return new ApiError('invalid_request_parameters', { errors: [describeParameter(field, rule)] })
 }
 
 /** What storage granted; what it refused is thrown. `entityId` is the id that the caller asked for. */

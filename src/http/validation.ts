@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import * as v from 'valibot'
-import { describe } from '../contract/requirement.ts'
+import { describeIssue } from '../contract/rules.ts'
 import { readJson } from './body.ts'
 import { refuse } from './caller.ts'
 import type { HonoEnv } from './context.ts'
@@ -42,6 +42,6 @@ export const validQuery = <S extends Schema>(schema: S) =>
 async function validate<S extends Schema>(c: Context<HonoEnv>, schema: S, value: unknown): Promise<v.InferOutput<S>> {
   const result = v.safeParse(schema, value, { abortPipeEarly: true })
   if (result.success) return result.output
-  const errors = result.issues.slice(0, MOST_ERRORS).map(describe)
+  const errors = result.issues.slice(0, MOST_ERRORS).map(describeIssue)
   return refuse(c, new ApiError('invalid_request_parameters', { errors }))
 }

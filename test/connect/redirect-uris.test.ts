@@ -197,12 +197,17 @@ describe('the default redirect URI', () => {
       [true, false],
     ],
     [
-      'the first when all are false',
+      'none when all are explicitly false',
       [
         { uri: A, default: false },
         { uri: B, default: false },
       ],
-      [true, false],
+      [false, false],
+    ],
+    [
+      'none when one is explicitly false and the others say nothing',
+      [{ uri: A }, { uri: B, default: false }],
+      [false, false],
     ],
     [
       'the one that is marked',

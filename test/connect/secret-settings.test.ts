@@ -105,10 +105,10 @@ describe('name', () => {
     ['with a line end', 'a\nb', 'control_character', /control characters/],
     ['with DEL', 'a\x7fb', 'control_character', /control characters/],
     ['with a lone surrogate', 'a\ud83db', 'malformed', /well-formed/],
-    ['that is a number', 7, 'invalid', /type string/],
-    ['that is an array', ['x'], 'invalid', /type string/],
-    ['that is an object', { toString: 'x' }, 'invalid', /type string/],
-    ['that is false', false, 'invalid', /type string/],
+    ['that is a number', 7, 'invalid', /a string/],
+    ['that is an array', ['x'], 'invalid', /a string/],
+    ['that is an object', { toString: 'x' }, 'invalid', /a string/],
+    ['that is false', false, 'invalid', /a string/],
   ])('%s is refused', async (_, name, kind, words) => {
     await expectRefused('name', name, kind, words)
   })
@@ -151,7 +151,7 @@ describe('expires_at', () => {
   })
 
   test.each([1927454400000, 0, true, ['2031-01-31T12:00:00Z'], {}])('%j is refused for its type', async (time) => {
-    await expectRefused('expires_at', time, 'invalid', /type string/)
+    await expectRefused('expires_at', time, 'invalid', /a string/)
   })
 
   test.each([

@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers'
 import * as v from 'valibot'
 import { describe, expect, test, vi } from 'vitest'
-import { describe as describeIssue, requirement } from '../../src/contract/requirement.ts'
+import { describeIssue, rule } from '../../src/contract/rules.ts'
 import { isOverLimit } from '../../src/http/rate-limits.ts'
 import { readSettings } from '../../src/http/settings.ts'
 import { call, m2mApplication, newApiKey, newApplication, send } from '../api.ts'
@@ -139,42 +139,48 @@ describe('the unexpected is told to the log alone', () => {
   })
 })
 
-describe('a requirement', () => {
-  const tell = (schema: v.GenericSchema, value: unknown) => v.safeParse(schema, value).issues?.map(describeIssue)
-  const short = v.pipe(v.string(), v.maxLength(3, requirement('too_long', 'must have at most 3 characters.')))
+describe('an invalid parameter', () => {
+  const issuesOf = (schema: v.GenericSchema, value: unknown) => v.safeParse(schema, value).issues?.map(describeIssue)
+  const short = v.pipe(v.string(), v.maxLength(3, rule('name_too_long')))
 
   test.each<[string, v.GenericSchema, unknown, object]>([
     [
-      'says its code and its words',
+      'has the code and the sentence of the rule that it breaks',
       v.object({ name: short }),
       { name: 'long' },
-      { field: 'name', code: 'name_too_long', message: 'name must have at most 3 characters.' },
+      { field: 'name', code: 'name_too_long', message: 'name must have at most 255 characters.' },
     ],
     [
-      'is placed by a path',
+      'is named by its path, and its code leaves the indexes out',
       v.object({ a: v.array(v.object({ b: short })) }),
       { a: [{ b: '' }, { b: 'long' }] },
-      { field: 'a.1.b', code: 'a_b_too_long', message: 'a.1.b must have at most 3 characters.' },
+      { field: 'a.1.b', code: 'a_b_too_long', message: 'a.1.b must have at most 255 characters.' },
     ],
     [
-      'is "required" of what is absent',
+      'is "required" when it is absent',
       v.object({ name: short }),
       {},
       { field: 'name', code: 'name_required', message: 'name is required.' },
     ],
     [
-      'names the type of what has another',
+      'is told which type it must have',
       v.object({ name: short }),
       { name: 5 },
-      { field: 'name', code: 'name_invalid', message: 'name must be of type string.' },
+      { field: 'name', code: 'name_invalid', message: 'name must be a string.' },
     ],
     [
-      'is about the body where it has no field',
+      'is told which values it may have',
+      v.object({ type: v.picklist(['m2m', 'oauth']) }),
+      { type: 'x' },
+      { field: 'type', code: 'type_invalid', message: 'type must be "m2m" or "oauth".' },
+    ],
+    [
+      'is the body when it has no path',
       v.object({}),
       'text',
-      { field: '', code: 'invalid', message: 'The body must be of type Object.' },
+      { field: '', code: 'invalid', message: 'The body must be an object.' },
     ],
-  ])('%s', (_, schema, value, expected) => expect(tell(schema, value)).toEqual([expected]))
+  ])('%s', (_, schema, value, expected) => expect(issuesOf(schema, value)).toEqual([expected]))
 })
 
 describe('the variables of wrangler.toml', () => {

@@ -1,5 +1,6 @@
 import { toJsonSchemaDefs } from '@valibot/to-json-schema'
 import type * as v from 'valibot'
+import { sentenceOf } from '../../contract/rules.ts'
 import type { JsonSchema } from './openapi.ts'
 import { words } from './words.ts'
 
@@ -24,20 +25,16 @@ export function jsonSchemas(schemas: Readonly<Record<string, v.GenericSchema>>):
       const description = sentence(jsonSchema.description, valibotAction)
       return { ...jsonSchema, ...(description && { description }) }
     },
-    overrideSchema: ({ valibotSchema, jsonSchema }) => {
-      const description = valibotSchema.type === 'never' && sentence(undefined, valibotSchema)
-      return description ? { ...jsonSchema, description } : undefined
-    },
   })
   return Object.fromEntries(
     Object.entries(definitions).map(([name, schema]) => [name, explained(name, simplified(schema as JsonSchema))]),
   )
 }
 
-/** `must be …` of a requirement, as a sentence behind those before it. */
-function sentence(before: string | undefined, rule: object): string | undefined {
-  const [, words] = /^[a-z_]+: m(.*)$/s.exec('message' in rule ? String(rule.message) : '') ?? []
-  const sentences = [before, words && `M${words}`].filter((part) => part !== undefined && part !== '')
+/** The sentence of a rule, behind the sentences before it. */
+function sentence(before: string | undefined, action: object): string | undefined {
+  const words = 'message' in action ? sentenceOf(action.message) : undefined
+  const sentences = [before, words && words.charAt(0).toUpperCase() + words.slice(1)].filter(Boolean)
   return [...new Set(sentences)].join(' ') || undefined
 }
 

@@ -38,7 +38,7 @@ function list({ properties = {}, required = [] }: JsonSchema, isListed = (_: str
 
 function member(name: string, schema: JsonSchema, isRequired: boolean): Html {
   const items = schema.items?.properties ? undefined : schema.items?.description
-  const description = [schema.description, items && `Each ${items.replace(/^M/, 'm')}`].filter(Boolean).join(' ')
+  const description = [schema.description, items && `Each item: ${items}`].filter(Boolean).join(' ')
   const nested = [schema, schema.items, ...(schema.anyOf ?? [])].filter((one) => one?.properties)
   return html`<div>
 <dt><code>${name}</code> <span>${type(schema)}${isRequired ? html` <b>required</b>` : ''}</span></dt>

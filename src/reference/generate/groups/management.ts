@@ -1,4 +1,6 @@
-import * as schemas from '../../../contract/management.ts'
+import * as schemas from '../../../contract/applications.ts'
+import * as secretSchemas from '../../../contract/client-secrets.ts'
+import { ErrorBody } from '../../../contract/rules.ts'
 import type { Group } from '../operation.ts'
 
 /** Sent by some SDKs as `{}`, by others not at all. */
@@ -65,17 +67,17 @@ export const clientSecrets: Group = {
     'Shown once, kept as a digest. What lists and events tell of a secret is its hint: the last six characters.',
   manner: 'api',
   schemas: {
-    ClientSecret: schemas.ClientSecret,
-    IssuedClientSecret: schemas.IssuedClientSecret,
-    ClientSecretList: schemas.ClientSecretList,
-    FoundClientSecrets: schemas.FoundClientSecrets,
-    CreateClientSecret: schemas.CreateClientSecret,
-    UpdateClientSecret: schemas.UpdateClientSecret,
-    RotateClientSecrets: schemas.RotateClientSecrets,
-    FindClientSecrets: schemas.FindClientSecrets,
-    VerifyClientSecret: schemas.VerifyClientSecret,
-    Verification: schemas.Verification,
-    ErrorBody: schemas.ErrorBody,
+    ClientSecret: secretSchemas.ClientSecret,
+    IssuedClientSecret: secretSchemas.IssuedClientSecret,
+    ClientSecretList: secretSchemas.ClientSecretList,
+    FoundClientSecrets: secretSchemas.FoundClientSecrets,
+    CreateClientSecret: secretSchemas.CreateClientSecret,
+    UpdateClientSecret: secretSchemas.UpdateClientSecret,
+    RotateClientSecrets: secretSchemas.RotateClientSecrets,
+    FindClientSecrets: secretSchemas.FindClientSecrets,
+    VerifyClientSecret: secretSchemas.VerifyClientSecret,
+    Verification: secretSchemas.Verification,
+    ErrorBody,
   },
   routes: {
     'POST /connect/applications/{id}/client_secrets': {

@@ -1,0 +1,75 @@
+import * as v from 'valibot'
+import { Application } from './applications.ts'
+import { SecretName, Time, Timestamp } from './fields.ts'
+import { rule } from './rules.ts'
+
+/** Client secrets in requests and responses, in WorkOS's words. Unknown keys of a request are ignored. */
+
+/** Storage checks that `expires_at` is in the future: a repeated request may find it past, and is answered as before. */
+export const CreateClientSecret = v.object({
+  name: v.nullish(SecretName),
+  expires_at: v.nullish(Time),
+})
+
+/** Absent members stay as they are; null removes them. */
+export const UpdateClientSecret = v.object({
+  name: v.nullish(SecretName),
+  expires_at: v.nullish(
+    v.pipe(
+      Time,
+      v.check((time) => Date.parse(time) > Date.now(), rule('past')),
+    ),
+  ),
+  disabled: v.optional(v.boolean()),
+})
+
+export const RotateClientSecrets = v.object({
+  /** How long the other secrets keep working: at most 30 days. */
+  grace_period_seconds: v.nullish(
+    v.pipe(
+      v.number(),
+      v.integer(rule('grace_period_out_of_range')),
+      v.minValue(0, rule('grace_period_out_of_range')),
+      v.maxValue(2_592_000, rule('grace_period_out_of_range')),
+    ),
+    86_400,
+  ),
+})
+
+export const FindClientSecrets = v.object({
+  hint: v.pipe(v.string(rule('hint_required')), v.regex(/^[0-9A-Za-z]{6}$/, rule('malformed_hint'))),
+})
+
+export const VerifyClientSecret = v.object({
+  client_secret: v.string(),
+  /** The client whose secret it must be; null or absent for any client of the environment. */
+  client_id: v.nullish(v.string()),
+})
+
+const clientSecret = {
+  object: v.literal('connect_application_secret'),
+  id: v.string(),
+  secret_hint: v.string(),
+  last_used_at: v.nullable(Timestamp),
+  created_at: Timestamp,
+  updated_at: Timestamp,
+  name: v.optional(v.string()),
+  expires_at: v.optional(Timestamp),
+  disabled: v.optional(v.literal(true)),
+}
+
+/** A secret without its plaintext. */
+export const ClientSecret = v.strictObject(clientSecret)
+
+/** A secret at its creation: the only shape with the plaintext. */
+export const IssuedClientSecret = v.strictObject({ ...clientSecret, secret: v.string() })
+
+export const ClientSecretList = v.array(ClientSecret)
+
+/** The result of a search, which names the application because the caller does not know it yet. */
+export const FoundClientSecrets = v.array(v.strictObject({ ...clientSecret, application_id: v.string() }))
+
+export const Verification = v.variant('valid', [
+  v.strictObject({ valid: v.literal(true), client_secret: ClientSecret, application: Application }),
+  v.strictObject({ valid: v.literal(false) }),
+])

@@ -1,0 +1,105 @@
+import * as v from 'valibot'
+
+/**
+ * Every rule that a parameter can break: the end of its code on the wire, and its sentence. A schema names the rule where
+ * Valibot takes a message. Validation, the OpenAPI document and the dashboard's forms all read the sentences here.
+ */
+export const RULES = {
+  name_too_long: ['too_long', 'must have at most 255 characters.'],
+  secret_name_too_long: ['too_long', 'must have at most 100 characters.'],
+  description_too_long: ['too_long', 'must have at most 1,000 characters.'],
+  uri_too_long: ['too_long', 'must have at most 2,048 characters.'],
+  blank: ['blank', 'must not be blank.'],
+  control_character: ['control_character', 'must not contain control characters.'],
+  malformed_unicode: ['malformed', 'must be well-formed Unicode, without lone surrogates.'],
+  malformed_scope: ['malformed', 'must be visible ASCII without spaces, quotes or backslashes (RFC 6749 §3.3).'],
+  too_many_scopes: ['too_many', 'must have at most 100 scopes.'],
+  repeated_scope: ['repeated', 'must not repeat a scope.'],
+  malformed_organization_id: [
+    'malformed',
+    'must be an organization ID: org_ and 1 to 64 letters, digits or underscores.',
+  ],
+  malformed_redirect_uri: [
+    'malformed',
+    'must be absolute: https, http on loopback, or a private-use scheme with a dot in it; without a fragment.',
+  ],
+  too_many_redirect_uris: ['too_many', 'must have at most 20 redirect URIs.'],
+  several_defaults: ['several_defaults', 'must not mark more than one URI as the default.'],
+  redirect_uris_not_allowed: ['not_allowed', 'must be left out: only oauth applications have redirect URIs.'],
+  malformed_time: ['malformed', 'must be an ISO 8601 timestamp with a time zone: 2027-01-31T12:00:00Z.'],
+  past: ['past', 'must be in the future.'],
+  grace_period_out_of_range: ['out_of_range', 'must be a whole number from 0 to 2592000.'],
+  hint_required: ['required', 'is required exactly once: the last six characters of a secret.'],
+  malformed_hint: ['malformed', 'must be exactly the last six characters of a secret.'],
+  repeated_parameter: ['repeated', 'must not be repeated.'],
+  limit_out_of_range: ['out_of_range', 'must be a whole number from 1 to 100.'],
+  unknown_order: ['invalid', 'must be asc, desc or normal.'],
+  unknown_event_order: ['invalid', 'must be asc or desc.'],
+  unknown_event_type: ['unknown', 'must be known event types.'],
+  unknown_registration_type: ['invalid', 'must be authenticated, dynamic or both.'],
+  before_with_after: ['with_after', 'cannot be combined with after.'],
+  unknown_application: ['unknown', 'must be the ID of an application in this environment.'],
+  unknown_event: ['unknown', 'must be the ID of an event that is still kept. Start again without it.'],
+} as const satisfies Readonly<Record<string, readonly [code: string, sentence: string]>>
+
+export type Rule = keyof typeof RULES
+
+/** Names a rule where a schema takes a message, so that the compiler knows the name. */
+export function rule(name: Rule): Rule {
+  return name
+}
+
+/** The sentence of a schema's message, such as `must not be blank.`; undefined for Valibot's own messages. */
+export function sentenceOf(message: unknown): string | undefined {
+  return isRule(message) ? RULES[message][1] : undefined
+}
+
+/** One entry of `errors` in a 422. None of its members repeats the input. */
+export interface InvalidParameter {
+  readonly field: string
+  readonly code: string
+  readonly message: string
+}
+
+export function invalidParameter(field: string, name: Rule): InvalidParameter {
+  return worded(field, RULES[name])
+}
+
+/** Words an issue of Valibot, whose own messages repeat the input. */
+export function describeIssue(issue: v.BaseIssue<unknown>): InvalidParameter {
+  return worded(v.getDotPath(issue) ?? '', isRule(issue.message) ? RULES[issue.message] : ruleOfType(issue))
+}
+
+function isRule(message: unknown): message is Rule {
+  return typeof message === 'string' && Object.hasOwn(RULES, message)
+}
+
+/** What Valibot expected, in words. Literals stand for themselves. */
+const TYPES = new Map([
+  ['string', 'a string'],
+  ['number', 'a number'],
+  ['boolean', 'true or false'],
+  ['Array', 'an array'],
+  ['Object', 'an object'],
+])
+
+function ruleOfType({ received, expected }: v.BaseIssue<unknown>): readonly [string, string] {
+  if (received === 'undefined') return ['required', 'is required.']
+  if (!expected) return ['invalid', 'is not valid.']
+  const literals = expected.replace(/^\((.*)\)$/, '$1').replaceAll(' | ', ' or ')
+  return ['invalid', `must be ${TYPES.get(expected) ?? literals}.`]
+}
+
+/** The code names the field without the indexes of its arrays: `redirect_uris_uri_malformed`. */
+function worded(field: string, [code, sentence]: readonly [string, string]): InvalidParameter {
+  const name = field.replace(/\.\d+/g, '').replaceAll('.', '_')
+  return { field, code: name ? `${name}_${code}` : code, message: `${field || 'The body'} ${sentence}` }
+}
+
+/** The body of every error of the management API. */
+export const ErrorBody = v.strictObject({
+  message: v.string(),
+  code: v.string(),
+  entity_id: v.optional(v.string()),
+  errors: v.optional(v.array(v.strictObject({ field: v.string(), code: v.string(), message: v.string() }))),
+})
