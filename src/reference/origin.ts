@@ -1,2 +1,2 @@
-/** Stands in the page where the origin goes at which it is read. */
+/** A placeholder in the generated page. The Worker replaces it by its own origin. */
 export const ORIGIN = 'https://oncekey.invalid'

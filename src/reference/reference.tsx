@@ -7,7 +7,7 @@ import { asset } from '../pages/assets.ts'
 import { Brand, documentOf } from '../pages/document.tsx'
 import { ORIGIN } from './origin.ts'
 
-/** Pages that are read: there is no script to be let in, and nothing to be sent. */
+/** These pages have no script and no form, so the policy allows neither. */
 const pageHeaders = secureHeaders({
   xFrameOptions: 'DENY',
   contentSecurityPolicy: {
@@ -20,16 +20,12 @@ const pageHeaders = secureHeaders({
   },
 })
 
-/**
- * What is served, for programs and for people: the same for everybody. What is long of it was made beforehand, by
- * `npm run openapi`, and is no part of the bundle.
- */
+/** The public documentation. `npm run openapi` generates the two large files, which are served as assets. */
 export const reference = new Hono<HonoEnv>()
   .use('/', pageHeaders)
-  .get('/', cacheable, async (c) => {
-    const body = raw(await asset(c, 'start.html'))
-    return c.html(await documentOf(c, { title: 'Start', isNarrow: true, styles: 'reference.css' }, body))
-  })
+  .get('/', cacheable, async (c) =>
+    c.html(await documentOf(c, { title: 'Start', isNarrow: true, styles: 'reference.css' }, <Start />)),
+  )
 
   .use('/docs', pageHeaders)
   .get('/docs', cacheable, async (c) => {
@@ -50,5 +46,45 @@ const Header = () => (
       <a href="/dashboard">Dashboard</a>
       <a href="/openapi.json">OpenAPI</a>
     </span>
+  </>
+)
+
+const LINKS = [
+  ['/dashboard', 'Dashboard', 'Manage applications and client secrets. Sign in with an API key.'],
+  ['/docs', 'API reference', 'All endpoints, with curl examples.'],
+  ['/openapi.json', 'OpenAPI document', 'The API in OpenAPI 3.1, for tools and code generators.'],
+  [
+    '/.well-known/oauth-authorization-server',
+    'Authorization server metadata',
+    'The OAuth endpoints, for client libraries (RFC 8414).',
+  ],
+  [
+    '/.well-known/openid-configuration',
+    'OpenID configuration',
+    'The same, where OpenID Connect libraries look for it.',
+  ],
+  ['/oauth2/jwks', 'Signing keys', 'Public keys for verifying access tokens (RFC 7517).'],
+  ['/healthz', 'Liveness', 'Whether the Worker runs.'],
+  ['/readyz', 'Readiness', 'Whether the Worker can serve requests.'],
+] as const
+
+const Start = () => (
+  <>
+    <div class="stack">
+      <h1>OAuth client secrets, shown once</h1>
+      <p class="lead">
+        Oncekey issues client secrets for your applications and services, stores a digest of each, and verifies it.
+      </p>
+    </div>
+    <ul class="ways">
+      {LINKS.map(([href, name, description]) => (
+        <li>
+          <a class="name" href={href}>
+            {name}
+          </a>
+          <p class="quiet">{description}</p>
+        </li>
+      ))}
+    </ul>
   </>
 )

@@ -1,19 +1,24 @@
 import { Validator } from '@cfworker/json-schema'
 import { expect } from 'vitest'
 import document from '../../src/pages/assets/generated/openapi.json'
-import type { JsonSchema, OpenApi, Operation, Response } from '../../src/reference/generate/openapi.ts'
-import { nameOf, resolved } from '../../src/reference/generate/resolved.ts'
+import {
+  type JsonSchema,
+  nameOf,
+  type OpenApi,
+  type Operation,
+  resolved,
+} from '../../src/reference/generate/openapi.ts'
 
-/** What our own OpenAPI document says, held against what goes over the wire. */
+/** Compares requests and responses with the OpenAPI document. */
 export const openApi = document as unknown as OpenApi
 
-/** Paths with fewer parameters come first: `/client_secrets/verify` is no id. */
+/** Paths with fewer parameters come first, so that `/client_secrets/verify` does not match `/client_secrets/{id}`. */
 const routes = Object.entries(openApi.paths)
   .sort(([a], [b]) => a.split('{').length - b.split('{').length)
   .map(([path, methods]) => ({ path, pattern: new RegExp(`^${path.replaceAll(/\{\w+\}/g, '[^/]+')}$`), methods }))
 
 function operationOf(method: string, path: string): { name: string; operation: Operation } | undefined {
-  // A path is served as what it resolves to; what is percent-encoded in an id stays one segment.
+  // The Worker decodes a path before it routes it. An encoded slash in an ID stays in its segment.
   const plain = path.replace(/%(?!2f)[0-7][0-9a-f]/gi, decodeURIComponent)
   const route = routes.find(({ pattern, methods }) => pattern.test(plain) && methods[method.toLowerCase()])
   const operation = route?.methods[method.toLowerCase()]
@@ -22,7 +27,7 @@ function operationOf(method: string, path: string): { name: string; operation: O
 
 const validators = new Map<string, Validator>()
 
-/** What is wrong with a value, by a schema of the document; `name` is the schema's for good. */
+/** The errors of a value under a schema of the document. One `name` must always mean the same schema. */
 export function errorsIn(name: string, schema: JsonSchema, value: unknown) {
   let validator = validators.get(name)
   if (!validator) {
@@ -32,7 +37,7 @@ export function errorsIn(name: string, schema: JsonSchema, value: unknown) {
   return validator.validate(value).errors
 }
 
-/** Throws at a response that the document has not: its call, its status, its headers or its body. */
+/** Fails if the document does not describe a response: its call, its status, its headers or its body. */
 export function checkDescribedResponse(
   method: string,
   path: string,
@@ -43,12 +48,12 @@ export function checkDescribedResponse(
   const what = `${method} ${path} → ${status} ${JSON.stringify(body)}`
   const found = operationOf(method, path)
   if (!found) {
-    expect([404, 405], `${what}: the document has no such call`).toContain(status)
+    expect([404, 405], `${what}: the document does not have this call`).toContain(status)
     return
   }
   const described = found.operation.responses[status]
-  expect(described, `${what}: the document has no such answer`).toBeDefined()
-  const { content, headers: named = {} } = resolved<Response>(openApi, described ?? {})
+  if (!described) throw new Error(`${what}: the document does not have this status`)
+  const { content, headers: named = {} } = resolved(openApi, described)
   for (const name of ['Retry-After', 'WWW-Authenticate', 'Idempotent-Replayed', 'Allow']) {
     if (headers.has(name)) expect(Object.keys(named), what).toContain(name)
   }
@@ -56,20 +61,20 @@ export function checkDescribedResponse(
   if (schema) expect(errorsIn(nameOf(schema), schema, body), what).toEqual([])
 }
 
-/** Throws at a body that the Worker took and the document does not. */
+/** Fails if the Worker accepted a body that the document does not. */
 export function checkDescribedRequest(method: string, path: string, contentType: string, text: string): void {
   const found = operationOf(method, path)
   if (!found?.operation.requestBody) return
   const { required, content } = found.operation.requestBody
   if (text === '') {
-    expect(required, `${found.name} was taken without a body`).toBe(false)
+    expect(required, `${found.name} accepted an empty body`).toBe(false)
     return
   }
   const [mediaType = ''] = contentType.toLowerCase().split(';')
   const schema = content[mediaType.trim()]?.schema
-  expect(schema, `${found.name} was taken as ${contentType}`).toBeDefined()
+  expect(schema, `${found.name} accepted ${contentType}`).toBeDefined()
   const value = mediaType.startsWith('application/json')
     ? JSON.parse(text)
     : Object.fromEntries(new URLSearchParams(text))
-  if (schema) expect(errorsIn(nameOf(schema), schema, value), `${found.name} took ${text}`).toEqual([])
+  if (schema) expect(errorsIn(nameOf(schema), schema, value), `${found.name} accepted ${text}`).toEqual([])
 }

@@ -8,7 +8,7 @@ const get = (path: string, headers: Record<string, string> = {}, bindings: Parti
   send(new Request(`https://oncekey.test${path}`, { headers }), bindings)
 
 describe.each(['/', '/docs'])('%s', (path) => {
-  test('may load nothing but its own styles, and be framed by nobody', async () => {
+  test('allows its own styles, no script, no form and no frame', async () => {
     const { status, headers, text } = await get(path)
     expect(status).toBe(200)
     const [, nonce] = /'nonce-([^']+)'/.exec(headers.get('Content-Security-Policy') ?? '') ?? []
@@ -26,7 +26,7 @@ describe.each(['/', '/docs'])('%s', (path) => {
     expect(text).not.toMatch(/<script|<iframe|<form|\sstyle=|\son\w+=|@import|url\(/i)
   })
 
-  test('leads to this Worker alone, and loads nothing', async () => {
+  test('links only to this Worker, and every link works', async () => {
     const { text } = await get(path)
     const targets = [...text.matchAll(/\s(?:href|src)="([^"]*)"/g)].map(([, target = '']) => target)
     expect(targets.filter((target) => !/^(\/(?!\/)|#|data:image\/svg\+xml,)/.test(target))).toEqual([])
@@ -37,7 +37,7 @@ describe.each(['/', '/docs'])('%s', (path) => {
     }
   })
 
-  test('is the same for everybody, and asks storage nothing', async () => {
+  test('is the same for every caller, without a database request', async () => {
     const counter = counted(env.DB)
     const replies = [
       await get(path, {}, { DB: counter.database }),
@@ -57,41 +57,43 @@ describe.each(['/', '/docs'])('%s', (path) => {
 })
 
 describe('/docs', () => {
-  test('has every call, and every refusal', async () => {
+  test('has every call and every error', async () => {
     const { text } = await get('/docs')
     const operations = Object.values(document.paths).flatMap((methods) => Object.values(methods))
     for (const { operationId } of operations) {
       expect(text).toContain(`<article id="${operationId}">`)
       expect(text).toContain(`<li><a href="#${operationId}">`)
     }
-    for (const name of Object.keys(document.components.examples)) expect(text).toContain(`id="error-${name}"`)
+    const errors = [...Object.keys(document.components.examples), 'not_found', 'method_not_allowed']
+    for (const name of errors) expect(text).toContain(`id="error-${name}"`)
   })
 
-  test('names the issuer’s origin, whatever the Host says; the request’s where there is none', async () => {
-    const lines = async (url: string, ISSUER: string) => {
+  test('shows the issuer in its commands, whatever the Host header says, and the request’s origin without an issuer', async () => {
+    const origins = async (url: string, ISSUER: string) => {
       const { text } = await send(new Request(url), { ISSUER })
       expect(text).not.toContain('oncekey.invalid')
       return new Set(
         [...text.matchAll(/curl (?:-X \w+ )?["']?(?:&quot;|&#39;)?(https?:\/\/[^/"\s]+)/g)].map(([, origin]) => origin),
       )
     }
-    expect(await lines('https://evil.example/docs', 'https://secrets.example.com')).toEqual(
+    expect(await origins('https://evil.example/docs', 'https://secrets.example.com')).toEqual(
       new Set(['https://secrets.example.com']),
     )
-    expect(await lines('http://127.0.0.1:8787/docs', '')).toEqual(new Set(['http://127.0.0.1:8787']))
+    expect(await origins('http://127.0.0.1:8787/docs', '')).toEqual(new Set(['http://127.0.0.1:8787']))
   })
 
-  test('says so in the log, and 500 outside, where its assets were not deployed', async () => {
+  test('returns 500 if the assets were not deployed', async () => {
     const ASSETS = { fetch: async () => new Response(null, { status: 404 }) } as unknown as Fetcher
     expect((await get('/docs', {}, { ASSETS })).status).toBe(500)
     expect((await get('/openapi.json', {}, { ASSETS })).status).toBe(500)
   })
 })
 
-test('/openapi.json is the document', async () => {
+test('/openapi.json returns the generated document', async () => {
   expect((await get('/openapi.json')).json).toEqual(document)
 })
 
-test('assets have no paths of their own', async () => {
+test('the generated files have no paths of their own', async () => {
   expect((await get('/docs.html')).status).toBe(404)
+  expect((await get('/generated/docs.html')).status).toBe(404)
 })

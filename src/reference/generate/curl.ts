@@ -1,8 +1,7 @@
 import { ORIGIN } from '../origin.ts'
-import type { JsonSchema, OpenApi, Operation, Parameter } from './openapi.ts'
-import { resolved } from './resolved.ts'
+import { type JsonSchema, type OpenApi, type Operation, type Parameter, resolved } from './openapi.ts'
 
-/** What a reader has of their own, by the examples that stand for it: the shell variables of the page's first lines. */
+/** The shell variables that the page asks its reader to set, by the pattern of the examples that they replace. */
 const VARIABLES: readonly [RegExp, string][] = [
   [/\bconn_app_0\w+/g, '$APPLICATION_ID'],
   [/\bclient_0\w+/g, '$CLIENT_ID'],
@@ -11,7 +10,7 @@ const VARIABLES: readonly [RegExp, string][] = [
   [/\beyJ[\w.-]+/g, '$ACCESS_TOKEN'],
 ]
 
-/** A line for a shell that makes the call: of what may be left out it says what the example does, of a form nothing. */
+/** A shell command that makes the call. Optional JSON members follow the example; optional form fields are omitted. */
 export function curl(document: OpenApi, method: string, path: string, operation: Operation): string {
   const [scheme = ''] = Object.keys(operation.security[0] ?? {})
   const content = operation.requestBody?.content
@@ -28,7 +27,7 @@ export function curl(document: OpenApi, method: string, path: string, operation:
   return [command.join(' '), ...options].join(' \\\n  ')
 }
 
-function url(document: OpenApi, path: string, { parameters = [] }: Operation): string {
+function url(document: OpenApi, path: string, { parameters }: Operation): string {
   const all = parameters.map((parameter) => resolved<Parameter>(document, parameter))
   const filled = all.reduce((text, { name, example }) => text.replace(`{${name}}`, String(example)), path)
   const query = all.filter((parameter) => parameter.in === 'query' && parameter.required)
@@ -46,7 +45,7 @@ export function exampleOf(document: OpenApi, schema: JsonSchema): unknown {
   return resolved<JsonSchema>(document, schema).examples?.[0]
 }
 
-/** As one word of a shell, in which variables are read where there are any. */
+/** Quotes one shell word. Double quotes, so that the shell expands variables, only where there are any. */
 function quoted(text: string): string {
   const withVariables = VARIABLES.reduce((before, [example, name]) => before.replace(example, () => name), text)
   if (withVariables !== text) return `"${withVariables.replace(/["\\`]/g, '\\$&')}"`

@@ -1,116 +1,130 @@
 import type * as v from 'valibot'
+import { type DescribedError, describeError, errorResponse } from './errors.ts'
 import { examples } from './examples.ts'
-import { events } from './groups/events.ts'
-import { applications, clientSecrets } from './groups/management.ts'
-import { oauth } from './groups/oauth.ts'
-import { service } from './groups/service.ts'
 import { jsonSchemas } from './json-schema.ts'
-import type { JsonSchema, OpenApi, Operation } from './openapi.ts'
+import { applications, clientSecrets, events } from './management-routes.ts'
+import { oauth, service } from './oauth-routes.ts'
+import type { JsonSchema, OpenApi } from './openapi.ts'
 import { describeOperation, parameters } from './operation.ts'
-import { type Refusal, refusal, response } from './refusals.ts'
 import { unusedWords } from './words.ts'
 
 const GROUPS = [applications, clientSecrets, events, oauth, service]
 
 const HEADERS: OpenApi['components']['headers'] = {
   'X-Request-ID': {
-    description:
-      'Names the request, in the answer as in the log. Give it to whoever runs this when something is wrong.',
+    description: 'The ID of this request in the operator’s log. Quote it when you report a problem.',
     schema: { type: 'string' },
   },
   'Idempotent-Replayed': {
-    description: '`true` where the same request had been answered before, and nothing was made now.',
+    description: '`true` if this is the stored response to an earlier request with the same Idempotency-Key.',
     schema: { type: 'string', const: 'true' },
   },
-  'Retry-After': { description: 'Seconds to wait before the request is sent again.', schema: { type: 'integer' } },
-  'WWW-Authenticate': { description: 'How to authenticate (RFC 9110 §11.6.1).', schema: { type: 'string' } },
-  Allow: { description: 'The methods that the path serves.', schema: { type: 'string' } },
+  'Retry-After': { description: 'Seconds to wait before the next attempt.', schema: { type: 'integer' } },
+  'WWW-Authenticate': {
+    description: 'The authentication scheme that this endpoint expects (RFC 9110 §11.6.1). Every 401 has it.',
+    schema: { type: 'string' },
+  },
 }
 
-const SECURITY_SCHEMES = {
+const SECURITY_SCHEMES: OpenApi['components']['securitySchemes'] = {
   api_key: {
     type: 'http',
     scheme: 'bearer',
     bearerFormat: 'sk_…',
     description:
-      'An API key of an environment: `Authorization: Bearer sk_…`. One with `read` access may read and verify, one with `write` access may do all.',
+      'An API key of an environment: `Authorization: Bearer sk_…`. A key with `read` access can read and verify; a key with `write` access can make every call.',
   },
   client_secret_basic: {
     type: 'http',
     scheme: 'basic',
     description:
-      'The client id as the user name, a client secret as the password (RFC 6749 §2.3.1), raw or percent-encoded.',
-  },
-  client_secret_post: {
-    type: 'oauth2',
-    flows: { clientCredentials: { tokenUrl: '/oauth2/token', scopes: {} } },
-    description: '`client_id` and `client_secret` as parameters of the form, and no Authorization header.',
+      'The client ID as the user name and a client secret as the password (RFC 6749 §2.3.1). Or `client_secret_post`: both as the form fields `client_id` and `client_secret`, without an Authorization header.',
   },
 }
 
-/** Makes the document. Throws where it would be silent about something, or say something of nothing. */
-export async function makeDocument(version: string): Promise<OpenApi> {
+/**
+ * Makes the document, and lists the errors for the page: those of the operations, and the two that no operation can
+ * return. Throws if a member has no description, or a description has no member.
+ */
+export async function makeDocument(version: string): Promise<{ document: OpenApi; errors: DescribedError[] }> {
   const schemas = componentSchemas()
-  const paths: Record<string, Record<string, Operation>> = {}
-  const refusals = new Map<string, Refusal>()
+  const paths: OpenApi['paths'] = {}
+  const found = new Map<string, DescribedError>()
   for (const group of GROUPS) {
-    for (const [route, about] of Object.entries(group.routes)) {
+    for (const [route, facts] of Object.entries(group.routes)) {
       const [method = '', path = ''] = route.split(' ')
-      const described = await describeOperation(group, path, about, schemas)
-      paths[path] = { ...paths[path], [method.toLowerCase()]: described.operation }
-      for (const refusal of described.refusals) refusals.set(refusal.name, refusal)
+      const { operation, errors } = await describeOperation(group, path, facts, schemas)
+      paths[path] = { ...paths[path], [method.toLowerCase()]: operation }
+      for (const error of errors) found.set(error.name, error)
     }
   }
-  // What no operation can meet.
-  for (const code of ['not_found', 'method_not_allowed'] as const) refusals.set(code, await refusal(code, 'api'))
-  const all = [...refusals.values()].sort((a, b) => a.status - b.status)
   const unused = unusedWords()
-  if (unused.length > 0) throw new Error(`words.ts has words for what is not there: ${unused.join(', ')}`)
-  const queries = GROUPS.flatMap(({ routes }) => Object.values(routes).flatMap(({ query }) => query ?? []))
-  return {
+  if (unused.length > 0) throw new Error(`words.ts describes members that do not exist: ${unused.join(', ')}`)
+  const unrouted = await Promise.all([describeError('not_found', 'api'), describeError('method_not_allowed', 'api')])
+  const components = {
+    headers: HEADERS,
+    parameters,
+    schemas,
+    responses: Object.fromEntries([...found].map(([name, error]) => [name, errorResponse([error])])),
+    examples: Object.fromEntries(
+      [...found].map(([name, { status, code, body }]) => [name, { summary: `${status} ${code}`, value: body }]),
+    ),
+  }
+  const document: OpenApi = {
     openapi: '3.1.1',
     info: {
       title: 'Oncekey',
       version,
       description:
-        'Issues OAuth client secrets: shows each once, keeps its digest, and verifies it from then on. Speaks WorkOS Connect’s contract, so that its SDKs work when their base URL points here.',
+        'Oncekey issues OAuth client secrets, shows each secret once and stores only its digest. The API is WorkOS Connect’s: programs written for a WorkOS SDK work when their base URL points here.',
+      contact: { name: 'The Oncekey authors' },
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: '/' }],
     tags: GROUPS.map(({ name, description }) => ({ name, description })),
     paths,
-    components: {
-      securitySchemes: SECURITY_SCHEMES,
-      headers: HEADERS,
-      parameters,
-      schemas: Object.fromEntries(Object.entries(schemas).filter(([name]) => !queries.includes(name))),
-      responses: Object.fromEntries(all.map((refusal) => [refusal.name, response([refusal])])),
-      examples: Object.fromEntries(
-        all.map(({ name, status, code, body }) => [name, { summary: `${status} ${code}`, value: body }]),
-      ),
-    },
+    components: { securitySchemes: SECURITY_SCHEMES, ...referenced(paths, components) },
   }
+  return { document, errors: [...found.values(), ...unrouted].sort((a, b) => a.status - b.status) }
 }
 
 function componentSchemas(): Record<string, JsonSchema> {
-  const given = Object.assign({}, ...GROUPS.map((group) => group.schemas)) as Record<string, v.GenericSchema>
-  const made = jsonSchemas(mapValues(given, readSchema))
-  for (const name of Object.keys(examples))
-    if (!made[name]) throw new Error(`examples.ts has one of no schema: ${name}`)
-  const withExamples = Object.entries(made).map(([name, schema]) => {
-    const found = examples[name]
-    return [name, { ...schema, ...(found && { examples: found }) }] as const
-  })
-  return { ...Object.fromEntries(withExamples), OpenApi: { type: 'object' } }
+  const schemas = Object.assign({}, ...GROUPS.map((group) => group.schemas)) as Record<string, v.GenericSchema>
+  const converted = jsonSchemas(mapValues(schemas, membersOfQuery))
+  for (const [name, given] of Object.entries(examples)) {
+    const schema = converted[name]
+    if (!schema) throw new Error(`examples.ts has an example of ${name}, which is not a schema`)
+    schema.examples = [...given]
+  }
+  return { ...converted, OpenApi: { type: 'object' } }
 }
 
-/** The schema of a query's members, where others come before it to read lists. */
-function readSchema(schema: v.GenericSchema): v.GenericSchema {
+/** A list's query is a record that becomes an object: only the object says which members it has. */
+function membersOfQuery(schema: v.GenericSchema): v.GenericSchema {
   if (schema.type !== 'record' || !('pipe' in schema)) return schema
   const object = (schema.pipe as { type: string }[]).find(({ type }) => type === 'object')
   return (object as v.GenericSchema | undefined) ?? schema
 }
 
-function mapValues<T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]))
+/** The components that the paths refer to, directly or through other components: linters reject unused ones. */
+function referenced<T extends Record<string, Record<string, unknown>>>(paths: object, components: T): T {
+  const names = new Set<string>()
+  const visit = (value: unknown) => {
+    for (const [, kind = '', name = ''] of JSON.stringify(value).matchAll(/"#\/components\/(\w+)\/([^"]+)"/g)) {
+      if (names.has(`${kind}/${name}`)) continue
+      names.add(`${kind}/${name}`)
+      visit(components[kind]?.[name])
+    }
+  }
+  visit(paths)
+  return mapValues(components, (all, kind) =>
+    Object.fromEntries(Object.entries(all).filter(([name]) => names.has(`${kind}/${name}`))),
+  ) as T
+}
+
+function mapValues<T, U>(
+  record: Readonly<Record<string, T>>,
+  change: (value: T, name: string) => U,
+): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value, name)]))
 }

@@ -4,20 +4,19 @@ import { sentenceOf } from '../../contract/rules.ts'
 import type { JsonSchema } from './openapi.ts'
 import { words } from './words.ts'
 
-/** Rules that JSON Schema cannot say, or not legibly: their words go into the description. */
+/** Rules that JSON Schema cannot express, or not legibly. Their messages become part of the description. */
 const WORDED = new Set(['check', 'partial_check', 'regex', 'iso_timestamp'])
 
 /**
- * The JSON Schemas of what the Worker reads and answers, by name. They come from the very schemas that it validates by;
- * what they cannot say is said in words, and every member is given its meaning. Throws at what has no JSON Schema, and at
- * a member without words.
+ * Converts the schemas by which the Worker validates into JSON Schemas, by name, and describes every member. Throws if a
+ * schema cannot be converted, or a member has no words.
  */
 export function jsonSchemas(schemas: Readonly<Record<string, v.GenericSchema>>): Record<string, JsonSchema> {
   const definitions = toJsonSchemaDefs(schemas, {
     target: 'draft-2020-12',
     typeMode: 'ignore',
     overrideRef: ({ referenceId }) => `#/components/schemas/${referenceId}`,
-    // A rule of a whole list's query, on one of its members.
+    // `forward` reports a rule of the whole query at one of its members.
     ignoreActions: ['transform', 'forward'],
     overrideAction: ({ valibotAction, jsonSchema }) => {
       const isEmpty = valibotAction.type === 'max_length' && jsonSchema.maxItems === 0
@@ -31,14 +30,14 @@ export function jsonSchemas(schemas: Readonly<Record<string, v.GenericSchema>>):
   )
 }
 
-/** The sentence of a rule, behind the sentences before it. */
+/** Appends the rule's message to the description, as a sentence. */
 function sentence(before: string | undefined, action: object): string | undefined {
   const words = 'message' in action ? sentenceOf(action.message) : undefined
   const sentences = [before, words && words.charAt(0).toUpperCase() + words.slice(1)].filter(Boolean)
   return [...new Set(sentences)].join(' ') || undefined
 }
 
-/** The same schema with less around it: null beside a type, one list of alternatives, nothing empty. */
+/** Simplifies a schema: `[type, 'null']` for nullable types, one list of alternatives, no empty lists. */
 function simplified({ anyOf, oneOf, properties, items, required, ...rest }: JsonSchema): JsonSchema {
   const [first, second, ...more] = (anyOf ?? []).map(simplified)
   if (first && second?.type === 'null' && more.length === 0) {
@@ -55,7 +54,7 @@ function simplified({ anyOf, oneOf, properties, items, required, ...rest }: Json
   }
 }
 
-/** The same schema with what its members mean. A member's words stand by its path, or by its name for all schemas. */
+/** Describes the members of a schema, by their paths. */
 function explained(path: string, schema: JsonSchema): JsonSchema {
   return {
     ...schema,

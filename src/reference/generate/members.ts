@@ -1,22 +1,28 @@
 import { html } from 'hono/html'
-import type { JsonSchema, Parameter } from './openapi.ts'
-import { nameOf } from './resolved.ts'
+import { type JsonSchema, nameOf, type Parameter } from './openapi.ts'
 
 export type Html = ReturnType<typeof html>
 
-/** Backticks set code. */
+/** Turns text between backticks into code. */
 export function text(words: string): (Html | string)[] {
   return words.split('`').map((part, i) => (i % 2 ? html`<code>${part}</code>` : part))
 }
 
-/** What a JSON object may have in it: what is alike in all of its kinds, then what each has besides. */
-export function members(schema: JsonSchema): Html {
+/** Requests mark the members that are required, responses those that may be absent. */
+type Direction = 'request' | 'response'
+
+/** The members of an object: first those that all of its variants share, then those of each variant. */
+export function members(schema: JsonSchema, direction: Direction): Html {
   const [first, ...others] = schema.oneOf ?? []
-  if (!first) return html`${list(schema)}`
+  if (!first) return html`${list(schema, direction)}`
   const isCommon = (name: string) => others.every((other) => memberText(other, name) === memberText(first, name))
-  return html`${list(first, isCommon)}${[first, ...others].map(
-    (kind) =>
-      html`<p class="kind">${kindOf(kind)}</p>${list(kind, (name) => !isCommon(name) && !isFixed(kind.properties?.[name]))}`,
+  return html`${list(first, direction, isCommon)}${[first, ...others].map(
+    (variant) =>
+      html`<p class="kind">${fixedMembers(variant)}</p>${list(
+        variant,
+        direction,
+        (name) => !isCommon(name) && !isFixed(variant.properties?.[name]),
+      )}`,
   )}`
 }
 
@@ -26,28 +32,35 @@ function memberText({ properties = {}, required = [] }: JsonSchema, name: string
 
 export function parameterMembers(parameters: readonly Parameter[]): Html {
   return html`<dl class="members">${parameters.map(({ name, schema, description, required }) =>
-    member(name, { ...schema, description }, required === true),
+    member(name, { ...schema, description }, required === true, 'request'),
   )}</dl>`
 }
 
-function list({ properties = {}, required = [] }: JsonSchema, isListed = (_: string) => true): Html | string {
+function list(
+  { properties = {}, required = [] }: JsonSchema,
+  direction: Direction,
+  isListed = (_: string) => true,
+): Html | string {
   const listed = Object.entries(properties).filter(([name]) => isListed(name))
   if (listed.length === 0) return ''
-  return html`<dl class="members">${listed.map(([name, schema]) => member(name, schema, required.includes(name)))}</dl>`
+  return html`<dl class="members">${listed.map(([name, schema]) =>
+    member(name, schema, required.includes(name), direction),
+  )}</dl>`
 }
 
-function member(name: string, schema: JsonSchema, isRequired: boolean): Html {
+function member(name: string, schema: JsonSchema, isRequired: boolean, direction: Direction): Html {
   const items = schema.items?.properties ? undefined : schema.items?.description
   const description = [schema.description, items && `Each item: ${items}`].filter(Boolean).join(' ')
   const nested = [schema, schema.items, ...(schema.anyOf ?? [])].filter((one) => one?.properties)
+  const mark = direction === 'request' ? isRequired && html` <b>required</b>` : !isRequired && ' optional'
   return html`<div>
-<dt><code>${name}</code> <span>${type(schema)}${isRequired ? html` <b>required</b>` : ''}</span></dt>
-<dd>${text(description)}${limits(schema)}${nested.map((one) => one && list(one))}</dd>
+<dt><code>${name}</code> <span>${type(schema)}${mark || ''}</span></dt>
+<dd>${text(description)}${limits(schema)}${nested.map((one) => one && list(one, direction))}</dd>
 </div>`
 }
 
-/** By what is fixed in it. */
-function kindOf({ properties = {} }: JsonSchema): Html {
+/** The heading of a variant: its members with a fixed value. */
+function fixedMembers({ properties = {} }: JsonSchema): Html {
   const fixed = Object.entries(properties).filter(([name, schema]) => isFixed(schema) && name !== 'object')
   return html`${fixed.map(([name, schema]) => {
     const values = schema.enum ?? [schema.const]
@@ -72,7 +85,7 @@ function type(schema: JsonSchema): Html {
   })}`
 }
 
-/** The rules that the schema itself says. Those that it cannot say are in the description. */
+/** The rules that JSON Schema expresses. The description has the others. */
 function limits({ minimum, maximum, maxLength, maxItems, ...schema }: JsonSchema): string {
   return [
     ...(minimum !== undefined && maximum !== undefined ? [`From ${minimum} to ${maximum}.`] : []),

@@ -1,83 +1,77 @@
-/** As much of OpenAPI 3.1 as the document of this Worker has. */
+import type {
+  Oas3_1Schema,
+  Oas3Header,
+  Oas3MediaType,
+  Oas3Operation,
+  Oas3Parameter,
+  Oas3Response,
+  Oas3SecurityRequirement,
+  Oas3SecurityScheme,
+  Oas3Tag,
+  OasRef,
+} from '@redocly/openapi-core'
 
-export interface JsonSchema {
-  readonly $ref?: string
-  readonly type?: string | readonly string[]
-  readonly const?: unknown
-  readonly enum?: readonly unknown[]
-  readonly default?: unknown
-  readonly description?: string
-  readonly properties?: Readonly<Record<string, JsonSchema>>
-  readonly required?: readonly string[]
-  readonly additionalProperties?: unknown
-  readonly items?: JsonSchema
-  readonly oneOf?: readonly JsonSchema[]
-  readonly anyOf?: readonly JsonSchema[]
-  readonly not?: JsonSchema
-  readonly pattern?: string
-  readonly format?: string
-  readonly minimum?: number
-  readonly maximum?: number
-  readonly maxLength?: number
-  readonly maxItems?: number
-  readonly examples?: readonly unknown[]
+/** The part of OpenAPI 3.1 that the document uses. The generator always writes the members that are required here. */
+
+export interface JsonSchema extends Oas3_1Schema {
+  properties?: Record<string, JsonSchema>
+  items?: JsonSchema
+  oneOf?: JsonSchema[]
+  anyOf?: JsonSchema[]
+  not?: JsonSchema
 }
 
-export interface Reference {
-  readonly $ref: string
+export interface Parameter extends Oas3Parameter<JsonSchema> {
+  in: 'path' | 'query' | 'header'
+  description: string
+  schema: JsonSchema
 }
 
-export interface Parameter {
-  readonly name: string
-  readonly in: 'path' | 'query' | 'header'
-  readonly required?: boolean
-  readonly description: string
-  readonly schema: JsonSchema
-  readonly example?: unknown
-  readonly style?: 'form'
-  readonly explode?: boolean
+export interface MediaType extends Oas3MediaType<JsonSchema> {
+  schema: JsonSchema
 }
 
-export interface MediaType {
-  readonly schema: JsonSchema
-  readonly examples?: Readonly<Record<string, Reference | { readonly value: unknown }>>
+export interface Response extends Oas3Response<JsonSchema> {
+  description: string
+  content?: Record<string, MediaType>
 }
 
-export interface Response {
-  readonly description: string
-  readonly headers?: Readonly<Record<string, Reference>>
-  readonly content?: Readonly<Record<string, MediaType>>
-}
-
-export interface Operation {
-  readonly operationId: string
-  readonly tags: readonly [string]
-  readonly summary: string
-  readonly description: string
-  readonly security: readonly Readonly<Record<string, readonly string[]>>[]
-  readonly parameters?: readonly (Parameter | Reference)[]
-  readonly requestBody?: { readonly required: boolean; readonly content: Readonly<Record<string, MediaType>> }
-  readonly responses: Readonly<Record<string, Response | Reference>>
+export interface Operation extends Omit<Oas3Operation<JsonSchema>, 'responses'> {
+  operationId: string
+  tags: [string]
+  summary: string
+  description: string
+  security: Oas3SecurityRequirement[]
+  parameters: (Parameter | OasRef)[]
+  requestBody?: { required: boolean; content: Record<string, MediaType> }
+  responses: Record<string, Response | OasRef>
 }
 
 export interface OpenApi {
-  readonly openapi: '3.1.1'
-  readonly info: {
-    readonly title: string
-    readonly version: string
-    readonly description: string
-    readonly license: { readonly name: string; readonly identifier: string }
-  }
-  readonly servers: readonly { readonly url: string }[]
-  readonly tags: readonly { readonly name: string; readonly description: string }[]
+  openapi: '3.1.1'
+  info: { title: string; version: string; description: string; contact: object; license: object }
+  servers: { url: string }[]
+  tags: Oas3Tag[]
   /** By path, then by method in lower case. */
-  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
-  readonly components: {
-    readonly securitySchemes: Readonly<Record<string, { readonly type: string; readonly description: string }>>
-    readonly headers: Readonly<Record<string, { readonly description: string; readonly schema: JsonSchema }>>
-    readonly parameters: Readonly<Record<string, Parameter>>
-    readonly schemas: Readonly<Record<string, JsonSchema>>
-    readonly responses: Readonly<Record<string, Response>>
-    readonly examples: Readonly<Record<string, { readonly summary: string; readonly value: unknown }>>
+  paths: Record<string, Record<string, Operation>>
+  components: {
+    securitySchemes: Record<string, Oas3SecurityScheme>
+    headers: Record<string, Oas3Header<JsonSchema>>
+    parameters: Record<string, Parameter>
+    schemas: Record<string, JsonSchema>
+    responses: Record<string, Response>
+    examples: Record<string, { summary: string; value: unknown }>
   }
+}
+
+/** Follows a reference. Returns any other value unchanged. */
+export function resolved<T extends object>({ components }: OpenApi, value: T | OasRef): T {
+  if (!('$ref' in value)) return value
+  const [, , kind = '', name = ''] = value.$ref.split('/')
+  return (components as Record<string, Record<string, unknown>>)[kind]?.[name] as T
+}
+
+/** The name of the component that a reference points to. */
+export function nameOf({ $ref = '' }: { $ref?: string }): string {
+  return $ref.split('/').at(-1) ?? ''
 }

@@ -1,16 +1,17 @@
+import type { OasRef } from '@redocly/openapi-core'
 import type * as v from 'valibot'
 import type { ErrorCode } from '../../http/errors.ts'
+import { type DescribedError, describeError, type ErrorStyle, errorResponses } from './errors.ts'
 import { IDS } from './examples.ts'
-import type { JsonSchema, MediaType, Operation, Parameter, Reference, Response } from './openapi.ts'
-import { type Manner, type Refusal, refusal, refusalResponses } from './refusals.ts'
+import type { JsonSchema, MediaType, Operation, Parameter, Response } from './openapi.ts'
 
-/** What is to be told of a route; what follows from that, `describeOperation` adds. */
+/** The facts about a route. `describeOperation` adds everything that follows from them. */
 export interface Route {
   readonly id: string
   readonly summary: string
   readonly description: string
-  /** Who calls: an API key that may read or write, an application with its secret, or anybody. */
-  readonly caller: 'read' | 'write' | 'client' | 'anybody'
+  /** An API key with read or write access, an application with its client secret, or a caller without credentials. */
+  readonly caller: 'read' | 'write' | 'client' | 'public'
   /** The name of the query's schema. */
   readonly query?: string
   /** The name of the JSON body's schema. */
@@ -21,32 +22,32 @@ export interface Route {
   readonly success: {
     readonly status: 200 | 201 | 204
     readonly description: string
-    /** The name of a schema; a page for people where it is `html`. */
+    /** The name of a schema, or `html`. */
     readonly schema?: string
   }
-  /** Besides those that follow from all else. */
-  readonly refusals?: readonly ErrorCode[]
+  /** Errors that do not follow from the other members. */
+  readonly errors?: readonly ErrorCode[]
 }
 
 /** The routes of one group, by method and path. */
 export interface Group {
   readonly name: string
   readonly description: string
-  readonly manner: Manner
+  readonly errorStyle: ErrorStyle
   readonly routes: Readonly<Record<`${'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'} /${string}`, Route>>
-  /** By name: what is read and answered, and to be told of by name. */
+  /** The schemas that become components, by name. */
   readonly schemas: Readonly<Record<string, v.GenericSchema>>
 }
 
 const SECURITY: Record<Route['caller'], Operation['security']> = {
   read: [{ api_key: ['read'] }],
   write: [{ api_key: ['write'] }],
-  client: [{ client_secret_basic: [] }, { client_secret_post: [] }],
-  anybody: [],
+  // With client_secret_post the credentials are form fields, so OpenAPI has no scheme for it: that is the empty one.
+  client: [{ client_secret_basic: [] }, {}],
+  public: [],
 }
 
-/** Refusals that follow from who calls. */
-const REFUSALS_TO: Record<Route['caller'], readonly ErrorCode[]> = {
+const CALLER_ERRORS: Record<Route['caller'], readonly ErrorCode[]> = {
   read: ['unauthorized', 'rate_limit_exceeded', 'service_unavailable', 'internal_error'],
   write: ['unauthorized', 'forbidden', 'rate_limit_exceeded', 'service_unavailable', 'internal_error'],
   client: [
@@ -58,58 +59,62 @@ const REFUSALS_TO: Record<Route['caller'], readonly ErrorCode[]> = {
     'service_unavailable',
     'internal_error',
   ],
-  anybody: [],
+  public: [],
 }
 
-/** The operation of a route, with the refusals that it can meet. */
+const BODY_ERRORS: readonly ErrorCode[] = ['malformed_request', 'payload_too_large', 'unsupported_media_type']
+
+/** A public route has no error of its own in this range, but Cloudflare answers before the Worker where it has to. */
+const REFUSED_BEFORE = { description: 'Cloudflare refused the request before it reached Oncekey.' }
+
+/** Describes the operation of a route, and the errors that it can return. */
 export async function describeOperation(
-  { name, manner }: Group,
+  { name, errorStyle }: Group,
   path: string,
   route: Route,
   schemas: Readonly<Record<string, JsonSchema>>,
-): Promise<{ operation: Operation; refusals: Refusal[] }> {
+): Promise<{ operation: Operation; errors: DescribedError[] }> {
   const codes: ErrorCode[] = [
-    ...REFUSALS_TO[route.caller],
-    ...((route.body ? BODY_REFUSALS : []) satisfies ErrorCode[]),
+    ...CALLER_ERRORS[route.caller],
+    ...(route.body ? BODY_ERRORS : []),
     ...(route.body || route.query ? (['invalid_request_parameters'] as const) : []),
     ...(route.takesIdempotencyKey ? (['invalid_idempotency_key', 'idempotency_key_reused'] as const) : []),
     ...(path.includes('{id}') ? (['entity_not_found'] as const) : []),
-    ...(route.refusals ?? []),
+    ...(route.errors ?? []),
   ]
-  const refusals = await Promise.all(codes.map((code) => refusal(code, manner)))
-  const parameters = [
-    ...(path.includes('{id}') ? [pathParameter(path)] : []),
-    ...(route.query ? queryParameters(schemas[route.query] ?? {}) : []),
-    ...(route.takesIdempotencyKey ? [{ $ref: '#/components/parameters/Idempotency-Key' }] : []),
-    { $ref: '#/components/parameters/X-Request-ID' },
-  ]
-  return {
-    operation: {
-      operationId: route.id,
-      tags: [name],
-      summary: route.summary,
-      description: route.description,
-      security: SECURITY[route.caller],
-      parameters,
-      ...requestBody(route),
-      responses: { [route.success.status]: success(route), ...refusalResponses(refusals) },
+  const errors = await Promise.all(codes.map((code) => describeError(code, errorStyle)))
+  const operation: Operation = {
+    operationId: route.id,
+    tags: [name],
+    summary: route.summary,
+    description: route.description,
+    security: SECURITY[route.caller],
+    parameters: [
+      ...(path.includes('{id}') ? [pathParameter(path)] : []),
+      ...(route.query ? queryParameters(schemas[route.query] ?? {}) : []),
+      ...(route.takesIdempotencyKey ? [{ $ref: '#/components/parameters/Idempotency-Key' }] : []),
+      { $ref: '#/components/parameters/X-Request-ID' },
+    ],
+    ...requestBody(route),
+    responses: {
+      [route.success.status]: success(route),
+      ...errorResponses(errors),
+      ...(route.caller === 'public' && { '4XX': REFUSED_BEFORE }),
     },
-    refusals,
   }
+  return { operation, errors }
 }
 
-const BODY_REFUSALS: ErrorCode[] = ['malformed_request', 'payload_too_large', 'unsupported_media_type']
-
-function pathParameter(path: string): Reference {
+function pathParameter(path: string): OasRef {
   return { $ref: `#/components/parameters/${path.includes('/applications/') ? 'application' : 'client_secret'}` }
 }
 
-export const parameters: Readonly<Record<string, Parameter>> = {
+export const parameters: Record<string, Parameter> = {
   application: {
     name: 'id',
     in: 'path',
     required: true,
-    description: 'The application’s id, or its client id.',
+    description: 'The application’s ID or its client ID.',
     schema: { type: 'string' },
     example: IDS.application,
   },
@@ -117,7 +122,7 @@ export const parameters: Readonly<Record<string, Parameter>> = {
     name: 'id',
     in: 'path',
     required: true,
-    description: 'The client secret’s id.',
+    description: 'The client secret’s ID.',
     schema: { type: 'string' },
     example: IDS.secret,
   },
@@ -125,7 +130,7 @@ export const parameters: Readonly<Record<string, Parameter>> = {
     name: 'Idempotency-Key',
     in: 'header',
     description:
-      'Names this request: 1 to 255 visible ASCII characters, best a UUID. Sent again within the hour, with the same key, path and body, it is answered alike, a secret’s plaintext included, and nothing is made twice.',
+      'Makes a retry safe: 1 to 255 visible ASCII characters, preferably a UUID. The same request with the same key returns the same response for an hour, with the plaintext of a secret, and creates nothing twice.',
     schema: { type: 'string' },
     example: '6f1c4a52-0f5e-4e0e-9a8e-0c7a3f2f8d11',
   },
@@ -133,13 +138,13 @@ export const parameters: Readonly<Record<string, Parameter>> = {
     name: 'X-Request-ID',
     in: 'header',
     description:
-      'Your own name for this request, of at most 50 letters, digits, `_`, `-` and `=`. Others are replaced.',
+      'Your ID for this request: at most 50 letters, digits, `_`, `-` and `=`. Oncekey replaces any other value.',
     schema: { type: 'string' },
     example: 'nightly-42',
   },
 }
 
-/** Members that the Worker reads from a query’s text, as what they stand for. */
+/** Parameters that the Worker parses from the query’s text, with the type that they stand for. */
 const TYPED: Readonly<Record<string, JsonSchema>> = {
   limit: { type: 'integer', minimum: 1, maximum: 100, default: 10 },
 }
@@ -148,9 +153,9 @@ function queryParameters({ properties = {}, required = [], examples = [] }: Json
   const example = (examples[0] ?? {}) as Record<string, unknown>
   return Object.entries(properties).map(([name, { description = '', ...schema }]) => ({
     name,
-    in: 'query' as const,
+    in: 'query',
     ...(required.includes(name) && schema.type !== 'array' && { required: true }),
-    ...(schema.type === 'array' && { style: 'form' as const, explode: false }),
+    ...(schema.type === 'array' && { style: 'form', explode: false }),
     description,
     schema: TYPED[name] ?? schema,
     ...(name in example && { example: example[name] }),
@@ -165,10 +170,12 @@ function requestBody({ body, form }: Route): Pick<Operation, 'requestBody'> {
 
 function success({ success, takesIdempotencyKey }: Route): Response {
   const headers = ['X-Request-ID', ...(takesIdempotencyKey ? ['Idempotent-Replayed'] : [])]
-  const content =
+  const content: Response['content'] =
     success.schema === 'html'
       ? { 'text/html': { schema: { type: 'string' } } }
-      : success.schema && { 'application/json': media(success.schema) }
+      : success.schema
+        ? { 'application/json': media(success.schema) }
+        : undefined
   return {
     description: success.description,
     headers: Object.fromEntries(headers.map((header) => [header, { $ref: `#/components/headers/${header}` }])),

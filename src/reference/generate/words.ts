@@ -1,97 +1,108 @@
 /**
- * What each member of each schema means: by its path (`Application.redirect_uris.uri`), or by its name alone where it
- * means the same everywhere. Rules are not here: they are the schemas' own.
+ * The meaning of each member of each schema, by its path (`Application.redirect_uris.uri`), or by its name where the
+ * meaning is the same everywhere. The schemas’ rules add sentences of their own.
  */
 const WORDS: Readonly<Record<string, string>> = {
-  object: 'What kind of object this is.',
-  id: 'Names it, for good.',
-  client_id: 'The application’s OAuth client id.',
-  name: 'What people call it.',
-  description: 'What it is for, in one line or several.',
-  'UpdateApplication.description': 'What it is for, in one line or several. Null takes it away.',
-  scopes: 'What its access tokens may be granted.',
-  created_at: 'UTC, with milliseconds.',
-  updated_at: 'When it was last changed. Use is no change.',
-  application_type: '`m2m` signs itself in, with a client secret; `oauth` signs people in.',
-  organization_id: 'Whose it is, in your own system: its form is checked, not that it exists.',
-  redirect_uris: 'Where people may be sent back to.',
+  object: 'The type of this object.',
+  id: 'Unique ID.',
+  client_id: 'The application’s OAuth client ID.',
+  name: 'A name for people.',
+  description: 'What the application is for. May have several lines.',
+  'UpdateApplication.description': 'What the application is for. May have several lines. Null clears it.',
+  scopes: 'The scopes that the application may request.',
+  created_at: 'ISO 8601, in UTC, with milliseconds.',
+  updated_at: 'The time of the last change. A use is not a change.',
+  application_type:
+    '`m2m` authenticates itself with a client secret; `oauth` signs people in. The type can’t be changed later.',
+  organization_id:
+    'The organization that owns the application, by its ID in your own system. Oncekey checks the form of the ID only.',
+  redirect_uris: 'The redirect URIs of an `oauth` application.',
   uri: 'Compared character by character.',
-  default: 'The first URI is the default when no URI has this member.',
-  uses_pkce: 'Whether it signs people in with PKCE (RFC 7636). False when absent.',
-  is_first_party: 'Whether it is your own, and belongs to no organization. An `organization_id` is then ignored.',
-  was_dynamically_registered: 'Always false: there is no dynamic registration here.',
-  secret: 'The client secret itself. It is in this answer alone, and cannot be read again.',
+  default: 'Whether this is the default redirect URI. If no URI has this member, the first one is the default.',
+  uses_pkce: 'Whether the application uses PKCE (RFC 7636). False by default.',
+  is_first_party:
+    'Whether the application is your own. A third-party application belongs to an organization; for a first-party one, `organization_id` is ignored.',
+  was_dynamically_registered: 'Always false.',
+  secret: 'The plaintext of the client secret. No other response contains it.',
   secret_hint: 'The last six characters of the secret.',
-  last_used_at: 'When it last let somebody in, to the minute; null until then.',
-  expires_at: 'When it stops working. Absent for never.',
-  disabled: 'Switched off, until it is switched on again. Absent on those that are not.',
-  'UpdateClientSecret.disabled': 'Whether it is switched off.',
-  application_id: 'Whose secret it is.',
-  grace_period_seconds: 'How long the other secrets stay good, if they were not going to expire sooner.',
-  hint: 'The last six characters of a secret.',
-  client_secret: 'The client secret.',
-  valid: 'Whether the secret is good, here and now.',
-  application: 'Whose secret it is.',
-  data: 'The page.',
-  'Event.data': 'The object as the change left it.',
-  event: 'What happened.',
-  events: 'Which types of events: comma-separated. All when absent.',
-  range_start: 'The earliest that is asked for.',
-  range_end: 'The first that is not asked for any more.',
-  context: 'Who did it, and in which request.',
-  api_key: 'The API key, also where it was used in the dashboard. Null where time did it.',
-  'api_key.name': 'What people call the key.',
-  request_id: 'The request’s X-Request-ID; null where time did it.',
-  client_secrets: 'Other secrets that the same change touched.',
-  list_metadata: 'Where to go on.',
-  before: 'The id before which the page lies.',
-  after: 'The id after which the page lies.',
-  'list_metadata.before': 'For the page before this one; null where there is none.',
-  'list_metadata.after': 'For the page after this one; null where there is none.',
-  limit: 'How many, 1 to 100.',
-  order: 'By creation. `normal` is newest first too, but there `after` leads to newer ones and `before` to older ones.',
-  registration_types: 'Nothing here is `dynamic`.',
-  'UpdateApplication.scopes': 'What its access tokens may be granted. Null leaves them, `[]` clears them.',
-  'UpdateApplication.redirect_uris': 'Where people may be sent back to. Null leaves them, `[]` clears them.',
-  'UpdateClientSecret.name': 'What people call it. Null takes it away.',
-  'UpdateClientSecret.expires_at': 'When it stops working. Null for never, which also takes a rotated secret back.',
-  'VerifyClientSecret.client_id': 'Whose it must be. Anybody’s in this environment when absent.',
+  last_used_at:
+    'The last successful use: a token, an introspection or a verification. Null before the first one. Updated at most once a minute, after the response is sent, so it can be a minute behind.',
+  expires_at: 'The time when the secret stops working. Absent if it never expires.',
+  disabled: 'True for a disabled secret, which does not work until it is enabled. Absent otherwise.',
+  'UpdateClientSecret.disabled': 'True disables the secret, false enables it.',
+  application_id: 'The ID of the application that owns the secret.',
+  grace_period_seconds:
+    'How long the other secrets keep working. A secret that expires earlier keeps its own expiry. 0 stops them at once.',
+  hint: 'The last six characters of a secret. Case-sensitive.',
+  client_secret: 'The client secret, in plaintext.',
+  valid: 'Whether the secret is valid now.',
+  application: 'The application that owns the secret.',
+  data: 'The objects of this page.',
+  'Event.data': 'The object after the change.',
+  event: 'The event type.',
+  events: 'The event types to return. All types by default.',
+  range_start: 'Start of the range, inclusive.',
+  range_end: 'End of the range, exclusive.',
+  context: 'Who made the change.',
+  api_key: 'The API key that made the change, through the API or the dashboard. Null for system events.',
+  'api_key.name': 'The name of the API key.',
+  request_id: 'The `X-Request-ID` of the request. Null for system events.',
+  client_secrets: 'Other secrets that the same change revoked or expired.',
+  list_metadata: 'Cursors for the adjacent pages.',
+  before: 'Returns the objects before this ID.',
+  after: 'Returns the objects after this ID.',
+  'list_metadata.before': 'The cursor for the previous page. Null on the first page.',
+  'list_metadata.after': 'The cursor for the next page. Null on the last page.',
+  limit: 'The maximum number of objects per page.',
+  order:
+    'Order of creation: `asc` is oldest first, `desc` newest first. `normal` is newest first with swapped cursors: `after` returns newer objects, `before` older ones.',
+  registration_types: 'How applications were registered. Oncekey has no `dynamic` ones.',
+  'UpdateApplication.scopes': 'The scopes that the application may request. Null keeps them, `[]` removes all.',
+  'UpdateApplication.redirect_uris': 'The redirect URIs of an `oauth` application. Null keeps them, `[]` removes all.',
+  'UpdateClientSecret.name': 'A name for people. Null removes it.',
+  'UpdateClientSecret.expires_at':
+    'The time when the secret stops working. Null removes the expiry; it also keeps a secret that is expiring after a rotation.',
+  'VerifyClientSecret.client_id':
+    'The client ID that must own the secret. Without it, a secret of any application in the environment is valid.',
   'Verification.client_secret': 'The secret, without its plaintext.',
-  message: 'For people.',
-  code: 'For programs. It does not change.',
-  entity_id: 'What was asked for.',
-  errors: 'What is wrong with which parameter.',
-  field: 'Which parameter.',
-  error: 'RFC 6749 §5.2.',
-  error_description: 'For people.',
+  message: 'A description for people. It may change.',
+  code: 'A code for programs. It does not change.',
+  entity_id: 'The ID that was not found.',
+  errors: 'The invalid parameters.',
+  field: 'The name of the parameter.',
+  error: 'An error code of RFC 6749 §5.2.',
+  error_description: 'A description for people. It may change.',
   grant_type: 'Always `client_credentials`.',
-  scope: 'Space-delimited scopes.',
-  'TokenRequest.scope': 'Space-delimited scopes; all that the application has when absent.',
-  'TokenRequest.client_id': 'With `client_secret_post`.',
-  'TokenRequest.client_secret': 'With `client_secret_post`.',
-  'IntrospectionRequest.client_id': 'With `client_secret_post`.',
-  'IntrospectionRequest.client_secret': 'With `client_secret_post`.',
-  token: 'The access token in question.',
-  token_type_hint: 'Ignored: there are access tokens alone.',
-  access_token: 'A JWT (RFC 9068).',
+  scope: 'Scopes, separated by spaces.',
+  'TokenRequest.scope': 'The requested scopes, separated by spaces. All scopes of the application by default.',
+  'TokenRequest.client_id': 'For `client_secret_post`.',
+  'TokenRequest.client_secret': 'For `client_secret_post`.',
+  'IntrospectionRequest.client_id': 'For `client_secret_post`.',
+  'IntrospectionRequest.client_secret': 'For `client_secret_post`.',
+  token: 'The access token to check.',
+  token_type_hint: 'Ignored: Oncekey issues access tokens only.',
+  access_token: 'The access token, a JWT (RFC 9068).',
   token_type: 'RFC 6750.',
-  expires_in: 'Seconds.',
-  active: 'Whether the token is good, here and now.',
-  iss: 'Where it was issued.',
-  aud: 'The environment’s client id.',
-  sub: 'The application’s client id.',
-  org_id: 'The application’s organization.',
-  jti: 'Names the token.',
-  iat: 'Seconds since 1970.',
-  exp: 'Seconds since 1970.',
-  secret_id: 'The client secret that obtained it. Once that falls, so does the token.',
-  status: 'All is well.',
-  version: 'Of Oncekey.',
+  expires_in: 'The lifetime of the token, in seconds.',
+  active: 'Whether the token is valid now.',
+  iss: 'The issuer: the origin of this deployment.',
+  aud: 'The client ID of the environment.',
+  sub: 'The client ID of the application.',
+  org_id: 'The organization of the application.',
+  jti: 'The unique ID of the token.',
+  iat: 'The time of issue, in seconds since 1970.',
+  exp: 'The time of expiry, in seconds since 1970.',
+  secret_id: 'The client secret that obtained the token. The token is inactive as soon as this secret is.',
+  status: 'Always `ok`.',
+  version: 'The version of Oncekey.',
 }
 
 const used = new Set<string>()
 
-/** The words of a member, by the longest end of its path that has any. Standards’ own members may have none. */
+/** The schemas whose members RFC 7517 and RFC 8414 describe. */
+const STANDARD = ['PublishedKeys', 'ServerMetadata']
+
+/** The words of a member, by the longest suffix of its path that has any. */
 export function words(path: string): string {
   const names = path.replaceAll('[]', '').split('.')
   for (let i = 0; i < names.length; i++) {
@@ -102,13 +113,10 @@ export function words(path: string): string {
     return found
   }
   if (STANDARD.some((schema) => path.startsWith(`${schema}.`))) return ''
-  throw new Error(`words.ts does not say what ${path} means`)
+  throw new Error(`words.ts does not describe ${path}`)
 }
 
-/** RFC 7517 and RFC 8414 say what is in these. */
-const STANDARD = ['PublishedKeys', 'ServerMetadata']
-
-/** What is worded and not there any more. */
+/** Keys that describe no member. */
 export function unusedWords(): string[] {
   return Object.keys(WORDS).filter((key) => !used.has(key))
 }

@@ -1,0 +1,184 @@
+import * as schemas from '../../contract/applications.ts'
+import * as secretSchemas from '../../contract/client-secrets.ts'
+import * as eventSchemas from '../../contract/events.ts'
+import { ErrorBody } from '../../contract/rules.ts'
+import type { Group } from './operation.ts'
+
+/** Some SDKs send `{}`, others no body at all. */
+const optional = (schema: string) => ({ schema, isRequired: false })
+const required = (schema: string) => ({ schema, isRequired: true })
+
+export const applications: Group = {
+  name: 'Applications',
+  description: 'An application owns client secrets. It is one of your own programs, or an integrator’s.',
+  errorStyle: 'api',
+  schemas: {
+    Application: schemas.Application,
+    ApplicationList: schemas.ApplicationList,
+    CreateApplication: schemas.CreateApplication,
+    UpdateApplication: schemas.UpdateApplication,
+    ListApplications: schemas.ListApplications,
+  },
+  routes: {
+    'POST /connect/applications': {
+      id: 'createApplication',
+      summary: 'Create an application',
+      description: 'Creates a machine-to-machine application (`m2m`), or one that signs people in (`oauth`).',
+      caller: 'write',
+      body: required('CreateApplication'),
+      takesIdempotencyKey: true,
+      success: { status: 201, description: 'The new application.', schema: 'Application' },
+    },
+    'GET /connect/applications': {
+      id: 'listApplications',
+      summary: 'List applications',
+      description: 'Returns one page of applications, newest first by default.',
+      caller: 'read',
+      query: 'ListApplications',
+      success: { status: 200, description: 'One page of applications.', schema: 'ApplicationList' },
+    },
+    'GET /connect/applications/{id}': {
+      id: 'getApplication',
+      summary: 'Get an application',
+      description: 'Finds the application by its ID or by its client ID.',
+      caller: 'read',
+      success: { status: 200, description: 'The application.', schema: 'Application' },
+    },
+    'PUT /connect/applications/{id}': {
+      id: 'updateApplication',
+      summary: 'Update an application',
+      description: 'Changes the members that the body contains. The other members keep their values.',
+      caller: 'write',
+      body: optional('UpdateApplication'),
+      success: { status: 200, description: 'The application after the change.', schema: 'Application' },
+    },
+    'DELETE /connect/applications/{id}': {
+      id: 'deleteApplication',
+      summary: 'Delete an application',
+      description:
+        'Deletes the application and revokes its client secrets. Introspection reports their tokens as inactive at once; services that verify tokens offline accept them until they expire. This can’t be undone. A repeated call returns 204 too.',
+      caller: 'write',
+      success: { status: 204, description: 'The application is deleted.' },
+    },
+  },
+}
+
+export const clientSecrets: Group = {
+  name: 'Client secrets',
+  description:
+    'Oncekey shows a client secret once and stores its SHA-256 digest. Lists and events identify a secret by its ID and its hint, the last six characters.',
+  errorStyle: 'api',
+  schemas: {
+    ClientSecret: secretSchemas.ClientSecret,
+    IssuedClientSecret: secretSchemas.IssuedClientSecret,
+    ClientSecretList: secretSchemas.ClientSecretList,
+    FoundClientSecrets: secretSchemas.FoundClientSecrets,
+    CreateClientSecret: secretSchemas.CreateClientSecret,
+    UpdateClientSecret: secretSchemas.UpdateClientSecret,
+    RotateClientSecrets: secretSchemas.RotateClientSecrets,
+    FindClientSecrets: secretSchemas.FindClientSecrets,
+    VerifyClientSecret: secretSchemas.VerifyClientSecret,
+    Verification: secretSchemas.Verification,
+    ErrorBody,
+  },
+  routes: {
+    'POST /connect/applications/{id}/client_secrets': {
+      id: 'createClientSecret',
+      summary: 'Create a client secret',
+      description: 'Returns the plaintext in `secret`. No other call returns it. The body may be empty.',
+      caller: 'write',
+      body: optional('CreateClientSecret'),
+      takesIdempotencyKey: true,
+      success: { status: 201, description: 'The new secret, with its plaintext.', schema: 'IssuedClientSecret' },
+      errors: ['client_secret_limit_reached', 'client_secret_revoked'],
+    },
+    'POST /connect/applications/{id}/client_secrets/rotate': {
+      id: 'rotateClientSecrets',
+      summary: 'Rotate client secrets',
+      description:
+        'Creates a secret and expires the application’s other secrets at the end of the grace period. Expiring secrets do not count against the limit.',
+      caller: 'write',
+      body: optional('RotateClientSecrets'),
+      takesIdempotencyKey: true,
+      success: { status: 201, description: 'The new secret, with its plaintext.', schema: 'IssuedClientSecret' },
+      errors: ['client_secret_revoked'],
+    },
+    'GET /connect/applications/{id}/client_secrets': {
+      id: 'listClientSecrets',
+      summary: 'List client secrets',
+      description:
+        'Returns all secrets of an application that are neither revoked nor expired, oldest first, without pages.',
+      caller: 'read',
+      success: { status: 200, description: 'An array, which may be empty.', schema: 'ClientSecretList' },
+    },
+    'DELETE /connect/applications/{id}/client_secrets': {
+      id: 'revokeAllClientSecrets',
+      summary: 'Revoke all client secrets',
+      description:
+        'Revokes every secret of the application. After the 204, no request is authenticated with one of them. This can’t be undone. A repeated call returns 204 too.',
+      caller: 'write',
+      success: { status: 204, description: 'All secrets are revoked.' },
+    },
+    'GET /connect/client_secrets': {
+      id: 'findClientSecrets',
+      summary: 'Find a client secret by its hint',
+      description:
+        'Returns the secrets of the environment that end in `hint` and are neither revoked nor expired. Use it to identify a leaked secret.',
+      caller: 'read',
+      query: 'FindClientSecrets',
+      success: { status: 200, description: 'An array, which may be empty.', schema: 'FoundClientSecrets' },
+    },
+    'GET /connect/client_secrets/{id}': {
+      id: 'getClientSecret',
+      summary: 'Get a client secret',
+      description: 'Returns the secret without its plaintext. A revoked secret is not found.',
+      caller: 'read',
+      success: { status: 200, description: 'The secret.', schema: 'ClientSecret' },
+    },
+    'PATCH /connect/client_secrets/{id}': {
+      id: 'updateClientSecret',
+      summary: 'Update a client secret',
+      description:
+        'Changes the name or the expiry, disables the secret or enables it. Members that the body does not contain keep their values.',
+      caller: 'write',
+      body: optional('UpdateClientSecret'),
+      success: { status: 200, description: 'The secret after the change.', schema: 'ClientSecret' },
+      errors: ['client_secret_expired', 'client_secret_limit_reached'],
+    },
+    'DELETE /connect/client_secrets/{id}': {
+      id: 'revokeClientSecret',
+      summary: 'Revoke a client secret',
+      description:
+        'After the 204, no request is authenticated with the secret, and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire. This can’t be undone. A repeated call returns 204 too.',
+      caller: 'write',
+      success: { status: 204, description: 'The secret is revoked.' },
+    },
+    'POST /connect/client_secrets/verify': {
+      id: 'verifyClientSecret',
+      summary: 'Verify a client secret',
+      description:
+        'For services that receive client secrets directly. Always send `client_id`: without it, the secret of any application in the environment is valid. A wrong, revoked, disabled or expired secret gives `{"valid": false}`. A valid answer counts as a use.',
+      caller: 'read',
+      body: required('VerifyClientSecret'),
+      success: { status: 200, description: 'Whether the secret is valid.', schema: 'Verification' },
+    },
+  },
+}
+
+export const events: Group = {
+  name: 'Events',
+  description: 'Every change in the environment is one event, in the order of the commits.',
+  errorStyle: 'api',
+  schemas: { Event: eventSchemas.Event, EventList: eventSchemas.EventList, ListEvents: eventSchemas.ListEvents },
+  routes: {
+    'GET /events': {
+      id: 'listEvents',
+      summary: 'List events',
+      description:
+        'Returns one page of events, oldest first by default. To read every event once, pass the ID of the last event you have seen as `after`.',
+      caller: 'read',
+      query: 'ListEvents',
+      success: { status: 200, description: 'One page of events.', schema: 'EventList' },
+    },
+  },
+}
