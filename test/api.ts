@@ -1,13 +1,8 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { app } from '../src/app.ts'
-import { issueCredential } from '../src/credential/credential.ts'
-import { newId } from '../src/credential/id.ts'
-import { createApiKey } from '../src/storage/api-keys.ts'
-import type { Database } from '../src/storage/database.ts'
-import { createEnvironment } from '../src/storage/environments.ts'
-import type { Access } from '../src/storage/statements.ts'
 import { checkRequest, checkResponse } from './contract.ts'
+import * as operator from './operator.ts'
 
 /** The management API as a test calls it, inside the runtime, over the real database. */
 
@@ -30,28 +25,9 @@ export interface Reply {
   readonly json: any
 }
 
-/** A database for operators' functions: no request stands behind it. */
-export function operatorDatabase(binding: D1Database = env.DB): Database {
-  return { binding, deadline: Date.now() + 10_000, waitUntil: () => {} }
-}
-
-/** Makes an environment and a key of it. */
-export async function newApiKey({ access = 'write' as Access, environmentId = '' } = {}) {
-  const now = Date.now()
-  const database = operatorDatabase()
-  const environment = environmentId
-    ? { id: environmentId }
-    : await createEnvironment(database, {
-        id: newId('env', now),
-        clientId: newId('client', now),
-        name: crypto.randomUUID(),
-        createdAt: now,
-      })
-  const { plaintext, digest } = await issueCredential('sk', '0')
-  const id = newId('api_key', now)
-  await createApiKey(database, { id, environmentId: environment.id, name: 'test', digest, access, createdAt: now })
-  return { id, environmentId: environment.id, apiKey: plaintext, digest }
-}
+/** As operator.ts has them, over the database of the tests. */
+export const operatorDatabase = (binding = env.DB) => operator.operatorDatabase(binding)
+export const newApiKey = (options?: operator.KeyOptions) => operator.newApiKey(env.DB, options)
 
 /** Sends a request to the Worker, waits until all that it began is done, and checks the response against the contract. */
 export async function send(request: Request, bindings: Partial<Env> = {}, onAnswer = () => {}): Promise<Reply> {

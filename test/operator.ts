@@ -12,8 +12,13 @@ export function operatorDatabase(binding: D1Database): Database {
   return { binding, deadline: Date.now() + 10_000, waitUntil: () => {} }
 }
 
+export interface KeyOptions {
+  readonly access?: Access
+  readonly environmentId?: string
+}
+
 /** Makes an API key, and an environment for it unless one is given. */
-export async function newApiKey(binding: D1Database, { access = 'write' as Access, environmentId = '' } = {}) {
+export async function newApiKey(binding: D1Database, { access = 'write', environmentId }: KeyOptions = {}) {
   const now = Date.now()
   const database = operatorDatabase(binding)
   const environment = environmentId

@@ -4,12 +4,18 @@ import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import { parse } from 'yaml'
 import { newSigningKey } from '../src/credential/signing-key.ts'
+import { chromiumPath } from './browser/chromium-path.ts'
 
 const root = resolve(import.meta.dirname, '..')
 
+/** `LONG=1` runs the large samples from a new seed, and `SEED=…` draws again what another run drew. */
+const isLong = process.env.LONG === '1'
+const seed = Number(process.env.SEED ?? (isLong ? Math.trunc(Math.random() * 2 ** 31) : 1))
+if (isLong) console.log(`Random draws start from SEED=${seed}`)
+
 /** The vendor's own description, beside the checkout where there is one; a user's clone has none. */
 const vendorFile = resolve(root, '../shared/workos-connect.openapi.yaml')
-const provide = { vendorDescription: existsSync(vendorFile) ? parse(readFileSync(vendorFile, 'utf8')) : null }
+const vendorDescription = existsSync(vendorFile) ? parse(readFileSync(vendorFile, 'utf8')) : null
 
 /** Where Wycheproof's vectors are, which are not part of this project: see oauth/wycheproof.test.ts. */
 const { WYCHEPROOF } = process.env
@@ -21,6 +27,13 @@ const wycheproof = WYCHEPROOF
       ecdsa: readVectors('ecdsa_secp256r1_sha256_p1363'),
     }
   : null
+
+if (!chromiumPath) console.warn('Skipped: test/browser, because Chromium is not installed.')
+if (!wycheproof) console.warn('Skipped: test/oauth/wycheproof, because WYCHEPROOF does not name its vectors.')
+if (!vendorDescription) console.warn(`Skipped: checks against WorkOS's description, because ${vendorFile} is missing.`)
+
+const provide = { isLong, seed, vendorDescription, wycheproof }
+const timeout = isLong ? 900_000 : 60_000
 
 export default defineConfig({
   root,
@@ -37,8 +50,6 @@ export default defineConfig({
                 MIGRATIONS: await readD1Migrations(`${root}/src/storage/migrations`),
                 ISSUER: 'https://oncekey.test',
                 SIGNING_KEY: JSON.stringify(await newSigningKey('RS256')),
-                MODEL_HISTORIES: process.env.MODEL_HISTORIES ?? '200',
-                MODEL_SEED: process.env.MODEL_SEED ?? '',
               },
             },
           })),
@@ -49,23 +60,22 @@ export default defineConfig({
             'test/{credential,http,storage,connect,events,oauth,dashboard,reference,faults}/**/*.test.ts',
             'test/*.test.ts',
           ],
-          exclude: wycheproof ? [] : ['test/oauth/wycheproof.test.ts'],
-          setupFiles: ['test/migrate.ts'],
-          // A machine that does other things as well takes several times as long.
-          testTimeout: 30_000,
-          provide: { ...provide, wycheproof },
+          setupFiles: ['test/setup.ts'],
+          isolate: false,
+          maxWorkers: 2,
+          testTimeout: timeout,
+          provide,
         },
       },
       {
         root,
         test: {
           name: 'node',
-          // Processes, browsers and sockets depend on the machine's mood. What fails three times, fails.
-          retry: 2,
           include: ['test/{conformance,cli,browser}/**/*.test.ts'],
           globalSetup: ['test/bundle.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          maxWorkers: 2,
+          testTimeout: timeout,
+          hookTimeout: timeout,
           maxConcurrency: 50,
           provide,
         },

@@ -1,11 +1,5 @@
-import { existsSync } from 'node:fs'
 import { type Browser, chromium } from 'playwright-core'
-
-/** Where Debian's packages put it, unless the environment says otherwise. */
-const PLACES = [process.env.CHROMIUM_PATH ?? '', '/usr/bin/chromium', '/usr/bin/chromium-headless-shell']
-
-/** The Chromium of this machine; undefined where there is none. */
-export const chromiumPath = PLACES.find((path) => path !== '' && existsSync(path))
+import { chromiumPath } from './chromium-path.ts'
 
 /** Starts it so that it calls nobody: what it fetches, a page has asked for. */
 export function launchChromium(executablePath = chromiumPath): Promise<Browser> {

@@ -2,7 +2,8 @@ import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newApiKey } from '../operator.ts'
 import { type Served, serve } from '../served.ts'
-import { chromiumPath, launchChromium } from './chromium.ts'
+import { launchChromium } from './chromium.ts'
+import { chromiumPath } from './chromium-path.ts'
 import { fill } from './example.ts'
 import { newVisitor, type Visitor } from './visitor.ts'
 
@@ -15,9 +16,7 @@ const STORED = `(async () => JSON.stringify([
 
 const SECRET = /cs_0[0-9A-Za-z]{49}/
 
-test.runIf(!chromiumPath)('there is no Chromium on this machine, so that nothing was tried in a browser', () => {})
-
-describe.runIf(chromiumPath)('in a browser', () => {
+describe.skipIf(!chromiumPath)('in a browser', () => {
   let served: Served
   let browser: Browser
   let origin: string

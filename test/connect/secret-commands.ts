@@ -211,16 +211,30 @@ const revokeAll = fate.map((fate) =>
     return exchange(real, fate, send, () => model.revokeAll())
   }),
 )
+async function updateAndNote(name: string, ...[secret, model, real, changes, fate]: Parameters<typeof update>) {
+  const { code } = await update(secret, model, real, changes, fate)
+  if (code) real.seen.add(`${name}: ${code}`)
+}
 const updating = (name: string, changes: (now: number) => Changes) =>
-  fc.tuple(nth, fate).map(([n, fate]) =>
-    onSecret(`${name} ${fate}`, n, async (secret, model, real) => {
-      const { code } = await update(secret, model, real, changes(model.now), fate)
-      if (code) real.seen.add(`${name}: ${code}`)
-    }),
-  )
+  fc
+    .tuple(nth, fate)
+    .map(([n, fate]) =>
+      onSecret(`${name} ${fate}`, n, (secret, model, real) =>
+        updateAndNote(name, secret, model, real, changes(model.now), fate),
+      ),
+    )
 const disable = updating('disable', () => ({ isDisabled: true }))
 const enable = updating('enable', () => ({ isDisabled: false }))
 const undo = updating('undo', () => ({ expiresAt: null }))
+/** The draws above seldom meet it: an application at its limit, and a rotation that its owner would rather undo. */
+const undoAtLimit = fate.map((fate) =>
+  command(`undo a rotation at the limit ${fate}`, async (model, real) => {
+    await issueNew(model, real, { kind: 'rotate', graceMs: DAY }, false, 'arrives')
+    for (let i = 1; i < LIMIT; i++) await issueNew(model, real, ANOTHER, false, 'arrives')
+    const rotatedOut = model.live().find(({ isRetiring }) => isRetiring)
+    if (rotatedOut) await updateAndNote('undo', rotatedOut, model, real, { expiresAt: null }, fate)
+  }),
+)
 const expire = fc
   .tuple(lifetime, name)
   .chain(([ms, name]) => updating(`expire in ${ms}`, (now) => ({ name, expiresAt: now + (ms ?? SECOND) })))
@@ -251,6 +265,6 @@ const housekeeping = fc.constantFrom(1, HOUR, DAY, 91 * DAY).map((ms) =>
 export const commands: fc.Arbitrary<Command>[] = [
   ...[create, create, create, rotate, rotate, replay, replay, replay],
   ...[fc.constant(command('list', list)), nth.map((n) => onSecret('verify', n, verify)), find],
-  ...[revoke, revoke, disable, enable, undo, undo, undo, expire, expire, revokeAll],
+  ...[revoke, revoke, disable, enable, undo, undo, undoAtLimit, expire, expire, revokeAll],
   ...[pass, pass, housekeeping],
 ]

@@ -132,7 +132,11 @@ describe('the document accepts the request bodies of SDKs', () => {
 
 const vendor = inject('vendorDescription')
 
-describe.runIf(vendor)('the document accepts every example of the vendor’s document', () => {
+test.skipIf(!vendor)('the vendor’s document is beside this checkout', () => {
+  expect(Object.keys(vendor?.paths ?? {})).not.toEqual([])
+})
+
+describe.skipIf(!vendor)('the document accepts every example of the vendor’s document', () => {
   const vendorOperations = Object.entries(vendor?.paths ?? {}).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation })),
   )

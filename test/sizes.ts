@@ -1,0 +1,18 @@
+import { inject } from 'vitest'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Whether this is `npm run test:long`. */
+    isLong: boolean
+    /** What random tests draw from. */
+    seed: number
+  }
+}
+
+const isLong = inject('isLong')
+
+/** The seed of every random draw: fixed for `npm test`, so that it cannot fail by chance; another one for each long run. */
+export const seed = inject('seed')
+
+/** How large a sample is: `short` in `npm test`, `long` in `npm run test:long`. */
+export const size = (short: number, long: number): number => (isLong ? long : short)
