@@ -1,9 +1,9 @@
 import { issueCredential } from '../src/credential/credential.ts'
 import { newId } from '../src/credential/id.ts'
-import { createApiKey } from '../src/storage/api-keys.ts'
+import type { Access } from '../src/storage/caller.ts'
 import type { Database } from '../src/storage/database.ts'
-import { createEnvironment } from '../src/storage/environments.ts'
-import type { Access } from '../src/storage/statements.ts'
+import { createApiKey } from '../src/storage/operator/api-keys.ts'
+import { createEnvironment } from '../src/storage/operator/environments.ts'
 
 /** What an operator does before anyone can call, over whatever database, in the runtime or outside of it. */
 

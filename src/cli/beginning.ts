@@ -1,10 +1,10 @@
 import { API_KEY_PREFIX, DEFAULT_REGION, issueCredential, recogniseCredential } from '../credential/credential.ts'
 import { type Bytes, sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
-import { createApiKey, findApiKey } from '../storage/api-keys.ts'
 import { createApplication, findApplication } from '../storage/applications.ts'
 import type { Database } from '../storage/database.ts'
-import { createEnvironment, type Environment } from '../storage/environments.ts'
+import { createApiKey, findApiKey } from '../storage/operator/api-keys.ts'
+import { createEnvironment, type Environment } from '../storage/operator/environments.ts'
 import { answer, Failure } from './command.ts'
 
 /** What somebody needs to make a first client secret. */
@@ -77,12 +77,13 @@ async function isGood(database: Database, environment: Environment, apiKey: stri
 }
 
 async function isThere(database: Database, digest: Bytes, { application }: Beginning): Promise<boolean> {
-  const found = await findApplication(database, { digest }, application.id)
+  const found = await findApplication(database, { kind: 'api_key', digest }, application.id)
   return 'granted' in found && found.granted.clientId === application.clientId
 }
 
 async function createExample(database: Database, digest: Bytes, { application }: Beginning, now: number) {
-  const change = { caller: { digest }, eventId: newId('event', now), requestId: crypto.randomUUID(), now }
+  const caller = { kind: 'api_key' as const, digest }
+  const change = { caller, eventId: newId('event', now), requestId: crypto.randomUUID(), now }
   const created = await createApplication(
     database,
     change,

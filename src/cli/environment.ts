@@ -1,5 +1,5 @@
 import { newId } from '../credential/id.ts'
-import { createEnvironment, listEnvironments } from '../storage/environments.ts'
+import { createEnvironment, listEnvironments } from '../storage/operator/environments.ts'
 import { answer, checkName, command, Failure, json, main, table } from './command.ts'
 import { target, withDatabase } from './target.ts'
 

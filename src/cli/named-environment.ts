@@ -1,5 +1,5 @@
 import type { Database } from '../storage/database.ts'
-import { type Environment, listEnvironments } from '../storage/environments.ts'
+import { type Environment, listEnvironments } from '../storage/operator/environments.ts'
 import { Failure } from './command.ts'
 
 /** The option that names an environment. */

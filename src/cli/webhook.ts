@@ -9,7 +9,7 @@ import {
   findWebhookEndpoint,
   listWebhookEndpointsOf,
   reviveDeliveries,
-} from '../storage/webhooks.ts'
+} from '../storage/operator/webhook-endpoints.ts'
 import { answer, command, Failure, json, main, misuse, progress, table } from './command.ts'
 import { environmentName, environmentOf, environmentsOf } from './named-environment.ts'
 import { target, withDatabase } from './target.ts'

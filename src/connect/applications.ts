@@ -17,7 +17,7 @@ import {
   type Page,
   updateApplication,
 } from '../storage/applications.ts'
-import { identify } from '../storage/statements.ts'
+import { identify } from '../storage/batch.ts'
 
 export const applications = new Hono<HonoEnv>()
 
@@ -29,7 +29,7 @@ export const applications = new Hono<HonoEnv>()
       clientId: newId('client', change.now, caller.region),
       ...applicationFromWire(c.req.valid('json')),
     }
-    const created = granted(await createApplication(database, change, application, await keyedRequest(c)))
+    const created = granted(c, await createApplication(database, change, application, await keyedRequest(c)))
     if (created.isReplay) c.header('Idempotent-Replayed', 'true')
     return c.json(applicationToWire(created.application), 201)
   })
@@ -38,17 +38,17 @@ export const applications = new Hono<HonoEnv>()
     const { database, caller } = c.var
     const query = c.req.valid('query')
     if (!query.registration_types.includes('authenticated')) {
-      granted(await identify(database, caller, 'read'))
+      granted(c, await identify(database, caller, 'read'))
       return c.json(listToWire(query.order, NOBODY_REGISTERED_DYNAMICALLY))
     }
     const outcome = await listApplications(database, caller, listOptions(query))
     if ('refused' in outcome && outcome.refused === 'invalid_cursor') throw unknownCursor(query)
-    return c.json(listToWire(query.order, granted(outcome)))
+    return c.json(listToWire(query.order, granted(c, outcome)))
   })
 
   .get('/:id', requireApiKey('read'), async (c) => {
     const id = c.req.param('id')
-    return c.json(applicationToWire(granted(await findApplication(c.var.database, c.var.caller, id), id)))
+    return c.json(applicationToWire(granted(c, await findApplication(c.var.database, c.var.caller, id), id)))
   })
 
   .put('/:id', requireApiKey('write'), validJson(schemas.UpdateApplication), async (c) => {
@@ -64,30 +64,30 @@ export const applications = new Hono<HonoEnv>()
     if ('refused' in outcome && outcome.refused === 'redirect_uris_not_allowed') {
       throw invalidParameter('redirect_uris', 'redirect_uris_not_allowed')
     }
-    return c.json(applicationToWire(granted(outcome, id)))
+    return c.json(applicationToWire(granted(c, outcome, id)))
   })
 
   .delete('/:id', requireApiKey('write'), async (c) => {
     const id = c.req.param('id')
-    granted(await deleteApplication(c.var.database, changeOf(c), id), id)
+    granted(c, await deleteApplication(c.var.database, changeOf(c), id), id)
     return c.body(null, 204)
   })
 
 type ListQuery = InferOutput<typeof schemas.ListApplications>
 
-const NOBODY_REGISTERED_DYNAMICALLY: Page = { applications: [], hasMore: { ahead: false, behind: false } }
+const NOBODY_REGISTERED_DYNAMICALLY: Page = { applications: [], hasMore: { before: false, after: false } }
 
 /**
  * WorkOS's orders: `normal` shows the newest first, as `desc` does, but there `after` leads to newer ones, so against
  * the order of the page, and `before` to older ones.
  */
 function listOptions({ limit, order, before, after, organization_id }: ListQuery): ListOptions {
-  const [ahead, behind] = order === 'normal' ? [before, after] : [after, before]
-  const id = ahead ?? behind
+  const [onwards, back] = order === 'normal' ? [before, after] : [after, before]
+  const id = onwards ?? back
   return {
     limit,
     order: order === 'asc' ? 'asc' : 'desc',
-    cursor: id === undefined ? null : { id, side: ahead === undefined ? 'behind' : 'ahead' },
+    cursor: id === undefined ? null : { id, side: onwards === undefined ? 'before' : 'after' },
     organizationId: organization_id ?? null,
   }
 }
@@ -96,12 +96,12 @@ function listToWire(
   order: ListQuery['order'],
   { applications, hasMore }: Page,
 ): InferOutput<typeof schemas.ApplicationList> {
-  const behind = (hasMore.behind && applications.at(0)?.id) || null
-  const ahead = (hasMore.ahead && applications.at(-1)?.id) || null
+  const previous = (hasMore.before && applications.at(0)?.id) || null
+  const next = (hasMore.after && applications.at(-1)?.id) || null
   return {
     object: 'list',
     data: applications.map(applicationToWire),
-    list_metadata: order === 'normal' ? { before: ahead, after: behind } : { before: behind, after: ahead },
+    list_metadata: order === 'normal' ? { before: next, after: previous } : { before: previous, after: next },
   }
 }
 

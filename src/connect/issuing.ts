@@ -12,6 +12,7 @@ import { granted, invalidParameter } from '../http/errors.ts'
 import { keyedRequest } from '../http/idempotency-key.ts'
 import { readSettings } from '../http/settings.ts'
 import { validJson } from '../http/validation.ts'
+import type { Change } from '../storage/caller.ts'
 import type { KeyedRequest } from '../storage/idempotency.ts'
 import {
   createClientSecret,
@@ -19,7 +20,6 @@ import {
   type NewClientSecret,
   rotateClientSecrets,
 } from '../storage/issuing.ts'
-import type { Change } from '../storage/statements.ts'
 
 /** The two calls whose answer has a plaintext. */
 export const issuing = new Hono<HonoEnv>()
@@ -62,7 +62,7 @@ async function issue(
   if ('refused' in outcome && outcome.refused === 'expires_at_past') {
     throw invalidParameter('expires_at', 'past')
   }
-  const created = granted(outcome, application)
+  const created = granted(c, outcome, application)
   const { plaintext, digest } =
     request && created.replayedFrom ? await issueClientSecret(c, { ...request, ...created.replayedFrom }) : issued
   if (!sameBytes(digest, created.digest)) throw new Error('the client secret derived again is not the one created')

@@ -8,7 +8,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { validJson } from '../http/validation.ts'
 import { verifyClientSecret } from '../storage/authentication.ts'
-import { identify } from '../storage/statements.ts'
+import { identify } from '../storage/batch.ts'
 
 /** For programs that are shown a client secret themselves, and ask whether it is good. Counts as use. */
 export const verify = new Hono<HonoEnv>().post(
@@ -19,11 +19,11 @@ export const verify = new Hono<HonoEnv>().post(
     const { database, caller } = c.var
     const input = c.req.valid('json')
     if (!recogniseCredential(input.client_secret)) {
-      granted(await identify(database, caller, 'read'))
+      granted(c, await identify(database, caller, 'read'))
       return c.json({ valid: false })
     }
     const proof = { digest: await sha256(input.client_secret), clientId: input.client_id ?? null, now: Date.now() }
-    const proven = granted(await verifyClientSecret(database, caller, proof))
+    const proven = granted(c, await verifyClientSecret(database, caller, proof))
     if (!proven) return c.json({ valid: false })
     return c.json({
       valid: true,

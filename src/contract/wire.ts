@@ -1,6 +1,12 @@
 import type { InferOutput } from 'valibot'
-import { type Application, applicationFromRow, type NewApplication, type RedirectUri } from '../storage/applications.ts'
-import { type ClientSecret, clientSecretFromRow } from '../storage/client-secrets.ts'
+import {
+  type Application,
+  type ApplicationRow,
+  applicationFromRow,
+  type NewApplication,
+  type RedirectUri,
+} from '../storage/applications.ts'
+import { type ClientSecret, type ClientSecretRow, clientSecretFromRow } from '../storage/client-secrets.ts'
 import type { Event } from '../storage/events.ts'
 import type * as applications from './applications.ts'
 import type * as clientSecrets from './client-secrets.ts'
@@ -63,9 +69,11 @@ export function eventToWire(event: Event): InferOutput<typeof events.Event> {
 /** The snapshot in an event goes through the same mappers as every other row. */
 function dataToWire({ type, data }: Event): object {
   const touched = data.client_secrets === undefined ? {} : { client_secrets: data.client_secrets }
-  if (type.startsWith('connect_application.')) return { ...applicationToWire(applicationFromRow(data)), ...touched }
+  if (type.startsWith('connect_application.'))
+    return { ...applicationToWire(applicationFromRow(data as unknown as ApplicationRow)), ...touched }
   // When all secrets of an application were revoked at once, the event has no single row.
-  const secret = data.id === undefined ? {} : clientSecretToWire(clientSecretFromRow(data))
+  const secret =
+    data.id === undefined ? {} : clientSecretToWire(clientSecretFromRow(data as unknown as ClientSecretRow))
   return { ...secret, application_id: data.application_id, ...touched }
 }
 

@@ -8,7 +8,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Choice, Errors, Field } from '../pages/parts.tsx'
 import { type Application, createApplication, findApplication, updateApplication } from '../storage/applications.ts'
-import { identify } from '../storage/statements.ts'
+import { identify } from '../storage/batch.ts'
 import { check, type FieldErrors, isRefused, keyedForm, newFormToken, readForm } from './form.ts'
 import { Problem, page } from './layout.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
@@ -42,7 +42,7 @@ const KINDS: Record<Kind, [string, string]> = {
 export const applicationForm = new Hono<HonoEnv>()
 
   .get('/applications/new', requireSession('read'), async (c) => {
-    granted(await identify(c.var.database, c.var.session, 'write'))
+    granted(c, await identify(c.var.database, c.var.session, 'write'))
     return newPage(c, kindOf(c.req.query('type')), NOTHING, {})
   })
 
@@ -58,7 +58,7 @@ export const applicationForm = new Hono<HonoEnv>()
       organization_id: kind === 'first-party' ? null : values.organization_id,
     })
     if (isRefused(input)) {
-      granted(await identify(c.var.database, c.var.session, 'write'))
+      granted(c, await identify(c.var.database, c.var.session, 'write'))
       return newPage(c, kind, values, input.errors)
     }
     const request = await keyedForm(c, field('token'))
@@ -69,13 +69,14 @@ export const applicationForm = new Hono<HonoEnv>()
       clientId: newId('client', change.now, c.var.session.region),
     }
     const created = granted(
+      c,
       await createApplication(c.var.database, change, { ...ids, ...applicationFromWire(input) }, request),
     )
     return c.redirect(`/dashboard/applications/${created.application.id}?notice=created`, 303)
   })
 
   .get('/applications/:id/edit', requireSession('read'), async (c) => {
-    const application = granted(await findApplication(c.var.database, c.var.session, c.req.param('id')))
+    const application = granted(c, await findApplication(c.var.database, c.var.session, c.req.param('id')))
     requireWriteAccess(c)
     return editPage(c, application, fromApplication(application), {})
   })
@@ -90,7 +91,7 @@ export const applicationForm = new Hono<HonoEnv>()
       ...(field('type') === 'm2m' && { redirect_uris: null }),
     })
     if (isRefused(input)) {
-      const application = granted(await findApplication(database, session, id))
+      const application = granted(c, await findApplication(database, session, id))
       requireWriteAccess(c)
       return editPage(c, application, values, input.errors)
     }
@@ -105,7 +106,7 @@ export const applicationForm = new Hono<HonoEnv>()
     if ('refused' in outcome && outcome.refused === 'redirect_uris_not_allowed') {
       throw new Problem(422, 'That cannot be done', 'Only OAuth applications have redirect URIs.')
     }
-    const application = granted(outcome)
+    const application = granted(c, outcome)
     return c.redirect(`/dashboard/applications/${application.id}?notice=saved`, 303)
   })
 

@@ -18,11 +18,11 @@ export const application = new Hono<HonoEnv>()
 
   .get('/applications/:id', requireSession('read'), async (c) => {
     const found = await findApplicationWithSecrets(c.var.database, c.var.session, c.req.param('id'), Date.now())
-    return applicationPage(c, granted(found))
+    return applicationPage(c, granted(c, found))
   })
 
   .get('/applications/:id/delete', requireSession('read'), async (c) => {
-    const found = granted(await findApplication(c.var.database, c.var.session, c.req.param('id')))
+    const found = granted(c, await findApplication(c.var.database, c.var.session, c.req.param('id')))
     requireWriteAccess(c)
     return deletePage(c, found)
   })
@@ -32,11 +32,11 @@ export const application = new Hono<HonoEnv>()
     const id = c.req.param('id')
     const field = await readForm(c)
     if (field('name') === '' || field('name') !== field('expected')) {
-      const found = granted(await findApplication(database, session, id))
+      const found = granted(c, await findApplication(database, session, id))
       requireWriteAccess(c)
       return deletePage(c, found, 'This is not the name of the application. Nothing was deleted.')
     }
-    granted(await deleteApplication(database, changeOf(c, session), id))
+    granted(c, await deleteApplication(database, changeOf(c, session), id))
     return c.redirect('/dashboard?notice=deleted', 303)
   })
 

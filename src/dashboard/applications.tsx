@@ -18,10 +18,10 @@ export const applicationList = new Hono<HonoEnv>().get('/', requireSession('read
   const { after, before } = c.req.query()
   const id = after ?? before
   const options = { limit: PAGE_LENGTH, order: 'desc' as const, organizationId: null, ...(search && { search }) }
-  const cursor = id === undefined ? null : { id, side: after === undefined ? ('behind' as const) : ('ahead' as const) }
+  const cursor = id === undefined ? null : { id, side: after === undefined ? ('before' as const) : ('after' as const) }
   const outcome = await listApplications(c.var.database, c.var.session, { ...options, cursor })
   if ('refused' in outcome && outcome.refused === 'invalid_cursor') return c.redirect('/dashboard', 303)
-  return listPage(c, granted(outcome), search, cursor !== null)
+  return listPage(c, granted(c, outcome), search, cursor !== null)
 })
 
 export const TYPES = { m2m: 'Machine to machine', oauth: 'OAuth' } as const
@@ -106,15 +106,15 @@ const List = ({ applications }: { applications: readonly Application[] }) => {
 const Paging = ({ applications, hasMore, search }: Page & { search: string }) => {
   const link = (parameter: 'before' | 'after', id = '') =>
     `/dashboard?${new URLSearchParams({ ...(search && { search }), [parameter]: id })}`
-  if (!hasMore.behind && !hasMore.ahead) return null
+  if (!hasMore.before && !hasMore.after) return null
   return (
     <nav class="row" aria-label="Pages">
-      {hasMore.behind && (
+      {hasMore.before && (
         <a class="button" href={link('before', applications.at(0)?.id)}>
           Newer
         </a>
       )}
-      {hasMore.ahead && (
+      {hasMore.after && (
         <a class="button" href={link('after', applications.at(-1)?.id)}>
           Older
         </a>

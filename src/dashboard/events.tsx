@@ -49,7 +49,7 @@ export const eventList = new Hono<HonoEnv>().get('/events', requireSession('read
     until: null,
   })
   if ('refused' in outcome && outcome.refused === 'invalid_cursor') return c.redirect('/dashboard/events', 303)
-  const { events, hasMore } = granted(outcome)
+  const { events, hasMore } = granted(c, outcome)
   return eventsPage(c, filter, events, hasMore ? events.at(-1)?.id : undefined)
 })
 

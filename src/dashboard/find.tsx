@@ -3,7 +3,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Empty, Hint } from '../pages/parts.tsx'
 import { findClientSecretsWithApplications } from '../storage/application-secrets.ts'
-import { identify } from '../storage/statements.ts'
+import { identify } from '../storage/batch.ts'
 import { page } from './layout.tsx'
 import { SecretTable } from './secret-table.tsx'
 import { mayWrite, requireSession } from './session.ts'
@@ -16,7 +16,7 @@ export const find = new Hono<HonoEnv>().get('/find', requireSession('read'), asy
   const hint = c.req.query('hint') ?? ''
   const now = Date.now()
   if (!HINT.test(hint)) {
-    granted(await identify(database, session, 'read'))
+    granted(c, await identify(database, session, 'read'))
     // What was asked for is not repeated: it could be a whole secret.
     return page(
       c,
@@ -26,7 +26,7 @@ export const find = new Hono<HonoEnv>().get('/find', requireSession('read'), asy
       </Empty>,
     )
   }
-  const secrets = granted(await findClientSecretsWithApplications(database, session, hint, now))
+  const secrets = granted(c, await findClientSecretsWithApplications(database, session, hint, now))
   return page(
     c,
     { title: `Secrets that end in ${hint}` },

@@ -9,6 +9,7 @@ import { granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { Hint } from '../pages/parts.tsx'
 import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/application-secrets.ts'
+import type { Change } from '../storage/caller.ts'
 import type { ClientSecret } from '../storage/client-secrets.ts'
 import type { KeyedRequest } from '../storage/idempotency.ts'
 import {
@@ -17,7 +18,6 @@ import {
   type NewClientSecret,
   rotateClientSecrets,
 } from '../storage/issuing.ts'
-import type { Change } from '../storage/statements.ts'
 import { TooOld } from './application-form.tsx'
 import { expiryOf, lifetimeOf } from './expiry.ts'
 import { check, type FieldErrors, isRefused, keyedForm, readForm } from './form.ts'
@@ -67,7 +67,7 @@ export const issuing = new Hono<HonoEnv>()
 /** The application of the page, for somebody who may change it. */
 async function found(c: Context<HonoEnv, '/applications/:id/*'>): Promise<ApplicationWithSecrets> {
   const { database, session } = c.var
-  const application = granted(await findApplicationWithSecrets(database, session, idOf(c), Date.now()))
+  const application = granted(c, await findApplicationWithSecrets(database, session, idOf(c), Date.now()))
   requireWriteAccess(c)
   return application
 }
@@ -105,7 +105,7 @@ async function issue(
     if (outcome.refused === 'client_secret_limit_reached') throw limitReached(application)
     if (outcome.refused === 'expires_at_past') throw new Problem(422, 'That cannot be done', 'It would have expired.')
   }
-  const created = granted(outcome)
+  const created = granted(c, outcome)
   if (created.replayedFrom) throw shownBefore(application, c.req.path, created.secret)
   return shownOnce(c, created, issued.plaintext, retireAt?.(change) ?? null)
 }

@@ -4,7 +4,8 @@ import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
 import { Act, Cell, Confirm, Row, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
-import { type CallerKey, endSession, listCallers, revokeCallerKey, type Session } from '../storage/sessions.ts'
+import { type CallerKey, revokeCallerKey } from '../storage/api-keys.ts'
+import { endSession, listCallers, type Session } from '../storage/sessions.ts'
 import { page } from './layout.tsx'
 import { mayWrite, requireSession, requireWriteAccess } from './session.ts'
 
@@ -14,12 +15,12 @@ const PATH = '/dashboard/keys'
 export const keys = new Hono<HonoEnv>()
 
   .get('/keys', requireSession('read'), async (c) => {
-    const { keys, sessions } = granted(await listCallers(c.var.database, c.var.session, Date.now()))
+    const { keys, sessions } = granted(c, await listCallers(c.var.database, c.var.session, Date.now()))
     return keysPage(c, keys, sessions)
   })
 
   .get('/keys/:id/revoke', requireSession('read'), async (c) => {
-    const { keys } = granted(await listCallers(c.var.database, c.var.session, Date.now()))
+    const { keys } = granted(c, await listCallers(c.var.database, c.var.session, Date.now()))
     const key = keys.find(({ id }) => id === c.req.param('id'))
     if (!key) throw new ApiError('entity_not_found')
     requireWriteAccess(c)
@@ -27,12 +28,12 @@ export const keys = new Hono<HonoEnv>()
   })
 
   .post('/keys/:id/revoke', requireSession('write'), async (c) => {
-    granted(await revokeCallerKey(c.var.database, c.var.session, c.req.param('id'), Date.now()))
+    granted(c, await revokeCallerKey(c.var.database, c.var.session, c.req.param('id'), Date.now()))
     return c.redirect(`${PATH}?notice=key-revoked`, 303)
   })
 
   .post('/sessions/:id/end', requireSession('write'), async (c) => {
-    granted(await endSession(c.var.database, c.var.session, c.req.param('id'), Date.now()))
+    granted(c, await endSession(c.var.database, c.var.session, c.req.param('id'), Date.now()))
     return c.redirect(`${PATH}?notice=session-ended`, 303)
   })
 

@@ -69,7 +69,7 @@ const Header = ({
     {identity && (
       <>
         <p class="where">
-          <b>{identity.environmentName}</b> · {identity.keyName}
+          <b>{identity.environmentName}</b> · {identity.apiKeyName}
           {identity.access === 'read' && ', which may only read'}
         </p>
         <form method="post" action="/dashboard/sign-out">

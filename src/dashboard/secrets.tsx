@@ -58,19 +58,19 @@ export const secrets = new Hono<HonoEnv>()
   })
 
   .post(`${SECRET}/revoke`, requireSession('write'), async (c) => {
-    granted(await revokeClientSecret(c.var.database, changeOf(c, c.var.session), c.req.param('secret')))
+    granted(c, await revokeClientSecret(c.var.database, changeOf(c, c.var.session), c.req.param('secret')))
     return back(c, 'revoked')
   })
 
   .get('/applications/:id/revoke-all', requireSession('read'), async (c) => {
     const { database, session } = c.var
-    const application = granted(await findApplicationWithSecrets(database, session, c.req.param('id'), Date.now()))
+    const application = granted(c, await findApplicationWithSecrets(database, session, c.req.param('id'), Date.now()))
     requireWriteAccess(c)
     return revokeAllPage(c, application)
   })
 
   .post('/applications/:id/revoke-all', requireSession('write'), async (c) => {
-    granted(await revokeAllClientSecrets(c.var.database, changeOf(c, c.var.session), c.req.param('id')))
+    granted(c, await revokeAllClientSecrets(c.var.database, changeOf(c, c.var.session), c.req.param('id')))
     return back(c, 'all-revoked')
   })
 
@@ -91,14 +91,14 @@ async function change(c: Context<HonoEnv>, changes: ClientSecretChanges, notice:
       'Taken back, the secret would count again, and the application has as many as it may have. Revoke one first.'
     throw new Problem(422, 'That cannot be done', words)
   }
-  granted(outcome)
+  granted(c, outcome)
   return back(c, notice)
 }
 
 /** The secret of the page, among its application's, for somebody who may change it. */
 async function found(c: Context<HonoEnv>): Promise<ApplicationWithSecrets & { secret: ListedClientSecret }> {
   const { database, session } = c.var
-  const outcome = granted(await findApplicationWithSecrets(database, session, c.req.param('id') ?? '', Date.now()))
+  const outcome = granted(c, await findApplicationWithSecrets(database, session, c.req.param('id') ?? '', Date.now()))
   const secret = outcome.secrets.find(({ id }) => id === c.req.param('secret'))
   if (!secret) throw new ApiError('entity_not_found')
   requireWriteAccess(c)

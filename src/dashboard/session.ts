@@ -7,8 +7,8 @@ import type { HonoEnv } from '../http/context.ts'
 import { databaseOf } from '../http/database.ts'
 import { ApiError } from '../http/errors.ts'
 import { isOverLimit } from '../http/rate-limits.ts'
+import type { Access } from '../storage/caller.ts'
 import { startSession } from '../storage/sessions.ts'
-import type { Access } from '../storage/statements.ts'
 
 /** `__Host-session`: of this origin alone, out of reach of scripts, and sent by none but our own pages. */
 const COOKIE = /(?:^|; *)__Host-session=([A-Za-z0-9_]+)/
@@ -30,8 +30,7 @@ export const requireSession = (needs: Access) =>
     if (!database) throw new ApiError('unauthorized')
     const digest = await sha256(credential)
     if (await isOverLimit(c.env.MANAGEMENT_CALLS, toHex(digest))) throw new ApiError('rate_limit_exceeded')
-    const session = { identified: (identity: HonoEnv['Variables']['identity']) => c.set('identity', identity) }
-    c.set('session', { digest, region: recognised.region, needs, session })
+    c.set('session', { kind: 'session', digest, region: recognised.region, needs })
     c.set('database', database)
     await next()
   })
@@ -54,7 +53,7 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
   const now = Date.now()
   const { plaintext, digest } = await issueCredential(SESSION_PREFIX, key.region)
   const session = { id: newId('session', now, key.region), digest, createdAt: now }
-  const caller = { digest: await sha256(apiKey) }
+  const caller = { kind: 'api_key' as const, digest: await sha256(apiKey) }
   if (await isOverLimit(c.env.MANAGEMENT_CALLS, toHex(caller.digest))) throw new ApiError('rate_limit_exceeded')
   const started = await startSession(database, caller, session)
   if ('refused' in started) {

@@ -27,7 +27,7 @@ export const signInAndOut = new Hono<HonoEnv>()
   })
 
   .post('/sign-out', requireSession('read'), async (c) => {
-    granted(await endOwnSession(c.var.database, c.var.session, Date.now()))
+    granted(c, await endOwnSession(c.var.database, c.var.session, Date.now()))
     forgetCookie(c)
     return c.redirect('/dashboard/sign-in?out', 303)
   })

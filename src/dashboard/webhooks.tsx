@@ -4,7 +4,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Act, Cell, Empty, Row, Snippet, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
-import { type ListedDelivery, type ListedWebhookEndpoint, listWebhooks, reviveDelivery } from '../storage/webhooks.ts'
+import { type ListedDelivery, listWebhooks, reviveDelivery, type WebhookEndpoint } from '../storage/webhooks.ts'
 import { readForm } from './form.ts'
 import { page } from './layout.tsx'
 import { mayWrite, requireSession } from './session.ts'
@@ -15,20 +15,20 @@ const LATEST = 50
 export const webhooks = new Hono<HonoEnv>()
 
   .get('/webhooks', requireSession('read'), async (c) => {
-    const { endpoints, deliveries } = granted(await listWebhooks(c.var.database, c.var.session, LATEST))
+    const { endpoints, deliveries } = granted(c, await listWebhooks(c.var.database, c.var.session, LATEST))
     return webhooksPage(c, endpoints, deliveries)
   })
 
   .post('/webhooks/revive', requireSession('write'), async (c) => {
     const field = await readForm(c)
     const delivery = { endpointId: field('endpoint'), eventId: field('event') }
-    granted(await reviveDelivery(c.var.database, c.var.session, delivery, Date.now()))
+    granted(c, await reviveDelivery(c.var.database, c.var.session, delivery, Date.now()))
     return c.redirect('/dashboard/webhooks?notice=revived', 303)
   })
 
 function webhooksPage(
   c: Context<HonoEnv>,
-  endpoints: readonly ListedWebhookEndpoint[],
+  endpoints: readonly WebhookEndpoint[],
   deliveries: readonly ListedDelivery[],
 ) {
   const now = Date.now()
@@ -124,7 +124,7 @@ const State = ({ delivery: { state, nextAttemptAt }, now }: { delivery: ListedDe
   </>
 )
 
-const Counts = ({ delivered, pending, dead }: ListedWebhookEndpoint['deliveries']) => (
+const Counts = ({ delivered, pending, dead }: WebhookEndpoint['deliveries']) => (
   <>
     {delivered} delivered
     {pending > 0 && `, ${pending} pending`}

@@ -21,7 +21,7 @@ export const events = new Hono<HonoEnv>().get('/', requireApiKey('read'), validQ
   if ('refused' in outcome && outcome.refused === 'invalid_cursor') {
     throw invalidParameter('after', 'unknown_event')
   }
-  const page = granted(outcome)
+  const page = granted(c, outcome)
   const last = page.hasMore ? page.events.at(-1) : undefined
   return c.json({ object: 'list', data: page.events.map(eventToWire), list_metadata: { after: last?.id ?? null } })
 })

@@ -3,7 +3,8 @@ import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, recogniseCredential } from '../credential/credential.ts'
 import { sha256, toHex } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
-import { type Access, type Change, identify } from '../storage/statements.ts'
+import { identify } from '../storage/batch.ts'
+import type { Access, Change } from '../storage/caller.ts'
 import type { ApiCaller, HonoEnv, SessionCaller } from './context.ts'
 import { databaseOf } from './database.ts'
 import { ApiError, granted } from './errors.ts'
@@ -25,7 +26,7 @@ export const requireApiKey = (needs: Access) =>
     if (!database) throw new ApiError('unauthorized')
     const digest = await sha256(apiKey)
     if (await isOverLimit(c.env.MANAGEMENT_CALLS, toHex(digest))) throw new ApiError('rate_limit_exceeded')
-    c.set('caller', { apiKey, digest, region: key.region, needs })
+    c.set('caller', { kind: 'api_key', apiKey, digest, region: key.region, needs })
     c.set('database', database)
     await next()
   })
@@ -33,7 +34,7 @@ export const requireApiKey = (needs: Access) =>
 /** Refuses a request for what is wrong with it, once it is known that its caller may ask: 401 and 403 come first. */
 export async function refuse(c: Context<HonoEnv>, error: ApiError): Promise<never> {
   const { database, caller } = c.var
-  granted(await identify(database, caller, caller.needs))
+  granted(c, await identify(database, caller, caller.needs))
   throw error
 }
 

@@ -1,6 +1,6 @@
 import type { RequestIdVariables } from 'hono/request-id'
+import type { Access, Caller, Change, Identity } from '../storage/caller.ts'
 import type { Database } from '../storage/database.ts'
-import type { Access, Caller, Change, Identity } from '../storage/statements.ts'
 
 /** Who sent a request to the management API, as far as its key tells; whether the key is known, storage tells. */
 export interface ApiCaller extends Caller {
@@ -23,8 +23,8 @@ export interface HonoEnv {
   Variables: RequestIdVariables & {
     caller: ApiCaller
     session: SessionCaller
-    /** Whose the session is, once storage has told. */
-    identity: Identity
+    /** The caller as the database knows it, once it has been asked. */
+    identity?: Identity
     database: Database
     /** What the request changes, where it does. */
     change?: Change

@@ -1,8 +1,8 @@
-import type { ErrorHandler } from 'hono'
+import type { Context, ErrorHandler } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { invalidParameter as describeParameter, type InvalidParameter, type Rule } from '../contract/rules.ts'
+import type { Outcome } from '../storage/caller.ts'
 import { StorageUnavailable } from '../storage/database.ts'
-import type { Outcome } from '../storage/statements.ts'
 import type { HonoEnv } from './context.ts'
 import { logError } from './log.ts'
 
@@ -84,8 +84,9 @@ export function invalidParameter(field: string, rule: Rule): ApiError {
   return new ApiError('invalid_request_parameters', { errors: [describeParameter(field, rule)] })
 }
 
-/** What storage granted; what it refused is thrown. `entityId` is the id that the caller asked for. */
-export function granted<T>(outcome: Outcome<T, ErrorCode>, entityId?: string): T {
+/** Returns what storage granted, throws what it refused, and keeps the caller's identity. `entityId` is the requested ID. */
+export function granted<T>(c: Context<HonoEnv>, outcome: Outcome<T, ErrorCode>, entityId?: string): T {
+  if ('identity' in outcome) c.set('identity', outcome.identity)
   if ('granted' in outcome) return outcome.granted
   throw new ApiError(outcome.refused, entityId === undefined ? {} : { entityId })
 }

@@ -1,24 +1,34 @@
 import sql from 'sql-template-tag'
-import { type Application, applicationColumns, applicationFromRow, isLiveApplication } from './applications.ts'
+import {
+  type Application,
+  type ApplicationRow,
+  applicationColumns,
+  applicationFromRow,
+  matchesLiveApplication,
+} from './applications.ts'
+import { runBatch } from './batch.ts'
+import type { Caller, Outcome } from './caller.ts'
 import {
   type ClientSecret,
+  type ClientSecretRow,
   clientSecretColumns,
   clientSecretFromRow,
-  isLive,
-  isOfApplication,
+  liveAt,
+  ofApplication,
+  oldestFirst,
 } from './client-secrets.ts'
-import type { Database, Row } from './database.ts'
-import { ask, type Caller, type Outcome, select } from './statements.ts'
+import type { Database, UnixMs } from './database.ts'
+import { select } from './statements.ts'
 
 /** Secrets together with their applications, as a page shows them. */
 export interface ListedClientSecret extends ClientSecret {
-  /** Rotated out, and outside the limit. */
+  /** Rotated out, so it does not count against the limit. */
   readonly isRetiring: boolean
 }
 
 export interface ApplicationWithSecrets {
   readonly application: Application
-  /** Those that live, oldest first. */
+  /** The live ones, oldest first. */
   readonly secrets: readonly ListedClientSecret[]
 }
 
@@ -26,46 +36,55 @@ export interface FoundClientSecret extends ListedClientSecret {
   readonly applicationName: string
 }
 
-const columns = sql`${clientSecretColumns}, is_retiring`
-const OLDEST_FIRST = sql`ORDER BY created_at, id`
+interface ListedRow extends ClientSecretRow {
+  readonly is_retiring: 0 | 1
+}
 
-/** An application, by its id or client id, with the secrets that live at `now` (unix ms). */
+const columns = sql`${clientSecretColumns}, is_retiring`
+
+/** An application, by its ID or client ID, with its live secrets. */
 export function findApplicationWithSecrets(
   database: Database,
   caller: Caller,
   id: string,
-  now: number,
+  now: UnixMs,
 ): Promise<Outcome<ApplicationWithSecrets, 'entity_not_found'>> {
-  return ask(
+  const whereListed = sql`${ofApplication(id)} AND ${liveAt(now)}`
+  return runBatch(
     database,
     caller,
     'read',
-    [
-      select(caller, applicationColumns, 'applications', isLiveApplication(id)),
-      select(caller, columns, 'client_secrets', sql`${isOfApplication(id)} AND ${isLive(now)}`, OLDEST_FIRST),
-    ],
-    ([found = [], secrets = []]) =>
-      found[0]
-        ? { granted: { application: applicationFromRow(found[0]), secrets: secrets.map(listedFromRow) } }
+    {
+      found: select<ApplicationRow>(caller, applicationColumns, 'applications', matchesLiveApplication(id)),
+      secrets: select<ListedRow>(caller, columns, 'client_secrets', whereListed, oldestFirst),
+    },
+    ({ found: [row], secrets }) =>
+      row
+        ? { granted: { application: applicationFromRow(row), secrets: secrets.map(listedFromRow) } }
         : { refused: 'entity_not_found' },
   )
 }
 
-/** The secrets of the environment that live at `now` (unix ms) and end in `hint`, with the names of their applications. */
+/** The live secrets of the environment that end in `hint`, with the names of their applications. */
 export function findClientSecretsWithApplications(
   database: Database,
   caller: Caller,
   hint: string,
-  now: number,
+  now: UnixMs,
 ): Promise<Outcome<FoundClientSecret[]>> {
   const applicationName = sql`(SELECT name FROM applications WHERE applications.id = application_id) AS application_name`
-  const isMatch = sql`secret_hint = ${hint} AND ${isLive(now)}`
-  const found = select(caller, sql`${columns}, ${applicationName}`, 'client_secrets', isMatch, OLDEST_FIRST)
-  return ask(database, caller, 'read', [found], ([secrets = []]) => ({
-    granted: secrets.map((row) => ({ ...listedFromRow(row), applicationName: row.application_name as string })),
+  const secrets = select<ListedRow & { application_name: string }>(
+    caller,
+    sql`${columns}, ${applicationName}`,
+    'client_secrets',
+    sql`secret_hint = ${hint} AND ${liveAt(now)}`,
+    oldestFirst,
+  )
+  return runBatch(database, caller, 'read', { secrets }, ({ secrets }) => ({
+    granted: secrets.map((row) => ({ ...listedFromRow(row), applicationName: row.application_name })),
   }))
 }
 
-function listedFromRow(row: Row): ListedClientSecret {
+function listedFromRow(row: ListedRow): ListedClientSecret {
   return { ...clientSecretFromRow(row), isRetiring: row.is_retiring === 1 }
 }

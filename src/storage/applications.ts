@@ -1,18 +1,26 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
-import type { Database, Row } from './database.ts'
-import { snapshotOf, touchedSecrets } from './event-data.ts'
-import { forgetStale, isNew, type KeyedRequest, readCreated, remember, selectCreated } from './idempotency.ts'
+import { runBatch } from './batch.ts'
+import type { Caller, Change, Outcome } from './caller.ts'
+import type { Database, UnixMs } from './database.ts'
 import {
-  ask,
-  type Caller,
-  type Change,
+  type CreatedRow,
+  forgetStale,
+  type KeyedRequest,
+  keyUnused,
+  readCreated,
+  rememberRequest,
+  selectCreated,
+} from './idempotency.ts'
+import {
+  allOf,
+  eventExists,
   insert,
-  isDone,
-  type Outcome,
   recordEvent,
   select,
+  snapshotOf,
+  touchedSecrets,
   update,
-  updateAlong,
+  updateDependent,
 } from './statements.ts'
 
 export interface RedirectUri {
@@ -27,21 +35,19 @@ export interface Application {
   readonly name: string
   readonly description: string | null
   readonly scopes: readonly string[]
-  /** Null on first-party oauth applications alone. */
+  /** Null on first-party oauth applications only. */
   readonly organizationId: string | null
   /** Empty on m2m. */
   readonly redirectUris: readonly RedirectUri[]
   readonly usesPkce: boolean
   readonly isFirstParty: boolean
-  /** Unix ms. */
-  readonly createdAt: number
-  /** Unix ms. */
-  readonly updatedAt: number
+  readonly createdAt: UnixMs
+  readonly updatedAt: UnixMs
 }
 
 export type NewApplication = Omit<Application, 'createdAt' | 'updatedAt'>
 
-/** What an update may change; what is undefined stays. */
+/** Undefined members stay unchanged. */
 export interface ApplicationChanges {
   readonly name?: string | undefined
   readonly description?: string | null | undefined
@@ -51,22 +57,39 @@ export interface ApplicationChanges {
 
 export interface ListOptions {
   readonly limit: number
-  /** The order of the page: newest first, or oldest first. */
+  /** Of the page: newest first, or oldest first. */
   readonly order: 'desc' | 'asc'
-  /** An application's id, and on which side of it, in the page's order, the page lies. */
-  readonly cursor: { readonly id: string; readonly side: 'behind' | 'ahead' } | null
+  /** The page lies before or after this application, in the page's order. */
+  readonly cursor: { readonly id: string; readonly side: 'before' | 'after' } | null
   readonly organizationId: string | null
-  /** What a name must have in it, capital or not (ASCII), or be found by in place of its name: an id, a client id. */
+  /** Part of a name, case-insensitive for ASCII, or a whole ID or client ID. */
   readonly search?: string
 }
 
 export interface Page {
   readonly applications: readonly Application[]
-  /** Whether there are more, in the page's order, on either side. */
-  readonly hasMore: { readonly ahead: boolean; readonly behind: boolean }
+  /** Whether there are more on either side, in the page's order. */
+  readonly hasMore: { readonly before: boolean; readonly after: boolean }
 }
 
-const COLUMNS = [
+export interface ApplicationRow {
+  readonly id: string
+  readonly client_id: string
+  readonly application_type: Application['applicationType']
+  readonly name: string
+  readonly description: string | null
+  /** JSON. */
+  readonly scopes: string
+  readonly organization_id: string | null
+  /** JSON. */
+  readonly redirect_uris: string
+  readonly uses_pkce: 0 | 1
+  readonly is_first_party: 0 | 1
+  readonly created_at: UnixMs
+  readonly updated_at: UnixMs
+}
+
+const COLUMNS: readonly (keyof ApplicationRow)[] = [
   'id',
   'client_id',
   'application_type',
@@ -79,18 +102,18 @@ const COLUMNS = [
   'is_first_party',
   'created_at',
   'updated_at',
-] as const
+]
 export const applicationColumns = raw(COLUMNS.join(', '))
 export const applicationSnapshot = snapshotOf('applications', COLUMNS)
 
-/** Matches an application by its id or its client id, whether it lives or not. */
-export function isApplication(id: string): Sql {
+/** Condition: the application has this ID or client ID. It may be deleted. */
+export function matchesApplication(id: string): Sql {
   return sql`applications.id = ${id} OR applications.client_id = ${id}`
 }
 
-/** Matches the living application. */
-export function isLiveApplication(id: string): Sql {
-  return sql`(${isApplication(id)}) AND applications.deleted_at IS NULL`
+/** Condition: the application has this ID or client ID and is not deleted. */
+export function matchesLiveApplication(id: string): Sql {
+  return sql`(${matchesApplication(id)}) AND applications.deleted_at IS NULL`
 }
 
 export function createApplication(
@@ -111,24 +134,23 @@ export function createApplication(
     uses_pkce: Number(application.usesPkce),
     is_first_party: Number(application.isFirstParty),
   }
-  const isMine = sql`applications.id = ${application.id}`
-  return ask(
+  const matches = sql`applications.id = ${application.id}`
+  return runBatch(
     database,
     change.caller,
     'write',
-    [
-      ...(request ? [forgetStale(change, request)] : []),
-      insert(database, change, 'applications', row, { where: isNew(request) }),
-      ...recordEvent(change, 'connect_application.created', 'applications', isMine, applicationSnapshot),
-      ...(request ? [remember(change, request, 'applications', application.id)] : []),
-      selectCreated(change, request),
-    ],
-    (rows) => {
-      const row = rows.at(-1)?.[0]
+    {
+      ...(request && { forgotten: forgetStale(change, request) }),
+      inserted: insert(database, change, 'applications', row, { where: keyUnused(request) }),
+      ...recordEvent(change, 'connect_application.created', 'applications', matches, applicationSnapshot),
+      ...(request && { remembered: rememberRequest(change, request, 'applications', application.id) }),
+      created: selectCreated<CreatedRow>(change, request),
+    },
+    ({ created: [row] }) => {
       if (!row) return { refused: 'service_unavailable' }
       const created = readCreated(row, change, request)
       if (typeof created === 'string') return { refused: created }
-      return { granted: { application: applicationFromRow(created.snapshot), isReplay: created.isReplay } }
+      return { granted: { application: applicationFromRow(JSON.parse(created.data)), isReplay: created.isReplay } }
     },
   )
 }
@@ -138,12 +160,9 @@ export function findApplication(
   caller: Caller,
   id: string,
 ): Promise<Outcome<Application, 'entity_not_found'>> {
-  return ask(
-    database,
-    caller,
-    'read',
-    [select(caller, applicationColumns, 'applications', isLiveApplication(id))],
-    ([rows]) => (rows?.[0] ? { granted: applicationFromRow(rows[0]) } : { refused: 'entity_not_found' }),
+  const found = select<ApplicationRow>(caller, applicationColumns, 'applications', matchesLiveApplication(id))
+  return runBatch(database, caller, 'read', { found }, ({ found: [row] }) =>
+    row ? { granted: applicationFromRow(row) } : { refused: 'entity_not_found' },
   )
 }
 
@@ -153,42 +172,44 @@ export function listApplications(
   caller: Caller,
   { limit, order, cursor, organizationId, search }: ListOptions,
 ): Promise<Outcome<Page, 'invalid_cursor'>> {
-  const isOfOrganization = organizationId === null ? sql`true` : sql`organization_id = ${organizationId}`
-  const isFound =
-    search === undefined ? sql`true` : sql`(instr(lower(name), lower(${search})) > 0 OR ${isApplication(search)})`
-  const isListed = sql`deleted_at IS NULL AND ${isOfOrganization} AND ${isFound}`
-  const isBackwards = cursor?.side === 'behind'
-  const isAscending = (order === 'asc') !== isBackwards
-  // A row that is gone still marks its place.
-  const place = (id: string) => sql`(SELECT created_at, id FROM applications WHERE id = ${id})`
-  const isBeyond = cursor ? sql`(created_at, id) ${raw(isAscending ? '>' : '<')} ${place(cursor.id)}` : sql`true`
-  const isBefore = cursor ? sql`(created_at, id) ${raw(isAscending ? '<=' : '>=')} ${place(cursor.id)}` : sql`false`
+  const whereListed = allOf([
+    sql`deleted_at IS NULL`,
+    ...(organizationId === null ? [] : [sql`organization_id = ${organizationId}`]),
+    ...(search === undefined ? [] : [sql`(instr(lower(name), lower(${search})) > 0 OR ${matchesApplication(search)})`]),
+  ])
+  const isReversed = cursor?.side === 'before'
+  const isAscending = (order === 'asc') !== isReversed
+  // A deleted application still marks its place.
+  const cursorPlace = sql`(SELECT created_at, id FROM applications WHERE id = ${cursor?.id ?? null})`
+  const onPage = cursor ? sql`(created_at, id) ${raw(isAscending ? '>' : '<')} ${cursorPlace}` : sql`true`
+  const passed = cursor ? sql`(created_at, id) ${raw(isAscending ? '<=' : '>=')} ${cursorPlace}` : sql`false`
   const direction = raw(isAscending ? 'ASC' : 'DESC')
-  return ask(
+  const inOrder = sql`ORDER BY created_at ${direction}, id ${direction} LIMIT ${limit + 1}`
+  return runBatch(
     database,
     caller,
     'read',
-    [
-      select(
+    {
+      page: select<ApplicationRow>(
         caller,
         applicationColumns,
         'applications',
-        sql`${isListed} AND ${isBeyond}`,
-        sql`ORDER BY created_at ${direction}, id ${direction} LIMIT ${limit + 1}`,
+        sql`${whereListed} AND ${onPage}`,
+        inOrder,
       ),
-      select(caller, sql`1`, 'applications', sql`${isListed} AND ${isBefore}`, sql`LIMIT 1`),
-      select(caller, sql`1`, 'applications', sql`id = ${cursor?.id ?? null}`),
-    ],
-    ([page = [], before = [], mark = []]) => {
-      if (cursor && mark.length === 0) return { refused: 'invalid_cursor' }
+      previous: select(caller, sql`1`, 'applications', sql`${whereListed} AND ${passed}`, sql`LIMIT 1`),
+      cursorRow: select(caller, sql`1`, 'applications', sql`id = ${cursor?.id ?? null}`),
+    },
+    ({ page, previous, cursorRow }) => {
+      if (cursor && cursorRow.length === 0) return { refused: 'invalid_cursor' }
       const applications = page.slice(0, limit).map(applicationFromRow)
-      const more = { onwards: page.length > limit, back: before.length > 0 }
-      if (isBackwards) {
-        return {
-          granted: { applications: applications.reverse(), hasMore: { ahead: more.back, behind: more.onwards } },
-        }
+      const hasNext = page.length > limit
+      const hasPrevious = previous.length > 0
+      return {
+        granted: isReversed
+          ? { applications: applications.reverse(), hasMore: { before: hasNext, after: hasPrevious } }
+          : { applications, hasMore: { before: hasPrevious, after: hasNext } },
       }
-      return { granted: { applications, hasMore: { ahead: more.onwards, behind: more.back } } }
     },
   )
 }
@@ -205,24 +226,30 @@ export function updateApplication(
     ...(scopes === undefined ? [] : [sql`scopes = ${JSON.stringify(scopes)}`]),
     ...(redirectUris === undefined ? [] : [sql`redirect_uris = ${JSON.stringify(redirectUris)}`]),
   ]
-  const redirects = Number(redirectUris !== undefined && redirectUris.length > 0)
-  const isAllowed = sql`(${redirects} = 0 OR application_type = 'oauth')`
-  return ask(
+  const needsOauth = Number(redirectUris !== undefined && redirectUris.length > 0)
+  const allowed = sql`(${needsOauth} = 0 OR application_type = 'oauth')`
+  const state = sql`${applicationColumns}, ${eventExists(change)} AS is_done, ${allowed} AS is_allowed`
+  return runBatch(
     database,
     change.caller,
     'write',
-    [
-      update(database, change, 'applications', set, sql`${isLiveApplication(id)} AND ${isAllowed}`),
-      ...recordEvent(change, 'connect_application.updated', 'applications', isApplication(id), applicationSnapshot),
-      select(
-        change.caller,
-        sql`${applicationColumns}, ${isDone(change)} AS is_done, ${isAllowed} AS is_allowed`,
+    {
+      updated: update(database, change, 'applications', set, sql`${matchesLiveApplication(id)} AND ${allowed}`),
+      ...recordEvent(
+        change,
+        'connect_application.updated',
         'applications',
-        isLiveApplication(id),
+        matchesApplication(id),
+        applicationSnapshot,
       ),
-    ],
-    (rows) => {
-      const row = rows.at(-1)?.[0]
+      found: select<ApplicationRow & { is_done: 0 | 1; is_allowed: 0 | 1 }>(
+        change.caller,
+        state,
+        'applications',
+        matchesLiveApplication(id),
+      ),
+    },
+    ({ found: [row] }) => {
       if (!row) return { refused: 'entity_not_found' }
       if (!row.is_allowed) return { refused: 'redirect_uris_not_allowed' }
       return row.is_done ? { granted: applicationFromRow(row) } : { refused: 'service_unavailable' }
@@ -230,55 +257,59 @@ export function updateApplication(
   )
 }
 
-/** Deletes an application and revokes its secrets: one change, one event that names them all. Doing it again is a success. */
+/** Deletes an application and revokes its secrets: one change, one event that names them all. Idempotent. */
 export function deleteApplication(
   database: Database,
   change: Change,
   id: string,
 ): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
-  const isJustDeleted = sql`application_id IN (SELECT id FROM applications WHERE event_id = ${change.eventId} AND (${isApplication(id)}))`
-  return ask(
+  const ofDeleted = sql`application_id IN (SELECT id FROM applications WHERE event_id = ${change.eventId} AND (${matchesApplication(id)}))`
+  return runBatch(
     database,
     change.caller,
     'write',
-    [
-      update(database, change, 'applications', [sql`deleted_at = ${change.now}`], isLiveApplication(id)),
-      updateAlong(
+    {
+      deleted: update(database, change, 'applications', [sql`deleted_at = ${change.now}`], matchesLiveApplication(id)),
+      revoked: updateDependent(
         change,
         'client_secrets',
         [sql`revoked_at = ${change.now}`],
-        sql`${isJustDeleted} AND revoked_at IS NULL`,
+        sql`${ofDeleted} AND revoked_at IS NULL`,
       ),
       ...recordEvent(
         change,
         'connect_application.deleted',
         'applications',
-        isApplication(id),
+        matchesApplication(id),
         sql`json_set(${applicationSnapshot}, '$.client_secrets', ${touchedSecrets(change, sql`applications.id`)})`,
       ),
-      select(change.caller, sql`deleted_at`, 'applications', isApplication(id)),
-    ],
-    (rows) => {
-      const row = rows.at(-1)?.[0]
+      found: select<{ deleted_at: UnixMs | null }>(
+        change.caller,
+        sql`deleted_at`,
+        'applications',
+        matchesApplication(id),
+      ),
+    },
+    ({ found: [row] }) => {
       if (!row) return { refused: 'entity_not_found' }
       return row.deleted_at === null ? { refused: 'service_unavailable' } : { granted: null }
     },
   )
 }
 
-export function applicationFromRow(row: Row): Application {
+export function applicationFromRow(row: ApplicationRow): Application {
   return {
-    id: row.id as string,
-    clientId: row.client_id as string,
-    applicationType: row.application_type as Application['applicationType'],
-    name: row.name as string,
-    description: row.description as string | null,
-    scopes: JSON.parse(row.scopes as string),
-    organizationId: row.organization_id as string | null,
-    redirectUris: JSON.parse(row.redirect_uris as string),
+    id: row.id,
+    clientId: row.client_id,
+    applicationType: row.application_type,
+    name: row.name,
+    description: row.description,
+    scopes: JSON.parse(row.scopes),
+    organizationId: row.organization_id,
+    redirectUris: JSON.parse(row.redirect_uris),
     usesPkce: row.uses_pkce === 1,
     isFirstParty: row.is_first_party === 1,
-    createdAt: row.created_at as number,
-    updatedAt: row.updated_at as number,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
   }
 }

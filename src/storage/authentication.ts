@@ -1,111 +1,119 @@
 import sql, { type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
 import { type Application, applicationFromRow, applicationSnapshot } from './applications.ts'
-import { type ClientSecret, clientSecretFromRow, clientSecretSnapshot, isLive } from './client-secrets.ts'
-import { changeDeadline, type Database, type Row, sendBatch } from './database.ts'
-import { ask, type Caller, note, type Outcome, select } from './statements.ts'
+import { runBatch } from './batch.ts'
+import type { Caller, Outcome } from './caller.ts'
+import { type ClientSecret, clientSecretFromRow, clientSecretSnapshot, liveAt } from './client-secrets.ts'
+import { changeDeadline, type Database, query, sendBatch, type UnixMs } from './database.ts'
+import { USE_GRANULARITY_MS } from './last-use.ts'
+import { select, touch } from './statements.ts'
 
 /**
- * Secrets in use. A client that proves itself is its own identity: what it may know is found by its secret's digest,
- * so that it reaches no environment but its own.
+ * A client secret in use. A client that authenticates is its own identity: everything that it may know is found by its
+ * secret's digest, so that it reaches no other environment.
  */
 export interface Proof {
   /** SHA-256 of the client secret. */
   readonly digest: Bytes
-  /** Whose secret it must be; null for anybody's. */
+  /** The client ID that the secret must belong to; null for any. */
   readonly clientId: string | null
-  /** Unix ms. */
-  readonly now: number
+  readonly now: UnixMs
 }
 
 export interface AuthenticatedClient {
   readonly clientSecret: ClientSecret
   readonly application: Application
-  /** The client id of its environment: the `aud` of its tokens. */
+  /** The client ID of its environment: the `aud` of its access tokens. */
   readonly audience: string
 }
 
-/** How fine `last_used_at` is: a secret in use is written to once in this time, at any rate of use. */
-const USE_GRANULARITY_MS = 60_000
-
-/** Finds the client that a secret proves, and notes the use. Null for a secret that is not, or no longer, good. */
+/** Finds the client that a secret authenticates, and records the use. Null if the secret is not active. */
 export async function authenticateClient(database: Database, proof: Proof): Promise<AuthenticatedClient | null> {
-  const [rows] = await sendBatch(database, [selectProven(proof)], [noteUse(database, proof)])
-  return readProven(rows?.[0])
+  const { clients } = await sendBatch(database, { clients: selectClient(proof) }, [query(touchSecret(database, proof))])
+  return readClient(clients[0])
 }
 
 /**
- * Finds the client that asks about an access token, notes the use, and tells whether the token's secret and application
- * are still good, in the same trip. `token` is null where the signature has told enough.
+ * Finds the client that asks about an access token, records the use, and tells whether the token's secret and
+ * application are still active. `token` is null if its signature or claims are invalid.
  */
 export async function authenticateIntrospection(
   database: Database,
   proof: Proof,
   token: { readonly secretId: string; readonly clientId: string } | null,
 ): Promise<{ client: AuthenticatedClient | null; isTokenLive: boolean }> {
-  const isOfTheToken = sql`client_secrets.id = ${token?.secretId ?? null} AND ${isUsable(token?.clientId ?? null, proof.now)}
+  const ofToken = sql`client_secrets.id = ${token?.secretId ?? null} AND ${usable(token?.clientId ?? null, proof.now)}
     AND environment_id = (SELECT environment_id FROM client_secrets WHERE digest = ${proof.digest})`
-  const [rows, tokenRows] = await sendBatch(
+  const { clients, tokenSecrets } = await sendBatch(
     database,
-    [selectProven(proof), sql`SELECT 1 FROM client_secrets WHERE ${isOfTheToken}`],
-    [noteUse(database, proof)],
+    { clients: selectClient(proof), tokenSecrets: query(sql`SELECT 1 FROM client_secrets WHERE ${ofToken}`) },
+    [query(touchSecret(database, proof))],
   )
-  return { client: readProven(rows?.[0]), isTokenLive: tokenRows?.length === 1 }
+  return { client: readClient(clients[0]), isTokenLive: tokenSecrets.length === 1 }
 }
 
-/** For a holder of an API key: whether a secret is good, in its own environment alone. Notes the use. */
+/** For a caller with an API key: whether a secret of its own environment is active. Records the use. */
 export function verifyClientSecret(
   database: Database,
   caller: Caller,
   proof: Proof,
 ): Promise<Outcome<AuthenticatedClient | null>> {
-  return ask(
-    database,
+  const clients = select<ClientRow>(caller, clientColumns, 'client_secrets', proven(proof))
+  const used = touch(
     caller,
     'read',
-    [select(caller, provenColumns, 'client_secrets', isProven(proof))],
-    ([rows]) => ({ granted: readProven(rows?.[0]) }),
-    [note(caller, 'read', 'client_secrets', use(proof), sql`${isProven(proof)} AND ${isDue(database, proof)}`)],
+    'client_secrets',
+    lastUse(proof),
+    sql`${proven(proof)} AND ${useDue(database, proof)}`,
   )
+  return runBatch(database, caller, 'read', { clients }, ({ clients }) => ({ granted: readClient(clients[0]) }), [used])
 }
 
-const provenColumns = sql`${clientSecretSnapshot} AS client_secret,
+interface ClientRow {
+  /** JSON. */
+  readonly client_secret: string
+  /** JSON. */
+  readonly application: string
+  readonly audience: string
+}
+
+const clientColumns = sql`${clientSecretSnapshot} AS client_secret,
   (SELECT ${applicationSnapshot} FROM applications WHERE id = application_id) AS application,
   (SELECT client_id FROM environments WHERE id = environment_id) AS audience`
 
-function selectProven(proof: Proof): Sql {
-  return sql`SELECT ${provenColumns} FROM client_secrets WHERE ${isProven(proof)}`
+function selectClient(proof: Proof) {
+  return query<ClientRow>(sql`SELECT ${clientColumns} FROM client_secrets WHERE ${proven(proof)}`)
 }
 
-function noteUse(database: Database, proof: Proof): Sql {
-  return sql`UPDATE client_secrets SET ${use(proof)} WHERE ${isProven(proof)} AND ${isDue(database, proof)}`
+function touchSecret(database: Database, proof: Proof): Sql {
+  return sql`UPDATE client_secrets SET ${lastUse(proof)} WHERE ${proven(proof)} AND ${useDue(database, proof)}`
 }
 
-/** Not before its creation, should the clock have gone back; `isDue` keeps it from going back by itself. */
-function use({ now }: Proof): Sql {
+/** Never before the creation, even if the clock went back; `useDue` keeps it from going back by itself. */
+function lastUse({ now }: Proof): Sql {
   return sql`last_used_at = max(${now}, created_at)`
 }
 
-function isDue(database: Database, { now }: Proof): Sql {
+function useDue(database: Database, { now }: Proof): Sql {
   return sql`(last_used_at IS NULL OR last_used_at <= ${now - USE_GRANULARITY_MS})
     AND unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
 }
 
-function isProven({ digest, clientId, now }: Proof): Sql {
-  return sql`client_secrets.digest = ${digest} AND ${isUsable(clientId, now)}`
+function proven({ digest, clientId, now }: Proof): Sql {
+  return sql`client_secrets.digest = ${digest} AND ${usable(clientId, now)}`
 }
 
-/** Live, not switched off, and of an application that lives and has this client id. */
-function isUsable(clientId: string | null, now: number): Sql {
-  return sql`${isLive(now)} AND client_secrets.disabled_at IS NULL AND EXISTS (SELECT 1 FROM applications
+/** Condition: live, not disabled, and of an application that is not deleted and has this client ID. */
+function usable(clientId: string | null, now: UnixMs): Sql {
+  return sql`${liveAt(now)} AND client_secrets.disabled_at IS NULL AND EXISTS (SELECT 1 FROM applications
     WHERE id = application_id AND deleted_at IS NULL AND (${clientId} IS NULL OR client_id = ${clientId}))`
 }
 
-function readProven(row: Row | undefined): AuthenticatedClient | null {
+function readClient(row: ClientRow | undefined): AuthenticatedClient | null {
   if (!row) return null
   return {
-    clientSecret: clientSecretFromRow(JSON.parse(row.client_secret as string)),
-    application: applicationFromRow(JSON.parse(row.application as string)),
-    audience: row.audience as string,
+    clientSecret: clientSecretFromRow(JSON.parse(row.client_secret)),
+    application: applicationFromRow(JSON.parse(row.application)),
+    audience: row.audience,
   }
 }

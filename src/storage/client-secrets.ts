@@ -1,8 +1,9 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
-import { isApplication, isLiveApplication } from './applications.ts'
-import type { Database, Row } from './database.ts'
-import { snapshotOf, touchedSecrets } from './event-data.ts'
-import { ask, type Caller, type Change, isDone, type Outcome, recordEvent, select, update } from './statements.ts'
+import { matchesApplication, matchesLiveApplication } from './applications.ts'
+import { runBatch } from './batch.ts'
+import type { Caller, Change, Outcome } from './caller.ts'
+import type { Database, UnixMs } from './database.ts'
+import { allOf, eventExists, recordEvent, select, snapshotOf, touchedSecrets, update } from './statements.ts'
 
 export interface ClientSecret {
   readonly id: string
@@ -10,27 +11,38 @@ export interface ClientSecret {
   /** The last six characters. */
   readonly hint: string
   readonly name: string | null
-  /** Unix ms; null until it is used. */
-  readonly lastUsedAt: number | null
-  /** Unix ms; null for never. */
-  readonly expiresAt: number | null
-  /** Unix ms; null unless it is switched off. */
-  readonly disabledAt: number | null
-  /** Unix ms. */
-  readonly createdAt: number
-  /** Unix ms. Changes move it, use does not. */
-  readonly updatedAt: number
+  /** Null before the first use. */
+  readonly lastUsedAt: UnixMs | null
+  /** Null for never. */
+  readonly expiresAt: UnixMs | null
+  /** Null unless it is disabled. */
+  readonly disabledAt: UnixMs | null
+  readonly createdAt: UnixMs
+  /** Set by changes, not by use. */
+  readonly updatedAt: UnixMs
 }
 
-/** What an update may change; what is undefined stays. */
+/** Undefined members stay unchanged. */
 export interface ClientSecretChanges {
   readonly name?: string | null | undefined
-  /** Unix ms, in the future; null for never, which also takes a rotated secret back. */
-  readonly expiresAt?: number | null | undefined
+  /** In the future; null for never, which also keeps a secret that was rotated out. */
+  readonly expiresAt?: UnixMs | null | undefined
   readonly disabled?: boolean | undefined
 }
 
-const COLUMNS = [
+export interface ClientSecretRow {
+  readonly id: string
+  readonly application_id: string
+  readonly secret_hint: string
+  readonly name: string | null
+  readonly last_used_at: UnixMs | null
+  readonly expires_at: UnixMs | null
+  readonly disabled_at: UnixMs | null
+  readonly created_at: UnixMs
+  readonly updated_at: UnixMs
+}
+
+const COLUMNS: readonly (keyof ClientSecretRow)[] = [
   'id',
   'application_id',
   'secret_hint',
@@ -40,76 +52,81 @@ const COLUMNS = [
   'disabled_at',
   'created_at',
   'updated_at',
-] as const
+]
 export const clientSecretColumns = raw(COLUMNS.join(', '))
 export const clientSecretSnapshot = snapshotOf('client_secrets', COLUMNS)
 
-/** Live: neither revoked nor expired at `now` (unix ms). A disabled one is live, and counts. */
-export function isLive(now: number, secrets: Sql = raw('client_secrets')): Sql {
+/** Condition: neither revoked nor expired at `now`. Disabled secrets are live, too, and count against the limit. */
+export function liveAt(now: UnixMs, secrets: Sql = raw('client_secrets')): Sql {
   return sql`${secrets}.revoked_at IS NULL AND (${secrets}.expires_at IS NULL OR ${secrets}.expires_at > ${now})`
 }
 
 /**
- * How many secrets count against the limit of the application that `applicationId` (SQL) names: the live ones, but for
- * those rotated out. They go by another name in here, so that it may be a column of `client_secrets` out there.
+ * The number of secrets that count against the limit of an application: the live ones except those rotated out. They
+ * have an alias here, so that `applicationId` may be a column of `client_secrets` in the enclosing query.
  */
-export function countAgainstLimit(applicationId: Sql, now: number): Sql {
-  const isCounted = sql`counted.application_id = ${applicationId} AND ${isLive(now, raw('counted'))} AND counted.is_retiring = 0`
-  return sql`(SELECT count(*) FROM client_secrets AS counted WHERE ${isCounted})`
+export function countAgainstLimit(applicationId: Sql, now: UnixMs): Sql {
+  return sql`(SELECT count(*) FROM client_secrets AS counted
+    WHERE counted.application_id = ${applicationId} AND ${liveAt(now, raw('counted'))} AND counted.is_retiring = 0)`
 }
 
-/** Matches the secrets of an application, by its id or its client id. */
-export function isOfApplication(application: string): Sql {
-  return sql`client_secrets.application_id = (SELECT id FROM applications WHERE ${isApplication(application)})`
+/** Condition: the secret belongs to the application with this ID or client ID. */
+export function ofApplication(application: string): Sql {
+  return sql`client_secrets.application_id = (SELECT id FROM applications WHERE ${matchesApplication(application)})`
 }
+
+export const oldestFirst = sql`ORDER BY created_at, id`
 
 export function findClientSecret(
   database: Database,
   caller: Caller,
   id: string,
 ): Promise<Outcome<ClientSecret, 'entity_not_found'>> {
-  const isIt = sql`client_secrets.id = ${id} AND revoked_at IS NULL`
-  return ask(database, caller, 'read', [select(caller, clientSecretColumns, 'client_secrets', isIt)], ([rows]) =>
-    rows?.[0] ? { granted: clientSecretFromRow(rows[0]) } : { refused: 'entity_not_found' },
+  const matches = sql`client_secrets.id = ${id} AND revoked_at IS NULL`
+  const found = select<ClientSecretRow>(caller, clientSecretColumns, 'client_secrets', matches)
+  return runBatch(database, caller, 'read', { found }, ({ found: [row] }) =>
+    row ? { granted: clientSecretFromRow(row) } : { refused: 'entity_not_found' },
   )
 }
 
-/** The secrets of an application that live at `now` (unix ms), oldest first. */
+/** The live secrets of an application, oldest first. */
 export function listClientSecrets(
   database: Database,
   caller: Caller,
   application: string,
-  now: number,
+  now: UnixMs,
 ): Promise<Outcome<ClientSecret[], 'entity_not_found'>> {
-  const isListed = sql`${isOfApplication(application)} AND ${isLive(now)}`
-  return ask(
+  const whereListed = sql`${ofApplication(application)} AND ${liveAt(now)}`
+  return runBatch(
     database,
     caller,
     'read',
-    [
-      select(caller, clientSecretColumns, 'client_secrets', isListed, sql`ORDER BY created_at, id`),
-      select(caller, sql`1`, 'applications', isLiveApplication(application)),
-    ],
-    ([secrets = [], found = []]) =>
+    {
+      secrets: select<ClientSecretRow>(caller, clientSecretColumns, 'client_secrets', whereListed, oldestFirst),
+      found: select(caller, sql`1`, 'applications', matchesLiveApplication(application)),
+    },
+    ({ secrets, found }) =>
       found.length > 0 ? { granted: secrets.map(clientSecretFromRow) } : { refused: 'entity_not_found' },
   )
 }
 
-/** The secrets of the environment that live at `now` (unix ms) and end in `hint`, oldest first. */
+/** The live secrets of the environment that end in `hint`, oldest first. */
 export function findClientSecretsByHint(
   database: Database,
   caller: Caller,
   hint: string,
-  now: number,
+  now: UnixMs,
 ): Promise<Outcome<ClientSecret[]>> {
-  const isMatch = sql`secret_hint = ${hint} AND ${isLive(now)}`
-  const found = select(caller, clientSecretColumns, 'client_secrets', isMatch, sql`ORDER BY created_at, id`)
-  return ask(database, caller, 'read', [found], ([secrets = []]) => ({ granted: secrets.map(clientSecretFromRow) }))
+  const matches = sql`secret_hint = ${hint} AND ${liveAt(now)}`
+  const secrets = select<ClientSecretRow>(caller, clientSecretColumns, 'client_secrets', matches, oldestFirst)
+  return runBatch(database, caller, 'read', { secrets }, ({ secrets }) => ({
+    granted: secrets.map(clientSecretFromRow),
+  }))
 }
 
 /**
- * Names a secret, lets it expire or not, switches it off or on. Setting what is set already is a success, and no change.
- * An expired one is final. One that was rotated out counts against the limit again once it never expires.
+ * Changes name, expiry or state of a secret. A change to what is already set is a success without an event. An expired
+ * secret stays expired. A secret that was rotated out counts against the limit again once it never expires.
  */
 export function updateClientSecret(
   database: Database,
@@ -124,133 +141,132 @@ export function updateClientSecret(
   >
 > {
   const set: Sql[] = []
-  const isSet: Sql[] = [sql`true`]
+  const alreadySet: Sql[] = []
   if (name !== undefined) {
     set.push(sql`name = ${name}`)
-    isSet.push(sql`name IS ${name}`)
+    alreadySet.push(sql`name IS ${name}`)
   }
   if (expiresAt !== undefined) {
     set.push(sql`expires_at = ${expiresAt}`, sql`expiry_noted_at = NULL`)
-    isSet.push(sql`expires_at IS ${expiresAt}`)
+    alreadySet.push(sql`expires_at IS ${expiresAt}`)
   }
   if (expiresAt === null) set.push(sql`is_retiring = 0`)
   if (disabled !== undefined) {
     set.push(disabled ? sql`disabled_at = coalesce(disabled_at, ${change.now})` : sql`disabled_at = NULL`)
-    isSet.push(sql`(disabled_at IS NOT NULL) = ${Number(disabled)}`)
+    alreadySet.push(sql`(disabled_at IS NOT NULL) = ${Number(disabled)}`)
   }
-  const isAsAsked = isSet.reduce((all, one) => sql`${all} AND ${one}`)
-  const isIt = sql`client_secrets.id = ${id}`
-  const isWithinLimit =
+  const unchanged = sql`(${allOf(alreadySet)})`
+  const matches = sql`client_secrets.id = ${id}`
+  const withinLimit =
     expiresAt === null
       ? sql`(is_retiring = 0 OR ${countAgainstLimit(sql`client_secrets.application_id`, change.now)} < ${limit})`
       : sql`true`
-  const state = sql`${clientSecretColumns}, revoked_at, ${isLive(change.now)} AS is_live,
-    ${isDone(change)} OR (${isAsAsked}) AS is_as_asked, ${isWithinLimit} AS is_within_limit`
-  return ask(
+  const state = sql`${clientSecretColumns}, revoked_at, ${liveAt(change.now)} AS is_live,
+    ${eventExists(change)} OR ${unchanged} AS is_done, ${withinLimit} AS is_within_limit`
+  return runBatch(
     database,
     change.caller,
     'write',
-    [
-      update(
+    {
+      updated: update(
         database,
         change,
         'client_secrets',
         set,
-        sql`${isIt} AND ${isLive(change.now)} AND NOT (${isAsAsked}) AND ${isWithinLimit}`,
+        sql`${matches} AND ${liveAt(change.now)} AND NOT ${unchanged} AND ${withinLimit}`,
       ),
-      ...recordEvent(change, 'connect_application_secret.updated', 'client_secrets', isIt, clientSecretSnapshot),
-      select(change.caller, state, 'client_secrets', isIt),
-    ],
-    (rows) => {
-      const row = rows.at(-1)?.[0]
+      ...recordEvent(change, 'connect_application_secret.updated', 'client_secrets', matches, clientSecretSnapshot),
+      found: select<
+        ClientSecretRow & { revoked_at: UnixMs | null; is_live: 0 | 1; is_done: 0 | 1; is_within_limit: 0 | 1 }
+      >(change.caller, state, 'client_secrets', matches),
+    },
+    ({ found: [row] }) => {
       if (!row || row.revoked_at !== null) return { refused: 'entity_not_found' }
       if (!row.is_live) return { refused: 'client_secret_expired' }
-      if (row.is_as_asked) return { granted: clientSecretFromRow(row) }
+      if (row.is_done) return { granted: clientSecretFromRow(row) }
       return { refused: row.is_within_limit ? 'service_unavailable' : 'client_secret_limit_reached' }
     },
   )
 }
 
-/** Revokes a secret, for good. Doing it again is a success. */
+/** Revokes a secret, which can't be undone. Idempotent. */
 export function revokeClientSecret(
   database: Database,
   change: Change,
   id: string,
 ): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
-  const isIt = sql`client_secrets.id = ${id}`
-  return ask(
+  const matches = sql`client_secrets.id = ${id}`
+  return runBatch(
     database,
     change.caller,
     'write',
-    [
-      update(
+    {
+      revoked: update(
         database,
         change,
         'client_secrets',
         [sql`revoked_at = ${change.now}`],
-        sql`${isIt} AND revoked_at IS NULL`,
+        sql`${matches} AND revoked_at IS NULL`,
       ),
-      ...recordEvent(change, 'connect_application_secret.deleted', 'client_secrets', isIt, clientSecretSnapshot),
-      select(change.caller, sql`revoked_at`, 'client_secrets', isIt),
-    ],
-    (rows) => {
-      const row = rows.at(-1)?.[0]
+      ...recordEvent(change, 'connect_application_secret.deleted', 'client_secrets', matches, clientSecretSnapshot),
+      found: select<{ revoked_at: UnixMs | null }>(change.caller, sql`revoked_at`, 'client_secrets', matches),
+    },
+    ({ found: [row] }) => {
       if (!row) return { refused: 'entity_not_found' }
       return row.revoked_at === null ? { refused: 'service_unavailable' } : { granted: null }
     },
   )
 }
 
-/** Revokes every secret that an application has: one change, one event that names them. None left is a success. */
+/** Revokes all live secrets of an application: one change, one event that names them. Succeeds if there is none. */
 export function revokeAllClientSecrets(
   database: Database,
   change: Change,
   application: string,
 ): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
-  const isTarget = sql`${isOfApplication(application)} AND ${isLive(change.now)}`
+  const whereRevoked = sql`${ofApplication(application)} AND ${liveAt(change.now)}`
   const firstTouched = sql`client_secrets.id = (SELECT min(first.id) FROM client_secrets AS first
     WHERE first.event_id = ${change.eventId} AND first.application_id = client_secrets.application_id)`
   const data = sql`json_object('application_id', client_secrets.application_id,
     'client_secrets', ${touchedSecrets(change, sql`client_secrets.application_id`)})`
-  const isLeft = sql`EXISTS (SELECT 1 FROM client_secrets WHERE application_id = applications.id AND ${isLive(change.now)})`
-  return ask(
+  const anyLeft = sql`EXISTS (SELECT 1 FROM client_secrets WHERE application_id = applications.id AND ${liveAt(change.now)})`
+  return runBatch(
     database,
     change.caller,
     'write',
-    [
-      update(database, change, 'client_secrets', [sql`revoked_at = ${change.now}`], isTarget),
+    {
+      revoked: update(database, change, 'client_secrets', [sql`revoked_at = ${change.now}`], whereRevoked),
       ...recordEvent(
         change,
         'connect_application_secret.deleted',
         'client_secrets',
-        sql`${isOfApplication(application)} AND ${firstTouched}`,
+        sql`${ofApplication(application)} AND ${firstTouched}`,
         data,
       ),
-      select(
+      found: select<{ is_done: 0 | 1 }>(
         change.caller,
-        sql`${isDone(change)} OR NOT ${isLeft} AS is_done`,
+        sql`${eventExists(change)} OR NOT ${anyLeft} AS is_done`,
         'applications',
-        isLiveApplication(application),
+        matchesLiveApplication(application),
       ),
-    ],
-    (rows) => {
-      const row = rows.at(-1)?.[0]
+    },
+    ({ found: [row] }) => {
       if (!row) return { refused: 'entity_not_found' }
       return row.is_done ? { granted: null } : { refused: 'service_unavailable' }
     },
   )
 }
 
-export function clientSecretFromRow(row: Row): ClientSecret {
+export function clientSecretFromRow(row: ClientSecretRow): ClientSecret {
   return {
-    id: row.id as string,
-    applicationId: row.application_id as string,
-    hint: row.secret_hint as string,
-    name: row.name as string | null,
-    lastUsedAt: row.last_used_at as number | null,
-    expiresAt: row.expires_at as number | null,
-    disabledAt: row.disabled_at as number | null,
-    createdAt: row.created_at as number,
-    updatedAt: row.updated_at as number,
+    id: row.id,
+    applicationId: row.application_id,
+    hint: row.secret_hint,
+    name: row.name,
+    lastUsedAt: row.last_used_at,
+    expiresAt: row.expires_at,
+    disabledAt: row.disabled_at,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
   }
 }

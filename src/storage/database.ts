@@ -1,25 +1,38 @@
 import type { Sql } from 'sql-template-tag'
 
-/** What a request needs of its environment to find its database. */
+/** The bindings that hold databases. */
 export interface DatabaseBindings {
   DB: D1Database
 }
 
-/** The way of one request to its database. */
+/** Unix time in milliseconds. */
+export type UnixMs = number
+
+/** One request's access to its database. */
 export interface Database {
   readonly binding: D1Database
-  /** Unix ms. Past it the caller is told that storage did not answer. */
-  readonly deadline: number
-  /** Keeps a batch alive whose caller has hung up. */
+  /** After this the request fails with StorageUnavailable. */
+  readonly deadline: UnixMs
+  /** Keeps a batch alive after its client has disconnected. */
   readonly waitUntil: (promise: Promise<unknown>) => void
 }
 
-export type Row = Record<string, unknown>
+/** A statement, and the shape of the rows that it returns. */
+export interface Query<Row = unknown> {
+  readonly sql: Sql
+  /** Exists in the type only. */
+  readonly row?: Row
+}
 
-/** Storage could not answer, so that nothing is known: 503. `cause` is for the log. */
+/** The rows of named statements, by the same names. */
+export type RowsOf<Queries> = {
+  [Name in keyof Queries]: Queries[Name] extends Query<infer Row> ? Row[] : never
+}
+
+/** The database did not respond, so the outcome is unknown: 503. `cause` is for the log. */
 export class StorageUnavailable extends Error {
   override readonly name = 'StorageUnavailable'
-  /** The tables are missing: the operator has something to do, and a retry is in vain. */
+  /** Tables or columns are missing: the operator must migrate, and a retry cannot succeed. */
   readonly notMigrated: boolean
 
   constructor(cause: unknown, notMigrated = /no such (table|column)/.test(String(cause))) {
@@ -29,23 +42,23 @@ export class StorageUnavailable extends Error {
 }
 
 /**
- * What D1 says when a batch may or may not have been carried out, and another try may find it better
- * (https://developers.cloudflare.com/d1/observability/debug-d1/). Every batch of ours may be repeated.
+ * Errors after which the batch may or may not have been committed, and another attempt may succeed
+ * (https://developers.cloudflare.com/d1/observability/debug-d1/). Every batch may be repeated.
  */
 const TRANSIENT =
   /Network connection lost|object to be reset|reset because its code was updated|due to transient issue|storage operation exceeded timeout/
 
 const RETRY_DELAY_MS = 50
 
-/** How long before the request's deadline a change must have begun: a commit and its way back, and clocks that differ. */
+/** A change must begin this long before the request's deadline: time for the commit, the reply and clock skew. */
 const COMMIT_MARGIN_MS = 500
 
-/** Unix ms after which no statement of this request may change anything: its caller has been told, or is about to be. */
-export function changeDeadline(database: Database): number {
+/** No statement of this request changes anything after this: the client has received a 503, or is about to. */
+export function changeDeadline(database: Database): UnixMs {
   return database.deadline - COMMIT_MARGIN_MS
 }
 
-/** Chooses the database of a region; null where there is no such region. */
+/** Opens the database of a region; null if there is no such region. */
 export function openDatabase(
   bindings: DatabaseBindings,
   region: string,
@@ -54,45 +67,56 @@ export function openDatabase(
   return region === '0' ? { binding: bindings.DB, ...request } : null
 }
 
+export function query<Row = never>(sql: Sql): Query<Row> {
+  return { sql }
+}
+
 /**
- * Sends statements as one transaction and one trip, and gives the rows of each. After a transient error it tries once
- * more; at the deadline it gives up. `bookkeeping` goes ahead at the first attempt alone: what only notes a use must
- * refuse nobody, so any failure is tried again without it. Throws StorageUnavailable.
+ * Sends statements as one transaction in one D1 request, and returns the rows of each by its name. Retries once after a
+ * transient error; gives up at the deadline. `touches` are sent with the first attempt only: recording a use must not
+ * fail a request, so after any error the batch is retried without them. Throws StorageUnavailable.
  */
-export async function sendBatch(database: Database, statements: Sql[], bookkeeping: Sql[] = []): Promise<Row[][]> {
+export async function sendBatch<Queries extends Record<string, Query>>(
+  database: Database,
+  queries: Queries,
+  touches: Query[] = [],
+): Promise<RowsOf<Queries>> {
+  const statements = Object.values(queries)
   try {
-    const attempts = attempt(database, [...bookkeeping, ...statements])
-      .then((rows) => rows.slice(bookkeeping.length))
+    const attempts = attempt(database, [...touches, ...statements])
+      .then((rows) => rows.slice(touches.length))
       .catch((error) => {
-        if (bookkeeping.length === 0 && !TRANSIENT.test(String(error))) throw error
+        if (touches.length === 0 && !TRANSIENT.test(String(error))) throw error
         return retry(database, statements, error)
       })
     database.waitUntil(attempts.catch(() => {}))
-    return await beforeDeadline(attempts, database.deadline)
+    const rows = await beforeDeadline(attempts, database.deadline)
+    return Object.fromEntries(Object.keys(queries).map((name, i) => [name, rows[i] ?? []])) as RowsOf<Queries>
   } catch (cause) {
     throw new StorageUnavailable(cause)
   }
 }
 
-async function attempt({ binding }: Database, statements: Sql[]): Promise<Row[][]> {
-  const results = await binding.batch<Row>(statements.map(({ sql, values }) => binding.prepare(sql).bind(...values)))
+async function attempt({ binding }: Database, queries: Query[]): Promise<unknown[][]> {
+  const statements = queries.map(({ sql }) => binding.prepare(sql.sql).bind(...sql.values))
+  const results = await binding.batch<unknown>(statements)
   return results.map((result) => result.results)
 }
 
-async function retry(database: Database, statements: Sql[], error: unknown): Promise<Row[][]> {
+async function retry(database: Database, queries: Query[], error: unknown): Promise<unknown[][]> {
   if (changeDeadline(database) - Date.now() <= RETRY_DELAY_MS) throw error
   await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS * (0.5 + Math.random())))
-  return attempt(database, statements)
+  return attempt(database, queries)
 }
 
-async function beforeDeadline<T>(promise: Promise<T>, deadline: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined
+async function beforeDeadline<T>(promise: Promise<T>, deadline: UnixMs): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | null = null
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error('no answer before the deadline')), deadline - Date.now())
   })
   try {
     return await Promise.race([promise, timeout])
   } finally {
-    if (timer !== undefined) clearTimeout(timer)
+    clearTimeout(timer)
   }
 }

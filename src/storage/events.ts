@@ -1,6 +1,8 @@
 import sql, { raw } from 'sql-template-tag'
-import type { Database, Row } from './database.ts'
-import { ask, type Caller, type Outcome, select } from './statements.ts'
+import { runBatch } from './batch.ts'
+import type { Caller, Outcome } from './caller.ts'
+import type { Database, UnixMs } from './database.ts'
+import { allOf, select } from './statements.ts'
 
 export const EVENT_TYPES = [
   'connect_application.created',
@@ -14,77 +16,98 @@ export const EVENT_TYPES = [
 ] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 
+/** A row as a change left it. */
+export type Snapshot = Readonly<Record<string, unknown>>
+
 export interface Event {
   readonly id: string
   readonly type: EventType
-  /** The row as the change left it; its mapper reads it. */
-  readonly data: Row
-  /** Which API key did it; null when time did. */
+  /** Read by the mapper of its table. */
+  readonly data: Snapshot
+  /** Of the caller; null for system events. */
   readonly apiKey: { readonly id: string; readonly name: string } | null
   readonly requestId: string | null
-  /** Unix ms. */
-  readonly createdAt: number
+  readonly createdAt: UnixMs
 }
 
 export interface EventFilter {
   readonly limit: number
-  /** As they were committed, or the newest first. */
+  /** In the order of commits, or newest first. */
   readonly order: 'asc' | 'desc'
   /** The id of the event that the page follows. */
   readonly after: string | null
-  /** Empty for all. */
+  /** All types if empty. */
   readonly types: readonly EventType[]
   readonly organizationId: string | null
-  /** Unix ms, the first included and the last not. */
-  readonly from: number | null
-  readonly until: number | null
+  /** Inclusive. */
+  readonly from: UnixMs | null
+  /** Exclusive. */
+  readonly until: UnixMs | null
 }
 
-const COLUMNS = ['id', 'type', 'data', 'caller_id', 'caller_name', 'request_id', 'created_at'] as const
+export interface EventRow {
+  readonly id: string
+  readonly type: EventType
+  /** JSON. */
+  readonly data: string
+  readonly caller_id: string | null
+  readonly caller_name: string | null
+  readonly request_id: string | null
+  readonly created_at: UnixMs
+}
+
+const COLUMNS: readonly (keyof EventRow)[] = [
+  'id',
+  'type',
+  'data',
+  'caller_id',
+  'caller_name',
+  'request_id',
+  'created_at',
+]
 export const eventColumns = raw(COLUMNS.map((column) => `events.${column}`).join(', '))
 
 /**
- * A page of the environment's events, in the order in which they were committed: whoever reads on after the last one
- * that it has seen misses none, whatever is written meanwhile.
+ * A page of the environment's events in the order of their commits, so that a reader who continues after the last event
+ * it has seen misses none, whatever is written meanwhile.
  */
 export function listEvents(
   database: Database,
   caller: Caller,
   { limit, order, after, types, organizationId, from, until }: EventFilter,
 ): Promise<Outcome<{ events: Event[]; hasMore: boolean }, 'invalid_cursor'>> {
-  const isAscending = order === 'asc'
-  const conditions = [
-    sql`true`,
-    ...(after === null ? [] : [sql`seq ${raw(isAscending ? '>' : '<')} (SELECT seq FROM events WHERE id = ${after})`]),
+  const whereListed = allOf([
+    ...(after === null
+      ? []
+      : [sql`seq ${raw(order === 'asc' ? '>' : '<')} (SELECT seq FROM events WHERE id = ${after})`]),
     ...(types.length === 0 ? [] : [sql`type IN (SELECT value FROM json_each(${JSON.stringify(types)}))`]),
     ...(organizationId === null ? [] : [sql`organization_id = ${organizationId}`]),
     ...(from === null ? [] : [sql`created_at >= ${from}`]),
     ...(until === null ? [] : [sql`created_at < ${until}`]),
-  ]
-  const isListed = conditions.reduce((all, one) => sql`${all} AND ${one}`)
-  const direction = raw(isAscending ? 'ASC' : 'DESC')
-  return ask(
+  ])
+  const inOrder = sql`ORDER BY seq ${raw(order)} LIMIT ${limit + 1}`
+  return runBatch(
     database,
     caller,
     'read',
-    [
-      select(caller, eventColumns, 'events', isListed, sql`ORDER BY seq ${direction} LIMIT ${limit + 1}`),
-      select(caller, sql`1`, 'events', sql`id = ${after}`),
-    ],
-    ([page = [], mark = []]) => {
-      if (after !== null && mark.length === 0) return { refused: 'invalid_cursor' }
+    {
+      page: select<EventRow>(caller, eventColumns, 'events', whereListed, inOrder),
+      cursor: select(caller, sql`1`, 'events', sql`id = ${after}`),
+    },
+    ({ page, cursor }) => {
+      if (after !== null && cursor.length === 0) return { refused: 'invalid_cursor' }
       return { granted: { events: page.slice(0, limit).map(eventFromRow), hasMore: page.length > limit } }
     },
   )
 }
 
-export function eventFromRow(row: Row): Event {
+export function eventFromRow(row: EventRow): Event {
   return {
-    id: row.id as string,
-    type: row.type as EventType,
-    data: JSON.parse(row.data as string),
-    apiKey: row.caller_id === null ? null : { id: row.caller_id as string, name: row.caller_name as string },
-    requestId: row.request_id as string | null,
-    createdAt: row.created_at as number,
+    id: row.id,
+    type: row.type,
+    data: JSON.parse(row.data),
+    apiKey: row.caller_id === null ? null : { id: row.caller_id, name: row.caller_name ?? '' },
+    requestId: row.request_id,
+    createdAt: row.created_at,
   }
 }

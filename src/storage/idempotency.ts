@@ -1,19 +1,20 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import { type Bytes, sameBytes } from '../credential/digest.ts'
-import type { Row } from './database.ts'
-import { type Change, insertAlong, remove, type Statement, select } from './statements.ts'
+import type { Change } from './caller.ts'
+import type { UnixMs } from './database.ts'
+import { insertDependent, remove, type Statement, select } from './statements.ts'
 
-/** How long a create may be sent again and be answered alike. */
-export const REPLAY_WINDOW_MS = 60 * 60 * 1000
+/** A create can be repeated with the same Idempotency-Key, and returns the same response, for this long. */
+export const REPLAY_WINDOW_MS: UnixMs = 60 * 60 * 1000
 
-/** From what, with the API key, a client secret is derived, and derived again. */
+/** The stored inputs from which, with the API key, a client secret is derived. */
 export interface Derivation {
   readonly salt: Bytes
-  /** What stands before the secret. */
+  /** The prefix of the secret. */
   readonly prefix: string
 }
 
-/** A request that named itself by an Idempotency-Key. */
+/** A request with an Idempotency-Key. */
 export interface KeyedRequest extends Derivation {
   /** Of the API key's digest and the Idempotency-Key. */
   readonly digest: Bytes
@@ -21,7 +22,20 @@ export interface KeyedRequest extends Derivation {
   readonly requestDigest: Bytes
 }
 
-/** Makes room for a key that was used longer ago than the window. */
+/** D1 returns BLOBs as arrays of numbers. */
+export type Blob = readonly number[]
+
+/** The columns are null if the request has no Idempotency-Key. */
+export interface CreatedRow {
+  readonly id: string
+  /** JSON. */
+  readonly data: string
+  readonly request_digest: Blob | null
+  readonly salt: Blob | null
+  readonly secret_prefix: string | null
+}
+
+/** Removes the record of a key that was last used before the window. */
 export function forgetStale(change: Change, request: KeyedRequest): Statement {
   return remove(
     change,
@@ -30,14 +44,14 @@ export function forgetStale(change: Change, request: KeyedRequest): Statement {
   )
 }
 
-/** A condition for the insert: nothing was made under this key. */
-export function isNew(request: KeyedRequest | null): Sql {
+/** Condition for the insert: nothing was created with this key. */
+export function keyUnused(request: KeyedRequest | null): Sql {
   if (!request) return sql`true`
   return sql`NOT EXISTS (SELECT 1 FROM idempotency_records WHERE digest = ${request.digest})`
 }
 
-/** Keeps what is needed to answer the request again. */
-export function remember(
+/** Stores what a replay of the request needs. */
+export function rememberRequest(
   change: Change,
   request: KeyedRequest,
   table: 'applications' | 'client_secrets',
@@ -45,19 +59,19 @@ export function remember(
 ): Statement {
   const { digest, requestDigest, salt, prefix } = request
   const record = { digest, request_digest: requestDigest, salt, secret_prefix: prefix, event_id: change.eventId }
-  return insertAlong(change, 'idempotency_records', record, table, sql`${raw(table)}.id = ${id}`)
+  return insertDependent(change, 'idempotency_records', record, table, sql`${raw(table)}.id = ${id}`)
 }
 
-/** What was created: by this change, or earlier by the same request. One row, or none. */
-export function selectCreated(
+/** The created object: by this change, or earlier by the same request. At most one row. */
+export function selectCreated<Row extends CreatedRow>(
   change: Change,
   request: KeyedRequest | null,
   columns: Sql = sql`null AS more`,
-): Statement {
-  if (!request)
-    return select(change.caller, sql`events.id, data, ${columns}`, 'events', sql`events.id = ${change.eventId}`)
+): Statement<Row> {
   const record = (column: 'event_id' | 'request_digest' | 'salt' | 'secret_prefix') =>
-    sql`(SELECT ${raw(column)} FROM idempotency_records WHERE digest = ${request.digest})`
+    request
+      ? sql`(SELECT ${raw(column)} FROM idempotency_records WHERE digest = ${request.digest})`
+      : sql`${column === 'event_id' ? change.eventId : null}`
   return select(
     change.caller,
     sql`events.id, data, ${record('request_digest')} AS request_digest, ${record('salt')} AS salt,
@@ -67,21 +81,21 @@ export function selectCreated(
   )
 }
 
-/** Reads the row of `selectCreated`. */
 export function readCreated(
-  row: Row,
+  { id, data, request_digest, salt, secret_prefix }: CreatedRow,
   change: Change,
   request: KeyedRequest | null,
-): { snapshot: Row; isReplay: boolean; derivation: Derivation | null } | 'idempotency_key_reused' {
-  if (request && !sameBytes(bytes(row.request_digest), request.requestDigest)) return 'idempotency_key_reused'
+): { data: string; isReplay: boolean; derivation: Derivation | null } | 'idempotency_key_reused' {
+  if (request && request_digest && !sameBytes(bytes(request_digest), request.requestDigest)) {
+    return 'idempotency_key_reused'
+  }
   return {
-    snapshot: JSON.parse(row.data as string),
-    isReplay: row.id !== change.eventId,
-    derivation: request && { salt: bytes(row.salt), prefix: row.secret_prefix as string },
+    data,
+    isReplay: id !== change.eventId,
+    derivation: salt && secret_prefix !== null ? { salt: bytes(salt), prefix: secret_prefix } : null,
   }
 }
 
-/** D1 gives BLOBs as arrays of numbers. */
-export function bytes(value: unknown): Bytes {
-  return new Uint8Array(value as number[])
+export function bytes(blob: Blob): Bytes {
+  return new Uint8Array(blob)
 }

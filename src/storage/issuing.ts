@@ -1,55 +1,55 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
-import { type Application, applicationColumns, applicationFromRow, isLiveApplication } from './applications.ts'
+import {
+  type Application,
+  type ApplicationRow,
+  applicationColumns,
+  applicationFromRow,
+  matchesLiveApplication,
+} from './applications.ts'
+import { runBatch } from './batch.ts'
+import type { Change, Outcome } from './caller.ts'
 import {
   type ClientSecret,
   clientSecretFromRow,
   clientSecretSnapshot,
   countAgainstLimit,
-  isLive,
+  liveAt,
 } from './client-secrets.ts'
-import type { Database, Row } from './database.ts'
-import { touchedSecrets } from './event-data.ts'
+import type { Database, UnixMs } from './database.ts'
 import {
+  type Blob,
   bytes,
+  type CreatedRow,
   type Derivation,
   forgetStale,
-  isNew,
   type KeyedRequest,
+  keyUnused,
   readCreated,
-  remember,
+  rememberRequest,
   selectCreated,
 } from './idempotency.ts'
-import {
-  ask,
-  type Change,
-  insert,
-  type Outcome,
-  recordEvent,
-  type Statement,
-  select,
-  updateAlong,
-} from './statements.ts'
+import { insert, recordEvent, type Statement, select, touchedSecrets, updateDependent } from './statements.ts'
 
-/** New client secrets: by themselves, or in place of the others. */
+/** A client secret to be stored: created on its own, or by a rotation. */
 export interface NewClientSecret {
   readonly id: string
-  /** The application's id or client id, as the caller gave it. */
+  /** The application's ID or client ID. */
   readonly application: string
   readonly digest: Bytes
   readonly hint: string
   readonly name: string | null
-  /** Unix ms; null for never. */
-  readonly expiresAt: number | null
+  /** Null for never. */
+  readonly expiresAt: UnixMs | null
 }
 
 export interface CreatedClientSecret {
   /** As it was created. */
   readonly secret: ClientSecret
   readonly application: Application
-  /** What the plaintext must hash to. */
+  /** SHA-256 of the plaintext. */
   readonly digest: Bytes
-  /** From which the plaintext was derived, when the same request had already made this secret; null when it is new. */
+  /** How the plaintext was derived, if the same request had already created the secret; null if the secret is new. */
   readonly replayedFrom: Derivation | null
 }
 
@@ -63,7 +63,7 @@ export type IssuingOutcome = Outcome<
   | 'service_unavailable'
 >
 
-/** Creates a secret, where the application has fewer than `limit`. */
+/** Creates a secret, if the application has fewer than `limit`. */
 export function createClientSecret(
   database: Database,
   change: Change,
@@ -72,65 +72,70 @@ export function createClientSecret(
   request: KeyedRequest | null,
 ): Promise<IssuingOutcome> {
   return issue(database, change, secret, request, {
-    isAllowed: sql`${countAgainstLimit(sql`applications.id`, change.now)} < ${limit}`,
-    along: [],
+    allowed: sql`${countAgainstLimit(sql`applications.id`, change.now)} < ${limit}`,
+    dependent: {},
     event: recordEvent(
       change,
       'connect_application_secret.created',
       'client_secrets',
-      isIt(secret),
+      matches(secret),
       clientSecretSnapshot,
     ),
   })
 }
 
 /**
- * Creates a secret, and lets every other live one of the application expire at `retireAt` (unix ms), unless it was going
- * to sooner. Those are retiring: outside the limit, and at most as many, so that the earliest to expire go at once.
+ * Creates a secret and makes every other live secret of the application expire at `retireAt` or at its own earlier
+ * expiry. Those do not count against the limit; at most `limit` of them stay, so the earliest to expire end at once.
  */
 export function rotateClientSecrets(
   database: Database,
   change: Change,
   secret: NewClientSecret,
-  retireAt: number,
+  retireAt: UnixMs,
   limit: number,
   request: KeyedRequest | null,
 ): Promise<IssuingOutcome> {
-  const isOther = sql`client_secrets.id <> ${secret.id} AND ${isLive(change.now)} AND client_secrets.application_id = (
+  const others = sql`client_secrets.id <> ${secret.id} AND ${liveAt(change.now)} AND client_secrets.application_id = (
     SELECT application_id FROM client_secrets AS new WHERE new.id = ${secret.id} AND new.event_id = ${change.eventId})`
-  const latestToExpire = sql`SELECT id FROM client_secrets WHERE ${isOther} ORDER BY expires_at DESC, id DESC LIMIT ${limit}`
+  const latestToExpire = sql`SELECT id FROM client_secrets WHERE ${others} ORDER BY expires_at DESC, id DESC LIMIT ${limit}`
   const retired = touchedSecrets(change, sql`client_secrets.application_id`, secret.id)
   return issue(database, change, secret, request, {
-    isAllowed: sql`true`,
-    along: [
-      updateAlong(
+    allowed: sql`true`,
+    dependent: {
+      retired: updateDependent(
         change,
         'client_secrets',
         [sql`is_retiring = 1`, sql`expires_at = min(coalesce(expires_at, ${retireAt}), ${retireAt})`],
-        isOther,
+        others,
       ),
-      updateAlong(
+      revoked: updateDependent(
         change,
         'client_secrets',
         [sql`revoked_at = ${change.now}`],
-        sql`${isOther} AND client_secrets.id NOT IN (${latestToExpire})`,
+        sql`${others} AND client_secrets.id NOT IN (${latestToExpire})`,
       ),
-    ],
+    },
     event: recordEvent(
       change,
       'connect_application_secret.rotated',
       'client_secrets',
-      isIt(secret),
+      matches(secret),
       sql`json_set(${clientSecretSnapshot}, '$.client_secrets', ${retired})`,
     ),
   })
 }
 
 interface Issuing {
-  readonly isAllowed: Sql
-  /** What else changes. */
-  readonly along: Statement[]
-  readonly event: Statement[]
+  readonly allowed: Sql
+  /** Other changes that depend on the new secret. */
+  readonly dependent: Record<string, Statement>
+  readonly event: ReturnType<typeof recordEvent>
+}
+
+interface IssuedRow extends CreatedRow {
+  readonly digest: Blob
+  readonly revoked_at: UnixMs | null
 }
 
 function issue(
@@ -138,35 +143,34 @@ function issue(
   change: Change,
   { id, application, digest, hint, name, expiresAt }: NewClientSecret,
   request: KeyedRequest | null,
-  { isAllowed, along, event }: Issuing,
+  { allowed, dependent, event }: Issuing,
 ): Promise<IssuingOutcome> {
   const isPast = expiresAt !== null && expiresAt <= change.now
   const row = { id, application_id: sql`applications.id`, digest, secret_hint: hint, name, expires_at: expiresAt }
   const ofTheEvent = (column: 'digest' | 'revoked_at') =>
     sql`(SELECT ${raw(column)} FROM client_secrets WHERE id = events.data ->> 'id') AS ${raw(column)}`
-  return ask(
+  return runBatch(
     database,
     change.caller,
     'write',
-    [
-      ...(request ? [forgetStale(change, request)] : []),
-      insert(database, change, 'client_secrets', row, {
-        source: sql`JOIN applications ON applications.environment_id = caller.environment_id AND ${isLiveApplication(application)}`,
-        where: sql`${isAllowed} AND ${Number(isPast)} = 0 AND ${isNew(request)}`,
+    {
+      ...(request && { forgotten: forgetStale(change, request) }),
+      inserted: insert(database, change, 'client_secrets', row, {
+        source: sql`JOIN applications ON applications.environment_id = caller.environment_id AND ${matchesLiveApplication(application)}`,
+        where: sql`${allowed} AND ${Number(isPast)} = 0 AND ${keyUnused(request)}`,
       }),
-      ...along,
+      ...dependent,
       ...event,
-      ...(request ? [remember(change, request, 'client_secrets', id)] : []),
-      selectCreated(change, request, sql`${ofTheEvent('digest')}, ${ofTheEvent('revoked_at')}`),
-      select(
+      ...(request && { remembered: rememberRequest(change, request, 'client_secrets', id) }),
+      created: selectCreated<IssuedRow>(change, request, sql`${ofTheEvent('digest')}, ${ofTheEvent('revoked_at')}`),
+      found: select<ApplicationRow & { is_allowed: 0 | 1 }>(
         change.caller,
-        sql`${applicationColumns}, ${isAllowed} AS is_allowed`,
+        sql`${applicationColumns}, ${allowed} AS is_allowed`,
         'applications',
-        isLiveApplication(application),
+        matchesLiveApplication(application),
       ),
-    ],
-    (rows) => {
-      const [created, found] = rows.slice(-2).map(([first]) => first)
+    },
+    ({ created: [created], found: [found] }) => {
       if (created) return readIssued(created, found, change, request)
       if (isPast) return { refused: 'expires_at_past' }
       if (!found) return { refused: 'entity_not_found' }
@@ -175,21 +179,26 @@ function issue(
   )
 }
 
-/** `found` is the application; where it is gone, so are its secrets. */
-function readIssued(row: Row, found: Row | undefined, change: Change, request: KeyedRequest | null): IssuingOutcome {
+/** `application` is undefined if it was deleted, and its secrets with it. */
+function readIssued(
+  row: IssuedRow,
+  application: ApplicationRow | undefined,
+  change: Change,
+  request: KeyedRequest | null,
+) {
   const created = readCreated(row, change, request)
   if (typeof created === 'string') return { refused: created }
-  if (!found || row.revoked_at !== null) return { refused: 'client_secret_revoked' }
+  if (!application || row.revoked_at !== null) return { refused: 'client_secret_revoked' as const }
   return {
     granted: {
-      secret: clientSecretFromRow(created.snapshot),
-      application: applicationFromRow(found),
+      secret: clientSecretFromRow(JSON.parse(created.data)),
+      application: applicationFromRow(application),
       digest: bytes(row.digest),
       replayedFrom: created.isReplay ? created.derivation : null,
     },
   }
 }
 
-function isIt({ id }: NewClientSecret): Sql {
+function matches({ id }: NewClientSecret): Sql {
   return sql`client_secrets.id = ${id}`
 }

@@ -1,30 +1,14 @@
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
-import { noteKeyUse, rememberKeyUse } from './api-keys.ts'
-import { changeDeadline, type Database, type Row, sendBatch } from './database.ts'
-import { sendToWebhooks } from './event-data.ts'
+import type { Access, Caller, Change } from './caller.ts'
+import { changeDeadline, type Database, type Query, type UnixMs } from './database.ts'
 
 /**
- * Identity travels with the query. Every statement below finds its environment by the caller's digest, inside the
- * transaction that it belongs to, so that none can be built for nobody, and none reaches another environment's rows.
+ * A statement of a caller. Each finds its environment by the caller's digest within its own transaction, so that no
+ * statement can be built without a caller, and none reaches another environment's rows. Only this file can make one.
  */
-export interface Caller {
-  /** SHA-256 of the API key, or of the session. */
-  readonly digest: Bytes
-  /** For a session of the dashboard: is told whose it is, because a page says so, and offers what that key may do. */
-  readonly session?: { readonly identified: (identity: Identity) => void }
-}
-
-/** Whose a session is. */
-export interface Identity {
-  readonly access: Access
-  /** Of the API key. */
-  readonly keyName: string
-  readonly environmentName: string
-}
-
-/** A statement bound to its caller. Only the functions of this file can make one. */
-class Scoped {
+class ScopedStatement<Row> implements Query<Row> {
+  declare readonly row?: Row
   readonly #sql: Sql
   constructor(sql: Sql) {
     this.#sql = sql
@@ -33,29 +17,7 @@ class Scoped {
     return this.#sql
   }
 }
-export type Statement = Scoped
-
-export type Access = 'read' | 'write'
-
-/** What a caller is told instead of an answer, whatever it asked. */
-export type CallerRefusal = 'unauthorized' | 'forbidden'
-
-type Refused<Code extends string> = Code extends string ? { readonly refused: Code } : never
-
-/** What a request comes to, as a value: granted, or refused for one reason. */
-export type Outcome<Granted, Refusal extends string = never> =
-  | { readonly granted: Granted }
-  | Refused<Refusal>
-  | Refused<CallerRefusal>
-
-/** A change, fixed before its first attempt, so that repeating it is harmless. */
-export interface Change {
-  readonly caller: Caller
-  readonly eventId: string
-  readonly requestId: string
-  /** Unix ms: the time it is known by. */
-  readonly now: number
-}
+export type Statement<Row = never> = ScopedStatement<Row>
 
 type Table =
   | 'applications'
@@ -66,63 +28,35 @@ type Table =
   | 'sessions'
   | 'webhook_endpoints'
   | 'webhook_deliveries'
-/** Those that note the event of their last change. */
+/** The tables whose rows record the event of their last change. */
 type ChangingTable = 'applications' | 'client_secrets'
 type Value = string | number | null | Bytes
 
-/**
- * Sends a request's one batch: who called, then its statements. `read` is given the rows of each statement, and is
- * asked only when the caller may do what it asks.
- */
-export async function ask<T, Refusal extends string>(
-  database: Database,
-  caller: Caller,
-  needs: Access,
-  statements: Statement[],
-  read: (rows: Row[][]) => Outcome<T, Refusal>,
-  bookkeeping: Statement[] = [],
-): Promise<Outcome<T, Refusal>> {
-  const now = Date.now()
-  const keyUse = noteKeyUse(database, caller, now)
-  const [callers, ...rows] = await sendBatch(
-    database,
-    [identityOf(caller), ...statements.map((statement) => statement.sql)],
-    [...(keyUse ? [keyUse] : []), ...bookkeeping.map((statement) => statement.sql)],
+export interface CallerRow {
+  readonly id: string
+  readonly name: string
+  readonly access: Access
+  readonly environment_id: string
+  readonly environment_name: string
+}
+
+/** The caller itself: no row if there is none, or no longer. */
+export function selectCaller({ digest }: Caller): Statement<CallerRow> {
+  return new ScopedStatement(
+    sql`SELECT id, name, access, environment_id, (SELECT name FROM environments WHERE id = environment_id) AS environment_name
+      FROM callers WHERE digest = ${digest}`,
   )
-  const identity = callers?.[0]
-  if (!identity) return { refused: 'unauthorized' }
-  if (keyUse) rememberKeyUse(caller, now)
-  caller.session?.identified({
-    access: identity.access as Access,
-    keyName: identity.name as string,
-    environmentName: identity.environment_name as string,
-  })
-  if (needs === 'write' && identity.access !== 'write') return { refused: 'forbidden' }
-  return read(rows)
-}
-
-function identityOf({ digest, session }: Caller): Sql {
-  const more = sql`, name, (SELECT name FROM environments WHERE id = environment_id) AS environment_name`
-  return sql`SELECT access ${session ? more : empty} FROM callers WHERE digest = ${digest}`
-}
-
-/** Asks only who calls: for a request that is refused for another reason, which 401 and 403 outrank. */
-export function identify(database: Database, caller: Caller, needs: Access): Promise<Outcome<null>> {
-  return ask(database, caller, needs, [], () => ({ granted: null }))
 }
 
 /** Rows of the caller's environment. `rest` may end in ORDER BY and LIMIT. */
-export function select(caller: Caller, columns: Sql, table: Table, where: Sql, rest: Sql = empty): Statement {
+export function select<Row>(caller: Caller, columns: Sql, table: Table, where: Sql, rest: Sql = empty): Statement<Row> {
   const environment = sql`(SELECT environment_id FROM callers WHERE digest = ${caller.digest})`
-  return new Scoped(
+  return new ScopedStatement(
     sql`SELECT ${columns} FROM ${raw(table)} WHERE ${raw(table)}.environment_id = ${environment} AND (${where}) ${rest}`,
   )
 }
 
-/**
- * Makes a row, unless it is there: the statement may be repeated. `source` joins what the row depends on; the table
- * `caller` is there to join it to.
- */
+/** Inserts a row unless it exists, so that it may be repeated. `source` joins to `caller` the rows that it depends on. */
 export function insert(
   database: Database,
   change: Change,
@@ -131,60 +65,59 @@ export function insert(
   condition: { source?: Sql; where: Sql },
 ): Statement {
   const stamps = { created_at: change.now, updated_at: change.now, event_id: change.eventId }
-  return insertInto(
-    table,
-    { ...row, ...stamps },
-    sql`${leading(database, change)} AS caller ${condition.source ?? empty}`,
-    condition.where,
-  )
+  const source = sql`${writerInTime(database, change)} AS caller ${condition.source ?? empty}`
+  return insertInto(table, { ...row, ...stamps }, source, condition.where)
 }
 
-/** Changes rows, once: not when its event says that it has been done, and not past its time. */
+/** Updates rows once: not if the event exists already, and not after the deadline. */
 export function update(database: Database, change: Change, table: ChangingTable, set: Sql[], where: Sql): Statement {
-  return new Scoped(
+  return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${stamped(change, set)}
-      WHERE environment_id = (SELECT environment_id FROM ${leading(database, change)})
-      AND NOT ${isDone(change)} AND (${where})`,
+      WHERE environment_id = (SELECT environment_id FROM ${writerInTime(database, change)})
+      AND NOT ${eventExists(change)} AND (${where})`,
   )
 }
 
-/**
- * Changes more rows, because an earlier statement of the batch has changed one, which `where` must ask for. It asks for
- * no deadline of its own: whether the change is in time has been decided once.
- */
-export function updateAlong(change: Change, table: ChangingTable, set: Sql[], where: Sql): Statement {
-  return new Scoped(
+/** Follow-up update in the same batch. `where` must depend on the leading statement, which alone checks the deadline. */
+export function updateDependent(change: Change, table: ChangingTable, set: Sql[], where: Sql): Statement {
+  return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${stamped(change, set)}
-      WHERE environment_id = (SELECT environment_id FROM ${following(change)}) AND NOT ${isDone(change)} AND (${where})`,
+      WHERE environment_id = (SELECT environment_id FROM ${writer(change)}) AND NOT ${eventExists(change)} AND (${where})`,
   )
 }
 
-/** Lets in under another digest who is known already. No event tells of it, and whoever may read may do it. */
-export function admit(database: Database, caller: Caller, session: Record<string, Value | Sql>): Statement {
-  const known = sql`(SELECT id, environment_id FROM callers WHERE digest = ${caller.digest} AND ${isInTime(database)})`
-  return insertInto('sessions', session, sql`${known} AS caller`)
+/** Creates a session for the calling key. Read access is enough. No event is recorded. */
+export function insertSession(database: Database, caller: Caller, session: Record<string, Value | Sql>): Statement {
+  const source = sql`(SELECT id, environment_id FROM callers WHERE digest = ${caller.digest} AND ${inTime(database)})`
+  return insertInto('sessions', session, sql`${source} AS caller`)
 }
 
-/** Notes something on rows that no event tells of. */
-export function note(
+/** Updates rows for which no event is recorded. */
+export function touch(
   caller: Caller,
   needs: Access,
   table: 'client_secrets' | 'webhook_deliveries' | 'api_keys' | 'sessions',
   set: Sql,
   where: Sql,
 ): Statement {
-  const mayDo = needs === 'write' ? sql`access = 'write'` : sql`true`
-  return new Scoped(
+  const hasAccess = needs === 'write' ? sql`access = 'write'` : sql`true`
+  return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${set}
-      WHERE environment_id = (SELECT environment_id FROM callers WHERE digest = ${caller.digest} AND ${mayDo}) AND (${where})`,
+      WHERE environment_id = (SELECT environment_id FROM callers WHERE digest = ${caller.digest} AND ${hasAccess}) AND (${where})`,
   )
 }
 
 /**
- * Records the event of a change, from the row that the change has just left, and puts it on its way to every webhook
- * that wants it. `data` is SQL that gives its JSON.
+ * Records the event of a change from the row as the change left it, and queues it for every webhook endpoint that wants
+ * it. `data` is SQL for its JSON.
  */
-export function recordEvent(change: Change, type: string, table: ChangingTable, where: Sql, data: Sql): Statement[] {
+export function recordEvent(
+  change: Change,
+  type: string,
+  table: ChangingTable,
+  where: Sql,
+  data: Sql,
+): { event: Statement; deliveries: Statement } {
   const event = {
     id: change.eventId,
     organization_id:
@@ -198,12 +131,14 @@ export function recordEvent(change: Change, type: string, table: ChangingTable, 
     request_id: change.requestId,
     created_at: change.now,
   }
-  const isIt = sql`events.id = ${change.eventId}`
-  return [insertInto('events', event, changed(change, table, where)), new Scoped(sendToWebhooks(isIt, change.now))]
+  return {
+    event: insertInto('events', event, changed(change, table, where)),
+    deliveries: new ScopedStatement(queueDeliveries(sql`events.id = ${change.eventId}`, change.now)),
+  }
 }
 
-/** Makes a row that goes with a change, where the change was made. */
-export function insertAlong(
+/** Inserts a row that belongs to a change, if the change was made. */
+export function insertDependent(
   change: Change,
   into: 'idempotency_records',
   row: Record<string, Value | Sql>,
@@ -213,19 +148,45 @@ export function insertAlong(
   return insertInto(into, { ...row, created_at: change.now }, changed(change, table, where))
 }
 
-/** Removes rows. */
 export function remove(change: Change, table: 'idempotency_records', where: Sql): Statement {
-  return new Scoped(
-    sql`DELETE FROM ${raw(table)} WHERE environment_id = (SELECT environment_id FROM ${following(change)}) AND (${where})`,
+  return new ScopedStatement(
+    sql`DELETE FROM ${raw(table)} WHERE environment_id = (SELECT environment_id FROM ${writer(change)}) AND (${where})`,
   )
 }
 
-/** Whether a change was made: its event is there. */
-export function isDone(change: Change): Sql {
+/** Condition: the change was made, because its event exists. */
+export function eventExists(change: Change): Sql {
   return sql`EXISTS (SELECT 1 FROM events WHERE id = ${change.eventId})`
 }
 
-/** What every change sets besides its own. */
+/** Condition: all of them. */
+export function allOf(conditions: Sql[]): Sql {
+  return conditions.length === 0 ? sql`true` : join(conditions, ' AND ')
+}
+
+/** SQL for the JSON of a row, which an event keeps and the row's mapper reads back. The columns are constants of ours. */
+export function snapshotOf(table: string, columns: readonly string[]): Sql {
+  return raw(`json_object(${columns.map((column) => `'${column}', ${table}.${column}`).join(', ')})`)
+}
+
+/** SQL for the JSON array of the secrets that a change touched in an application, except one: data of its event. */
+export function touchedSecrets(change: Change, applicationId: Sql, except = ''): Sql {
+  return sql`json((SELECT json_group_array(json_object('id', touched.id, 'secret_hint', touched.secret_hint))
+    FROM client_secrets AS touched
+    WHERE touched.application_id = ${applicationId} AND touched.event_id = ${change.eventId} AND touched.id <> ${except}))`
+}
+
+/** Queues events for the webhook endpoints of their environment that want them. May be repeated. */
+export function queueDeliveries(whereEvent: Sql, now: UnixMs): Sql {
+  return sql`INSERT INTO webhook_deliveries (endpoint_id, event_id, environment_id, state, attempts, next_attempt_at, created_at)
+    SELECT webhook_endpoints.id, events.id, events.environment_id, 'pending', 0, ${now}, ${now}
+    FROM events JOIN webhook_endpoints ON webhook_endpoints.environment_id = events.environment_id
+      AND webhook_endpoints.deleted_at IS NULL
+      AND (webhook_endpoints.events = '[]' OR events.type IN (SELECT value FROM json_each(webhook_endpoints.events)))
+    WHERE ${whereEvent} ON CONFLICT DO NOTHING`
+}
+
+/** What every change sets besides its own columns. */
 function stamped(change: Change, set: Sql[]): Sql {
   return join([...set, sql`updated_at = ${change.now}`, sql`event_id = ${change.eventId}`], ', ')
 }
@@ -233,30 +194,29 @@ function stamped(change: Change, set: Sql[]): Sql {
 function insertInto(table: Table, row: Record<string, Value | Sql>, from: Sql, where: Sql = sql`true`): Statement {
   const columns = raw(Object.keys(row).join(', '))
   // ON CONFLICT names no target: with one, repeating an insert that was committed would throw.
-  return new Scoped(
+  return new ScopedStatement(
     sql`INSERT INTO ${raw(table)} (environment_id, ${columns})
       SELECT caller.environment_id, ${join(Object.values(row), ', ')} FROM ${from} WHERE ${where} ON CONFLICT DO NOTHING`,
   )
 }
 
-/** The caller, if it may write and its time is not over: for the statement of a batch that decides whether all happens. */
-function leading(database: Database, change: Change): Sql {
-  return sql`(SELECT id, name, environment_id FROM callers
-    WHERE digest = ${change.caller.digest} AND access = 'write' AND ${isInTime(database)})`
+/** The caller, if it has write access. */
+function writer({ caller }: Change, where: Sql = sql`true`): Sql {
+  return sql`(SELECT id, name, environment_id FROM callers WHERE digest = ${caller.digest} AND access = 'write' AND ${where})`
 }
 
-function isInTime(database: Database): Sql {
+/** The caller, if it has write access and the deadline has not passed: for the statement that decides the whole batch. */
+function writerInTime(database: Database, change: Change): Sql {
+  return writer(change, inTime(database))
+}
+
+function inTime(database: Database): Sql {
   return sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
 }
 
-/** The caller, if it may write: for the statements that follow. */
-function following(change: Change): Sql {
-  return sql`(SELECT id, name, environment_id FROM callers WHERE digest = ${change.caller.digest} AND access = 'write')`
-}
-
-/** The row that a change has just left, joined to its caller. */
+/** The row as a change left it, joined to its caller. */
 function changed(change: Change, table: ChangingTable, where: Sql): Sql {
   const name = raw(table)
-  return sql`${following(change)} AS caller JOIN ${name} ON ${name}.environment_id = caller.environment_id
+  return sql`${writer(change)} AS caller JOIN ${name} ON ${name}.environment_id = caller.environment_id
     AND ${name}.event_id = ${change.eventId} AND (${where})`
 }

@@ -7,10 +7,10 @@ import { type Deployed, deployment, type Plan, type Platform } from '../../src/c
 import { operatorDatabase } from '../../src/cli/operator-database.ts'
 import type { Finished } from '../../src/cli/wrangler.ts'
 import { sha256 } from '../../src/credential/digest.ts'
-import { findApiKey, listApiKeys, revokeApiKey } from '../../src/storage/api-keys.ts'
 import { findApplication } from '../../src/storage/applications.ts'
 import type { Database } from '../../src/storage/database.ts'
-import { listEnvironments } from '../../src/storage/environments.ts'
+import { findApiKey, listApiKeys, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
+import { listEnvironments } from '../../src/storage/operator/environments.ts'
 import { withBatch } from '../faults/wrapped.ts'
 
 /** Every run of `npm run deploy`, against a stand-in for the platform's answers, and a real D1. */
@@ -196,7 +196,7 @@ test('the first run makes everything, and what it shows works', async () => {
   const database = await account.database()
   const digest = await sha256(beginning?.apiKey ?? '')
   expect(await findApiKey(database, { digest })).toMatchObject({ access: 'write', revokedAt: null })
-  const found = await findApplication(database, { digest }, beginning?.application.id ?? '')
+  const found = await findApplication(database, { kind: 'api_key', digest }, beginning?.application.id ?? '')
   expect(found).toMatchObject({ granted: { clientId: beginning?.application.clientId, applicationType: 'm2m' } })
   expect((await madeIn(account)).environments).toEqual(['production'])
 })
@@ -372,7 +372,7 @@ describe('what an earlier start has kept', () => {
     const now = await begin(database, 'development', elsewhere)
     expect(now.apiKey).toBe(kept.apiKey)
     const digest = await sha256(now.apiKey)
-    expect(await findApplication(database, { digest }, now.application.id)).toMatchObject({
+    expect(await findApplication(database, { kind: 'api_key', digest }, now.application.id)).toMatchObject({
       granted: { name: 'Example' },
     })
   })

@@ -145,7 +145,7 @@ function update(secret: Secret, model: SecretModel, real: Real, changes: Changes
   )
 }
 
-async function keepHouse(): Promise<void> {
+async function cleanUp(): Promise<void> {
   const context = createExecutionContext()
   await worker.scheduled(createScheduledController(), env, context)
   await waitOnExecutionContext(context)
@@ -255,8 +255,8 @@ const pass = wait.map((ms) =>
 const housekeeping = fc.constantFrom(1, HOUR, DAY, 91 * DAY).map((ms) =>
   command(`${ms} ms pass, and housekeeping runs`, async (model, real) => {
     model.now = advance(ms)
-    await keepHouse()
-    model.keepHouse()
+    await cleanUp()
+    model.cleanUp()
     if (model.removed.length > 0) real.seen.add('housekeeping removed a secret')
   }),
 )

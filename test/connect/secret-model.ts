@@ -171,7 +171,7 @@ export class SecretModel {
     return true
   }
 
-  keepHouse(): void {
+  cleanUp(): void {
     const isOver = (at: number | null, days: number) => at !== null && this.now - at >= days * DAY_MS
     for (const secret of this.secrets) {
       if (this.isLive(secret) || secret.revokedAt !== null || secret.expiryNotedAt !== null) continue

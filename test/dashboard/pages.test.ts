@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { app } from '../../src/app.ts'
 import { newId } from '../../src/credential/id.ts'
-import { createWebhookEndpoint } from '../../src/storage/webhooks.ts'
+import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
 import { hiddenFields, ORIGIN, sent, shownSecret, Visitor, visit } from './pages.ts'
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { sha256 } from '../../src/credential/digest.ts'
-import { keepHouse } from '../../src/storage/housekeeping.ts'
+import { cleanUp } from '../../src/storage/cleanup.ts'
 import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
 import { ORIGIN, Visitor, visit } from './pages.ts'
 
@@ -164,7 +164,7 @@ describe('a session', () => {
   test('is forgotten a day after its last use', async () => {
     const { credential } = await signedIn()
     const now = Date.now()
-    const house = (at: number) => keepHouse(operatorDatabase(env.DB), at, 365)
+    const house = (at: number) => cleanUp(operatorDatabase(env.DB), at, 365)
     await house(now + 24 * 60 * MINUTE_MS - MINUTE_MS)
     expect(await lastUse(credential)).toBeGreaterThan(0)
     await house(now + 24 * 60 * MINUTE_MS + MINUTE_MS)

@@ -1,8 +1,8 @@
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { cleanUp } from '../../src/storage/cleanup.ts'
 import { claimDeliveries, settleDelivery } from '../../src/storage/deliveries.ts'
-import { keepHouse } from '../../src/storage/housekeeping.ts'
-import { deleteWebhookEndpoint, reviveDeliveries } from '../../src/storage/webhooks.ts'
+import { deleteWebhookEndpoint, reviveDeliveries } from '../../src/storage/operator/webhook-endpoints.ts'
 import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
 import { withBatch } from '../faults/wrapped.ts'
 import { deliveries, gate, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
@@ -201,7 +201,7 @@ describe('what cannot be sent any more comes to its end', () => {
     await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication })
     const DAY_MS = 24 * 60 * 60 * 1000
     const [row] = await deliveries(receiver)
-    const after = (days: number) => keepHouse(operatorDatabase(), (row?.settled_at ?? 0) + days * DAY_MS, 365)
+    const after = (days: number) => cleanUp(operatorDatabase(), (row?.settled_at ?? 0) + days * DAY_MS, 365)
     await after(29)
     expect(await deliveries(receiver)).toHaveLength(1)
     await after(30)

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
+import { cleanUp } from '../../src/storage/cleanup.ts'
 import { EVENT_TYPES } from '../../src/storage/events.ts'
-import { keepHouse } from '../../src/storage/housekeeping.ts'
 import { call, m2mApplication, newApiKey, newApplication, operatorDatabase } from '../api.ts'
 
 type Key = Awaited<ReturnType<typeof newApiKey>>
@@ -133,7 +133,7 @@ describe('each change makes one event, with the object as the change left it', (
     const expires_at = new Date(Date.now() + 60_000).toISOString()
     const { secret, ...rest } = await newSecret(id, { expires_at })
     const now = Date.parse(expires_at) + 1
-    const { events } = await eventsBy(async () => ({ json: await keepHouse(operatorDatabase(), now, 365) }))
+    const { events } = await eventsBy(async () => ({ json: await cleanUp(operatorDatabase(), now, 365) }))
     expect(events).toStrictEqual([
       {
         ...eventOf('connect_application_secret.expired', { ...rest, application_id: id }),

@@ -5,7 +5,7 @@ import { issueCredential } from '../../src/credential/credential.ts'
 import { newId } from '../../src/credential/id.ts'
 import worker from '../../src/index.ts'
 import type { EventType } from '../../src/storage/events.ts'
-import { createWebhookEndpoint } from '../../src/storage/webhooks.ts'
+import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { operatorDatabase } from '../api.ts'
 
 /** Receivers of webhooks, in place of the network, and the clock by which they are sent to. */

@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { listWebhookEndpointsOf, reviveDeliveries } from '../../src/storage/webhooks.ts'
+import { listWebhookEndpointsOf, reviveDeliveries } from '../../src/storage/operator/webhook-endpoints.ts'
 import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
 import { withBatch } from '../faults/wrapped.ts'
 import { deliveries, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'

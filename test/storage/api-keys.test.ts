@@ -1,17 +1,21 @@
 import { env } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
-import { findApiKey, noteKeyUse, rememberKeyUse, revokeApiKey } from '../../src/storage/api-keys.ts'
 import { sendBatch } from '../../src/storage/database.ts'
+import { rememberUse, touchCaller } from '../../src/storage/last-use.ts'
+import { findApiKey, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
 import { call, newApiKey, operatorDatabase } from '../api.ts'
 import { counted, withBatch } from '../faults/wrapped.ts'
 
 const MINUTE = 60_000
 const lastUse = async (id: string) => (await findApiKey(operatorDatabase(), { id }))?.lastUsedAt
 
-/** As another isolate would, which has noted nothing yet. */
-async function note(digest: Awaited<ReturnType<typeof newApiKey>>['digest'], now: number): Promise<void> {
-  const use = noteKeyUse(operatorDatabase(), { digest }, now)
-  if (use) await sendBatch(operatorDatabase(), [use])
+type Digest = Awaited<ReturnType<typeof newApiKey>>['digest']
+const caller = (digest: Digest) => ({ kind: 'api_key' as const, digest })
+
+/** As another isolate would, which has recorded nothing yet. */
+async function use(digest: Digest, now: number): Promise<void> {
+  const touch = touchCaller(operatorDatabase(), caller(digest), now)
+  if (touch) await sendBatch(operatorDatabase(), { touch })
 }
 
 test('the first request of a key notes its use, along with it', async () => {
@@ -37,20 +41,20 @@ test('what follows within the minute is a batch that only reads', async () => {
 test('a use is noted at most once a minute, and never backwards, whoever notes it', async () => {
   const { id, digest } = await newApiKey()
   const now = Date.now()
-  await note(digest, now)
-  await note(digest, now + MINUTE - 1)
-  await note(digest, now - MINUTE)
+  await use(digest, now)
+  await use(digest, now + MINUTE - 1)
+  await use(digest, now - MINUTE)
   expect(await lastUse(id)).toBe(now)
-  await note(digest, now + MINUTE)
+  await use(digest, now + MINUTE)
   expect(await lastUse(id)).toBe(now + MINUTE)
 })
 
 test('an isolate that has noted a use does so again after a minute', async () => {
   const { digest } = await newApiKey()
   const now = Date.now()
-  rememberKeyUse({ digest }, now)
-  expect(noteKeyUse(operatorDatabase(), { digest }, now + MINUTE - 1)).toBeNull()
-  expect(noteKeyUse(operatorDatabase(), { digest }, now + MINUTE)).not.toBeNull()
+  rememberUse(caller(digest), now)
+  expect(touchCaller(operatorDatabase(), caller(digest), now + MINUTE - 1)).toBeNull()
+  expect(touchCaller(operatorDatabase(), caller(digest), now + MINUTE)).not.toBeNull()
 })
 
 test('a use that cannot be noted refuses nobody', async () => {
@@ -69,7 +73,7 @@ test('a revoked key is not used, and stays revoked as it was', async () => {
   const revoked = await revokeApiKey(operatorDatabase(), id, 1_000)
   expect(revoked).toMatchObject({ id, revokedAt: 1_000, lastUsedAt: null })
   expect(await revokeApiKey(operatorDatabase(), id, 2_000)).toEqual(revoked)
-  await note(digest, Date.now())
+  await use(digest, Date.now())
   expect(await lastUse(id)).toBeNull()
   expect(await revokeApiKey(operatorDatabase(), 'api_key_nobody', 1_000)).toBeNull()
 })

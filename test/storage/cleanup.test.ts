@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
-import { keepHouse } from '../../src/storage/housekeeping.ts'
+import { cleanUp } from '../../src/storage/cleanup.ts'
 import { call, newApiKey, newApplication } from '../api.ts'
 import { withBatch } from '../faults/wrapped.ts'
 import { operatorDatabase } from '../operator.ts'
@@ -8,7 +8,7 @@ import { operatorDatabase } from '../operator.ts'
 const DAY_MS = 24 * 60 * 60 * 1000
 const EVENT_RETENTION_DAYS = 365
 
-const run = (now: number, binding = env.DB) => keepHouse(operatorDatabase(binding), now, EVENT_RETENTION_DAYS)
+const run = (now: number, binding = env.DB) => cleanUp(operatorDatabase(binding), now, EVENT_RETENTION_DAYS)
 
 const count = async (table: string, where = 'true') =>
   (await env.DB.prepare(`SELECT count(*) AS n FROM ${table} WHERE ${where}`).first<{ n: number }>())?.n

@@ -1,0 +1,61 @@
+import sql, { raw } from 'sql-template-tag'
+import { type Database, query, sendBatch, type UnixMs } from '../database.ts'
+import { type EndpointRow, endpointColumns, endpointFromRow, revived, type WebhookEndpoint } from '../webhooks.ts'
+
+export interface NewWebhookEndpoint extends Omit<WebhookEndpoint, 'deliveries'> {
+  readonly environmentId: string
+  /** Signs deliveries, so it is stored as plaintext. */
+  readonly secret: string
+}
+
+export async function createWebhookEndpoint(database: Database, endpoint: NewWebhookEndpoint): Promise<void> {
+  const { id, environmentId, url, events, secret, createdAt } = endpoint
+  await sendBatch(database, {
+    created: query(sql`INSERT INTO webhook_endpoints (id, environment_id, url, events, secret, created_at)
+      VALUES (${id}, ${environmentId}, ${url}, ${JSON.stringify(events)}, ${secret}, ${createdAt}) ON CONFLICT DO NOTHING`),
+  })
+}
+
+/** The endpoints of an environment, oldest first. */
+export async function listWebhookEndpointsOf(database: Database, environmentId: string): Promise<WebhookEndpoint[]> {
+  const { endpoints } = await sendBatch(database, {
+    endpoints: query<EndpointRow>(sql`SELECT ${raw(endpointColumns)} FROM webhook_endpoints
+      WHERE environment_id = ${environmentId} AND deleted_at IS NULL ORDER BY created_at, id`),
+  })
+  return endpoints.map(endpointFromRow)
+}
+
+/** An endpoint with its secret; null if there is none. */
+export async function findWebhookEndpoint(
+  database: Database,
+  id: string,
+): Promise<(WebhookEndpoint & { secret: string }) | null> {
+  const { endpoints } = await sendBatch(database, {
+    endpoints: query<EndpointRow & { secret: string }>(
+      sql`SELECT ${raw(endpointColumns)}, secret FROM webhook_endpoints WHERE id = ${id} AND deleted_at IS NULL`,
+    ),
+  })
+  const [row] = endpoints
+  return row ? { ...endpointFromRow(row), secret: row.secret } : null
+}
+
+/** Deletes an endpoint and its secret: nothing more is delivered to it. False if there is none. */
+export async function deleteWebhookEndpoint(database: Database, id: string, now: UnixMs): Promise<boolean> {
+  const { found } = await sendBatch(database, {
+    deleted: query(
+      sql`UPDATE webhook_endpoints SET deleted_at = ${now}, secret = '' WHERE id = ${id} AND deleted_at IS NULL`,
+    ),
+    found: query(sql`SELECT 1 FROM webhook_endpoints WHERE id = ${id}`),
+  })
+  return found.length === 1
+}
+
+/** Makes the dead deliveries of an endpoint pending again, and returns their number. */
+export async function reviveDeliveries(database: Database, endpointId: string, now: UnixMs): Promise<number> {
+  const { deliveries } = await sendBatch(database, {
+    deliveries: query(
+      sql`UPDATE webhook_deliveries SET ${revived(now)} WHERE endpoint_id = ${endpointId} AND state = 'dead' RETURNING 1`,
+    ),
+  })
+  return deliveries.length
+}
