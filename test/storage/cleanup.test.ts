@@ -20,13 +20,13 @@ async function newSecret(body = {}, headers = {}) {
   return { apiKey, application, id: json.id as string }
 }
 
-describe('housekeeping', () => {
+describe('cleanup', () => {
   test('notes an expiry as an event, once', async () => {
     const expiresAt = Date.now() + 60_000
     const { id } = await newSecret({ expires_at: new Date(expiresAt).toISOString() })
-    expect((await run(expiresAt - 1)).expiries_noted).toBe(0)
-    expect((await run(expiresAt)).expiries_noted).toBe(1)
-    expect((await run(expiresAt + 1)).expiries_noted).toBe(0)
+    expect((await run(expiresAt - 1)).expiries_recorded).toBe(0)
+    expect((await run(expiresAt)).expiries_recorded).toBe(1)
+    expect((await run(expiresAt + 1)).expiries_recorded).toBe(0)
     const { results } = await env.DB.prepare(
       `SELECT * FROM events WHERE type = 'connect_application_secret.expired'`,
     ).all()
