@@ -1,5 +1,6 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
+import { vi } from 'vitest'
 import { app } from '../src/app.ts'
 import { checkRequest, checkResponse } from './contract.ts'
 import * as operator from './operator.ts'
@@ -28,6 +29,15 @@ export interface Reply {
 /** As operator.ts has them, over the database of the tests. */
 export const operatorDatabase = (binding = env.DB) => operator.operatorDatabase(binding)
 export const newApiKey = (options?: operator.KeyOptions) => operator.newApiKey(env.DB, options)
+
+/** Makes an API key that has made too many calls: this isolate refuses it for an hour. */
+export async function newLimitedApiKey(options: Parameters<typeof newApiKey>[0] = {}): Promise<string> {
+  const { apiKey } = await newApiKey(options)
+  vi.setSystemTime(Date.now() + 3_600_000)
+  await call(apiKey, 'GET', '/events', { bindings: { MANAGEMENT_CALLS: { limit: async () => ({ success: false }) } } })
+  vi.useRealTimers()
+  return apiKey
+}
 
 /** Sends a request to the Worker, waits until all that it began is done, and checks the response against the contract. */
 export async function send(request: Request, bindings: Partial<Env> = {}, onAnswer = () => {}): Promise<Reply> {

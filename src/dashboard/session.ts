@@ -1,12 +1,12 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, issueCredential, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
-import { sha256, toHex } from '../credential/digest.ts'
+import { sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { databaseOf } from '../http/database.ts'
 import { ApiError } from '../http/errors.ts'
-import { isOverLimit } from '../http/rate-limits.ts'
+import { recordFailure, recordSuccess, refuseMalformed, requireAllowed, withinLimits } from '../http/rate-limits.ts'
 import type { Access } from '../storage/caller.ts'
 import { startSession } from '../storage/sessions.ts'
 
@@ -27,12 +27,11 @@ export const requireSession = (needs: Access) =>
     const credential = cookieOf(c)
     const recognised = recognise(credential, SESSION_PREFIX)
     const database = recognised && databaseOf(c, recognised.region)
-    if (!database) throw new ApiError('unauthorized')
+    if (!database) return refuseMalformed(c, credential)
     const digest = await sha256(credential)
-    if (await isOverLimit(c.env.MANAGEMENT_CALLS, toHex(digest))) throw new ApiError('rate_limit_exceeded')
     c.set('session', { kind: 'session', digest, region: recognised.region, needs })
     c.set('database', database)
-    await next()
+    await withinLimits(c, digest, next)
   })
 
 /** Whether the page may offer changes. To be asked once storage has answered. */
@@ -49,17 +48,24 @@ export function requireWriteAccess(c: Context<HonoEnv>): void {
 export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boolean> {
   const key = recognise(apiKey, API_KEY_PREFIX)
   const database = key && databaseOf(c, key.region)
-  if (!database) return false
+  const attempt = { digest: database ? await sha256(apiKey) : null, clientId: null }
+  requireAllowed(c, attempt)
+  if (!database || !attempt.digest) {
+    recordFailure(c, attempt)
+    return false
+  }
   const now = Date.now()
   const { plaintext, digest } = await issueCredential(SESSION_PREFIX, key.region)
   const session = { id: newId('session', now, key.region), digest, createdAt: now }
-  const caller = { kind: 'api_key' as const, digest: await sha256(apiKey) }
-  if (await isOverLimit(c.env.MANAGEMENT_CALLS, toHex(caller.digest))) throw new ApiError('rate_limit_exceeded')
+  const caller = { kind: 'api_key' as const, digest: attempt.digest }
   const started = await startSession(database, caller, session)
   if ('refused' in started) {
-    if (started.refused === 'unauthorized') return false
-    throw new ApiError(started.refused)
+    if (started.refused !== 'unauthorized') throw new ApiError(started.refused)
+    recordFailure(c, attempt)
+    return false
   }
+  for (const credential of [attempt.digest, digest])
+    recordSuccess(c, { digest: credential, clientId: null }, started.identity.apiKeyId)
   setCookie(c, plaintext)
   return true
 }

@@ -1,6 +1,173 @@
+import type { Context, Next } from 'hono'
+import { type Bytes, toHex } from '../credential/digest.ts'
+import type { HonoEnv } from './context.ts'
+import { ApiError } from './errors.ts'
+
 /**
- * Counts one more of `key`, and tells whether there are too many. The platform counts per location, approximately. A
- * limiter that is missing, or fails, limits nobody: it must never keep the right secret out.
+ * Limits on failed authentication and on calls of the management API.
+ *
+ * Anyone can make up a well-formed credential, because its checksum is public, and each one costs a D1 request. So
+ * failures are counted per address and per client or key, and the count is read before the database is asked. An isolate
+ * reads its own memory, without I/O. The rate-limit bindings count behind the answer, for all isolates of a location, and
+ * correct that memory. Without a binding there is no limit.
+ *
+ * A credential that has worked in this isolate always goes on to the database: neither a noisy neighbour at the same
+ * address nor somebody who fails under a client's ID can lock it out. The memory grants nothing; the database decides.
+ *
+ *     const attempt = { digest, clientId: null }
+ *     requireAllowed(c, attempt)                // before the database: throws 429
+ *     recordFailure(c, attempt)                 // when the credential turned out to be invalid
+ *     recordSuccess(c, attempt, apiKeyId)       // when it turned out to be valid
+ *
+ * `withinLimits` does all three for a middleware that lets the route's own batch authenticate the caller, and
+ * `refuseMalformed` refuses what is no credential.
+ */
+export interface Attempt {
+  /** SHA-256 of the API key, session or client secret; null if it is malformed. */
+  readonly digest: Bytes | null
+  /** The client ID that a client secret came with; null for an API key, a session or a malformed client ID. */
+  readonly clientId: string | null
+}
+
+const MALFORMED: Attempt = { digest: null, clientId: null }
+
+/** Failures that an isolate lets one address, client or key have in a window. wrangler.toml limits a location. */
+const MAX_FAILURES = 100
+const WINDOW_MS = 60_000
+
+/** How long an isolate refuses an API key that has made too many calls, before it counts again: as Retry-After says. */
+const PAUSE_MS = 10_000
+
+/** Bounds each memory to some 2 MB. */
+const MAX_ENTRIES = 10_000
+
+/** A map of bounded size: a new entry takes the place of the oldest one. */
+class RecentMap<V> extends Map<string, V> {
+  override set(key: string, value: V): this {
+    this.delete(key)
+    if (this.size >= MAX_ENTRIES) this.delete(this.keys().next().value as string)
+    return super.set(key, value)
+  }
+}
+
+/** Failures in the window that ends at `until` (Unix ms), by address, client or key. */
+const failures = new RecentMap<{ count: number; readonly until: number }>()
+
+/** The credentials that have worked, by digest, each with the API key that it belongs to; null for a client secret. */
+const working = new RecentMap<string | null>()
+
+/** The API keys that have made too many calls, by ID, each with the end of its pause (Unix ms). */
+const paused = new RecentMap<number>()
+
+/** Throws 429 for an attempt that must not cost a D1 request. */
+export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
+  const apiKeyId = attempt.digest ? working.get(toHex(attempt.digest)) : undefined
+  const isRefused = apiKeyId === undefined ? hasFailedTooOften(c, attempt) : isPaused(apiKeyId)
+  if (isRefused) throw new ApiError('rate_limit_exceeded')
+}
+
+function hasFailedTooOften(c: Context<HonoEnv>, attempt: Attempt): boolean {
+  if (failures.size === 0 || !c.env.FAILED_AUTHENTICATIONS) return false
+  const { address, account } = namesOf(c, attempt)
+  const ofAddress = failuresOf(address)
+  if (ofAddress >= MAX_FAILURES) return true
+  // Anyone can fail under a client's ID. An address that has not failed itself is let through, so that this locks out no client.
+  const isLockout = attempt.clientId !== null && address !== null && ofAddress === 0
+  return failuresOf(account) >= MAX_FAILURES && !isLockout
+}
+
+function isPaused(apiKeyId: string | null): boolean {
+  return apiKeyId !== null && (paused.get(apiKeyId) ?? 0) > Date.now()
+}
+
+/** Counts an attempt whose credential is invalid. A malformed one costs no I/O here either. */
+export function recordFailure(c: Context<HonoEnv>, attempt: Attempt): void {
+  const limiter = c.env.FAILED_AUTHENTICATIONS
+  if (!limiter) return
+  if (attempt.digest) working.delete(toHex(attempt.digest))
+  for (const name of Object.values(namesOf(c, attempt))) {
+    if (name === null) continue
+    const window = currentWindow(name)
+    window.count++
+    if (!attempt.digest) continue
+    c.executionCtx.waitUntil(
+      isOverLimit(limiter, name).then((isOver) => {
+        if (isOver) window.count = MAX_FAILURES
+      }),
+    )
+  }
+}
+
+/** Remembers a credential that has worked, and counts a call of the API key that it belongs to. */
+export function recordSuccess(c: Context<HonoEnv>, { digest }: Attempt, apiKeyId: string | null): void {
+  if (digest) working.set(toHex(digest), apiKeyId)
+  if (apiKeyId === null) return
+  c.executionCtx.waitUntil(
+    isOverLimit(c.env.MANAGEMENT_CALLS, apiKeyId).then((isOver) => {
+      if (isOver) paused.set(apiKeyId, Date.now() + PAUSE_MS)
+    }),
+  )
+}
+
+/** Runs the rest of a route whose own batch authenticates the caller by a credential with this digest. */
+export async function withinLimits(c: Context<HonoEnv>, digest: Bytes, next: Next): Promise<void> {
+  const attempt = { digest, clientId: null }
+  requireAllowed(c, attempt)
+  await next()
+  if (c.var.identity) recordSuccess(c, attempt, c.var.identity.apiKeyId)
+  else if (c.error instanceof ApiError && c.error.code === 'unauthorized') recordFailure(c, attempt)
+}
+
+/** Refuses a credential that is malformed, which is counted, or missing, which is not. Costs no I/O. */
+export function refuseMalformed(c: Context<HonoEnv>, credential: string | undefined): never {
+  requireAllowed(c, MALFORMED)
+  if (credential) recordFailure(c, MALFORMED)
+  throw new ApiError('unauthorized')
+}
+
+function namesOf(c: Context<HonoEnv>, { digest, clientId }: Attempt) {
+  const address = c.req.header('CF-Connecting-IP')
+  const account = clientId ? `client ${clientId}` : digest && `key ${toHex(digest)}`
+  return { address: address ? `address ${networkOf(address)}` : null, account }
+}
+
+function failuresOf(name: string | null): number {
+  const window = name === null ? undefined : failures.get(name)
+  return window && Date.now() < window.until ? window.count : 0
+}
+
+function currentWindow(name: string): { count: number } {
+  const now = Date.now()
+  const current = failures.get(name)
+  if (current && now < current.until) return current
+  const window = { count: 0, until: now + WINDOW_MS }
+  failures.set(name, window)
+  return window
+}
+
+/**
+ * What an address counts as. One customer has at least a /64 of IPv6 (RFC 6177), so that its addresses count as one; an
+ * IPv4-mapped address counts as the IPv4 address in it (RFC 4291 §2.5.5.2).
+ */
+export function networkOf(address: string): string {
+  if (!address.includes(':')) return address
+  // The URL parser gives the canonical form: lower case, at most one `::`, and IPv4 in hexadecimal.
+  const [head = '', tail] = (URL.parse(`http://[${address}]`)?.hostname.slice(1, -1) ?? '').split('::')
+  const before = head.split(':').filter(Boolean)
+  const after = (tail ?? '').split(':').filter(Boolean)
+  const groups = [...before, ...Array<string>(8 - before.length - after.length).fill('0'), ...after]
+  if (groups.slice(0, 6).join() === '0,0,0,0,0,ffff') {
+    const bytes = groups
+      .slice(6)
+      .flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 255])
+    return bytes.join('.')
+  }
+  return `${groups.slice(0, 4).join(':')}::/64`
+}
+
+/**
+ * Counts one more of `key` and says whether there are too many. The platform counts per location, approximately. A
+ * limiter that is missing or fails limits nobody: it must never refuse a valid credential.
  */
 export async function isOverLimit(limiter: RateLimit | undefined, key: string): Promise<boolean> {
   try {

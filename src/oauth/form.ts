@@ -3,16 +3,19 @@ import { ApiError } from '../http/errors.ts'
 
 const FORM_MEDIA_TYPE = /^application\/x-www-form-urlencoded\s*(;|$)/i
 
-/** The parameters of a request, each at most once. The URL's query is never among them (RFC 6749 §2.3.1). */
+/** The endpoints' parameters that authenticate the client (RFC 6749 §2.3.1, RFC 7521 §4.2). */
+const CLIENT_PARAMETERS = ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type']
+
+/** The parameters of a request that its endpoint knows and that have a value. The URL's query is not read. */
 export type Form = ReadonlyMap<string, string>
 
 /**
- * Reads a form-encoded body (RFC 6749 Appendix B). A parameter without a value counts as left out, and none stands twice
- * (§3.2). Client authentication takes care of `client_secret` itself, where an empty one means something.
+ * Reads a form-encoded body (RFC 6749 Appendix B). By §3.2 a parameter without a value counts as omitted, an unknown one
+ * is ignored, however often it is sent (RFC 8707 §2 repeats `resource`), and a known one must not be repeated.
  */
-export async function readForm(request: Request): Promise<Form> {
+export async function readForm(request: Request, ...parameters: string[]): Promise<Form> {
   const bytes = await readBytes(request)
-  if (bytes === 'malformed_request') throw new ApiError('invalid_request', { message: 'The body breaks off.' })
+  if (bytes === 'malformed_request') throw new ApiError('invalid_request', { message: 'The body is incomplete.' })
   if (typeof bytes === 'string') throw new ApiError(bytes)
   if (request.headers.has('Content-Encoding')) {
     throw new ApiError('unsupported_media_type', { message: 'Send the body without a Content-Encoding.' })
@@ -22,7 +25,8 @@ export async function readForm(request: Request): Promise<Form> {
   }
   const form = new Map<string, string>()
   for (const [name, value] of new URLSearchParams(decode(bytes))) {
-    if (form.has(name)) throw new ApiError('invalid_request', { message: 'A parameter is repeated.' })
+    if (value === '' || !(parameters.includes(name) || CLIENT_PARAMETERS.includes(name))) continue
+    if (form.has(name)) throw new ApiError('invalid_request', { message: `The parameter ${name} is repeated.` })
     form.set(name, value)
   }
   return form

@@ -11,7 +11,7 @@ import { readForm } from './form.ts'
  * environment; whatever it may not see, and whatever is not good, is inactive, with no word on why (§2.2).
  */
 export const introspection = new Hono<HonoEnv>().post('/', async (c) => {
-  const form = await readForm(c.req.raw)
+  const form = await readForm(c.req.raw, 'token', 'token_type_hint')
   const token = form.get('token')
   if (!token) throw new ApiError('invalid_request', { message: 'The parameter token is missing.' })
   const claims = await readAccessToken(c.env, token)

@@ -9,7 +9,7 @@ import { grantScope } from './scope.ts'
 
 /** The token endpoint (RFC 6749 §3.2) for the client credentials grant (§4.4). */
 export const token = new Hono<HonoEnv>().post('/', async (c) => {
-  const form = await readForm(c.req.raw)
+  const form = await readForm(c.req.raw, 'grant_type', 'scope')
   const grantType = form.get('grant_type')
   if (!grantType) throw new ApiError('invalid_request', { message: 'The parameter grant_type is missing.' })
   if (grantType !== 'client_credentials') throw new ApiError('unsupported_grant_type')

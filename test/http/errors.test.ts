@@ -2,7 +2,6 @@ import { env } from 'cloudflare:workers'
 import * as v from 'valibot'
 import { describe, expect, test, vi } from 'vitest'
 import { describeIssue, rule } from '../../src/contract/rules.ts'
-import { isOverLimit } from '../../src/http/rate-limits.ts'
 import { readSettings } from '../../src/http/settings.ts'
 import { call, m2mApplication, newApiKey, newApplication, send } from '../api.ts'
 import { withBatch } from '../faults/wrapped.ts'
@@ -117,25 +116,6 @@ describe('the unexpected is told to the log alone', () => {
     expect(status).toBe(500)
     expect(text).not.toContain('REQUEST_BUDGET_MS')
     expect(JSON.stringify(logged.mock.calls)).toContain('REQUEST_BUDGET_MS')
-  })
-
-  test('a rate limiter that fails, or is missing, limits nobody', async () => {
-    const broken = { limit: () => Promise.reject(new Error('down')) }
-    expect(await isOverLimit(broken, 'key')).toBe(false)
-    expect(await isOverLimit(undefined, 'key')).toBe(false)
-    expect(
-      (await call(apiKey, 'GET', '/connect/applications', { bindings: { MANAGEMENT_CALLS: broken } })).status,
-    ).toBe(200)
-  })
-
-  test('429 asks to come back', async () => {
-    const limit = vi.fn(async (_: { key: string }) => ({ success: false }))
-    const { status, json, headers } = await call(apiKey, 'GET', '/connect/applications', {
-      bindings: { MANAGEMENT_CALLS: { limit } },
-    })
-    expect([status, json]).toEqual([429, { message: 'Too Many Requests', code: 'rate_limit_exceeded' }])
-    expect(Number(headers.get('Retry-After'))).toBeGreaterThan(0)
-    expect(limit.mock.calls[0]?.[0].key).not.toContain(apiKey)
   })
 })
 

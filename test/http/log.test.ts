@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
-import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import { call, m2mApplication, newApiKey, newApplication, newLimitedApiKey } from '../api.ts'
 import { withBatch } from '../faults/wrapped.ts'
 
 /**
@@ -20,18 +20,21 @@ for (const level of ['log', 'info', 'debug', 'warn', 'error', 'trace'] as const)
 
 const writer = await newApiKey()
 const reader = await newApiKey({ access: 'read', environmentId: writer.environmentId })
+const limitedKey = await newLimitedApiKey()
 const application = await newApplication(writer.apiKey)
 const created = (await call(writer.apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)).json
 const foreign = (await issueCredential('cs', '0')).plaintext
 const unknownKey = (await issueCredential('sk', '0')).plaintext
 
 /** Each as it may be found: as it is, in a lower-case header name, in Basic authentication, in a URL. */
-const needles = [writer.apiKey, reader.apiKey, created.secret as string, foreign, unknownKey].flatMap((credential) => [
-  credential.slice(4),
-  credential.slice(4).toLowerCase(),
-  btoa(`${application.client_id}:${credential}`).slice(60, -4),
-  btoa(credential).slice(4, -4),
-])
+const needles = [writer.apiKey, reader.apiKey, limitedKey, created.secret as string, foreign, unknownKey].flatMap(
+  (credential) => [
+    credential.slice(4),
+    credential.slice(4).toLowerCase(),
+    btoa(`${application.client_id}:${credential}`).slice(60, -4),
+    btoa(credential).slice(4, -4),
+  ],
+)
 
 /** Everything in a value, with what JSON leaves out of errors. */
 function serialise(value: unknown): string {
@@ -132,7 +135,7 @@ const MISTAKES: Record<string, (parts: Parts, credential: string) => Parts> = {
   }),
   'while the limit is exceeded': (parts) => ({
     ...parts,
-    bindings: { MANAGEMENT_CALLS: { limit: async () => ({ success: false }) } },
+    headers: { ...parts.headers, Authorization: `Bearer ${limitedKey}` },
   }),
 }
 

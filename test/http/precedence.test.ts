@@ -1,10 +1,11 @@
 import { describe, expect, test, vi } from 'vitest'
 import { issueCredential } from '../../src/credential/credential.ts'
-import { call, newApiKey, newApplication, send } from '../api.ts'
+import { call, newApiKey, newApplication, newLimitedApiKey, send } from '../api.ts'
 
 const writer = await newApiKey()
 const reader = await newApiKey({ access: 'read', environmentId: writer.environmentId })
 const application = await newApplication(writer.apiKey)
+const limitedKey = await newLimitedApiKey({ environmentId: writer.environmentId })
 const unknownKey = (await issueCredential('sk', '0')).plaintext
 
 /** A request that is right in every respect, and by and by is not. */
@@ -16,7 +17,6 @@ interface Draft {
   body: string
   /** Bytes, by trailing spaces. */
   length: number
-  bindings: Partial<Env>
 }
 
 interface Fault {
@@ -37,7 +37,6 @@ const fault = (stage: number, name: string, part: string, answer: [number, strin
   make,
 })
 
-const overLimit = { limit: async () => ({ success: false }) }
 const set =
   <K extends keyof Draft>(member: K, value: Draft[K]) =>
   (draft: Draft) => {
@@ -51,7 +50,7 @@ const setHeader = (name: string, value: string) => (draft: Draft) => {
 const FAULTS: Fault[] = [
   fault(1, 'an unknown route', 'route', [404, 'not_found'], set('path', '/connect/nothing')),
   fault(1, 'a wrong method', 'route', [405, 'method_not_allowed'], set('method', 'PATCH')),
-  fault(2, 'too many calls', 'limit', [429, 'rate_limit_exceeded'], set('bindings', { MANAGEMENT_CALLS: overLimit })),
+  fault(2, 'too many calls', 'key', [429, 'rate_limit_exceeded'], set('key', limitedKey)),
   fault(3, 'an unknown key', 'key', [401, 'unauthorized'], set('key', unknownKey)),
   fault(4, 'a key that may only read', 'key', [403, 'forbidden'], set('key', reader.apiKey)),
   fault(5, 'a body over 64 KiB', 'length', [413, 'payload_too_large'], set('length', 65_537)),
@@ -101,7 +100,6 @@ describe.each(ROUTES)('of two faults, the earlier one is told: %s', (method, pat
       headers: { 'Content-Type': 'application/json' },
       body,
       length: 0,
-      bindings: {},
     }
     for (const { make } of made) make(draft)
     const headers = { Authorization: `Bearer ${draft.key}`, ...draft.headers }
@@ -111,7 +109,6 @@ describe.each(ROUTES)('of two faults, the earlier one is told: %s', (method, pat
         headers,
         body: draft.body.padEnd(draft.length),
       }),
-      draft.bindings,
     )
   }
 
@@ -147,7 +144,7 @@ test('a key that is no key is 401 before any other fault, and is not counted', a
   const limit = vi.fn(async () => ({ success: false }))
   const reply = await call('sk_nonsense', 'POST', '/connect/applications', {
     body: 1,
-    bindings: { MANAGEMENT_CALLS: { limit } },
+    bindings: { MANAGEMENT_CALLS: { limit }, FAILED_AUTHENTICATIONS: { limit } },
   })
   expect([reply.status, limit.mock.calls]).toEqual([401, []])
 })

@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { issueCredential } from '../../src/credential/credential.ts'
-import { present } from '../../src/oauth/client-authentication.ts'
+import { readCredentials } from '../../src/oauth/client-authentication.ts'
 import { counted } from '../faults/wrapped.ts'
 import { basic, newClient, requestTokenWith, seen } from './client.ts'
 
@@ -50,10 +50,11 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
     expect(reply.status, reply.text).toBe(200)
   })
 
-  test('beside the same client_id in the body, or an empty one, which counts as left out (RFC 6749 §3.2)', async () => {
+  test('authenticates beside the same client_id in the body, and beside parameters without a value (RFC 6749 §3.2)', async () => {
     expect((await requestTokenWith(good, { client_id: clientId })).status).toBe(200)
-    expect((await requestTokenWith(good, { client_id: '' })).status).toBe(200)
-    expect((await requestTokenWith(good, { client_assertion: '' })).status).toBe(200)
+    for (const name of ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'])
+      expect((await requestTokenWith(good, { [name]: '' })).status, name).toBe(200)
+    expect((await requestTokenWith(good, { client_id: '', client_secret: '' })).status).toBe(200)
   })
 
   test.each([
@@ -69,11 +70,11 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
     ['client_01J', 'sec_abc', btoa('client%5F01J:sec%5Fabc')],
     ['client_01J', 'sec_abc', btoa('client%5f01J:sec%5fabc')],
   ])('vector: %j, %j', (id, clientSecret, encoded) => {
-    expect(present(`Basic ${encoded}`, NOTHING)).toEqual({ clientId: id, clientSecret })
+    expect(readCredentials(`Basic ${encoded}`, NOTHING)).toEqual({ clientId: id, clientSecret })
   })
 
   test('the first colon divides them (RFC 7617 §2)', () => {
-    expect(present(basic('a', 'b:c:'), NOTHING)).toEqual({ clientId: 'a', clientSecret: 'b:c:' })
+    expect(readCredentials(basic('a', 'b:c:'), NOTHING)).toEqual({ clientId: 'a', clientSecret: 'b:c:' })
   })
 
   const vschar = fc.string({
@@ -90,7 +91,7 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
     (_, encode) => {
       fc.assert(
         fc.property(vschar, vschar, (id, clientSecret) => {
-          const read = present(basic(encode(id), encode(clientSecret)), NOTHING)
+          const read = readCredentials(basic(encode(id), encode(clientSecret)), NOTHING)
           expect(read).toEqual({ clientId: id, clientSecret })
         }),
         { numRuns: 10_000 },
@@ -101,13 +102,13 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
 
   test('never reads the same credential from a header with one symbol changed, added or left out', () => {
     const symbols = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_ !%\t'
-    const credential = present(good, NOTHING)
+    const credential = readCredentials(good, NOTHING)
     for (let at = 0; at <= goodToken.length; at++) {
       for (const symbol of ['', ...symbols]) {
         for (const length of [0, 1]) {
           const changed = goodToken.slice(0, at) + symbol + goodToken.slice(at + length)
           if (changed !== goodToken && changed.trim() !== goodToken)
-            expect(present(`Basic ${changed}`, NOTHING), changed).not.toEqual(credential)
+            expect(readCredentials(`Basic ${changed}`, NOTHING), changed).not.toEqual(credential)
         }
       }
     }
@@ -181,28 +182,28 @@ describe('Basic does not authenticate, asks no storage, and is told as little as
   )
 
   test('in base64url, where that differs, though it does in base64', () => {
-    expect(present(basic('a', '?a>~?'), NOTHING)).toEqual({ clientId: 'a', clientSecret: '?a>~?' })
+    expect(readCredentials(basic('a', '?a>~?'), NOTHING)).toEqual({ clientId: 'a', clientSecret: '?a>~?' })
     expect(basic('a', '?a>~?')).toMatch(/[+/]/)
-    expect(present(basic('a', '?a>~?').replaceAll('+', '-').replaceAll('/', '_'), NOTHING)).toBeNull()
+    expect(readCredentials(basic('a', '?a>~?').replaceAll('+', '-').replaceAll('/', '_'), NOTHING)).toBeNull()
   })
 
   test('with a line break inside, which no HTTP library lets through', () => {
     for (const at of [0, 8, goodToken.length]) {
       for (const separator of ['\n', '\r\n ', '\r'])
-        expect(present(`Basic ${goodToken.slice(0, at)}${separator}${goodToken.slice(at)}`, NOTHING)).toBeNull()
+        expect(readCredentials(`Basic ${goodToken.slice(0, at)}${separator}${goodToken.slice(at)}`, NOTHING)).toBeNull()
     }
   })
 
   test.each(['b\xff', '\xc0\xafb', '%', '%ZZ', '%C0%AF', '%ED%A0%80'])(
     'and %j is read as nothing, not as something near it (RFC 7617 §2.1)',
-    (clientSecret) => expect(present(basic('a', clientSecret), NOTHING)).toBeNull(),
+    (clientSecret) => expect(readCredentials(basic('a', clientSecret), NOTHING)).toBeNull(),
   )
 
   test('over 1,024 characters, which are not even decoded', () => {
     const decode = vi.spyOn(globalThis, 'atob')
-    expect(present(basic('a', 'b'.repeat(800)), NOTHING)).toBeNull()
+    expect(readCredentials(basic('a', 'b'.repeat(800)), NOTHING)).toBeNull()
     expect(decode).not.toHaveBeenCalled()
-    expect(present(basic('a', 'b'.repeat(700)), NOTHING)).not.toBeNull()
+    expect(readCredentials(basic('a', 'b'.repeat(700)), NOTHING)).not.toBeNull()
     expect(decode).toHaveBeenCalled()
   })
 

@@ -29,7 +29,6 @@ describe('one method of client authentication per request (RFC 6749 §2.3)', () 
     ['Basic and the same secret in the body', good, { client_secret: secret }],
     ['Basic and the same pair in the body', good, { client_id: clientId, client_secret: secret }],
     ['Basic and another secret in the body', good, { client_secret: 'x' }],
-    ['Basic and an empty secret in the body', good, { client_secret: '' }],
     [
       'a header that is unreadable, and the right pair in the body',
       'Basic !',

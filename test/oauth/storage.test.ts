@@ -29,7 +29,6 @@ const revokedToken = await getToken(revoked)
 await revoke(revoked)
 const token = await getToken(client)
 const unknownSecret = (await issueCredential('cs', '0')).plaintext
-const denying: Partial<Env> = { FAILED_AUTHENTICATIONS: { limit: async () => ({ success: false }) } }
 
 interface Case {
   readonly name: string
@@ -39,11 +38,11 @@ interface Case {
 }
 
 const as = (changes: Partial<Client>): Client => ({ ...client, ...changes })
-const tokenCase = (name: string, trips: 0 | 1, outcome: string, who: Client, parameters = {}, also = {}): Case => ({
+const tokenCase = (name: string, trips: 0 | 1, outcome: string, who: Client, parameters = {}): Case => ({
   name: `token: ${name}`,
   trips,
   outcome,
-  ask: (bindings) => requestToken(who, parameters, { bindings: { ...bindings, ...also } }),
+  ask: (bindings) => requestToken(who, parameters, { bindings }),
 })
 const introspectionCase = (name: string, trips: 0 | 1, outcome: string, who: Client, asked: string): Case => ({
   name: `introspection: ${name}`,
@@ -59,15 +58,6 @@ const cases: Case[] = [
   tokenCase('an unknown secret', 1, 'invalid_client', as({ secret: unknownSecret })),
   tokenCase('an unknown client', 1, 'invalid_client', as({ clientId: newId('client', 0) })),
   tokenCase('a revoked secret', 1, 'invalid_client', revoked),
-  tokenCase(
-    'an unknown secret, once too often',
-    1,
-    'temporarily_unavailable',
-    as({ secret: unknownSecret }),
-    {},
-    denying,
-  ),
-  tokenCase('garbage, once too often', 0, 'temporarily_unavailable', as({ secret: 'garbage' }), {}, denying),
   tokenCase(
     'a wrong checksum',
     0,

@@ -155,11 +155,8 @@ describe('parameters', () => {
     [`${GRANT}&${GRANT}`, 'invalid_request'],
     [`${GRANT}&grant%5Ftype=client_credentials`, 'invalid_request'],
     [`${GRANT}&scope=orders:read&scope=orders:read`, 'invalid_request'],
-    [`${GRANT}&scope=&scope=orders:read`, 'invalid_request'],
     [`${GRANT}&client_id=${client.clientId}&client_id=${client.clientId}`, 'invalid_request'],
     [`${GRANT}&client_secret=${client.secret}&client_secret=${client.secret}`, 'invalid_request'],
-    [`${GRANT}&x=1&x=2`, 'invalid_request'],
-    [`${GRANT}&=1&=2`, 'invalid_request'],
   ])('%s: 400 %s, and no storage is asked (RFC 6749 §3.2, §5.2)', async (body, error) => {
     const counter = counted(env.DB)
     const reply = await post('/oauth2/token', body, { headers: authorization, bindings: { DB: counter.database } })
@@ -177,9 +174,14 @@ describe('parameters', () => {
     'é=é',
     '&&',
     '=x',
+    '=1&=2',
+    'x=1&x=2',
+    'resource=https://a.example&resource=https://b.example',
+    'audience=a&audience=b',
+    'token=a&token=b',
     '%ff=%ff',
     '%=%',
-  ])('unknown ones are ignored: %s (RFC 6749 §3.2)', async (extra) => {
+  ])('an unknown parameter is ignored, however often it is sent: %s (RFC 6749 §3.2, RFC 8707 §2)', async (extra) => {
     expect((await post('/oauth2/token', `${GRANT}&${extra}`, { headers: authorization })).status).toBe(200)
     expect(({} as { x?: unknown }).x).toBeUndefined()
   })

@@ -1,0 +1,389 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { app } from '../../src/app.ts'
+import { issueCredential } from '../../src/credential/credential.ts'
+import { newId } from '../../src/credential/id.ts'
+import { isOverLimit, networkOf } from '../../src/http/rate-limits.ts'
+import { newApiKey } from '../api.ts'
+import { counted, withBatch } from '../faults/wrapped.ts'
+import { basic, newClient } from '../oauth/client.ts'
+
+/** The limits that wrangler.toml states: 100 failures in 60 seconds, 6,000 calls in 60 seconds. */
+const MAX_FAILURES = 100
+const WINDOW_MS = 60_000
+const PAUSE_MS = 10_000
+
+const client = await newClient()
+const { apiKey } = client
+
+interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  /** D1 requests that it cost. */
+  readonly trips: number
+}
+
+interface Options {
+  readonly address?: string
+  readonly bindings?: Partial<Env>
+}
+
+/** Sends a request from an address, and waits for what goes on behind the answer. */
+async function send(path: string, init: RequestInit, { address, bindings = {} }: Options = {}): Promise<Answer> {
+  const counter = counted(bindings.DB ?? env.DB)
+  const context = createExecutionContext()
+  const request = new Request(`https://oncekey.test${path}`, { redirect: 'manual', ...init })
+  if (address) request.headers.set('CF-Connecting-IP', address)
+  const response = await app.fetch(request, { ...env, ...bindings, DB: counter.database }, context)
+  await waitOnExecutionContext(context)
+  await response.body?.cancel()
+  return { status: response.status, headers: response.headers, trips: counter.trips }
+}
+
+const form = (path: string, parameters: Record<string, string>, headers: Record<string, string>, options?: Options) =>
+  send(path, { method: 'POST', headers, body: new URLSearchParams(parameters) }, options)
+
+const FORM_OF_OURS = { Origin: 'https://oncekey.test', 'Sec-Fetch-Site': 'same-origin' }
+
+/** Every family of routes that takes a credential: `refused` is its status for an invalid one. */
+interface Family {
+  readonly prefix: 'cs' | 'sk' | 'session'
+  readonly refused: number
+  readonly send: (credential: string, options?: Options, clientId?: string) => Promise<Answer>
+}
+const FAMILIES: Record<string, Family> = {
+  'the token endpoint': {
+    prefix: 'cs',
+    refused: 401,
+    send: (secret, options, clientId = client.clientId) =>
+      form('/oauth2/token', { grant_type: 'client_credentials' }, { Authorization: basic(clientId, secret) }, options),
+  },
+  introspection: {
+    prefix: 'cs',
+    refused: 401,
+    send: (secret, options, clientId = client.clientId) =>
+      form('/oauth2/introspection', { token: 'x', client_id: clientId, client_secret: secret }, {}, options),
+  },
+  'reads of the management API': {
+    prefix: 'sk',
+    refused: 401,
+    send: (key, options) => send('/connect/applications', { headers: { Authorization: `Bearer ${key}` } }, options),
+  },
+  'writes of the management API': {
+    prefix: 'sk',
+    refused: 401,
+    send: (key, options) =>
+      send(
+        `/connect/applications/${client.applicationId}`,
+        {
+          method: 'PUT',
+          headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' },
+          body: '{"name":"changed"}',
+        },
+        options,
+      ),
+  },
+  events: {
+    prefix: 'sk',
+    refused: 401,
+    send: (key, options) => send('/events', { headers: { Authorization: `Bearer ${key}` } }, options),
+  },
+  'sign-in': {
+    prefix: 'sk',
+    refused: 422,
+    send: (key, options) => form('/dashboard/sign-in', { api_key: key }, FORM_OF_OURS, options),
+  },
+  'pages of the dashboard': {
+    prefix: 'session',
+    refused: 303,
+    send: (session, options) => send('/dashboard', { headers: { Cookie: `__Host-session=${session}` } }, options),
+  },
+}
+const families = Object.entries(FAMILIES)
+
+const madeUp = async (prefix: string) => (await issueCredential(prefix, '0')).plaintext
+const succeeded = ({ status, headers }: Answer) => status < 300 || headers.has('Set-Cookie')
+
+/** A credential that the family accepts. */
+async function validFor({ prefix }: Family): Promise<string> {
+  if (prefix === 'cs') return client.secret
+  if (prefix === 'sk') return apiKey
+  const context = createExecutionContext()
+  const request = new Request('https://oncekey.test/dashboard/sign-in', {
+    method: 'POST',
+    headers: FORM_OF_OURS,
+    body: new URLSearchParams({ api_key: apiKey }),
+    redirect: 'manual',
+  })
+  const response = await app.fetch(request, env, context)
+  await waitOnExecutionContext(context)
+  return /__Host-session=(\w+)/.exec(response.headers.get('Set-Cookie') ?? '')?.[1] ?? ''
+}
+
+/** An IPv4 address, or a /64, that no other test has used. */
+let networks = 0
+const newAddress = () => `198.51.${networks >> 8}.${networks++ & 255}`
+const newNetwork = () => `2001:db8:${(networks++).toString(16)}:1`
+
+/** A rate-limit binding that keeps the keys that it counts, and has had enough of those that `isTooMuch` names. */
+function limiter(isTooMuch: (key: string) => boolean = () => false) {
+  const keys: string[] = []
+  const limit = async ({ key }: { key: string }) => {
+    keys.push(key)
+    return { success: !isTooMuch(key) }
+  }
+  return { keys, limit }
+}
+
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
+
+describe.each(families)('made-up credentials at %s', (_, family) => {
+  test('cost at most 100 D1 requests a minute from one IPv6 /64, none for a 429, and lock out no valid credential', async () => {
+    vi.setSystemTime(Date.now())
+    const network = newNetwork()
+    const valid = await validFor(family)
+    const attempt = async (i: number) => {
+      const address = `${network}:${i.toString(16)}:0:0:${(i * 7).toString(16)}`
+      return family.send(await madeUp(family.prefix), { address }, newId('client', i))
+    }
+    let trips = 0
+    for (let i = 0; i < MAX_FAILURES + 10; i++) {
+      const answer = await attempt(i)
+      expect(answer.status).toBe(i < MAX_FAILURES ? family.refused : 429)
+      if (answer.status === 429) expect(answer.trips).toBe(0)
+      trips += answer.trips
+      if (i % 35 === 0) expect(succeeded(await family.send(valid, { address: `${network}::1` }))).toBe(true)
+    }
+    expect(trips).toBe(MAX_FAILURES)
+    const { headers } = await attempt(0)
+    expect(headers.get('Retry-After')).toMatch(/^[1-9]\d?$/)
+    expect(headers.has('WWW-Authenticate')).toBe(false)
+    const elsewhere = { address: `${newNetwork()}::1` }
+    expect((await family.send(await madeUp(family.prefix), elsewhere, newId('client', 1))).status).toBe(family.refused)
+    vi.setSystemTime(Date.now() + WINDOW_MS - 1)
+    expect((await attempt(1)).status).toBe(429)
+    vi.setSystemTime(Date.now() + 1)
+    expect((await attempt(2)).status).toBe(family.refused)
+  })
+
+  test('count in the rate-limit binding, by names that hold no credential', async () => {
+    const failed = limiter()
+    const credential = await madeUp(family.prefix)
+    await family.send(credential, { address: '2001:DB8:0:a::1', bindings: { FAILED_AUTHENTICATIONS: failed } })
+    const [address, account] = failed.keys
+    expect(failed.keys).toHaveLength(2)
+    expect(address).toBe('address 2001:db8:0:a::/64')
+    expect(account).toMatch(family.prefix === 'cs' ? new RegExp(`^client ${client.clientId}$`) : /^key [0-9a-f]{64}$/)
+    expect(failed.keys.join()).not.toContain(credential)
+  })
+
+  test.each([
+    ['address', /^address/],
+    ['client or key', /^(client|key)/],
+  ])('are refused after the first failure when the binding has too many of the %s', async (_name, pattern) => {
+    const address = newAddress()
+    const bindings = { FAILED_AUTHENTICATIONS: limiter((key) => pattern.test(key)) }
+    const clientId = newId('client', 0)
+    const credential = await madeUp(family.prefix)
+    expect((await family.send(credential, { address, bindings }, clientId)).status).toBe(family.refused)
+    const { status, trips } = await family.send(credential, { address, bindings }, clientId)
+    expect([status, trips]).toEqual([429, 0])
+  })
+
+  test('do not count as failures while the database is unavailable', async () => {
+    const address = newAddress()
+    const failed = limiter()
+    const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: storage failed')))
+    const bindings = { DB, FAILED_AUTHENTICATIONS: failed }
+    const { status } = await family.send(await madeUp(family.prefix), { address, bindings })
+    expect(status).toBe(503)
+    expect(failed.keys).toEqual([])
+  })
+})
+
+describe('malformed credentials', () => {
+  const MALFORMED: [string, Family, string][] = families.map(([name, family]) => [name, family, `${family.prefix}_x`])
+
+  test.each(MALFORMED)('cost neither a D1 request nor a call of the binding at %s', async (_, family, credential) => {
+    const failed = limiter()
+    const bindings = { FAILED_AUTHENTICATIONS: failed, MANAGEMENT_CALLS: failed }
+    const digest = vi.spyOn(crypto.subtle, 'digest')
+    const { status, trips } = await family.send(credential, { address: newAddress(), bindings })
+    expect([status, trips, failed.keys]).toEqual([family.refused, 0, []])
+    expect(digest).not.toHaveBeenCalled()
+  })
+
+  test.each(families)('are refused with 429 after 100 failures at %s', async (_, { send, refused }) => {
+    const address = newAddress()
+    for (let i = 0; i < MAX_FAILURES; i++) expect((await send('garbage', { address }, 'x')).status).toBe(refused)
+    expect((await send('garbage', { address }, 'x')).status).toBe(429)
+  })
+
+  test('are not counted when a request has no credentials: it asks for the challenge', async () => {
+    const address = newAddress()
+    for (let i = 0; i <= MAX_FAILURES; i++) {
+      const grant = { grant_type: 'client_credentials' }
+      expect((await form('/oauth2/token', grant, {}, { address })).status).toBe(401)
+      expect((await send('/connect/applications', {}, { address })).status).toBe(401)
+    }
+  })
+})
+
+describe('failures under the ID of one client', () => {
+  const { send } = FAMILIES['the token endpoint'] as Family
+
+  test('cost each further address one D1 request, and lock out no secret that is sent from elsewhere', async () => {
+    const attacked = await newClient()
+    for (let i = 0; i < MAX_FAILURES; i++) {
+      const address = newAddress()
+      expect((await send(await madeUp('cs'), { address }, attacked.clientId)).status).toBe(401)
+    }
+    const address = newAddress()
+    const first = await send(await madeUp('cs'), { address }, attacked.clientId)
+    expect([first.status, first.trips]).toEqual([401, 1])
+    const second = await send(await madeUp('cs'), { address }, attacked.clientId)
+    expect([second.status, second.trips]).toEqual([429, 0])
+    expect((await send(await madeUp('cs'), { address }, newId('client', 0))).status).toBe(401)
+    expect((await send(attacked.secret, { address: newAddress() }, attacked.clientId)).status).toBe(200)
+    expect((await send(attacked.secret, { address }, attacked.clientId)).status).toBe(200)
+  })
+
+  test('are refused after 100 of them when no address is known', async () => {
+    const { clientId } = await newClient()
+    for (let i = 0; i < MAX_FAILURES; i++) expect((await send(await madeUp('cs'), {}, clientId)).status).toBe(401)
+    const { status, trips } = await send(await madeUp('cs'), {}, clientId)
+    expect([status, trips]).toEqual([429, 0])
+  })
+})
+
+test('a secret that is revoked loses its privilege at its first failure', async () => {
+  const address = newAddress()
+  const { send } = FAMILIES['the token endpoint'] as Family
+  const revoked = await newClient()
+  expect((await send(revoked.secret, { address }, revoked.clientId)).status).toBe(200)
+  for (let i = 0; i < MAX_FAILURES; i++) await send(await madeUp('cs'), { address }, newId('client', i))
+  expect((await send(revoked.secret, { address }, revoked.clientId)).status).toBe(200)
+  await env.DB.prepare('UPDATE client_secrets SET revoked_at = 1 WHERE id = ?').bind(revoked.secretId).run()
+  const first = await send(revoked.secret, { address }, revoked.clientId)
+  expect([first.status, first.trips]).toEqual([401, 1])
+  const second = await send(revoked.secret, { address }, revoked.clientId)
+  expect([second.status, second.trips]).toEqual([429, 0])
+})
+
+test('one key that fails is refused from every address, however many there are', async () => {
+  const key = await madeUp('sk')
+  const { send } = FAMILIES.events as Family
+  for (let i = 0; i < MAX_FAILURES; i++) expect((await send(key, { address: newAddress() })).status).toBe(401)
+  const { status, trips } = await send(key, { address: newAddress() })
+  expect([status, trips]).toEqual([429, 0])
+})
+
+describe('calls of the management API', () => {
+  const reads = FAMILIES['reads of the management API'] as Family
+
+  test('count per API key once it is known, and made-up keys count for none', async () => {
+    const calls = limiter()
+    const bindings = { MANAGEMENT_CALLS: calls }
+    const [one, other] = [await newApiKey(), await newApiKey()]
+    for (const key of [one.apiKey, await madeUp('sk'), one.apiKey, other.apiKey, 'sk_x', client.secret])
+      await reads.send(key, { bindings })
+    expect(calls.keys).toEqual([one.id, one.id, other.id])
+  })
+
+  test('count for the API key when one of its sessions makes them', async () => {
+    const calls = limiter()
+    const bindings = { MANAGEMENT_CALLS: calls }
+    const { id, apiKey: key } = await newApiKey()
+    const signedIn = await form('/dashboard/sign-in', { api_key: key }, FORM_OF_OURS, { bindings })
+    const session = /__Host-session=(\w+)/.exec(signedIn.headers.get('Set-Cookie') ?? '')?.[1] ?? ''
+    const page = FAMILIES['pages of the dashboard'] as Family
+    expect((await page.send(session, { bindings })).status).toBe(200)
+    expect(new Set(calls.keys)).toEqual(new Set([id]))
+
+    const tooMany = { MANAGEMENT_CALLS: limiter(() => true) }
+    expect((await page.send(session, { bindings: tooMany })).status).toBe(200)
+    for (const answer of [await page.send(session), await reads.send(key), await FAMILIES['sign-in']?.send(key)])
+      expect([answer?.status, answer?.trips]).toEqual([429, 0])
+  })
+
+  test('are 429 without a D1 request for ten seconds after the binding has too many', async () => {
+    const limited = (await newApiKey()).apiKey
+    const tooMany = { MANAGEMENT_CALLS: limiter(() => true) }
+    vi.setSystemTime(Date.now())
+    expect((await reads.send(limited, { bindings: tooMany })).status).toBe(200)
+    for (const name of ['reads of the management API', 'writes of the management API', 'events']) {
+      const { status, headers, trips } = await (FAMILIES[name] as Family).send(limited)
+      expect([status, trips]).toEqual([429, 0])
+      expect(headers.get('Retry-After')).toBe(String(PAUSE_MS / 1000))
+    }
+    expect((await reads.send(apiKey)).status).toBe(200)
+    vi.setSystemTime(Date.now() + PAUSE_MS)
+    expect((await reads.send(limited)).status).toBe(200)
+  })
+
+  test('do not count the OAuth endpoints', async () => {
+    const calls = limiter(() => true)
+    const { send } = FAMILIES['the token endpoint'] as Family
+    expect((await send(client.secret, { bindings: { MANAGEMENT_CALLS: calls } })).status).toBe(200)
+    expect(calls.keys).toEqual([])
+  })
+})
+
+describe('a rate-limit binding', () => {
+  const BROKEN: [string, unknown][] = [
+    ['is missing', undefined],
+    ['rejects', { limit: () => Promise.reject(new Error('canary')) }],
+    [
+      'throws',
+      {
+        limit: () => {
+          throw new Error('canary')
+        },
+      },
+    ],
+    ['rejects with nothing', { limit: () => Promise.reject(undefined) }],
+    ['returns nothing', { limit: async () => undefined }],
+    ['has no limit()', {}],
+  ]
+
+  test.each(BROKEN)('that %s limits nobody', async (_, broken) => {
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+    const binding = broken as RateLimit
+    expect(await isOverLimit(binding, 'key')).toBe(false)
+    const bindings = { FAILED_AUTHENTICATIONS: binding, MANAGEMENT_CALLS: binding }
+    const address = newAddress()
+    for (const [, family] of families) {
+      expect((await family.send(await madeUp(family.prefix), { address, bindings })).status).toBe(family.refused)
+      expect(succeeded(await family.send(await validFor(family), { address, bindings }))).toBe(true)
+    }
+    if (broken !== undefined)
+      expect(logged).toHaveBeenCalledWith(expect.objectContaining({ message: 'rate limiter failed' }))
+    expect(JSON.stringify(logged.mock.calls)).not.toContain(apiKey)
+  })
+
+  test.each(['FAILED_AUTHENTICATIONS', 'MANAGEMENT_CALLS'] as const)('%s is configured in wrangler.toml', (name) =>
+    expect(typeof env[name].limit).toBe('function'),
+  )
+})
+
+describe('the network of an address', () => {
+  test.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:DB8:0001:0002::', '2001:db8:1:2::/64'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['2001:db8:0:0:1::', '2001:db8:0:0::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['::', '0:0:0:0::/64'],
+    ['fe80::1', 'fe80:0:0:0::/64'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['::FFFF:c000:201', '192.0.2.1'],
+    ['0:0:0:0:0:ffff:192.0.2.1', '192.0.2.1'],
+    ['1::ffff:192.0.2.1', '1:0:0:0::/64'],
+    ['not:an:address', '0:0:0:0::/64'],
+  ])('of %s is %s (RFC 6177, RFC 4291 §2.5.5.2)', (address, network) => expect(networkOf(address)).toBe(network))
+})
