@@ -13,14 +13,14 @@ const [origin] = served.origins
 const { apiKey } = await newApiKey(served.database)
 const { connect } = workosAt(origin, apiKey, served)
 
-// The record that wrangler keeps, which readiness looks for.
+// Readiness reads wrangler's record of the applied migrations, which this database does not have.
 await served.database.batch(
   ['CREATE TABLE d1_migrations (name TEXT)', `INSERT INTO d1_migrations VALUES ('${NEWEST_MIGRATION}')`].map((sql) =>
     served.database.prepare(sql),
   ),
 )
 
-/** The lines as a reader copies them. */
+/** The commands of the page, as a reader copies them. */
 const page = await (await served.fetch(`${origin}/docs`)).text()
 const lines = [...page.matchAll(/<article id="(\w+)">.*?<pre class="curl"><code>(.*?)<\/code>/gs)].map(
   ([, id = '', line = '']) => ({ id, line: unescaped(line) }),
@@ -33,11 +33,11 @@ function unescaped(html: string): string {
 
 const operations = Object.values((document as unknown as OpenApi).paths).flatMap((methods) => Object.values(methods))
 
-test('every call has a line', () => {
+test('every call has a command', () => {
   expect(lines.map(({ id }) => id).sort()).toEqual(operations.map(({ operationId }) => operationId).sort())
 })
 
-/** What the page asks for before the first line. */
+/** The shell variables that the page asks its reader to set. */
 async function newReader(): Promise<Record<string, string>> {
   const application = await connect.createM2MApplication('Nightly', 'org_01EHZNVPK3SFK441A1RGBFSHRT')
   const secret = await connect.createApplicationClientSecret({ id: application.id })
@@ -60,7 +60,7 @@ async function newReader(): Promise<Record<string, string>> {
   }
 }
 
-describe('each line works when pasted', () => {
+describe('each command works when pasted', () => {
   test.each(lines)('$id', async ({ id, line }) => {
     const operation = operations.find(({ operationId }) => operationId === id)
     expect(line).toContain(origin)

@@ -28,6 +28,7 @@ const WORDS: Readonly<Record<string, string>> = {
   last_used_at:
     'The last successful use: a token, an introspection or a verification. Null before the first one. Updated at most once a minute, after the response is sent, so it can be a minute behind.',
   expires_at: 'The time when the secret stops working. Absent if it never expires.',
+  'CreateClientSecret.expires_at': 'The time when the secret stops working. It never expires by default.',
   disabled: 'True for a disabled secret, which does not work until it is enabled. Absent otherwise.',
   'UpdateClientSecret.disabled': 'True disables the secret, false enables it.',
   application_id: 'The ID of the application that owns the secret.',
