@@ -8,21 +8,14 @@ export function text(words: string): (Html | string)[] {
   return words.split('`').map((part, i) => (i % 2 ? html`<code>${part}</code>` : part))
 }
 
-/** Requests mark the members that are required, responses those that may be absent. */
-type Direction = 'request' | 'response'
-
 /** The members of an object: first those that all of its variants share, then those of each variant. */
-export function members(schema: JsonSchema, direction: Direction): Html {
+export function members(schema: JsonSchema): Html {
   const [first, ...others] = schema.oneOf ?? []
-  if (!first) return html`${list(schema, direction)}`
+  if (!first) return html`${list(schema)}`
   const isCommon = (name: string) => others.every((other) => memberText(other, name) === memberText(first, name))
-  return html`${list(first, direction, isCommon)}${[first, ...others].map(
+  return html`${list(first, isCommon)}${[first, ...others].map(
     (variant) =>
-      html`<p class="kind">${fixedMembers(variant)}</p>${list(
-        variant,
-        direction,
-        (name) => !isCommon(name) && !isFixed(variant.properties?.[name]),
-      )}`,
+      html`<p class="kind">${fixedMembers(variant)}</p>${list(variant, (name) => !isCommon(name) && !isFixed(variant.properties?.[name]))}`,
   )}`
 }
 
@@ -31,31 +24,24 @@ function memberText({ properties = {}, required = [] }: JsonSchema, name: string
 }
 
 export function parameterMembers(parameters: readonly Parameter[]): Html {
-  return html`<dl class="members">${parameters.map(({ name, schema, description, required }) =>
-    member(name, { ...schema, description }, required === true, 'request'),
+  return html`<dl class="members">${parameters.map(({ name, schema, description, required = false }) =>
+    member(name, { ...schema, description }, required),
   )}</dl>`
 }
 
-function list(
-  { properties = {}, required = [] }: JsonSchema,
-  direction: Direction,
-  isListed = (_: string) => true,
-): Html | string {
+function list({ properties = {}, required = [] }: JsonSchema, isListed = (_: string) => true): Html | string {
   const listed = Object.entries(properties).filter(([name]) => isListed(name))
   if (listed.length === 0) return ''
-  return html`<dl class="members">${listed.map(([name, schema]) =>
-    member(name, schema, required.includes(name), direction),
-  )}</dl>`
+  return html`<dl class="members">${listed.map(([name, schema]) => member(name, schema, required.includes(name)))}</dl>`
 }
 
-function member(name: string, schema: JsonSchema, isRequired: boolean, direction: Direction): Html {
+function member(name: string, schema: JsonSchema, isRequired: boolean): Html {
   const items = schema.items?.properties ? undefined : schema.items?.description
   const description = [schema.description, items && `Each item: ${items}`].filter(Boolean).join(' ')
   const nested = [schema, schema.items, ...(schema.anyOf ?? [])].filter((one) => one?.properties)
-  const mark = direction === 'request' ? isRequired && html` <b>required</b>` : !isRequired && ' optional'
   return html`<div>
-<dt><code>${name}</code> <span>${type(schema)}${mark || ''}</span></dt>
-<dd>${text(description)}${limits(schema)}${nested.map((one) => one && list(one, direction))}</dd>
+<dt><code>${name}</code> <span>${type(schema)}${isRequired ? '' : ' optional'}</span></dt>
+<dd>${text(description)}${limits(schema)}${nested.map((one) => one && list(one))}</dd>
 </div>`
 }
 

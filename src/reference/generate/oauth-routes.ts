@@ -47,7 +47,6 @@ export const oauth: Group = {
       description: 'The keys that verify access tokens, as a JWK Set (RFC 7517 §5). Cacheable for five minutes.',
       caller: 'public',
       success: { status: 200, description: 'The public keys.', schema: 'PublishedKeys' },
-      errors: ['internal_error'],
     },
     'GET /.well-known/oauth-authorization-server': {
       id: 'getServerMetadata',
@@ -55,7 +54,6 @@ export const oauth: Group = {
       description: 'RFC 8414. Cacheable for five minutes.',
       caller: 'public',
       success: { status: 200, description: 'The metadata.', schema: 'ServerMetadata' },
-      errors: ['internal_error'],
     },
     'GET /.well-known/openid-configuration': {
       id: 'getOpenIdConfiguration',
@@ -63,7 +61,6 @@ export const oauth: Group = {
       description: 'The metadata at the path where OpenID Connect libraries look for it. Cacheable for five minutes.',
       caller: 'public',
       success: { status: 200, description: 'The metadata.', schema: 'ServerMetadata' },
-      errors: ['internal_error'],
     },
   },
 }
@@ -87,7 +84,7 @@ export const service: Group = {
       description: 'Reports whether the database responds and has the schema of this version.',
       caller: 'public',
       success: { status: 200, description: 'The Worker can serve requests.', schema: 'Health' },
-      errors: ['service_unavailable', 'internal_error'],
+      errors: ['service_unavailable'],
     },
     'GET /openapi.json': {
       id: 'getOpenApi',
@@ -95,7 +92,6 @@ export const service: Group = {
       description: 'This API in OpenAPI 3.1. Cacheable for five minutes.',
       caller: 'public',
       success: { status: 200, description: 'The document.', schema: 'OpenApi' },
-      errors: ['internal_error'],
     },
     'GET /docs': {
       id: 'getReference',
@@ -103,7 +99,6 @@ export const service: Group = {
       description: 'This API as a page.',
       caller: 'public',
       success: { status: 200, description: 'The page.', schema: 'html' },
-      errors: ['internal_error'],
     },
     'GET /': {
       id: 'getStart',
@@ -111,7 +106,6 @@ export const service: Group = {
       description: 'Links to the dashboard, the API reference and the public documents.',
       caller: 'public',
       success: { status: 200, description: 'The page.', schema: 'html' },
-      errors: ['internal_error'],
     },
   },
 }

@@ -59,7 +59,7 @@ const CALLER_ERRORS: Record<Route['caller'], readonly ErrorCode[]> = {
     'service_unavailable',
     'internal_error',
   ],
-  public: [],
+  public: ['internal_error'],
 }
 
 const BODY_ERRORS: readonly ErrorCode[] = ['malformed_request', 'payload_too_large', 'unsupported_media_type']

@@ -91,7 +91,8 @@ function conventions({ components }: OpenApi): Html {
   return html`<section id="conventions">
 <h2>Conventions</h2>
 <p>Request bodies are JSON in UTF-8, of at most 64 KiB; the OAuth endpoints take forms. Oncekey ignores unknown members.
-IDs are opaque. Times are ISO 8601 in UTC. Every error has a JSON object as its body: see <a href="#errors">Errors</a>.</p>
+Parameters and members are always present unless they are marked
+<i>optional</i>. IDs are opaque. Times are ISO 8601 in UTC. Every error has a JSON object as its body: see <a href="#errors">Errors</a>.</p>
 <p>A 503 to a read changes nothing. After a 503 to a write, the outcome is unknown if the message says so: send the same
 request again, with the same <code>Idempotency-Key</code> if it is a POST.</p>
 <h3>Request headers</h3>
@@ -137,7 +138,7 @@ function parameters(document: OpenApi, { parameters, requestBody }: Operation): 
   const [media] = Object.values(requestBody?.content ?? {})
   return html`${parts.map(({ title, parameters }) =>
     parameters.length > 0 ? html`<h4>${title}</h4>${parameterMembers(parameters)}` : '',
-  )}${media ? html`<h4>Body</h4>${members(resolved(document, media.schema), 'request')}` : ''}`
+  )}${media ? html`<h4>Body</h4>${members(resolved(document, media.schema))}` : ''}`
 }
 
 function responses(document: OpenApi, { responses }: Operation): Html {
@@ -148,7 +149,7 @@ function responses(document: OpenApi, { responses }: Operation): Html {
   const names = others.flatMap(([status, response]) => errorNames(response).map((name) => ({ status, name })))
   return html`<h4>Response</h4>
 <p><b>${status}</b> ${text(description)}</p>
-${OBJECTS.includes(name) ? html`<p>See <a href="#${name}">${name}</a>.</p>` : schema ? members(resolved(document, schema), 'response') : ''}
+${OBJECTS.includes(name) ? html`<p>See <a href="#${name}">${name}</a>.</p>` : schema ? members(resolved(document, schema)) : ''}
 ${names.length > 0 ? html`<h4>Errors</h4>` : ''}
 <ul class="refusals">${names.map(
     ({ status, name }) =>
@@ -178,7 +179,7 @@ ${OBJECTS.map((name) => {
   const schema = document.components.schemas[name] ?? {}
   const example = exampleOf(document, schema)
   return html`<article id="${name}">
-<div class="about"><h3><a href="#${name}">${name}</a></h3>${members(schema, 'response')}</div>
+<div class="about"><h3><a href="#${name}">${name}</a></h3>${members(schema)}</div>
 ${example === undefined ? '' : html`<div class="example"><pre><code>${pretty(example)}</code></pre></div>`}
 </article>`
 })}
