@@ -11,7 +11,6 @@ const root = resolve(import.meta.dirname, '..')
 /** `LONG=1` runs the large samples from a new seed, and `SEED=…` draws again what another run drew. */
 const isLong = process.env.LONG === '1'
 const seed = Number(process.env.SEED ?? (isLong ? Math.trunc(Math.random() * 2 ** 31) : 1))
-if (isLong) console.log(`Random draws start from SEED=${seed}`)
 
 /** The vendor's own description, beside the checkout where there is one; a user's clone has none. */
 const vendorFile = resolve(root, '../shared/workos-connect.openapi.yaml')
@@ -28,9 +27,12 @@ const wycheproof = WYCHEPROOF
     }
   : null
 
-if (!chromiumPath) console.warn('Skipped: test/browser, because Chromium is not installed.')
-if (!wycheproof) console.warn('Skipped: test/oauth/wycheproof, because WYCHEPROOF does not name its vectors.')
-if (!vendorDescription) console.warn(`Skipped: checks against WorkOS's description, because ${vendorFile} is missing.`)
+const notes = [
+  isLong && `Random draws start from SEED=${seed}.`,
+  !chromiumPath && 'Skipped: test/browser, because Chromium is not installed.',
+  !wycheproof && 'Skipped: test/oauth/wycheproof, because WYCHEPROOF does not name its vectors.',
+  !vendorDescription && `Skipped: comparisons with WorkOS's description, because ${vendorFile} is missing.`,
+].filter((note) => note !== false)
 
 const provide = { isLong, seed, vendorDescription, wycheproof }
 const timeout = isLong ? 900_000 : 60_000
@@ -39,6 +41,7 @@ export default defineConfig({
   root,
   test: {
     silent: 'passed-only',
+    reporters: ['default', { onInit: () => console.log(notes.join('\n')) }],
     projects: [
       {
         root,

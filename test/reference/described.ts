@@ -1,13 +1,7 @@
-import { Validator } from '@cfworker/json-schema'
 import { expect } from 'vitest'
 import document from '../../src/pages/assets/generated/openapi.json'
-import {
-  type JsonSchema,
-  nameOf,
-  type OpenApi,
-  type Operation,
-  resolved,
-} from '../../src/reference/generate/openapi.ts'
+import { type OpenApi, type Operation, resolved } from '../../src/reference/generate/openapi.ts'
+import { jsonSchemas } from '../json-schemas.ts'
 
 /** Compares requests and responses with the OpenAPI document. */
 export const openApi = document as unknown as OpenApi
@@ -25,17 +19,8 @@ function operationOf(method: string, path: string): { name: string; operation: O
   return route && operation && { name: `${method} ${route.path}`, operation }
 }
 
-const validators = new Map<string, Validator>()
-
-/** The errors of a value under a schema of the document. One `name` must always mean the same schema. */
-export function errorsIn(name: string, schema: JsonSchema, value: unknown) {
-  let validator = validators.get(name)
-  if (!validator) {
-    validator = new Validator({ ...schema, components: openApi.components } as object, '2020-12', false)
-    validators.set(name, validator)
-  }
-  return validator.validate(value).errors
-}
+/** The errors of a value under a schema of the document. */
+export const errorsIn = jsonSchemas(openApi.components)
 
 /** Fails if the document does not describe a response: its call, its status, its headers or its body. */
 export function checkDescribedResponse(
@@ -58,7 +43,7 @@ export function checkDescribedResponse(
     if (headers.has(name)) expect(Object.keys(named), what).toContain(name)
   }
   const schema = content?.['application/json']?.schema
-  if (schema) expect(errorsIn(nameOf(schema), schema, body), what).toEqual([])
+  if (schema) expect(errorsIn(schema, body), what).toEqual([])
 }
 
 /** Fails if the Worker accepted a body that the document does not. */
@@ -76,5 +61,5 @@ export function checkDescribedRequest(method: string, path: string, contentType:
   const value = mediaType.startsWith('application/json')
     ? JSON.parse(text)
     : Object.fromEntries(new URLSearchParams(text))
-  if (schema) expect(errorsIn(nameOf(schema), schema, value), `${found.name} accepted ${text}`).toEqual([])
+  if (schema) expect(errorsIn(schema, value), `${found.name} accepted ${text}`).toEqual([])
 }
