@@ -4,6 +4,7 @@ import type { ErrorCode } from '../../http/errors.ts'
 import { type DescribedError, describeError, type ErrorStyle, errorResponses } from './errors.ts'
 import { IDS } from './examples.ts'
 import type { JsonSchema, MediaType, Operation, Parameter, Response } from './openapi.ts'
+import { words } from './words.ts'
 
 /** The facts about a route. `describeOperation` adds everything that follows from them. */
 export interface Route {
@@ -156,7 +157,8 @@ function queryParameters({ properties = {}, required = [], examples = [] }: Json
     in: 'query',
     ...(required.includes(name) && schema.type !== 'array' && { required: true }),
     ...(schema.type === 'array' && { style: 'form', explode: false }),
-    description,
+    // The typed schema says the rules itself.
+    description: TYPED[name] ? words(name) : description,
     schema: TYPED[name] ?? schema,
     ...(name in example && { example: example[name] }),
   }))
