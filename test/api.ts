@@ -4,6 +4,9 @@ import { vi } from 'vitest'
 import { app } from '../src/app.ts'
 import { checkRequest, checkResponse } from './contract.ts'
 import * as operator from './operator.ts'
+import { m2mApplication } from './requests.ts'
+
+export { m2mApplication }
 
 /** The management API as a test calls it, inside the runtime, over the real database. */
 
@@ -67,12 +70,6 @@ export async function call(
   const reply = await send(request, bindings, onAnswer)
   if (reply.status < 300 && body !== undefined) checkRequest(request, JSON.stringify(body))
   return reply
-}
-
-export const m2mApplication = {
-  name: 'Nightly export',
-  application_type: 'm2m',
-  organization_id: 'org_01EHZNVPK3SFK441A1RGBFSHRT',
 }
 
 /** Makes an application, and gives its wire form. */

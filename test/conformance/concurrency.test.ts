@@ -1,52 +1,30 @@
-import { expect, test, vi } from 'vitest'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
 import { newApiKey } from '../operator.ts'
+import { m2mApplication, secretsOf } from '../requests.ts'
 import { serve } from '../served.ts'
+import { seed, size } from '../sizes.ts'
+import { managementOf } from './management.ts'
 
-/** More than a crowd that comes all at once has to wait for one database on a busy machine, in milliseconds. */
-const REQUEST_BUDGET_MS = 30_000
+/** Two Workers over one database, called at once. D1 writes one batch at a time: many callers meet no more than some do. */
 const LIMIT = 5
-const JSON_TYPE = 'application/json'
+const WRITERS = size(10, 50)
 
 const served = await serve({
   workers: 2,
-  vars: { REQUEST_BUDGET_MS, MAX_SECRETS_PER_APPLICATION: LIMIT },
+  // Longer than a crowd that comes all at once waits for one database on a busy machine.
+  vars: { REQUEST_BUDGET_MS: 30_000, MAX_SECRETS_PER_APPLICATION: LIMIT },
   rateLimits: false,
 })
-const { database, origins } = served
-const { apiKey } = await newApiKey(database)
-
-vi.setConfig({ testTimeout: 180_000 })
-
-interface Reply {
-  readonly status: number
-  readonly text: string
-  readonly isReplay: boolean
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
-  readonly json: any
-}
-
-let sent = 0
-
-/** Calls the two Workers in turn. */
-async function call(method: string, path: string, { body = {}, key = '', as = apiKey } = {}): Promise<Reply> {
-  const response = await served.fetch(`${origins[sent++ % origins.length]}/connect${path}`, {
-    method,
-    headers: { Authorization: `Bearer ${as}`, 'Content-Type': JSON_TYPE, ...(key && { 'Idempotency-Key': key }) },
-    ...(method === 'POST' && { body: JSON.stringify(body) }),
-  })
-  const text = await response.text()
-  return {
-    status: response.status,
-    text,
-    isReplay: response.headers.get('Idempotent-Replayed') === 'true',
-    json: text && JSON.parse(text),
-  }
-}
+const { database } = served
+const newCaller = async () => managementOf(served, (await newApiKey(database)).apiKey)
+const call = await newCaller()
+type Reply = Awaited<ReturnType<typeof call>>
 
 const times = <T>(count: number, make: (i: number) => Promise<T>) =>
   Promise.all(Array.from({ length: count }, (_, i) => make(i)))
 
-/** Does each of `steps` over and over, until `work` is done. */
+/** Repeats each of `steps` until `work` has ended. */
 async function meanwhile<T>(work: Promise<T>, steps: ((round: number) => Promise<unknown>)[]): Promise<T> {
   let isOver = false
   const repeating = steps.map(async (step) => {
@@ -60,114 +38,185 @@ async function meanwhile<T>(work: Promise<T>, steps: ((round: number) => Promise
   }
 }
 
+const kindOf = ({ status, json }: Reply) => (status < 300 ? `${status}` : `${status} ${json.code}`)
+
 /** How many replies there are of each kind. */
 function tally(replies: Reply[]): Record<string, number> {
-  const kinds = replies.map(({ status, json }) => (status < 300 ? `${status}` : `${status} ${json.code}`))
-  const count = (kind: string) => kinds.filter((other) => other === kind).length
-  return Object.fromEntries([...new Set(kinds)].map((kind) => [kind, count(kind)]))
+  const kinds = replies.map(kindOf)
+  return Object.fromEntries([...new Set(kinds)].map((kind) => [kind, kinds.filter((other) => other === kind).length]))
 }
 
 async function count(from: string, ...values: string[]): Promise<number> {
-  return (
-    (await database
-      .prepare(`SELECT count(*) AS n FROM ${from}`)
-      .bind(...values)
-      .first<number>('n')) ?? -1
-  )
+  const counting = database.prepare(`SELECT count(*) AS n FROM ${from}`).bind(...values)
+  return (await counting.first<number>('n')) ?? -1
 }
 
-async function newApplication(as = apiKey): Promise<string> {
-  const body = { application_type: 'm2m', name: 'Nightly', organization_id: 'org_1' }
-  return (await call('POST', '/applications', { body, as })).json.id
-}
+const idsOf = (listed: { id: string }[]) => listed.map(({ id }) => id)
 
-test('1,000 concurrent creates of a secret under one key make one', async () => {
+async function newApplication(as = call): Promise<string> {
+  return (await as('POST', '/connect/applications', { body: m2mApplication })).json.id
+}
+const create = (application: string, headers = {}) => call('POST', secretsOf(application), { headers })
+const revoke = (id: string) => call('DELETE', `/connect/client_secrets/${id}`)
+
+const MANY = size(100, 1_000)
+
+test(`${MANY} concurrent creates of a secret under one Idempotency-Key create one secret`, async () => {
   const id = await newApplication()
-  const key = crypto.randomUUID()
-  const replies = await times(1_000, () => call('POST', `/applications/${id}/client_secrets`, { key }))
-  expect(tally(replies)).toEqual({ 201: 1_000 })
+  const headers = { 'Idempotency-Key': crypto.randomUUID() }
+  const replies = await times(MANY, () => create(id, headers))
+  expect(tally(replies)).toEqual({ 201: MANY })
   expect(new Set(replies.map(({ text }) => text))).toHaveLength(1)
-  expect(replies.filter(({ isReplay }) => isReplay)).toHaveLength(999)
+  expect(replies.filter(({ isReplay }) => isReplay)).toHaveLength(MANY - 1)
   expect(await count('client_secrets WHERE application_id = ?', id)).toBe(1)
   expect(await count(`events WHERE data ->> 'application_id' = ?`, id)).toBe(1)
 })
 
-test('200 concurrent creates of an application under one key make one', async () => {
-  const key = crypto.randomUUID()
-  const body = { application_type: 'm2m', name: crypto.randomUUID(), organization_id: 'org_1' }
-  const replies = await times(200, () => call('POST', '/applications', { key, body }))
-  expect(tally(replies)).toEqual({ 201: 200 })
+test(`${MANY / 2} concurrent creates of an application under one Idempotency-Key create one application`, async () => {
+  const headers = { 'Idempotency-Key': crypto.randomUUID() }
+  const body = { ...m2mApplication, name: crypto.randomUUID() }
+  const replies = await times(MANY / 2, () => call('POST', '/connect/applications', { headers, body }))
+  expect(tally(replies)).toEqual({ 201: MANY / 2 })
   expect(new Set(replies.map(({ text }) => text))).toHaveLength(1)
-  expect(replies.filter(({ isReplay }) => isReplay)).toHaveLength(199)
+  expect(replies.filter(({ isReplay }) => isReplay)).toHaveLength(MANY / 2 - 1)
   expect(await count('applications WHERE name = ?', body.name)).toBe(1)
   expect(await count(`events WHERE data ->> 'name' = ?`, body.name)).toBe(1)
 })
 
-test('of 500 concurrent creates three below the limit, three succeed, and nobody ever sees more', async () => {
+test('concurrent creates with room for three create three, and no reader sees more than the limit', async () => {
   const id = await newApplication()
-  const path = `/applications/${id}/client_secrets`
-  await times(LIMIT - 3, () => call('POST', path))
+  await times(LIMIT - 3, () => create(id))
   const seen: number[] = []
-  const look = async (live: Promise<number>) => seen.push(await live)
+  const look = async (active: Promise<number>) => seen.push(await active)
   const replies = await meanwhile(
-    times(500, () => call('POST', path)),
+    times(MANY / 2, () => create(id)),
     [
-      () => look(call('GET', path).then(({ json }) => json.length)),
+      () => look(call('GET', secretsOf(id)).then(({ json }) => json.length)),
       () => look(count('client_secrets WHERE application_id = ? AND revoked_at IS NULL', id)),
     ],
   )
-  expect(tally(replies)).toEqual({ 201: 3, '422 client_secret_limit_reached': 497 })
+  expect(tally(replies)).toEqual({ 201: 3, '422 client_secret_limit_reached': MANY / 2 - 3 })
   expect(new Set(replies.filter(({ status }) => status === 201).map(({ json }) => json.secret))).toHaveLength(3)
-  expect(seen.length).toBeGreaterThan(3)
   expect(Math.max(...seen)).toBeLessThanOrEqual(LIMIT)
   expect(await count(`client_secrets WHERE application_id = ?`, id)).toBe(LIMIT)
   expect(await count(`events WHERE data ->> 'application_id' = ?`, id)).toBe(LIMIT)
 })
 
-test('concurrent deletes of a secret all succeed, and make one tombstone and one event', async () => {
+test('random concurrent changes never leave more secrets active, or more rotated out, than the limit', async () => {
+  const rounds = size(3, 30)
+  const atOnce = size(20, 40)
+  interface Moment {
+    readonly counted: number
+    readonly rotatedOut: number
+  }
+  /** The secrets of an application that count against the limit now, and those that are rotated out. */
+  const moment = (application: string) =>
+    `SELECT coalesce(sum(is_retiring = 0), 0) AS counted, coalesce(sum(is_retiring), 0) AS rotatedOut FROM client_secrets
+      WHERE application_id = ${application} AND revoked_at IS NULL
+      AND (expires_at IS NULL OR expires_at > unixepoch('subsec') * 1000)`
+  const id = await newApplication()
+  // The event of a change is its last statement: what is counted then is what the change leaves.
+  await database.prepare('CREATE TABLE moments (counted INTEGER, rotatedOut INTEGER)').run()
+  await database
+    .prepare(
+      `CREATE TRIGGER watch AFTER INSERT ON events WHEN NEW.data ->> 'application_id' = '${id}' BEGIN
+        INSERT INTO moments SELECT * FROM (${moment(`'${id}'`)});
+      END`,
+    )
+    .run()
+
+  const rotate = (grace_period_seconds: number) =>
+    call('POST', `${secretsOf(id)}/rotate`, { body: { grace_period_seconds } })
+  const update = (body: object) => (on: string) => call('PATCH', `/connect/client_secrets/${on}`, { body })
+  const change = fc.constantFrom<((on: string) => Promise<Reply>)[]>(
+    // Most of them make a secret count that did not.
+    ...[() => create(id), () => create(id), () => rotate(0), () => rotate(60), () => rotate(3600)],
+    ...[update({ expires_at: null }), update({ expires_at: null }), update({ expires_at: null, disabled: false })],
+    ...[update({ disabled: false }), update({ disabled: true }), revoke],
+  )
+  const draws = fc.sample(fc.tuple(change, fc.nat()), { numRuns: rounds * atOnce, seed })
+
+  // Both maximums are met once, whatever the random changes meet.
+  const replies = [...(await times(LIMIT + 1, () => create(id))), await rotate(3600)]
+  const polled: Moment[] = []
+  const poll = async () => {
+    polled.push((await database.prepare(moment('?')).bind(id).first<Moment>()) as Moment)
+  }
+  await poll()
+  for (let round = 0; round < rounds; round++) {
+    await rotate(3600)
+    const ids = idsOf((await call('GET', secretsOf(id))).json)
+    const drawn = draws.slice(round * atOnce, (round + 1) * atOnce)
+    const changes = Promise.all(drawn.map(([send, nth]) => send(ids[nth % ids.length] as string)))
+    replies.push(...(await meanwhile(changes, [poll])))
+  }
+
+  const { results: recorded } = await database.prepare('SELECT * FROM moments').all<Moment>()
+  expect(Math.max(...recorded.map(({ counted }) => counted))).toBe(LIMIT)
+  expect(Math.max(...recorded.map(({ rotatedOut }) => rotatedOut))).toBe(LIMIT)
+  expect(Math.max(...polled.map(({ counted }) => counted))).toBeLessThanOrEqual(LIMIT)
+  expect(Math.max(...polled.map(({ rotatedOut }) => rotatedOut))).toBe(LIMIT)
+  const kinds = Object.keys(tally(replies))
+  expect(kinds).toEqual(expect.arrayContaining(['201', '422 client_secret_limit_reached']))
+  for (const kind of kinds)
+    expect(kind).toMatch(/^(20\d|404 entity_not_found|422 client_secret_(limit_reached|expired))$/)
+})
+
+test('of rotated-out secrets that are all kept at once, as many are kept as the limit has room for', async () => {
+  for (let round = 0; round < size(3, 10); round++) {
+    const id = await newApplication()
+    const old: string[] = await times(LIMIT, async () => (await create(id)).json.id)
+    await call('POST', `${secretsOf(id)}/rotate`)
+    const keep = (secret: string) => call('PATCH', `/connect/client_secrets/${secret}`, { body: { expires_at: null } })
+    const statuses = (await Promise.all([...old.map(keep), create(id)])).map(({ status }) => status)
+    expect(statuses.filter((status) => status < 300)).toHaveLength(LIMIT - 1)
+    expect(statuses.filter((status) => status === 422)).toHaveLength(2)
+    expect(await count('client_secrets WHERE application_id = ? AND is_retiring = 0', id)).toBe(LIMIT)
+  }
+})
+
+test('concurrent deletes of a secret all succeed, and record one event', async () => {
   const application = await newApplication()
-  for (let round = 0; round < 20; round++) {
-    const { id } = (await call('POST', `/applications/${application}/client_secrets`)).json
-    const replies = await times(2 + round, () => call('DELETE', `/client_secrets/${id}`))
-    expect(tally(replies)).toEqual({ 204: 2 + round })
+  for (let deletes = 2; deletes < size(7, 22); deletes++) {
+    const { id } = (await create(application)).json
+    expect(tally(await times(deletes, () => revoke(id)))).toEqual({ 204: deletes })
     expect(await count('client_secrets WHERE id = ? AND revoked_at IS NOT NULL', id)).toBe(1)
     expect(await count(`events WHERE type = 'connect_application_secret.deleted' AND data ->> 'id' = ?`, id)).toBe(1)
   }
 })
 
-test('concurrent deletes of an application all succeed, and make one event that names its secrets', async () => {
-  for (let round = 0; round < 10; round++) {
+test('concurrent deletes of an application all succeed, and record one event that names its secrets', async () => {
+  for (let deletes = 2; deletes < size(5, 12); deletes++) {
     const id = await newApplication()
-    const secrets = await times(2, async () => (await call('POST', `/applications/${id}/client_secrets`)).json.id)
-    expect(tally(await times(2 + round, () => call('DELETE', `/applications/${id}`)))).toEqual({ 204: 2 + round })
+    const secrets = await times(2, async () => (await create(id)).json.id)
+    expect(tally(await times(deletes, () => call('DELETE', `/connect/applications/${id}`)))).toEqual({ 204: deletes })
     expect(await count('client_secrets WHERE application_id = ? AND revoked_at IS NOT NULL', id)).toBe(2)
     const deleted = `SELECT data ->> '$.client_secrets' AS secrets FROM events WHERE type = 'connect_application.deleted' AND data ->> 'id' = ?`
     const { results } = await database.prepare(deleted).bind(id).all<{ secrets: string }>()
     expect(results).toHaveLength(1)
-    const named: { id: string }[] = JSON.parse(results[0]?.secrets ?? '[]')
-    expect(named.map(({ id }) => id).sort()).toEqual(secrets.sort())
+    expect(idsOf(JSON.parse(results[0]?.secrets ?? '[]')).sort()).toEqual(secrets.sort())
   }
 })
 
-test('of creates that race against the deletion of their application, none outlives it', async () => {
-  for (let round = 0; round < 10; round++) {
+test('no secret that is created while its application is deleted outlives the application', async () => {
+  for (let round = 0; round < size(5, 10); round++) {
     const id = await newApplication()
-    const creates = times(LIMIT, () => call('POST', `/applications/${id}/client_secrets`))
-    const deleted = call('DELETE', `/applications/${id}`)
-    const replies = await Promise.all([creates, deleted.then((reply) => [reply])])
-    for (const kind of Object.keys(tally(replies.flat())))
-      expect(['201', '204', '404 entity_not_found']).toContain(kind)
+    const creates = times(LIMIT, () => create(id))
+    const deleting = call('DELETE', `/connect/applications/${id}`)
+    const kinds = Object.keys(tally([...(await creates), await deleting]))
+    for (const kind of kinds) expect(['201', '204', '404 entity_not_found']).toContain(kind)
     expect(await count('client_secrets WHERE application_id = ? AND revoked_at IS NULL', id)).toBe(0)
   }
 })
 
-test('one key used at once for an application and a secret serves one of them', async () => {
+test('one Idempotency-Key used at once for an application and a secret creates one of them', async () => {
   const id = await newApplication()
-  for (let round = 0; round < 30; round++) {
+  for (let round = 0; round < size(6, 30); round++) {
     const key = crypto.randomUUID()
-    const body = { application_type: 'm2m', name: key, organization_id: 'org_1' }
-    const forApplication = () => call('POST', '/applications', { key, body })
-    const forSecret = () => call('POST', `/applications/${id}/client_secrets`, { key })
+    const headers = { 'Idempotency-Key': key }
+    const body = { ...m2mApplication, name: key }
+    const forApplication = () => call('POST', '/connect/applications', { headers, body })
+    const forSecret = () => create(id, headers)
     const replies = await Promise.all(
       round % 2 ? [forApplication(), forSecret()] : [forSecret(), forApplication()].reverse(),
     )
@@ -175,63 +224,60 @@ test('one key used at once for an application and a secret serves one of them', 
     const [application, secret] = replies.map(({ status }) => Number(status === 201))
     expect(await count('applications WHERE name = ?', key)).toBe(application)
     expect(await count('client_secrets WHERE application_id = ? AND revoked_at IS NULL', id)).toBe(secret)
-    if (secret) await call('DELETE', `/client_secrets/${replies[1]?.json.id}`)
+    if (secret) await revoke(replies[1]?.json.id)
   }
 })
 
-test('pages read while 50 writers create and delete show each application that lives throughout once', async () => {
-  const { apiKey: as } = await newApiKey(database)
-  const created = await times(120, () => newApplication(as))
+test(`pages read while ${WRITERS} writers create and delete show each application that stays exactly once`, async () => {
+  const as = await newCaller()
+  const created = await times(size(30, 120), () => newApplication(as))
   const doomed = created.filter((_, i) => i % 2)
   const lasting = created.filter((_, i) => i % 2 === 0)
-  const writers = Array.from({ length: 50 }, (_, i) => async (round: number) => {
+  const writers = Array.from({ length: WRITERS }, (_, i) => async (round: number) => {
     const mine = await newApplication(as)
     const victims = round % 4 === i % 4 ? [mine, doomed.pop()] : [mine]
-    for (const id of victims) if (id) expect((await call('DELETE', `/applications/${id}`, { as })).status).toBe(204)
+    for (const id of victims) if (id) expect((await as('DELETE', `/connect/applications/${id}`)).status).toBe(204)
   })
   /** Follows one cursor until it has met each lasting one: beyond them there are always newer ones. */
   async function walk(order: string, cursor: 'before' | 'after'): Promise<string[]> {
     const met: string[] = []
     for (let from = ''; !lasting.every((id) => met.includes(id)); ) {
-      const path = `/applications?limit=10&order=${order}${from && `&${cursor}=${from}`}`
-      const { json } = await call('GET', path, { as })
-      met.push(...json.data.map(({ id }: { id: string }) => id))
+      const { json } = await as('GET', `/connect/applications?limit=5&order=${order}${from && `&${cursor}=${from}`}`)
+      met.push(...idsOf(json.data))
       from = json.list_metadata[cursor]
       if (from === null) break
-      // What marks the place may be gone before the next page is asked for.
-      if (doomed.includes(from)) await call('DELETE', `/applications/${from}`, { as })
+      // The application at the cursor may be deleted before the next page is read.
+      if (doomed.includes(from)) await as('DELETE', `/connect/applications/${from}`)
     }
     return met
   }
   const walking = Promise.all([walk('desc', 'after'), walk('asc', 'after'), walk('normal', 'before')])
   const walks = await meanwhile(walking, writers)
-  expect(doomed.length).toBeLessThan(60)
+  expect(doomed.length).toBeLessThan(lasting.length)
   for (const met of walks) {
     expect(met.filter((id) => lasting.includes(id)).sort()).toEqual(lasting.sort())
     expect(new Set(met)).toHaveLength(met.length)
   }
 })
 
-test('a list read while 50 writers create and revoke shows each secret that lives throughout once', async () => {
+test(`a list read while ${WRITERS} writers create and revoke shows each secret that stays exactly once`, async () => {
   const id = await newApplication()
-  const path = `/applications/${id}/client_secrets`
-  const lasting = await times(2, async () => (await call('POST', path)).json.id)
+  const lasting: string[] = await times(2, async () => (await create(id)).json.id)
   let revoked = 0
-  const writing = times(50, async () => {
+  const writing = times(WRITERS, async () => {
     for (let round = 0; round < 5; round++) {
-      const { status, json } = await call('POST', path)
-      if (status === 201) expect((await call('DELETE', `/client_secrets/${json.id}`)).status).toBe(204)
+      const { status, json } = await create(id)
+      if (status === 201) expect((await revoke(json.id)).status).toBe(204)
       if (status === 201) revoked++
     }
   })
   const read = async () => {
-    const { json } = await call('GET', path)
-    const ids: string[] = json.map(({ id }: { id: string }) => id)
+    const ids = idsOf((await call('GET', secretsOf(id))).json)
     expect(ids.filter((listed) => lasting.includes(listed)).sort()).toEqual(lasting.sort())
     expect(new Set(ids)).toHaveLength(ids.length)
     expect(ids.length).toBeLessThanOrEqual(LIMIT)
   }
   await meanwhile(writing, [read, read])
-  expect(revoked).toBeGreaterThan(3)
-  expect((await call('GET', path)).json.map((secret: { id: string }) => secret.id).sort()).toEqual(lasting.sort())
+  expect(revoked).toBeGreaterThan(0)
+  expect(idsOf((await call('GET', secretsOf(id))).json).sort()).toEqual(lasting.sort())
 })

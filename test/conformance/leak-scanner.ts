@@ -1,6 +1,6 @@
 import { decodeBase62 } from '../../src/credential/base62.ts'
 
-/** How bytes may be written down. Each gives what does not depend on the bytes around them. */
+/** Encodings of bytes. Each returns the part that does not depend on the bytes around them. */
 export const FORMS: Record<string, (bytes: Buffer) => Buffer> = {
   raw: (bytes) => bytes,
   hex: (bytes) => Buffer.from(bytes.toString('hex')),
@@ -28,7 +28,7 @@ export function contentsOf(credential: string): { text: Buffer; entropy: Buffer 
   return { text: Buffer.from(credential), entropy: Buffer.from(entropy) }
 }
 
-/** Behind `shift` bytes of something else (mod 3): the digits that carry bits of `bytes` alone. */
+/** The digits that carry only bits of `bytes`, which stand behind `shift` other bytes (mod 3). */
 function base64(bytes: Buffer, encoding: 'base64' | 'base64url', shift: number): Buffer {
   const encoded = Buffer.concat([Buffer.alloc(shift), bytes, Buffer.alloc(3)]).toString(encoding)
   return Buffer.from(encoded.slice(Math.ceil((shift * 8) / 6), Math.floor(((shift + bytes.length) * 8) / 6)))
@@ -48,19 +48,19 @@ const WINDOW = 16
 const FILTER_BITS = 26
 const MULTIPLIER = 0x01000193
 
-/** Finds what it was given to look for, by the first, the middle or the last 16 bytes of any form. */
+/** Finds credentials and bytes by the first, the middle or the last 16 bytes of any form. */
 export class LeakScanner {
   readonly #labels = new Map<string, string>()
   readonly #filter = new Uint8Array(2 ** FILTER_BITS / 8)
 
-  /** Looks for a credential in all of its forms, and calls it by `label`. */
+  /** Adds all forms of a credential, to be reported as `label`. */
   addCredential(credential: string, label = credential): void {
     for (const bytes of Object.values(contentsOf(credential))) {
       for (const form of Object.values(FORMS)) this.addBytes(form(bytes), label)
     }
   }
 
-  /** Looks for these bytes. */
+  /** Adds these bytes, to be reported as `label`. */
   addBytes(bytes: Buffer, label: string): void {
     const last = bytes.length - WINDOW
     for (const start of [0, last >> 1, last]) {
@@ -73,7 +73,7 @@ export class LeakScanner {
     }
   }
 
-  /** The labels of what `bytes` hold. */
+  /** The labels of all that `bytes` contain. */
   scan(bytes: Buffer): Set<string> {
     const found = new Set<string>()
     const filter = this.#filter

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 
-/** What becomes of one request on its way to the Worker and back. */
+/** The fate of one request on its way to the Worker and back. */
 export type Fate =
   | 'lost before it arrives'
   | 'answered 503 in HTML before it arrives'
@@ -14,13 +14,13 @@ export type Fate =
 
 export interface LossyNetwork {
   readonly origin: string
-  /** What reached the Worker and what it answered, in order. */
+  /** The requests that reached the Worker, with its responses, in order. */
   readonly exchanges: { readonly idempotencyKey: string | null; readonly status: number; readonly isReplay: boolean }[]
-  /** Closes, and throws what broke the contract behind the client's back. */
+  /** Closes the network. Throws if a response that the client did not see broke the contract. */
   readonly close: () => void
 }
 
-/** Listens in front of `target`. Deals out `fates`, one for each request; what comes after them passes. */
+/** Listens in front of `target`. The first requests meet one of `fates` each, in order; later requests pass. */
 export async function lossyNetwork(
   target: string,
   fetch: typeof globalThis.fetch,
@@ -51,7 +51,7 @@ export async function lossyNetwork(
     if (fate === 'reply replaced by 502 in HTML') return answerInHtml(outgoing, 502)
     if (fate === 'reply replaced by 503 in HTML') return answerInHtml(outgoing, 503)
     if (fate === 'reply later than the client waits') return once(incoming.socket, 'close')
-    // How the body is framed is each connection's own matter (RFC 9112 §6).
+    // Each connection frames the body in its own way (RFC 9112 §6).
     const { 'transfer-encoding': _, ...passed } = Object.fromEntries(reply.headers)
     outgoing.writeHead(reply.status, passed)
     if (fate !== 'reply cut in half') return outgoing.end(replied)

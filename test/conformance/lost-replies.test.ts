@@ -2,11 +2,11 @@ import type { WorkOS } from '@workos-inc/node'
 import { describe, expect, test } from 'vitest'
 import { sha256 } from '../../src/credential/digest.ts'
 import { newApiKey } from '../operator.ts'
+import { ORGANIZATION } from '../requests.ts'
 import { serve } from '../served.ts'
 import { type Fate, lossyNetwork } from './lossy-network.ts'
 import { workosAt } from './workos.ts'
 
-const ORGANIZATION = 'org_01EHZNVPK3SFK441A1RGBFSHRT'
 const LATE: Fate = 'reply later than the client waits'
 
 const served = await serve()
@@ -14,12 +14,12 @@ const { fetch, origins, database } = served
 const { apiKey } = await newApiKey(database)
 const { connect } = workosAt(origins[0], apiKey, { fetch })
 
-/** Calls through a network on which these fates befall the SDK's attempts. */
+/** Calls through a network that treats the SDK's attempts by these fates, in order. */
 async function through<T>(fates: readonly Fate[], call: (workos: WorkOS) => Promise<T>) {
   const network = await lossyNetwork(origins[0], fetch, fates)
   try {
-    // Longer than a busy machine takes, no longer than three losses in a row.
-    const timeout = fates.includes(LATE) ? { timeout: 6_000 } : {}
+    // Longer than a busy machine takes to answer, no longer than three losses in a row.
+    const timeout = fates.includes(LATE) ? { timeout: 5_000 } : {}
     const workos = workosAt(network.origin, apiKey, { fetch: globalThis.fetch, ...timeout })
     return { result: await call(workos), exchanges: network.exchanges }
   } finally {
@@ -53,11 +53,11 @@ const FATES: Fate[][] = [
   ['lost before it arrives', 'reply replaced by 503 in HTML', 'reply lost'],
 ]
 
-describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') })))('$title', ({ fates }) => {
-  /** Which of the attempts reach the Worker, the last one besides. */
+describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') })))('after $title', ({ fates }) => {
+  /** How many attempts reach the Worker, the last one included. */
   const arrivals = fates.filter((fate) => fate.startsWith('reply')).length + 1
 
-  test('a secret is created once, and its plaintext arrives', async () => {
+  test('the SDK has created one secret and received its plaintext', async () => {
     const { id } = await newApplication()
     const { result, exchanges } = await through(fates, ({ connect }) => connect.createApplicationClientSecret({ id }))
     const [row, ...others] = await secretRows(id)
@@ -74,7 +74,7 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
     )
   })
 
-  test('an application is created once', async () => {
+  test('the SDK has created one application', async () => {
     const name = crypto.randomUUID()
     const { result } = await through(fates, ({ connect }) => connect.createM2MApplication(name, ORGANIZATION))
     expect(await rows('SELECT id FROM applications WHERE name = ?', name)).toEqual([{ id: result.id }])
@@ -82,7 +82,7 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
     expect(await connect.getApplication({ id: result.id })).toEqual(result)
   })
 
-  test('a secret is revoked once', async () => {
+  test('the SDK has revoked the secret, with one event', async () => {
     const { id } = await newApplication()
     const secret = await connect.createApplicationClientSecret({ id })
     const { exchanges } = await through(fates, ({ connect }) => connect.deleteClientSecret({ id: secret.id }))
@@ -94,7 +94,7 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
     ])
   })
 
-  test('an application is deleted once, with its secrets', async () => {
+  test('the SDK has deleted the application and its secrets, with one event', async () => {
     const { id } = await newApplication()
     const secret = await connect.createApplicationClientSecret({ id })
     const { exchanges } = await through(fates, ({ connect }) => connect.deleteApplication({ id }))
@@ -105,8 +105,8 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
   })
 })
 
-describe.concurrent('where the SDK gives up', () => {
-  test('after more losses than it retries, the same key still leads to the one secret', async () => {
+describe.concurrent('when the SDK gives up', () => {
+  test('after more losses than retries, the same Idempotency-Key returns the one secret', async () => {
     const { id } = await newApplication()
     const path = `/connect/applications/${id}/client_secrets`
     const idempotencyKey = crypto.randomUUID()
@@ -120,7 +120,7 @@ describe.concurrent('where the SDK gives up', () => {
     expect(await secretRows(id)).toEqual([{ id: data.id, digest: [...(await sha256(data.secret))], revoked_at: null }])
   })
 
-  test('after a reply cut in half, the same key still leads to the one secret', async () => {
+  test('after a reply cut in half, the same Idempotency-Key returns the one secret', async () => {
     const { id } = await newApplication()
     const path = `/connect/applications/${id}/client_secrets`
     const idempotencyKey = crypto.randomUUID()

@@ -6,11 +6,13 @@ import { issueCredential } from '../../src/credential/credential.ts'
 import { deriveEntropy, idempotencyDigest } from '../../src/credential/derivation.ts'
 import type { Bytes } from '../../src/credential/digest.ts'
 import { newApiKey } from '../operator.ts'
+import { m2mApplication, secretsOf } from '../requests.ts'
 import { serve } from '../served.ts'
+import { managementOf } from './management.ts'
 
 /**
- * Whoever has a copy of the database and knows an Idempotency-Key finds the record of the create, the salt and the
- * digest of the request. What is missing is the API key.
+ * A thief with a copy of the database and an Idempotency-Key finds the record of the create, the salt and the digest of
+ * the request. Only the API key is missing.
  */
 const served = await serve()
 const { apiKey } = await newApiKey(served.database)
@@ -19,19 +21,10 @@ const idempotencyKey = crypto.randomUUID()
 let secret: string
 let copy: DatabaseSync
 
-async function post(path: string, body: object, headers: Record<string, string> = {}) {
-  const response = await served.fetch(`${served.origins[0]}/connect${path}`, {
-    method: 'POST',
-    headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json', ...headers },
-    body: JSON.stringify(body),
-  })
-  return (await response.json()) as { id: string; secret: string }
-}
-
 beforeAll(async () => {
-  const { id } = await post('/applications', { name: 'Nightly', application_type: 'm2m', organization_id: 'org_1' })
-  const created = await post(`/applications/${id}/client_secrets`, {}, { 'Idempotency-Key': idempotencyKey })
-  secret = created.secret
+  const call = managementOf(served, apiKey)
+  const { id } = (await call('POST', '/connect/applications', { body: m2mApplication })).json
+  secret = (await call('POST', secretsOf(id), { headers: { 'Idempotency-Key': idempotencyKey } })).json.secret
   await served.stop()
   const files = await readdir(served.directory, { recursive: true })
   for (const file of files) {
@@ -42,7 +35,7 @@ beforeAll(async () => {
   return () => copy.close()
 })
 
-/** The record of the create, found as a thief would find it. */
+/** The record of the create, as a thief would look for it. */
 async function stolenRecord() {
   const keys = copy.prepare('SELECT digest FROM api_keys').all() as { digest: Bytes }[]
   const record = copy.prepare(
@@ -57,14 +50,14 @@ async function stolenRecord() {
   throw new Error('the copy has no record of this key')
 }
 
-/** Derives from the copied rows as the Worker does, with `key` for the API key. */
+/** Derives from the copied rows as the Worker does, with `key` in place of the API key. */
 async function derive(key: string) {
   const { salt, request_digest, secret_digest } = await stolenRecord()
   const { plaintext, digest } = await issueCredential('cs', '0', await deriveEntropy(key, salt, request_digest))
   return { plaintext, isIt: Buffer.from(digest).equals(secret_digest) }
 }
 
-/** Every value of every table, as text in every form that one could feed to the derivation. */
+/** Every value of every table, in every text form that a thief could feed to the derivation. */
 function everythingStolen(): Set<string> {
   const tables = copy.prepare(`SELECT name FROM sqlite_schema WHERE type = 'table'`).all() as { name: string }[]
   const values = tables.flatMap(({ name }) => copy.prepare(`SELECT * FROM "${name}"`).all()).flatMap(Object.values)
@@ -77,11 +70,11 @@ function everythingStolen(): Set<string> {
   )
 }
 
-test('with the API key, the copied rows lead to the secret', async () => {
+test('the copied rows and the API key lead to the secret', async () => {
   expect(await derive(apiKey)).toEqual({ plaintext: secret, isIt: true })
 })
 
-test('without it, nothing in the copy stands in for it, nor does the Idempotency-Key', async () => {
+test('neither a value in the copy nor the Idempotency-Key replaces the API key', async () => {
   const candidates = everythingStolen()
   expect(candidates.size).toBeGreaterThan(30)
   expect(candidates).not.toContain(apiKey)

@@ -1,10 +1,10 @@
 import type { ConnectApplication, ListApplicationsOptions } from '@workos-inc/node'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { newApiKey } from '../operator.ts'
+import { ORGANIZATION } from '../requests.ts'
 import { serve } from '../served.ts'
 import { workosAt } from './workos.ts'
 
-const ORGANIZATION = 'org_01EHZNVPK3SFK441A1RGBFSHRT'
 const ULID = '[0-7][0-9A-HJKMNP-TV-Z]{25}'
 
 const served = await serve()
@@ -20,7 +20,7 @@ const common = {
   updatedAt: expect.any(Date),
 }
 
-/** Asks for an application in every way in which it can be had. */
+/** Reads an application in each way that the SDK offers. */
 async function waysTo({ id, clientId, organizationId }: ConnectApplication): Promise<ConnectApplication[]> {
   const listed = await connect.listApplications({ limit: 100, ...(organizationId && { organizationId }) })
   return [
@@ -49,7 +49,7 @@ describe('applications', () => {
     expect(await waysTo(created)).toStrictEqual([created, created, created])
   })
 
-  test('an m2m application is created with the least', async () => {
+  test('an m2m application is created with the required options only', async () => {
     const expected = {
       ...common,
       applicationType: 'm2m',
@@ -112,7 +112,7 @@ describe('applications', () => {
     expect(positional).toStrictEqual(expected)
   })
 
-  test('an update changes what it names; nulls leave scopes and redirect URIs, and clear the description', async () => {
+  test('an update changes the options that it names; null clears a description and leaves scopes and redirect URIs', async () => {
     const created = await connect.createApplication({
       applicationType: 'oauth',
       name: 'Before',
@@ -142,13 +142,13 @@ describe('applications', () => {
     expect(await connect.getApplication({ id })).toStrictEqual(cleared)
   })
 
-  test('an m2m application is updated, whatever null is sent for redirect URIs', async () => {
+  test('an m2m application is updated although the SDK sends null for its redirect URIs', async () => {
     const created = await newApplication()
     const updated = await connect.updateApplication({ id: created.id, name: 'Hourly export' })
     expect(updated).toStrictEqual({ ...created, name: 'Hourly export', updatedAt: expect.any(Date) })
   })
 
-  test('a deleted application is gone, by either id; deleting it again succeeds', async () => {
+  test('a deleted application is not found by either ID, and deleting it again succeeds', async () => {
     const created = await newApplication()
     await connect.createApplicationClientSecret({ id: created.id })
     for (const id of [created.id, created.clientId]) {
@@ -160,7 +160,7 @@ describe('applications', () => {
 })
 
 describe('client secrets', () => {
-  test('they are created, listed oldest first without plaintext, and revoked', async () => {
+  test('secrets are created, listed oldest first without plaintext, and revoked', async () => {
     const { id, clientId } = await newApplication()
     expect(await connect.listApplicationClientSecrets({ id })).toEqual([])
     const first = await connect.createApplicationClientSecret({ id })
@@ -186,6 +186,7 @@ describe('client secrets', () => {
 })
 
 describe('pages of 250 applications', () => {
+  // More than two pages of the 100 that auto-pagination reads at once.
   let all: typeof connect
   /** Newest first. */
   let newest: ConnectApplication[]
@@ -205,7 +206,7 @@ describe('pages of 250 applications', () => {
   // The SDK's types leave out the order that other SDKs of the vendor offer.
   const normal = 'normal' as 'desc'
 
-  test('auto-pagination gives each once, newest first by default', async () => {
+  test('auto-pagination returns each application once, newest first by default', async () => {
     const listed = await list()
     expect(listed.data).toStrictEqual(newest.slice(0, 10))
     expect(listed.listMetadata).toEqual({ before: null, after: newest[9]?.id })
@@ -213,17 +214,17 @@ describe('pages of 250 applications', () => {
     expect(await (await list({ order: 'desc' })).autoPagination()).toStrictEqual(newest)
   })
 
-  test('auto-pagination gives each once, oldest first', async () => {
+  test('auto-pagination in ascending order returns each application once, oldest first', async () => {
     expect(await (await list({ order: 'asc' })).autoPagination()).toStrictEqual(newest.toReversed())
   })
 
-  test('auto-pagination goes on behind a given application, within an organization', async () => {
+  test('auto-pagination continues after a given application, within an organization', async () => {
     const of = newest.filter(({ organizationId }) => organizationId === ORGANIZATION)
     const listed = await list({ organizationId: ORGANIZATION, after: of[9]?.id ?? '' })
     expect(await listed.autoPagination()).toStrictEqual(of.slice(10))
   })
 
-  test('in normal order auto-pagination leads to newer ones, and ends where they end', async () => {
+  test('auto-pagination in normal order leads to newer applications, and ends at the newest', async () => {
     const first = await list({ order: normal })
     expect(first.data).toStrictEqual(newest.slice(0, 10))
     expect(first.listMetadata).toEqual({ before: newest[9]?.id, after: null })
@@ -234,7 +235,7 @@ describe('pages of 250 applications', () => {
     expect(await upwards.autoPagination()).toStrictEqual(pages.flat())
   })
 
-  test('in normal order before leads through all, to the oldest', async () => {
+  test('the before cursor in normal order leads through all applications to the oldest', async () => {
     const walked: ConnectApplication[] = []
     for (let before: string | null | undefined = ''; before !== null; ) {
       const page = await list({ order: normal, limit: 100, before: before || null })
@@ -244,7 +245,7 @@ describe('pages of 250 applications', () => {
     expect(walked).toStrictEqual(newest)
   })
 
-  test('the cursors of a page in the middle lead both ways', async () => {
+  test('the cursors of a page in the middle lead to both neighbours', async () => {
     for (const [order, rows] of [
       ['desc', newest],
       ['asc', newest.toReversed()],
