@@ -1,0 +1,92 @@
+import { writeFile } from 'node:fs/promises'
+import { type FloorReport, runFloors } from './floors.ts'
+import { describeMachine } from './machine.ts'
+import { type Options, readOptions, USAGE } from './options.ts'
+import { costPerMillion, PRICES } from './prices.ts'
+import { clearProgress } from './progress.ts'
+import { number, spread, table } from './table.ts'
+
+const options = readOptions(process.argv.slice(2))
+if (options === 'help') console.log(USAGE)
+else await main(options)
+
+async function main(options: Options): Promise<void> {
+  const about = {
+    command: `npm run bench -- ${process.argv.slice(2).join(' ')}`.trim(),
+    machine: describeMachine(),
+    date: new Date().toISOString(),
+  }
+  console.log(`${about.command}\n${about.machine}\n${about.date.slice(0, 10)}\n`)
+  const report = await runFloors(options)
+  clearProgress()
+  console.log(describeFloors(report, options))
+  if (options.json) await writeFile(options.json, JSON.stringify({ ...about, ...report }, jsonMaps, 2))
+}
+
+function describeFloors({ results, counts, databaseBytes }: FloorReport, { connections }: Options): string {
+  const parts = connections.map((number) => describeConnections(number, results))
+  return [
+    ...parts,
+    describeCounts(counts, results),
+    `D1 is on disk: ${(databaseBytes / 2 ** 20).toFixed(1)} MiB.`,
+  ].join('\n\n')
+}
+
+function describeConnections(connections: number, results: FloorReport['results']): string {
+  const head = [
+    '',
+    'req/s',
+    'p50 ms',
+    'p99 ms',
+    'CPU µs',
+    'floor req/s',
+    'floor CPU µs',
+    'of floor',
+    'by CPU',
+    'with rate limits',
+    'load',
+    'noisy',
+  ]
+  const rows = results
+    .filter((one) => one.connections === connections)
+    .map(({ operation, result: { measured, noisyRounds, loadShare } }) => {
+      const [product, limited, floor] = ['product', 'limited', 'floor'].map((name) => measured.get(name))
+      if (!product || !floor) throw new Error(`${operation} was not measured`)
+      return [
+        operation,
+        number(product.requestsPerSecond.median),
+        number(product.p50.median, 2),
+        number(product.p99.median, 2),
+        number(product.cpu.median),
+        number(floor.requestsPerSecond.median),
+        number(floor.cpu.median),
+        spread(product.ratio),
+        spread(product.cpuRatio),
+        limited ? spread(limited.ratio) : '–',
+        number(loadShare, 2),
+        String(noisyRounds),
+      ]
+    })
+  return `${connections} connection${connections === 1 ? '' : 's'}, without the rate limits' local simulation\n\n${table(head, rows)}`
+}
+
+function describeCounts(counts: FloorReport['counts'], results: FloorReport['results']): string {
+  const head = ['one request', 'D1 requests', 'behind', 'statements', 'rows read', 'rows written', '$ per million']
+  const rows = [...counts].map(([operation, one]) => {
+    const cpu = results.findLast((result) => result.operation === operation)?.result.measured.get('product')?.cpu.median
+    return [
+      operation,
+      number(one.requests - one.requestsBehind, 1),
+      number(one.requestsBehind, 1),
+      number(one.statements, 1),
+      number(one.rowsRead, 1),
+      number(one.rowsWritten, 1),
+      number(costPerMillion(one, cpu ?? Number.NaN), 2),
+    ]
+  })
+  return `${table(head, rows)}\n\nPrices: ${PRICES.source}`
+}
+
+function jsonMaps(_: string, value: unknown): unknown {
+  return value instanceof Map ? Object.fromEntries(value) : value
+}

@@ -1,0 +1,102 @@
+import { newSigningKey } from '../../src/credential/signing-key.ts'
+import { bundle } from '../bundle-worker.ts'
+import { type Counts, countsOf, sentBy } from './counts.ts'
+import { type Data, seed } from './data.ts'
+import { Load } from './load.ts'
+import type { Operation } from './operations.ts'
+import type { Options } from './options.ts'
+import { progress } from './progress.ts'
+import { type Bench, type Contestant, measure, type Result } from './rounds.ts'
+import { Runtime } from './runtime.ts'
+
+/** The product beside its floors, in one runtime and over one database. */
+
+interface FloorResult {
+  readonly operation: string
+  readonly connections: number
+  readonly result: Result
+}
+
+export interface FloorReport {
+  readonly results: readonly FloorResult[]
+  readonly counts: ReadonlyMap<string, Counts>
+  readonly databaseBytes: number
+}
+
+const ISSUER = 'https://oncekey.test'
+const APPLICATIONS = 2_000
+const DATABASE = 'bench'
+
+/** What every Worker of a run is given. */
+async function bindings(algorithm: 'RS256' | 'ES256' = 'RS256') {
+  return {
+    ISSUER,
+    SIGNING_KEY: JSON.stringify(await newSigningKey(algorithm)),
+    MAX_SECRETS_PER_APPLICATION: 100,
+  }
+}
+
+export async function runFloors(options: Options): Promise<FloorReport> {
+  progress('Bundling the Workers…')
+  const [product, floor, counting] = await Promise.all(
+    ['src/index.ts', 'test/bench/floors/index.ts', 'test/bench/workers/counting.ts'].map(
+      async (main) => (await bundle(main)).script,
+    ) as [Promise<string>, Promise<string>, Promise<string>],
+  )
+  const rs256 = await bindings()
+  const es256 = await bindings('ES256')
+  progress('Starting workerd…')
+  const runtime = await Runtime.start([
+    { name: 'product-RS256', script: product, database: DATABASE, bindings: rs256 },
+    { name: 'product-ES256', script: product, database: DATABASE, bindings: es256 },
+    { name: 'limited', script: product, database: DATABASE, bindings: rs256, hasRateLimits: true },
+    { name: 'floor-RS256', script: floor, database: DATABASE, bindings: rs256 },
+    { name: 'floor-ES256', script: floor, database: DATABASE, bindings: es256 },
+    { name: 'counting', script: counting, database: DATABASE, bindings: rs256 },
+  ])
+  const load = new Load()
+  try {
+    progress(`Making ${APPLICATIONS} applications…`)
+    const data = await seed(runtime.database(DATABASE), runtime.url('product-RS256'), { applications: APPLICATIONS })
+    const bench: Bench = { runtime, load, productOf: () => 'product-RS256' }
+    await givePage(bench, data, options)
+    const results: FloorResult[] = []
+    const counts = new Map<string, Counts>()
+    for (const operation of options.operations) {
+      counts.set(operation.name, countsOf(await sentBy(runtime, 'counting', operation, data)))
+      for (const connections of options.connections) {
+        progress(
+          `${operation.name}, ${connections} connections (${results.length + 1} of ${options.operations.length * options.connections.length})`,
+        )
+        const result = await measure(bench, operation, contestants(operation, data, options.hasLimited), {
+          ...options,
+          connections,
+        })
+        results.push({ operation: operation.name, connections, result })
+      }
+    }
+    return { results, counts, databaseBytes: await runtime.databaseBytes() }
+  } finally {
+    load.stop()
+    await runtime.stop()
+  }
+}
+
+/** The floor comes last: ratios are to it. */
+function contestants({ algorithm, isLimited }: Operation, data: Data, hasLimited: boolean): Contestant[] {
+  return [
+    { name: 'product', worker: `product-${algorithm}`, data },
+    ...(isLimited && hasLimited ? [{ name: 'limited', worker: 'limited', data }] : []),
+    { name: 'floor', worker: `floor-${algorithm}`, data },
+  ]
+}
+
+/** The floor of the dashboard answers the page that the product has rendered. */
+async function givePage({ runtime }: Bench, data: Data, { operations }: Options): Promise<void> {
+  const operation = operations.find(({ name }) => name === 'dashboard-list')
+  if (!operation) return
+  const url = runtime.url('product-RS256')
+  const [cookie = ''] = (await operation.prepare?.(data, { measured: url, product: url })) ?? []
+  const page = await (await fetch(`${url}/dashboard`, { headers: { Cookie: cookie } })).text()
+  await fetch(`${runtime.url('floor-RS256')}/dashboard`, { method: 'PUT', body: page })
+}

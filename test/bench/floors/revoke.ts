@@ -1,0 +1,35 @@
+import { newId } from '../../../src/credential/id.ts'
+import { apiKeyDigest, type FloorEnv, UNAUTHORIZED } from './env.ts'
+
+const REVOKE = `UPDATE client_secrets SET revoked_at = ?1, updated_at = ?1, event_id = ?2
+  WHERE id = ?3 AND revoked_at IS NULL AND environment_id = (SELECT environment_id FROM api_keys
+    WHERE digest = ?4 AND access = 'write' AND revoked_at IS NULL)`
+
+const INSERT_EVENT = `INSERT INTO events
+    (id, environment_id, organization_id, type, data, caller_id, caller_name, request_id, created_at)
+  SELECT ?1, secrets.environment_id, applications.organization_id, 'connect_application_secret.deleted',
+    json_object('id', secrets.id, 'application_id', application_id, 'secret_hint', secret_hint, 'name', secrets.name,
+      'last_used_at', secrets.last_used_at, 'expires_at', expires_at, 'disabled_at', disabled_at,
+      'created_at', secrets.created_at, 'updated_at', secrets.updated_at),
+    api_keys.id, api_keys.name, ?2, ?3
+  FROM client_secrets AS secrets JOIN applications ON applications.id = application_id
+  JOIN api_keys ON api_keys.digest = ?4 WHERE secrets.id = ?5 AND secrets.event_id = ?1`
+
+const VERDICT = `SELECT access, client_secrets.revoked_at FROM api_keys
+  LEFT JOIN client_secrets ON client_secrets.environment_id = api_keys.environment_id AND client_secrets.id = ?2
+  WHERE api_keys.digest = ?1 AND api_keys.revoked_at IS NULL`
+
+/** Revoke, insert the event, ask for the verdict. */
+export async function revokeSecret(request: Request, { DB }: FloorEnv, id: string): Promise<Response> {
+  const now = Date.now()
+  const caller = await apiKeyDigest(request)
+  const event = newId('event', now)
+  const [, , verdict] = await DB.batch([
+    DB.prepare(REVOKE).bind(now, event, id, caller),
+    DB.prepare(INSERT_EVENT).bind(event, crypto.randomUUID(), now, caller, id),
+    DB.prepare(VERDICT).bind(caller, id),
+  ])
+  const row = verdict?.results[0] as Record<string, unknown> | undefined
+  if (row?.access !== 'write' || row.revoked_at === null) return Response.json(UNAUTHORIZED, { status: 401 })
+  return new Response(null, { status: 204 })
+}

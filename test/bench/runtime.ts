@@ -1,0 +1,158 @@
+import type { ChildProcess } from 'node:child_process'
+import diagnostics from 'node:diagnostics_channel'
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { readD1Migrations } from '@cloudflare/vitest-plugin'
+import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
+import { unstable_getMiniflareWorkerOptions } from 'wrangler'
+import { databaseWorker, remoteDatabase } from '../remote-database.ts'
+
+const root = resolve(import.meta.dirname, '../..')
+
+/** A Worker of a run. Each listens on a socket of its own, so that nothing stands between it and the load. */
+export interface WorkerSpec {
+  readonly name: string
+  readonly script: string
+  /** Which database it is bound to. */
+  readonly database: string
+  readonly bindings?: Readonly<Record<string, string | number>>
+  /** True binds the platform's rate limits, at a limit that no run reaches. */
+  readonly hasRateLimits?: boolean
+}
+
+/** workerd with the Workers of a run, over D1 databases on disk. */
+export class Runtime {
+  readonly pid: number
+  readonly #miniflare: Miniflare
+  readonly #directory: string
+  readonly #urls: ReadonlyMap<string, URL>
+
+  private constructor(miniflare: Miniflare, pid: number, directory: string, urls: Map<string, URL>) {
+    this.#miniflare = miniflare
+    this.pid = pid
+    this.#directory = directory
+    this.#urls = urls
+  }
+
+  static async start(
+    workers: readonly WorkerSpec[],
+    { inspectorPort }: { inspectorPort?: number } = {},
+  ): Promise<Runtime> {
+    const { workerOptions } = unstable_getMiniflareWorkerOptions(`${root}/wrangler.toml`)
+    // The platform's assets put a proxy in front of a Worker: the files are served by a Worker of their own.
+    const { assets: _, ...options } = workerOptions
+    const directory = await mkdtemp(join(tmpdir(), 'oncekey-bench-'))
+    const databases = [...new Set(workers.map(({ database }) => database))]
+    const databaseWorkers = databases.map((database) => ({
+      name: databaseName(database),
+      script: databaseWorker,
+      database,
+    }))
+    const assets = {
+      name: ASSETS,
+      script: ASSETS_WORKER,
+      database: databases[0] as string,
+      bindings: await readAssets(),
+    }
+    const all: readonly WorkerSpec[] = [...workers, ...databaseWorkers, assets]
+    const runtimeProcess = nextRuntimeProcess()
+    const miniflare = new Miniflare(
+      convertV4MiniflareOptions({
+        workers: all.map(({ name, script, database, bindings, hasRateLimits }) => ({
+          ...options,
+          name,
+          modules: [{ type: 'ESModule' as const, path: 'index.js', contents: script }],
+          bindings: { ...(options.bindings as object), ...bindings },
+          d1Databases: { DB: database },
+          serviceBindings: name === ASSETS ? {} : { ASSETS },
+          ratelimits: hasRateLimits ? unreachable(options.ratelimits) : {},
+          unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+        })),
+        resourcePersistencePath: directory,
+        cf: false,
+        handleStructuredLogs: () => {},
+        ...(inspectorPort !== undefined && { inspectorPort }),
+      }),
+    )
+    await miniflare.ready
+    const { pid, stdout, stderr } = await runtimeProcess
+    // Nobody reads the log of a run, but a full pipe would stop the runtime.
+    for (const output of [stdout, stderr]) output?.unpipe().resume()
+    const urls = new Map<string, URL>()
+    for (const { name } of all) urls.set(name, await miniflare.unsafeGetDirectURL(name))
+    const runtime = new Runtime(miniflare, pid as number, directory, urls)
+    const migrations = await readD1Migrations(`${root}/src/storage/migrations`)
+    for (const database of databases.map((name) => runtime.database(name))) {
+      for (const { queries } of migrations) await database.batch(queries.map((query) => database.prepare(query)))
+    }
+    return runtime
+  }
+
+  url(worker: string): string {
+    const url = this.#urls.get(worker)
+    if (!url) throw new Error(`no Worker is called ${worker}`)
+    return url.origin
+  }
+
+  database(name: string): D1Database {
+    return remoteDatabase(new URL(this.url(databaseName(name))))
+  }
+
+  /** Runs the Worker's schedule once. */
+  async runSchedule(worker: string): Promise<void> {
+    await (await this.#miniflare.getWorker(worker)).scheduled()
+  }
+
+  /** The size of the databases on disk, in bytes. Throws where there is none: then they would be in memory. */
+  async databaseBytes(): Promise<number> {
+    const files = await readdir(this.#directory, { recursive: true })
+    const databases = files.filter((file) => /D1DatabaseObject.*\.sqlite(-wal)?$/.test(file))
+    const sizes = await Promise.all(databases.map(async (file) => (await stat(join(this.#directory, file))).size))
+    const bytes = sizes.reduce((sum, size) => sum + size, 0)
+    if (bytes === 0) throw new Error(`no database is on disk in ${this.#directory}`)
+    return bytes
+  }
+
+  async stop(): Promise<void> {
+    await this.#miniflare.dispose()
+    await rm(this.#directory, { recursive: true })
+  }
+}
+
+const ASSETS = 'ASSETS'
+const ASSETS_WORKER = `export default {
+  fetch: (request, env) => new Response(env[new URL(request.url).pathname.slice(1)]),
+}`
+
+async function readAssets(): Promise<Record<string, string>> {
+  const directory = `${root}/src/pages/assets`
+  const names = (await readdir(directory)).filter((name) => name.includes('.'))
+  return Object.fromEntries(
+    await Promise.all(names.map(async (name) => [name, await readFile(join(directory, name), 'utf8')] as const)),
+  )
+}
+
+const databaseName = (database: string) => `database-${database}`
+
+function unreachable(limits: unknown) {
+  const names = Object.keys(limits as object)
+  return Object.fromEntries(
+    names.map((name) => [name, { namespace_id: name, simple: { limit: 1e9, period: 60 as const } }]),
+  )
+}
+
+/** The process of the next runtime that starts. */
+function nextRuntimeProcess(): Promise<ChildProcess> {
+  return new Promise((resolve) => {
+    const onProcess = (message: unknown) => {
+      const { process } = message as { process: ChildProcess }
+      process.once('spawn', () => {
+        if (!process.spawnfile.includes('workerd')) return
+        diagnostics.unsubscribe('child_process', onProcess)
+        resolve(process)
+      })
+    }
+    diagnostics.subscribe('child_process', onProcess)
+  })
+}
