@@ -3,6 +3,7 @@ import { type FloorReport, runFloors } from './floors.ts'
 import { describeMachine } from './machine.ts'
 import { type Options, readOptions, USAGE } from './options.ts'
 import { costPerMillion, PRICES } from './prices.ts'
+import { describeProfiles, runProfiles } from './profiles.ts'
 import { clearProgress } from './progress.ts'
 import { number, spread, table } from './table.ts'
 
@@ -17,10 +18,21 @@ async function main(options: Options): Promise<void> {
     date: new Date().toISOString(),
   }
   console.log(`${about.command}\n${about.machine}\n${about.date.slice(0, 10)}\n`)
+  const report = await runMode(options)
+  if (options.json) await writeFile(options.json, JSON.stringify({ ...about, ...report }, jsonMaps, 2))
+}
+
+async function runMode(options: Options): Promise<object> {
+  if (options.mode === 'profile') {
+    const profiles = await runProfiles(options)
+    clearProgress()
+    console.log(describeProfiles(profiles))
+    return { profiles }
+  }
   const report = await runFloors(options)
   clearProgress()
   console.log(describeFloors(report, options))
-  if (options.json) await writeFile(options.json, JSON.stringify({ ...about, ...report }, jsonMaps, 2))
+  return report
 }
 
 function describeFloors({ results, counts, databaseBytes }: FloorReport, { connections }: Options): string {

@@ -22,7 +22,7 @@ export async function sentBy(
   worker: string,
   operation: Operation,
   data: Data,
-  count = REQUESTS,
+  { count = REQUESTS, pause = BEHIND_MS } = {},
 ): Promise<SentRequest[]> {
   const url = runtime.url(worker)
   const requests = await requestsOf(operation, data, { measured: url, product: url }, count)
@@ -33,7 +33,7 @@ export async function sentBy(
       throw new Error(`${operation.name}: ${response.status} ${await response.text()}`)
     await response.arrayBuffer()
     // What follows an answer follows at once, and is over before the next request.
-    await new Promise((resolve) => setTimeout(resolve, BEHIND_MS))
+    await new Promise((resolve) => setTimeout(resolve, pause))
   }
   return sent(url)
 }

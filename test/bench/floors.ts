@@ -28,7 +28,7 @@ const APPLICATIONS = 2_000
 const DATABASE = 'bench'
 
 /** What every Worker of a run is given. */
-async function bindings(algorithm: 'RS256' | 'ES256' = 'RS256') {
+export async function bindings(algorithm: 'RS256' | 'ES256' = 'RS256') {
   return {
     ISSUER,
     SIGNING_KEY: JSON.stringify(await newSigningKey(algorithm)),

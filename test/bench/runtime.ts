@@ -27,7 +27,6 @@ export class Runtime {
   readonly #miniflare: Miniflare
   readonly #directory: string
   readonly #urls: ReadonlyMap<string, URL>
-
   private constructor(miniflare: Miniflare, pid: number, directory: string, urls: Map<string, URL>) {
     this.#miniflare = miniflare
     this.pid = pid
@@ -35,10 +34,7 @@ export class Runtime {
     this.#urls = urls
   }
 
-  static async start(
-    workers: readonly WorkerSpec[],
-    { inspectorPort }: { inspectorPort?: number } = {},
-  ): Promise<Runtime> {
+  static async start(workers: readonly WorkerSpec[], { hasInspector = false } = {}): Promise<Runtime> {
     const { workerOptions } = unstable_getMiniflareWorkerOptions(`${root}/wrangler.toml`)
     // The platform's assets put a proxy in front of a Worker: the files are served by a Worker of their own.
     const { assets: _, ...options } = workerOptions
@@ -72,7 +68,7 @@ export class Runtime {
         resourcePersistencePath: directory,
         cf: false,
         handleStructuredLogs: () => {},
-        ...(inspectorPort !== undefined && { inspectorPort }),
+        ...(hasInspector && { inspectorPort: 0 }),
       }),
     )
     await miniflare.ready
@@ -93,6 +89,11 @@ export class Runtime {
     const url = this.#urls.get(worker)
     if (!url) throw new Error(`no Worker is called ${worker}`)
     return url.origin
+  }
+
+  /** Where profiles are taken, of a runtime that was started with an inspector. */
+  inspectorUrl(): Promise<URL> {
+    return this.#miniflare.getInspectorURL()
   }
 
   database(name: string): D1Database {
