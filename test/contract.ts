@@ -44,14 +44,15 @@ const SUCCESSES: Record<string, v.GenericSchema> = {
   'POST /oauth2/introspection': oauth.Introspection,
   'GET /oauth2/jwks': oauth.PublishedKeys,
   'GET /.well-known/oauth-authorization-server': oauth.ServerMetadata,
-  'GET /.well-known/openid-configuration': oauth.ServerMetadata,
+  'GET /sso/jwks/{client_id}': oauth.PublishedKeys,
+  'GET /.well-known/openid-configuration': oauth.OpenIdConfiguration,
 }
 
 /** What clients and resource servers call. */
-const OAUTH = /^\/(oauth2|\.well-known)\//
+const OAUTH = /^\/(oauth2|sso|\.well-known)\//
 
 /** What is the same for everybody may be kept. Everything else may not. */
-const CACHEABLE = /^\/(oauth2\/jwks|\.well-known\/.*|openapi\.json|docs|)$/
+const CACHEABLE = /^\/(oauth2\/jwks|sso\/jwks\/[^/]+|\.well-known\/.*|openapi\.json|docs|)$/
 
 /** What people read. */
 const PAGE = /^\/(docs)?$/
@@ -128,6 +129,7 @@ function checkSuccessAndDescription(method: string, path: string, status: number
   const template = path
     .replace(/^(\/connect\/applications)\/[^/]+/, '$1/{id}')
     .replace(/^(\/connect\/client_secrets)\/(?!verify$)[^/]+$/, '$1/{id}')
+    .replace(/^(\/sso\/jwks)\/[^/]+$/, '$1/{client_id}')
   const schema = SUCCESSES[`${method} ${template}`]
   if (status < 300 && schema) expect(v.safeParse(schema, body).issues, what).toBeUndefined()
 

@@ -1,6 +1,7 @@
 import * as v from 'valibot'
+import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
 
-/** The shapes of what the OAuth endpoints answer, in the standards' words. Times are NumericDates: seconds. */
+/** The responses of the OAuth endpoints, in the words of the standards, and the signing keys. Times are in Unix seconds. */
 
 /** RFC 6749 §5.1. */
 export const TokenResponse = v.strictObject({
@@ -10,7 +11,7 @@ export const TokenResponse = v.strictObject({
   scope: v.optional(v.string()),
 })
 
-/** The claims of an access token (RFC 9068 §2.2), and `secret_id`: the secret that obtained it. While that is good, so is the token. */
+/** The claims of an access token (RFC 9068 §2.2). `secret_id` is the secret that obtained it, and ends with it. */
 const claims = {
   iss: v.string(),
   aud: v.string(),
@@ -31,35 +32,52 @@ export const Introspection = v.variant('active', [
   v.strictObject({ active: v.literal(false) }),
 ])
 
-/** RFC 8414 §2. */
-export const ServerMetadata = v.strictObject({
+/** RFC 8414 §3.2: an array without elements is omitted. */
+const strings = v.pipe(v.array(v.string()), v.minLength(1))
+
+const serverMetadata = {
   issuer: v.string(),
   token_endpoint: v.string(),
-  token_endpoint_auth_methods_supported: v.array(v.string()),
+  token_endpoint_auth_methods_supported: strings,
   introspection_endpoint: v.string(),
-  introspection_endpoint_auth_methods_supported: v.array(v.string()),
+  introspection_endpoint_auth_methods_supported: strings,
   jwks_uri: v.string(),
-  grant_types_supported: v.array(v.string()),
-  response_types_supported: v.array(v.string()),
+  grant_types_supported: strings,
+  response_types_supported: strings,
+}
+
+/** RFC 8414 §2. */
+export const ServerMetadata = v.strictObject(serverMetadata)
+
+/** OpenID Connect Discovery 1.0 §3. */
+export const OpenIdConfiguration = v.strictObject({
+  ...serverMetadata,
+  subject_types_supported: strings,
+  id_token_signing_alg_values_supported: strings,
 })
 
-/** RFC 7517 §5, with public members alone. */
+const publishedKey = {
+  kid: v.string(),
+  use: v.literal('sig'),
+  /** When a rotation retired the key, in Unix seconds; absent while it may sign. */
+  retired_at: v.optional(v.pipe(v.number(), v.integer())),
+}
+
+/** RFC 7517 §5, with public members only. */
 export const PublishedKeys = v.strictObject({
   keys: v.array(
     v.variant('kty', [
       v.strictObject({
+        ...publishedKey,
         kty: v.literal('RSA'),
-        kid: v.string(),
         alg: v.literal('RS256'),
-        use: v.literal('sig'),
         n: v.string(),
         e: v.string(),
       }),
       v.strictObject({
+        ...publishedKey,
         kty: v.literal('EC'),
-        kid: v.string(),
         alg: v.literal('ES256'),
-        use: v.literal('sig'),
         crv: v.literal('P-256'),
         x: v.string(),
         y: v.string(),
@@ -67,6 +85,34 @@ export const PublishedKeys = v.strictObject({
     ]),
   ),
 })
+
+/** The Worker secret SIGNING_KEY: a private JWK as JSON. */
+export const SigningKeySetting = v.pipe(
+  v.string(),
+  v.parseJson(),
+  v.looseObject({
+    kid: v.pipe(v.string(), v.nonEmpty()),
+    alg: v.picklist(SIGNING_ALGORITHMS),
+    kty: v.picklist(['RSA', 'EC']),
+    d: v.string(),
+  }),
+)
+
+/** The Worker secret PUBLISHED_KEYS: a JWK Set as JSON, of the keys that are published besides the signing key's own. */
+export const PublishedKeysSetting = v.pipe(
+  v.optional(v.string(), '{"keys":[]}'),
+  v.parseJson(),
+  v.object({
+    keys: v.array(
+      v.looseObject({
+        kid: v.pipe(v.string(), v.nonEmpty()),
+        alg: v.picklist(SIGNING_ALGORITHMS),
+        kty: v.picklist(['RSA', 'EC']),
+        retired_at: v.optional(v.pipe(v.number(), v.integer())),
+      }),
+    ),
+  }),
+)
 
 /** RFC 6749 §5.2. */
 export const OAuthError = v.strictObject({

@@ -64,7 +64,7 @@ const ENTITY_ID_LENGTH = 100
 const RETRY_AFTER = { 429: 10, 503: 1 }
 
 /** Where RFC 6749 §5.2 says what an error is. */
-const OAUTH_PATH = /^\/(oauth2|\.well-known)\//
+const OAUTH_PATH = /^\/(oauth2|sso|\.well-known)\//
 
 /** A refusal on its way to `onError`, which words it. */
 export class ApiError extends Error {

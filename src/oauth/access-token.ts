@@ -5,17 +5,14 @@ import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
 import { LONGEST_ACCESS_TOKEN_TTL_SECONDS, readSettings } from '../http/settings.ts'
 import type { AuthenticatedClient } from '../storage/authentication.ts'
 import { issuer } from './issuer.ts'
-import { signingKeys } from './signing-keys.ts'
+import { CLOCK_SKEW_SECONDS, signingKeys } from './signing-keys.ts'
 
-/** RFC 9068: what tells an access token from every other JWT. */
+/** RFC 9068 §2.1: distinguishes access tokens from every other JWT. */
 const TYPE = 'at+jwt'
-
-/** How far the clocks of two machines may differ. */
-const CLOCK_SKEW_SECONDS = 60
 
 type Claims = v.InferOutput<typeof AccessTokenClaims>
 
-/** Issues a token for what the client is and the scopes that it was granted. */
+/** Issues an access token to a client, for a space-delimited list of scopes. */
 export async function issueAccessToken(
   env: Env,
   { application, clientSecret, audience }: AuthenticatedClient,
@@ -40,23 +37,26 @@ export async function issueAccessToken(
   return { token, expiresIn }
 }
 
-/** Reads a token of ours that has not expired; null for any other string. Whether its secret is still good, storage tells. */
+/** Reads an access token; null for anything else. The database decides whether its secret is still active. */
 export async function readAccessToken(env: Env, token: string): Promise<Claims | null> {
   const { verifying } = await signingKeys(env)
   const expected = { issuer: issuer(env), typ: TYPE, algorithms: [...SIGNING_ALGORITHMS] }
   try {
-    const { kid } = decodeProtectedHeader(token)
-    const key = verifying.get(kid ?? '')
-    if (!key) return null
-    const { payload } = await jwtVerify(token, key, expected)
+    const signer = verifying.get(decodeProtectedHeader(token).kid ?? '')
+    if (!signer) return null
+    const { payload } = await jwtVerify(token, signer.key, expected)
     const claims = v.parse(AccessTokenClaims, payload)
-    return isPlausible(claims) ? claims : null
+    return isPlausible(claims, signer.retiredAt) ? claims : null
   } catch {
     return null
   }
 }
 
-/** Whether a token may be one of ours by its times: a clock that was ahead makes tokens that outlive all others. */
-function isPlausible({ iat, exp }: Claims): boolean {
-  return iat <= Date.now() / 1000 + CLOCK_SKEW_SECONDS && exp - iat <= LONGEST_ACCESS_TOKEN_TTL_SECONDS
+/**
+ * Whether an access token may have been issued at its time. A clock that was ahead makes tokens that outlive all others,
+ * and a retired key signs no more, so that whoever has stolen it cannot make new tokens.
+ */
+function isPlausible({ iat, exp }: Claims, retiredAt: number): boolean {
+  const now = Date.now() / 1000
+  return iat <= Math.min(now, retiredAt) + CLOCK_SKEW_SECONDS && exp - iat <= LONGEST_ACCESS_TOKEN_TTL_SECONDS
 }

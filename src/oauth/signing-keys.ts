@@ -1,60 +1,62 @@
-import { importJWK, type JSONWebKeySet } from 'jose'
+import { importJWK, type JWK } from 'jose'
 import * as v from 'valibot'
-import { publicHalf, SIGNING_ALGORITHMS, type SigningAlgorithm } from '../credential/signing-key.ts'
+import { PublishedKeysSetting, SigningKeySetting } from '../contract/oauth.ts'
+import { type PublishedKey, publicHalf, type SigningAlgorithm } from '../credential/signing-key.ts'
+import { LONGEST_ACCESS_TOKEN_TTL_SECONDS } from '../http/settings.ts'
 
 declare global {
-  /** Worker secrets, made by `npm run signing-key`. They are not in wrangler.toml, where a first deploy would ask for them. */
+  /** Worker secrets, made by `npm run signing-key`. In wrangler.toml a first deploy would ask for them. */
   interface Env {
-    /** A private JWK with `kid` and `alg`: signs access tokens. */
+    /** A private JWK with `kid` and `alg`. It signs access tokens. */
     readonly SIGNING_KEY?: string
-    /** A JWK Set: the public keys that are published besides the signing key's own. */
+    /** A JWK Set of the keys that are published besides the signing key's own. */
     readonly PUBLISHED_KEYS?: string
   }
 }
+
+/** How far the clocks of two machines may differ. */
+export const CLOCK_SKEW_SECONDS = 60
 
 export interface SigningKeys {
   readonly algorithm: SigningAlgorithm
   readonly kid: string
   readonly privateKey: CryptoKey
-  /** The signing key's public half, and what a rotation under way publishes besides. */
-  readonly published: JSONWebKeySet
-  /** The same keys, by their `kid`: what a token may be signed with. */
-  readonly verifying: ReadonlyMap<string, CryptoKey>
+  /** The public keys, the signing key's own first. */
+  readonly published: { readonly keys: PublishedKey[] }
+  /** The same keys by `kid`, to verify tokens with. */
+  readonly verifying: ReadonlyMap<string, { readonly key: CryptoKey; readonly retiredAt: number }>
 }
 
-const SigningKey = v.pipe(
-  v.string(),
-  v.parseJson(),
-  v.looseObject({
-    kid: v.pipe(v.string(), v.nonEmpty()),
-    alg: v.picklist(SIGNING_ALGORITHMS),
-    kty: v.picklist(['RSA', 'EC']),
-    d: v.string(),
-  }),
-)
-const PublishedKeys = v.pipe(
-  v.optional(v.string(), '{"keys":[]}'),
-  v.parseJson(),
-  v.object({ keys: v.array(v.looseObject({ kid: v.string(), alg: v.picklist(SIGNING_ALGORITHMS) })) }),
-)
+type Settings = Pick<Env, 'SIGNING_KEY' | 'PUBLISHED_KEYS'>
 
-let imported: { readonly source: string; readonly keys: Promise<SigningKeys> } | undefined
+let imported: { readonly from: Settings; readonly keys: Promise<SigningKeys> } | undefined
 
-/** The keys of this deployment, imported once per isolate. Throws where there is none, or what is there is no key. */
-export function signingKeys(env: Env): Promise<SigningKeys> {
-  const source = `${env.SIGNING_KEY}\n${env.PUBLISHED_KEYS}`
-  if (imported?.source !== source) imported = { source, keys: importKeys(env) }
+/** The keys of this deployment, imported once per isolate. Rejects if they are missing or invalid, as /readyz reports. */
+export function signingKeys(env: Settings): Promise<SigningKeys> {
+  const { SIGNING_KEY, PUBLISHED_KEYS } = imported?.from ?? {}
+  if (!imported || SIGNING_KEY !== env.SIGNING_KEY || PUBLISHED_KEYS !== env.PUBLISHED_KEYS) {
+    imported = { from: env, keys: importKeys(env) }
+  }
   return imported.keys
 }
 
-async function importKeys(env: Env): Promise<SigningKeys> {
-  const own = v.safeParse(SigningKey, env.SIGNING_KEY)
-  const others = v.safeParse(PublishedKeys, env.PUBLISHED_KEYS)
-  if (!own.success) throw new Error('SIGNING_KEY is not set, or is no private JWK: run `npm run signing-key -- create`')
-  if (!others.success) throw new Error('PUBLISHED_KEYS is no JWK Set: run `npm run signing-key -- status`')
+/** The keys to publish at `now` (Unix ms). A retired key is dropped when its last token has expired. */
+export function publishedAt({ published }: SigningKeys, now: number): { keys: PublishedKey[] } {
+  const oldest = now / 1000 - LONGEST_ACCESS_TOKEN_TTL_SECONDS - CLOCK_SKEW_SECONDS
+  return { keys: published.keys.filter(({ retired_at = Infinity }) => retired_at > oldest) }
+}
+
+async function importKeys({ SIGNING_KEY, PUBLISHED_KEYS }: Settings): Promise<SigningKeys> {
+  const own = v.safeParse(SigningKeySetting, SIGNING_KEY)
+  const others = v.safeParse(PublishedKeysSetting, PUBLISHED_KEYS)
+  if (!own.success) throw new Error('SIGNING_KEY is missing or not a private JWK: run `npm run signing-key -- create`')
+  if (!others.success) throw new Error('PUBLISHED_KEYS is not a JWK Set: run `npm run signing-key -- status`')
   const { kid, alg: algorithm } = own.output
   const privateKey = (await importJWK(own.output, algorithm)) as CryptoKey
-  const keys = [own.output, ...others.output.keys.filter((key) => key.kid !== kid)].map(publicHalf)
-  const imported = keys.map(async (key) => [String(key.kid), (await importJWK(key)) as CryptoKey] as const)
-  return { algorithm, kid, privateKey, published: { keys }, verifying: new Map(await Promise.all(imported)) }
+  const keys = [own.output, ...others.output.keys.filter((key) => key.kid !== kid)].map((key) => publicHalf(key as JWK))
+  const verifying = keys.map(async (jwk) => {
+    const key = (await importJWK(jwk)) as CryptoKey
+    return [`${jwk.kid}`, { key, retiredAt: jwk.retired_at ?? Infinity }] as const
+  })
+  return { algorithm, kid, privateKey, published: { keys }, verifying: new Map(await Promise.all(verifying)) }
 }

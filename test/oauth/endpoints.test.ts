@@ -12,7 +12,7 @@ const authorization = { Authorization: basic(clientId, secret) }
 const GRANT = 'grant_type=client_credentials'
 const POSTED = ['/oauth2/token', '/oauth2/introspection']
 const DOCUMENTS = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']
-const PUBLIC = [...DOCUMENTS, '/oauth2/jwks']
+const PUBLIC = [...DOCUMENTS, '/oauth2/jwks', `/sso/jwks/${clientId}`]
 
 afterEach(() => vi.restoreAllMocks())
 
@@ -138,20 +138,52 @@ describe('the issuer is the setting, whatever a request says of its host', () =>
   })
 })
 
-describe('metadata', () => {
-  test.each(DOCUMENTS)('%s is what is served, and no more (RFC 8414 §2)', async (path) => {
-    const { status, json } = await get(path)
-    expect(status).toBe(200)
-    expect(json).toEqual({
-      issuer: 'https://oncekey.test',
-      token_endpoint: 'https://oncekey.test/oauth2/token',
-      token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
-      introspection_endpoint: 'https://oncekey.test/oauth2/introspection',
-      introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
-      jwks_uri: 'https://oncekey.test/oauth2/jwks',
-      grant_types_supported: ['client_credentials'],
-      response_types_supported: [],
-    })
+const METADATA = {
+  issuer: 'https://oncekey.test',
+  token_endpoint: 'https://oncekey.test/oauth2/token',
+  token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+  introspection_endpoint: 'https://oncekey.test/oauth2/introspection',
+  introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+  jwks_uri: 'https://oncekey.test/oauth2/jwks',
+  grant_types_supported: ['client_credentials'],
+  response_types_supported: ['none'],
+}
+
+describe('public documents', () => {
+  test('the server metadata describes what is served (RFC 8414 §2)', async () => {
+    const { status, json } = await get('/.well-known/oauth-authorization-server')
+    expect([status, json]).toEqual([200, METADATA])
+  })
+
+  test('the OpenID configuration has the members that OpenID Connect Discovery §3 requires, without an authorization endpoint', async () => {
+    const { status, json } = await get('/.well-known/openid-configuration')
+    const openId = { subject_types_supported: ['public'], id_token_signing_alg_values_supported: ['RS256'] }
+    expect([status, json]).toEqual([200, { ...METADATA, ...openId }])
+  })
+
+  test('the OpenID configuration lists RS256 and the algorithms of all published keys (OpenID Connect Discovery §3)', async () => {
+    const { d: _, ...next } = await newSigningKey('RS256')
+    const SIGNING_KEY = JSON.stringify(await newSigningKey('ES256'))
+    const algorithms = async (bindings: Partial<Env>) =>
+      (await get('/.well-known/openid-configuration', bindings)).json.id_token_signing_alg_values_supported
+    expect(await algorithms({ SIGNING_KEY })).toEqual(['RS256', 'ES256'])
+    expect(await algorithms({ SIGNING_KEY, PUBLISHED_KEYS: JSON.stringify({ keys: [next] }) })).toEqual([
+      'RS256',
+      'ES256',
+    ])
+  })
+
+  test.each(DOCUMENTS)('%s has no array without elements (RFC 8414 §3.2)', async (path) => {
+    const { json } = await get(path)
+    expect(Object.entries(json).filter(([, value]) => Array.isArray(value) && value.length === 0)).toEqual([])
+  })
+
+  test('the keys are the same where WorkOS SDKs look for them, for any client ID', async () => {
+    const { text } = await get('/oauth2/jwks')
+    for (const id of [clientId, 'client_x', 'nobody', secret, '%2F'])
+      expect((await get(`/sso/jwks/${id}`)).text).toBe(text)
+    for (const path of ['/sso/jwks', '/sso/jwks/', `/sso/jwks/${clientId}/x`, '/sso/authorize'])
+      expect((await get(path)).status).toBe(404)
   })
 
   test.each(PUBLIC)('%s may be kept for five minutes, by anyone, where it is a success', async (path) => {

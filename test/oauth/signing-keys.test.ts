@@ -1,13 +1,6 @@
-import {
-  createLocalJWKSet,
-  decodeProtectedHeader,
-  type JSONWebKeySet,
-  type JWK,
-  jwtVerify,
-  type LocalJWKSet,
-} from 'jose'
+import { createLocalJWKSet, decodeProtectedHeader, type JWK, jwtVerify, type LocalJWKSet } from 'jose'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { newSigningKey, publicHalf } from '../../src/credential/signing-key.ts'
+import { newSigningKey, type PublishedKey, publicHalf } from '../../src/credential/signing-key.ts'
 import { send } from '../api.ts'
 import { getToken, introspect, newClient, requestToken } from './client.ts'
 
@@ -27,7 +20,7 @@ function keys(signing: JWK, ...published: JWK[]): Partial<Env> {
   }
 }
 
-async function jwks(bindings: Partial<Env>): Promise<JSONWebKeySet> {
+async function jwks(bindings: Partial<Env>): Promise<{ keys: PublishedKey[] }> {
   const { status, json } = await send(new Request(`${ISSUER}/oauth2/jwks`), bindings)
   expect(status).toBe(200)
   return json
@@ -80,7 +73,67 @@ describe.each(['RS256', 'ES256'] as const)('a signing key for %s', (algorithm) =
   })
 })
 
-test('a token is inactive, not an error, once its key is published no more', async () => {
+describe('a retired signing key', async () => {
+  const SKEW_SECONDS = 60
+  const MAX_TTL_SECONDS = 86_400
+  const [before, after] = [await newSigningKey('ES256'), await newSigningKey('ES256')]
+  const retiredAt = Math.floor(Date.now() / 1000) + 1000
+  const retired = keys(after, { ...publicHalf(before), retired_at: retiredAt } as JWK)
+  const active = async (token: string) => (await introspect(client, token, { bindings: retired })).json.active
+
+  /** A token that the retired key signs, as a thief would, at a time in Unix seconds. */
+  async function signedAt(seconds: number): Promise<string> {
+    vi.setSystemTime(seconds * 1000)
+    return getToken(client, { bindings: keys(before) })
+  }
+
+  test('verifies the tokens that it signed before, until they expire', async () => {
+    const token = await signedAt(retiredAt - 1)
+    for (const seconds of [retiredAt - 1, retiredAt + TTL_SECONDS - 2]) {
+      vi.setSystemTime(seconds * 1000)
+      expect(await active(token)).toBe(true)
+    }
+    vi.setSystemTime((retiredAt + TTL_SECONDS) * 1000)
+    expect(await active(token)).toBe(false)
+  })
+
+  test('verifies no token that was issued after its retirement, but for the skew of clocks', async () => {
+    expect(await active(await signedAt(retiredAt + SKEW_SECONDS))).toBe(true)
+    expect(await active(await signedAt(retiredAt + SKEW_SECONDS + 1))).toBe(false)
+    expect(await active(await signedAt(retiredAt + TTL_SECONDS))).toBe(false)
+  })
+
+  test('is published with the time of its retirement until its last token has expired, whatever its lifetime', async () => {
+    const last = retiredAt + MAX_TTL_SECONDS + SKEW_SECONDS
+    for (const [seconds, expected] of [
+      [retiredAt - 1, [undefined, retiredAt]],
+      [last - 1, [undefined, retiredAt]],
+      [last, [undefined]],
+      [last + MAX_TTL_SECONDS, [undefined]],
+    ] as const) {
+      vi.setSystemTime(seconds * 1000)
+      expect((await jwks(retired)).keys.map(({ retired_at }) => retired_at)).toEqual(expected)
+    }
+  })
+
+  test('signs again when a rotation is undone', async () => {
+    const undone = keys(before, { ...publicHalf(before), retired_at: 1 } as JWK, publicHalf(after))
+    const token = await getToken(client, { bindings: undone })
+    expect((await introspect(client, token, { bindings: undone })).json.active).toBe(true)
+    expect((await jwks(undone)).keys.map(({ kid, retired_at }) => [kid, retired_at])).toEqual([
+      [before.kid, undefined],
+      [after.kid, undefined],
+    ])
+  })
+
+  test.each(['1', null, 1.5, '2026-11-01'])('with the time %j is an invalid setting', async (retired_at) => {
+    const bindings = keys(after, { ...publicHalf(before), retired_at } as unknown as JWK)
+    const { status, json } = await requestToken(client, {}, { bindings })
+    expect([status, json.error]).toEqual([500, 'server_error'])
+  })
+})
+
+test('a token whose key is no longer published is inactive, not an error', async () => {
   const [before, after] = [await newSigningKey('ES256'), await newSigningKey('ES256')]
   const token = await getToken(client, { bindings: keys(before) })
   expect((await introspect(client, token, { bindings: keys(after) })).text).toBe('{"active":false}')

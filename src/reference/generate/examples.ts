@@ -57,7 +57,7 @@ const metadata = (origin: string) => ({
   introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
   jwks_uri: `${origin}/oauth2/jwks`,
   grant_types_supported: ['client_credentials'],
-  response_types_supported: [],
+  response_types_supported: ['none'],
 })
 
 const ACCESS_TOKEN =
@@ -108,6 +108,13 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
   IntrospectionRequest: [{ token: ACCESS_TOKEN }],
   Introspection: [{ active: true, token_type: 'bearer', ...claims }, { active: false }],
   ServerMetadata: [metadata('https://secrets.example.com')],
+  OpenIdConfiguration: [
+    {
+      ...metadata('https://secrets.example.com'),
+      subject_types_supported: ['public'],
+      id_token_signing_alg_values_supported: ['RS256', 'ES256'],
+    },
+  ],
   PublishedKeys: [
     {
       keys: [

@@ -19,6 +19,7 @@ export const oauth: Group = {
     Introspection: schemas.Introspection,
     PublishedKeys: schemas.PublishedKeys,
     ServerMetadata: schemas.ServerMetadata,
+    OpenIdConfiguration: schemas.OpenIdConfiguration,
     OAuthError: schemas.OAuthError,
   },
   routes: {
@@ -48,6 +49,13 @@ export const oauth: Group = {
       caller: 'public',
       success: { status: 200, description: 'The public keys.', schema: 'PublishedKeys' },
     },
+    'GET /sso/jwks/{client_id}': {
+      id: 'getSigningKeysOfClient',
+      summary: 'Get the public signing keys, where WorkOS SDKs look',
+      description: 'The same keys as `/oauth2/jwks`, for any client ID. Cacheable for five minutes.',
+      caller: 'public',
+      success: { status: 200, description: 'The public keys.', schema: 'PublishedKeys' },
+    },
     'GET /.well-known/oauth-authorization-server': {
       id: 'getServerMetadata',
       summary: 'Get the authorization server metadata',
@@ -58,9 +66,10 @@ export const oauth: Group = {
     'GET /.well-known/openid-configuration': {
       id: 'getOpenIdConfiguration',
       summary: 'Get the OpenID configuration',
-      description: 'The metadata at the path where OpenID Connect libraries look for it. Cacheable for five minutes.',
+      description:
+        'OpenID Connect Discovery, for libraries that look there. There is no authorization endpoint. Cacheable for five minutes.',
       caller: 'public',
-      success: { status: 200, description: 'The metadata.', schema: 'ServerMetadata' },
+      success: { status: 200, description: 'The metadata.', schema: 'OpenIdConfiguration' },
     },
   },
 }

@@ -91,7 +91,7 @@ export async function describeOperation(
     description: route.description,
     security: SECURITY[route.caller],
     parameters: [
-      ...(path.includes('{id}') ? [pathParameter(path)] : []),
+      ...(/\{(client_)?id\}/.test(path) ? [pathParameter(path)] : []),
       ...(route.query ? queryParameters(schemas[route.query] ?? {}) : []),
       ...(route.takesIdempotencyKey ? [{ $ref: '#/components/parameters/Idempotency-Key' }] : []),
       { $ref: '#/components/parameters/X-Request-ID' },
@@ -107,6 +107,7 @@ export async function describeOperation(
 }
 
 function pathParameter(path: string): OasRef {
+  if (path.includes('{client_id}')) return { $ref: '#/components/parameters/client' }
   return { $ref: `#/components/parameters/${path.includes('/applications/') ? 'application' : 'client_secret'}` }
 }
 
@@ -126,6 +127,14 @@ export const parameters: Record<string, Parameter> = {
     description: 'The client secret’s ID.',
     schema: { type: 'string' },
     example: IDS.secret,
+  },
+  client: {
+    name: 'client_id',
+    in: 'path',
+    required: true,
+    description: 'Any client ID: every client has the same keys.',
+    schema: { type: 'string' },
+    example: IDS.client,
   },
   'Idempotency-Key': {
     name: 'Idempotency-Key',

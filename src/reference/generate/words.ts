@@ -94,14 +94,15 @@ const WORDS: Readonly<Record<string, string>> = {
   iat: 'The time of issue, in seconds since 1970.',
   exp: 'The time of expiry, in seconds since 1970.',
   secret_id: 'The client secret that obtained the token. The token is inactive as soon as this secret is.',
+  retired_at: 'The time at which a rotation retired the key, in seconds since 1970. Absent while the key may sign.',
   status: 'Always `ok`.',
   version: 'The version of Oncekey.',
 }
 
 const used = new Set<string>()
 
-/** The schemas whose members RFC 7517 and RFC 8414 describe. */
-const STANDARD = ['PublishedKeys', 'ServerMetadata']
+/** The schemas whose members RFC 7517, RFC 8414 and OpenID Connect Discovery describe. */
+const STANDARD = ['PublishedKeys', 'ServerMetadata', 'OpenIdConfiguration']
 
 /** The words of a member, by the longest suffix of its path that has any. */
 export function words(path: string): string {
