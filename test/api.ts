@@ -8,14 +8,14 @@ import { m2mApplication } from './requests.ts'
 
 export { m2mApplication }
 
-/** The management API as a test calls it, inside the runtime, over the real database. */
+/** Calls the management API inside the runtime, over the real database. */
 
 export interface Call {
   readonly body?: unknown
   readonly headers?: Record<string, string>
   /** Bindings in place of the real ones, such as a database that fails. */
   readonly bindings?: Partial<Env>
-  /** Called when the answer is there, and what goes on behind it may still be under way. */
+  /** Called when the response has arrived, before the work behind it has ended. */
   readonly onAnswer?: () => void
 }
 
@@ -42,7 +42,7 @@ export async function newLimitedApiKey(options: Parameters<typeof newApiKey>[0] 
   return apiKey
 }
 
-/** Sends a request to the Worker, waits until all that it began is done, and checks the response against the contract. */
+/** Sends a request to the Worker, waits until its background work has ended, and checks the response. */
 export async function send(request: Request, bindings: Partial<Env> = {}, onAnswer = () => {}): Promise<Reply> {
   const context = createExecutionContext()
   const { method, url } = request
@@ -55,7 +55,7 @@ export async function send(request: Request, bindings: Partial<Env> = {}, onAnsw
   return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : null }
 }
 
-/** Calls as the holder of an API key, with a JSON body where there is one. */
+/** Calls as the holder of an API key, with a JSON body if one is given. */
 export async function call(
   apiKey: string,
   method: string,
@@ -72,7 +72,7 @@ export async function call(
   return reply
 }
 
-/** Makes an application, and gives its wire form. */
+/** Creates an application, and returns it as the API does. */
 export async function newApplication(apiKey: string, body: object = m2mApplication) {
   const { json } = await call(apiKey, 'POST', '/connect/applications', { body })
   return json as { id: string; client_id: string } & Record<string, unknown>

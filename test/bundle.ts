@@ -5,7 +5,7 @@ import { bundleWorker } from './bundle-worker.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** What served.ts serves: the Worker as `wrangler deploy` would upload it. */
+    /** The Worker as `wrangler deploy` would upload it, for served.ts. */
     bundle: { script: string; options: SourcelessWorkerOptions; migrations: D1Migration[] }
   }
 }

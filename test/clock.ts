@@ -1,13 +1,13 @@
 import { vi } from 'vitest'
 
 /**
- * The Worker's clock in the hands of a test. It goes forwards alone, and ahead of the database's, which has the real
- * time: a change asks the database whether it is in time, by a deadline that the Worker has set, so that a Worker whose
- * clock is ahead is believed, and one that is behind by more than its budget is told 503 for every change.
+ * The Worker's clock, set by a test. It only goes forwards, and is ahead of the database's clock, which shows real time:
+ * each change carries a deadline that the Worker sets and the database checks. A Worker whose clock is ahead is always in
+ * time; one that is behind by more than its budget gets a 503 for every change.
  */
 const AHEAD_MS = 60 * 60 * 1000
 
-/** Stops the clock, an hour ahead. Gives its time, unix ms. */
+/** Stops the clock, an hour ahead. Returns its time in Unix milliseconds. */
 export function stopClock(): number {
   vi.useRealTimers()
   const now = Date.now() + AHEAD_MS
@@ -15,9 +15,9 @@ export function stopClock(): number {
   return now
 }
 
-/** Moves the clock that was stopped. Gives its time. */
+/** Advances the stopped clock. Returns its time. */
 export function advance(ms: number): number {
-  if (ms < 0) throw new RangeError('the clock goes forwards alone')
+  if (ms < 0) throw new RangeError('the clock only goes forwards')
   vi.setSystemTime(Date.now() + ms)
   return Date.now()
 }

@@ -24,7 +24,7 @@ declare module 'vitest' {
   }
 }
 
-/** Refusals that any call may get, whether the vendor's document lists them or not. */
+/** Error statuses that any call may have, even if the vendor's document does not list them. */
 const COMMON_REFUSALS = [400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503]
 
 const SUCCESSES: Record<string, v.GenericSchema> = {
@@ -48,13 +48,13 @@ const SUCCESSES: Record<string, v.GenericSchema> = {
   'GET /.well-known/openid-configuration': oauth.OpenIdConfiguration,
 }
 
-/** What clients and resource servers call. */
+/** Paths that clients and resource servers call. */
 const OAUTH = /^\/(oauth2|sso|\.well-known)\//
 
-/** What is the same for everybody may be kept. Everything else may not. */
+/** Public documents may be cached. Nothing else may be. */
 const CACHEABLE = /^\/(oauth2\/jwks|sso\/jwks\/[^/]+|\.well-known\/.*|openapi\.json|docs|)$/
 
-/** What people read. */
+/** Paths that return HTML. */
 const PAGE = /^\/(docs)?$/
 
 const vendor = inject('vendorDescription')
@@ -67,7 +67,7 @@ afterEach(({ task }) => {
   responses.length = 0
 })
 
-/** Throws at what breaks the contract. Gives the response back, its body still to be read. */
+/** Throws if a response breaks the contract. Returns the response with its body unread. */
 export async function checkResponse(method: string, url: string, response: Response): Promise<Response> {
   const text = await response.clone().text()
   const { status, headers } = response
@@ -95,13 +95,13 @@ export async function checkResponse(method: string, url: string, response: Respo
   return response
 }
 
-/** Throws at a request that was taken, and that our own description would have advised against. */
+/** Throws if the Worker accepted a request that our own document does not. */
 export function checkRequest(request: Request, text: string): void {
   const { pathname } = new URL(request.url)
   checkDescribedRequest(request.method, pathname, request.headers.get('Content-Type') ?? '', text)
 }
 
-/** A `fetch` that checks what it fetches from `origin`. */
+/** A `fetch` that checks responses from `origin`. */
 export function checkedFetch(fetch: typeof globalThis.fetch, origin: string): typeof globalThis.fetch {
   return async (input, init) => {
     const request = new Request(input, init)

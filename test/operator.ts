@@ -5,9 +5,9 @@ import type { Database } from '../src/storage/database.ts'
 import { createApiKey } from '../src/storage/operator/api-keys.ts'
 import { createEnvironment } from '../src/storage/operator/environments.ts'
 
-/** What an operator does before anyone can call, over whatever database, in the runtime or outside of it. */
+/** Sets up keys and environments as an operator does, in any database, inside the runtime or outside it. */
 
-/** A database for operators' functions: no request stands behind it. */
+/** A database for operators' functions, outside any request. */
 export function operatorDatabase(binding: D1Database): Database {
   return { binding, deadline: Date.now() + 10_000, waitUntil: () => {} }
 }

@@ -1,7 +1,7 @@
 /**
- * D1 as Node sees it: each batch is one fetch to a Worker that has the database. Miniflare's own proxy blocks Node's
- * thread while it prepares a statement, and meanwhile nobody reads what the runtime writes: once that fills the pipe,
- * both wait for ever.
+ * D1 for Node: each batch is one fetch to a Worker that has the database. Miniflare's own proxy blocks Node's thread
+ * while it prepares a statement, so that Node does not read the runtime's output: once the pipe is full, both wait for
+ * ever.
  */
 interface WireStatement {
   readonly sql: string

@@ -18,11 +18,11 @@ export interface Served {
   readonly database: D1Database
   /** Where storage keeps its files. */
   readonly directory: string
-  /** All that the runtime has written to stdout and stderr. */
+  /** The runtime's output to stdout and stderr. */
   readonly output: () => Buffer
   /** Fetches from any of the Workers, and checks each response against the contract. */
   readonly fetch: typeof globalThis.fetch
-  /** Does what the platform does once a minute, by one of the Workers. */
+  /** Runs the scheduled job of one Worker, as the platform does once a minute. */
   readonly runSchedule: (worker?: number) => Promise<void>
   /** Stops the runtime. The files stay until the tests of the file have run. */
   readonly stop: () => Promise<void>
@@ -32,9 +32,9 @@ interface Options {
   readonly workers?: number
   /** Variables in place of those in wrangler.toml. */
   readonly vars?: Partial<Record<keyof Env, string | number>>
-  /** Sets what tokens need: a signing key, and for issuer of all Workers the origin of the first. */
+  /** Gives all Workers a signing key for this algorithm, and the origin of the first Worker as issuer. */
   readonly tokens?: SigningAlgorithm
-  /** False leaves out the platform's rate limits, for tests that ask more often than these let. */
+  /** False removes the platform's rate limits, for tests that send more requests than these allow. */
   readonly rateLimits?: boolean
 }
 
@@ -64,7 +64,7 @@ export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true 
       workers: [...names.map((name) => worker(name, script)), worker('database', databaseWorker)],
       resourcePersistencePath: directory,
       cf: false,
-      // What a test needs to see of the output, it asks for.
+      // A test reads `output` if it needs to.
       handleStructuredLogs: () => {},
     }),
   )
@@ -97,7 +97,7 @@ export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true 
   }
 }
 
-/** A port on loopback that nobody listens on. */
+/** A free port on loopback. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -108,8 +108,8 @@ async function freePort(): Promise<number> {
 }
 
 /**
- * Listens to the runtime's process itself. Its lines reach `handleStructuredLogs` only where they parse, and what does
- * not is as able to hold a secret.
+ * Listens to the process of the runtime. `handleStructuredLogs` receives only lines that parse, and a line that does not
+ * may contain a secret as well.
  */
 function onRuntimeOutput(listener: (chunk: Buffer) => void): () => void {
   const onProcess = (message: unknown) => {

@@ -4,7 +4,7 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** Whether this is `npm run test:long`. */
     isLong: boolean
-    /** What random tests draw from. */
+    /** The seed of random tests. */
     seed: number
   }
 }

@@ -8,7 +8,7 @@ import { newApiKey } from '../operator.ts'
 import { serve } from '../served.ts'
 import { workosAt } from './workos.ts'
 
-/** Libraries for OAuth, unmodified, and what else a program may have at hand. Over http they ask where they are told. */
+/** Unmodified OAuth libraries, and curl. They need permission to use plain http. */
 const served = await serve({ tokens: 'RS256' })
 const { fetch, origins, database } = served
 const [issuer] = origins
@@ -23,7 +23,7 @@ const { clientId } = exporter
 const environment = database.prepare('SELECT client_id FROM environments WHERE id = ?').bind(environmentId)
 const audience = (await environment.first<string>('client_id')) ?? ''
 
-/** As introspection tells of a token of the exporter's. */
+/** Introspection of a token of the exporter. */
 const active = {
   active: true,
   token_type: 'bearer',
@@ -43,7 +43,7 @@ async function verify(token: string, expected = { issuer, audience }) {
   return payload
 }
 
-/** Both are what is served, so both must do: RFC 8414's document, and OpenID Connect's. */
+/** Discovery documents: RFC 8414's, and OpenID Connect's. */
 const DOCUMENTS = ['oauth2', 'oidc'] as const
 const { ClientSecretBasic, ClientSecretPost } = oauth4webapi
 /** As the libraries call their `fetch`. */
@@ -64,7 +64,7 @@ describe.each(DOCUMENTS)('oauth4webapi, by the document of %s', async (algorithm
   describe.each([ClientSecretBasic, ClientSecretPost])('$name', (method) => {
     const authentication = method(secret)
 
-    test('gets a token, introspects it, and verifies it as a resource server', async () => {
+    test('the client gets a token and introspects it, and a resource server verifies it', async () => {
       const { access_token, token_type, expires_in, scope } = await getToken(authentication)
       expect({ token_type, expires_in, scope }).toEqual({ token_type: 'bearer', expires_in: 3600, scope: active.scope })
       const response = await oauth4webapi.introspectionRequest(as, client, authentication, access_token, options)
@@ -77,7 +77,7 @@ describe.each(DOCUMENTS)('oauth4webapi, by the document of %s', async (algorithm
       expect(claims).toMatchObject({ iss: issuer, client_id: clientId, scope: active.scope })
     })
 
-    test('is granted the scope that it asks for, and told of one that it may not have', async () => {
+    test('the client is granted a scope that it has, and refused one that it has not', async () => {
       expect((await getToken(authentication, 'orders:read openid')).scope).toBe('orders:read')
       await expect(getToken(authentication, 'orders:delete')).rejects.toMatchObject({
         error: 'invalid_scope',
@@ -85,7 +85,7 @@ describe.each(DOCUMENTS)('oauth4webapi, by the document of %s', async (algorithm
       })
     })
 
-    test('is told of a wrong secret, by a challenge where it used the header (RFC 6749 §5.2)', async () => {
+    test('the client sees a wrong secret refused, with a challenge (RFC 6749 §5.2)', async () => {
       const refused = getToken(method(secret.replace(/.$/, '!')))
       if (method === ClientSecretPost) {
         await expect(refused).rejects.toMatchObject({ error: 'invalid_client', status: 401 })
@@ -107,18 +107,21 @@ describe.each(DOCUMENTS)('openid-client, by the document of %s', (algorithm) => 
     ['ClientSecretBasic', openidClient.ClientSecretBasic(secret)],
     ['ClientSecretPost', openidClient.ClientSecretPost(secret)],
     ['its own choice', undefined],
-  ])('gets a token, introspects and verifies it: %s', async (_, authentication) => {
-    const config = await discover(authentication)
-    const { access_token, scope } = await openidClient.clientCredentialsGrant(config, { scope: 'orders:write' })
-    expect(scope).toBe('orders:write')
-    const introspected = await openidClient.tokenIntrospection(config, access_token)
-    expect(introspected).toEqual({ ...active, scope, ...(await verify(access_token)) })
-    expect(await openidClient.tokenIntrospection(config, `${access_token}x`)).toEqual({ active: false })
-  })
+  ])(
+    'the client authenticates by %s, and gets a token that is introspected and verified',
+    async (_, authentication) => {
+      const config = await discover(authentication)
+      const { access_token, scope } = await openidClient.clientCredentialsGrant(config, { scope: 'orders:write' })
+      expect(scope).toBe('orders:write')
+      const introspected = await openidClient.tokenIntrospection(config, access_token)
+      expect(introspected).toEqual({ ...active, scope, ...(await verify(access_token)) })
+      expect(await openidClient.tokenIntrospection(config, `${access_token}x`)).toEqual({ active: false })
+    },
+  )
 })
 
 describe('jose', () => {
-  test('verifies a token from the published keys, for this issuer and this audience alone', async () => {
+  test('jose verifies a token by the published keys, for this issuer and this audience only', async () => {
     const token = await tokenByCurl(['-u', `${clientId}:${secret}`])
     const { iat = 0, exp = 0, ...claims } = await verify(token)
     expect(claims).toMatchObject({ iss: issuer, aud: audience, secret_id: secretId })
@@ -147,14 +150,14 @@ describe('curl', () => {
   test.each([
     ['-u id:secret', ['-u', `${clientId}:${secret}`]],
     ['-d, as the vendor documents', ['-d', `client_id=${clientId}`, '-d', `client_secret=${secret}`]],
-  ])('gets a token and introspects it: %s', async (_, authentication) => {
+  ])('curl %s gets a token and introspects it', async (_, authentication) => {
     const token = await tokenByCurl(authentication)
     const answer = await curl([...authentication, '-d', `token=${token}`, `${issuer}/oauth2/introspection`])
     expect(JSON.parse(answer)).toMatchObject(active)
   })
 })
 
-test('a revoked secret gets no token more, and those that it had are inactive at the next question', async () => {
+test('a revoked secret gets no token, and its earlier tokens are inactive at the next introspection', async () => {
   const options = { execute: [openidClient.allowInsecureRequests], [openidClient.customFetch]: checked }
   const spare = await connect.createApplicationClientSecret({ id: exporter.id })
   const config = await openidClient.discovery(server, clientId, spare.secret, undefined, options)

@@ -4,22 +4,22 @@ import { json, text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
 import { checkResponse } from '../contract.ts'
 import { newApiKey } from '../operator.ts'
+import { m2mApplication, ORGANIZATION, secretsOf } from '../requests.ts'
 import { serve } from '../served.ts'
 
-const ORGANIZATION = 'org_01EHZNVPK3SFK441A1RGBFSHRT'
 const JSON_TYPE = { 'Content-Type': 'application/json' }
 
-/** How one of the vendor's SDKs writes its requests: what its source adds to method, path, key and body. */
+/** The requests of one of the vendor's SDKs, by its source: additions to method, path, key and body. */
 interface Shape {
   /** On every request. */
   readonly headers: Record<string, string>
-  /** On a POST or PUT besides. */
+  /** On a POST or PUT as well. */
   readonly writeHeaders: Record<string, string>
-  /** What it sends to create a secret; empty for nothing. */
+  /** The body of a request for a new secret; empty for none. */
   readonly secretBody: string
-  /** The Idempotency-Key of the first attempt of a POST, and of those that follow. */
+  /** The Idempotency-Key of the first attempt of a POST, and of later attempts. */
   readonly keys: () => [first: string | null, others: string | null]
-  /** Which of three attempts are answered as an earlier one was. */
+  /** Which of three attempts are replays of an earlier one. */
   readonly replays: [boolean, boolean, boolean]
 }
 
@@ -111,10 +111,8 @@ async function send(method: string, path: string, headers: Record<string, string
   return checkResponse(method, `${served.origins[0]}${path}`, replied)
 }
 
-const secretsOf = (id: string) => `/connect/applications/${id}/client_secrets`
 const newApplication = async (): Promise<string> => {
-  const body = JSON.stringify({ application_type: 'm2m', name: 'Nightly', organization_id: ORGANIZATION })
-  const created = await send('POST', '/connect/applications', JSON_TYPE, body)
+  const created = await send('POST', '/connect/applications', JSON_TYPE, JSON.stringify(m2mApplication))
   return ((await created.json()) as { id: string }).id
 }
 const liveSecrets = async (id: string) => (await (await send('GET', secretsOf(id), {})).json()) as { id: string }[]
@@ -124,7 +122,7 @@ describe.each(Object.entries(SHAPES))('%s', (_, { headers, writeHeaders, secretB
     // Every HTTP library writes a length of 0 for a POST that has no body.
     send(method, path, { ...headers, ...writeHeaders, ...(key && { 'Idempotency-Key': key }) }, body)
 
-  test('creates two secrets with two calls', async () => {
+  test('the SDK creates two secrets with two calls', async () => {
     const id = await newApplication()
     for (let call = 0; call < 2; call++) {
       const created = await write('POST', secretsOf(id), secretBody, keys()[0])
@@ -134,7 +132,7 @@ describe.each(Object.entries(SHAPES))('%s', (_, { headers, writeHeaders, secretB
     expect(await liveSecrets(id)).toHaveLength(2)
   })
 
-  test('is given the same secret by a retry under the same key alone', async () => {
+  test('the SDK gets the same secret only when it retries under the same key', async () => {
     const id = await newApplication()
     const [firstKey, secondKey] = keys()
     const replies = []
@@ -148,7 +146,7 @@ describe.each(Object.entries(SHAPES))('%s', (_, { headers, writeHeaders, secretB
     expect(await liveSecrets(id)).toHaveLength(created)
   })
 
-  test('creates, updates, reads and deletes an application, naming only what it sets', async () => {
+  test('the SDK creates, updates, reads and deletes an application, and sends only what it sets', async () => {
     const input = { application_type: 'm2m', name: 'Nightly', organization_id: ORGANIZATION, description: 'At 2:00' }
     const created = await write('POST', '/connect/applications', JSON.stringify(input), keys()[0])
     const application = (await created.json()) as { id: string; client_id: string }
@@ -168,12 +166,12 @@ describe.each(Object.entries(SHAPES))('%s', (_, { headers, writeHeaders, secretB
 })
 
 describe('without an SDK', () => {
-  test('curl sends neither body, length nor content type', async () => {
+  test('curl creates a secret without a body, a length or a content type', async () => {
     const id = await newApplication()
     expect((await send('POST', secretsOf(id), { 'User-Agent': 'curl/8.14.1', Accept: '*/*' })).status).toBe(201)
   })
 
-  test('a chunked body is read', async () => {
+  test('the Worker reads a chunked body', async () => {
     const id = await newApplication()
     const body = request({
       method: 'POST',
@@ -189,7 +187,7 @@ describe('without an SDK', () => {
     expect(await json(incoming)).toHaveProperty('secret')
   })
 
-  test('keys that a caller may not set, and unknown ones, are ignored', async () => {
+  test('members that a caller may not set, and unknown members, are ignored', async () => {
     const id = await newApplication()
     const forged = {
       id: 'secret_forged',
@@ -209,7 +207,7 @@ describe('without an SDK', () => {
     expect((await liveSecrets(id)).map((listed) => listed.id)).toEqual([secret.id])
   })
 
-  test('registration types come comma-separated, repeated or bracketed', async () => {
+  test('registration types may be comma-separated, repeated or bracketed', async () => {
     const id = await newApplication()
     for (const query of [
       'registration_types=authenticated',

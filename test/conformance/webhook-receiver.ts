@@ -14,11 +14,11 @@ export type Answer = (response: ServerResponse) => void
 export interface WebhookReceiver {
   readonly url: string
   readonly arrivals: Arrival[]
-  /** May be replaced at any time. */
+  /** The response to the next request. A test may replace it at any time. */
   answer: Answer
-  /** Stops to listen, as if its machine were off. */
+  /** Stops listening, as if the machine were off. */
   readonly stop: () => Promise<void>
-  /** Listens again, where it did. */
+  /** Listens again on the same port. */
   readonly start: () => Promise<void>
 }
 
@@ -27,7 +27,7 @@ export const status =
   (response) =>
     response.writeHead(code, headers).end()
 
-/** A real receiver of webhooks, on loopback, until the tests of the file have run. */
+/** A receiver of webhooks on loopback, until the tests of the file have run. */
 export async function webhookReceiver(answer: Answer = status(200)): Promise<WebhookReceiver> {
   const server = createServer(async (request, response) => {
     receiver.arrivals.push({ headers: request.headers, body: await text(request) })

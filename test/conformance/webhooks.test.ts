@@ -5,12 +5,11 @@ import { sha256 } from '../../src/credential/digest.ts'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { newApiKey, operatorDatabase } from '../operator.ts'
+import { ORGANIZATION } from '../requests.ts'
 import { serve } from '../served.ts'
 import { FORMS, LeakScanner } from './leak-scanner.ts'
 import { type Answer, status, type WebhookReceiver, webhookReceiver } from './webhook-receiver.ts'
 import { workosAt } from './workos.ts'
-
-const ORGANIZATION = 'org_01EHZNVPK3SFK441A1RGBFSHRT'
 
 const served = await serve({ workers: 2, vars: { WEBHOOKS_TO_LOCALHOST: 'true' } })
 const { database, fetch, origins } = served
@@ -29,7 +28,7 @@ async function newEndpoint(environmentId: string, answer?: Answer) {
   return { ...endpoint, receiver }
 }
 
-/** What there is to say of the deliveries to an endpoint. */
+/** The deliveries to an endpoint. */
 async function deliveries(endpointId: string) {
   const statement = database.prepare(
     'SELECT event_id, state, attempts, last_outcome FROM webhook_deliveries WHERE endpoint_id = ? ORDER BY event_id',
@@ -37,7 +36,7 @@ async function deliveries(endpointId: string) {
   return (await statement.bind(endpointId).all<Record<string, string | number>>()).results
 }
 
-/** Waits until each delivery to an endpoint has been tried, and lets no more time pass. */
+/** Waits until each delivery to an endpoint has had its attempts. */
 const tried = (endpointId: string, attempts = 1, timeout = 20_000) =>
   vi.waitFor(
     async () => {
@@ -48,7 +47,7 @@ const tried = (endpointId: string, attempts = 1, timeout = 20_000) =>
     { timeout, interval: 50 },
   )
 
-/** Lets the time pass until all of an endpoint's deliveries are due. */
+/** Makes all pending deliveries to an endpoint due. */
 const letTimePass = (endpointId: string) =>
   database
     .prepare(`UPDATE webhook_deliveries SET next_attempt_at = 0 WHERE endpoint_id = ? AND state = 'pending'`)
@@ -57,7 +56,7 @@ const letTimePass = (endpointId: string) =>
 
 const idsAt = ({ arrivals }: WebhookReceiver) => arrivals.map(({ body }) => JSON.parse(body).id as string)
 
-/** The SDK's types know WorkOS's own events alone. */
+/** The SDK's types list only WorkOS's own events. */
 type EventName = EventResponse['event']
 const names = (...events: string[]) => events as EventName[]
 

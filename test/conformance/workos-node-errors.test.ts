@@ -8,16 +8,15 @@ import {
 import { beforeAll, describe, expect, test } from 'vitest'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { newApiKey } from '../operator.ts'
+import { ORGANIZATION } from '../requests.ts'
 import { serve } from '../served.ts'
 import { workosAt } from './workos.ts'
-
-const ORGANIZATION = 'org_01EHZNVPK3SFK441A1RGBFSHRT'
 
 const served = await serve()
 const { fetch, origins, database } = served
 const { apiKey, environmentId } = await newApiKey(database)
 
-/** Under its own request id, which the SDK's error must carry. */
+/** Sends a request ID, which the SDK's error must contain. */
 function workosAs(key: string, requestId: string, fetchThrough = fetch): WorkOS {
   return workosAt(origins[0], key, { fetch: fetchThrough, requestId })
 }
@@ -41,7 +40,7 @@ const WRITES: Record<string, Call> = {
 }
 const ALL = Object.entries({ ...READS, ...WRITES })
 
-/** What a call threw: the SDK's error, which must be of this class and carry these values. */
+/** Fails unless a call throws the SDK's error of this class, with these values. */
 async function expectError<E extends Error>(
   call: Promise<unknown>,
   type: new (...args: never[]) => E,
@@ -55,7 +54,7 @@ async function expectError<E extends Error>(
   expect(error).toMatchObject(values)
 }
 
-test.each(ALL)('%s refuses an unknown key', async (name, call) => {
+test.each(ALL)('%s throws UnauthorizedException for an unknown API key', async (name, call) => {
   const { plaintext } = await issueCredential('sk', '0')
   for (const key of [plaintext, 'sk_example']) {
     await expectError(call(workosAs(key, `test-${name}`), 'conn_app_1'), UnauthorizedException, {
@@ -66,7 +65,7 @@ test.each(ALL)('%s refuses an unknown key', async (name, call) => {
   }
 })
 
-test.each(Object.entries(WRITES))('%s refuses a key that may only read', async (name, call) => {
+test.each(Object.entries(WRITES))('%s throws 403 for a read-only API key', async (name, call) => {
   const { apiKey: reader } = await newApiKey(database, { access: 'read', environmentId })
   await expectError(call(workosAs(reader, `test-${name}`), 'conn_app_1'), GenericServerException, {
     status: 403,
@@ -76,20 +75,23 @@ test.each(Object.entries(WRITES))('%s refuses a key that may only read', async (
   })
 })
 
-test.each(ALL.filter(([, call]) => call.length === 2))('%s does not find what is not there', async (name, call) => {
-  const other = await workosAs((await newApiKey(database)).apiKey, 'other').connect.createM2MApplication(
-    'Other',
-    ORGANIZATION,
-  )
-  for (const id of ['conn_app_01HXYZ123456789ABCDEFGHIJK', other.id, 'no such/thing?#%', '%zz', '😀'.repeat(60)]) {
-    await expectError(call(workosAs(apiKey, `test-${name}`), id), NotFoundException, {
-      status: 404,
-      message: 'There is no such object in this environment.',
-      code: 'entity_not_found',
-      requestID: `test-${name}`,
-    })
-  }
-})
+test.each(ALL.filter(([, call]) => call.length === 2))(
+  '%s throws NotFoundException for an unknown or malformed ID, and for one of another environment',
+  async (name, call) => {
+    const other = await workosAs((await newApiKey(database)).apiKey, 'other').connect.createM2MApplication(
+      'Other',
+      ORGANIZATION,
+    )
+    for (const id of ['conn_app_01HXYZ123456789ABCDEFGHIJK', other.id, 'no such/thing?#%', '%zz', '😀'.repeat(60)]) {
+      await expectError(call(workosAs(apiKey, `test-${name}`), id), NotFoundException, {
+        status: 404,
+        message: 'There is no such object in this environment.',
+        code: 'entity_not_found',
+        requestID: `test-${name}`,
+      })
+    }
+  },
+)
 
 describe('422', () => {
   let application: string
@@ -97,7 +99,7 @@ describe('422', () => {
     application = (await connect.createM2MApplication('Nightly export', ORGANIZATION)).id
   })
 
-  test('failed validation lists the code of each requirement', async () => {
+  test('the error for invalid parameters lists the code of each requirement', async () => {
     const scopes = ['a', 'a']
     await expectError(
       workosAs(apiKey, 'test-create').connect.createApplication({
@@ -149,7 +151,7 @@ describe('422', () => {
     }
   })
 
-  test('a business rule says its message', async () => {
+  test('the error for a full application has its code and message', async () => {
     const { id } = await connect.createM2MApplication('Full', ORGANIZATION)
     for (let i = 0; i < 5; i++) await connect.createApplicationClientSecret({ id })
     await expectError(
@@ -165,7 +167,7 @@ describe('422', () => {
     )
   })
 
-  test('an Idempotency-Key that was used for another request is refused by its message', async () => {
+  test('the errors for a reused Idempotency-Key and a revoked replay have their codes and messages', async () => {
     const idempotencyKey = crypto.randomUUID()
     const workos = workosAs(apiKey, 'test-reuse')
     const path = `/connect/applications/${application}/client_secrets`
@@ -185,7 +187,7 @@ describe('422', () => {
   })
 })
 
-describe('what the SDK itself does not send', () => {
+describe('requests that the SDK does not send on its own', () => {
   /** Loses the first byte of each body on the way. */
   const truncating: typeof fetch = (input, init) => fetch(input, { ...init, body: String(init?.body).slice(1) })
 
@@ -198,7 +200,7 @@ describe('what the SDK itself does not send', () => {
       'unsupported_media_type',
       (workos) => workos.post('/connect/applications', new URLSearchParams({ name: 'a' })),
     ],
-  ])('%i %s', async (status, code, call, fetchThrough) => {
+  ])('status %i is thrown with its code %s and a message', async (status, code, call, fetchThrough) => {
     const requestId = `test-${status}`
     await expectError(call(workosAs(apiKey, requestId, fetchThrough)), GenericServerException, {
       status,
@@ -208,7 +210,7 @@ describe('what the SDK itself does not send', () => {
     })
   })
 
-  test('404 of another route of the vendor', async () => {
+  test('NotFoundException is thrown for a route of the vendor that is not served', async () => {
     await expectError(workosAs(apiKey, 'test-route').organizations.getOrganization(ORGANIZATION), NotFoundException, {
       message: 'There is no such route.',
       code: 'not_found',

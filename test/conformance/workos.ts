@@ -4,7 +4,7 @@ interface Options {
   readonly fetch: typeof globalThis.fetch
   /** Sent as X-Request-ID. */
   readonly requestId?: string
-  /** Milliseconds after which the SDK gives an attempt up. */
+  /** Milliseconds after which the SDK abandons an attempt. */
   readonly timeout?: number
 }
 

@@ -26,7 +26,7 @@ const REACHED = [
   '422 client_secret_limit_reached',
   '422 client_secret_revoked',
   '422 idempotency_key_reused',
-  'housekeeping removed a secret',
+  'cleanup removed a secret',
 ]
 
 const { apiKey } = await newApiKey()
@@ -41,14 +41,14 @@ async function newHistory(seen: Set<string>): Promise<{ model: SecretModel; real
   return { model, real: { apiKey, applicationId, plaintexts: new Map(), sent: [], seen } }
 }
 
-interface Told {
+interface Recorded {
   readonly type: string
   readonly ids: string[]
 }
 
-/** Expiries that one run of housekeeping has noted have no order among themselves. */
-function comparable(events: Told[]): Told[] {
-  const all: Told[] = []
+/** Expiries recorded by one cleanup have no order among themselves. */
+function comparable(events: Recorded[]): Recorded[] {
+  const all: Recorded[] = []
   for (const { type, ids } of events) {
     const last = all.at(-1)
     if (type.endsWith('.expired') && last?.type === type) last.ids.push(...ids)
@@ -58,7 +58,7 @@ function comparable(events: Told[]): Told[] {
   return all
 }
 
-async function listEvents(): Promise<Told[]> {
+async function listEvents(): Promise<Recorded[]> {
   const { results } = await env.DB.prepare('SELECT type, data FROM events ORDER BY seq').all<{
     type: string
     data: string

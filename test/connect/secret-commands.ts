@@ -8,7 +8,7 @@ import { advance } from '../clock.ts'
 import { withBatch } from '../faults/wrapped.ts'
 import { type Answer, type Changes, type IssuingRequest, LIMIT, type Secret, type SecretModel } from './secret-model.ts'
 
-/** What may happen to an application's secrets, each done to the model and to the Worker, which must agree. */
+/** Commands on an application's secrets. Each runs on the model and on the Worker, which must agree. */
 export interface Real {
   readonly apiKey: string
   readonly applicationId: string
@@ -16,13 +16,13 @@ export interface Real {
   readonly plaintexts: Map<string, string>
   /** The keyed requests so far. */
   readonly sent: { readonly key: string; readonly request: IssuingRequest }[]
-  /** What has been answered so far, in this history and others. */
+  /** Outcomes so far, in this history and others. */
   readonly seen: Set<string>
 }
 
 type Command = fc.AsyncCommand<SecretModel, Real>
 
-/** What befalls a request between the caller and the database. */
+/** The fate of a request between the caller and the database. */
 const FATES = [
   'arrives',
   'the caller loses the reply and sends it again',
@@ -46,7 +46,7 @@ function failing(message: string, { isCommitted, times }: { isCommitted: boolean
   return { DB }
 }
 
-/** Sends a request to its fate, and lets the model answer it as often as it takes effect. */
+/** Sends a request to its fate. The model answers each time that the request takes effect. */
 async function exchange(real: Real, fate: Fate, send: (options: Partial<Env>) => Promise<Reply>, model: () => Answer) {
   const isCommitted = fate.includes('after the commit')
   let faults: Partial<Env> = {}
@@ -73,14 +73,14 @@ async function exchange(real: Real, fate: Fate, send: (options: Partial<Env>) =>
   return answer
 }
 
-/** What only the Worker knows of a new secret; of one that is known, it must say the same again. */
+/** Copies the ID and the plaintext of a new secret from the Worker. For a known secret, both must be the same again. */
 function learn({ plaintexts }: Real, secret: Secret, { json }: Reply): void {
   if (secret.id) expect([json.id, json.secret]).toEqual([secret.id, plaintexts.get(secret.id) ?? json.secret])
   Object.assign(secret, { id: json.id, hint: json.secret.slice(-6) })
   plaintexts.set(json.id, json.secret)
 }
 
-/** As a deployment's variables, but for a limit that is soon reached. The platform's limiter costs as much as a trip. */
+/** A limit that is soon reached, and no rate limits: the platform's simulation costs as much as a query. */
 const BINDINGS: Partial<Env> = {
   MAX_SECRETS_PER_APPLICATION: LIMIT,
   MANAGEMENT_CALLS: { limit: async () => ({ success: true }) },
@@ -114,7 +114,7 @@ function command(name: string, run: Run, check: Command['check'] = () => true): 
   return { check, toString: () => name, run: async (model, real) => void (await run(model, real)) }
 }
 
-/** A command on one of the secrets that there have been, counted from the last. */
+/** A command on one of the secrets so far, counted from the last. */
 function onSecret(name: string, nth: number, run: (secret: Secret, ...on: Parameters<Run>) => Promise<unknown>) {
   const pick = ({ removed, secrets }: Pick<SecretModel, 'removed' | 'secrets'>) => [...removed, ...secrets].at(-1 - nth)
   const runOnIt: Run = (model, real) => run(pick(model) as Secret, model, real)
@@ -163,7 +163,7 @@ const fate = fc.oneof(
   { weight: 4, arbitrary: fc.constant(FATES[0]) },
   { weight: 1, arbitrary: fc.constantFrom(...FATES) },
 )
-/** All of them made so that moments meet: with one another, with the hour of a replay, with housekeeping's days. */
+/** Chosen so that moments meet: one another, the hour of a replay, the days of cleanup. */
 const lifetime = fc.constantFrom(null, null, 1, MINUTE, HOUR, DAY, 30 * DAY)
 const grace = fc.constantFrom(0, SECOND, MINUTE, DAY, 30 * DAY)
 const wait = fc.oneof(
@@ -172,7 +172,7 @@ const wait = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(30 * DAY, 91 * DAY) },
 )
 
-/** Without a key, what a caller sends again would be another request. */
+/** Without an Idempotency-Key, a request sent again would be another request. */
 function issueNew(model: SecretModel, real: Real, request: IssuingRequest, isKeyed: boolean, fate: Fate) {
   const key = isKeyed || fate.endsWith('again') ? crypto.randomUUID() : null
   if (key !== null) real.sent.push({ key, request })
@@ -226,7 +226,7 @@ const updating = (name: string, changes: (now: number) => Changes) =>
 const disable = updating('disable', () => ({ isDisabled: true }))
 const enable = updating('enable', () => ({ isDisabled: false }))
 const undo = updating('undo', () => ({ expiresAt: null }))
-/** The draws above seldom meet it: an application at its limit, and a rotation that its owner would rather undo. */
+/** Rare among the draws above: an application at its limit, and a rotated-out secret that its owner wants to keep. */
 const undoAtLimit = fate.map((fate) =>
   command(`undo a rotation at the limit ${fate}`, async (model, real) => {
     await issueNew(model, real, { kind: 'rotate', graceMs: DAY }, false, 'arrives')
@@ -252,19 +252,19 @@ const pass = wait.map((ms) =>
     model.now = advance(ms)
   }),
 )
-const housekeeping = fc.constantFrom(1, HOUR, DAY, 91 * DAY).map((ms) =>
-  command(`${ms} ms pass, and housekeeping runs`, async (model, real) => {
+const cleanup = fc.constantFrom(1, HOUR, DAY, 91 * DAY).map((ms) =>
+  command(`${ms} ms pass, and cleanup runs`, async (model, real) => {
     model.now = advance(ms)
     await cleanUp()
     model.cleanUp()
-    if (model.removed.length > 0) real.seen.add('housekeeping removed a secret')
+    if (model.removed.length > 0) real.seen.add('cleanup removed a secret')
   }),
 )
 
-/** What stands here twice comes twice as often. */
+/** A command that is listed twice is drawn twice as often. */
 export const commands: fc.Arbitrary<Command>[] = [
   ...[create, create, create, rotate, rotate, replay, replay, replay],
   ...[fc.constant(command('list', list)), nth.map((n) => onSecret('verify', n, verify)), find],
   ...[revoke, revoke, disable, enable, undo, undo, undoAtLimit, expire, expire, revokeAll],
-  ...[pass, pass, housekeeping],
+  ...[pass, pass, cleanup],
 ]

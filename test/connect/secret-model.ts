@@ -1,15 +1,12 @@
-/**
- * What an application's client secrets are to be, without a database, a request or a batch: a list, and a clock that
- * goes forwards. Every call answers as the API should.
- */
+/** An application's client secrets as a plain list with a clock. Every method answers as the API should. */
 export const LIMIT = 2
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
 
-/** Times are unix ms. */
+/** Times are Unix milliseconds. */
 export interface Secret {
-  /** Both known once the API has told them. */
+  /** Empty until the API has returned them. */
   id: string
   hint: string
   name: string | null
@@ -33,20 +30,20 @@ export type IssuingRequest =
   | { readonly kind: 'create'; readonly name: string | null; readonly expiresAt: number | null }
   | { readonly kind: 'rotate'; readonly graceMs: number }
 
-/** What the API should answer. */
+/** The response that the API should return. */
 export interface Answer {
   readonly status: number
   readonly code?: string
   /** The wire form. */
   readonly body?: unknown
-  /** What a create or a rotation has just made, or had made: the plaintext comes with it. */
+  /** The secret of a create, a rotation or their replay: its plaintext is in the response. */
   readonly issued?: Secret
   readonly isReplay?: boolean
 }
 
 interface Event {
   readonly type: string
-  /** Those that it names: one, or with it those that went along. */
+  /** The secrets that the event names: one, and those that the same change affected. */
   readonly secrets: Secret[]
   readonly at: number
 }
@@ -60,10 +57,10 @@ interface Keyed {
 }
 
 export class SecretModel {
-  /** Every secret that there ever was, but those that housekeeping has removed; oldest first. */
+  /** Every secret that cleanup has not removed, oldest first. */
   secrets: Secret[] = []
   events: Event[] = []
-  /** Those that it has removed. */
+  /** Secrets that cleanup has removed. */
   readonly removed: Secret[] = []
   readonly #keyed = new Map<string, Keyed>()
   now: number
@@ -153,7 +150,7 @@ export class SecretModel {
     return { status: 200, body: toWire(secret) }
   }
 
-  /** The live ones in the order of the list. */
+  /** Active and disabled secrets in the order of the list. */
   live(): Secret[] {
     return this.secrets
       .filter((secret) => this.isLive(secret))
@@ -164,7 +161,7 @@ export class SecretModel {
     return { status: 200, body: this.live().map(toWire) }
   }
 
-  /** Whether it is good; a use, then. */
+  /** Whether the secret is valid. If it is, this is a use. */
   verify(secret: Secret): boolean {
     if (!this.secrets.includes(secret) || !this.isLive(secret) || secret.isDisabled) return false
     if (secret.lastUsedAt === null || this.now - secret.lastUsedAt >= MINUTE_MS) secret.lastUsedAt = this.now
@@ -213,7 +210,7 @@ const NOT_FOUND: Answer = { status: 404, code: 'entity_not_found' }
 
 const iso = (unixMs: number) => new Date(unixMs).toISOString()
 
-/** The wire form, but for what the API has not told yet. */
+/** The secret as the API returns it, except for members that are not known yet. */
 function toWire({ id, hint, name, expiresAt, isDisabled, createdAt, updatedAt, lastUsedAt }: Secret): object {
   return {
     object: 'connect_application_secret',
