@@ -56,6 +56,34 @@ export const OpenIdConfiguration = v.strictObject({
   id_token_signing_alg_values_supported: strings,
 })
 
+export function serverMetadataOf(issuer: string): v.InferOutput<typeof ServerMetadata> {
+  const authenticationMethods = ['client_secret_basic', 'client_secret_post']
+  return {
+    issuer,
+    token_endpoint: `${issuer}/oauth2/token`,
+    token_endpoint_auth_methods_supported: authenticationMethods,
+    introspection_endpoint: `${issuer}/oauth2/introspection`,
+    introspection_endpoint_auth_methods_supported: authenticationMethods,
+    jwks_uri: `${issuer}/oauth2/jwks`,
+    grant_types_supported: ['client_credentials'],
+    // Required by RFC 8414 §2, and §3.2 forbids an empty array. `none` is OAuth 2.0 Multiple Response Types §4.
+    response_types_supported: ['none'],
+  }
+}
+
+/** The metadata with the members that OpenID Connect requires. There is no authorization endpoint. */
+export function openIdConfigurationOf(
+  issuer: string,
+  algorithms: readonly string[],
+): v.InferOutput<typeof OpenIdConfiguration> {
+  return {
+    ...serverMetadataOf(issuer),
+    subject_types_supported: ['public'],
+    // §3 requires RS256, and clients accept tokens only in the algorithms that are listed here.
+    id_token_signing_alg_values_supported: [...new Set(['RS256', ...algorithms])],
+  }
+}
+
 const publishedKey = {
   kid: v.string(),
   use: v.literal('sig'),

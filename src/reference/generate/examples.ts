@@ -1,4 +1,8 @@
-/** One story in all examples: an application, its secrets, and what is done with them. None of it exists. */
+import { openIdConfigurationOf, serverMetadataOf } from '../../contract/oauth.ts'
+
+/** All examples tell one story: an application, its secrets, and their use. */
+
+const ISSUER = 'https://secrets.example.com'
 
 export const IDS = {
   application: 'conn_app_01KA3Z8G9M0T4XQ2R7V5W6Y1BD',
@@ -7,7 +11,7 @@ export const IDS = {
   organization: 'org_01EHZNVPK3SFK441A1RGBFSHRT',
   environment: 'client_01KA3Z5T4R0C7B9N3M1V6X8Z2Q',
 }
-/** Its checksum is wrong, so that no scanner takes it for a real one. */
+/** The checksum is wrong, so that scanners do not report it. */
 const PLAINTEXT = 'cs_0EXAMPLE9vQ4mT7yB2nK6pR1sW8xZ3cF5gH0jL4dexamplea4D5f2'
 
 const CREATED = '2026-11-15T09:30:00.000Z'
@@ -37,7 +41,7 @@ const clientSecret = {
 const usedSecret = { ...clientSecret, last_used_at: '2026-11-16T02:00:04.000Z' }
 
 const claims = {
-  iss: 'https://secrets.example.com',
+  iss: ISSUER,
   aud: IDS.environment,
   sub: IDS.client,
   client_id: IDS.client,
@@ -49,21 +53,10 @@ const claims = {
   secret_id: IDS.secret,
 }
 
-const metadata = (origin: string) => ({
-  issuer: origin,
-  token_endpoint: `${origin}/oauth2/token`,
-  token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
-  introspection_endpoint: `${origin}/oauth2/introspection`,
-  introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
-  jwks_uri: `${origin}/oauth2/jwks`,
-  grant_types_supported: ['client_credentials'],
-  response_types_supported: ['none'],
-})
-
 const ACCESS_TOKEN =
   'eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwczovL3NlY3JldHMuZXhhbXBsZSJ9.c2lnbmF0dXJl'
 
-/** Examples of each schema, the one that the page shows first. */
+/** The examples of each schema. The page shows the first. */
 export const examples: Readonly<Record<string, readonly unknown[]>> = {
   Application: [
     application,
@@ -107,14 +100,8 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
   TokenResponse: [{ access_token: ACCESS_TOKEN, token_type: 'bearer', expires_in: 3600, scope: 'orders:read' }],
   IntrospectionRequest: [{ token: ACCESS_TOKEN }],
   Introspection: [{ active: true, token_type: 'bearer', ...claims }, { active: false }],
-  ServerMetadata: [metadata('https://secrets.example.com')],
-  OpenIdConfiguration: [
-    {
-      ...metadata('https://secrets.example.com'),
-      subject_types_supported: ['public'],
-      id_token_signing_alg_values_supported: ['RS256', 'ES256'],
-    },
-  ],
+  ServerMetadata: [serverMetadataOf(ISSUER)],
+  OpenIdConfiguration: [openIdConfigurationOf(ISSUER, ['ES256'])],
   PublishedKeys: [
     {
       keys: [
