@@ -5,18 +5,21 @@ import { defineConfig } from 'vitest/config'
 import { parse } from 'yaml'
 import { newSigningKey } from '../src/credential/signing-key.ts'
 import { chromiumPath } from './browser/chromium-path.ts'
+import { runReporter } from './reporter.ts'
 
 const root = resolve(import.meta.dirname, '..')
 
 /** `LONG=1` runs the large samples from a new seed, and `SEED=…` draws again what another run drew. */
 const isLong = process.env.LONG === '1'
-const seed = Number(process.env.SEED ?? (isLong ? Math.trunc(Math.random() * 2 ** 31) : 1))
+// In the environment, because each project reads this file again.
+process.env.SEED ??= String(isLong ? Math.trunc(Math.random() * 2 ** 31) : 1)
+const seed = Number(process.env.SEED)
 
-/** The vendor's own description, beside the checkout where there is one; a user's clone has none. */
+/** The vendor's own description, which may be beside the checkout: see CONTRIBUTING. */
 const vendorFile = resolve(root, '../shared/workos-connect.openapi.yaml')
 const vendorDescription = existsSync(vendorFile) ? parse(readFileSync(vendorFile, 'utf8')) : null
 
-/** Where Wycheproof's vectors are, which are not part of this project: see oauth/wycheproof.test.ts. */
+/** The folder of Wycheproof's vectors, which are not part of this project: see oauth/wycheproof.test.ts. */
 const { WYCHEPROOF } = process.env
 const readVectors = (name: string) => JSON.parse(readFileSync(resolve(`${WYCHEPROOF}`, `${name}_test.json`), 'utf8'))
 const wycheproof = WYCHEPROOF
@@ -34,14 +37,20 @@ const notes = [
   !vendorDescription && `Skipped: comparisons with WorkOS's description, because ${vendorFile} is missing.`,
 ].filter((note) => note !== false)
 
-const provide = { isLong, seed, vendorDescription, wycheproof }
+/** Long enough for a machine that is busy with other work. */
 const timeout = isLong ? 900_000 : 60_000
+const common = {
+  maxWorkers: 2,
+  testTimeout: timeout,
+  hookTimeout: timeout,
+  provide: { isLong, seed, vendorDescription, wycheproof },
+}
 
 export default defineConfig({
   root,
   test: {
     silent: 'passed-only',
-    reporters: ['default', { onInit: () => console.log(notes.join('\n')) }],
+    reporters: ['default', runReporter(notes)],
     projects: [
       {
         root,
@@ -65,9 +74,7 @@ export default defineConfig({
           ],
           setupFiles: ['test/setup.ts'],
           isolate: false,
-          maxWorkers: 2,
-          testTimeout: timeout,
-          provide,
+          ...common,
         },
       },
       {
@@ -76,11 +83,8 @@ export default defineConfig({
           name: 'node',
           include: ['test/{conformance,cli,browser}/**/*.test.ts'],
           globalSetup: ['test/bundle.ts'],
-          maxWorkers: 2,
-          testTimeout: timeout,
-          hookTimeout: timeout,
           maxConcurrency: 50,
-          provide,
+          ...common,
         },
       },
     ],
