@@ -8,13 +8,11 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return remainder
 })
 
-/** CRC-32 (ISO-HDLC, the one of zlib and PNG) as four big-endian bytes. Catches typing errors; it is no defence. */
-export function crc32(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+/** CRC-32 of an ASCII text (ISO-HDLC, as zlib and PNG have it). It finds typing errors, not attacks. */
+export function crc32(text: string): number {
   let remainder = 0xffffffff
-  for (const byte of bytes) {
-    remainder = (remainder >>> 8) ^ (TABLE[(remainder ^ byte) & 0xff] as number)
+  for (let i = 0; i < text.length; i++) {
+    remainder = (remainder >>> 8) ^ (TABLE[(remainder ^ text.charCodeAt(i)) & 0xff] as number)
   }
-  const checksum = new Uint8Array(4)
-  new DataView(checksum.buffer).setUint32(0, ~remainder >>> 0)
-  return checksum
+  return ~remainder >>> 0
 }

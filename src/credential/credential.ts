@@ -1,53 +1,61 @@
-import { decodeBase62, encodeBase62 } from './base62.ts'
+import { encodeBase62 } from './base62.ts'
 import { crc32 } from './crc32.ts'
-import { type Bytes, sha256, utf8 } from './digest.ts'
+import { type Bytes, sha256 } from './digest.ts'
 
 /**
- * A client secret or an API key, as one string:
+ * A client secret, an API key or a session, as one string:
  *
  *     cs _ 0 2PqXn…41 more…  a4D5f2
- *     │    │ │               └ checksum: CRC-32 of all before it, 6 base62 digits (62^6 > 2^32)
+ *     │    │ │               └ checksum, 6 base62 digits (62^6 > 2^32)
  *     │    │ └ 32 random bytes, 43 base62 digits (62^43 > 2^256): 256 bits of entropy
- *     │    └ region: the database that knows it, one base62 digit
- *     └ prefix: what it is, for people and scanners
+ *     │    └ region: the database that has it, one base62 digit
+ *     └ prefix: the kind, for people and scanners
  *
- * The alphabet is [A-Za-z0-9_]: it reads the same raw and percent-encoded in Basic authentication, needs no quotes in a
- * shell, a URL, YAML or .env, and a double click selects it whole.
+ * The alphabet is [A-Za-z0-9_]: a credential reads the same raw and percent-encoded in Basic authentication, needs no
+ * quotes in a shell, a URL, YAML or .env, and a double click selects it whole.
+ *
+ * Secret scanners find the default prefixes by `\b(?:cs|sk|session)_[0-9A-Za-z]{50}\b`, and rule out other text by the
+ * checksum: the CRC-32 (ISO-HDLC, as in zlib) of all characters before the last six, as an unsigned number in base62
+ * with the digits 0-9, A-Z, a-z, padded with zeros to six digits. A prefix is 1 to 32 characters of [A-Za-z0-9_].
  */
 const SHAPE = /^([A-Za-z0-9_]{1,32})_([0-9A-Za-z])([0-9A-Za-z]{43})[0-9A-Za-z]{6}$/
 const ENTROPY_BYTES = 32
 const ENTROPY_DIGITS = 43
 const CHECKSUM_DIGITS = 6
 const HINT_LENGTH = 6
+const MAX_LENGTH = 83
 
-/** The region of everything until there is a second one. */
+/** 2^256 - 1. Digits are in ASCII order, so that numbers compare as text. */
+const MAX_ENTROPY = 'yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1'
+
+/** The region of everything while there is only one. */
 export const DEFAULT_REGION = '0'
 
-/** What API keys start with. */
+/** The prefix of API keys. */
 export const API_KEY_PREFIX = 'sk'
 
-/** What the dashboard's sessions start with. */
+/** The prefix of the dashboard's sessions. */
 export const SESSION_PREFIX = 'session'
 
-/** What may stand before a credential: 1 to 32 of [A-Za-z0-9_]. */
+/** The prefixes that a credential may have. */
 export const CREDENTIAL_PREFIX = /^[A-Za-z0-9_]{1,32}$/
 
-/** A credential at its birth: the only value that has the plaintext. */
+/** A new credential: the only value that has the plaintext. */
 export interface IssuedCredential {
   readonly plaintext: string
-  /** SHA-256 of the plaintext, 32 bytes: what is stored. */
+  /** SHA-256 of the plaintext, which is stored in its place. */
   readonly digest: Bytes
   /** The last six characters, by which people tell secrets apart. */
   readonly hint: string
 }
 
-/** A string that has the form and the checksum of a credential. Whether it exists, only its digest tells. */
+/** A string with the form and the checksum of a credential. The database knows by its digest whether it exists. */
 export interface RecognisedCredential {
   readonly prefix: string
   readonly region: string
 }
 
-/** Makes a credential from 32 bytes, random ones unless they are given (derived ones, see derivation.ts). */
+/** Makes a credential from 32 bytes: random ones, or those that derivation.ts derives. */
 export async function issueCredential(
   prefix: string,
   region: string,
@@ -58,16 +66,16 @@ export async function issueCredential(
   return { plaintext, digest: await sha256(plaintext), hint: plaintext.slice(-HINT_LENGTH) }
 }
 
-/** Reads a credential from its end, whatever its prefix; null for what nobody can have issued. Costs no I/O. */
+/** Reads a credential with any prefix; null for a string that nobody can have issued. Costs no I/O and no cryptography. */
 export function recogniseCredential(text: string): RecognisedCredential | null {
-  const match = SHAPE.exec(text)
+  const match = text.length <= MAX_LENGTH ? SHAPE.exec(text) : null
   if (!match) return null
   const [, prefix, region, entropy] = match as unknown as [string, string, string, string]
-  if (decodeBase62(entropy, ENTROPY_BYTES) === null) return null
+  if (entropy > MAX_ENTROPY) return null
   if (checksum(text.slice(0, -CHECKSUM_DIGITS)) !== text.slice(-CHECKSUM_DIGITS)) return null
   return { prefix, region }
 }
 
 function checksum(body: string): string {
-  return encodeBase62(crc32(utf8(body)), CHECKSUM_DIGITS)
+  return encodeBase62(crc32(body), CHECKSUM_DIGITS)
 }

@@ -2,20 +2,19 @@ export type Bytes = Uint8Array<ArrayBuffer>
 
 const encoder = new TextEncoder()
 
-/** UTF-8. */
 export function utf8(text: string): Bytes {
-  return new Uint8Array(encoder.encode(text))
+  return encoder.encode(text) as Bytes
 }
 
 /**
- * SHA-256, 32 bytes: what is stored of a credential. 256 random bits cannot be searched, so that a fast hash is enough
- * (OWASP ASVS 5.0 §6.5.2, NIST SP 800-63B §5.1.1.2).
+ * SHA-256. It is stored in place of a credential, whose 256 random bits cannot be searched: a fast hash is enough (OWASP
+ * ASVS 5.0 §6.5.2, NIST SP 800-63B §5.1.1.2).
  */
 export async function sha256(data: string | Bytes): Promise<Bytes> {
   return new Uint8Array(await crypto.subtle.digest('SHA-256', typeof data === 'string' ? utf8(data) : data))
 }
 
-/** SHA-256 over parts, each behind its length (32-bit big-endian): no two lists of parts read as the same bytes. */
+/** SHA-256 of parts, each after its length (32-bit big-endian), so that two lists of parts never have the same bytes. */
 export async function sha256OfParts(...parts: (string | Bytes)[]): Promise<Bytes> {
   const framed = parts.map((part) => (typeof part === 'string' ? utf8(part) : part))
   const bytes = new Uint8Array(framed.reduce((total, part) => total + 4 + part.length, 0))
@@ -29,7 +28,7 @@ export async function sha256OfParts(...parts: (string | Bytes)[]): Promise<Bytes
   return sha256(bytes)
 }
 
-/** Whether two byte strings are the same. For digests that the caller can compute, where timing tells nothing. */
+/** Whether two byte strings are equal. Only for digests that the caller can compute, where timing reveals nothing. */
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i])
 }

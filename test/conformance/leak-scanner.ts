@@ -1,4 +1,4 @@
-import { decodeBase62 } from '../../src/credential/base62.ts'
+import { decodeBase62 } from '../credential/base62.ts'
 
 /** Encodings of bytes. Each returns the part that does not depend on the bytes around them. */
 export const FORMS: Record<string, (bytes: Buffer) => Buffer> = {

@@ -3,7 +3,10 @@ import { describe, expect, test } from 'vitest'
 import { encodeBase62 } from '../../src/credential/base62.ts'
 import { crc32 } from '../../src/credential/crc32.ts'
 import { issueCredential, recogniseCredential } from '../../src/credential/credential.ts'
-import { sha256, utf8 } from '../../src/credential/digest.ts'
+import { sha256 } from '../../src/credential/digest.ts'
+import { seed } from '../sizes.ts'
+
+fc.configureGlobal({ seed })
 
 const ALPHABET = [...'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz']
 
@@ -13,7 +16,7 @@ const anyRegion = fc.constantFrom(...ALPHABET.filter((symbol) => symbol !== '_')
 const anyCredential = fc.record({ prefix: anyPrefix, region: anyRegion, entropy: anyEntropy })
 
 /** Puts the right checksum behind whatever stands before it. */
-const checksummed = (body: string) => body + encodeBase62(crc32(utf8(body)), 6)
+const checksummed = (body: string) => body + encodeBase62(crc32(body), 6)
 
 async function sample(): Promise<string> {
   return (await issueCredential('cs', '0')).plaintext
@@ -84,6 +87,36 @@ describe('an issued credential', () => {
       expect(JSON.stringify(plaintext)).toBe(`"${plaintext}"`)
       expect(` ${plaintext}.`.match(/\b\w+\b/g)).toEqual([plaintext])
     }
+  })
+})
+
+describe('a secret scanner', () => {
+  /** As credential.ts publishes them, by code that shares nothing with it. */
+  const PATTERN = /\b(?:cs|sk|session)_[0-9A-Za-z]{50}\b/g
+  function isChecksumRight(credential: string): boolean {
+    let remainder = 0xffffffff
+    for (const character of credential.slice(0, -6)) {
+      remainder ^= character.charCodeAt(0)
+      for (let bit = 0; bit < 8; bit++) remainder = (remainder >>> 1) ^ (remainder & 1 ? 0xedb88320 : 0)
+    }
+    const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+    const value = [...credential.slice(-6)].reduce((sum, digit) => sum * 62 + digits.indexOf(digit), 0)
+    return value === ~remainder >>> 0
+  }
+
+  test('finds every kind of credential in source code, URLs and configuration, by the published pattern and checksum', async () => {
+    const credentials = await Promise.all(
+      ['cs', 'sk', 'session'].map(async (prefix) => (await issueCredential(prefix, '0')).plaintext),
+    )
+    const [secret, apiKey, session] = credentials
+    const text = `s = '${secret}';\nAPI_KEY=${apiKey}\nhttps://example.com/?session=${session}&x=1 cs_${'0'.repeat(60)}`
+    expect(text.match(PATTERN)).toEqual(credentials)
+    expect(credentials.filter(isChecksumRight)).toEqual(credentials)
+  })
+
+  test('rules out other text of the same form by the checksum', () => {
+    const lookalikes = Array.from({ length: 100 }, (_, i) => `cs_0${String(i).padStart(49, 'a')}`)
+    expect(lookalikes.filter(isChecksumRight)).toEqual([])
   })
 })
 

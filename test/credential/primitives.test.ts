@@ -1,10 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decodeBase62, encodeBase62 } from '../../src/credential/base62.ts'
+import { encodeBase62 } from '../../src/credential/base62.ts'
 import { crc32 } from '../../src/credential/crc32.ts'
 import { deriveEntropy, idempotencyDigest, newSalt, requestDigest } from '../../src/credential/derivation.ts'
 import { type Bytes, sameBytes, sha256, sha256OfParts, utf8 } from '../../src/credential/digest.ts'
 import { type IdPrefix, newId } from '../../src/credential/id.ts'
+import { seed } from '../sizes.ts'
+import { decodeBase62 } from './base62.ts'
+
+fc.configureGlobal({ seed })
 
 const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 const fromHex = (text: string): Bytes => Uint8Array.from(text.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16))
@@ -26,10 +30,12 @@ describe('base62', () => {
     )
   })
 
-  test('reads back every 4-byte value as 6 digits', () => {
+  test('writes every 4-byte value as 6 digits, from a number as from bytes', () => {
     fc.assert(
       fc.property(anyBytes({ minLength: 4, maxLength: 4 }), (bytes) => {
-        expect(decodeBase62(encodeBase62(bytes, 6), 4)).toEqual(bytes)
+        const text = encodeBase62(bytes, 6)
+        expect(decodeBase62(text, 4)).toEqual(bytes)
+        expect(encodeBase62(new DataView(bytes.buffer).getUint32(0), 6)).toBe(text)
       }),
     )
   })
@@ -72,43 +78,26 @@ describe('base62', () => {
     expect(62n ** 5n).toBeLessThan(2n ** 32n)
     expect(() => encodeBase62(fromHex('ff'.repeat(32)), 42)).toThrow(RangeError)
     expect(() => encodeBase62(fromHex('ff'.repeat(4)), 5)).toThrow(RangeError)
-  })
-
-  test.each([
-    ['2^256', `${LARGEST.slice(0, -1)}2`],
-    ['62^43 - 1', 'z'.repeat(43)],
-  ])('refuses %s, which 32 bytes do not hold', (_, text) => expect(decodeBase62(text, 32)).toBeNull())
-
-  test('refuses every foreign character, wherever it stands', () => {
-    const foreign = Array.from({ length: 0x250 }, (_, code) => String.fromCharCode(code)).filter(
-      (c) => !/[0-9A-Za-z]/.test(c),
-    )
-    expect(foreign.length).toBe(0x250 - 62)
-    for (const character of [...foreign, '０', 'а', '😀', '\ud800']) {
-      for (const at of [0, 21, 42]) {
-        expect(decodeBase62(`${'0'.repeat(at)}${character}${'0'.repeat(42 - at)}`, 32), character).toBeNull()
-      }
-    }
+    expect(() => encodeBase62(2 ** 32 - 1, 5)).toThrow(RangeError)
   })
 })
 
 describe('CRC-32', () => {
   test.each([
-    ['', '00000000'],
-    ['a', 'e8b7be43'],
-    ['abc', '352441c2'],
-    ['123456789', 'cbf43926'],
-    ['The quick brown fox jumps over the lazy dog', '414fa339'],
-    ['\0'.repeat(32), '190a55ad'],
-  ])('is the one of ISO-HDLC: %j → %s', (text, checksum) => expect(hex(crc32(utf8(text)))).toBe(checksum))
+    ['', 0],
+    ['a', 0xe8b7be43],
+    ['abc', 0x352441c2],
+    ['123456789', 0xcbf43926],
+    ['The quick brown fox jumps over the lazy dog', 0x414fa339],
+    ['\0'.repeat(32), 0x190a55ad],
+  ])('is the one of ISO-HDLC: %j → %i', (text, checksum) => expect(crc32(text)).toBe(checksum))
 
   test('agrees with the checksum that gzip writes (RFC 1952)', async () => {
     await fc.assert(
       fc.asyncProperty(anyBytes({ maxLength: 300 }), async (bytes) => {
         const gzipped = new Blob([bytes]).stream().pipeThrough(new CompressionStream('gzip'))
         const trailer = new DataView(await new Response(gzipped).arrayBuffer())
-        const ours = new DataView(crc32(bytes).buffer).getUint32(0)
-        expect(ours).toBe(trailer.getUint32(trailer.byteLength - 8, true))
+        expect(crc32(String.fromCharCode(...bytes))).toBe(trailer.getUint32(trailer.byteLength - 8, true))
       }),
     )
   })

@@ -4,7 +4,10 @@ import { base64url, decodeJwt, exportJWK, exportSPKI, generateKeyPair, importJWK
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { publicHalf } from '../../src/credential/signing-key.ts'
+import { seed } from '../sizes.ts'
 import { firstPartyApplication, getToken, introspect, newClient, newSecret, revoke } from './client.ts'
+
+fc.configureGlobal({ seed })
 
 /**
  * What is no token of ours is inactive, asked by the first-party application, which sees all tokens of its environment.
