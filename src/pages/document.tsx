@@ -1,67 +1,59 @@
 import type { Context } from 'hono'
 import type { Child } from 'hono/jsx'
-import { NONCE, secureHeaders } from 'hono/secure-headers'
+import { secureHeaders } from 'hono/secure-headers'
 import type { HonoEnv } from '../http/context.ts'
-import { asset } from './assets.ts'
 
-/** What every page for people may do: nothing but its own styles, its own script, and forms to its own origin. */
-export const pageHeaders = secureHeaders({
-  xFrameOptions: 'DENY',
-  contentSecurityPolicy: {
-    defaultSrc: ["'none'"],
-    scriptSrc: [NONCE],
-    styleSrc: [NONCE],
-    imgSrc: ['data:'],
-    connectSrc: ["'self'"],
-    formAction: ["'self'"],
-    frameAncestors: ["'none'"],
-    baseUri: ["'none'"],
-  },
-})
+/** The headers of an HTML page. It loads only what this Worker serves, and sends forms only where it says. */
+export const pageHeaders = ({ hasForms }: { hasForms: boolean }) =>
+  secureHeaders({
+    xFrameOptions: 'DENY',
+    contentSecurityPolicy: {
+      defaultSrc: ["'none'"],
+      styleSrc: ["'self'"],
+      imgSrc: ["'self'"],
+      ...(hasForms && { scriptSrc: ["'self'"], connectSrc: ["'self'"] }),
+      formAction: [hasForms ? "'self'" : "'none'"],
+      frameAncestors: ["'none'"],
+      baseUri: ["'none'"],
+      requireTrustedTypesFor: ["'script'"],
+      trustedTypes: ["'none'"],
+    },
+    permissionsPolicy: {
+      camera: [],
+      displayCapture: [],
+      geolocation: [],
+      microphone: [],
+      payment: [],
+      usb: [],
+    },
+  })
 
-/** A key's bow, with the one hole. */
-const MARK =
-  'M10 1a6 6 0 0 1 2 11.66V14h2v2.5h-2V19H8.5v-6.5A6 6 0 0 1 10 1Zm0 3.25a1.75 1.75 0 1 0 0 3.5 1.75 1.75 0 0 0 0-3.5Z'
-const ICON = `data:image/svg+xml,${encodeURIComponent(
-  `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20"><path fill="#b07a1e" fill-rule="evenodd" d="${MARK}"/></svg>`,
-)}`
+/** The origin for every address shown to people: from the settings, and from the request only if they have none. */
+export function publicOrigin(c: Context<HonoEnv>): string {
+  return c.env.ISSUER || new URL(c.req.url).origin
+}
 
 export const Brand = ({ href }: { href: string }) => (
   <a class="brand" href={href}>
-    <svg viewBox="0 0 20 20" aria-hidden="true" fill="currentColor" fill-rule="evenodd">
-      <path d={MARK} />
-    </svg>
+    <img src="/static/icon.svg" alt="" width="20" height="20" />
     Oncekey
   </a>
 )
 
 interface DocumentOptions {
   readonly title: string
-  /** Above the page's own part; a link to the beginning where there is nothing else. */
+  /** The content of the header; a link to the start page by default. */
   readonly header?: Child
-  /** Forms and texts, where a wide line is hard to read. */
+  /** Limits the width of forms and running text. */
   readonly isNarrow?: boolean
-  /** An asset: what the page has besides the stylesheet of every page. */
+  /** A stylesheet in `/static` besides the common one. */
   readonly styles?: string
-  /** An asset. Comfort alone: without it, every page works. */
-  readonly script?: string
+  /** Loads the browser script, which every page works without. */
+  readonly hasScript?: boolean
 }
 
-/**
- * A page as text. Its route must have `pageHeaders`, whose nonce lets the styles and the script in; a style attribute is
- * let in nowhere.
- */
-export async function documentOf(
-  c: Context<HonoEnv>,
-  { title, header, isNarrow, styles, script }: DocumentOptions,
-  body: Child,
-): Promise<string> {
-  const nonce = c.get('secureHeadersNonce')
-  const [common, own = '', comfort] = await Promise.all([
-    asset(c, 'pages.css'),
-    styles && asset(c, styles),
-    script && asset(c, script),
-  ])
+/** Renders a whole page. Its route needs `pageHeaders`. Style attributes and inline scripts are blocked. */
+export function documentOf({ title, header, isNarrow, styles, hasScript }: DocumentOptions, body: Child): string {
   const page = (
     <html lang="en">
       <head>
@@ -70,12 +62,14 @@ export async function documentOf(
         <meta name="color-scheme" content="light dark" />
         <meta name="robots" content="noindex" />
         <title>{`${title} · Oncekey`}</title>
-        <link rel="icon" href={ICON} />
-        <style nonce={nonce} dangerouslySetInnerHTML={{ __html: common + own }} />
+        <link rel="icon" href="/static/icon.svg" />
+        <link rel="stylesheet" href="/static/pages.css" />
+        {styles && <link rel="stylesheet" href={`/static/${styles}`} />}
+        {hasScript && <script type="module" src="/static/pages.js" />}
       </head>
       <body>
         <a class="skip" href="#main">
-          Skip to the content
+          Skip to content
         </a>
         <header class="top">
           <div>{header ?? <Brand href="/" />}</div>
@@ -83,7 +77,6 @@ export async function documentOf(
         <main id="main" class={isNarrow ? 'narrow' : undefined}>
           {body}
         </main>
-        {comfort && <script nonce={nonce} dangerouslySetInnerHTML={{ __html: comfort }} />}
       </body>
     </html>
   )

@@ -1,37 +1,21 @@
 import { Hono } from 'hono'
 import { raw } from 'hono/html'
-import { NONCE, secureHeaders } from 'hono/secure-headers'
 import { cacheable } from '../http/caching.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { asset } from '../pages/assets.ts'
-import { Brand, documentOf } from '../pages/document.tsx'
+import { Brand, documentOf, pageHeaders, publicOrigin } from '../pages/document.tsx'
 import { ORIGIN } from './origin.ts'
-
-/** These pages have no script and no form, so the policy allows neither. */
-const pageHeaders = secureHeaders({
-  xFrameOptions: 'DENY',
-  contentSecurityPolicy: {
-    defaultSrc: ["'none'"],
-    styleSrc: [NONCE],
-    imgSrc: ['data:'],
-    formAction: ["'none'"],
-    frameAncestors: ["'none'"],
-    baseUri: ["'none'"],
-  },
-})
 
 /** The public documentation. `npm run openapi` generates the two large files, which are served as assets. */
 export const reference = new Hono<HonoEnv>()
-  .use('/', pageHeaders)
-  .get('/', cacheable, async (c) =>
-    c.html(await documentOf(c, { title: 'Start', isNarrow: true, styles: 'reference.css' }, <Start />)),
-  )
+  .use('/', pageHeaders({ hasForms: false }))
+  .get('/', cacheable, (c) => c.html(documentOf({ title: 'Start', isNarrow: true, styles: 'reference.css' }, <Start />)))
 
-  .use('/docs', pageHeaders)
+  .use('/docs', pageHeaders({ hasForms: false }))
   .get('/docs', cacheable, async (c) => {
     const page = await asset(c, 'generated/docs.html')
-    const body = raw(page.replaceAll(ORIGIN, () => c.env.ISSUER || new URL(c.req.url).origin))
-    return c.html(await documentOf(c, { title: 'API reference', header: <Header />, styles: 'reference.css' }, body))
+    const body = raw(page.replaceAll(ORIGIN, () => publicOrigin(c)))
+    return c.html(documentOf({ title: 'API reference', header: <Header />, styles: 'reference.css' }, body))
   })
 
   .get('/openapi.json', cacheable, async (c) =>
@@ -41,7 +25,7 @@ export const reference = new Hono<HonoEnv>()
 const Header = () => (
   <>
     <Brand href="/" />
-    <span class="where" />
+    <span class="spacer" />
     <span class="row small">
       <a href="/dashboard">Dashboard</a>
       <a href="/openapi.json">OpenAPI</a>

@@ -11,29 +11,31 @@ describe.each(['/', '/docs'])('%s', (path) => {
   test('allows its own styles, no script, no form and no frame', async () => {
     const { status, headers, text } = await get(path)
     expect(status).toBe(200)
-    const [, nonce] = /'nonce-([^']+)'/.exec(headers.get('Content-Security-Policy') ?? '') ?? []
     expect(headers.get('Content-Security-Policy')?.split('; ').sort()).toEqual([
       "base-uri 'none'",
       "default-src 'none'",
       "form-action 'none'",
       "frame-ancestors 'none'",
-      'img-src data:',
-      `style-src 'nonce-${nonce}'`,
+      "img-src 'self'",
+      "require-trusted-types-for 'script'",
+      "style-src 'self'",
+      "trusted-types 'none'",
     ])
     expect(headers.get('X-Frame-Options')).toBe('DENY')
     expect(headers.get('Referrer-Policy')).toBe('no-referrer')
-    expect([...text.matchAll(/<style nonce="([^"]*)"/g)].map(([, given]) => given)).toEqual([nonce])
-    expect(text).not.toMatch(/<script|<iframe|<form|\sstyle=|\son\w+=|@import|url\(/i)
+    expect(text).not.toMatch(/<style|<script|<iframe|<form|\sstyle=|\son\w+=|@import|url\(/i)
   })
 
   test('links only to this Worker, and every link works', async () => {
     const { text } = await get(path)
     const targets = [...text.matchAll(/\s(?:href|src)="([^"]*)"/g)].map(([, target = '']) => target)
-    expect(targets.filter((target) => !/^(\/(?!\/)|#|data:image\/svg\+xml,)/.test(target))).toEqual([])
+    expect(targets.filter((target) => !/^(\/(?!\/)|#)/.test(target))).toEqual([])
     const ids = new Set([...text.matchAll(/\sid="([^"]*)"/g)].map(([, id]) => id))
     for (const target of targets.filter((one) => one.startsWith('#'))) expect(ids).toContain(target.slice(1))
     for (const target of new Set(targets.filter((one) => /^\/(?!dashboard)/.test(one)))) {
-      expect((await get(target)).status, target).toBe(200)
+      const isAsset = target.startsWith('/static/')
+      const response = isAsset ? env.ASSETS.fetch(`https://oncekey.test${target}`) : get(target)
+      expect((await response).status, target).toBe(200)
     }
   })
 
@@ -47,7 +49,7 @@ describe.each(['/', '/docs'])('%s', (path) => {
         { DB: counter.database },
       ),
     ]
-    const [one, other] = replies.map(({ text }) => text.replaceAll(/nonce="[^"]*"/g, ''))
+    const [one, other] = replies.map(({ text }) => text)
     expect(one).toBe(other)
     expect(counter.trips).toBe(0)
     for (const { headers } of replies) {

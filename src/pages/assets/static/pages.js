@@ -1,0 +1,118 @@
+/*
+ * Convenience for browsers that run scripts: copy buttons, confirmations as dialogs, and a warning before an unsaved
+ * secret is left. Every page works without it. It stores nothing.
+ */
+
+const COPIED_MS = 3000
+/** As in src/credential: 43 random digits and 6 of checksum follow the prefix and the region. */
+const CREDENTIAL = /[0-9A-Za-z]{40,}/
+const HINT_LENGTH = 6
+
+const status = document.getElementById('status')
+let unsaved = document.querySelector('[data-unsaved]')
+
+for (const button of document.querySelectorAll('[data-copy]')) button.hidden = false
+
+// Reloading or coming back leads to the application. The page itself is the answer to a form and can't be shown again.
+if (unsaved) history.replaceState(null, '', unsaved.dataset.unsaved)
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy)
+  let isCopied = true
+  try {
+    await navigator.clipboard.writeText(source.value ?? source.textContent)
+    if (unsaved?.contains(source)) unsaved = null
+  } catch {
+    isCopied = false
+    getSelection().selectAllChildren(source)
+    source.select?.()
+  }
+  button.dataset.state = isCopied ? 'copied' : 'failed'
+  status.textContent = isCopied
+    ? `${button.dataset.what} copied.`
+    : 'The browser blocked copying. The text is selected: press Ctrl+C or ⌘C.'
+  clearTimeout(button.resetTimer)
+  button.resetTimer = setTimeout(() => {
+    delete button.dataset.state
+    status.textContent = ''
+  }, COPIED_MS)
+}
+
+/** XMLHttpRequest parses HTML without running its scripts, and no string is ever assigned to innerHTML. */
+function loadPage(url) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest()
+    request.open('GET', url)
+    request.responseType = 'document'
+    request.onload = () => (request.status === 200 ? resolve(request.response) : reject(request))
+    request.onerror = reject
+    request.send()
+  })
+}
+
+async function openDialog(link) {
+  try {
+    const confirm = (await loadPage(link.href)).getElementById('confirm')
+    const dialog = document.createElement('dialog')
+    dialog.setAttribute('aria-labelledby', 'confirm-title')
+    dialog.append(document.importNode(confirm, true))
+    dialog.addEventListener('close', () => dialog.remove())
+    document.body.append(dialog)
+    // Closing the menu returns the focus to its button, where the dialog returns it in turn.
+    link.closest('[popover]')?.hidePopover()
+    dialog.showModal()
+  } catch {
+    location.assign(link.href)
+  }
+}
+
+document.addEventListener('click', (event) => {
+  const closest = (selector) => event.target.closest(selector)
+  if (closest('[data-copy]')) copy(closest('[data-copy]'))
+  if (closest('[data-saved]')) unsaved = null
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return
+  if (closest('[data-dialog]')) {
+    event.preventDefault()
+    openDialog(closest('[data-dialog]'))
+  }
+  if (closest('[data-cancel]') && closest('dialog')) {
+    event.preventDefault()
+    closest('dialog').close()
+  }
+})
+
+// A second submit would abort the first response, and with it a secret that is shown once.
+let submitted = new WeakSet()
+document.addEventListener('submit', (event) => {
+  const form = event.target
+  if (submitted.has(form)) event.preventDefault()
+  submitted.add(form)
+  for (const button of form.querySelectorAll('[type=submit]')) button.setAttribute('aria-disabled', 'true')
+})
+
+addEventListener('beforeunload', (event) => {
+  if (unsaved) event.preventDefault()
+})
+
+// A page that the browser keeps for going back must not keep the secret.
+addEventListener('pagehide', () => {
+  for (const shown of document.querySelectorAll('[data-unsaved] textarea, [data-unsaved] pre')) {
+    shown.value = ''
+    shown.textContent = ''
+  }
+})
+addEventListener('pageshow', (event) => {
+  if (!event.persisted) return
+  if (document.querySelector('[data-unsaved]')) location.reload()
+  submitted = new WeakSet()
+  for (const button of document.querySelectorAll('[aria-disabled]')) button.removeAttribute('aria-disabled')
+})
+
+// Only the end of a pasted secret is needed to find it. The rest does not leave the browser.
+document.addEventListener('paste', (event) => {
+  if (!event.target.closest('search')) return
+  const [credential] = CREDENTIAL.exec(event.clipboardData.getData('text')) ?? []
+  if (!credential) return
+  event.preventDefault()
+  event.target.value = credential.slice(-HINT_LENGTH)
+})

@@ -1,0 +1,159 @@
+import { type Child, createContext, type PropsWithChildren, useContext } from 'hono/jsx'
+
+/** What is wrong with a form, by field. */
+export type FieldErrors = Readonly<Record<string, string>>
+
+/** Fields that every form of a page sends. */
+export const CommonFields = createContext<Readonly<Record<string, string>>>({})
+
+interface PostFormProps {
+  readonly action: string
+  readonly class?: string
+  readonly fields?: Readonly<Record<string, string>>
+}
+
+/** A form that changes something. */
+export const PostForm = ({ action, fields, children, ...rest }: PropsWithChildren<PostFormProps>) => (
+  <form method="post" action={action} {...rest}>
+    {Object.entries({ ...useContext(CommonFields), ...fields }).map(([name, value]) => (
+      <input type="hidden" name={name} value={value} />
+    ))}
+    {children}
+  </form>
+)
+
+/** One button that changes something. */
+export const ActionButton = ({ children, ...form }: PropsWithChildren<PostFormProps>) => (
+  <PostForm {...form}>
+    <button type="submit" class="plain">
+      {children}
+    </button>
+  </PostForm>
+)
+
+interface FieldProps {
+  readonly name: string
+  readonly label: string
+  readonly value?: string | undefined
+  readonly help?: Child
+  readonly errors?: FieldErrors
+  readonly isRequired?: boolean
+  readonly isLong?: boolean
+  readonly isCode?: boolean
+  readonly autocomplete?: string
+  readonly autofocus?: boolean
+  readonly type?: string
+}
+
+/** Written in full, because JSX omits `false`. Browsers may send what they check for spelling to a server. */
+export const noSpellcheck: object = { spellcheck: 'false' }
+
+/** A field with its label, help and error. */
+export const Field = ({ name, label, value = '', help, errors, isRequired, isLong, isCode, ...rest }: FieldProps) => {
+  const error = errors?.[name]
+  const described = [help && `${name}-help`, error && `${name}-error`].filter(Boolean).join(' ')
+  const attributes = {
+    id: name,
+    name,
+    required: isRequired,
+    class: isCode ? 'code' : undefined,
+    ...(isCode && noSpellcheck),
+    autocomplete: rest.autocomplete ?? 'off',
+    autofocus: rest.autofocus ?? (error !== undefined && Object.keys(errors ?? {})[0] === name),
+    'aria-describedby': described || undefined,
+    'aria-invalid': error ? ('true' as const) : undefined,
+  }
+  return (
+    <div class="field">
+      <label for={name}>{label}</label>
+      {isLong ? (
+        <textarea rows={Math.max(3, value.split('\n').length)} {...attributes}>
+          {value}
+        </textarea>
+      ) : (
+        <input type={rest.type ?? 'text'} value={value} {...attributes} />
+      )}
+      {help && <p id={`${name}-help`}>{help}</p>}
+      {error && (
+        <p id={`${name}-error`} class="error">
+          {error}
+        </p>
+      )}
+    </div>
+  )
+}
+
+interface ChoiceProps {
+  readonly name: string
+  readonly value: string
+  readonly type?: 'radio' | 'checkbox'
+  readonly isChosen: boolean
+  readonly help?: Child
+}
+
+/** One of several radio buttons, or a checkbox. */
+export const Choice = ({ name, value, type = 'radio', isChosen, help, children }: PropsWithChildren<ChoiceProps>) => (
+  <label class="choice">
+    <input type={type} name={name} value={value} checked={isChosen} />
+    <span>
+      {children}
+      {help && <small>{help}</small>}
+    </span>
+  </label>
+)
+
+/** Links to each field that has an error. */
+export const Errors = ({ errors }: { errors: FieldErrors }) => {
+  const names = Object.keys(errors)
+  if (names.length === 0) return null
+  return (
+    <p class="notice bad" role="alert">
+      <span>
+        <a href={`#${names[0]}`}>Fix the highlighted {names.length === 1 ? 'field' : 'fields'}.</a> Nothing was saved.
+      </span>
+    </p>
+  )
+}
+
+/** The end of a form: the button that sends it, and the way back. */
+export const Buttons = ({ verb, back }: { verb: string; back: string }) => (
+  <div class="row">
+    <button type="submit" class="primary">
+      {verb}
+    </button>
+    <a class="button" href={back}>
+      Cancel
+    </a>
+  </div>
+)
+
+interface ConfirmProps {
+  readonly title: Child
+  readonly action: string
+  readonly fields?: Readonly<Record<string, string>>
+  readonly verb: string
+  readonly back: string
+  /** The form has a field that takes the focus. */
+  readonly hasField?: boolean
+}
+
+/**
+ * Asks before a change that can't be undone. It is a page of its own, which the browser script shows as a dialog.
+ * The focus starts on Cancel, so that a second press of Enter changes nothing.
+ */
+export const Confirm = ({ title, verb, back, hasField, children, ...form }: PropsWithChildren<ConfirmProps>) => (
+  <section id="confirm" class="narrow">
+    <h1 id="confirm-title">{title}</h1>
+    <PostForm class="stack" {...form}>
+      {children}
+      <div class="row">
+        <a class="button" href={back} data-cancel autofocus={!hasField}>
+          Cancel
+        </a>
+        <button type="submit" class="danger primary">
+          {verb}
+        </button>
+      </div>
+    </PostForm>
+  </section>
+)
