@@ -6,15 +6,27 @@ import { newId } from '../credential/id.ts'
 import { changeOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { Choice, Errors, Field } from '../pages/parts.tsx'
+import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
 import { type Application, createApplication, findApplication, updateApplication } from '../storage/applications.ts'
 import { identify } from '../storage/batch.ts'
-import { check, type FieldErrors, isRefused, keyedForm, newFormToken, readForm } from './form.ts'
-import { Problem, page } from './layout.tsx'
+import { type Fields, keyedForm, newFormToken, readChange, refuse, validate } from './form.ts'
+import { formPage } from './form-page.tsx'
+import { redirectWithNotice } from './layout.tsx'
+import { applicationPath } from './paths.ts'
+import { Problem, staleForm } from './problem.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
 
-/** What the form has in its fields. */
+const NEW = '/dashboard/applications/new'
+
+const KINDS = new Map([
+  ['m2m', ['Machine to machine', 'A job or service that acts on its own behalf, with the client credentials grant.']],
+  ['oauth', ['Third-party OAuth app', 'People sign in to it. It is owned by another organization.']],
+  ['first-party', ['First-party OAuth app', 'People sign in to it. It is your own and has no organization.']],
+])
+
+/** What the fields of the form hold. */
 interface Values {
+  readonly kind: string
   readonly name: string
   readonly description: string
   readonly scopes: string
@@ -23,7 +35,8 @@ interface Values {
   readonly uses_pkce: boolean
 }
 
-const NOTHING: Values = {
+const NO_VALUES: Values = {
+  kind: 'm2m',
   name: '',
   description: '',
   scopes: '',
@@ -32,37 +45,29 @@ const NOTHING: Values = {
   uses_pkce: true,
 }
 
-type Kind = 'm2m' | 'oauth' | 'first-party'
-const KINDS: Record<Kind, [string, string]> = {
-  m2m: ['Machine to machine', 'A job or service that acts on its own behalf, with the client credentials grant.'],
-  oauth: ['OAuth, third-party', 'An application of an organization that people sign in to.'],
-  'first-party': ['OAuth, first-party', 'An application of your own. It belongs to no organization.'],
-}
-
 export const applicationForm = new Hono<HonoEnv>()
 
-  .get('/applications/new', requireSession('read'), async (c) => {
+  .get('/applications/new', requireSession, async (c) => {
     granted(c, await identify(c.var.database, c.var.session, 'write'))
-    return newPage(c, kindOf(c.req.query('type')), NOTHING, {})
+    return newPage(c, NO_VALUES)
   })
 
-  .post('/applications/new', requireSession('write'), async (c) => {
-    const field = await readForm(c)
-    const kind = kindOf(field('kind'))
+  .post('/applications/new', requireSession, async (c) => {
+    const field = await readChange(c)
     const values = valuesOf(field)
-    const input = check(CreateApplication, {
+    const { kind } = values
+    const input = validate(CreateApplication, {
       ...toWire(values),
       application_type: kind === 'm2m' ? 'm2m' : 'oauth',
       ...(kind !== 'm2m' && { is_first_party: kind === 'first-party', uses_pkce: values.uses_pkce }),
       ...(kind === 'm2m' && { redirect_uris: null }),
       organization_id: kind === 'first-party' ? null : values.organization_id,
     })
-    if (isRefused(input)) {
+    if ('refused' in input) {
       granted(c, await identify(c.var.database, c.var.session, 'write'))
-      return newPage(c, kind, values, input.errors)
+      return newPage(c, values, input.refused)
     }
-    const request = await keyedForm(c, field('token'))
-    if (!request) throw new Problem(422, 'This form is too old', <TooOld href="/dashboard/applications/new" />)
+    const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(NEW)))
     const change = changeOf(c, c.var.session)
     const ids = {
       id: newId('conn_app', change.now, c.var.session.region),
@@ -70,58 +75,47 @@ export const applicationForm = new Hono<HonoEnv>()
     }
     const created = granted(
       c,
-      await createApplication(c.var.database, change, { ...ids, ...applicationFromWire(input) }, request),
+      await createApplication(c.var.database, change, { ...ids, ...applicationFromWire(input.granted) }, request),
     )
-    return c.redirect(`/dashboard/applications/${created.application.id}?notice=created`, 303)
+    return redirectWithNotice(c, applicationPath(created.application.id), 'application-created')
   })
 
-  .get('/applications/:id/edit', requireSession('read'), async (c) => {
+  .get('/applications/:id/edit', requireSession, async (c) => {
     const application = granted(c, await findApplication(c.var.database, c.var.session, c.req.param('id')))
     requireWriteAccess(c)
-    return editPage(c, application, fromApplication(application), {})
+    return editPage(c, application, fromApplication(application))
   })
 
-  .post('/applications/:id/edit', requireSession('write'), async (c) => {
+  .post('/applications/:id/edit', requireSession, async (c) => {
     const { database, session } = c.var
     const id = c.req.param('id')
-    const field = await readForm(c)
+    const field = await readChange(c)
     const values = valuesOf(field)
-    const input = check(UpdateApplication, {
+    const input = validate(UpdateApplication, {
       ...toWire(values),
       ...(field('type') === 'm2m' && { redirect_uris: null }),
     })
-    if (isRefused(input)) {
+    if ('refused' in input) {
       const application = granted(c, await findApplication(database, session, id))
       requireWriteAccess(c)
-      return editPage(c, application, values, input.errors)
+      return editPage(c, application, values, input.refused)
     }
-    const { name, description, scopes } = input
+    const { name, description, scopes, redirect_uris } = input.granted
     const changes = {
       name,
       description,
       scopes: scopes ?? undefined,
-      redirectUris: input.redirect_uris ? redirectUris(input.redirect_uris) : undefined,
+      redirectUris: redirect_uris ? redirectUris(redirect_uris) : undefined,
     }
     const outcome = await updateApplication(database, changeOf(c, session), id, changes)
-    if ('refused' in outcome && outcome.refused === 'redirect_uris_not_allowed') {
-      throw new Problem(422, 'That cannot be done', 'Only OAuth applications have redirect URIs.')
-    }
-    const application = granted(c, outcome)
-    return c.redirect(`/dashboard/applications/${application.id}?notice=saved`, 303)
+    if ('refused' in outcome && outcome.refused === 'redirect_uris_not_allowed')
+      throw new Problem(422, 'Not saved', 'Only OAuth applications have redirect URIs. Nothing was saved.')
+    return redirectWithNotice(c, applicationPath(granted(c, outcome).id), 'application-saved')
   })
 
-export const TooOld = ({ href }: { href: string }) => (
-  <p>
-    It was opened more than an hour ago, so it was not carried out. <a href={href}>Open it again</a>
-  </p>
-)
-
-function kindOf(text: string | undefined): Kind {
-  return text !== undefined && text in KINDS ? (text as Kind) : 'm2m'
-}
-
-function valuesOf(field: (name: string) => string): Values {
+function valuesOf(field: Fields): Values {
   return {
+    kind: KINDS.has(field('kind')) ? field('kind') : NO_VALUES.kind,
     name: field('name'),
     description: field('description'),
     scopes: field('scopes'),
@@ -132,15 +126,14 @@ function valuesOf(field: (name: string) => string): Values {
 }
 
 function fromApplication(application: Application): Values {
-  // The first one is the default again when it is sent back.
+  // The form sends the default one first.
   const uris = [...application.redirectUris].sort((a, b) => Number(b.default) - Number(a.default))
   return {
+    ...NO_VALUES,
     name: application.name,
     description: application.description ?? '',
     scopes: application.scopes.join(' '),
     redirect_uris: uris.map(({ uri }) => uri).join('\n'),
-    organization_id: application.organizationId ?? '',
-    uses_pkce: application.usesPkce,
   }
 }
 
@@ -154,80 +147,79 @@ function toWire({ name, description, scopes, redirect_uris }: Values) {
   }
 }
 
-function newPage(c: Context<HonoEnv>, kind: Kind, values: Values, errors: FieldErrors) {
-  const isRefused = Object.keys(errors).length > 0
-  return page(
+function newPage(c: Context<HonoEnv>, values: Values, errors: FieldErrors = {}) {
+  return formPage(
     c,
-    { title: 'New application', section: '/dashboard', isNarrow: true, status: isRefused ? 422 : 200 },
-    <section>
-      <h1>New application</h1>
-      <nav class="row" aria-label="Type of application">
-        {Object.entries(KINDS).map(([type, [name]]) => (
-          <a
-            class={type === kind ? 'button primary' : 'button'}
-            href={`/dashboard/applications/new?type=${type}`}
-            aria-current={type === kind ? 'true' : undefined}
-          >
+    {
+      title: 'New application',
+      action: NEW,
+      fields: { token: newFormToken() },
+      verb: 'Create application',
+      back: { path: '/dashboard', name: 'Applications' },
+      errors,
+    },
+    <>
+      <fieldset>
+        <legend>Type</legend>
+        <p class="quiet">The type can’t be changed later.</p>
+        {[...KINDS].map(([kind, [name, help]]) => (
+          <Choice name="kind" value={kind} isChosen={kind === values.kind} help={help}>
             {name}
-          </a>
+          </Choice>
         ))}
-      </nav>
-      <p class="quiet">{KINDS[kind][1]} The type is for good.</p>
-      <form method="post" action="/dashboard/applications/new" class="stack">
-        <Errors errors={errors} />
-        <input type="hidden" name="token" value={newFormToken()} />
-        <input type="hidden" name="kind" value={kind} />
-        <CommonFields values={values} errors={errors} />
-        {kind !== 'first-party' && (
-          <Field
-            name="organization_id"
-            label="Organization"
-            value={values.organization_id}
-            errors={errors}
-            isRequired
-            isCode
-            help="The id of the organization that it belongs to, for good: org_…"
-          />
-        )}
-        {kind !== 'm2m' && (
-          <>
-            <RedirectUris values={values} errors={errors} />
-            <Choice type="checkbox" name="uses_pkce" value="1" isChosen={values.uses_pkce} help="For good, too.">
-              <b>Uses PKCE</b>
-            </Choice>
-          </>
-        )}
-        <Buttons verb="Create application" back="/dashboard" />
-      </form>
-    </section>,
-  )
-}
-
-function editPage(c: Context<HonoEnv>, application: Application, values: Values, errors: FieldErrors) {
-  const back = `/dashboard/applications/${application.id}`
-  const isRefused = Object.keys(errors).length > 0
-  return page(
-    c,
-    { title: `Edit ${application.name}`, section: '/dashboard', isNarrow: true, status: isRefused ? 422 : 200 },
-    <section>
-      <div>
-        <p class="crumb">
-          <a href={back}>{application.name}</a>
-        </p>
-        <h1>Edit application</h1>
+      </fieldset>
+      <Common values={values} errors={errors} />
+      <div class="if-organization">
+        <Field
+          name="organization_id"
+          label="Organization ID"
+          value={values.organization_id}
+          errors={errors}
+          isCode
+          help="The organization that owns the application, such as org_01EHZNVPK3SFK441A1RGBFSHRT. It can’t be changed later."
+        />
       </div>
-      <form method="post" action={`${back}/edit`} class="stack">
-        <Errors errors={errors} />
-        <input type="hidden" name="type" value={application.applicationType} />
-        <CommonFields values={values} errors={errors} />
-        {application.applicationType === 'oauth' && <RedirectUris values={values} errors={errors} />}
-        <Buttons verb="Save" back={back} />
-      </form>
-    </section>,
+      <div class="if-oauth stack">
+        <RedirectUris values={values} errors={errors} />
+        <Choice
+          type="checkbox"
+          name="uses_pkce"
+          value="1"
+          isChosen={values.uses_pkce}
+          help="This can’t be changed later."
+        >
+          Use PKCE
+        </Choice>
+      </div>
+    </>,
   )
 }
 
-const CommonFields = ({ values, errors }: { values: Values; errors: FieldErrors }) => (
+function editPage(c: Context<HonoEnv>, application: Application, values: Values, errors: FieldErrors = {}) {
+  const path = applicationPath(application.id)
+  return formPage(
+    c,
+    {
+      title: 'Edit application',
+      action: `${path}/edit`,
+      fields: { type: application.applicationType },
+      verb: 'Save application',
+      back: { path, name: application.name },
+      errors,
+    },
+    <>
+      <Common values={values} errors={errors} />
+      {application.applicationType === 'oauth' && <RedirectUris values={values} errors={errors} />}
+    </>,
+  )
+}
+
+interface FieldsProps {
+  readonly values: Values
+  readonly errors: FieldErrors
+}
+
+const Common = ({ values, errors }: FieldsProps) => (
   <>
     <Field name="name" label="Name" value={values.name} errors={errors} isRequired />
     <Field name="description" label="Description (optional)" value={values.description} errors={errors} isLong />
@@ -237,12 +229,12 @@ const CommonFields = ({ values, errors }: { values: Values; errors: FieldErrors 
       value={values.scopes}
       errors={errors}
       isCode
-      help="What its tokens may be asked for, with spaces between: export:read export:write"
+      help="Scopes this application may request, separated by spaces, such as export:read export:write."
     />
   </>
 )
 
-const RedirectUris = ({ values, errors }: { values: Values; errors: FieldErrors }) => (
+const RedirectUris = ({ values, errors }: FieldsProps) => (
   <Field
     name="redirect_uris"
     label="Redirect URIs (optional)"
@@ -250,17 +242,6 @@ const RedirectUris = ({ values, errors }: { values: Values; errors: FieldErrors 
     errors={errors}
     isLong
     isCode
-    help="One a line. The first is the default."
+    help="One per line. The first is the default."
   />
-)
-
-const Buttons = ({ verb, back }: { verb: string; back: string }) => (
-  <div class="row">
-    <button type="submit" class="primary">
-      {verb}
-    </button>
-    <a class="button" href={back}>
-      Cancel
-    </a>
-  </div>
 )

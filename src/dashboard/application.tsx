@@ -1,50 +1,27 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
-import { changeOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
-import { Confirm, Copyable, curl, Empty, Field, Snippet } from '../pages/parts.tsx'
+import { publicOrigin } from '../pages/document.tsx'
+import { Copyable, curl, Empty, Snippet } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/application-secrets.ts'
-import { type Application, deleteApplication, findApplication } from '../storage/applications.ts'
+import type { Application } from '../storage/applications.ts'
 import { TYPES } from './applications.tsx'
-import { readForm } from './form.ts'
 import { page } from './layout.tsx'
+import { applicationPath } from './paths.ts'
 import { SecretTable } from './secret-table.tsx'
-import { mayWrite, requireSession, requireWriteAccess } from './session.ts'
+import { canWrite, requireSession } from './session.ts'
 
-export const application = new Hono<HonoEnv>()
-
-  .get('/applications/:id', requireSession('read'), async (c) => {
-    const found = await findApplicationWithSecrets(c.var.database, c.var.session, c.req.param('id'), Date.now())
-    return applicationPage(c, granted(c, found))
-  })
-
-  .get('/applications/:id/delete', requireSession('read'), async (c) => {
-    const found = granted(c, await findApplication(c.var.database, c.var.session, c.req.param('id')))
-    requireWriteAccess(c)
-    return deletePage(c, found)
-  })
-
-  .post('/applications/:id/delete', requireSession('write'), async (c) => {
-    const { database, session } = c.var
-    const id = c.req.param('id')
-    const field = await readForm(c)
-    if (field('name') === '' || field('name') !== field('expected')) {
-      const found = granted(c, await findApplication(database, session, id))
-      requireWriteAccess(c)
-      return deletePage(c, found, 'This is not the name of the application. Nothing was deleted.')
-    }
-    granted(c, await deleteApplication(database, changeOf(c, session), id))
-    return c.redirect('/dashboard?notice=deleted', 303)
-  })
+export const application = new Hono<HonoEnv>().get('/applications/:id', requireSession, async (c) => {
+  const found = await findApplicationWithSecrets(c.var.database, c.var.session, c.req.param('id'), Date.now())
+  return applicationPage(c, granted(c, found))
+})
 
 function applicationPage(c: Context<HonoEnv>, { application, secrets }: ApplicationWithSecrets) {
   const now = Date.now()
-  const path = `/dashboard/applications/${application.id}`
-  const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
-  const counted = secrets.filter(({ isRetiring }) => !isRetiring).length
+  const path = applicationPath(application.id)
   return page(
     c,
     { title: application.name, section: '/dashboard' },
@@ -54,8 +31,10 @@ function applicationPage(c: Context<HonoEnv>, { application, secrets }: Applicat
           <a href="/dashboard">Applications</a>
         </p>
         <div class="title">
-          <h1>{application.name}</h1>
-          {mayWrite(c) && (
+          <h1>
+            <bdi>{application.name}</bdi>
+          </h1>
+          {canWrite(c) && (
             <div class="row">
               <a class="button" href={`${path}/edit`}>
                 Edit
@@ -66,41 +45,14 @@ function applicationPage(c: Context<HonoEnv>, { application, secrets }: Applicat
             </div>
           )}
         </div>
-        {application.description && <p class="quiet">{application.description}</p>}
+        {application.description && <p class="quiet lines">{application.description}</p>}
       </div>
       <Facts application={application} now={now} />
       <section aria-labelledby="secrets">
-        <div class="title">
-          <div class="row">
-            <h2 id="secrets">Client secrets</h2>
-            <span class="quiet">
-              {counted} of {limit}
-            </span>
-          </div>
-          {mayWrite(c) && (
-            <div class="row">
-              {secrets.length > 0 && (
-                <a class="button" href={`${path}/rotate`}>
-                  Rotate
-                </a>
-              )}
-              {counted < limit && (
-                <a class="button primary" href={`${path}/new-secret`}>
-                  New secret
-                </a>
-              )}
-            </div>
-          )}
-        </div>
-        {mayWrite(c) && counted >= limit && (
-          <p class="quiet">
-            It has as many as it may have. Rotate, which takes none of the {limit} places, or revoke one that is no
-            longer needed.
-          </p>
-        )}
-        {secrets.length > 0 && <SecretTable secrets={secrets} path={path} now={now} mayWrite={mayWrite(c)} />}
+        <SecretsTitle c={c} secrets={secrets} path={path} />
+        {secrets.length > 0 && <SecretTable secrets={secrets} now={now} canWrite={canWrite(c)} />}
         {secrets.length === 0 && <NoSecrets c={c} application={application} />}
-        {secrets.length > 1 && mayWrite(c) && (
+        {secrets.length > 1 && canWrite(c) && (
           <p>
             <a class="plain button danger" href={`${path}/revoke-all`} data-dialog>
               Revoke all secrets…
@@ -109,6 +61,49 @@ function applicationPage(c: Context<HonoEnv>, { application, secrets }: Applicat
         )}
       </section>
     </>,
+  )
+}
+
+interface SecretsTitleProps extends Pick<ApplicationWithSecrets, 'secrets'> {
+  readonly c: Context<HonoEnv>
+  readonly path: string
+}
+
+const SecretsTitle = ({ c, secrets, path }: SecretsTitleProps) => {
+  const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
+  const counted = secrets.filter(({ isRetiring }) => !isRetiring).length
+  const expiring = secrets.length - counted
+  return (
+    <>
+      <div class="title">
+        <div class="row">
+          <h2 id="secrets">Client secrets</h2>
+          <span class="quiet">
+            {counted} of {limit}
+            {expiring > 0 && ` (+${expiring} expiring)`}
+          </span>
+        </div>
+        {canWrite(c) && (
+          <div class="row">
+            {secrets.length > 0 && (
+              <a class="button" href={`${path}/rotate`}>
+                Rotate…
+              </a>
+            )}
+            {counted < limit && (
+              <a class="button primary" href={`${path}/new-secret`}>
+                New secret
+              </a>
+            )}
+          </div>
+        )}
+      </div>
+      {canWrite(c) && counted >= limit && (
+        <p class="quiet">
+          Limit reached ({limit} secrets). Revoke one, or rotate: that does not count against the limit.
+        </p>
+      )}
+    </>
   )
 }
 
@@ -163,46 +158,20 @@ const Facts = ({ application, now }: { application: Application; now: number }) 
 const NoSecrets = ({ c, application }: { c: Context<HonoEnv>; application: Application }) => (
   <Empty title="No client secrets">
     <p>
-      Without one, nothing can authenticate as this application.
-      {mayWrite(c) && (
+      This application can’t authenticate without a client secret.
+      {canWrite(c) && (
         <>
           {' '}
-          <a href={`/dashboard/applications/${application.id}/new-secret`}>Create a secret</a>, here or by a call:
+          <a href={`${applicationPath(application.id)}/new-secret`}>Create a secret</a> here, or with the API:
         </>
       )}
     </p>
-    {mayWrite(c) && (
+    {canWrite(c) && (
       <Snippet
         id="create-secret"
         title="Create a client secret"
-        text={curl(new URL(c.req.url).origin, 'POST', `/connect/applications/${application.id}/client_secrets`)}
+        text={curl(publicOrigin(c), 'POST', `/connect/applications/${application.id}/client_secrets`)}
       />
     )}
   </Empty>
 )
-
-function deletePage(c: Context<HonoEnv>, application: Application, error?: string) {
-  const path = `/dashboard/applications/${application.id}`
-  return page(
-    c,
-    { title: `Delete ${application.name}`, section: '/dashboard', isNarrow: true, status: error ? 422 : 200 },
-    <Confirm title={`Delete ${application.name}?`} action={`${path}/delete`} verb="Delete application" back={path}>
-      <p>
-        The application and its client ID are gone for good, and every client secret of it stops working at once. Tokens
-        that were obtained with them are refused by introspection.
-      </p>
-      <input type="hidden" name="expected" value={application.name} />
-      <Field
-        name="name"
-        label="Name of the application"
-        isRequired
-        help={
-          <>
-            To confirm, type <b>{application.name}</b>
-          </>
-        }
-        {...(error && { errors: { name: error } })}
-      />
-    </Confirm>,
-  )
-}

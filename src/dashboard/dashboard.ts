@@ -7,23 +7,26 @@ import { applicationList } from './applications.tsx'
 import { eventList } from './events.tsx'
 import { find } from './find.tsx'
 import { formsOnly, ownForms } from './form.ts'
-import { issuing } from './issuing.tsx'
+import { issue } from './issue.tsx'
 import { keys } from './keys.tsx'
+import { withoutCredentials } from './paths.ts'
+import { revoke } from './revoke.tsx'
 import { secrets } from './secrets.tsx'
 import { signInAndOut } from './sign-in.tsx'
 import { webhooks } from './webhooks.tsx'
 
-/** Pages for people. Each is one request and at most one trip; every change is a form, and works without a script. */
+/** Pages for people. Each makes at most one D1 request. Every change is a form, and works without a script. */
 export const dashboard = new Hono<HonoEnv>()
 
-dashboard.use(pageHeaders, ownForms, formsOnly)
+dashboard.use(pageHeaders({ hasForms: true }), ownForms, formsOnly, withoutCredentials)
 for (const pages of [
   signInAndOut,
   applicationList,
   applicationForm,
   application,
-  issuing,
+  issue,
   secrets,
+  revoke,
   find,
   eventList,
   webhooks,
@@ -32,7 +35,7 @@ for (const pages of [
   dashboard.route('/', pages)
 }
 
-/** Whether a request is for a page of the dashboard, so that its refusal is one too. */
+/** Whether a request is for a page of the dashboard, so that its refusal is a page too. */
 export function isDashboard(path: string): boolean {
   return /^\/dashboard(\/|$)/.test(path)
 }

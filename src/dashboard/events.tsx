@@ -1,17 +1,22 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
+import * as v from 'valibot'
+import { OrganizationId } from '../contract/fields.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { Cell, curl, Empty, Hint, Row, Snippet, Table } from '../pages/parts.tsx'
-import { DAY_MS, Time } from '../pages/time.tsx'
+import { publicOrigin } from '../pages/document.tsx'
+import { PostForm } from '../pages/forms.tsx'
+import { type Column, curl, Empty, Hint, Name, Snippet, Table } from '../pages/parts.tsx'
+import { DAY_MS, ExactTime } from '../pages/time.tsx'
 import { EVENT_TYPES, type Event, type EventType, listEvents } from '../storage/events.ts'
+import { readForm } from './form.ts'
 import { page } from './layout.tsx'
+import { applicationPath, hintOfCredential } from './paths.ts'
 import { requireSession } from './session.ts'
 
 const PAGE_LENGTH = 50
 
-/** What each type says to people. */
-const WORDS: Record<EventType, string> = {
+const LABELS: Record<EventType, string> = {
   'connect_application.created': 'Application created',
   'connect_application.updated': 'Application changed',
   'connect_application.deleted': 'Application deleted',
@@ -22,68 +27,71 @@ const WORDS: Record<EventType, string> = {
   'connect_application_secret.deleted': 'Secret revoked',
 }
 
-const PERIODS = { '': 'Any time', '1': 'Last 24 hours', '7': 'Last 7 days', '30': 'Last 30 days' } as const
+const PERIODS = new Map([
+  ['', 'Any time'],
+  ['1', 'Last 24 hours'],
+  ['7', 'Last 7 days'],
+  ['30', 'Last 30 days'],
+])
 
+/** Empty where it does not narrow the list. */
 interface Filter {
-  readonly type: EventType | null
-  readonly days: keyof typeof PERIODS
+  readonly type: EventType | ''
+  readonly days: string
   readonly organization: string
 }
 
-/** What happened, the newest first. */
-export const eventList = new Hono<HonoEnv>().get('/events', requireSession('read'), async (c) => {
-  const now = Date.now()
-  const { type = '', days = '', organization = '', after } = c.req.query()
-  const filter: Filter = {
-    type: EVENT_TYPES.find((known) => known === type) ?? null,
-    days: days in PERIODS ? (days as Filter['days']) : '',
-    organization: organization.trim(),
-  }
-  const outcome = await listEvents(c.var.database, c.var.session, {
-    limit: PAGE_LENGTH,
-    order: 'desc',
-    after: after ?? null,
-    types: filter.type ? [filter.type] : [],
-    organizationId: filter.organization || null,
-    from: filter.days === '' ? null : now - Number(filter.days) * DAY_MS,
-    until: null,
+/** The events of the environment, newest first. */
+export const eventList = new Hono<HonoEnv>()
+
+  .get('/events', requireSession, async (c) => {
+    const filter = filterOf((name) => c.req.query(name) ?? '')
+    const outcome = await listEvents(c.var.database, c.var.session, {
+      limit: PAGE_LENGTH,
+      order: 'desc',
+      after: c.req.query('after') ?? null,
+      types: filter.type ? [filter.type] : [],
+      organizationId: filter.organization || null,
+      from: filter.days === '' ? null : Date.now() - Number(filter.days) * DAY_MS,
+      until: null,
+    })
+    if ('refused' in outcome && outcome.refused === 'invalid_cursor') return c.redirect('/dashboard/events', 303)
+    const { events, hasMore } = granted(c, outcome)
+    return eventsPage(c, filter, events, hasMore ? events.at(-1)?.id : undefined)
   })
-  if ('refused' in outcome && outcome.refused === 'invalid_cursor') return c.redirect('/dashboard/events', 303)
-  const { events, hasMore } = granted(c, outcome)
-  return eventsPage(c, filter, events, hasMore ? events.at(-1)?.id : undefined)
-})
+
+  // A POST, so that a pasted credential comes into no URL.
+  .post('/events', requireSession, async (c) => c.redirect(pathOf(filterOf(await readForm(c))), 303))
+
+/** Only values that the filter knows, and well-formed organization IDs. */
+function filterOf(field: (name: string) => string): Filter {
+  const organization = field('organization').trim()
+  const isOrganization = v.is(OrganizationId, organization) && hintOfCredential(organization) === null
+  return {
+    type: EVENT_TYPES.find((type) => type === field('type')) ?? '',
+    days: PERIODS.has(field('days')) ? field('days') : '',
+    organization: isOrganization ? organization : '',
+  }
+}
+
+function pathOf(filter: Filter, after = ''): string {
+  const parameters = Object.entries({ ...filter, after }).filter(([, value]) => value !== '')
+  return parameters.length === 0 ? '/dashboard/events' : `/dashboard/events?${new URLSearchParams(parameters)}`
+}
 
 function eventsPage(c: Context<HonoEnv>, filter: Filter, events: readonly Event[], next: string | undefined) {
-  const now = Date.now()
-  const parameters = { type: filter.type ?? '', days: filter.days, organization: filter.organization }
+  const isFiltered = Object.values(filter).some((value) => value !== '')
   return page(
     c,
     { title: 'Events', section: '/dashboard/events' },
     <>
       <h1>Events</h1>
       <Filters filter={filter} />
-      {events.length > 0 && (
-        <Table label="Events" columns={['What', 'About', 'By', 'When']}>
-          {events.map((event) => (
-            <Row>
-              <Cell kind="wide">
-                <span class="name">{WORDS[event.type]}</span>
-              </Cell>
-              <Cell label="About">
-                <About event={event} />
-              </Cell>
-              <Cell label="By">{event.apiKey ? event.apiKey.name : <span class="quiet">time</span>}</Cell>
-              <Cell label="When">
-                <Time at={event.createdAt} now={now} />
-              </Cell>
-            </Row>
-          ))}
-        </Table>
-      )}
-      {events.length === 0 && <NoEvents c={c} isFiltered={Object.values(parameters).some(Boolean)} />}
+      {events.length > 0 && <Table label="Events" columns={COLUMNS} rows={events} />}
+      {events.length === 0 && <NoEvents c={c} isFiltered={isFiltered} />}
       {next && (
         <nav class="row" aria-label="Pages">
-          <a class="button" href={`/dashboard/events?${new URLSearchParams({ ...parameters, after: next })}`}>
+          <a class="button" href={pathOf(filter, next)}>
             Older
           </a>
         </nav>
@@ -94,30 +102,30 @@ function eventsPage(c: Context<HonoEnv>, filter: Filter, events: readonly Event[
 
 const Filters = ({ filter }: { filter: Filter }) => (
   <search>
-    <form class="filters" action="/dashboard/events">
+    <PostForm class="filters" action="/dashboard/events">
       <div class="field">
-        <label for="type">What</label>
+        <label for="type">Event</label>
         <select id="type" name="type">
-          <option value="">Everything</option>
+          <option value="">All events</option>
           {EVENT_TYPES.map((type) => (
             <option value={type} selected={type === filter.type}>
-              {WORDS[type]}
+              {LABELS[type]}
             </option>
           ))}
         </select>
       </div>
       <div class="field">
-        <label for="days">When</label>
+        <label for="days">Time</label>
         <select id="days" name="days">
-          {Object.entries(PERIODS).map(([days, words]) => (
+          {[...PERIODS].map(([days, label]) => (
             <option value={days} selected={days === filter.days}>
-              {words}
+              {label}
             </option>
           ))}
         </select>
       </div>
       <div class="field">
-        <label for="organization">Organization</label>
+        <label for="organization">Organization ID</label>
         <input
           id="organization"
           name="organization"
@@ -127,56 +135,71 @@ const Filters = ({ filter }: { filter: Filter }) => (
           class="code"
         />
       </div>
-      <button type="submit">Show</button>
-    </form>
+      <button type="submit">Apply</button>
+    </PostForm>
   </search>
 )
 
-/** An event keeps what it is about as it was; the page of it may be gone. */
-const About = ({ event: { type, data } }: { event: Event }) => {
+const COLUMNS: readonly Column<Event>[] = [
+  { label: 'Event', kind: 'wide', cell: ({ type }) => <b>{LABELS[type]}</b> },
+  { label: 'Target', cell: (event) => <Target event={event} /> },
+  {
+    label: 'Actor',
+    cell: ({ apiKey }) => (apiKey ? <bdi>{apiKey.name}</bdi> : <span class="quiet">System</span>),
+  },
+  { label: 'Time', cell: ({ createdAt }) => <ExactTime at={createdAt} /> },
+]
+
+/** The event keeps its target as it was. Its page may no longer exist. */
+const Target = ({ event: { type, data } }: { event: Event }) => {
   const touched = Array.isArray(data.client_secrets) ? data.client_secrets.length : 0
-  const others = touched > 0 && (
-    <span class="sub">{touched === 1 ? 'and 1 secret of it' : `and ${touched} secrets of it`}</span>
-  )
-  if (type.startsWith('connect_application.')) {
+  const secrets = touched === 1 ? '1 secret' : `${touched} secrets`
+  if (type.startsWith('connect_application.'))
     return (
       <>
-        <a href={`/dashboard/applications/${String(data.id)}`}>{String(data.name)}</a>
-        {others}
+        <a href={applicationPath(String(data.id))}>
+          <Name>{String(data.name)}</Name>
+        </a>
+        {touched > 0 && <span class="sub">and {secrets}</span>}
       </>
     )
-  }
-  const application = <a href={`/dashboard/applications/${String(data.application_id)}`}>its application</a>
-  if (data.id === undefined) {
+  const application = <a href={applicationPath(String(data.application_id))}>Application</a>
+  if (data.id === undefined)
     return (
       <>
-        {touched === 1 ? '1 secret' : `${touched} secrets`} <span class="sub">of {application}</span>
+        {secrets} <span class="sub">{application}</span>
       </>
     )
-  }
   return (
     <>
-      {typeof data.name === 'string' && `${data.name} `}
+      {typeof data.name === 'string' && (
+        <>
+          <Name>{data.name}</Name>{' '}
+        </>
+      )}
       <Hint hint={String(data.secret_hint)} />
       <span class="sub">
-        of {application}
-        {touched > 0 && `, in place of ${touched}`}
+        {application}
+        {touched > 0 && `, replaced ${secrets}`}
       </span>
     </>
   )
 }
 
 const NoEvents = ({ c, isFiltered }: { c: Context<HonoEnv>; isFiltered: boolean }) => (
-  <Empty title={isFiltered ? 'Nothing of this kind happened' : 'Nothing has happened yet'}>
-    <p>
-      {isFiltered ? (
+  <Empty title={isFiltered ? 'No matching events' : 'No events yet'}>
+    {isFiltered ? (
+      <p>
         <a href="/dashboard/events">Show all events</a>
-      ) : (
-        'Every change of an application or a secret is noted here, with the key that made it. Programs read the same list:'
-      )}
-    </p>
-    {!isFiltered && (
-      <Snippet id="list-events" title="List events" text={curl(new URL(c.req.url).origin, 'GET', '/events?limit=50')} />
+      </p>
+    ) : (
+      <>
+        <p>
+          Oncekey records every change of an application or a secret, with the API key that made it. Programs read the
+          same list:
+        </p>
+        <Snippet id="list-events" title="List events" text={curl(publicOrigin(c), 'GET', '/events?limit=50')} />
+      </>
     )}
   </Empty>
 )

@@ -1,49 +1,83 @@
+import type { Context } from 'hono'
 import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { Empty, Hint } from '../pages/parts.tsx'
+import { Field, PostForm } from '../pages/forms.tsx'
+import { Empty, Hint, Name } from '../pages/parts.tsx'
 import { findClientSecretsWithApplications } from '../storage/application-secrets.ts'
 import { identify } from '../storage/batch.ts'
+import { readForm } from './form.ts'
 import { page } from './layout.tsx'
+import { findPath, hintIn } from './paths.ts'
 import { SecretTable } from './secret-table.tsx'
-import { mayWrite, requireSession } from './session.ts'
+import { canWrite, requireSession } from './session.ts'
 
 const HINT = /^[0-9A-Za-z]{6}$/
 
-/** For whoever has found a secret where it should not be: which one it is, by its end. */
-export const find = new Hono<HonoEnv>().get('/find', requireSession('read'), async (c) => {
-  const { database, session } = c.var
-  const hint = c.req.query('hint') ?? ''
-  const now = Date.now()
-  if (!HINT.test(hint)) {
-    granted(c, await identify(database, session, 'read'))
-    // What was asked for is not repeated: it could be a whole secret.
+/** Finds a leaked secret by its last six characters. */
+export const find = new Hono<HonoEnv>()
+
+  .get('/find', requireSession, async (c) => {
+    const { database, session } = c.var
+    const hint = c.req.query('hint')
+    if (hint === undefined || !HINT.test(hint)) {
+      granted(c, await identify(database, session, 'read'))
+      return formPage(c, hint !== undefined)
+    }
+    const now = Date.now()
+    const secrets = granted(c, await findClientSecretsWithApplications(database, session, hint, now))
     return page(
       c,
-      { title: 'Find a secret', status: 422 },
-      <Empty title="Six characters, please">
-        <p>A secret is found by its last six letters and digits. Send no more of it than that.</p>
-      </Empty>,
+      { title: `Secrets ending in …${hint}` },
+      <>
+        <h1>
+          Secrets ending in <Hint hint={hint} />
+        </h1>
+        {secrets.length > 0 && <SecretTable secrets={secrets} now={now} canWrite={canWrite(c)} />}
+        {secrets.length === 0 && (
+          <Empty title={`No active secret ends in …${hint}`}>
+            <p>
+              No active secret in <Name>{c.var.identity?.environmentName}</Name> matches. It may be revoked or expired,
+              or belong to another environment. Search is case-sensitive. <a href="/dashboard/events">Events</a> list
+              revoked and expired secrets.
+            </p>
+          </Empty>
+        )}
+      </>,
     )
-  }
-  const secrets = granted(c, await findClientSecretsWithApplications(database, session, hint, now))
+  })
+
+  // A POST, so that a whole secret that is pasted comes into no URL.
+  .post('/find', requireSession, async (c) => {
+    const field = await readForm(c)
+    return c.redirect(findPath(hintIn(field('hint') || field('ending')) ?? ''), 303)
+  })
+
+/** What was asked for is not repeated, because it may be a part of a secret. */
+function formPage(c: Context<HonoEnv>, isRefused: boolean) {
   return page(
     c,
-    { title: `Secrets that end in ${hint}` },
-    <>
-      <h1>
-        Secrets that end in <Hint hint={hint} />
-      </h1>
-      {secrets.length > 0 && <SecretTable secrets={secrets} path={null} now={now} mayWrite={mayWrite(c)} />}
-      {secrets.length === 0 && (
-        <Empty title="No live secret ends so">
-          <p>
-            None in this environment, that is: one that was revoked or has expired is no longer found, and other
-            environments are not searched. Capital and small letters differ. <a href="/dashboard/events">The events</a>{' '}
-            still tell of what is gone.
-          </p>
-        </Empty>
-      )}
-    </>,
+    { title: 'Find a secret', status: isRefused ? 422 : 200 },
+    <section class="narrow">
+      <h1>Find a secret</h1>
+      <search>
+        <PostForm action="/dashboard/find" class="stack">
+          <Field
+            name="ending"
+            label="Last 6 characters of the secret"
+            isRequired
+            isCode
+            autofocus
+            help="You don’t need the rest of it. Search is case-sensitive."
+            {...(isRefused && { errors: { ending: 'Enter the last 6 letters and digits of the secret.' } })}
+          />
+          <div class="row">
+            <button type="submit" class="primary">
+              Find secret
+            </button>
+          </div>
+        </PostForm>
+      </search>
+    </section>,
   )
-})
+}

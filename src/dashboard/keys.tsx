@@ -2,24 +2,27 @@ import type { Context } from 'hono'
 import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
-import { Act, Cell, Confirm, Row, Table } from '../pages/parts.tsx'
+import { ActionButton, Confirm } from '../pages/forms.tsx'
+import { type Column, Hidden, isolated, Name, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type CallerKey, revokeCallerKey } from '../storage/api-keys.ts'
 import { endSession, listCallers, type Session } from '../storage/sessions.ts'
-import { page } from './layout.tsx'
-import { mayWrite, requireSession, requireWriteAccess } from './session.ts'
+import { readChange } from './form.ts'
+import { page, redirectWithNotice } from './layout.tsx'
+import { TimeOrNever } from './secret-table.tsx'
+import { canWrite, requireSession, requireWriteAccess } from './session.ts'
 
 const PATH = '/dashboard/keys'
 
-/** Who can call, and an end to it: a stolen key shall not need a terminal. */
+/** The API keys and sessions of the environment. A leaked key can be revoked here without a terminal. */
 export const keys = new Hono<HonoEnv>()
 
-  .get('/keys', requireSession('read'), async (c) => {
+  .get('/keys', requireSession, async (c) => {
     const { keys, sessions } = granted(c, await listCallers(c.var.database, c.var.session, Date.now()))
     return keysPage(c, keys, sessions)
   })
 
-  .get('/keys/:id/revoke', requireSession('read'), async (c) => {
+  .get('/keys/:id/revoke', requireSession, async (c) => {
     const { keys } = granted(c, await listCallers(c.var.database, c.var.session, Date.now()))
     const key = keys.find(({ id }) => id === c.req.param('id'))
     if (!key) throw new ApiError('entity_not_found')
@@ -27,21 +30,20 @@ export const keys = new Hono<HonoEnv>()
     return revokePage(c, key, keys)
   })
 
-  .post('/keys/:id/revoke', requireSession('write'), async (c) => {
+  .post('/keys/:id/revoke', requireSession, async (c) => {
+    await readChange(c)
     granted(c, await revokeCallerKey(c.var.database, c.var.session, c.req.param('id'), Date.now()))
-    return c.redirect(`${PATH}?notice=key-revoked`, 303)
+    return redirectWithNotice(c, PATH, 'key-revoked')
   })
 
-  .post('/sessions/:id/end', requireSession('write'), async (c) => {
+  .post('/sessions/:id/end', requireSession, async (c) => {
+    await readChange(c)
     granted(c, await endSession(c.var.database, c.var.session, c.req.param('id'), Date.now()))
-    return c.redirect(`${PATH}?notice=session-ended`, 303)
+    return redirectWithNotice(c, PATH, 'session-ended')
   })
-
-const ACCESS = { read: 'Read', write: 'Read and write' } as const
 
 function keysPage(c: Context<HonoEnv>, keys: CallerKey[], sessions: Session[]) {
   const now = Date.now()
-  const actions = mayWrite(c) ? [<span class="said">What can be done</span>] : []
   return page(
     c,
     { title: 'Keys and sessions', section: PATH },
@@ -50,95 +52,104 @@ function keysPage(c: Context<HonoEnv>, keys: CallerKey[], sessions: Session[]) {
       <section aria-labelledby="keys">
         <h2 id="keys">API keys</h2>
         <p class="quiet">
-          Whoever has one of these can call the API and sign in here. New ones are made by whoever runs this Oncekey:{' '}
+          Anyone with one of these keys can call the API and sign in here. The operator creates keys with{' '}
           <code>npm run api-key -- create</code>
         </p>
-        <Table label="API keys" columns={['Name', 'Access', 'Last used', 'Created', ...actions]}>
-          {keys.map((key) => (
-            <Row>
-              <Cell kind="wide">
-                <span class="name">{key.name}</span>
-                {key.isOwn && <span class="quiet"> (you)</span>}
-                <span class="sub">
-                  <code>{key.id}</code>
-                </span>
-              </Cell>
-              <Cell label="Access">{ACCESS[key.access]}</Cell>
-              <Cell label="Last used">
-                {key.lastUsedAt === null ? <span class="quiet">never</span> : <Time at={key.lastUsedAt} now={now} />}
-              </Cell>
-              <Cell label="Created">
-                <Time at={key.createdAt} now={now} />
-              </Cell>
-              {mayWrite(c) && (
-                <Cell kind="actions">
-                  <a class="button plain danger" href={`${PATH}/${key.id}/revoke`} data-dialog>
-                    Revoke<span class="said"> {key.name}</span>
-                  </a>
-                </Cell>
-              )}
-            </Row>
-          ))}
-        </Table>
+        <Table label="API keys" columns={keyColumns(now, canWrite(c))} rows={keys} />
       </section>
       <section aria-labelledby="sessions">
         <h2 id="sessions">Sessions</h2>
-        <p class="quiet">
-          Who is signed in to this dashboard. A session ends after 30 minutes of rest, and with its key.
-        </p>
-        <Table label="Sessions" columns={['Key', 'Last used', 'Signed in', ...actions]}>
-          {sessions.map((session) => (
-            <Row>
-              <Cell kind="wide">
-                <span class="name">{session.keyName}</span>
-                {session.isOwn && <span class="quiet"> (this session)</span>}
-              </Cell>
-              <Cell label="Last used">
-                <Time at={session.lastUsedAt} now={now} />
-              </Cell>
-              <Cell label="Signed in">
-                <Time at={session.createdAt} now={now} />
-              </Cell>
-              {mayWrite(c) && (
-                <Cell kind="actions">
-                  <Act to={`/dashboard/sessions/${session.id}/end`}>
-                    End<span class="said"> the session of {session.keyName}</span>
-                  </Act>
-                </Cell>
-              )}
-            </Row>
-          ))}
-        </Table>
+        <p class="quiet">Sessions end after 30 minutes of inactivity, or when their key is revoked.</p>
+        <Table label="Sessions" columns={sessionColumns(now, canWrite(c))} rows={sessions} />
       </section>
     </>,
   )
 }
 
+const keyColumns = (now: number, canWrite: boolean): Column<CallerKey>[] => [
+  {
+    label: 'Name',
+    kind: 'wide',
+    cell: (key) => (
+      <>
+        <Name>{key.name}</Name>
+        {key.isOwn && <span class="quiet"> (you)</span>}
+        <code class="sub">{key.id}</code>
+      </>
+    ),
+  },
+  { label: 'Access', cell: ({ access }) => (access === 'write' ? 'Read and write' : 'Read-only') },
+  { label: 'Last used', cell: ({ lastUsedAt }) => <TimeOrNever at={lastUsedAt} now={now} /> },
+  { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+  ...(canWrite ? [revokeColumn] : []),
+]
+
+const revokeColumn: Column<CallerKey> = {
+  label: 'Actions',
+  kind: 'actions',
+  cell: (key) => (
+    <a class="button plain danger" href={`${PATH}/${key.id}/revoke`} data-dialog>
+      Revoke…<Hidden> {key.name}</Hidden>
+    </a>
+  ),
+}
+
+const sessionColumns = (now: number, canWrite: boolean): Column<Session>[] => [
+  {
+    label: 'API key',
+    kind: 'wide',
+    cell: (session) => (
+      <>
+        <Name>{session.keyName}</Name>
+        {session.isOwn && <span class="quiet"> (this session)</span>}
+      </>
+    ),
+  },
+  { label: 'Last used', cell: ({ lastUsedAt }) => <Time at={lastUsedAt} now={now} /> },
+  { label: 'Signed in', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+  ...(canWrite ? [endColumn] : []),
+]
+
+const endColumn: Column<Session> = {
+  label: 'Actions',
+  kind: 'actions',
+  cell: (session) => (
+    <ActionButton action={`/dashboard/sessions/${session.id}/end`}>
+      End session<Hidden> of {session.keyName}</Hidden>
+    </ActionButton>
+  ),
+}
+
 function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKey[]) {
-  const isLastWriter = !keys.some(({ id, access }) => id !== key.id && access === 'write') && key.access === 'write'
+  const isLastWriter = key.access === 'write' && !keys.some(({ id, access }) => id !== key.id && access === 'write')
   return page(
     c,
-    { title: `Revoke ${key.name}`, section: PATH, isNarrow: true },
+    { title: `Revoke ${isolated(key.name)}`, section: PATH },
     <Confirm
-      title={`Revoke the API key ${key.name}?`}
+      title={
+        <>
+          Revoke API key <bdi>{key.name}</bdi>?
+        </>
+      }
       action={`${PATH}/${key.id}/revoke`}
-      verb="Revoke key"
+      verb="Revoke API key"
       back={PATH}
     >
       <p>
-        Its calls are refused from now on, and its sessions end. Client secrets that it made stay good.{' '}
+        Calls with this key are refused immediately, and its sessions end. Secrets that it created keep working. This
+        can’t be undone.{' '}
         {key.lastUsedAt === null ? (
-          'It was never used.'
+          'Never used.'
         ) : (
           <>
-            It was last used <Time at={key.lastUsedAt} now={Date.now()} />.
+            Last used <Time at={key.lastUsedAt} now={Date.now()} />.
           </>
         )}
       </p>
-      {key.isOwn && <p class="notice bad">It is the key that you signed in with: you will be signed out.</p>}
+      {key.isOwn && <p class="notice bad">You signed in with this key. Revoking it signs you out.</p>}
       {isLastWriter && (
         <p class="notice bad">
-          It is the last key that may write: until a new one is made in a terminal, nothing here can be changed.
+          It is the last API key with write access. Nothing can be changed here until the operator creates another one.
         </p>
       )}
     </Confirm>,

@@ -1,94 +1,131 @@
-import { Act, Cell, Hint, Row, Table } from '../pages/parts.tsx'
-import { Time } from '../pages/time.tsx'
+import { ActionButton } from '../pages/forms.tsx'
+import { type Column, Hidden, Hint, Menu, Name, Table } from '../pages/parts.tsx'
+import { DAY_MS, Time } from '../pages/time.tsx'
 import type { FoundClientSecret, ListedClientSecret } from '../storage/application-secrets.ts'
+import { applicationPath } from './paths.ts'
+
+/** A secret that was used within this time is most likely in use. */
+const IN_USE_MS = 7 * DAY_MS
+/** A secret that expires within this time needs a replacement. */
+const EXPIRING_MS = 7 * DAY_MS
+
+export function isInUse({ lastUsedAt }: ListedClientSecret, now: number): boolean {
+  return lastUsedAt !== null && now - lastUsedAt < IN_USE_MS
+}
+
+/** Whether it authenticates now and will go on doing so. */
+export function isActive(secret: ListedClientSecret, now: number): boolean {
+  return stateOf(secret, now) === STATES.active
+}
+
+const STATES = {
+  disabled: ['off', 'Disabled'],
+  rotated: ['wait', 'Expiring (rotated)'],
+  expiring: ['wait', 'Expiring'],
+  active: ['good', 'Active'],
+} as const
+
+function stateOf({ disabledAt, isRetiring, expiresAt }: ListedClientSecret, now: number) {
+  if (disabledAt !== null) return STATES.disabled
+  if (isRetiring) return STATES.rotated
+  return expiresAt !== null && expiresAt - now < EXPIRING_MS ? STATES.expiring : STATES.active
+}
+
+/** By what people tell secrets apart. */
+export const SecretName = ({ secret }: { secret: { readonly name: string | null; readonly hint: string } }) => (
+  <>
+    {secret.name && (
+      <>
+        <Name>{secret.name}</Name>{' '}
+      </>
+    )}
+    <Hint hint={secret.hint} />
+  </>
+)
+
+/** When a secret was last used, as a sentence. */
+export const LastUse = ({ secret, now }: { secret: ListedClientSecret; now: number }) =>
+  secret.lastUsedAt === null ? (
+    'Never used.'
+  ) : (
+    <>
+      Last used <Time at={secret.lastUsedAt} now={now} />.
+    </>
+  )
 
 interface SecretTableProps {
   readonly secrets: readonly (ListedClientSecret | FoundClientSecret)[]
-  /** Of the application, in the dashboard; null where the secrets are of several. */
-  readonly path: string | null
   /** Unix ms. */
   readonly now: number
-  readonly mayWrite: boolean
+  readonly canWrite: boolean
 }
 
-export const SecretTable = ({ secrets, path, now, mayWrite }: SecretTableProps) => {
-  const columns = ['Secret', ...(path ? [] : ['Application']), 'State', 'Last used', 'Expires', 'Created']
-  const actions = mayWrite ? [<span class="said">What can be done</span>] : []
-  return (
-    <Table label="Client secrets" columns={[...columns, ...actions]}>
-      {secrets.map((secret) => {
-        const application = path ?? `/dashboard/applications/${secret.applicationId}`
-        return (
-          <Row id={secret.id}>
-            <Cell kind="wide">
-              {secret.name && <span class="name">{secret.name} </span>}
-              <Hint hint={secret.hint} />
-            </Cell>
-            {'applicationName' in secret && (
-              <Cell label="Application">
-                <a href={`${application}#${secret.id}`}>{secret.applicationName}</a>
-              </Cell>
-            )}
-            <Cell label="State">
-              <State secret={secret} />
-            </Cell>
-            <Cell label="Last used">
-              {secret.lastUsedAt === null ? (
-                <span class="quiet">never</span>
-              ) : (
-                <Time at={secret.lastUsedAt} now={now} />
-              )}
-            </Cell>
-            <Cell label="Expires">
-              {secret.expiresAt === null ? <span class="quiet">never</span> : <Time at={secret.expiresAt} now={now} />}
-            </Cell>
-            <Cell label="Created">
-              <Time at={secret.createdAt} now={now} />
-            </Cell>
-            {mayWrite && <Actions secret={secret} path={`${application}/secrets/${secret.id}`} />}
-          </Row>
-        )
-      })}
-    </Table>
-  )
+/** Secrets of one application, or of several, and then with their applications. */
+export const SecretTable = ({ secrets, now, canWrite }: SecretTableProps) => (
+  <Table
+    label="Client secrets"
+    rows={secrets}
+    idOf={({ id }) => id}
+    columns={[
+      { label: 'Secret', kind: 'wide', cell: (secret) => <SecretName secret={secret} /> },
+      ...(secrets.some((secret) => 'applicationName' in secret) ? [applicationColumn] : []),
+      { label: 'State', cell: (secret) => <State secret={secret} now={now} /> },
+      { label: 'Last used', cell: ({ lastUsedAt }) => <TimeOrNever at={lastUsedAt} now={now} /> },
+      { label: 'Expires', cell: ({ expiresAt }) => <TimeOrNever at={expiresAt} now={now} /> },
+      { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+      ...(canWrite ? [actionColumn] : []),
+    ]}
+  />
+)
+
+export const TimeOrNever = ({ at, now }: { at: number | null; now: number }) =>
+  at === null ? <span class="quiet">never</span> : <Time at={at} now={now} />
+
+const State = ({ secret, now }: { secret: ListedClientSecret; now: number }) => {
+  const [kind, text] = stateOf(secret, now)
+  return <span class={`state ${kind}`}>{text}</span>
 }
 
-const State = ({ secret }: { secret: ListedClientSecret }) => {
-  if (secret.disabledAt !== null) return <span class="state off">Disabled</span>
-  if (secret.isRetiring) return <span class="state wait">Rotated out</span>
-  return <span class="state good">Active</span>
-}
-
-/** Each says, to those who cannot see the row, which secret it means. */
-const Actions = ({ secret, path }: { secret: ListedClientSecret; path: string }) => {
-  const which = <span class="said"> …{secret.hint}</span>
-  return (
-    <Cell kind="actions">
-      {secret.isRetiring && (
-        <Act to={`${path}/keep`}>
-          Take back
-          {which}
-        </Act>
-      )}
-      <a class="button plain" href={`${path}/edit`}>
-        Edit
-        {which}
+const applicationColumn: Column<ListedClientSecret | FoundClientSecret> = {
+  label: 'Application',
+  cell: (secret) =>
+    'applicationName' in secret && (
+      <a href={`${applicationPath(secret.applicationId)}#${secret.id}`}>
+        <bdi>{secret.applicationName}</bdi>
       </a>
-      {secret.disabledAt === null ? (
-        <Act to={`${path}/disable`}>
-          Disable
+    ),
+}
+
+/** Each button tells screen readers which secret it changes. */
+const actionColumn: Column<ListedClientSecret> = {
+  label: 'Actions',
+  kind: 'actions',
+  cell: (secret) => {
+    const path = `${applicationPath(secret.applicationId)}/secrets/${secret.id}`
+    const which = <Hidden> …{secret.hint}</Hidden>
+    return (
+      <>
+        {secret.isRetiring && (
+          <ActionButton action={`${path}/keep`}>
+            Keep
+            {which}
+          </ActionButton>
+        )}
+        <a class="button plain" href={`${path}/edit`}>
+          Edit
           {which}
-        </Act>
-      ) : (
-        <Act to={`${path}/enable`}>
-          Enable
-          {which}
-        </Act>
-      )}
-      <a class="button plain danger" href={`${path}/revoke`} data-dialog>
-        Revoke
-        {which}
-      </a>
-    </Cell>
-  )
+        </a>
+        <Menu id={`more-${secret.id}`} label={`More actions for …${secret.hint}`}>
+          <ActionButton action={`${path}/${secret.disabledAt === null ? 'disable' : 'enable'}`}>
+            {secret.disabledAt === null ? 'Disable' : 'Enable'}
+            {which}
+          </ActionButton>
+          <a class="button plain danger" href={`${path}/revoke`} data-dialog>
+            Revoke…
+            {which}
+          </a>
+        </Menu>
+      </>
+    )
+  },
 }

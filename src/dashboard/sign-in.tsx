@@ -2,57 +2,71 @@ import type { Context } from 'hono'
 import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { Field } from '../pages/parts.tsx'
+import { Field, PostForm } from '../pages/forms.tsx'
 import { endOwnSession } from '../storage/sessions.ts'
+import { readCookie, removeCookie } from './cookies.ts'
 import { readForm } from './form.ts'
 import { page } from './layout.tsx'
-import { forgetCookie, requireSession, signIn } from './session.ts'
+import { isOwnPath } from './paths.ts'
+import { requireSession, signIn } from './session.ts'
 
-/** Where somebody may be led after signing in: a page of the dashboard, and nowhere else. */
-const OWN_PATH = /^\/dashboard(\/[\w-]+)*$/
+/** Where to go after signing in: a page of the dashboard, whatever the request says. */
+const targetOf = (to: string | undefined) => (to && isOwnPath(to) ? to : '/dashboard')
 
 export const signInAndOut = new Hono<HonoEnv>()
 
-  .get('/sign-in', (c) => signInPage(c, c.req.query('to') ?? ''))
+  .get('/sign-in', (c) => {
+    const { to, signed } = c.req.query()
+    const hasSession = readCookie(c, 'session') !== ''
+    // The form leads here, to see that the browser has kept the cookie.
+    if (signed !== undefined && hasSession) return c.redirect(targetOf(to), 303)
+    return signInPage(c, targetOf(to), { notice: noticeOf(c.req.query(), hasSession) })
+  })
 
   .post('/sign-in', async (c) => {
     const field = await readForm(c)
-    const to = field('to')
-    if (!(await signIn(c, field('api_key').trim()))) {
-      // One answer for every key that is not good: which part of it is wrong is nobody's business.
-      const words = 'This is not a working API key of this Oncekey. Keys begin with sk_ and are 52 characters long.'
-      return signInPage(c, to, words)
-    }
-    return c.redirect(OWN_PATH.test(to) ? to : '/dashboard', 303)
+    const to = targetOf(field('to'))
+    if (await signIn(c, field('api_key').trim()))
+      return c.redirect(`/dashboard/sign-in?${new URLSearchParams({ signed: '', to })}`, 303)
+    // The same answer for every invalid key: which part of it is wrong would help to guess.
+    return signInPage(c, to, {
+      error: 'Invalid or revoked API key. Keys begin with sk_ and have 52 characters.',
+    })
   })
 
-  .post('/sign-out', requireSession('read'), async (c) => {
+  .post('/sign-out', requireSession, async (c) => {
     granted(c, await endOwnSession(c.var.database, c.var.session, Date.now()))
-    forgetCookie(c)
+    removeCookie(c, 'session')
+    // Not "cookies": that would clear those of every other host of the domain.
+    c.header('Clear-Site-Data', '"cache", "storage"')
     return c.redirect('/dashboard/sign-in?out', 303)
   })
 
-function signInPage(c: Context<HonoEnv>, to: string, error?: string) {
-  const hasEnded = c.req.query('ended') !== undefined
-  const isOut = c.req.query('out') !== undefined
+function noticeOf(query: Record<string, string>, hasSession: boolean): string | undefined {
+  if (query.signed !== undefined)
+    return 'Your browser did not keep the session cookie. Allow cookies for this site and sign in again.'
+  if (query.ended !== undefined) return 'Your session has ended. Sign in again to continue.'
+  if (query.out !== undefined) return 'You are signed out.'
+  return hasSession ? 'You are already signed in. Signing in again ends that session.' : undefined
+}
+
+function signInPage(
+  c: Context<HonoEnv>,
+  to: string,
+  { notice, error }: { notice?: string | undefined; error?: string },
+) {
   return page(
     c,
-    { title: 'Sign in', isNarrow: true, status: error ? 422 : 200 },
-    <section>
-      <h1>Sign in</h1>
-      {hasEnded && (
+    { title: 'Sign in', status: error ? 422 : 200 },
+    <section class="sign-in">
+      <h1>Sign in to the dashboard</h1>
+      {notice && (
         <p class="notice" role="status">
-          Your session has ended. Sign in again to go on.
+          {notice}
         </p>
       )}
-      {isOut && (
-        <p class="notice" role="status">
-          You are signed out.
-        </p>
-      )}
-      <form method="post" action="/dashboard/sign-in" class="stack">
-        <input type="hidden" name="to" value={to} />
-        {/* Gives a password manager a name to keep the key under. */}
+      <PostForm action="/dashboard/sign-in" class="stack" fields={{ to }}>
+        {/* Gives password managers a user name to store the key under. */}
         <input type="text" name="username" value="Oncekey" autocomplete="username" hidden />
         <Field
           name="api_key"
@@ -61,7 +75,8 @@ function signInPage(c: Context<HonoEnv>, to: string, error?: string) {
           autocomplete="current-password"
           isRequired
           isCode
-          help="The key decides which environment you see, and whether you may change it. It is exchanged for a session that ends after 30 minutes of rest."
+          autofocus
+          help="The key decides which environment you see and whether you can change it. Your session ends after 30 minutes of inactivity."
           {...(error && { errors: { api_key: error } })}
         />
         <div class="row">
@@ -69,9 +84,9 @@ function signInPage(c: Context<HonoEnv>, to: string, error?: string) {
             Sign in
           </button>
         </div>
-      </form>
+      </PostForm>
       <p class="quiet small">
-        No key yet? Whoever runs this Oncekey makes one with{' '}
+        No key? The operator creates one with{' '}
         <code>npm run api-key -- create --environment NAME --name YOU --access write</code>
       </p>
     </section>,

@@ -2,28 +2,29 @@ import type { Context } from 'hono'
 import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { Act, Cell, Empty, Row, Snippet, Table } from '../pages/parts.tsx'
+import { ActionButton } from '../pages/forms.tsx'
+import { type Column, Empty, Hidden, Snippet, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type ListedDelivery, listWebhooks, reviveDelivery, type WebhookEndpoint } from '../storage/webhooks.ts'
-import { readForm } from './form.ts'
-import { page } from './layout.tsx'
-import { mayWrite, requireSession } from './session.ts'
+import { readChange } from './form.ts'
+import { page, redirectWithNotice } from './layout.tsx'
+import { canWrite, requireSession } from './session.ts'
 
-const LATEST = 50
+const MAX_DELIVERIES = 50
 
-/** Where events are sent, and whether they arrive. */
+/** The webhook endpoints of the environment, and whether deliveries arrive. */
 export const webhooks = new Hono<HonoEnv>()
 
-  .get('/webhooks', requireSession('read'), async (c) => {
-    const { endpoints, deliveries } = granted(c, await listWebhooks(c.var.database, c.var.session, LATEST))
+  .get('/webhooks', requireSession, async (c) => {
+    const { endpoints, deliveries } = granted(c, await listWebhooks(c.var.database, c.var.session, MAX_DELIVERIES))
     return webhooksPage(c, endpoints, deliveries)
   })
 
-  .post('/webhooks/revive', requireSession('write'), async (c) => {
-    const field = await readForm(c)
+  .post('/webhooks/resend', requireSession, async (c) => {
+    const field = await readChange(c)
     const delivery = { endpointId: field('endpoint'), eventId: field('event') }
     granted(c, await reviveDelivery(c.var.database, c.var.session, delivery, Date.now()))
-    return c.redirect('/dashboard/webhooks?notice=revived', 303)
+    return redirectWithNotice(c, '/dashboard/webhooks', 'delivery-queued')
   })
 
 function webhooksPage(
@@ -32,8 +33,6 @@ function webhooksPage(
   deliveries: readonly ListedDelivery[],
 ) {
   const now = Date.now()
-  const urls = new Map(endpoints.map(({ id, url }) => [id, url]))
-  const actions = mayWrite(c) ? [<span class="said">What can be done</span>] : []
   return page(
     c,
     { title: 'Webhooks', section: '/dashboard/webhooks' },
@@ -44,29 +43,7 @@ function webhooksPage(
       ) : (
         <section aria-labelledby="endpoints">
           <h2 id="endpoints">Endpoints</h2>
-          <Table label="Endpoints" columns={['URL', 'Events', 'Deliveries', 'Created']}>
-            {endpoints.map((endpoint) => (
-              <Row>
-                <Cell kind="wide">
-                  <code>{endpoint.url}</code>
-                  <span class="sub">
-                    <code>{endpoint.id}</code>
-                  </span>
-                </Cell>
-                <Cell label="Events">
-                  {endpoint.events.length === 0
-                    ? 'all'
-                    : endpoint.events.map((type) => <div class="small">{type}</div>)}
-                </Cell>
-                <Cell label="Deliveries">
-                  <Counts {...endpoint.deliveries} />
-                </Cell>
-                <Cell label="Created">
-                  <Time at={endpoint.createdAt} now={now} />
-                </Cell>
-              </Row>
-            ))}
-          </Table>
+          <Table label="Endpoints" columns={endpointColumns(now)} rows={endpoints} />
         </section>
       )}
       {deliveries.length > 0 && (
@@ -74,74 +51,115 @@ function webhooksPage(
           <h2 id="deliveries">Latest deliveries</h2>
           <Table
             label="Latest deliveries"
-            columns={['Event', 'To', 'State', 'Attempts', 'Last answer', 'Made', ...actions]}
-          >
-            {deliveries.map((delivery) => (
-              <Row>
-                <Cell kind="wide">
-                  <span class="name">{delivery.eventType ?? 'an event that is no longer kept'}</span>
-                  <span class="sub">
-                    <code>{delivery.eventId}</code>
-                  </span>
-                </Cell>
-                <Cell label="To">{hostOf(urls.get(delivery.endpointId))}</Cell>
-                <Cell label="State">
-                  <State delivery={delivery} now={now} />
-                </Cell>
-                <Cell label="Attempts">{delivery.attempts}</Cell>
-                <Cell label="Last answer">{delivery.lastOutcome ?? <span class="quiet">none yet</span>}</Cell>
-                <Cell label="Made">
-                  <Time at={delivery.createdAt} now={now} />
-                </Cell>
-                {mayWrite(c) && (
-                  <Cell kind="actions">
-                    {delivery.state === 'dead' && (
-                      <Act to="/dashboard/webhooks/revive" endpoint={delivery.endpointId} event={delivery.eventId}>
-                        Send again<span class="said"> {delivery.eventId}</span>
-                      </Act>
-                    )}
-                  </Cell>
-                )}
-              </Row>
-            ))}
-          </Table>
+            columns={[...deliveryColumns(now, endpoints), ...(canWrite(c) ? [resendColumn] : [])]}
+            rows={deliveries}
+          />
         </section>
       )}
     </>,
   )
 }
 
-const STATES = { pending: ['wait', 'Pending'], delivered: ['good', 'Delivered'], dead: ['bad', 'Given up'] } as const
+const endpointColumns = (now: number): Column<WebhookEndpoint>[] => [
+  {
+    label: 'URL',
+    kind: 'wide',
+    cell: ({ id, url }) => (
+      <>
+        <code>{withoutQuery(url)}</code>
+        <code class="sub">{id}</code>
+      </>
+    ),
+  },
+  {
+    label: 'Events',
+    cell: ({ events }) => (events.length === 0 ? 'All' : events.map((type) => <div class="small">{type}</div>)),
+  },
+  {
+    label: 'Deliveries',
+    cell: ({ deliveries: { delivered, pending, dead } }) => (
+      <>
+        <div class="nowrap">{delivered} delivered</div>
+        {pending > 0 && <div class="nowrap">{pending} pending</div>}
+        {dead > 0 && <div class="nowrap">{dead} failed</div>}
+      </>
+    ),
+  },
+  { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+]
+
+/** A query may hold a token of the receiver, and read-only keys see this page. */
+function withoutQuery(url: string): string {
+  const [base, query] = url.split('?', 2)
+  return query === undefined ? url : `${base}?…`
+}
+
+const STATES = {
+  pending: ['wait', 'Pending'],
+  delivered: ['good', 'Delivered'],
+  dead: ['bad', 'Failed'],
+} as const
+
+function deliveryColumns(now: number, endpoints: readonly WebhookEndpoint[]): Column<ListedDelivery>[] {
+  const urls = new Map(endpoints.map(({ id, url }) => [id, url]))
+  return [
+    {
+      label: 'Event',
+      kind: 'wide',
+      cell: ({ eventType, eventId }) => (
+        <>
+          {eventType ?? <span class="quiet">(event deleted)</span>}
+          <code class="sub">{eventId}</code>
+        </>
+      ),
+    },
+    {
+      label: 'Endpoint',
+      cell: ({ endpointId }) => {
+        const url = URL.parse(urls.get(endpointId) ?? '')
+        return url ? `${url.host}${url.pathname}` : <span class="quiet">(deleted endpoint)</span>
+      },
+    },
+    { label: 'State', cell: (delivery) => <State delivery={delivery} now={now} /> },
+    { label: 'Attempts', cell: ({ attempts }) => attempts },
+    { label: 'Last response', cell: ({ lastOutcome }) => lastOutcome ?? <span class="quiet">none yet</span> },
+    { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+  ]
+}
 
 const State = ({ delivery: { state, nextAttemptAt }, now }: { delivery: ListedDelivery; now: number }) => (
   <>
     <span class={`state ${STATES[state][0]}`}>{STATES[state][1]}</span>
-    {state === 'pending' && nextAttemptAt !== null && nextAttemptAt > now && (
+    {state === 'pending' && nextAttemptAt !== null && (
       <span class="sub">
-        next <Time at={nextAttemptAt} now={now} />
+        {nextAttemptAt > now ? (
+          <>
+            next <Time at={nextAttemptAt} now={now} />
+          </>
+        ) : (
+          'due now'
+        )}
       </span>
     )}
   </>
 )
 
-const Counts = ({ delivered, pending, dead }: WebhookEndpoint['deliveries']) => (
-  <>
-    {delivered} delivered
-    {pending > 0 && `, ${pending} pending`}
-    {dead > 0 && `, ${dead} given up`}
-  </>
-)
-
-/** Of an endpoint that is there no longer, nothing is known. */
-function hostOf(url: string | undefined): string {
-  return (url && URL.parse(url)?.host) || 'a former endpoint'
+const resendColumn: Column<ListedDelivery> = {
+  label: 'Actions',
+  kind: 'actions',
+  cell: ({ state, endpointId, eventId }) =>
+    state === 'dead' && (
+      <ActionButton action="/dashboard/webhooks/resend" fields={{ endpoint: endpointId, event: eventId }}>
+        Resend<Hidden> {eventId}</Hidden>
+      </ActionButton>
+    ),
 }
 
 const NoEndpoints = () => (
   <Empty title="No webhooks yet">
     <p>
-      A webhook is told of every change as it happens, signed, and again until it has answered. Whoever runs this
-      Oncekey adds one; it takes an <code>https</code> URL:
+      Oncekey POSTs a signed event to your URL for every change, and retries until it gets a 2xx response. The operator
+      adds an endpoint with:
     </p>
     <Snippet
       id="create-webhook"

@@ -14,8 +14,6 @@ export interface ApiCaller extends Caller {
 /** Who sent a request to the dashboard, as far as its cookie tells. */
 export interface SessionCaller extends Caller {
   readonly region: string
-  /** What this page asks of it. */
-  readonly needs: Access
 }
 
 export interface HonoEnv {

@@ -9,7 +9,9 @@ import { ORIGIN } from './origin.ts'
 /** The public documentation. `npm run openapi` generates the two large files, which are served as assets. */
 export const reference = new Hono<HonoEnv>()
   .use('/', pageHeaders({ hasForms: false }))
-  .get('/', cacheable, (c) => c.html(documentOf({ title: 'Start', isNarrow: true, styles: 'reference.css' }, <Start />)))
+  .get('/', cacheable, (c) =>
+    c.html(documentOf({ title: 'Start', isNarrow: true, styles: 'reference.css' }, <Start />)),
+  )
 
   .use('/docs', pageHeaders({ hasForms: false }))
   .get('/docs', cacheable, async (c) => {

@@ -50,7 +50,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
     test('can be used by keyboard, without JavaScript', async () => {
       const { page, context, press, check } = await newVisitor(browser, origin, { javaScriptEnabled: false })
       await page.goto(origin + path)
-      await press('Skip to the content')
+      await press('Skip to content')
       expect(new URL(page.url()).hash).toBe('#main')
       if (path === '/') {
         await press('API reference')

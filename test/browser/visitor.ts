@@ -1,22 +1,22 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { expect } from 'vitest'
 
-/** Somebody at the dashboard with hands on the keyboard. */
+/** A person who uses the dashboard by keyboard. */
 export interface Visitor {
   readonly page: Page
   readonly context: BrowserContext
-  /** Moves the focus on until it is where it is wanted: by what is written on it, or by its label. */
+  /** Moves the focus to the element with this text, label or accessible name. */
   readonly tabTo: (name: string | RegExp) => Promise<void>
   /** Moves the focus there, and presses Enter. */
   readonly press: (name: string | RegExp) => Promise<void>
   /** Moves the focus there, and types. */
   readonly type: (name: string | RegExp, text: string) => Promise<void>
   readonly signIn: (apiKey: string) => Promise<void>
-  /** Throws where a page has asked for anything of somebody else's, or complained. */
+  /** Throws if a page has sent a request to another host, or the browser has logged an error. */
   readonly check: () => void
 }
 
-/** Statuses that a test asks for on purpose, and that browsers note in their console. */
+/** The statuses that tests provoke. The browser logs each as an error. */
 const REFUSAL = /^Failed to load resource: the server responded with a status of (404|409|422)/
 
 export async function newVisitor(
@@ -42,10 +42,10 @@ export async function newVisitor(
     const wanted = (text: string) => (typeof name === 'string' ? text === name : name.test(text))
     const passed: string[] = []
     for (let i = 0; i < 120; i++) {
-      await page.keyboard.press('Tab')
       const text = await focused(page)
       if (wanted(text)) return
       passed.push(text)
+      await page.keyboard.press('Tab')
     }
     throw new Error(`the keyboard does not lead to ${name}: ${[...new Set(passed)].join(' | ')}`)
   }
@@ -74,17 +74,18 @@ export async function newVisitor(
   }
 }
 
-/** What is written on the focused element, as its reader is told. Locators work where the page may run no script. */
+/** The name of the focused element. Locators also work where the page may run no script. */
 async function focused(page: Page): Promise<string> {
   const element = page.locator(':focus')
   if ((await element.count()) === 0) return ''
-  const id = await element.getAttribute('id')
-  const label = id ? page.locator(`label[for="${id}"]`) : null
-  const text = label && (await label.count()) > 0 ? await label.textContent() : await named(page)
-  return (text ?? '').replace(/\s+/g, ' ').trim()
+  const label = await element.getAttribute('aria-label')
+  return (label ?? (await labelled(page)) ?? '').replace(/\s+/g, ' ').trim()
 }
 
-async function named(page: Page): Promise<string | null> {
-  const around = page.locator('label:has(:focus)')
-  return (await around.count()) > 0 ? around.textContent() : page.locator(':focus').textContent()
+async function labelled(page: Page): Promise<string | null> {
+  const id = await page.locator(':focus').getAttribute('id')
+  for (const label of [page.locator(`label[for="${id}"]`), page.locator('label:has(:focus)')]) {
+    if ((await label.count()) > 0) return label.textContent()
+  }
+  return page.locator(':focus').textContent()
 }

@@ -1,0 +1,165 @@
+import type { Context } from 'hono'
+import { Hono } from 'hono'
+import { CreateClientSecret } from '../contract/client-secrets.ts'
+import { issueCredential } from '../credential/credential.ts'
+import { newId } from '../credential/id.ts'
+import { changeOf } from '../http/caller.ts'
+import type { HonoEnv } from '../http/context.ts'
+import { granted } from '../http/errors.ts'
+import { readSettings } from '../http/settings.ts'
+import type { FieldErrors } from '../pages/forms.tsx'
+import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/application-secrets.ts'
+import type { Change } from '../storage/caller.ts'
+import type { ClientSecret } from '../storage/client-secrets.ts'
+import type { KeyedRequest } from '../storage/idempotency.ts'
+import {
+  createClientSecret,
+  type IssuingOutcome,
+  type NewClientSecret,
+  rotateClientSecrets,
+} from '../storage/issuing.ts'
+import { expiryOf, GRACE_PERIODS, readLifetime } from './expiry.tsx'
+import { type Fields, keyedForm, readChange, refuse, validate } from './form.ts'
+import { newSecretPage, rotatePage, type SecretValues } from './issue-forms.tsx'
+import { Problem, staleForm } from './problem.tsx'
+import { SecretName } from './secret-table.tsx'
+import { requireSession, requireWriteAccess } from './session.ts'
+import { shownOnce } from './shown-once.tsx'
+
+/** The two forms whose answer holds a plaintext. */
+export const issue = new Hono<HonoEnv>()
+
+  .get('/applications/:id/new-secret', requireSession, async (c) => newSecretPage(c, await find(c, c.req.param('id'))))
+
+  .post('/applications/:id/new-secret', requireSession, async (c) => {
+    const id = c.req.param('id')
+    const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
+    const field = await readChange(c)
+    const input = readSecret(field)
+    if ('refused' in input) return newSecretPage(c, await find(c, id), input.values, input.refused)
+    return answer(c, id, field('token'), input.granted, (change, secret, request) =>
+      createClientSecret(c.var.database, change, secret, limit, request),
+    )
+  })
+
+  .get('/applications/:id/rotate', requireSession, async (c) => rotatePage(c, await find(c, c.req.param('id'))))
+
+  .post('/applications/:id/rotate', requireSession, async (c) => {
+    const id = c.req.param('id')
+    const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
+    const field = await readChange(c)
+    const grace = field('grace')
+    const input = readSecret(field)
+    if ('refused' in input) return rotatePage(c, await find(c, id), { ...input.values, grace }, input.refused)
+    if (!GRACE_PERIODS.has(grace)) {
+      const errors = { grace: 'Choose when the current secrets stop working.' }
+      return rotatePage(c, await find(c, id), input.values, errors)
+    }
+    const retireAt = ({ now }: Change) => now + Number(grace) * 1000
+    return answer(
+      c,
+      id,
+      field('token'),
+      input.granted,
+      (change, secret, request) =>
+        rotateClientSecrets(c.var.database, change, secret, retireAt(change), limit, request),
+      retireAt,
+    )
+  })
+
+/** The application of the page, for a caller with write access. */
+async function find(c: Context<HonoEnv>, id: string): Promise<ApplicationWithSecrets> {
+  const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, id, Date.now()))
+  requireWriteAccess(c)
+  return found
+}
+
+type Settings = Pick<NewClientSecret, 'name' | 'expiresAt'>
+
+/** Reads the name and the lifetime of a new secret. */
+function readSecret(
+  field: Fields,
+): { granted: Settings; values: SecretValues } | { refused: FieldErrors; values: SecretValues } {
+  const lifetime = readLifetime(field('lifetime'))
+  const values = { name: field('name'), lifetime: lifetime ?? undefined }
+  const input = validate(CreateClientSecret, { name: values.name.trim() || null })
+  if ('refused' in input) return { refused: input.refused, values }
+  if (lifetime === null) return { refused: { lifetime: 'Choose when the secret expires.' }, values }
+  return { granted: { name: input.granted.name ?? null, expiresAt: expiryOf(lifetime, Date.now()) }, values }
+}
+
+/**
+ * Issues a secret by `store` and shows it. Only this response holds the plaintext: the same form sent again creates
+ * nothing, and nothing is kept from which its secret could be derived.
+ */
+async function answer(
+  c: Context<HonoEnv>,
+  application: string,
+  token: string,
+  settings: Settings,
+  store: (change: Change, secret: NewClientSecret, request: KeyedRequest) => Promise<IssuingOutcome>,
+  retireAt?: (change: Change) => number,
+): Promise<Response> {
+  const request = (await keyedForm(c, token)) ?? (await refuse(c, staleForm(c.req.path)))
+  const change = changeOf(c, c.var.session)
+  const { region } = c.var.session
+  const issued = await issueCredential(readSettings(c.env).CLIENT_SECRET_PREFIX, region)
+  const id = newId('secret', change.now, region)
+  const outcome = await store(
+    change,
+    { id, application, digest: issued.digest, hint: issued.hint, ...settings },
+    request,
+  )
+  if ('refused' in outcome) {
+    if (outcome.refused === 'client_secret_revoked' || outcome.refused === 'idempotency_key_reused')
+      throw alreadyCreated(c, null)
+    if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
+    if (outcome.refused === 'expires_at_past')
+      throw new Problem(422, 'Not created', 'The expiry is in the past. Nothing was created.')
+  }
+  const created = granted(c, outcome)
+  if (created.replayedFrom) throw alreadyCreated(c, created.secret)
+  return shownOnce(c, created, issued.plaintext, retireAt?.(change) ?? null)
+}
+
+/** What a second press, reloading and going back lead to. */
+function alreadyCreated(c: Context<HonoEnv>, secret: ClientSecret | null): Problem {
+  const path = c.req.path.replace(/\/[^/]*$/, '')
+  return new Problem(
+    409,
+    'This secret was already created',
+    <>
+      <p>
+        {secret ? (
+          <>
+            This form created <SecretName secret={secret} />.
+          </>
+        ) : (
+          'This form created a secret that has been revoked since.'
+        )}{' '}
+        You can’t view it again. No new secret was created.
+      </p>
+      {secret && <p>If it did not reach you, create another one and then revoke it.</p>}
+      <p class="row">
+        <a class="button primary" href={secret ? `${path}#${secret.id}` : path}>
+          Open application
+        </a>
+        <a class="button" href={c.req.path}>
+          Create another secret
+        </a>
+      </p>
+    </>,
+  )
+}
+
+function limitReached(c: Context<HonoEnv>): Problem {
+  const path = c.req.path.replace(/\/[^/]*$/, '')
+  return new Problem(
+    422,
+    'Limit reached',
+    <p>
+      The application has the maximum number of secrets. Nothing was created. <a href={path}>Revoke one</a>, or{' '}
+      <a href={`${path}/rotate`}>rotate</a>, which does not count against the limit.
+    </p>,
+  )
+}

@@ -1,0 +1,217 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { chromiumPath } from './chromium-path.ts'
+import { Environment } from './environment.ts'
+
+const root = resolve(import.meta.dirname, '../..')
+const run = promisify(execFile)
+
+/** What must not go wrong when somebody is in a hurry: links, double clicks, dialogs, pasted secrets, rotations. */
+describe.runIf(chromiumPath)('in a hurry', () => {
+  const environment = new Environment()
+
+  test('a link on another site opens the page and signs nobody out', async () => {
+    const { apiKey, path } = await environment.newExample()
+    const visitor = await environment.newVisitor()
+    const { page, context } = visitor
+    await visitor.signIn(apiKey)
+    const runbook = await context.newPage()
+    await context.route('http://wiki.example/', (route) =>
+      route.fulfill({ contentType: 'text/html', body: `<a href="${environment.origin}${path}">the application</a>` }),
+    )
+    await runbook.goto('http://wiki.example/')
+    await runbook.click('a')
+    await runbook.waitForURL(environment.origin + path)
+    expect(await runbook.locator('h1').textContent()).toBe('Nightly export')
+    await page.reload()
+    expect(await page.locator('h1').textContent()).toBe('Applications')
+  })
+
+  test('a second click on a slow connection shows the secret that the first has created', async () => {
+    const { apiKey, path, secrets, isValid } = await environment.newExample()
+    const visitor = await environment.newVisitor()
+    const { page } = visitor
+    await visitor.signIn(apiKey)
+    const slow = await slowProxy(environment.origin)
+    for (const [form, verb] of [
+      ['new-secret', 'Create secret'],
+      ['rotate', 'Rotate secrets'],
+    ] as const) {
+      await page.goto(`${slow.origin}${path}/${form}`)
+      const before = (await secrets()).length
+      const button = page.locator('button', { hasText: verb })
+      await button.scrollIntoViewIfNeeded()
+      const box = await button.boundingBox()
+      const click = () => page.mouse.click((box?.x ?? 0) + 10, (box?.y ?? 0) + 10)
+      const isHeld = slow.hold()
+      await click()
+      await isHeld
+      await click()
+      slow.release()
+      await page.waitForSelector('#secret')
+      expect(await isValid(await page.locator('#secret').inputValue())).toBe(true)
+      expect(await secrets()).toHaveLength(before + 1)
+      await page.click('[data-saved]')
+      await page.waitForURL(/saved/)
+    }
+  })
+
+  test('the focus starts on Cancel or in a field, so that Enter, Enter changes nothing', async () => {
+    const { apiKey, path, hint, secrets } = await environment.newExample()
+    const visitor = await environment.newVisitor()
+    const { page, press } = visitor
+    await visitor.signIn(apiKey)
+    const before = await secrets()
+    for (const [open, menu] of [
+      [`Revoke… …${hint}`, `More actions for …${hint}`],
+      ['Revoke all secrets…', ''],
+      ['Delete…', ''],
+      ['Revoke… test', ''],
+    ] as const) {
+      await page.goto(environment.origin + (open.endsWith('test') ? '/dashboard/keys' : path))
+      if (menu) await press(menu)
+      await press(open)
+      const dialog = page.locator('dialog[open]')
+      await dialog.waitFor()
+      const focus = dialog.locator(':focus')
+      if ((await focus.getAttribute('id')) !== 'name') expect(await focus.textContent()).toBe('Cancel')
+      const text = await dialog.textContent()
+      expect(text).toContain('This can’t be undone.')
+      if (!open.endsWith('test')) expect(text).toContain('Nightly export')
+      if (menu) expect(text).toContain(`…${hint}`)
+      await page.keyboard.press('Enter')
+      // Enter on Cancel closes the dialog; in the empty field it is refused.
+      if ((await page.locator('dialog').count()) > 0) await page.keyboard.press('Escape')
+      await dialog.waitFor({ state: 'detached' })
+    }
+    expect(await secrets()).toEqual(before)
+    visitor.check()
+  })
+
+  test.each([true, false])('a pasted secret comes into no URL, scripts: %s', async (javaScriptEnabled) => {
+    const { apiKey, applicationId, call } = await environment.newExample()
+    const { secret } = (await call('POST', `/connect/applications/${applicationId}/client_secrets`)) as {
+      secret: string
+    }
+    const visitor = await environment.newVisitor({ javaScriptEnabled })
+    const { page } = visitor
+    const sent: string[] = []
+    page.on('request', (request) => void sent.push(request.url()))
+    await visitor.signIn(apiKey)
+    for (const [path, field] of [
+      ['/dashboard', '#search'],
+      ['/dashboard', '#hint'],
+      ['/dashboard/events', '#organization'],
+      ['/dashboard/find', '#ending'],
+    ] as const) {
+      await page.goto(environment.origin + path)
+      await page.fill(field, secret)
+      await page.press(field, 'Enter')
+      await page.waitForLoadState()
+      if (field !== '#organization') expect(new URL(page.url()).search).toBe(`?hint=${secret.slice(-6)}`)
+    }
+    for (const url of sent) expect(url).not.toContain(secret.slice(-7))
+    visitor.check()
+  })
+
+  test('of a secret that is pasted into a search, only the end leaves the browser', async () => {
+    const { apiKey } = await environment.newExample()
+    const visitor = await environment.newVisitor()
+    const { page, tabTo } = visitor
+    const bodies: string[] = []
+    page.on('request', (request) => void bodies.push(request.postData() ?? ''))
+    await visitor.signIn(apiKey)
+    const secret = `cs_0${'a'.repeat(43)}Xy12Zz`
+    await page.evaluate(`navigator.clipboard.writeText('${secret}')`)
+    for (const field of ['Find a secret (last 6 characters)', 'Name or ID']) {
+      await page.goto(`${environment.origin}/dashboard`)
+      await tabTo(field)
+      await page.keyboard.press('Control+V')
+      await page.keyboard.press('Enter')
+      await page.waitForURL(/Xy12Zz/)
+    }
+    expect(bodies.filter((body) => body.includes('Xy12Zz'))).toHaveLength(2)
+    for (const body of bodies) expect(body).not.toContain('aaaa')
+    visitor.check()
+  })
+
+  test('a rotation keeps the name and the lifetime of the secret', async () => {
+    const { apiKey, call, path, secrets, applicationId } = await environment.newExample()
+    await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
+    const expires_at = new Date(Date.now() + 90 * 86_400_000).toISOString()
+    await call('POST', `/connect/applications/${applicationId}/client_secrets`, { name: 'production', expires_at })
+    const visitor = await environment.newVisitor()
+    await visitor.signIn(apiKey)
+    await visitor.page.goto(`${environment.origin}${path}/rotate`)
+    await visitor.press('Rotate secrets')
+    await visitor.page.waitForSelector('#secret')
+    const rotated = (await secrets()).at(-1)
+    const days = (Date.parse(rotated?.expires_at ?? '') - Date.parse(rotated?.created_at ?? '')) / 86_400_000
+    expect([rotated?.name, Math.round(days)]).toEqual(['production', 90])
+  })
+
+  test('the snippets beside a new secret run as shown', async () => {
+    const { apiKey, path, isValid } = await environment.newExample()
+    const visitor = await environment.newVisitor()
+    const { page } = visitor
+    await visitor.signIn(apiKey)
+    await page.goto(`${environment.origin}${path}/new-secret`)
+    await visitor.press('Create secret')
+    await page.waitForSelector('#secret')
+    expect(await isValid(await page.locator('#secret').inputValue())).toBe(true)
+    const shown = (id: string) => page.locator(`pre#${id}`).innerText()
+    const directory = await mkdtemp(join(tmpdir(), 'oncekey-snippets-'))
+    try {
+      await symlink(join(root, 'node_modules'), join(directory, 'node_modules'))
+      await writeFile(join(directory, '.env'), await shown('env'))
+      await writeFile(join(directory, 'sdk.mjs'), `${await shown('sdk')}\nconsole.log(access_token)`)
+      const curl = await run('bash', ['-c', await shown('curl')], { cwd: directory })
+      expect(JSON.parse(curl.stdout)).toMatchObject({ token_type: 'bearer', scope: 'orders:read export:write' })
+      const sdk = await run(process.execPath, ['--env-file=.env', 'sdk.mjs'], { cwd: directory })
+      expect(sdk.stdout).toMatch(/^eyJ/)
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  })
+})
+
+/** Forwards requests to the Worker, and holds a form back until it is released. */
+async function slowProxy(target: string) {
+  let onHold = () => {}
+  let release = () => {}
+  const server = createServer(async (incoming, response) => {
+    if (incoming.method === 'POST') {
+      const released = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      onHold()
+      await released
+    }
+    const { method, headers } = incoming
+    const outgoing = request(target + incoming.url, { method, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers)
+      answer.pipe(response)
+    })
+    incoming.pipe(outgoing)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return {
+    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    hold: () =>
+      new Promise<void>((resolve) => {
+        onHold = resolve
+      }),
+    release: () => release(),
+  }
+}

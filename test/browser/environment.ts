@@ -1,0 +1,66 @@
+import type { Browser, BrowserContextOptions } from 'playwright-core'
+import { afterAll, afterEach, beforeAll } from 'vitest'
+import { newApiKey } from '../operator.ts'
+import { type Served, serve } from '../served.ts'
+import { launchChromium } from './chromium.ts'
+import { fill } from './example.ts'
+import { newVisitor, type Visitor } from './visitor.ts'
+
+/** A served Worker and a browser, for all tests of a file. */
+export class Environment {
+  served!: Served
+  browser!: Browser
+  readonly #visitors: Visitor[] = []
+
+  constructor() {
+    beforeAll(async () => {
+      this.served = await serve({ tokens: 'ES256' })
+      this.browser = await launchChromium()
+    })
+    afterEach(async () => {
+      for (const visitor of this.#visitors.splice(0)) await visitor.context.close()
+    })
+    afterAll(() => this.browser.close())
+  }
+
+  get origin(): string {
+    return this.served.origins[0]
+  }
+
+  /** An environment with applications and secrets. */
+  async newExample() {
+    const key = await newApiKey(this.served.database)
+    const { applicationId, hint } = await fill(this.origin, key.apiKey)
+    const path = `/dashboard/applications/${applicationId}`
+    const call = async (method: string, target: string, body?: object) => {
+      const headers = { Authorization: `Bearer ${key.apiKey}`, 'Content-Type': 'application/json' }
+      const init = { method, headers, ...(body && { body: JSON.stringify(body) }) }
+      const response = await fetch(this.origin + target, init)
+      return response.status === 204 ? null : response.json()
+    }
+    return {
+      ...key,
+      applicationId,
+      hint,
+      path,
+      call,
+      secrets: () => call('GET', `/connect/applications/${applicationId}/client_secrets`) as Promise<Secret[]>,
+      isValid: async (client_secret: string) =>
+        ((await call('POST', '/connect/client_secrets/verify', { client_secret })) as { valid: boolean }).valid,
+    }
+  }
+
+  async newVisitor(options?: BrowserContextOptions): Promise<Visitor> {
+    const visitor = await newVisitor(this.browser, this.origin, options)
+    this.#visitors.push(visitor)
+    return visitor
+  }
+}
+
+interface Secret {
+  readonly id: string
+  readonly name?: string
+  readonly secret_hint: string
+  readonly created_at: string
+  readonly expires_at?: string
+}

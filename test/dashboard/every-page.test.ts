@@ -1,0 +1,188 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { app } from '../../src/app.ts'
+import { issueCredential } from '../../src/credential/credential.ts'
+import { newId } from '../../src/credential/id.ts'
+import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
+import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
+import { hiddenFields, ORIGIN, sent, Visitor, visit } from './pages.ts'
+
+/** Every page and form, for a caller with write access, one with read access, and one of another environment. */
+const owner = new Visitor()
+const reader = new Visitor()
+const stranger = new Visitor()
+let applicationId: string
+let secretId: string
+let hint: string
+/** What only callers of the environment may see. */
+let inside: string[]
+
+beforeAll(async () => {
+  const { apiKey, environmentId, id } = await newApiKey()
+  await owner.signIn(apiKey)
+  await reader.signIn((await newApiKey({ environmentId, access: 'read' })).apiKey)
+  await stranger.signIn((await newApiKey()).apiKey)
+  const endpointId = newId('we', Date.now())
+  await createWebhookEndpoint(operatorDatabase(env.DB), {
+    id: endpointId,
+    environmentId,
+    url: 'https://localhost/inside',
+    events: [],
+    secret: 'whsec_inside',
+    createdAt: Date.now(),
+  })
+  const application = await newApplication(apiKey)
+  const { json } = await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)
+  applicationId = application.id
+  secretId = json.id
+  hint = json.secret_hint
+  inside = [application.client_id, secretId, hint, id, endpointId, 'https://localhost/inside']
+})
+
+/** With the ids of existing objects. */
+const filled = (route: string) => route.replace(':id', applicationId).replace(':secret', secretId)
+
+const routesOf = (method: string) => [
+  ...new Set(
+    app.routes
+      .filter((route) => route.method === method && route.path.startsWith('/dashboard'))
+      .map((route) => route.path),
+  ),
+]
+
+const SIGN_IN = '/dashboard/sign-in'
+const guarded = (method: string) => routesOf(method).filter((route) => route !== SIGN_IN)
+/** Forms that only read. */
+const SEARCHES = ['/dashboard/search', '/dashboard/find', '/dashboard/events']
+const changes = guarded('POST').filter((route) => ![...SEARCHES, '/dashboard/sign-out'].includes(route))
+
+describe.each(guarded('GET'))('GET %s', (route) => {
+  const query = route.endsWith('/find') ? () => `?hint=${hint}` : () => ''
+  const target = () => filled(route.startsWith('/dashboard/keys/:id') ? '/dashboard/keys' : route) + query()
+
+  test('renders with one D1 request', async () => {
+    const reply = await owner.get(target())
+    expect([reply.status, reply.trips]).toEqual([200, 1])
+    expect(reply.html).not.toContain('whsec_')
+  })
+
+  test('redirects to sign-in without a session', async () => {
+    const reply = await new Visitor().get(target())
+    expect([reply.status, reply.trips]).toEqual([303, 0])
+    expect(reply.headers.get('Location')).toMatch(/^\/dashboard\/sign-in/)
+  })
+
+  test('offers no change to a read-only key', async () => {
+    const reply = await reader.get(target())
+    expect([200, 403]).toContain(reply.status)
+    const forms = [...reply.html.matchAll(/<form method="post" action="([^"]*)"/g)].map(([, action]) => action)
+    expect(forms.filter((action) => !SEARCHES.includes(`${action}`))).toEqual(['/dashboard/sign-out'])
+    expect(reply.html).not.toMatch(/href="[^"]*\/(new|new-secret|rotate|edit|delete|revoke|revoke-all)"/)
+  })
+
+  test('shows nothing of another environment', async () => {
+    const reply = await stranger.get(target())
+    expect([200, 404]).toContain(reply.status)
+    const own = route.endsWith('/find') ? inside.filter((text) => text !== hint) : inside
+    for (const text of own) expect(reply.html).not.toContain(text)
+    if (route.includes(':id') && !route.startsWith('/dashboard/keys')) expect(reply.status).toBe(404)
+  })
+})
+
+describe.each(changes)('POST %s', (route) => {
+  const state = async () => {
+    const tables = ['applications', 'client_secrets', 'api_keys', 'sessions']
+    const rows = await env.DB.batch(tables.map((table) => env.DB.prepare(`SELECT * FROM ${table}`)))
+    return rows.map(({ results }) => results.map((row) => ({ ...(row as object), last_used_at: null })))
+  }
+  const valid = { name: 'x', expected: 'x', grace: '0', lifetime: '0', kind: 'm2m', organization_id: 'org_1' }
+  const invalid = { name: '\u0007', grace: 'constructor', lifetime: '__proto__', kind: 'toString' }
+
+  test.each([
+    ['a read-only key', () => reader, 403, valid],
+    ['a read-only key that sends invalid fields', () => reader, 403, invalid],
+    ['another environment', () => stranger, 404, valid],
+  ])('changes nothing for %s', async (who, visitor, status, fields) => {
+    if (who === 'another environment' && route.endsWith('/new')) return
+    const token =
+      hiddenFields((await owner.get(`/dashboard/applications/${applicationId}/new-secret`)).html).token ?? ''
+    const before = await state()
+    const reply = await visitor().post(filled(route), { ...fields, token: fields === valid ? token : '' })
+    expect([reply.status, reply.trips]).toEqual([status, 1])
+    expect(await state()).toEqual(before)
+  })
+
+  test('redirects to sign-in without a session, whatever the fields are', async () => {
+    for (const fields of [valid, invalid]) {
+      const reply = await new Visitor().post(filled(route), fields)
+      expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 0, SIGN_IN])
+    }
+  })
+
+  test('redirects a session that has ended to sign-in, whatever the fields are', async () => {
+    const visitor = new Visitor()
+    visitor.session = (await issueCredential('session', '0')).plaintext
+    const reply = await visitor.post(filled(route), invalid)
+    expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 1, `${SIGN_IN}?ended=`])
+  })
+
+  test('refuses a form of more than 64 KiB', async () => {
+    const reply = await owner.post(filled(route), { name: 'x'.repeat(70_000) })
+    expect([reply.status, reply.trips]).toEqual([413, 1])
+  })
+})
+
+test('unknown paths and methods render an error page without a D1 request', async () => {
+  for (const [method, missing, status] of [
+    ['GET', '/dashboard/nothing', 404],
+    ['GET', '/dashboard/', 404],
+    ['GET', '/dashboard/sign-out', 405],
+    ['DELETE', '/dashboard', 405],
+  ] as const) {
+    const reply = await visit(new Request(ORIGIN + missing, { method, headers: { Origin: ORIGIN } }))
+    expect([missing, reply.status, reply.trips]).toEqual([missing, status, 0])
+    expect(reply.html).toContain('Page not found')
+  }
+})
+
+describe('a database that fails', () => {
+  const broken = new Proxy(env.DB, {
+    get: (target, name) =>
+      name === 'batch' ? () => Promise.reject(new Error('D1_ERROR: boom')) : Reflect.get(target, name).bind(target),
+  })
+  const send = (method: string, path: string, init: RequestInit = {}) => {
+    const headers = { Cookie: `__Host-session=${owner.session}`, Origin: ORIGIN }
+    const context = { waitUntil: () => {}, passThroughOnException: () => {} } as unknown as ExecutionContext
+    return app.fetch(new Request(ORIGIN + path, { method, headers, ...init }), { ...env, DB: broken }, context)
+  }
+
+  test('renders a page that says so, and ends no session', async () => {
+    const response = await send('GET', '/dashboard')
+    expect(response.status).toBe(503)
+    expect(response.headers.get('Retry-After')).toBe('1')
+    expect(await response.text()).toContain('Nothing was changed. Try again.')
+    expect(response.headers.has('Set-Cookie')).toBe(false)
+  })
+
+  test('leaves the outcome of a change unknown, and the page says so', async () => {
+    const response = await send('POST', `/dashboard/applications/${applicationId}/secrets/${secretId}/disable`, {
+      body: new URLSearchParams(),
+    })
+    expect(response.status).toBe(503)
+    expect(await response.text()).toContain('It is unknown whether the change was made.')
+  })
+})
+
+test('no statement of a page scans a table', async () => {
+  expect(sent.size).toBeGreaterThan(30)
+  for (const sql of sent) {
+    const values = Array.from({ length: sql.split('?').length - 1 }, () => null)
+    const { results } = await env.DB.prepare(`EXPLAIN QUERY PLAN ${sql}`)
+      .bind(...values)
+      .all<{ detail: string }>()
+    const scans = results
+      .map(({ detail }) => detail)
+      .filter((detail) => /^SCAN (?!CONSTANT ROW|json_each)/.test(detail))
+    expect(scans, sql).toEqual([])
+  }
+})

@@ -1,0 +1,108 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { newId } from '../../src/credential/id.ts'
+import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
+import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
+import { Visitor } from './pages.ts'
+
+const owner = new Visitor()
+const reader = new Visitor()
+const stranger = new Visitor()
+let hint: string
+
+beforeAll(async () => {
+  const { apiKey, environmentId } = await newApiKey()
+  await owner.signIn(apiKey)
+  await reader.signIn((await newApiKey({ environmentId, access: 'read' })).apiKey)
+  await stranger.signIn((await newApiKey()).apiKey)
+  await createWebhookEndpoint(operatorDatabase(env.DB), {
+    id: newId('we', Date.now()),
+    environmentId,
+    url: 'https://localhost/hooks?token=of-the-receiver',
+    events: [],
+    secret: 'whsec_inside',
+    createdAt: Date.now(),
+  })
+  const { id } = await newApplication(apiKey)
+  hint = (await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`)).json.secret_hint
+})
+
+describe('events', () => {
+  test('are filtered by type, time and organization', async () => {
+    const filter = { type: 'connect_application_secret.created', days: '1' }
+    const { headers, trips } = await owner.post('/dashboard/events', filter)
+    expect(trips).toBe(0)
+    expect(headers.get('Location')).toBe('/dashboard/events?type=connect_application_secret.created&days=1')
+    const created = await owner.get(headers.get('Location') ?? '')
+    expect(created.html).toContain(`…${hint}`)
+    expect(created.html).not.toContain('<b>Application created')
+    expect((await owner.get('/dashboard/events?organization=org_nobody')).html).toContain('No matching events')
+    expect((await owner.get('/dashboard/events?after=nothing')).headers.get('Location')).toBe('/dashboard/events')
+  })
+
+  test.each([
+    'type=nothing&days=400',
+    'days=constructor',
+    'organization=%27%20OR%201',
+    'type=%3Cscript%3E',
+    'type=__proto__',
+  ])('are not filtered by the unknown value %s', async (query) => {
+    const reply = await owner.get(`/dashboard/events?${query}`)
+    expect(reply.status).toBe(200)
+    expect(reply.html).toContain(`…${hint}`)
+  })
+})
+
+describe('webhooks', () => {
+  test('that failed are shown and resent', async () => {
+    await env.DB.prepare("UPDATE webhook_deliveries SET state = 'dead', last_outcome = '500', attempts = 11").run()
+    const { html } = await owner.get('/dashboard/webhooks')
+    expect(html).toContain('Failed')
+    const [form = ''] = /action="\/dashboard\/webhooks\/resend".*?<\/form>/s.exec(html) ?? []
+    const field = (name: string) => new RegExp(`name="${name}" value="([^"]*)"`).exec(form)?.[1] ?? ''
+    const delivery = { endpoint: field('endpoint'), event: field('event') }
+    expect((await stranger.post('/dashboard/webhooks/resend', delivery)).status).toBe(404)
+    expect((await reader.post('/dashboard/webhooks/resend', delivery)).status).toBe(403)
+    const reply = await owner.post('/dashboard/webhooks/resend', delivery)
+    expect(reply.headers.get('Location')).toBe('/dashboard/webhooks')
+    const state = await env.DB.prepare('SELECT state FROM webhook_deliveries WHERE event_id = ?')
+      .bind(delivery.event)
+      .first('state')
+    expect(state).not.toBe('dead')
+  })
+
+  test('show their URLs without the query, which may hold a token', async () => {
+    for (const visitor of [owner, reader]) {
+      const { html } = await visitor.get('/dashboard/webhooks')
+      expect(html).toContain('https://localhost/hooks?…')
+      expect(html).not.toContain('of-the-receiver')
+    }
+  })
+})
+
+describe('a notice', () => {
+  test('is shown once, on the page after the change', async () => {
+    const { headers } = await owner.submit('/dashboard/applications/new', {
+      kind: 'm2m',
+      name: 'x',
+      organization_id: 'org_1',
+    })
+    const path = headers.get('Location') ?? ''
+    expect((await owner.get(path)).html).toContain('Application created.')
+    expect((await owner.get(path)).html).not.toContain('Application created.')
+  })
+
+  test.each(['/dashboard?notice=application-deleted', '/dashboard?notice=constructor'])(
+    'is not made up by the URL %s',
+    async (path) => {
+      expect((await owner.get(path)).html).not.toContain('class="notice')
+    },
+  )
+
+  test('is not made up by an unknown cookie', async () => {
+    for (const notice of ['constructor', '__proto__', '<b>']) {
+      owner.cookies.set('__Host-notice', notice)
+      expect((await owner.get('/dashboard')).html).not.toContain('class="notice')
+    }
+  })
+})

@@ -1,0 +1,213 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { call, newApiKey, newApplication } from '../api.ts'
+import { hiddenFields, shownSecret, Visitor } from './pages.ts'
+
+const owner = new Visitor()
+let apiKey: string
+
+beforeAll(async () => {
+  apiKey = (await newApiKey()).apiKey
+  await owner.signIn(apiKey)
+})
+
+const create = async (application: string, body?: object) =>
+  (await call(apiKey, 'POST', `/connect/applications/${application}/client_secrets`, { body })).json
+const list = async (application: string) =>
+  (await call(apiKey, 'GET', `/connect/applications/${application}/client_secrets`)).json
+const verify = async (client_secret: string) =>
+  (await call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret } })).json.valid
+const daysFromNow = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString()
+const lifetimeInDays = ({ created_at, expires_at }: { created_at: string; expires_at: string }) =>
+  Math.round((Date.parse(expires_at) - Date.parse(created_at)) / 86_400_000)
+
+describe('a new secret', () => {
+  test.each(['new-secret', 'rotate'])('by %s is shown once and created once', async (form) => {
+    const { id } = await newApplication(apiKey)
+    const page = `/dashboard/applications/${id}`
+    const { html } = await owner.get(`${page}/${form}`)
+    const fields = { ...hiddenFields(html), grace: '3600', name: 'one', lifetime: '30' }
+    const first = await owner.post(`${page}/${form}`, fields)
+    const plaintext = shownSecret(first.html)
+    expect(plaintext).toMatch(/^cs_0[0-9A-Za-z]{49}$/)
+    expect(await verify(plaintext)).toBe(true)
+    expect(first.trips).toBe(1)
+    for (const again of [fields, { ...fields, name: 'two', grace: '0' }]) {
+      const second = await owner.post(`${page}/${form}`, again)
+      expect(second.status).toBe(409)
+      expect(second.html).toContain('This secret was already created')
+      expect(second.html).not.toContain(plaintext)
+    }
+    // Nor to the same person in a new session.
+    const anew = new Visitor()
+    await anew.signIn(apiKey)
+    expect((await anew.post(`${page}/${form}`, fields)).status).toBe(409)
+    expect(await list(id)).toHaveLength(1)
+    for (const later of [page, '/dashboard/events', `${page}/${form}`, `/dashboard/find?hint=${plaintext.slice(-6)}`]) {
+      const { html: seen } = await owner.get(later)
+      expect(seen).not.toContain(plaintext)
+      expect(seen).not.toContain(plaintext.slice(0, 20))
+    }
+    // Nothing can be derived from its record.
+    const { results } = await env.DB.prepare('SELECT DISTINCT hex(salt) AS salt FROM idempotency_records').all()
+    expect(results).toContainEqual({ salt: '00'.repeat(32) })
+  })
+
+  test('is not created by a form without a token, or with one that is older than an hour', async () => {
+    const { id } = await newApplication(apiKey)
+    const old = `${(Date.now() - 3_600_001).toString(36)}-${crypto.randomUUID()}`
+    for (const token of ['', 'x', old]) {
+      const reply = await owner.post(`/dashboard/applications/${id}/new-secret`, { token, lifetime: '0' })
+      expect([reply.status, reply.trips]).toEqual([422, 1])
+      expect(reply.html).toContain('Reopen the form')
+    }
+    expect(await list(id)).toEqual([])
+  })
+
+  test.each(['', 'constructor', '__proto__', 'toString', '-1', '1e3', '3651', 'Infinity'])(
+    'is not created with the lifetime %j',
+    async (lifetime) => {
+      const { id } = await newApplication(apiKey)
+      const reply = await owner.submit(`/dashboard/applications/${id}/new-secret`, { name: 'kept', lifetime })
+      expect([reply.status, reply.trips]).toEqual([422, 1])
+      expect(reply.html).toContain('value="kept"')
+      expect(await list(id)).toEqual([])
+    },
+  )
+
+  test('beyond the limit is refused, and the page says what to do', async () => {
+    const { id } = await newApplication(apiKey)
+    const page = `/dashboard/applications/${id}`
+    const { html } = await owner.get(`${page}/new-secret`)
+    for (let i = 0; i < 5; i++) await create(id)
+    const reply = await owner.post(`${page}/new-secret`, { ...hiddenFields(html), lifetime: '0' })
+    expect([reply.status, reply.trips]).toEqual([422, 1])
+    expect(reply.html).toContain(`${page}/rotate`)
+    expect((await owner.get(page)).html).toContain('5 of 5')
+    expect((await owner.get(page)).html).not.toContain(`${page}/new-secret`)
+  })
+
+  test('comes with addresses of the issuer, whatever the Host of the request is', async () => {
+    const { id } = await newApplication(apiKey)
+    const { html } = await owner.submit(`/dashboard/applications/${id}/new-secret`, { lifetime: '0' })
+    expect(html).toContain('ONCEKEY_URL=https://oncekey.test')
+    expect(html).toContain('https://oncekey.test/oauth2/token')
+    expect(html).not.toContain('allowInsecureRequests')
+  })
+})
+
+describe('a rotation', () => {
+  test('offers the name and the lifetime of the secret that it replaces', async () => {
+    const { id } = await newApplication(apiKey)
+    const old = await create(id, { name: 'production', expires_at: daysFromNow(90) })
+    const newer = await create(id, { name: 'newer' })
+    const page = `/dashboard/applications/${id}`
+    await call(apiKey, 'PATCH', `/connect/client_secrets/${newer.id}`, { body: { disabled: true } })
+    const { html } = await owner.get(`${page}/rotate`)
+    const [, name = ''] = /value="([^"]*)" id="name"/.exec(html) ?? []
+    const [, lifetime = ''] = /name="lifetime" value="(\d+)" checked/.exec(html) ?? []
+    expect([name, lifetime]).toEqual(['production', '90'])
+    await owner.submit(`${page}/rotate`, { grace: '86400', name, lifetime })
+    const created = (await list(id)).find(({ id }: { id: string }) => id !== old.id && id !== newer.id)
+    expect(created.name).toBe('production')
+    expect(lifetimeInDays(created)).toBe(90)
+  })
+
+  test.each(['', 'constructor', '__proto__', 'toString', '1', '86400 '])(
+    'with the grace period %j changes nothing',
+    async (grace) => {
+      const { id } = await newApplication(apiKey)
+      const old = await create(id, { expires_at: daysFromNow(5) })
+      const reply = await owner.submit(`/dashboard/applications/${id}/rotate`, { grace, lifetime: '0' })
+      expect([reply.status, reply.trips]).toEqual([422, 1])
+      expect(await list(id)).toEqual([expect.objectContaining({ id: old.id, expires_at: old.expires_at })])
+    },
+  )
+})
+
+describe('an existing secret', () => {
+  test('is rotated, kept, disabled, enabled, renamed and revoked', async () => {
+    const { id } = await newApplication(apiKey)
+    const page = `/dashboard/applications/${id}`
+    const old = await create(id)
+    const read = async () => (await call(apiKey, 'GET', `/connect/client_secrets/${old.id}`)).json
+    await owner.submit(`${page}/rotate`, { grace: '604800', lifetime: '0' })
+    expect((await owner.get(page)).html).toMatch(/1 of 5 \(\+1 expiring\).*Expiring \(rotated\).*in 7 days.*Keep/s)
+    expect((await read()).expires_at).toBeDefined()
+    await owner.post(`${page}/secrets/${old.id}/keep`)
+    expect((await read()).expires_at).toBeUndefined()
+    expect((await owner.get(page)).html).toContain('2 of 5')
+    await owner.post(`${page}/secrets/${old.id}/disable`)
+    expect((await read()).disabled).toBe(true)
+    expect((await owner.get(page)).html).toContain('Disabled')
+    await owner.post(`${page}/secrets/${old.id}/enable`)
+    expect((await read()).disabled).toBeUndefined()
+    await owner.submit(`${page}/secrets/${old.id}/edit`, { name: 'kept', lifetime: '90' })
+    expect(await read()).toMatchObject({ name: 'kept', expires_at: expect.any(String) })
+    await owner.submit(`${page}/secrets/${old.id}/edit`, { name: '', lifetime: 'same' })
+    expect((await read()).name).toBeUndefined()
+    for (const lifetime of ['constructor', '']) {
+      expect((await owner.submit(`${page}/secrets/${old.id}/edit`, { name: 'x', lifetime })).status).toBe(422)
+    }
+    const revoked = await owner.submit(`${page}/secrets/${old.id}/revoke`)
+    expect(revoked.headers.get('Location')).toBe(page)
+    expect((await call(apiKey, 'GET', `/connect/client_secrets/${old.id}`)).status).toBe(404)
+    await owner.submit(`${page}/revoke-all`)
+    expect((await owner.get(page)).html).toContain('No client secrets')
+  })
+
+  test('in use, or the last active one, is not revoked without a warning', async () => {
+    const { id } = await newApplication(apiKey)
+    const page = `/dashboard/applications/${id}/secrets`
+    const created = await create(id)
+    const ask = async () => (await owner.get(`${page}/${created.id}/revoke`)).html
+    expect(await ask()).toContain(`…${created.secret_hint}`)
+    expect(await ask()).toContain('Nightly export')
+    expect(await ask()).toContain('Never used.')
+    expect(await ask()).toContain('the last secret that works')
+    expect(await ask()).not.toContain('within the last week')
+    await verify(created.secret)
+    expect(await ask()).toContain('within the last week')
+    const disabled = await create(id)
+    await call(apiKey, 'PATCH', `/connect/client_secrets/${disabled.id}`, { body: { disabled: true } })
+    expect(await ask()).toContain('the last secret that works')
+    const soon = await create(id, { expires_at: daysFromNow(2) })
+    expect(await ask()).toContain('the last active secret')
+    await call(apiKey, 'DELETE', `/connect/client_secrets/${soon.id}`)
+    await create(id)
+    expect(await ask()).not.toMatch(/the last (active )?secret/)
+  })
+
+  test('is the last active one although secrets are left that a rotation has replaced', async () => {
+    const { id } = await newApplication(apiKey)
+    const page = `/dashboard/applications/${id}`
+    await create(id)
+    await owner.submit(`${page}/rotate`, { grace: '604800', lifetime: '0' })
+    const [, latest] = await list(id)
+    const { html } = await owner.get(`${page}/secrets/${latest.id}/revoke`)
+    expect(html).toContain('the last active secret')
+    expect(html).toContain('in 7 days')
+  })
+
+  test('is found by its last six characters, however they are pasted', async () => {
+    const { id } = await newApplication(apiKey)
+    const { secret, secret_hint: hint, id: secretId } = await create(id)
+    for (const text of [hint, `…${hint}`, `****${hint}`, `"${secret}"`, `CLIENT_SECRET=${secret}`, ` ${secret}\n`]) {
+      const { headers } = await owner.post('/dashboard/find', { hint: text })
+      expect(headers.get('Location')).toBe(`/dashboard/find?hint=${hint}`)
+    }
+    expect((await owner.get(`/dashboard/find?hint=${hint}`)).html).toContain(
+      `/dashboard/applications/${id}#${secretId}`,
+    )
+    for (const bad of ['', 'a', '****', '****89CN', '<b>x</b>']) {
+      const { headers } = await owner.post('/dashboard/find', { hint: bad })
+      const reply = await owner.get(headers.get('Location') ?? '')
+      expect([reply.status, reply.trips]).toEqual([422, 1])
+    }
+    for (const bad of [`${hint}x`, '%3Cb%3Ex1', 'cs_0aB']) {
+      const reply = await owner.get(`/dashboard/find?hint=${bad}`)
+      expect([reply.status, reply.trips]).toEqual([422, 1])
+      expect(reply.html).not.toContain(bad)
+    }
+  })
+})
