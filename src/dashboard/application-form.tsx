@@ -24,7 +24,7 @@ const KINDS = new Map([
   ['first-party', ['First-party OAuth app', 'People sign in to it. It is your own and has no organization.']],
 ])
 
-/** What the fields of the form hold. */
+/** The values of the form's fields. */
 interface Values {
   readonly kind: string
   readonly name: string

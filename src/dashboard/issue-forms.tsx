@@ -9,7 +9,7 @@ import { formPage } from './form-page.tsx'
 import { applicationPath } from './paths.ts'
 import { SecretName } from './secret-table.tsx'
 
-/** What the fields of the forms hold. */
+/** The values of the forms' fields. */
 export interface SecretValues {
   readonly name: string
   readonly lifetime?: number | undefined

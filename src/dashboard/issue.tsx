@@ -122,7 +122,7 @@ async function answer(
   return shownOnce(c, created, issued.plaintext, retireAt?.(change) ?? null)
 }
 
-/** What a second press, reloading and going back lead to. */
+/** The page after a second press, a reload or going back. */
 function alreadyCreated(c: Context<HonoEnv>, secret: ClientSecret | null): Problem {
   const path = c.req.path.replace(/\/[^/]*$/, '')
   return new Problem(

@@ -156,7 +156,7 @@ function usesOf({ applicationType, scopes }: Application, origin: string) {
   ]
 }
 
-/** openid-client refuses http, which `npm run dev` serves, unless it is told otherwise. */
+/** openid-client refuses http, which `npm run dev` serves, unless an option allows it. */
 function discovery(origin: string): string[] {
   const isHttp = origin.startsWith('http://')
   return [

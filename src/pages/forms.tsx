@@ -1,6 +1,6 @@
 import { type Child, createContext, type PropsWithChildren, useContext } from 'hono/jsx'
 
-/** What is wrong with a form, by field. */
+/** The errors of a form, by field. */
 export type FieldErrors = Readonly<Record<string, string>>
 
 /** Fields that every form of a page sends. */

@@ -43,7 +43,7 @@ export const Time = ({ at, now }: { at: number; now: number }) => (
   </time>
 )
 
-/** When exactly: for what somebody decides on, or matches with a log. */
+/** The exact time, for decisions and for comparing with a log. */
 export const ExactTime = ({ at }: { at: number }) => (
   <time datetime={new Date(at).toISOString()} title={tooltip(at)}>
     {exactTime(at)}

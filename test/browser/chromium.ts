@@ -1,9 +1,9 @@
 import { type Browser, chromium } from 'playwright-core'
 import { chromiumPath } from './chromium-path.ts'
 
-/** Starts it so that it calls nobody: what it fetches, a page has asked for. */
+/** Starts Chromium without its own network requests: every request comes from a page. */
 export function launchChromium(executablePath = chromiumPath): Promise<Browser> {
-  if (executablePath === undefined) throw new Error('there is no Chromium: install it, or set CHROMIUM_PATH')
+  if (executablePath === undefined) throw new Error('Chromium is missing: install it, or set CHROMIUM_PATH')
   return chromium.launch({
     executablePath,
     args: [

@@ -13,11 +13,11 @@ import { Environment } from './environment.ts'
 const root = resolve(import.meta.dirname, '../..')
 const run = promisify(execFile)
 
-/** What must not go wrong when somebody is in a hurry: links, double clicks, dialogs, pasted secrets, rotations. */
+/** Moments in which haste must not do harm: links, double clicks, dialogs, pasted secrets, rotations. */
 describe.runIf(chromiumPath)('in a hurry', () => {
   const environment = new Environment()
 
-  test('a link on another site opens the page and signs nobody out', async () => {
+  test('a link on another site opens the page and ends no session', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, context } = visitor

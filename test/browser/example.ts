@@ -1,4 +1,4 @@
-/** What an environment looks like that somebody works in, made by calls of the API. */
+/** An environment in use, created by calls of the API. */
 export interface Example {
   readonly applicationId: string
   readonly hint: string

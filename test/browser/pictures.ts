@@ -47,7 +47,7 @@ try {
   await rm(state, { recursive: true, force: true })
 }
 
-/** What `dev` says when it is ready. */
+/** The line that `dev` prints when it is ready. */
 function readyLine(): Promise<{ url: string; api_key: string }> {
   return new Promise((resolve, reject) => {
     let text = ''
