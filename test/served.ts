@@ -98,7 +98,7 @@ export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true 
 }
 
 /** A free port on loopback. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

@@ -81,12 +81,26 @@ export default defineConfig({
         root,
         test: {
           name: 'node',
-          include: ['test/{conformance,cli,browser}/**/*.test.ts'],
+          include: ['test/{conformance,cli,browser}/*.test.ts'],
           globalSetup: ['test/bundle.ts'],
           maxConcurrency: 50,
           ...common,
         },
       },
+      // Other people's software, which `npm run test:clients` installs and runs.
+      ...(process.env.CLIENTS === '1'
+        ? [
+            {
+              root,
+              test: {
+                name: 'clients',
+                include: ['test/conformance/clients/*.test.ts'],
+                globalSetup: ['test/bundle.ts', 'test/conformance/clients/packages.ts'],
+                ...common,
+              },
+            },
+          ]
+        : []),
     ],
   },
 })
