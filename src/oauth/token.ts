@@ -7,13 +7,18 @@ import { authenticate } from './client-authentication.ts'
 import { readForm } from './form.ts'
 import { grantScope } from './scope.ts'
 
-/** The token endpoint (RFC 6749 §3.2) for the client credentials grant (§4.4). */
+/**
+ * The token endpoint (RFC 6749 §3.2) for the client credentials grant (§4.4). The client is authenticated before the other
+ * parameters are checked, so that only a client learns what is wrong with them.
+ */
 export const token = new Hono<HonoEnv>().post('/', async (c) => {
+  // RFC 6749 §5.1, for caches that only know HTTP/1.0.
+  c.header('Pragma', 'no-cache')
   const form = await readForm(c.req.raw, 'grant_type', 'scope')
+  const client = await authenticate(c, form, authenticateClient)
   const grantType = form.get('grant_type')
   if (!grantType) throw new ApiError('invalid_request', { message: 'The parameter grant_type is missing.' })
   if (grantType !== 'client_credentials') throw new ApiError('unsupported_grant_type')
-  const client = await authenticate(c, form, authenticateClient)
   if (client.application.applicationType !== 'm2m') throw new ApiError('unauthorized_client')
   const scope = grantScope(form.get('scope'), client.application.scopes)
   if (scope === null) throw new ApiError('invalid_scope')

@@ -104,7 +104,7 @@ describe('client_secret_post', () => {
     const url = `/oauth2/token?${query}`
     expect((await post(url, { grant_type: 'client_credentials' })).status).toBe(401)
     expect((await post(url, { grant_type: 'client_credentials', client_id: clientId })).status).toBe(401)
-    expect((await post(url, '')).json.error).toBe('invalid_request')
+    expect((await post(url, '')).status).toBe(401)
     expect((await post(`/oauth2/introspection?${query}&token=x`, { token: 'x' })).status).toBe(401)
   })
 })

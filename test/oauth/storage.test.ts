@@ -71,7 +71,7 @@ const cases: Case[] = [
     as({ secret: (await issueCredential('cs', '1')).plaintext }),
   ),
   tokenCase('an id that is none', 0, 'invalid_client', as({ clientId: 'client_x' })),
-  tokenCase('another grant', 0, 'unsupported_grant_type', client, { grant_type: 'password' }),
+  tokenCase('another grant', 1, 'unsupported_grant_type', client, { grant_type: 'password' }),
   tokenCase('two methods', 0, 'invalid_request', client, { client_secret: client.secret }),
   {
     name: 'token: nobody',
@@ -86,7 +86,7 @@ const cases: Case[] = [
   introspectionCase('garbage', 1, 'inactive', client, 'garbage'),
   introspectionCase('an unknown secret', 1, 'invalid_client', as({ secret: unknownSecret }), token),
   introspectionCase('a wrong checksum', 0, 'invalid_client', as({ secret: `${client.secret.slice(0, -1)}!` }), token),
-  introspectionCase('no token', 0, 'invalid_request', client, ''),
+  introspectionCase('no token', 1, 'invalid_request', client, ''),
 ]
 
 const outcomeOf = ({ status, json }: Reply) =>

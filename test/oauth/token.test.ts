@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
 import { m2mApplication, send } from '../api.ts'
 import { counted } from '../faults/wrapped.ts'
 import {
@@ -17,9 +18,19 @@ import {
 const client = await newClient({ ...m2mApplication, scopes: ['orders:read', 'orders:write'] })
 const authorization = { Authorization: basic(client.clientId, client.secret) }
 const GRANT = 'grant_type=client_credentials'
+const unknownSecret = (await issueCredential('cs', '0')).plaintext
+
+test('a response of the token endpoint is not cached, by HTTP/1.0 caches either (RFC 6749 §5.1)', async () => {
+  for (const reply of [
+    await requestToken(client),
+    await requestToken(client, { scope: 'x' }),
+    await post('/oauth2/token', ''),
+  ])
+    expect([reply.headers.get('Cache-Control'), reply.headers.get('Pragma')]).toEqual(['no-store', 'no-cache'])
+})
 
 describe('an access token (RFC 9068)', () => {
-  test('has the claims of the contract, and no other', async () => {
+  test('has the claims of RFC 9068 §2.2, org_id and secret_id, and no others', async () => {
     const before = Math.floor(Date.now() / 1000)
     const { status, json } = await requestToken(client)
     expect(status).toBe(200)
@@ -46,7 +57,7 @@ describe('an access token (RFC 9068)', () => {
     })
   })
 
-  test('is another one each time', async () => {
+  test('has a jti of its own', async () => {
     const tokens = await Promise.all(Array.from({ length: 50 }, () => getToken(client)))
     expect(new Set(tokens.map((token) => decodeJwt(token).jti)).size).toBe(50)
   })
@@ -55,7 +66,7 @@ describe('an access token (RFC 9068)', () => {
     [60, 60],
     ['900', 900],
     [86_400, 86_400],
-  ])('is good for as long as is set: %s', async (setting, seconds) => {
+  ])('is valid for as long as ACCESS_TOKEN_TTL_SECONDS says: %s', async (setting, seconds) => {
     const bindings = { ACCESS_TOKEN_TTL_SECONDS: setting as number }
     const { json } = await requestToken(client, {}, { bindings })
     const { iat = 0, exp } = decodeJwt(json.access_token)
@@ -63,7 +74,7 @@ describe('an access token (RFC 9068)', () => {
   })
 
   test.each([oauthApplication, firstPartyApplication])(
-    'is for m2m applications: 400 unauthorized_client to others (RFC 6749 §5.2)',
+    'is issued to m2m applications only: others get unauthorized_client (RFC 6749 §5.2)',
     async (application) => {
       const { status, json } = await requestToken(await newClient(application))
       expect([status, json.error]).toEqual([400, 'unauthorized_client'])
@@ -71,29 +82,44 @@ describe('an access token (RFC 9068)', () => {
   )
 })
 
-describe('scope (RFC 6749 §3.3)', async () => {
+describe('the token endpoint (RFC 6749 §3.3)', async () => {
   const ALL = 'orders:read orders:write'
   const bare = await newClient()
   const openid = await newClient({ ...m2mApplication, scopes: ['email', 'openid', 'orders:read'] })
 
   test.each([
-    ['none asked for: all', client, undefined, ALL],
-    ['an empty one counts as none', client, '', ALL],
-    ['one', client, 'orders:write', 'orders:write'],
-    ['all, in another order', client, 'orders:write orders:read', 'orders:write orders:read'],
-    ['twice the same', client, 'orders:read orders:read', 'orders:read'],
-    ['those of OpenID Connect are dropped', client, 'openid profile orders:read email offline_access', 'orders:read'],
+    ['all scopes of the application when none is requested', client, undefined, ALL],
+    ['all scopes of the application when the parameter is empty', client, '', ALL],
+    ['the scope that is requested', client, 'orders:write', 'orders:write'],
     [
-      'those of OpenID Connect alone lead to none of the others',
+      'all scopes that are requested, in the requested order',
+      client,
+      'orders:write orders:read',
+      'orders:write orders:read',
+    ],
+    ['a scope once when it is requested twice', client, 'orders:read orders:read', 'orders:read'],
+    [
+      'the requested scopes without those of OpenID Connect',
+      client,
+      'openid profile orders:read email offline_access',
+      'orders:read',
+    ],
+    [
+      'no scope when only those of OpenID Connect are requested',
       client,
       'openid profile email offline_access',
       undefined,
     ],
-    ['those of OpenID Connect that the application has', openid, 'openid profile email offline_access', 'openid email'],
-    ['all of an application that has some of OpenID Connect', openid, undefined, 'email openid orders:read'],
-    ['an application without scopes', bare, undefined, undefined],
-    ['an application without scopes, asked for OpenID Connect’s', bare, 'openid', undefined],
-  ])('%s', async (_, who, scope, granted) => {
+    [
+      'the scopes of OpenID Connect that the application has',
+      openid,
+      'openid profile email offline_access',
+      'openid email',
+    ],
+    ['all scopes of an application that has some of OpenID Connect', openid, undefined, 'email openid orders:read'],
+    ['no scope to an application without scopes', bare, undefined, undefined],
+    ['no scope to an application without scopes that requests those of OpenID Connect', bare, 'openid', undefined],
+  ])('grants %s', async (_, who, scope, granted) => {
     const { status, json } = await requestToken(who, scope === undefined ? {} : { scope })
     expect(status).toBe(200)
     expect(json.scope).toBe(granted)
@@ -125,17 +151,35 @@ describe('scope (RFC 6749 §3.3)', async () => {
     'örders:read',
     '__proto__',
     'constructor',
-  ])('%j is invalid_scope, and never widened or cut', async (scope) => {
+  ])('refuses the scope %j with invalid_scope, and neither widens nor cuts it', async (scope) => {
     const { status, json } = await requestToken(client, { scope })
     expect([status, json.error]).toEqual([400, 'invalid_scope'])
   })
 
-  test('of an application without scopes, any is invalid_scope', async () => {
+  test('refuses any scope to an application without scopes', async () => {
     expect((await requestToken(bare, { scope: 'orders:read' })).json.error).toBe('invalid_scope')
   })
 })
 
 describe('parameters', () => {
+  test.each([
+    `${GRANT}&${GRANT}`,
+    `${GRANT}&grant%5Ftype=client_credentials`,
+    `${GRANT}&scope=orders:read&scope=orders:read`,
+    `${GRANT}&client_id=${client.clientId}&client_id=${client.clientId}`,
+    `${GRANT}&client_secret=${client.secret}&client_secret=${client.secret}`,
+  ])(
+    'a known parameter that is repeated is invalid_request, without a D1 request: %s (RFC 6749 §3.2)',
+    async (body) => {
+      const counter = counted(env.DB)
+      for (const headers of [authorization, {}]) {
+        const { status, json } = await post('/oauth2/token', body, { headers, bindings: { DB: counter.database } })
+        expect([status, json.error]).toEqual([400, 'invalid_request'])
+      }
+      expect(counter.trips).toBe(0)
+    },
+  )
+
   test.each([
     ['', 'invalid_request'],
     ['x=1', 'invalid_request'],
@@ -152,18 +196,25 @@ describe('parameters', () => {
     ['grant_type=authorization_code&code=x', 'unsupported_grant_type'],
     ['grant_type=refresh_token', 'unsupported_grant_type'],
     ['grant_type=canary%22%0d%0a%5c%c3%a9', 'unsupported_grant_type'],
-    [`${GRANT}&${GRANT}`, 'invalid_request'],
-    [`${GRANT}&grant%5Ftype=client_credentials`, 'invalid_request'],
-    [`${GRANT}&scope=orders:read&scope=orders:read`, 'invalid_request'],
-    [`${GRANT}&client_id=${client.clientId}&client_id=${client.clientId}`, 'invalid_request'],
-    [`${GRANT}&client_secret=${client.secret}&client_secret=${client.secret}`, 'invalid_request'],
-  ])('%s: 400 %s, and no storage is asked (RFC 6749 §3.2, §5.2)', async (body, error) => {
-    const counter = counted(env.DB)
-    const reply = await post('/oauth2/token', body, { headers: authorization, bindings: { DB: counter.database } })
-    expect([reply.status, reply.json.error]).toEqual([400, error])
-    expect(reply.text).not.toContain('canary')
-    expect(counter.trips).toBe(0)
+  ])('the body "%s" is %s to a client, and invalid_client to anyone else (RFC 6749 §5.2)', async (body, error) => {
+    const asClient = await post('/oauth2/token', body, { headers: authorization })
+    expect([asClient.status, asClient.json.error]).toEqual([400, error])
+    expect(asClient.text).not.toContain('canary')
+    for (const secret of [unknownSecret, 'x']) {
+      const headers = { Authorization: basic(client.clientId, secret) }
+      expect((await post('/oauth2/token', body, { headers })).json.error).toBe('invalid_client')
+    }
+    expect((await post('/oauth2/token', body)).json.error).toBe('invalid_client')
   })
+
+  test.each(['scope=&scope=orders:read', 'scope=orders:read&scope=', 'grant_type=&client_id=', 'scope'])(
+    'a parameter without a value is omitted, even beside one with a value: %s (RFC 6749 §3.2)',
+    async (extra) => {
+      const { status, json } = await post('/oauth2/token', `${GRANT}&${extra}`, { headers: authorization })
+      expect(status).toBe(200)
+      expect(json.scope).toBe(extra.includes('=orders') ? 'orders:read' : 'orders:read orders:write')
+    },
+  )
 
   test.each([
     '__proto__=x',
@@ -187,12 +238,12 @@ describe('parameters', () => {
   })
 })
 
-describe('the body', () => {
+describe('a body', () => {
   const send200 = (headers: Record<string, string>, body: string | Uint8Array = GRANT) =>
     post('/oauth2/token', body, { headers: { ...authorization, ...headers } })
 
   test.each(['application/x-www-form-urlencoded;charset=UTF-8', 'APPLICATION/X-WWW-Form-URLEncoded ; a=b'])(
-    'of type %s is read',
+    'of type %s is read as a form',
     async (type) => expect((await send200({ 'Content-Type': type })).status).toBe(200),
   )
 
@@ -207,19 +258,19 @@ describe('the body', () => {
     ['text/plain', GRANT],
     ['', GRANT],
     ['application/x-www-form-urlencoded', new Uint8Array([...new TextEncoder().encode(`${GRANT}&x=`), 0xff])],
-  ])('of type %s is 400 invalid_request where it is no form (RFC 6749 §4.4.2)', async (type, body) => {
+  ])('of type %s that is not a UTF-8 form is invalid_request (RFC 6749 §4.4.2)', async (type, body) => {
     const { status, json } = await send200({ 'Content-Type': type }, body)
     expect([status, json.error]).toEqual([400, 'invalid_request'])
   })
 
-  test('that is compressed is 415', async () => {
+  test('is 415 when it is compressed', async () => {
     const gzipped = new Blob([GRANT]).stream().pipeThrough(new CompressionStream('gzip'))
     const body = new Uint8Array(await new Response(gzipped).arrayBuffer())
     const { status, json } = await send200({ 'Content-Encoding': 'gzip' }, body)
     expect([status, json.error]).toEqual([415, 'invalid_request'])
   })
 
-  test('may have 64 KiB, and not a byte more, whether its length is told or not', async () => {
+  test('may have 64 KiB and is 413 beyond, with or without Content-Length', async () => {
     const most = `${GRANT}&x=`.padEnd(64 * 1024, 'x')
     expect((await send200({}, most)).status).toBe(200)
     expect((await send200({}, `${most}x`)).status).toBe(413)
