@@ -53,7 +53,7 @@ export const find = new Hono<HonoEnv>()
     return c.redirect(findPath(hintIn(field('hint') || field('ending')) ?? ''), 303)
   })
 
-/** The page does not repeat the text that was searched for, because it may be a part of a secret. */
+/** The page does not repeat the text that was sent, because it may be a part of a secret. */
 function formPage(c: Context<HonoEnv>, isRefused: boolean) {
   return page(
     c,

@@ -122,7 +122,7 @@ async function answer(
   return shownOnce(c, created, issued.plaintext, retireAt?.(change) ?? null)
 }
 
-/** The page after a second press, a reload or going back. */
+/** The answer to a form that is sent again: by a second click, by reloading, or by going back. */
 function alreadyCreated(c: Context<HonoEnv>, secret: ClientSecret | null): Problem {
   const path = c.req.path.replace(/\/[^/]*$/, '')
   return new Problem(

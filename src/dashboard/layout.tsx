@@ -14,7 +14,7 @@ const SECTIONS = [
   ['/dashboard/keys', 'Keys'],
 ] as const
 
-/** The result of the last change, shown once on the next page. */
+/** Texts about a change, each shown once on the next page. */
 const NOTICES = new Map([
   ['application-created', 'Application created.'],
   ['application-saved', 'Application saved.'],

@@ -1,8 +1,8 @@
 import { createMiddleware } from 'hono/factory'
 
 /**
- * Addresses of the dashboard. A Location header and the field `to` have only these, because a path or a field that a
- * person typed may hold a pasted credential.
+ * Addresses of the dashboard. A Location header and the field `to` have only these, because a path or a field of
+ * a request may hold a pasted credential.
  */
 const SEGMENT = /^([a-z][a-z-]{0,19}|(conn_app|client|secret|api_key|session)_[0-9A-HJKMNP-TV-Z]{26})$/
 
@@ -30,7 +30,7 @@ export function hintOfCredential(text: string): string | null {
   return CREDENTIAL_TAIL.exec(text)?.[0].slice(-6) ?? null
 }
 
-/** The last six characters of the text that a person pastes to find a secret: a hint, a log line, a whole secret. */
+/** The last six characters of a text pasted to find a secret: a hint, a log line, a whole secret. */
 export function hintIn(text: string): string | null {
   return (text.match(/[0-9A-Za-z]{6,}/g) ?? []).at(-1)?.slice(-6) ?? null
 }

@@ -128,7 +128,7 @@ const LastActive = ({
   )
 }
 
-/** The warning that revoking does not end tokens that are verified offline. */
+/** Access tokens outlive the secret where they are verified offline. */
 const Tokens = ({ c }: { c: Context<HonoEnv> }) => (
   <p class="quiet">
     Introspection refuses its access tokens immediately. Services that verify them offline accept them until they

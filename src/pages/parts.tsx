@@ -5,7 +5,7 @@ const as = (role: string, labelledBy?: string): object => ({ role, 'aria-labelle
 
 export const Hint = ({ hint }: { hint: string }) => <code class="hint">…{hint}</code>
 
-/** A name that a caller chose. Isolated, so that a bidi override in it cannot reorder the text around it. */
+/** A name that a user chose. Isolated, so that a bidi override in it cannot reorder the text around it. */
 export const Name = ({ children }: PropsWithChildren) => <bdi class="name">{children}</bdi>
 
 /** The same isolation where no element may stand: first strong isolate, and pop directional isolate. */

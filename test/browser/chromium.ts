@@ -1,7 +1,7 @@
 import { type Browser, chromium } from 'playwright-core'
 import { chromiumPath } from './chromium-path.ts'
 
-/** Starts Chromium without its own network requests: every request comes from a page. */
+/** Starts Chromium without its own background requests, so that every request comes from a page. */
 export function launchChromium(executablePath = chromiumPath): Promise<Browser> {
   if (executablePath === undefined) throw new Error('Chromium is missing: install it, or set CHROMIUM_PATH')
   return chromium.launch({

@@ -14,7 +14,7 @@ const stranger = new Visitor()
 let applicationId: string
 let secretId: string
 let hint: string
-/** Texts that only callers of the environment may see. */
+/** Text that only callers of the environment may see. */
 let inside: string[]
 
 beforeAll(async () => {

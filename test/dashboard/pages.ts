@@ -64,7 +64,7 @@ function checkPage(headers: Headers, html: string, what: string): void {
   expect(new Set(ids).size, what).toBe(ids.length)
 }
 
-/** A person at a browser, signed in or not. */
+/** A browser with its cookies. */
 export class Visitor {
   readonly cookies = new Map<string, string>()
 

@@ -1,3 +1,4 @@
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
 import { app } from '../../src/app.ts'
@@ -51,6 +52,26 @@ describe('a session', () => {
     ])
     expect(credential).toMatch(/^session_0[0-9A-Za-z]{49}$/)
     expect(reply.trips).toBe(1)
+  })
+
+  test('on loopback, where Safari keeps no Secure cookie over http, is a cookie without a prefix', async () => {
+    const { apiKey } = await newApiKey()
+    const origin = 'http://127.0.0.1:8787'
+    const send = (path: string, init: RequestInit) =>
+      app.fetch(new Request(origin + path, { redirect: 'manual', ...init }), { ...env, ISSUER: origin }, context)
+    const context = createExecutionContext()
+    const headers = { Origin: origin, 'Sec-Fetch-Site': 'same-origin' }
+    const body = new URLSearchParams({ api_key: apiKey })
+    const signedIn = await send('/dashboard/sign-in', { method: 'POST', headers, body })
+    const [cookie = ''] = signedIn.headers.getSetCookie()
+    expect(cookie).toMatch(/^oncekey-session=session_\w+; Path=\/; HttpOnly; SameSite=Lax$/)
+    const page = await send('/dashboard', { headers: { Cookie: cookie.split(';')[0] ?? '' } })
+    expect(page.status).toBe(200)
+    // Elsewhere the cookie without a prefix is ignored, because another host of the domain can set it.
+    const visitor = new Visitor()
+    visitor.cookies.set('oncekey-session', cookie.slice('oncekey-session='.length).split(';')[0] ?? '')
+    expect((await visitor.get('/dashboard')).status).toBe(303)
+    await waitOnExecutionContext(context)
   })
 
   test('is stored as a digest', async () => {
