@@ -1,16 +1,16 @@
 import { DEFAULT_REGION } from './credential.ts'
 
-/** What each kind of object's id starts with, as WorkOS names them where WorkOS has them. */
+/** The prefix of each kind of object's ID. WorkOS has the same ones, for the objects that it has. */
 export type IdPrefix = 'env' | 'client' | 'api_key' | 'session' | 'conn_app' | 'secret' | 'event' | 'we'
 
-/** Crockford's base 32: without I, L, O and U. */
+/** Crockford's base 32, which omits I, L, O and U. */
 const SYMBOLS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 const TIME_SYMBOLS = 10
 const RANDOM_SYMBOLS = 15
 
 /**
- * Makes an id: the prefix and a ULID (https://github.com/ulid/spec): ten symbols of `now` (unix ms), so that ids sort by
- * time; the region in place of the first random symbol; fifteen random ones, 75 bits.
+ * Makes an ID: the prefix and a ULID (https://github.com/ulid/spec). Its ten symbols of `now` (Unix ms) make IDs sort by
+ * time. The region replaces the first random symbol; fifteen others, 75 bits, are random.
  */
 export function newId(prefix: IdPrefix, now: number, region: string = DEFAULT_REGION): string {
   let time = ''

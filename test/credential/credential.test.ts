@@ -15,7 +15,7 @@ const anyPrefix = fc.stringMatching(/^[A-Za-z0-9_]{1,32}$/)
 const anyRegion = fc.constantFrom(...ALPHABET.filter((symbol) => symbol !== '_'))
 const anyCredential = fc.record({ prefix: anyPrefix, region: anyRegion, entropy: anyEntropy })
 
-/** Puts the right checksum behind whatever stands before it. */
+/** Appends the right checksum. */
 const checksummed = (body: string) => body + encodeBase62(crc32(body), 6)
 
 async function sample(): Promise<string> {
@@ -38,17 +38,20 @@ describe('an issued credential', () => {
       'e0e1e2e3e4e5e6e7e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff',
       'my_app_ArKFCcw823OrBm12M1O8e6ZQf99v6mMY5fuWb9v97FWB3yF0u6',
     ],
-  ])('%s in region %s of the bytes %s is %s, today as ever', async (prefix, region, entropy, plaintext) => {
-    const issued = await issueCredential(
-      prefix,
-      region,
-      Uint8Array.from(entropy.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16)),
-    )
-    expect(issued.plaintext).toBe(plaintext)
-    expect(recogniseCredential(plaintext)).toEqual({ prefix, region })
-  })
+  ])(
+    'with prefix %s, region %s and the bytes %s is %s, in every version',
+    async (prefix, region, entropy, plaintext) => {
+      const issued = await issueCredential(
+        prefix,
+        region,
+        Uint8Array.from(entropy.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16)),
+      )
+      expect(issued.plaintext).toBe(plaintext)
+      expect(recogniseCredential(plaintext)).toEqual({ prefix, region })
+    },
+  )
 
-  test('is prefix, region, 43 digits and a checksum; what is stored is its digest and its last six characters', async () => {
+  test('is prefix, region, 43 digits and a checksum, with its digest and its last six characters as the hint', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, async ({ prefix, region, entropy }) => {
         const { plaintext, digest, hint } = await issueCredential(prefix, region, entropy)
@@ -60,7 +63,7 @@ describe('an issued credential', () => {
     )
   })
 
-  test('is recognised with its prefix and region, whatever they are', async () => {
+  test('is recognised with any prefix and region', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, async ({ prefix, region, entropy }) => {
         const { plaintext } = await issueCredential(prefix, region, entropy)
@@ -71,14 +74,14 @@ describe('an issued credential', () => {
   })
 
   test.each(['_', '__', 'cs_', '_cs', 'sk_0', '0', 'cs_test', 'A'.repeat(32), '_'.repeat(32)])(
-    'is read from its end: the prefix %s is no obstacle',
+    'is recognised from its end, with the prefix %s too',
     async (prefix) => {
       const { plaintext } = await issueCredential(prefix, '0')
       expect(recogniseCredential(plaintext)).toEqual({ prefix, region: '0' })
     },
   )
 
-  test('reads the same raw and encoded in Basic authentication, URLs, forms, JSON and a shell, and selects as one word', async () => {
+  test('reads the same raw and encoded in URLs, forms and JSON, and is one word', async () => {
     for (let i = 0; i < 1000; i++) {
       const plaintext = await sample()
       expect(plaintext).toMatch(/^cs_0[0-9A-Za-z]{49}$/)
@@ -120,7 +123,7 @@ describe('a secret scanner', () => {
   })
 })
 
-/** What is one slip away from a credential, by the kind of the slip. */
+/** Typing errors in a credential, by their kind. */
 const SLIPS: Record<string, (credential: string) => string[]> = {
   'one character is another one': (credential) =>
     [...credential].flatMap((original, at) =>
@@ -129,20 +132,20 @@ const SLIPS: Record<string, (credential: string) => string[]> = {
         .map((other) => spliced(credential, at, 1, other)),
     ),
   'one character is missing': (credential) => [...credential].map((_, at) => spliced(credential, at, 1, '')),
-  'one character stands twice': (credential) => [...credential].map((symbol, at) => spliced(credential, at, 0, symbol)),
+  'one character is doubled': (credential) => [...credential].map((symbol, at) => spliced(credential, at, 0, symbol)),
   'one character is in the other case': (credential) =>
     [...credential].map((symbol, at) => spliced(credential, at, 1, otherCase(symbol))),
   'two neighbours are swapped': (credential) =>
     [...credential].map((symbol, at) => spliced(credential, at, 2, `${credential[at + 1] ?? ''}${symbol}`)),
   'its end is cut off': (credential) => [...credential].map((_, at) => credential.slice(0, at)),
   'its start is cut off': (credential) => [...credential].map((_, at) => credential.slice(at + 1)),
-  'something stands before it': (credential) =>
+  'other text precedes it': (credential) =>
     ['x', '0', '_', ' ', '\n', '\0', '\t', '"', "'", '\ufeff', 'Bearer ', 'secret='].map((extra) => extra + credential),
-  'something stands behind it': (credential) =>
+  'other text follows it': (credential) =>
     ['x', '0', '_', ' ', '\n', '\r\n', '\0', '\t', '"', '\ufeff', '=', '%00', credential].map(
       (extra) => credential + extra,
     ),
-  'it is written otherwise': (credential) => [
+  'it is encoded': (credential) => [
     credential.toUpperCase(),
     credential.toLowerCase(),
     credential.replaceAll('_', '%5F'),
@@ -154,7 +157,7 @@ const SLIPS: Record<string, (credential: string) => string[]> = {
     btoa(credential),
     [...credential].join('\u200b'),
   ],
-  'it is a part of itself': (credential) => [
+  'it is only a part': (credential) => [
     credential.slice(-6),
     credential.slice(0, 4),
     credential.slice(4),
@@ -166,7 +169,7 @@ const spliced = (text: string, at: number, removed: number, put: string) =>
   text.slice(0, at) + put + text.slice(at + removed)
 const otherCase = (symbol: string) => (symbol === symbol.toUpperCase() ? symbol.toLowerCase() : symbol.toUpperCase())
 
-describe('nobody is asked about a credential of which', () => {
+describe('a credential is not recognised when', () => {
   test.each(Object.entries(SLIPS))('%s', async (_, slips) => {
     const credential = await sample()
     const texts = slips(credential).filter((text) => text !== credential)
@@ -174,7 +177,7 @@ describe('nobody is asked about a credential of which', () => {
     for (const text of texts) expect(recogniseCredential(text), text).toBeNull()
   })
 
-  test('any one character is another one, in any credential', async () => {
+  test('any one of its characters is another one', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, fc.nat(), fc.constantFrom(...ALPHABET), async (parts, position, symbol) => {
         const { plaintext } = await issueCredential(parts.prefix, parts.region, parts.entropy)
@@ -186,7 +189,7 @@ describe('nobody is asked about a credential of which', () => {
     )
   })
 
-  test('any text, unless it was made to be one', () => {
+  test('it is a random text', () => {
     const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.stringMatching(/^\w{1,8}_[0-9A-Za-z]{50}$/))
     fc.assert(
       fc.property(anyText, (text) => {
@@ -197,10 +200,10 @@ describe('nobody is asked about a credential of which', () => {
   })
 })
 
-describe('a right checksum alone makes no credential of', () => {
+describe('a text with the right checksum', () => {
   const digits = '1'.repeat(43)
 
-  test('the form that all of these depart from, which is one', () => {
+  test('is recognised in the form of a credential', () => {
     expect(recogniseCredential(checksummed(`cs_0${digits}`))).toEqual({ prefix: 'cs', region: '0' })
   })
 
@@ -221,7 +224,7 @@ describe('a right checksum alone makes no credential of', () => {
     ['digits that hold more than 32 bytes', `cs_0${'z'.repeat(43)}`],
     ['the number 2^256', 'cs_0yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp2'],
     ['nothing', ''],
-  ])('%s', (_, body) => {
+  ])('is not recognised with %s', (_, body) => {
     expect(recogniseCredential(checksummed(body))).toBeNull()
   })
 })

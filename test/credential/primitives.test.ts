@@ -19,7 +19,7 @@ const any32Bytes = anyBytes({ minLength: 32, maxLength: 32 })
 describe('base62', () => {
   const LARGEST = 'yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1' // 2^256 - 1
 
-  test('reads back every 32-byte value that it has written, as 43 digits', () => {
+  test('writes every 32-byte value as 43 digits that read back as the same value', () => {
     fc.assert(
       fc.property(any32Bytes, (bytes) => {
         const text = encodeBase62(bytes, 43)
@@ -40,7 +40,7 @@ describe('base62', () => {
     )
   })
 
-  test('writes back every text of 43 digits that it has read', () => {
+  test('writes every value as the 43 digits that it was read from', () => {
     const anyDigits = fc.stringMatching(/^[0-9A-Za-x][0-9A-Za-z]{42}$/)
     fc.assert(
       fc.property(anyDigits, (text) => {
@@ -49,7 +49,7 @@ describe('base62', () => {
     )
   })
 
-  test('sorts as the numbers that it writes', () => {
+  test('sorts as the numbers do', () => {
     fc.assert(
       fc.property(any32Bytes, any32Bytes, (a, b) => {
         const [textA, textB] = [encodeBase62(a, 43), encodeBase62(b, 43)]
@@ -71,7 +71,7 @@ describe('base62', () => {
     expect(decodeBase62(text, 32)).toEqual(fromHex(bytes))
   })
 
-  test('has room for 32 bytes in 43 digits and for 4 in 6, and none to spare for one digit less', () => {
+  test('needs 43 digits for 32 bytes and 6 for 4, and throws with one digit less', () => {
     expect(62n ** 43n).toBeGreaterThan(2n ** 256n)
     expect(62n ** 42n).toBeLessThan(2n ** 256n)
     expect(62n ** 6n).toBeGreaterThan(2n ** 32n)
@@ -90,9 +90,9 @@ describe('CRC-32', () => {
     ['123456789', 0xcbf43926],
     ['The quick brown fox jumps over the lazy dog', 0x414fa339],
     ['\0'.repeat(32), 0x190a55ad],
-  ])('is the one of ISO-HDLC: %j → %i', (text, checksum) => expect(crc32(text)).toBe(checksum))
+  ])('of %j is %i, as in ISO-HDLC', (text, checksum) => expect(crc32(text)).toBe(checksum))
 
-  test('agrees with the checksum that gzip writes (RFC 1952)', async () => {
+  test('equals the checksum of gzip (RFC 1952)', async () => {
     await fc.assert(
       fc.asyncProperty(anyBytes({ maxLength: 300 }), async (bytes) => {
         const gzipped = new Blob([bytes]).stream().pipeThrough(new CompressionStream('gzip'))
@@ -115,12 +115,12 @@ describe('SHA-256', () => {
     ['a million letters', 'a'.repeat(1_000_000), 'cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0'],
   ])('of %s is as in FIPS 180-4', async (_, text, digest) => expect(hex(await sha256(text))).toBe(digest))
 
-  test('of a text is that of its UTF-8', async () => {
+  test('of a text is that of its UTF-8 bytes', async () => {
     expect(utf8('é€😀')).toEqual(fromHex('c3a9e282acf09f9880'))
     expect(await sha256('é€😀')).toEqual(await sha256(fromHex('c3a9e282acf09f9880')))
   })
 
-  test('of parts differs whenever the parts do, also where they join to the same text', async () => {
+  test('of parts differs if the parts differ, even if they concatenate to the same text', async () => {
     const anyParts = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '\0', '\x01'), maxLength: 3 }), {
       maxLength: 4,
     })
@@ -143,7 +143,7 @@ describe('SHA-256', () => {
     )
   })
 
-  test('compares equal with the same bytes alone', () => {
+  test('compares as equal only if all bytes are equal', () => {
     fc.assert(
       fc.property(anyBytes({ maxLength: 40 }), fc.nat(), fc.integer({ min: 1, max: 255 }), (bytes, at, change) => {
         expect(sameBytes(bytes, bytes.slice())).toBe(true)
@@ -165,7 +165,7 @@ describe('derivation of a client secret', () => {
   const API_KEY = 'sk_0003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2oj4cD'
   const SALT = Uint8Array.from({ length: 32 }, (_, i) => 32 + i)
 
-  /** HKDF by its definition, RFC 5869 §2.2 and §2.3, for one block of output. */
+  /** HKDF as RFC 5869 §2.2 and §2.3 define it, for one block of output. */
   async function hkdfBlock(secret: Bytes, salt: Bytes, info: Bytes): Promise<Bytes> {
     const pseudorandomKey = await hmac(salt, secret)
     return hmac(pseudorandomKey, new Uint8Array([...info, 1]))
@@ -175,7 +175,7 @@ describe('derivation of a client secret', () => {
     return new Uint8Array(await crypto.subtle.sign('HMAC', key, data))
   }
 
-  test('the definition that it is held against gives the vector of RFC 5869, A.1', async () => {
+  test('is tested against a definition that gives the vector of RFC 5869 A.1', async () => {
     const block = await hkdfBlock(
       fromHex('0b'.repeat(22)),
       fromHex('000102030405060708090a0b0c'),
@@ -198,7 +198,7 @@ describe('derivation of a client secret', () => {
     )
   })
 
-  test('gives what it gave before: a replay may meet a later version of this program', async () => {
+  test('gives the same bytes in every version: a replay may meet a later one', async () => {
     const request = await requestDigest('POST', '/connect/applications/conn_app_1/client_secrets', '{}')
     expect(hex(request)).toBe('fddac8d59a576c1fd8930ebdce6420e2abb917bbc67608a20535a18bfa3176a2')
     expect(hex(await deriveEntropy(API_KEY, SALT, request))).toBe(
@@ -209,7 +209,7 @@ describe('derivation of a client secret', () => {
     )
   })
 
-  test('leads elsewhere for every other key, salt, method, path and body', async () => {
+  test('gives other bytes for every other key, salt, method, path and body', async () => {
     const derive = async (apiKey: string, salt: Bytes, ...request: [string, string, string]) =>
       hex(await deriveEntropy(apiKey, salt, await requestDigest(...request)))
     const all = await Promise.all([
@@ -224,7 +224,7 @@ describe('derivation of a client secret', () => {
     expect(new Set(all).size).toBe(all.length)
   })
 
-  test('salts are 32 random bytes', () => {
+  test('uses salts of 32 random bytes', () => {
     const salts = Array.from({ length: 1000 }, newSalt)
     expect(salts.every((salt) => salt.length === 32)).toBe(true)
     expect(new Set(salts.map(hex)).size).toBe(salts.length)
@@ -234,14 +234,14 @@ describe('derivation of a client secret', () => {
 describe('ids', () => {
   const PREFIXES: IdPrefix[] = ['env', 'client', 'api_key', 'conn_app', 'secret', 'event']
 
-  test.each(PREFIXES)('%s_ and a ULID, whose 11th symbol is the region', (prefix) => {
+  test.each(PREFIXES)('are %s_ and a ULID whose 11th symbol is the region', (prefix) => {
     expect(newId(prefix, Date.now())).toMatch(
       new RegExp(`^${prefix}_[0-7][0-9A-HJKMNP-TV-Z]{9}0[0-9A-HJKMNP-TV-Z]{15}$`),
     )
     expect(newId(prefix, Date.now(), 'A')).toMatch(new RegExp(`^${prefix}_.{10}A.{15}$`))
   })
 
-  test('sort as they were made', () => {
+  test('sort by their time', () => {
     const anyTime = fc.integer({ min: 1, max: 2 ** 48 - 1 })
     fc.assert(
       fc.property(anyTime, anyTime, (a, b) => {
@@ -252,7 +252,7 @@ describe('ids', () => {
     expect(newId('secret', 1_469_918_176_385)).toMatch(/^secret_01ARYZ6S410/)
   })
 
-  test('are unique within one millisecond: 75 random bits stand behind the region', () => {
+  test('are unique within one millisecond: 75 random bits follow the region', () => {
     const ids = Array.from({ length: 10_000 }, () => newId('secret', 1))
     expect(new Set(ids).size).toBe(ids.length)
     for (let at = 'secret_'.length + 11; at < 'secret_'.length + 26; at++) {

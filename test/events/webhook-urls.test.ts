@@ -157,3 +157,8 @@ describe('whatever the database says', () => {
     expect(receiver.arrivals).toHaveLength(2)
   })
 })
+
+test('a webhook URL of more than 2,048 characters is refused without matching patterns (CWE-1333)', () => {
+  expect(refuseWebhookUrl(`https://example.com/${'x'.repeat(2028)}`, false)).toBeNull()
+  expect(refuseWebhookUrl(`https://${'.'.repeat(60_000)}x`, false)).toBe('is longer than 2048 characters')
+})

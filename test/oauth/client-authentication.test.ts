@@ -13,10 +13,10 @@ const client = await newClient()
 const { clientId, secret } = client
 const good = basic(clientId, secret)
 const goodToken = good.slice('Basic '.length)
-/** As good, and of a length that base64 pads. */
+/** As valid, and of a length that base64 pads. */
 const padded = basic(clientId.replace('_', '%5F'), secret)
 const NOTHING = new Map<string, string>()
-/** On a machine that has other work to do. */
+/** On a busy machine. */
 const TIMEOUT_MS = 30_000
 
 const encodeAll = (text: string, hex = (code: number) => code.toString(16).toUpperCase()) =>
@@ -24,7 +24,7 @@ const encodeAll = (text: string, hex = (code: number) => code.toString(16).toUpp
 
 afterEach(() => vi.restoreAllMocks())
 
-describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
+describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
   test.each([
     ['raw, as curl -u sends it', good],
     ['form-encoded, as oauth4webapi sends it', basic(encodeAll(clientId), encodeAll(secret))],
@@ -48,7 +48,7 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
     ['bAsIc', `bAsIc ${goodToken}`],
     ['padded', padded],
     ['several spaces', `Basic   ${goodToken}`],
-  ])('%s', async (_, authorization) => {
+  ])('authenticates: %s', async (_, authorization) => {
     const reply = await requestTokenWith(authorization)
     expect(reply.status, reply.text).toBe(200)
   })
@@ -72,11 +72,11 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
     ['client_01J', 'sec_abc', btoa('client_01J:sec_abc')],
     ['client_01J', 'sec_abc', btoa('client%5F01J:sec%5Fabc')],
     ['client_01J', 'sec_abc', btoa('client%5f01J:sec%5fabc')],
-  ])('vector: %j, %j', (id, clientSecret, encoded) => {
+  ])('decodes the client ID %j and the secret %j from their published encoding', (id, clientSecret, encoded) => {
     expect(readCredentials(`Basic ${encoded}`, NOTHING)).toEqual({ clientId: id, clientSecret })
   })
 
-  test('the first colon divides them (RFC 7617 §2)', () => {
+  test('splits the credentials at the first colon (RFC 7617 §2)', () => {
     expect(readCredentials(basic('a', 'b:c:'), NOTHING)).toEqual({ clientId: 'a', clientSecret: 'b:c:' })
   })
 
@@ -88,9 +88,9 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
 
   test.each<[string, (text: string) => string]>([
     ['of the URL standard', (text) => String(new URLSearchParams([['', text]])).slice(1)],
-    ['that encodes all it may', (text) => encodeAll(text).replaceAll('%20', '+')],
+    ['that encodes as much as possible', (text) => encodeAll(text).replaceAll('%20', '+')],
   ])(
-    'reads back every id and secret of VSCHAR in the form-encoding %s (RFC 6749 Appendix A, B)',
+    'decodes every client ID and secret of VSCHAR from the form-encoding %s (RFC 6749 Appendix A, B)',
     (_, encode) => {
       fc.assert(
         fc.property(vschar, vschar, (id, clientSecret) => {
@@ -103,7 +103,7 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
     TIMEOUT_MS,
   )
 
-  test('never reads the same credential from a header with one symbol changed, added or left out', () => {
+  test('never decodes the same credentials from a header with one symbol changed, added or omitted', () => {
     const symbols = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_ !%\t'
     const credential = readCredentials(good, NOTHING)
     for (let at = 0; at <= goodToken.length; at++) {
@@ -119,44 +119,44 @@ describe('Basic authenticates (RFC 6749 §2.3.1, RFC 7617)', () => {
   })
 })
 
-describe('Basic does not authenticate, asks no storage, and is told as little as a wrong secret', () => {
+describe('a malformed Basic header gets the same response as a wrong secret, without a D1 request', () => {
   const bytes = (...codes: number[]) => String.fromCharCode(...codes)
 
   test.each<[string, string]>([
     ['the scheme alone', 'Basic'],
     ['no colon', 'Basic Zm9v'],
-    ['no colon: the id alone', `Basic ${btoa(clientId)}`],
-    ['behind it !', `${good}!`],
-    ['behind it ##***^^^', `${good}##***^^^`],
-    ['behind it a byte beyond ASCII', `${good}ÿ`],
-    ['behind it another symbol', `${good}1`],
-    ['behind it padding', `${good}====`],
-    ['inside it a space', `Basic ${goodToken.slice(0, 8)} ${goodToken.slice(8)}`],
-    ['inside it a tab', `Basic ${goodToken.slice(0, 8)}\t${goodToken.slice(8)}`],
-    ['base64 without its padding, as base64url has it', padded.replace(/=$/, '')],
-    ['base64 in quotes', `Basic "${goodToken}"`],
-    ['not base64 at all', `Basic ${clientId}:${secret}`],
-    ['no space before it', `Basic${goodToken}`],
+    ['a client ID without a colon', `Basic ${btoa(clientId)}`],
+    ['followed by !', `${good}!`],
+    ['followed by ##***^^^', `${good}##***^^^`],
+    ['followed by a byte beyond ASCII', `${good}ÿ`],
+    ['followed by another symbol', `${good}1`],
+    ['followed by padding', `${good}====`],
+    ['with a space inside', `Basic ${goodToken.slice(0, 8)} ${goodToken.slice(8)}`],
+    ['with a tab inside', `Basic ${goodToken.slice(0, 8)}\t${goodToken.slice(8)}`],
+    ['in base64 without its padding, as in base64url', padded.replace(/=$/, '')],
+    ['in quotes', `Basic "${goodToken}"`],
+    ['without base64', `Basic ${clientId}:${secret}`],
+    ['without a space after the scheme', `Basic${goodToken}`],
     ['as Bearer', `Bearer ${goodToken}`],
     ['the secret as Bearer', `Bearer ${secret}`],
-    ['a parameter before it', `Basic realm="x", ${goodToken}`],
+    ['after a parameter', `Basic realm="x", ${goodToken}`],
     ['two headers joined, Basic first', `${good}, Bearer x`],
     ['two headers joined, twice the same', `${good}, ${good}`],
     ['64 KB', `Basic ${btoa(`${clientId}:${secret}`.repeat(600))}`],
     ['64 KB around the right one', `Basic ${' '.repeat(64 * 1024)}${goodToken}`],
-    ['%ZZ in the id', basic(`${clientId}%ZZ`, secret)],
+    ['%ZZ in the client ID', basic(`${clientId}%ZZ`, secret)],
     ['%ZZ in the secret', basic(clientId, `${secret}%ZZ`)],
     ['% in the secret', basic(clientId, `${secret}%`)],
     ['an overlong encoding', basic(clientId, `${secret}%C0%AF`)],
     ['an encoded lone surrogate', basic(clientId, `${secret}%ED%A0%80`)],
-    ['bytes that are no UTF-8', basic(clientId, `${secret}${bytes(0xff, 0xfe)}`)],
-    ['a byte-order mark before the id', basic(`${bytes(0xef, 0xbb, 0xbf)}${clientId}`, secret)],
+    ['bytes that are not UTF-8', basic(clientId, `${secret}${bytes(0xff, 0xfe)}`)],
+    ['a byte-order mark before the client ID', basic(`${bytes(0xef, 0xbb, 0xbf)}${clientId}`, secret)],
     ['encoded twice', basic(encodeAll(encodeAll(clientId)), encodeAll(encodeAll(secret)))],
-    ['an empty id', basic('', secret)],
+    ['an empty client ID', basic('', secret)],
     ['an empty secret', basic(clientId, '')],
     ['both empty', basic('', '')],
-    ['another colon before the secret', basic(clientId, `:${secret}`)],
-    ['another colon behind the secret', basic(clientId, `${secret}:`)],
+    ['a second colon before the secret', basic(clientId, `:${secret}`)],
+    ['a colon after the secret', basic(clientId, `${secret}:`)],
     ['an encoded colon between them', `Basic ${btoa(`${clientId}%3A${secret}`)}`],
   ])('%s', async (_, authorization) => {
     const counter = counted(env.DB)
@@ -170,7 +170,7 @@ describe('Basic does not authenticate, asks no storage, and is told as little as
   })
 
   test.each([...Array.from({ length: 0x20 }, (_, code) => code), 0x7f, 0x85, 0xa0])(
-    'character %i, raw or encoded, before or behind',
+    'with character %i before or after the client ID or the secret, raw or encoded',
     async (code) => {
       for (const character of [bytes(code), `%${code.toString(16).padStart(2, '0')}`]) {
         for (const [id, clientSecret] of [
@@ -184,13 +184,13 @@ describe('Basic does not authenticate, asks no storage, and is told as little as
     },
   )
 
-  test('in base64url, where that differs, though it does in base64', () => {
+  test('in base64url where it differs from base64', () => {
     expect(readCredentials(basic('a', '?a>~?'), NOTHING)).toEqual({ clientId: 'a', clientSecret: '?a>~?' })
     expect(basic('a', '?a>~?')).toMatch(/[+/]/)
     expect(readCredentials(basic('a', '?a>~?').replaceAll('+', '-').replaceAll('/', '_'), NOTHING)).toBeNull()
   })
 
-  test('with a line break inside, which no HTTP library lets through', () => {
+  test('with a line break inside, which no HTTP library sends', () => {
     for (const at of [0, 8, goodToken.length]) {
       for (const separator of ['\n', '\r\n ', '\r'])
         expect(readCredentials(`Basic ${goodToken.slice(0, at)}${separator}${goodToken.slice(at)}`, NOTHING)).toBeNull()
@@ -198,11 +198,11 @@ describe('Basic does not authenticate, asks no storage, and is told as little as
   })
 
   test.each(['b\xff', '\xc0\xafb', '%', '%ZZ', '%C0%AF', '%ED%A0%80'])(
-    'and %j is read as nothing, not as something near it (RFC 7617 §2.1)',
+    'with the secret %j, which is not decoded as something similar (RFC 7617 §2.1)',
     (clientSecret) => expect(readCredentials(basic('a', clientSecret), NOTHING)).toBeNull(),
   )
 
-  test('over 1,024 characters, which are not even decoded', () => {
+  test('of over 1,024 characters, which is not decoded', () => {
     const decode = vi.spyOn(globalThis, 'atob')
     expect(readCredentials(basic('a', 'b'.repeat(800)), NOTHING)).toBeNull()
     expect(decode).not.toHaveBeenCalled()
@@ -210,7 +210,7 @@ describe('Basic does not authenticate, asks no storage, and is told as little as
     expect(decode).toHaveBeenCalled()
   })
 
-  test('and nothing of 64 KB is hashed', async () => {
+  test('of 64 KB, which is not hashed', async () => {
     const digest = vi.spyOn(crypto.subtle, 'digest')
     await requestTokenWith(`Basic ${btoa(`${clientId}:${secret.repeat(1000)}`)}`)
     await requestTokenWith(undefined, { client_id: clientId, client_secret: secret.repeat(1000) })

@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { call, m2mApplication, newApiKey, newApplication, type Reply, send } from '../api.ts'
 
-/** The OAuth endpoints as clients call them, inside the runtime, over the real database. */
+/** Calls the OAuth endpoints as clients do, inside the runtime, on the real database. */
 
 interface Options {
   readonly headers?: Record<string, string>
@@ -10,11 +10,11 @@ interface Options {
   readonly origin?: string
 }
 
-/** An application, one of its secrets, and who manages it. */
+/** An application, one of its secrets, and an API key of its environment. */
 export interface Client {
   readonly apiKey: string
   readonly environmentId: string
-  /** The client id of its environment. */
+  /** The client ID of its environment. */
   readonly audience: string
   readonly applicationId: string
   readonly clientId: string
@@ -33,7 +33,7 @@ export const oauthApplication = {
 }
 export const firstPartyApplication = { name: 'Console', application_type: 'oauth', is_first_party: true }
 
-/** Makes an application with a secret, in a new environment unless a client of another one is given. */
+/** Makes an application with a secret, in a new environment or in that of another client. */
 export async function newClient(application: object = m2mApplication, beside?: Client): Promise<Client> {
   const { apiKey, environmentId } = beside ?? (await newApiKey())
   const { id, client_id: clientId } = await newApplication(apiKey, application)
@@ -52,7 +52,7 @@ export function revoke({ apiKey, secretId }: Client): Promise<Reply> {
   return call(apiKey, 'DELETE', `/connect/client_secrets/${secretId}`)
 }
 
-/** Sets columns of a secret's row that no test reaches by waiting. */
+/** Sets columns of a secret's row. */
 export async function setSecret({ secretId }: Client, columns: Record<string, number | null>): Promise<void> {
   const set = Object.keys(columns).map((column) => `${column} = ?`)
   await env.DB.prepare(`UPDATE client_secrets SET ${set.join(', ')} WHERE id = ?`)
@@ -60,12 +60,12 @@ export async function setSecret({ secretId }: Client, columns: Record<string, nu
     .run()
 }
 
-/** RFC 7617, raw: what `curl -u` sends. */
+/** A Basic header as `curl -u` sends it (RFC 7617). */
 export function basic(id: string, secret: string): string {
   return `Basic ${btoa(`${id}:${secret}`)}`
 }
 
-/** Posts parameters, or a body as it is. */
+/** Posts parameters, or a body. */
 export function post(
   path: string,
   parameters: Record<string, string> | string | Uint8Array,
@@ -82,7 +82,7 @@ export function post(
   return send(request, { ...unlimited, ...bindings })
 }
 
-/** Asks for a token, by Basic. */
+/** Requests a token with Basic. */
 export function requestToken(
   { clientId, secret }: Client,
   parameters: Record<string, string> = {},
@@ -96,7 +96,7 @@ export function requestToken(
   )
 }
 
-/** Asks for a token with this Authorization header, or without one. */
+/** Requests a token with this Authorization header, or without one. */
 export function requestTokenWith(
   authorization: string | undefined,
   parameters: Record<string, string> = {},
@@ -106,14 +106,14 @@ export function requestTokenWith(
   return post('/oauth2/token', { grant_type: 'client_credentials', ...parameters }, { headers, bindings })
 }
 
-/** Gets a token, or throws what it was told instead. */
+/** Gets a token, or throws the error. */
 export async function getToken(client: Client, options: Options = {}): Promise<string> {
   const { status, text, json } = await requestToken(client, {}, options)
   if (status !== 200) throw new Error(text)
   return json.access_token
 }
 
-/** Asks about a token, by Basic. */
+/** Introspects a token with Basic. */
 export function introspect(
   { clientId, secret }: Client,
   token: string,
@@ -129,12 +129,12 @@ export function introspect(
   )
 }
 
-/** Bindings that are not set. */
+/** Bindings without these. */
 export function without(...names: (keyof Env)[]): Partial<Env> {
   return Object.fromEntries(names.map((name) => [name, undefined]))
 }
 
-/** All that a caller sees, but what is new in each response. */
+/** Everything that a caller sees, except for the request ID. */
 export function seen({ status, headers, text }: Reply) {
   return { status, text, headers: [...headers].filter(([name]) => name !== 'x-request-id') }
 }

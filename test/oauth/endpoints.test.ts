@@ -19,14 +19,14 @@ afterEach(() => vi.restoreAllMocks())
 const get = (path: string, bindings: Partial<Env> = {}, headers: Record<string, string> = {}) =>
   send(new Request(`https://oncekey.test${path}`, { headers }), { ...unlimited, ...bindings })
 
-/** What is written to the log while `task` runs. */
+/** Everything that is logged while `task` runs. */
 async function logOf(task: () => Promise<unknown>): Promise<string> {
   const spies = (['log', 'info', 'warn', 'error', 'debug'] as const).map((method) => vi.spyOn(console, method))
   await task()
   return JSON.stringify(spies.flatMap(({ mock }) => mock.calls))
 }
 
-describe('methods and paths', () => {
+describe('the OAuth endpoints', () => {
   const query = new URLSearchParams({
     grant_type: 'client_credentials',
     client_id: clientId,
@@ -36,22 +36,25 @@ describe('methods and paths', () => {
 
   test.each(
     POSTED.flatMap((path) => ['GET', 'HEAD', 'TRACE', 'PUT', 'DELETE', 'OPTIONS'].map((method) => [method, path])),
-  )('%s %s is 405, whatever its query and headers say (RFC 6749 §3.2, RFC 7662 §2.1)', async (method, path) => {
-    const counter = counted(env.DB)
-    let text = ''
-    const log = await logOf(async () => {
-      const request = new Request(`https://oncekey.test${path}?${query}`, { method, headers: authorization })
-      const reply = await send(request, { DB: counter.database })
-      text = reply.text
-      expect([reply.status, reply.headers.get('Allow')]).toEqual([405, 'POST'])
-      if (method !== 'HEAD') expect(reply.json.error).toBe('invalid_request')
-    })
-    expect(counter.trips).toBe(0)
-    expect(log).toContain('"status":405')
-    for (const leak of [secret, authorization.Authorization.slice(6)]) expect(text + log).not.toContain(leak)
-  })
+  )(
+    'answer %s %s with 405, whatever its query and headers are (RFC 6749 §3.2, RFC 7662 §2.1)',
+    async (method, path) => {
+      const counter = counted(env.DB)
+      let text = ''
+      const log = await logOf(async () => {
+        const request = new Request(`https://oncekey.test${path}?${query}`, { method, headers: authorization })
+        const reply = await send(request, { DB: counter.database })
+        text = reply.text
+        expect([reply.status, reply.headers.get('Allow')]).toEqual([405, 'POST'])
+        if (method !== 'HEAD') expect(reply.json.error).toBe('invalid_request')
+      })
+      expect(counter.trips).toBe(0)
+      expect(log).toContain('"status":405')
+      for (const leak of [secret, authorization.Authorization.slice(6)]) expect(text + log).not.toContain(leak)
+    },
+  )
 
-  test.each(PUBLIC)('POST %s is 405', async (path) => {
+  test.each(PUBLIC)('answer POST %s with 405', async (path) => {
     const { status, headers, json } = await post(path, '')
     expect([status, headers.get('Allow'), json.error]).toEqual([405, 'GET, HEAD', 'invalid_request'])
   })
@@ -66,9 +69,11 @@ describe('methods and paths', () => {
     '/oauth2/revoke',
     '/oauth2/authorize',
     '/.well-known/nothing',
-  ])('%s is 404', async (path) => expect((await post(path, GRANT, { headers: authorization })).status).toBe(404))
+  ])('answer POST %s with 404', async (path) =>
+    expect((await post(path, GRANT, { headers: authorization })).status).toBe(404),
+  )
 
-  test('a path is served as what it resolves to', async () => {
+  test('serve a path as the one that it resolves to', async () => {
     for (const path of ['/x/../oauth2/token', '/x/%2e%2e/oauth2/token', '/oauth2/%74oken']) {
       expect((await post(path, GRANT)).status).toBe(401)
       expect((await post(path, GRANT, { headers: authorization })).status).toBe(200)
@@ -76,7 +81,7 @@ describe('methods and paths', () => {
   })
 
   test.each(['text/html', '*/*;q=0', 'application/jwt', 'application/token-introspection+jwt', ''])(
-    'the answer is JSON, whatever is accepted: %s',
+    'answer with JSON, whatever Accept says: %s',
     async (accept) => {
       const headers = { Accept: accept }
       expect((await requestToken(client, {}, { headers })).status).toBe(200)
@@ -86,7 +91,7 @@ describe('methods and paths', () => {
   )
 
   test.each(['https://evil.example', 'null', 'https://oncekey.test'])(
-    'no page of %s may read an answer',
+    'let no page of the origin %s read a response',
     async (origin) => {
       for (const reply of [
         await requestToken(client, {}, { headers: { Origin: origin } }),
@@ -97,7 +102,7 @@ describe('methods and paths', () => {
   )
 })
 
-test('no log line has a credential or a token, or a part of one', async () => {
+test('the log has no credential or token, or a part of one', async () => {
   const token = await getToken(client)
   const log = await logOf(async () => {
     await requestToken(client)
@@ -116,7 +121,7 @@ test('no log line has a credential or a token, or a part of one', async () => {
     expect(log).not.toContain(leak)
 })
 
-describe('the issuer is the setting, whatever a request says of its host', () => {
+describe('the issuer is the setting ISSUER (RFC 8414 §3.3)', () => {
   test.each([
     ['https://evil.example', {}],
     ['https://oncekey.test', { Host: 'evil.example' }],
@@ -127,7 +132,7 @@ describe('the issuer is the setting, whatever a request says of its host', () =>
     ],
     ['https://oncekey.test', { 'X-Original-URL': 'https://evil.example/', 'X-Host': 'evil.example' }],
     ['http://oncekey.test:8080', {}],
-  ])('%s, %j', async (origin, headers) => {
+  ])('when a request is sent to %s with the headers %j', async (origin, headers) => {
     expect(decodeJwt(await getToken(client, { origin, headers })).iss).toBe('https://oncekey.test')
     for (const path of PUBLIC) {
       const { status, text } = await send(new Request(`${origin}${path}`, { headers }))
@@ -186,20 +191,20 @@ describe('public documents', () => {
       expect((await get(path)).status).toBe(404)
   })
 
-  test.each(PUBLIC)('%s may be kept for five minutes, by anyone, where it is a success', async (path) => {
+  test.each(PUBLIC)('%s may be cached for five minutes by anyone, and its errors not at all', async (path) => {
     expect((await get(path)).headers.get('Cache-Control')).toBe('public, max-age=300')
     const failed = await get(path, without('ISSUER', 'SIGNING_KEY'))
     expect([failed.status, failed.headers.get('Cache-Control')]).toEqual([500, 'no-store'])
   })
 
-  test.each(PUBLIC)('%s asks no storage', async (path) => {
+  test.each(PUBLIC)('%s makes no D1 request', async (path) => {
     const counter = counted(env.DB)
     await get(path, { DB: counter.database })
     expect(counter.trips).toBe(0)
   })
 })
 
-describe('what is not set is 500 server_error, with a word in the log on what to run', async () => {
+describe('an invalid setting is 500 server_error, and the log names the command that corrects it', async () => {
   const token = await getToken(client)
   const key = await newSigningKey('RS256')
   const { d: _, ...publicKey } = key
@@ -209,18 +214,18 @@ describe('what is not set is 500 server_error, with a word in the log on what to
   test.each<[string, Partial<Env>]>([
     ['no ISSUER', without('ISSUER')],
     ['an empty ISSUER', { ISSUER: '' }],
-    ['an ISSUER with a slash at its end', { ISSUER: 'https://oncekey.test/' }],
+    ['an ISSUER with a trailing slash', { ISSUER: 'https://oncekey.test/' }],
     ['an ISSUER with a path', { ISSUER: 'https://oncekey.test/a' }],
     ['an ISSUER without a scheme', { ISSUER: 'oncekey.test' }],
     ['no SIGNING_KEY', without('SIGNING_KEY')],
     ['an empty SIGNING_KEY', { SIGNING_KEY: '' }],
-    ['a SIGNING_KEY that is no JSON', { SIGNING_KEY: `x${key.d}` }],
+    ['a SIGNING_KEY that is not JSON', { SIGNING_KEY: `x${key.d}` }],
     ['a SIGNING_KEY that is a list', { SIGNING_KEY: JSON.stringify([key]) }],
     ['a public SIGNING_KEY', { SIGNING_KEY: JSON.stringify(publicKey) }],
     ['a SIGNING_KEY without kid', { SIGNING_KEY: JSON.stringify(nameless) }],
     ['a SIGNING_KEY for another algorithm', { SIGNING_KEY: JSON.stringify({ ...key, alg: 'PS256' }) }],
     ['a symmetric SIGNING_KEY', { SIGNING_KEY: JSON.stringify(secretKey) }],
-    ['PUBLISHED_KEYS that are no JSON', { PUBLISHED_KEYS: 'x' }],
+    ['PUBLISHED_KEYS that are not JSON', { PUBLISHED_KEYS: 'x' }],
     ['PUBLISHED_KEYS that are a list', { PUBLISHED_KEYS: '[]' }],
     ['symmetric PUBLISHED_KEYS', { PUBLISHED_KEYS: JSON.stringify({ keys: [secretKey] }) }],
   ])('%s', async (_, bindings) => {

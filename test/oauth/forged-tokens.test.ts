@@ -10,8 +10,8 @@ import { firstPartyApplication, getToken, introspect, newClient, newSecret, revo
 fc.configureGlobal({ seed })
 
 /**
- * What is no token of ours is inactive, asked by the first-party application, which sees all tokens of its environment.
- * Most of it is signed with the real key: what is wrong with it is the one thing that its row says.
+ * Forged tokens are inactive, even for a first-party application, which sees all tokens of its environment. Most of them
+ * are signed with the real key: only what the row names is wrong.
  */
 const client = await newClient()
 const asker = await newClient(firstPartyApplication, client)
@@ -49,7 +49,7 @@ async function hmacBy(secret: string | Uint8Array): Promise<Sign> {
   return signedBy(await crypto.subtle.importKey('raw', raw, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']))
 }
 
-/** Writes a token of any payload and header. */
+/** Makes a token with any payload and header. */
 async function forge(payload: object | string, header: object | string = HEADER, sign = ours): Promise<string> {
   const [head, body] = [header, payload].map((part) =>
     base64url.encode(typeof part === 'string' ? part : JSON.stringify(part)),
@@ -68,13 +68,13 @@ test('a token that is forged with the real key, with nothing wrong, is active', 
   expect(JSON.parse(await verdict(await forge({ ...claims, nbf: now, admin: true }))).admin).toBeUndefined()
 })
 
-describe('a claim is not as it must be (RFC 9068 §4, RFC 7519 §4.1)', () => {
+describe('a token with an invalid claim is inactive (RFC 9068 §4, RFC 7519 §4.1)', () => {
   const { exp, iat, ...timeless } = claims
   const years = 10 * 365 * 86_400
   const raw = (members: string) => `${JSON.stringify(timeless).slice(0, -1)},${members}}`
 
   test.each<[string, object | string]>([
-    ['exp is past', { ...claims, exp: now - 1 }],
+    ['exp is in the past', { ...claims, exp: now - 1 }],
     ['exp is now', { ...claims, exp: now }],
     ['exp is negative', { ...claims, exp: -1 }],
     ['exp is a string', { ...claims, exp: String(now + 3600) }],
@@ -85,18 +85,18 @@ describe('a claim is not as it must be (RFC 9068 §4, RFC 7519 §4.1)', () => {
     ['exp is 1e308', raw(`"iat":${now},"exp":1e308`)],
     ['exp is 1e400', raw(`"iat":${now},"exp":1e400`)],
     ['exp is NaN', raw(`"iat":${now},"exp":NaN`)],
-    ['exp is further away than any token’s', { ...claims, exp: now + 86_401 }],
+    ['exp is later than that of any token', { ...claims, exp: now + 86_401 }],
     ['exp is ten years away', { ...claims, exp: now + years }],
-    ['nbf is to come', { ...claims, nbf: now + 600 }],
+    ['nbf is in the future', { ...claims, nbf: now + 600 }],
     ['nbf is ten years away', { ...claims, nbf: now + years }],
     ['nbf is a string', { ...claims, nbf: String(now) }],
-    ['iat is to come', { ...claims, iat: now + 600 }],
+    ['iat is in the future', { ...claims, iat: now + 600 }],
     ['iat and exp are ten years away', { ...claims, iat: now + years, exp: now + years + 3600 }],
     ['iat is a string', { ...claims, iat: String(now) }],
     ['iat is null', { ...claims, iat: null }],
     ['iat is missing', { ...timeless, exp }],
     ['iss is another', { ...claims, iss: 'https://evil.example' }],
-    ['iss has a slash at its end', { ...claims, iss: `${claims.iss}/` }],
+    ['iss has a trailing slash', { ...claims, iss: `${claims.iss}/` }],
     ['iss is a list', { ...claims, iss: [claims.iss] }],
     ['iss is missing', { ...claims, iss: undefined }],
     ['aud is another environment', { ...claims, aud: elsewhere.audience }],
@@ -106,12 +106,12 @@ describe('a claim is not as it must be (RFC 9068 §4, RFC 7519 §4.1)', () => {
     ['sub is missing', { ...claims, sub: undefined }],
     ['jti is missing', { ...claims, jti: undefined }],
     ['client_id is another application’s', { ...claims, client_id: other.clientId }],
-    ['client_id is nobody’s', { ...claims, client_id: newId('client', 0) }],
+    ['client_id is unknown', { ...claims, client_id: newId('client', 0) }],
     ['client_id is a list', { ...claims, client_id: [claims.client_id] }],
     ['client_id is missing', { ...claims, client_id: undefined }],
     ['secret_id is another application’s', { ...claims, secret_id: other.secretId }],
     ['secret_id is another environment’s', { ...claims, secret_id: elsewhere.secretId }],
-    ['secret_id is nobody’s', { ...claims, secret_id: newId('secret', 0) }],
+    ['secret_id is unknown', { ...claims, secret_id: newId('secret', 0) }],
     ['secret_id is %', { ...claims, secret_id: '%' }],
     ['secret_id is null', { ...claims, secret_id: null }],
     ['secret_id is missing', { ...claims, secret_id: undefined }],
@@ -121,11 +121,11 @@ describe('a claim is not as it must be (RFC 9068 §4, RFC 7519 §4.1)', () => {
     ],
     ['the claims are a list', [claims]],
     ['the claims are null', 'null'],
-    ['the claims are no JSON', `${JSON.stringify(claims)},`],
+    ['the claims are not JSON', `${JSON.stringify(claims)},`],
     ['there are no claims', ''],
   ])('%s', async (_, payload) => expect(await verdict(await forge(payload))).toBe(INACTIVE))
 
-  test('a token issued while the clock was ten years ahead is not good for ten years', async () => {
+  test('a token issued while the clock was ten years ahead is inactive once the clock is right', async () => {
     const real = Date.now()
     vi.setSystemTime(real + years * 1000)
     const early = await getToken(client)
@@ -135,7 +135,7 @@ describe('a claim is not as it must be (RFC 9068 §4, RFC 7519 §4.1)', () => {
   })
 })
 
-describe('a header is not as it must be (RFC 8725 §3)', async () => {
+describe('a token with an invalid header is inactive (RFC 8725 §3)', async () => {
   const spki = await exportSPKI((await importJWK(publicHalf(signingKey), 'RS256')) as CryptoKey)
   const jwk = JSON.stringify(publicHalf(signingKey))
   const n = base64url.decode(signingKey.n as string)
@@ -166,12 +166,12 @@ describe('a header is not as it must be (RFC 8725 §3)', async () => {
     ['HS256 by the modulus', { ...HEADER, alg: 'HS256' }, await hmacBy(n)],
     ['HS256 by the modulus as text', { ...HEADER, alg: 'HS256' }, await hmacBy(signingKey.n as string)],
     ['HS256 by the modulus, called RS256', HEADER, await hmacBy(n)],
-    ['a key of somebody else', HEADER, theirs],
-    ['a key of somebody else, in jwk', { ...HEADER, jwk: attackersJwk }, theirs],
-    ['a key of somebody else, in jwk, without kid', { alg: 'RS256', typ: 'at+jwt', jwk: attackersJwk }, theirs],
-    ['a key of somebody else, in jku', { ...HEADER, jku: jwks }, theirs],
-    ['a key of somebody else, in x5u', { ...HEADER, x5u: 'https://evil.example/key.pem' }, theirs],
-    ['a key of somebody else, in x5c', { ...HEADER, x5c: [attackersJwk.n] }, theirs],
+    ['a key of an attacker', HEADER, theirs],
+    ['a key of an attacker, in jwk', { ...HEADER, jwk: attackersJwk }, theirs],
+    ['a key of an attacker, in jwk, without kid', { alg: 'RS256', typ: 'at+jwt', jwk: attackersJwk }, theirs],
+    ['a key of an attacker, in jku', { ...HEADER, jku: jwks }, theirs],
+    ['a key of an attacker, in x5u', { ...HEADER, x5u: 'https://evil.example/key.pem' }, theirs],
+    ['a key of an attacker, in x5c', { ...HEADER, x5c: [attackersJwk.n] }, theirs],
     ...[
       'unknown',
       '',
@@ -197,13 +197,13 @@ describe('a header is not as it must be (RFC 8725 §3)', async () => {
     ['typ is null', { ...HEADER, typ: null }, ours],
   ])('%s', async (_, header, sign) => expect(await verdict(await forge(claims, header, sign))).toBe(INACTIVE))
 
-  test('the header is no JSON, or no object', async () => {
+  test('the header is not a JSON object', async () => {
     for (const header of ['', 'null', '[]', '"x"', `${JSON.stringify(HEADER)}x`])
       expect(await verdict(await forge(claims, header)), header).toBe(INACTIVE)
   })
 })
 
-describe('a token is not as it was issued', async () => {
+describe('a token that was changed is inactive', async () => {
   const [header = '', payload = '', signature = ''] = token.split('.')
   const signed = base64url.decode(signature)
   const inStandardBase64 = (part: string) => part.replaceAll('-', '+').replaceAll('_', '/')
@@ -231,7 +231,7 @@ describe('a token is not as it was issued', async () => {
     ['the payload in base64 of the other alphabet', `${header}.${inStandardBase64(payload)}/.${signature}`],
   ])('%s', async (_, changed) => expect(await verdict(changed)).toBe(INACTIVE))
 
-  test('any bit of its signature flipped', async () => {
+  test('in any bit of its signature', async () => {
     const anyBit = fc.integer({ min: 0, max: signed.length * 8 - 1 })
     await fc.assert(
       fc.asyncProperty(anyBit, async (bit) => {
@@ -242,7 +242,7 @@ describe('a token is not as it was issued', async () => {
     )
   })
 
-  test('cut off anywhere', async () => {
+  test('by cutting it off anywhere', async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: token.length - 1 }), async (length) => {
         expect(await verdict(token.slice(0, length))).toBe(INACTIVE)
@@ -252,7 +252,7 @@ describe('a token is not as it was issued', async () => {
   })
 })
 
-test('the same token in another spelling gets the same verdict: its claims decide, not its string', async () => {
+test('the same token in another spelling gets the same answer: its claims decide, not its text', async () => {
   const spelt = await newSecret(client)
   const live = await getToken(spelt)
   // 256 bytes are 342 symbols: of the last one, four bits mean nothing (RFC 4648 §3.5).

@@ -20,7 +20,7 @@ const client = await newClient()
 const firstParty = await newClient(firstPartyApplication, client)
 const usesOf = await countUses(env.DB)
 const MINUTE = 60_000
-/** On a machine that has other work to do. */
+/** On a busy machine. */
 const TIMEOUT_MS = 30_000
 
 type Ask = (client: Client, bindings?: Partial<Env>) => Promise<Reply>
@@ -33,26 +33,26 @@ const ways: Record<string, Ask> = {
 
 afterEach(() => vi.useRealTimers())
 
-/** What its application's list says of a secret. */
+/** A secret as the list of its application shows it. */
 async function listed({ apiKey, applicationId, secretId }: Client) {
   const { json } = await call(apiKey, 'GET', `/connect/applications/${applicationId}/client_secrets`)
   return json.find(({ id }: { id: string }) => id === secretId)
 }
 
-/** Its row's column, in unix ms. */
+/** The column of its row, in Unix ms. */
 async function lastUsedAt({ secretId }: Client): Promise<number | null> {
   return env.DB.prepare('SELECT last_used_at FROM client_secrets WHERE id = ?').bind(secretId).first('last_used_at')
 }
 
-/** A secret that nobody has used. The application is new: of one application, five secrets live. */
+/** A new secret of a new application: one application has at most five. */
 async function unused(beside: Client = client): Promise<Client> {
   const made = await newClient(undefined, beside)
   expect(await listed(made)).toMatchObject({ last_used_at: null })
   return made
 }
 
-describe.each(Object.entries(ways))('%s', (_, ask) => {
-  test('is noted at the first success: null before it, the time of it right after', async () => {
+describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
+  test('is null before the first success, and its time afterwards', async () => {
     const used = await unused()
     const { last_used_at: __, ...before } = await listed(used)
     const start = Date.now()
@@ -64,7 +64,7 @@ describe.each(Object.entries(ways))('%s', (_, ask) => {
     expect(after, 'use is no change: updated_at stays').toEqual(before)
   })
 
-  test('makes no event', async () => {
+  test('changes without an event', async () => {
     const used = await unused()
     const events = () => env.DB.prepare('SELECT count(*) AS n FROM events').first('n')
     const before = await events()
@@ -72,7 +72,7 @@ describe.each(Object.entries(ways))('%s', (_, ask) => {
     expect(await events()).toBe(before)
   })
 
-  test('is written once in a burst', async () => {
+  test('is written once in a burst of requests', async () => {
     const used = await unused()
     const replies = await Promise.all(Array.from({ length: 30 }, () => ask(used)))
     for (let i = 0; i < 10; i++) replies.push(await ask(used))
@@ -80,7 +80,7 @@ describe.each(Object.entries(ways))('%s', (_, ask) => {
     expect(await usesOf(used.secretId)).toBe(1)
   })
 
-  test('is written again after a minute, and not before', async () => {
+  test('is written again after a minute, not before', async () => {
     const used = await unused()
     const recent = Date.now() - MINUTE + 5_000
     await setSecret(used, { last_used_at: recent })
@@ -92,7 +92,7 @@ describe.each(Object.entries(ways))('%s', (_, ask) => {
     expect(await lastUsedAt(used)).toBeGreaterThanOrEqual(start)
   })
 
-  test('never moves back, where a machine whose clock is ahead noted the last use', async () => {
+  test('never moves back, even if a machine whose clock was ahead wrote it', async () => {
     const used = await unused()
     for (const ahead of [1, 2 * MINUTE, 3600_000]) {
       const last = Date.now() + ahead
@@ -102,7 +102,7 @@ describe.each(Object.entries(ways))('%s', (_, ask) => {
     }
   })
 
-  test('is never before the creation, where the clock went back since (CWE-367)', async () => {
+  test('is never before created_at, even if the clock went back (CWE-367)', async () => {
     const used = await unused()
     const created = Date.now() + 3600_000
     await setSecret(used, { created_at: created })
@@ -113,7 +113,7 @@ describe.each(Object.entries(ways))('%s', (_, ask) => {
   })
 
   test(
-    'is written once a minute through five of them, and follows a clock that leaps ahead',
+    'is written once a minute for five minutes, and follows a clock that leaps ahead',
     async () => {
       const used = await unused()
       const start = Date.now()
@@ -131,7 +131,7 @@ describe.each(Object.entries(ways))('%s', (_, ask) => {
   )
 })
 
-describe('what is no use of a secret moves nothing', async () => {
+describe('last_used_at is unchanged by', async () => {
   const other = await newClient()
   const unknown = (await issueCredential('cs', '0')).plaintext
 
@@ -140,13 +140,16 @@ describe('what is no use of a secret moves nothing', async () => {
     ['reading its application', (it) => call(it.apiKey, 'GET', `/connect/applications/${it.applicationId}`)],
     ['a wrong secret of the same client', (it) => requestToken({ ...it, secret: unknown })],
     ['a wrong checksum', (it) => requestToken({ ...it, secret: `${it.secret}x` })],
-    ['it, under another client’s id', (it) => requestToken({ ...it, clientId: client.clientId })],
-    ['it, under another client’s id, introspecting', (it) => introspect({ ...it, clientId: client.clientId }, 'x')],
-    ['it, verified for another client', (it) => verify(it, { client_id: client.clientId })],
-    ['it, verified in another environment', (it) => verify({ ...it, apiKey: other.apiKey })],
-    ['it, verified by nobody', (it) => verify({ ...it, apiKey: `${it.apiKey}x` })],
+    ['the secret with the client ID of another client', (it) => requestToken({ ...it, clientId: client.clientId })],
     [
-      'it, by two methods',
+      'introspection by the secret with the client ID of another client',
+      (it) => introspect({ ...it, clientId: client.clientId }, 'x'),
+    ],
+    ['verification for another client', (it) => verify(it, { client_id: client.clientId })],
+    ['verification in another environment', (it) => verify({ ...it, apiKey: other.apiKey })],
+    ['verification with an invalid API key', (it) => verify({ ...it, apiKey: `${it.apiKey}x` })],
+    [
+      'two methods of client authentication',
       (it) =>
         post('/oauth2/token', {
           grant_type: 'client_credentials',
@@ -155,7 +158,7 @@ describe('what is no use of a secret moves nothing', async () => {
           client_secret: it.secret,
         }),
     ],
-    ['another secret of its application', async (it) => requestToken(await newSecret(it))],
+    ['a use of another secret of its application', async (it) => requestToken(await newSecret(it))],
   ])('%s', async (_, act) => {
     const untouched = await unused()
     await act(untouched)
@@ -168,7 +171,7 @@ describe('what is no use of a secret moves nothing', async () => {
     return call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: secret, ...more } })
   }
 
-  test('a token of it being introspected by others, who note a use of their own', async () => {
+  test('introspection of its tokens by other clients, whose own last_used_at changes', async () => {
     const holder = await unused()
     const token = await getToken(holder)
     await setSecret(holder, { last_used_at: 1 })
@@ -185,8 +188,8 @@ describe('what is no use of a secret moves nothing', async () => {
     ['revoked', revoke],
     ['expired', (it) => setSecret(it, { expires_at: Date.now() })],
     ['disabled', (it) => setSecret(it, { disabled_at: Date.now() })],
-    ['of a deleted application', (it) => call(it.apiKey, 'DELETE', `/connect/applications/${it.applicationId}`)],
-  ])('it, %s', async (_, end) => {
+    ['one of a deleted application', (it) => call(it.apiKey, 'DELETE', `/connect/applications/${it.applicationId}`)],
+  ])('any request with the secret once it is %s', async (_, end) => {
     const ended = await unused()
     await requestToken(ended)
     await end(ended)

@@ -24,26 +24,26 @@ const good = basic(clientId, secret)
 
 afterEach(() => vi.restoreAllMocks())
 
-describe('one method of client authentication per request (RFC 6749 §2.3)', () => {
+describe('a request with two methods of client authentication (RFC 6749 §2.3)', () => {
   test.each<[string, string | undefined, Record<string, string>]>([
     ['Basic and the same secret in the body', good, { client_secret: secret }],
-    ['Basic and the same pair in the body', good, { client_id: clientId, client_secret: secret }],
+    ['Basic and the same credentials in the body', good, { client_id: clientId, client_secret: secret }],
     ['Basic and another secret in the body', good, { client_secret: 'x' }],
-    [
-      'a header that is unreadable, and the right pair in the body',
-      'Basic !',
-      { client_id: clientId, client_secret: secret },
-    ],
-    ['Bearer, and the right pair in the body', 'Bearer x', { client_id: clientId, client_secret: secret }],
+    ['a malformed header and valid credentials in the body', 'Basic !', { client_id: clientId, client_secret: secret }],
+    ['Bearer and valid credentials in the body', 'Bearer x', { client_id: clientId, client_secret: secret }],
     ['Basic and an assertion', good, { client_assertion: 'x' }],
     [
       'a secret in the body and an assertion',
       undefined,
       { client_id: clientId, client_secret: secret, client_assertion: 'x' },
     ],
-    ['Basic, and a client_id of somebody else in the body (CVE-2026-118669)', good, { client_id: newId('client', 0) }],
-    ['Basic, and the client_id in other letters in the body', good, { client_id: clientId.toLowerCase() }],
-  ])('%s is invalid_request, and asks no storage', async (_, authorization, parameters) => {
+    [
+      'Basic and the client_id of another client in the body (CVE-2026-118669)',
+      good,
+      { client_id: newId('client', 0) },
+    ],
+    ['Basic and the client_id in lower case in the body', good, { client_id: clientId.toLowerCase() }],
+  ])('is invalid_request without a D1 request: %s', async (_, authorization, parameters) => {
     const counter = counted(env.DB)
     const reply = await requestTokenWith(authorization, parameters, { DB: counter.database })
     expect([reply.status, reply.json.error]).toEqual([400, 'invalid_request'])
@@ -52,24 +52,24 @@ describe('one method of client authentication per request (RFC 6749 §2.3)', () 
 })
 
 describe('client_secret_post', () => {
-  test('authenticates (RFC 6749 §2.3.1)', async () =>
+  test('authenticates a client (RFC 6749 §2.3.1)', async () =>
     expect((await requestTokenWith(undefined, { client_id: clientId, client_secret: secret })).status).toBe(200))
 
   test.each<[string, Record<string, string>]>([
-    ['nothing at all', {}],
-    ['the id alone: there are no public clients', { client_id: clientId }],
-    ['the secret alone', { client_secret: secret }],
+    ['no credentials', {}],
+    ['a client ID without a secret: there are no public clients', { client_id: clientId }],
+    ['a secret without a client ID', { client_secret: secret }],
     ['an empty secret', { client_id: clientId, client_secret: '' }],
-    ['an empty id', { client_id: '', client_secret: secret }],
+    ['an empty client ID', { client_id: '', client_secret: secret }],
     ['both empty', { client_id: '', client_secret: '' }],
-    ['an assertion alone', { client_assertion: 'x', client_assertion_type: 'x' }],
+    ['an assertion without a secret', { client_assertion: 'x', client_assertion_type: 'x' }],
     ['the secret without its last character', { client_id: clientId, client_secret: secret.slice(0, -1) }],
     ['the secret without its first character', { client_id: clientId, client_secret: secret.slice(1) }],
-    ['the secret with a space behind it', { client_id: clientId, client_secret: `${secret} ` }],
-    ['the secret with a line break behind it', { client_id: clientId, client_secret: `${secret}\n` }],
-    ['the secret with NUL behind it', { client_id: clientId, client_secret: `${secret}\0` }],
+    ['the secret followed by a space', { client_id: clientId, client_secret: `${secret} ` }],
+    ['the secret followed by a line break', { client_id: clientId, client_secret: `${secret}\n` }],
+    ['the secret followed by NUL', { client_id: clientId, client_secret: `${secret}\0` }],
     [
-      'the secret in the other case',
+      'the secret with upper and lower case exchanged',
       {
         client_id: clientId,
         client_secret: secret.replace(/[a-z]/gi, (c) => (c < 'a' ? c.toLowerCase() : c.toUpperCase())),
@@ -85,21 +85,21 @@ describe('client_secret_post', () => {
     ['the secret percent-encoded once more', { client_id: clientId, client_secret: secret.replaceAll('_', '%5F') }],
     ['the hint', { client_id: clientId, client_secret: secret.slice(-6) }],
     ['the prefix', { client_id: clientId, client_secret: 'cs_0' }],
-    ['the id for a secret', { client_id: clientId, client_secret: clientId }],
-    ['the API key for a secret', { client_id: clientId, client_secret: client.apiKey }],
-    ['the application id for the client id', { client_id: client.applicationId, client_secret: secret }],
-    ['the environment’s client id', { client_id: client.audience, client_secret: secret }],
-    ['the id with a space behind it', { client_id: `${clientId} `, client_secret: secret }],
-    ['the id in lower case', { client_id: clientId.toLowerCase(), client_secret: secret }],
+    ['the client ID as the secret', { client_id: clientId, client_secret: clientId }],
+    ['the API key as the secret', { client_id: clientId, client_secret: client.apiKey }],
+    ['the application ID as the client ID', { client_id: client.applicationId, client_secret: secret }],
+    ['the client ID of the environment', { client_id: client.audience, client_secret: secret }],
+    ['the client ID followed by a space', { client_id: `${clientId} `, client_secret: secret }],
+    ['the client ID in lower case', { client_id: clientId.toLowerCase(), client_secret: secret }],
     ['bracketed names', { 'client_id[]': clientId, 'client_secret[]': secret }],
     ['names in capitals', { Client_Id: clientId, Client_Secret: secret }],
-  ])('does not authenticate: %s', async (_, parameters) => {
+  ])('is invalid_client: %s', async (_, parameters) => {
     const reply = await requestTokenWith(undefined, parameters)
     expect([reply.status, reply.json.error]).toEqual([401, 'invalid_client'])
     expect(reply.headers.has('WWW-Authenticate')).toBe(false)
   })
 
-  test('takes nothing from the query (RFC 6749 §2.3.1)', async () => {
+  test('reads no credentials from the query (RFC 6749 §2.3.1)', async () => {
     const query = new URLSearchParams({ grant_type: 'client_credentials', client_id: clientId, client_secret: secret })
     const url = `/oauth2/token?${query}`
     expect((await post(url, { grant_type: 'client_credentials' })).status).toBe(401)
@@ -109,7 +109,7 @@ describe('client_secret_post', () => {
   })
 })
 
-describe('a refused credential looks the same to the byte, whatever is wrong (CWE-204)', async () => {
+describe('every invalid credential gets the same response, byte for byte (CWE-204)', async () => {
   const other = await newClient(undefined, client)
   const stranger = await newClient()
   const revoked = await newSecret(client)
@@ -126,7 +126,7 @@ describe('a refused credential looks the same to the byte, whatever is wrong (CW
   const cases: [string, Pick<Client, 'clientId' | 'secret'>][] = [
     ['an unknown client', { clientId: newId('client', Date.now()), secret }],
     ['an unknown secret', { clientId, secret: (await issueCredential('cs', '0')).plaintext }],
-    ['a secret of a region that is not there', { clientId, secret: (await issueCredential('cs', '1')).plaintext }],
+    ['a secret of an unknown region', { clientId, secret: (await issueCredential('cs', '1')).plaintext }],
     ['a wrong checksum', { clientId, secret: secret.replace(/.$/, (last) => (last === '0' ? '1' : '0')) }],
     ['garbage', { clientId: 'nobody', secret: 'nothing' }],
     ['a secret of another application of the environment', { clientId, secret: other.secret }],
@@ -135,7 +135,7 @@ describe('a refused credential looks the same to the byte, whatever is wrong (CW
     ['an expired secret', expired],
     ['a disabled secret', disabled],
     ['a deleted application', deleted],
-    ['an application deleted under a secret that lives', tombstone],
+    ['a deleted application whose secret is not revoked', tombstone],
   ]
   const ways: Record<string, (client: Pick<Client, 'clientId' | 'secret'>) => Promise<Reply>> = {
     'token, by Basic': (who) => requestToken(who as Client),
@@ -161,7 +161,7 @@ describe('a refused credential looks the same to the byte, whatever is wrong (CW
     })
   })
 
-  test('while each of them would be let in but for that', async () => {
+  test('and each of them authenticates without its fault', async () => {
     for (const who of [other, stranger]) expect((await requestToken(who)).status).toBe(200)
     await setSecret(expired, { expires_at: Date.now() + 60_000 })
     await setSecret(disabled, { disabled_at: null })
@@ -170,7 +170,7 @@ describe('a refused credential looks the same to the byte, whatever is wrong (CW
   })
 })
 
-test('of two live secrets each works until it is itself revoked', async () => {
+test('revoking one of two secrets leaves the other active', async () => {
   const rotated = await newClient()
   const second = await newSecret(rotated)
   expect((await requestToken(rotated)).status).toBe(200)

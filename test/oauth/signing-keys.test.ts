@@ -7,12 +7,12 @@ import { getToken, introspect, newClient, requestToken } from './client.ts'
 const client = await newClient()
 const ISSUER = 'https://oncekey.test'
 const TTL_SECONDS = 3600
-/** What `Cache-Control` lets a verifier keep. */
+/** How long Cache-Control lets a verifier keep the keys. */
 const CACHE_SECONDS = 300
 
 afterEach(() => vi.useRealTimers())
 
-/** A deployment's keys: one that signs, and what is published besides. */
+/** The settings of a deployment: the key that signs, and the other keys that are published. */
 function keys(signing: JWK, ...published: JWK[]): Partial<Env> {
   return {
     SIGNING_KEY: JSON.stringify(signing),
@@ -26,7 +26,7 @@ async function jwks(bindings: Partial<Env>): Promise<{ keys: PublishedKey[] }> {
   return json
 }
 
-/** What a resource server does (RFC 9068 §4): throws at what it would refuse. */
+/** Verifies a token as a resource server does (RFC 9068 §4). Throws if it is invalid. */
 async function verify(token: string, published: LocalJWKSet): Promise<void> {
   await jwtVerify(token, published, {
     issuer: ISSUER,
@@ -39,7 +39,7 @@ async function verify(token: string, published: LocalJWKSet): Promise<void> {
 const MEMBERS = { RS256: ['alg', 'e', 'kid', 'kty', 'n', 'use'], ES256: ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'] }
 
 describe.each(['RS256', 'ES256'] as const)('a signing key for %s', (algorithm) => {
-  test('signs what any verifier checks by what is published (RFC 7515)', async () => {
+  test('signs tokens that the published keys verify (RFC 7515)', async () => {
     const key = await newSigningKey(algorithm)
     const bindings = keys(key)
     const token = await getToken(client, { bindings })
@@ -48,9 +48,9 @@ describe.each(['RS256', 'ES256'] as const)('a signing key for %s', (algorithm) =
     expect((await introspect(client, token, { bindings })).json.active).toBe(true)
   })
 
-  test('is published without a private member, nor is any other (RFC 7518 §6.2.2, §6.3.2)', async () => {
+  test('is published without its private members, as every other key is (RFC 7518 §6.2.2, §6.3.2)', async () => {
     const [key, other] = [await newSigningKey(algorithm), await newSigningKey('RS256')]
-    // A private key where only public ones belong, as an operator in haste may paste it.
+    // A private key where a public one belongs, pasted by mistake.
     const published = await jwks(keys(key, { ...other, k: 'x' }, { ...key, d: 'x' }))
     expect(published.keys.map(({ kid }) => kid)).toEqual([key.kid, other.kid])
     expect(published.keys.map((entry) => Object.keys(entry).sort())).toEqual([MEMBERS[algorithm], MEMBERS.RS256])
@@ -58,7 +58,7 @@ describe.each(['RS256', 'ES256'] as const)('a signing key for %s', (algorithm) =
     for (const secret of [key.d, other.d, other.p]) expect(text).not.toContain(secret)
   })
 
-  test('can be rotated to either kind, and back', async () => {
+  test('can be rotated to either algorithm', async () => {
     for (const next of ['RS256', 'ES256'] as const) {
       const [before, after] = [await newSigningKey(algorithm), await newSigningKey(next)]
       const [a, b] = [keys(before, publicHalf(after)), keys(after, publicHalf(before))]
@@ -139,10 +139,10 @@ test('a token whose key is no longer published is inactive, not an error', async
   expect((await introspect(client, token, { bindings: keys(after) })).text).toBe('{"active":false}')
 })
 
-describe('rotation under a steady stream of verifications', () => {
+describe('a rotation of signing keys', () => {
   /** Simulated seconds. */
   const EVERY = 150
-  /** On a machine that has other work to do. */
+  /** On a busy machine. */
   const TIMEOUT_MS = 30_000
 
   interface Step {
@@ -188,7 +188,7 @@ describe('rotation under a steady stream of verifications', () => {
     ['RS256', 'RS256'],
     ['RS256', 'ES256'],
   ] as const)(
-    'loses none, from %s to %s: publish, wait, swap, wait, withdraw',
+    'from %s to %s loses no verification: publish, wait, swap, wait, withdraw',
     async (from, to) => {
       const [before, after] = [await newSigningKey(from), await newSigningKey(to)]
       const published = CACHE_SECONDS
@@ -209,7 +209,7 @@ describe('rotation under a steady stream of verifications', () => {
     ['without waiting for caches before the swap', 1, TTL_SECONDS],
     ['without waiting for tokens before the old key is withdrawn', CACHE_SECONDS, TTL_SECONDS / 4],
   ])(
-    'loses some %s, as this simulation sees',
+    'loses verifications %s, as this simulation shows',
     async (_, wait, keep) => {
       const [before, after] = [await newSigningKey('ES256'), await newSigningKey('ES256')]
       const result = await simulate([
@@ -224,7 +224,7 @@ describe('rotation under a steady stream of verifications', () => {
   )
 })
 
-test('a key that signs nothing is no key: 500, and no token', async () => {
+test('a SIGNING_KEY that cannot sign is 500, without a token', async () => {
   const key = await newSigningKey('RS256')
   const { status, json } = await requestToken(client, {}, { bindings: keys({ ...key, d: 'x' }) })
   expect([status, json.error]).toEqual([500, 'server_error'])

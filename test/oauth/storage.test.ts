@@ -18,7 +18,7 @@ import {
   setSecret,
 } from './client.ts'
 
-/** What OAuth asks of storage: one trip at most, in statements that scan nothing; and what it says when storage fails. */
+/** The D1 requests of the OAuth endpoints: at most one, without scans; and the responses when the database fails. */
 
 const client = await newClient()
 const third = await newClient(oauthApplication, client)
@@ -64,17 +64,12 @@ const cases: Case[] = [
     'invalid_client',
     as({ secret: client.secret.replace(/.$/, (c) => (c === '0' ? '1' : '0')) }),
   ),
-  tokenCase(
-    'a region that is not there',
-    0,
-    'invalid_client',
-    as({ secret: (await issueCredential('cs', '1')).plaintext }),
-  ),
-  tokenCase('an id that is none', 0, 'invalid_client', as({ clientId: 'client_x' })),
+  tokenCase('an unknown region', 0, 'invalid_client', as({ secret: (await issueCredential('cs', '1')).plaintext })),
+  tokenCase('a malformed client ID', 0, 'invalid_client', as({ clientId: 'client_x' })),
   tokenCase('another grant', 1, 'unsupported_grant_type', client, { grant_type: 'password' }),
   tokenCase('two methods', 0, 'invalid_request', client, { client_secret: client.secret }),
   {
-    name: 'token: nobody',
+    name: 'token: no credentials',
     trips: 0,
     outcome: 'invalid_client',
     ask: (bindings) => requestTokenWith(undefined, {}, bindings),
@@ -92,14 +87,14 @@ const cases: Case[] = [
 const outcomeOf = ({ status, json }: Reply) =>
   json.error ?? ({ true: 'active', false: 'inactive' }[String(json.active)] || String(status))
 
-describe('one trip at most', () => {
+describe('the OAuth endpoints make at most one D1 request', () => {
   test.each(cases)('$name → $outcome: $trips', async ({ trips, outcome, ask }) => {
     const counter = counted(env.DB)
     expect(outcomeOf(await ask({ DB: counter.database }))).toBe(outcome)
     expect(counter.trips).toBe(trips)
   })
 
-  test('and no statement scans a table', async () => {
+  test('and no statement of theirs scans a table', async () => {
     const counter = counted(env.DB)
     for (const { ask } of cases) await ask({ DB: counter.database })
     expect(new Set(counter.sql).size).toBeGreaterThanOrEqual(3)
@@ -136,8 +131,8 @@ const FAULTS: unknown[] = [
 
 const asking = cases.filter(({ trips }) => trips === 1)
 
-describe('where storage fails, nothing is known: 503 temporarily_unavailable, to whoever asks what', () => {
-  test.each(asking)('$name', async ({ ask }) => {
+describe('while the database fails', () => {
+  test.each(asking)('the response is 503 temporarily_unavailable: $name', async ({ ask }) => {
     const failAlways = async (fault: unknown) => {
       let tries = 0
       const DB = withBatch(env.DB, () => {
@@ -153,7 +148,7 @@ describe('where storage fails, nothing is known: 503 temporarily_unavailable, to
     await Promise.all(FAULTS.map(failAlways))
   })
 
-  test.each(asking)('and where it fails once, the retry finds out: $name', async ({ ask, outcome }) => {
+  test.each(asking)('one transient failure is retried: $name', async ({ ask, outcome }) => {
     const failOnce = async (message: string, isCommitted: boolean) => {
       let tries = 0
       const DB = withBatch(env.DB, async (real, statements) => {
@@ -167,7 +162,7 @@ describe('where storage fails, nothing is known: 503 temporarily_unavailable, to
     await Promise.all(TRANSIENT.flatMap((message) => [failOnce(message, false), failOnce(message, true)]))
   })
 
-  test('and where it stalls, it is told in time, and nothing is noted when it wakes up', async () => {
+  test('a stalled request gets its 503 in time, and records no use when the database recovers', async () => {
     const slow = await newClient()
     let wake: (value?: unknown) => void = () => {}
     const asleep = new Promise((resolve) => {
@@ -191,7 +186,7 @@ describe('where storage fails, nothing is known: 503 temporarily_unavailable, to
   })
 })
 
-describe('a use that cannot be noted refuses nobody', () => {
+describe('a use that cannot be recorded', () => {
   const ways: Record<string, (it: Client, bindings: Partial<Env>) => Promise<Reply>> = {
     token: (it, bindings) => requestToken(it, {}, { bindings }),
     introspection: (it, bindings) => introspect(it, 'x', { bindings }),
@@ -199,7 +194,7 @@ describe('a use that cannot be noted refuses nobody', () => {
       call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: secret }, bindings }),
   }
 
-  test.each(Object.entries(ways))('%s', async (_, ask) => {
+  test.each(Object.entries(ways))('does not fail the request: %s', async (_, ask) => {
     const used = await newClient()
     const lastUsedAt = async () =>
       env.DB.prepare('SELECT last_used_at FROM client_secrets WHERE id = ?').bind(used.secretId).first('last_used_at')
@@ -215,7 +210,7 @@ describe('a use that cannot be noted refuses nobody', () => {
     expect(await lastUsedAt(), 'the next use repairs it').not.toBeNull()
   })
 
-  test('and lets in nobody either', async () => {
+  test('does not authenticate a disabled secret', async () => {
     const { database } = failingAt(env.DB, /^\s*UPDATE client_secrets/, new Error(TRANSIENT[0]))
     const used = await newClient()
     await setSecret(used, { disabled_at: 1 })

@@ -1,4 +1,4 @@
-/** Counts how often uses of secrets are written to a database, by whatever Worker and whatever request. */
+/** Counts the writes of last_used_at in a database, by any Worker. */
 export async function countUses(binding: D1Database) {
   await binding.prepare('CREATE TABLE uses (secret_id TEXT NOT NULL)').run()
   await binding
