@@ -73,7 +73,7 @@ const endpointColumns = (now: number): Column<WebhookEndpoint>[] => [
   },
   {
     label: 'Events',
-    cell: ({ events }) => (events.length === 0 ? 'All' : events.map((type) => <div class="small">{type}</div>)),
+    cell: ({ events }) => (events.length === 0 ? 'All' : events.map((type) => <code class="sub">{type}</code>)),
   },
   {
     label: 'Deliveries',
@@ -108,7 +108,7 @@ function deliveryColumns(now: number, endpoints: readonly WebhookEndpoint[]): Co
       kind: 'wide',
       cell: ({ eventType, eventId }) => (
         <>
-          {eventType ?? <span class="quiet">(event deleted)</span>}
+          {eventType ? <code>{eventType}</code> : <span class="quiet">(event deleted)</span>}
           <code class="sub">{eventId}</code>
         </>
       ),
@@ -117,7 +117,7 @@ function deliveryColumns(now: number, endpoints: readonly WebhookEndpoint[]): Co
       label: 'Endpoint',
       cell: ({ endpointId }) => {
         const url = URL.parse(urls.get(endpointId) ?? '')
-        return url ? `${url.host}${url.pathname}` : <span class="quiet">(deleted endpoint)</span>
+        return url ? <code>{url.host + url.pathname}</code> : <span class="quiet">(deleted endpoint)</span>
       },
     },
     { label: 'State', cell: (delivery) => <State delivery={delivery} now={now} /> },
