@@ -1,11 +1,17 @@
 import { writeFile } from 'node:fs/promises'
+import { type Counts, describeCounts } from './counts.ts'
 import { type FloorReport, runFloors } from './floors.ts'
+import { describeGrowth, problemsOf, runGrowth } from './growth.ts'
 import { describeMachine } from './machine.ts'
 import { type Options, readOptions, USAGE } from './options.ts'
+import { describePlans } from './plans.ts'
 import { costPerMillion, PRICES } from './prices.ts'
 import { describeProfiles, runProfiles } from './profiles.ts'
 import { clearProgress } from './progress.ts'
 import { number, spread, table } from './table.ts'
+
+// The files of a run are removed when its process ends.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
 const options = readOptions(process.argv.slice(2))
 if (options === 'help') console.log(USAGE)
@@ -29,6 +35,14 @@ async function runMode(options: Options): Promise<object> {
     console.log(describeProfiles(profiles))
     return { profiles }
   }
+  if (options.mode === 'growth') {
+    const report = await runGrowth(options)
+    const problems = problemsOf(report)
+    clearProgress()
+    console.log([describePlans(report.plans), describeGrowth(report), ...problems].join('\n\n'))
+    if (problems.length > 0) process.exitCode = 1
+    return { ...report, problems }
+  }
   const report = await runFloors(options)
   clearProgress()
   console.log(describeFloors(report, options))
@@ -37,11 +51,9 @@ async function runMode(options: Options): Promise<object> {
 
 function describeFloors({ results, counts, databaseBytes }: FloorReport, { connections }: Options): string {
   const parts = connections.map((number) => describeConnections(number, results))
-  return [
-    ...parts,
-    describeCounts(counts, results),
-    `D1 is on disk: ${(databaseBytes / 2 ** 20).toFixed(1)} MiB.`,
-  ].join('\n\n')
+  return [...parts, describeCost(counts, results), `D1 is on disk: ${(databaseBytes / 2 ** 20).toFixed(1)} MiB.`].join(
+    '\n\n',
+  )
 }
 
 function describeConnections(connections: number, results: FloorReport['results']): string {
@@ -82,21 +94,11 @@ function describeConnections(connections: number, results: FloorReport['results'
   return `${connections} connection${connections === 1 ? '' : 's'}, without the rate limits' local simulation\n\n${table(head, rows)}`
 }
 
-function describeCounts(counts: FloorReport['counts'], results: FloorReport['results']): string {
-  const head = ['one request', 'D1 requests', 'behind', 'statements', 'rows read', 'rows written', '$ per million']
-  const rows = [...counts].map(([operation, one]) => {
-    const cpu = results.findLast((result) => result.operation === operation)?.result.measured.get('product')?.cpu.median
-    return [
-      operation,
-      number(one.requests - one.requestsBehind, 1),
-      number(one.requestsBehind, 1),
-      number(one.statements, 1),
-      number(one.rowsRead, 1),
-      number(one.rowsWritten, 1),
-      number(costPerMillion(one, cpu ?? Number.NaN), 2),
-    ]
-  })
-  return `${table(head, rows)}\n\nPrices: ${PRICES.source}`
+function describeCost(counts: FloorReport['counts'], results: FloorReport['results']): string {
+  const cpuOf = (operation: string) =>
+    results.findLast((one) => one.operation === operation)?.result.measured.get('product')?.cpu.median ?? Number.NaN
+  const cost = (operation: string, one: Counts) => number(costPerMillion(one, cpuOf(operation)), 2)
+  return `${describeCounts(counts, { '$ per million': cost })}\n\nPrices: ${PRICES.source}. CPU counts the whole runtime, D1 too.`
 }
 
 function jsonMaps(_: string, value: unknown): unknown {

@@ -1,6 +1,8 @@
 import type { Data } from './data.ts'
-import { type Operation, requestsOf } from './operations.ts'
+import { contestant, type Operation } from './operations.ts'
+import type { Contestant } from './rounds.ts'
 import type { Runtime } from './runtime.ts'
+import { number, table } from './table.ts'
 import type { SentRequest } from './workers/counting.ts'
 
 /** What one request asks of D1, on average. */
@@ -14,31 +16,40 @@ export interface Counts {
 }
 
 const REQUESTS = 20
+/** What follows an answer follows at once, and is over before the next request. */
 const BEHIND_MS = 40
 
-/** Sends requests to the Worker that counts, and gives what it sent to D1. */
-export async function sentBy(
+/** Sends an operation's requests to the Worker that counts, and gives what it sent to D1. */
+export function sentBy(
   runtime: Runtime,
   worker: string,
   operation: Operation,
   data: Data,
+  options = {},
+): Promise<SentRequest[]> {
+  const how = { runtime, worker, product: worker, data }
+  return countSent(contestant(operation.name, operation, how), options)
+}
+
+/** The same of any Worker that counts. */
+export async function countSent(
+  { name, url, status, requests }: Contestant,
   { count = REQUESTS, pause = BEHIND_MS } = {},
 ): Promise<SentRequest[]> {
-  const url = runtime.url(worker)
-  const requests = await requestsOf(operation, data, { measured: url, product: url }, count)
-  await sent(url)
-  for (const { method, path, headers, body } of requests) {
+  const all = await requests(count + 1)
+  for (const [i, { method, path, headers, body }] of all.entries()) {
+    // What is done once an isolate, or once a minute, the first request has done.
+    if (i === 1) await sent(url)
     const response = await fetch(url + path, { method, headers, ...(body !== undefined && { body }) })
-    if (response.status !== operation.status)
-      throw new Error(`${operation.name}: ${response.status} ${await response.text()}`)
+    if (response.status !== status) throw new Error(`${name}: ${response.status} ${await response.text()}`)
     await response.arrayBuffer()
-    // What follows an answer follows at once, and is over before the next request.
     await new Promise((resolve) => setTimeout(resolve, pause))
   }
   return sent(url)
 }
 
-async function sent(url: string): Promise<SentRequest[]> {
+/** What the Worker that counts has sent since it was last asked. */
+export async function sent(url: string): Promise<SentRequest[]> {
   return (await (await fetch(`${url}/bench/sent`)).json()) as SentRequest[]
 }
 
@@ -52,4 +63,22 @@ export function countsOf(requests: readonly SentRequest[], count = REQUESTS): Co
     rowsRead: sum(statements.map(({ rowsRead }) => rowsRead)),
     rowsWritten: sum(statements.map(({ rowsWritten }) => rowsWritten)),
   }
+}
+
+/** A table of counts, with one more column for each of `more`. */
+export function describeCounts(
+  counts: ReadonlyMap<string, Counts>,
+  more: Readonly<Record<string, (name: string, one: Counts) => string>> = {},
+): string {
+  const head = ['one request', 'D1 requests', 'behind', 'statements', 'rows read', 'rows written', ...Object.keys(more)]
+  const rows = [...counts].map(([name, one]) => [
+    name,
+    number(one.requests - one.requestsBehind, 1),
+    number(one.requestsBehind, 1),
+    number(one.statements, 1),
+    number(one.rowsRead, 1),
+    number(one.rowsWritten, 1),
+    ...Object.values(more).map((column) => column(name, one)),
+  ])
+  return table(head, rows)
 }

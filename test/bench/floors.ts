@@ -3,10 +3,10 @@ import { bundle } from '../bundle-worker.ts'
 import { type Counts, countsOf, sentBy } from './counts.ts'
 import { type Data, seed } from './data.ts'
 import { Load } from './load.ts'
-import type { Operation } from './operations.ts'
+import { contestant, type Operation } from './operations.ts'
 import type { Options } from './options.ts'
 import { progress } from './progress.ts'
-import { type Bench, type Contestant, measure, type Result } from './rounds.ts'
+import { type Contestant, measure, type Result } from './rounds.ts'
 import { Runtime } from './runtime.ts'
 
 /** The product beside its floors, in one runtime and over one database. */
@@ -58,8 +58,7 @@ export async function runFloors(options: Options): Promise<FloorReport> {
   try {
     progress(`Making ${APPLICATIONS} applications…`)
     const data = await seed(runtime.database(DATABASE), runtime.url('product-RS256'), { applications: APPLICATIONS })
-    const bench: Bench = { runtime, load, productOf: () => 'product-RS256' }
-    await givePage(bench, data, options)
+    await givePage(runtime, data, options)
     const results: FloorResult[] = []
     const counts = new Map<string, Counts>()
     for (const operation of options.operations) {
@@ -68,10 +67,8 @@ export async function runFloors(options: Options): Promise<FloorReport> {
         progress(
           `${operation.name}, ${connections} connections (${results.length + 1} of ${options.operations.length * options.connections.length})`,
         )
-        const result = await measure(bench, operation, contestants(operation, data, options.hasLimited), {
-          ...options,
-          connections,
-        })
+        const all = contestants(runtime, operation, data, options.hasLimited)
+        const result = await measure(load, all, { ...options, connections })
         results.push({ operation: operation.name, connections, result })
       }
     }
@@ -83,16 +80,18 @@ export async function runFloors(options: Options): Promise<FloorReport> {
 }
 
 /** The floor comes last: ratios are to it. */
-function contestants({ algorithm, isLimited }: Operation, data: Data, hasLimited: boolean): Contestant[] {
+function contestants(runtime: Runtime, operation: Operation, data: Data, hasLimited: boolean): Contestant[] {
+  const of = (name: string, worker: string) =>
+    contestant(name, operation, { runtime, worker, product: 'product-RS256', data })
   return [
-    { name: 'product', worker: `product-${algorithm}`, data },
-    ...(isLimited && hasLimited ? [{ name: 'limited', worker: 'limited', data }] : []),
-    { name: 'floor', worker: `floor-${algorithm}`, data },
+    of('product', `product-${operation.algorithm}`),
+    ...(operation.isLimited && hasLimited ? [of('limited', 'limited')] : []),
+    of('floor', `floor-${operation.algorithm}`),
   ]
 }
 
 /** The floor of the dashboard answers the page that the product has rendered. */
-async function givePage({ runtime }: Bench, data: Data, { operations }: Options): Promise<void> {
+async function givePage(runtime: Runtime, data: Data, { operations }: Options): Promise<void> {
   const operation = operations.find(({ name }) => name === 'dashboard-list')
   if (!operation) return
   const url = runtime.url('product-RS256')

@@ -18,7 +18,7 @@ export interface LoadJob {
   /** The status of every answer. */
   readonly status: number
   /** A text that the body of every answer has in it. */
-  readonly body?: string
+  readonly body?: string | undefined
 }
 
 export interface LoadResult {

@@ -1,6 +1,8 @@
 import { issueCredential } from '../../src/credential/credential.ts'
 import type { BenchApplication, Data } from './data.ts'
 import type { LoadRequest } from './load.ts'
+import type { Contestant } from './rounds.ts'
+import type { Runtime } from './runtime.ts'
 
 /** What is measured: a kind of request, what answers it, and what it needs before a round. */
 export interface Operation {
@@ -28,6 +30,9 @@ interface Origins {
 }
 
 const common = { algorithm: 'RS256', isChange: false, isLimited: true, isFirstUse: false } as const
+
+/** How many requests are written out before a turn. */
+const MAX_REQUESTS = 20_000
 
 /** How many different tokens, sessions or keyed requests a round chooses from. */
 const PREPARED = 100
@@ -169,6 +174,26 @@ export async function requestsOf(
   await data.restore(operation)
   const prepared = (await operation.prepare?.(data, origins)) ?? []
   return Promise.all(Array.from({ length: count }, (_, i) => operation.request(data, i, prepared)))
+}
+
+/** An operation, as one of the Workers does it. */
+export function contestant(
+  name: string,
+  operation: Operation,
+  { runtime, worker, product, data }: { runtime: Runtime; worker: string; product: string; data: Data },
+): Contestant {
+  const url = runtime.url(worker)
+  const origins = { measured: url, product: runtime.url(product) }
+  return {
+    name,
+    url,
+    pid: runtime.pid,
+    status: operation.status,
+    body: operation.body,
+    // Each application is changed once.
+    mostRequests: operation.isChange ? data.applications.length : MAX_REQUESTS,
+    requests: (count) => requestsOf(operation, data, origins, count),
+  }
 }
 
 function token(name: string, more: Partial<Operation>): Operation {

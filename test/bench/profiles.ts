@@ -10,7 +10,7 @@ import type { Options } from './options.ts'
 import { byRoom, type Place, readProfile } from './profile.ts'
 import { progress } from './progress.ts'
 import { Runtime } from './runtime.ts'
-import type { SentStatement } from './workers/counting.ts'
+import type { SentStatement } from './workers/counted.ts'
 
 /** Where the time of the Worker and of D1 goes, by operation. */
 

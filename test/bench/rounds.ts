@@ -1,22 +1,20 @@
-import type { Data } from './data.ts'
-import type { Load, LoadResult } from './load.ts'
+import type { Load, LoadRequest, LoadResult } from './load.ts'
 import { busySeconds, cpuSeconds } from './machine.ts'
-import { type Operation, requestsOf } from './operations.ts'
-import type { Runtime } from './runtime.ts'
 import { type Spread, spreadOf } from './statistics.ts'
 
-/** A Worker that is measured, over the database that it is bound to. */
+/** A server that is measured. */
 export interface Contestant {
   readonly name: string
-  readonly worker: string
-  readonly data: Data
-}
-
-export interface Bench {
-  readonly runtime: Runtime
-  readonly load: Load
-  /** The Worker that signs in, and issues tokens, for any contestant. */
-  readonly productOf: (contestant: Contestant) => string
+  readonly url: string
+  /** Its process. */
+  readonly pid: number
+  /** The status of every answer, and a text that its body has in it. */
+  readonly status: number
+  readonly body?: string | undefined
+  /** How many requests one turn may send. */
+  readonly mostRequests: number
+  /** Prepares a turn, and makes its requests. */
+  readonly requests: (count: number) => Promise<readonly LoadRequest[]>
 }
 
 export interface RoundOptions {
@@ -32,7 +30,7 @@ export interface RoundOptions {
 /** One turn. */
 interface Turn extends LoadResult {
   readonly requestsPerSecond: number
-  /** CPU time of the runtime per request, in microseconds. NaN where the system does not tell. */
+  /** CPU time of the server per request, in microseconds. NaN where the system does not tell. */
   readonly cpu: number
 }
 
@@ -66,18 +64,12 @@ const WARM_UP_REQUESTS = 200
  * Lets contestants take turns, in alternating order, so that whatever else the machine does meets them alike. Ratios are
  * between turns of one round. Noisy rounds are repeated, within bounds, and the quietest count.
  */
-export async function measure(
-  bench: Bench,
-  operation: Operation,
-  contestants: readonly Contestant[],
-  options: RoundOptions,
-): Promise<Result> {
+export async function measure(load: Load, contestants: readonly Contestant[], options: RoundOptions): Promise<Result> {
   const counts = new Map<Contestant, number>()
   for (const contestant of contestants) {
-    const first = await turn(bench, operation, contestant, { ...options, count: roundTo(options, WARM_UP_REQUESTS) })
+    const first = await turn(load, contestant, { ...options, count: roundTo(options, WARM_UP_REQUESTS) })
     const wanted = Math.round(first.requestsPerSecond * options.seconds)
-    const most = operation.isChange ? contestant.data.applications.length : 20_000
-    counts.set(contestant, roundTo(options, Math.min(wanted, most)))
+    counts.set(contestant, roundTo(options, Math.min(wanted, contestant.mostRequests)))
   }
   const rounds: { turns: Map<Contestant, Turn>; noise: number }[] = []
   let loadShare = 0
@@ -88,7 +80,7 @@ export async function measure(
     const noises: number[] = []
     for (const contestant of i % 2 === 0 ? contestants : contestants.toReversed()) {
       const count = counts.get(contestant) as number
-      const { noise, share, ...taken } = await turn(bench, operation, contestant, { ...options, count })
+      const { noise, share, ...taken } = await turn(load, contestant, { ...options, count })
       turns.set(contestant, taken)
       noises.push(noise)
       loadShare = Math.max(loadShare, share)
@@ -115,19 +107,16 @@ export async function measure(
 }
 
 async function turn(
-  { runtime, load, productOf }: Bench,
-  operation: Operation,
-  contestant: Contestant,
+  load: Load,
+  { url, pid, status, body, requests: prepare }: Contestant,
   { connections, count }: RoundOptions & { count: number },
 ): Promise<Turn & { noise: number; share: number }> {
-  const url = runtime.url(contestant.worker)
-  const origins = { measured: url, product: runtime.url(productOf(contestant)) }
-  const requests = await requestsOf(operation, contestant.data, origins, count)
+  const requests = await prepare(count)
   // What the last turn left behind its answers is over by then.
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
-  const before = usage(runtime, load)
-  const result = await load.run({ url, connections, requests, status: operation.status, ...bodyOf(operation) })
-  const after = usage(runtime, load)
+  const before = usage(pid, load)
+  const result = await load.run({ url, connections, requests, status, body })
+  const after = usage(pid, load)
   const runtimeSeconds = after.runtime - before.runtime
   const loadSeconds = after.load - before.load
   const others = after.busy - before.busy - runtimeSeconds - loadSeconds - (after.own - before.own)
@@ -141,19 +130,15 @@ async function turn(
   }
 }
 
-function usage(runtime: Runtime, load: Load) {
+function usage(pid: number, load: Load) {
   const own = process.cpuUsage()
   return {
     at: performance.now(),
-    runtime: cpuSeconds(runtime.pid) ?? Number.NaN,
+    runtime: cpuSeconds(pid) ?? Number.NaN,
     load: cpuSeconds(load.pid) ?? Number.NaN,
     busy: busySeconds() ?? Number.NaN,
     own: (own.user + own.system) / 1e6,
   }
-}
-
-function bodyOf({ body }: Operation) {
-  return body === undefined ? {} : { body }
 }
 
 /** As many requests for each connection. */

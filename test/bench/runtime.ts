@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import diagnostics from 'node:diagnostics_channel'
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { readD1Migrations } from '@cloudflare/vitest-plugin'
@@ -19,6 +20,10 @@ export interface WorkerSpec {
   readonly bindings?: Readonly<Record<string, string | number>>
   /** True binds the platform's rate limits, at a limit that no run reaches. */
   readonly hasRateLimits?: boolean
+  /** True where the database is not the product's: its tables are not made. */
+  readonly hasOwnSchema?: boolean
+  /** In place of the product's. */
+  readonly compatibilityFlags?: readonly string[]
 }
 
 /** workerd with the Workers of a run, over D1 databases on disk. */
@@ -39,6 +44,7 @@ export class Runtime {
     // The platform's assets put a proxy in front of a Worker: the files are served by a Worker of their own.
     const { assets: _, ...options } = workerOptions
     const directory = await mkdtemp(join(tmpdir(), 'oncekey-bench-'))
+    process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
     const databases = [...new Set(workers.map(({ database }) => database))]
     const databaseWorkers = databases.map((database) => ({
       name: databaseName(database),
@@ -55,8 +61,9 @@ export class Runtime {
     const runtimeProcess = nextRuntimeProcess()
     const miniflare = new Miniflare(
       convertV4MiniflareOptions({
-        workers: all.map(({ name, script, database, bindings, hasRateLimits }) => ({
+        workers: all.map(({ name, script, database, bindings, hasRateLimits, compatibilityFlags }) => ({
           ...options,
+          ...(compatibilityFlags && { compatibilityFlags: [...compatibilityFlags] }),
           name,
           modules: [{ type: 'ESModule' as const, path: 'index.js', contents: script }],
           bindings: { ...(options.bindings as object), ...bindings },
@@ -79,7 +86,8 @@ export class Runtime {
     for (const { name } of all) urls.set(name, await miniflare.unsafeGetDirectURL(name))
     const runtime = new Runtime(miniflare, pid as number, directory, urls)
     const migrations = await readD1Migrations(`${root}/src/storage/migrations`)
-    for (const database of databases.map((name) => runtime.database(name))) {
+    const own = workers.filter(({ hasOwnSchema }) => !hasOwnSchema).map(({ database }) => database)
+    for (const database of [...new Set(own)].map((name) => runtime.database(name))) {
       for (const { queries } of migrations) await database.batch(queries.map((query) => database.prepare(query)))
     }
     return runtime
@@ -117,7 +125,7 @@ export class Runtime {
 
   async stop(): Promise<void> {
     await this.#miniflare.dispose()
-    await rm(this.#directory, { recursive: true })
+    rmSync(this.#directory, { recursive: true })
   }
 }
 

@@ -1,0 +1,68 @@
+/** One statement, and what D1 says of it. */
+export interface SentStatement {
+  readonly sql: string
+  readonly rowsRead: number
+  readonly rowsWritten: number
+  /** Milliseconds. */
+  readonly duration: number
+}
+
+/** Called as a request to D1 is sent; gives what is called with the statements once D1 has answered. */
+type OnRequest = () => (statements: readonly SentStatement[]) => void
+
+/** A database binding that tells of each request. Whatever it does not know throws, so that nothing goes uncounted. */
+export function counted(binding: D1Database, onRequest: OnRequest): D1Database {
+  return new Proxy(binding, {
+    get(target, property) {
+      if (property === 'prepare') return (sql: string) => countedStatement(target.prepare(sql), sql, onRequest)
+      if (property === 'batch') {
+        return async (statements: D1PreparedStatement[]) => {
+          const onAnswer = onRequest()
+          const known = statements.map((statement) => originals.get(statement))
+          const results = await target.batch(known.map((one, i) => one?.statement ?? (statements[i] as never)))
+          onAnswer(results.map((result, i) => sentStatement(known[i]?.sql ?? '', result)))
+          return results
+        }
+      }
+      if (property === 'withSession') {
+        return (constraint: D1SessionConstraint) =>
+          counted(target.withSession(constraint) as unknown as D1Database, onRequest)
+      }
+      return refuse(property)
+    },
+  })
+}
+
+/** The real statement behind each counted one: `batch` takes no other. */
+const originals = new WeakMap<D1PreparedStatement, { statement: D1PreparedStatement; sql: string }>()
+
+function countedStatement(statement: D1PreparedStatement, sql: string, onRequest: OnRequest): D1PreparedStatement {
+  const proxy = new Proxy(statement, {
+    get(target, property) {
+      if (property === 'bind') return (...values: unknown[]) => countedStatement(target.bind(...values), sql, onRequest)
+      if (property === 'all' || property === 'run') {
+        return async () => {
+          const onAnswer = onRequest()
+          const result = await target.all()
+          onAnswer([sentStatement(sql, result)])
+          return result
+        }
+      }
+      return refuse(property)
+    },
+  })
+  originals.set(proxy, { statement, sql })
+  return proxy
+}
+
+/** What any object may be asked: whether it is a promise, what kind it is, how it looks as JSON. */
+const HARMLESS = new Set<string | symbol>(['then', 'constructor', 'toJSON'])
+
+function refuse(property: string | symbol): undefined {
+  if (typeof property === 'symbol' || HARMLESS.has(property)) return undefined
+  throw new Error(`D1's ${property} is not counted`)
+}
+
+function sentStatement(sql: string, { meta }: D1Result): SentStatement {
+  return { sql, rowsRead: meta.rows_read, rowsWritten: meta.rows_written, duration: meta.duration }
+}
