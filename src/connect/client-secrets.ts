@@ -3,12 +3,12 @@ import { Hono } from 'hono'
 import * as schemas from '../contract/client-secrets.ts'
 import { applicationToWire, clientSecretToWire } from '../contract/wire.ts'
 import { recogniseCredential } from '../credential/credential.ts'
-import { sameBytes, sha256 } from '../credential/digest.ts'
+import { type Bytes, sameBytes, sha256 } from '../credential/digest.ts'
 import { beginChange, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { keyedRequest } from '../http/idempotency-key.ts'
-import { deriveClientSecret, type NewSecret, newClientSecret } from '../http/issuing.ts'
+import { deriveClientSecret, newClientSecret } from '../http/issuing.ts'
 import { readSettings } from '../http/settings.ts'
 import { validJson, validQuery } from '../http/validation.ts'
 import { verifyClientSecret } from '../storage/authentication.ts'
@@ -39,7 +39,7 @@ export const clientSecrets = new Hono<HonoEnv>()
       const secret = { ...issued, application, name, expiresAt: expires_at }
       const { database } = c.var
       const outcome = await createClientSecret(database, change, secret, maxSecrets(c), request)
-      return answerIssued(c, granted(c, outcome, application), issued, request)
+      return answerIssued(c, granted(c, outcome, application), plaintext, row.digest, request)
     },
   )
 
@@ -52,11 +52,11 @@ export const clientSecrets = new Hono<HonoEnv>()
       const { grace_period_seconds } = c.req.valid('json')
       const request = await keyedRequest(c)
       const change = beginChange(c)
-      const issued = await newClientSecret(c.env, c.var.caller, change, request)
-      const secret = { ...issued, application, name: null, expiresAt: null }
+      const { plaintext, row } = await newClientSecret(c.env, c.var.caller, change, request)
+      const secret = { ...row, application, name: null, expiresAt: null }
       const retireAt = change.now + grace_period_seconds * 1000
       const outcome = await rotateClientSecrets(c.var.database, change, secret, retireAt, maxSecrets(c), request)
-      return answerIssued(c, granted(c, outcome, application), issued, request)
+      return answerIssued(c, granted(c, outcome, application), plaintext, row.digest, request)
     },
   )
 
@@ -127,12 +127,14 @@ function maxSecrets(c: Context<HonoEnv>): number {
 async function answerIssued(
   c: Context<HonoEnv>,
   created: CreatedClientSecret,
-  issued: NewSecret,
+  plaintext: string,
+  digest: Bytes,
   request: KeyedRequest | null,
 ): Promise<Response> {
-  const { plaintext, digest } =
-    request && created.replayedFrom ? await deriveClientSecret(c.var.caller, request, created.replayedFrom) : issued
-  if (!sameBytes(digest, created.digest)) throw new Error('the derived client secret differs from the one created')
-  if (created.replayedFrom) c.header('Idempotent-Replayed', 'true')
-  return c.json({ ...clientSecretToWire(created.secret), secret: plaintext }, 201)
+  const again = request && created.replayedFrom
+  const issued = again ? await deriveClientSecret(c.var.caller, request, again) : { plaintext, digest }
+  if (!sameBytes(issued.digest, created.digest))
+    throw new Error('the derived client secret differs from the one created')
+  if (again) c.header('Idempotent-Replayed', 'true')
+  return c.json({ ...clientSecretToWire(created.secret), secret: issued.plaintext }, 201)
 }

@@ -56,4 +56,3 @@ export function beginChange(c: Context<HonoEnv>, caller: ApiCaller | SessionCall
   c.set('change', change)
   return change
 }
-export { beginChange as changeOf }

@@ -3,12 +3,14 @@ import { deriveEntropy } from '../credential/derivation.ts'
 import { newId } from '../credential/id.ts'
 import type { Change } from '../storage/caller.ts'
 import type { Derivation, KeyedRequest } from '../storage/idempotency.ts'
+import type { NewClientSecret } from '../storage/issuing.ts'
 import type { ApiCaller, SessionCaller } from './context.ts'
 import { readSettings } from './settings.ts'
 
-/** A new client secret, before it is stored: the only value with the plaintext. */
-export interface NewSecret extends IssuedCredential {
-  readonly id: string
+interface IssuedSecret {
+  /** Storage never receives it. */
+  readonly plaintext: string
+  readonly row: Pick<NewClientSecret, 'id' | 'digest' | 'hint'>
 }
 
 /** Makes a client secret from random bytes; for a request with an Idempotency-Key from bytes that it can derive again. */
@@ -17,13 +19,12 @@ export async function newClientSecret(
   caller: ApiCaller | SessionCaller,
   change: Change,
   request: KeyedRequest | null,
-): Promise<NewSecret> {
-  const id = newId('secret', change.now, caller.region)
-  const issued =
+): Promise<IssuedSecret> {
+  const { plaintext, digest, hint } =
     request && 'apiKey' in caller
       ? await deriveClientSecret(caller, request, request)
       : await issueCredential(readSettings(env).CLIENT_SECRET_PREFIX, caller.region)
-  return { id, ...issued }
+  return { plaintext, row: { id: newId('secret', change.now, caller.region), digest, hint } }
 }
 
 /** Derives the secret of a request, now or again: a replay takes the salt and the prefix of the first attempt. */
