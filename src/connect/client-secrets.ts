@@ -35,10 +35,9 @@ export const clientSecrets = new Hono<HonoEnv>()
       const { name = null, expires_at = null } = c.req.valid('json')
       const request = await keyedRequest(c)
       const change = beginChange(c)
-      const issued = await newClientSecret(c.env, c.var.caller, change, request)
-      const secret = { ...issued, application, name, expiresAt: expires_at }
-      const { database } = c.var
-      const outcome = await createClientSecret(database, change, secret, maxSecrets(c), request)
+      const { plaintext, row } = await newClientSecret(c.env, c.var.caller, change, request)
+      const secret = { ...row, application, name, expiresAt: expires_at }
+      const outcome = await createClientSecret(c.var.database, change, secret, maxSecrets(c), request)
       return answerIssued(c, granted(c, outcome, application), plaintext, row.digest, request)
     },
   )
