@@ -98,6 +98,7 @@ async function createExample(database: Database, digest: Bytes, { application }:
       usesPkce: false,
       isFirstParty: false,
     },
+    1_000,
     null,
   )
   if ('refused' in created) throw new Failure(`The example application could not be made: ${created.refused}.`)

@@ -40,7 +40,7 @@ async function needsMigration(database: Database): Promise<boolean> {
     await requireCurrentSchema(database)
     return false
   } catch (error) {
-    if (error instanceof StorageUnavailable && error.notMigrated) return true
+    if (error instanceof StorageUnavailable && error.fault === 'not_migrated') return true
     throw error
   }
 }

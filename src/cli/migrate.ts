@@ -1,4 +1,4 @@
-import { NEWEST_MIGRATION } from '../storage/migrations.ts'
+import { SCHEMA_VERSION } from '../storage/migrations.ts'
 import { answer, command, json, main } from './command.ts'
 import { persistTo, withDatabase } from './target.ts'
 
@@ -10,7 +10,7 @@ await main(
     run: async (values) => {
       // It is migrated where it is opened.
       await withDatabase(values, async () => {})
-      answer(values.json ? { newest_migration: NEWEST_MIGRATION } : 'The embedded database is up to date.')
+      answer(values.json ? { schema_version: SCHEMA_VERSION } : 'The embedded database is up to date.')
     },
   }),
 )

@@ -66,7 +66,7 @@ export async function openRemoteDatabase(): Promise<OpenDatabase> {
   } catch (error) {
     await close()
     runtime.speakAgain()
-    if (error instanceof StorageUnavailable && error.notMigrated) {
+    if (error instanceof StorageUnavailable && error.fault === 'not_migrated') {
       throw new Failure('The deployed database is of another version: `npm run deploy` brings it up to date.')
     }
     const reason = (error as Error).message.replace(/\s+/g, ' ').replace(/\.*$/, '')

@@ -1,19 +1,20 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
-import { beginChange } from '../http/caller.ts'
+import { changeOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { Confirm, Field } from '../pages/forms.tsx'
 import { Hint, isolated, Name } from '../pages/parts.tsx'
 import { duration, Time } from '../pages/time.tsx'
+import { deleteApplication } from '../storage/applications.ts'
 import {
   type ApplicationWithSecrets,
+  type ClientSecret,
   findApplicationWithSecrets,
-  type ListedClientSecret,
-} from '../storage/application-secrets.ts'
-import { deleteApplication } from '../storage/applications.ts'
-import { revokeAllClientSecrets, revokeClientSecret } from '../storage/client-secrets.ts'
+  revokeAllClientSecrets,
+  revokeClientSecret,
+} from '../storage/client-secrets.ts'
 import { readChange } from './form.ts'
 import { page, redirectWithNotice } from './layout.tsx'
 import { applicationPath, pathOf } from './paths.ts'
@@ -31,7 +32,7 @@ export const revoke = new Hono<HonoEnv>()
   .post('/applications/:id/secrets/:secret/revoke', requireSession, async (c) => {
     await readChange(c)
     const { id, secret } = c.req.param()
-    granted(c, await revokeClientSecret(c.var.database, beginChange(c, c.var.session), secret))
+    granted(c, await revokeClientSecret(c.var.database, changeOf(c, c.var.session), secret))
     return redirectWithNotice(c, pathOf(id), 'secret-revoked')
   })
 
@@ -40,7 +41,7 @@ export const revoke = new Hono<HonoEnv>()
   .post('/applications/:id/revoke-all', requireSession, async (c) => {
     await readChange(c)
     const id = c.req.param('id')
-    granted(c, await revokeAllClientSecrets(c.var.database, beginChange(c, c.var.session), id))
+    granted(c, await revokeAllClientSecrets(c.var.database, changeOf(c, c.var.session), id))
     return redirectWithNotice(c, pathOf(id), 'secrets-revoked')
   })
 
@@ -52,7 +53,7 @@ export const revoke = new Hono<HonoEnv>()
     const typed = field('name').trim()
     const isConfirmed = typed !== '' && (typed === field('expected').trim() || typed === field('client_id').slice(-8))
     if (!isConfirmed) return deletePage(c, await find(c, id), field('name'))
-    granted(c, await deleteApplication(c.var.database, beginChange(c, c.var.session), id))
+    granted(c, await deleteApplication(c.var.database, changeOf(c, c.var.session), id))
     return redirectWithNotice(c, '/dashboard', 'application-deleted')
   })
 
@@ -108,7 +109,7 @@ const LastActive = ({
   secret,
   secrets,
   now,
-}: Pick<ApplicationWithSecrets, 'secrets'> & { secret: ListedClientSecret; now: number }) => {
+}: Pick<ApplicationWithSecrets, 'secrets'> & { secret: ClientSecret; now: number }) => {
   const others = secrets.filter(({ id }) => id !== secret.id)
   if (others.some((other) => isActive(other, now))) return null
   const ends = others.flatMap(({ disabledAt, expiresAt }) =>
@@ -162,7 +163,7 @@ function revokeAllPage(c: Context<HonoEnv>, { application, secrets }: Applicatio
   )
 }
 
-const SecretList = ({ secrets, now }: { secrets: readonly ListedClientSecret[]; now: number }) => {
+const SecretList = ({ secrets, now }: { secrets: readonly ClientSecret[]; now: number }) => {
   const inUse = secrets.filter((secret) => isInUse(secret, now)).length
   return (
     <>

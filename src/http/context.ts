@@ -1,47 +1,34 @@
+import type { RequestIdVariables } from 'hono/request-id'
 import type { Access, Caller, Change, Identity } from '../storage/caller.ts'
 import type { Database } from '../storage/database.ts'
 
-/** The caller of a request to the management API, as far as its key tells. The database knows whether the key exists. */
+/** Who sent a request to the management API, as far as its key tells; whether the key is known, storage tells. */
 export interface ApiCaller extends Caller {
-  /** The plaintext key: only to derive client secrets. */
+  /** The plaintext key: for deriving, and for nothing else. */
   readonly apiKey: string
   readonly region: string
-  /** The access that this route needs. */
+  /** What this route asks of it. */
   readonly needs: Access
 }
 
-/** The caller of a request to the dashboard, as far as its cookie tells. */
+/** Who sent a request to the dashboard, as far as its cookie tells. */
 export interface SessionCaller extends Caller {
   readonly region: string
 }
 
-/** What a route can add to the log entry of its request. No credential, and nothing that a caller chose freely. */
-export interface LogFields {
-  /** The code of the error that was answered. */
-  readonly error?: string
-  /** Why, where the answer must not say: `secret_revoked` behind an `invalid_client`. */
-  readonly reason?: string
-  readonly client_id?: string
-  readonly secret_id?: string
-  readonly api_key_id?: string
-  readonly environment_id?: string
-  readonly event_id?: string
-}
-
 export interface HonoEnv {
   Bindings: Env
-  Variables: {
-    /** Ours, whatever X-Request-ID the caller sent. */
-    requestId: string
-    logFields: LogFields
+  Variables: RequestIdVariables & {
     caller: ApiCaller
     session: SessionCaller
-    /** The caller as the database knows it, once it has answered. */
+    /** The caller as the database knows it, once it has been asked. */
     identity?: Identity
+    /** A webhook endpoint wants the event of the change that the request made. */
+    hasDelivery?: boolean
     database: Database
-    /** The change that this request has sent to the database, if any: see `beginChange`. */
+    /** What the request changes, where it does. */
     change?: Change
-    /** The parsed JSON body. */
-    body: unknown
+    /** The JSON body, the same text for the same value. */
+    canonicalBody: string
   }
 }
