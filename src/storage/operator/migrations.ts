@@ -1,0 +1,41 @@
+import sql from 'sql-template-tag'
+import type { Database } from '../database.ts'
+
+export interface Migration {
+  /** Name of its file. */
+  readonly name: string
+  readonly statements: readonly string[]
+}
+
+/**
+ * Applies the migrations that are not recorded yet, in order, each in one transaction with its record. The record is
+ * that of `wrangler d1 migrations apply`, so that either may go on where the other stopped. Several processes may do so
+ * at once.
+ */
+export async function applyMigrations({ binding }: Database, migrations: readonly Migration[]): Promise<void> {
+  await binding.batch([binding.prepare(RECORDS)])
+  for (const { name, statements } of migrations) {
+    if (await isApplied(binding, name)) continue
+    const { sql: text, values } = sql`INSERT INTO d1_migrations (name) VALUES (${name})`
+    const batch = [...statements.map((statement) => binding.prepare(statement)), binding.prepare(text).bind(...values)]
+    try {
+      await binding.batch(batch)
+    } catch (error) {
+      // Another process may have been quicker.
+      if (!(await isApplied(binding, name))) throw error
+    }
+  }
+}
+
+/** As wrangler creates it. */
+const RECORDS = `CREATE TABLE IF NOT EXISTS d1_migrations (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT UNIQUE,
+  applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
+)`
+
+async function isApplied(binding: D1Database, migration: string): Promise<boolean> {
+  const { sql: text, values } = sql`SELECT 1 FROM d1_migrations WHERE name = ${migration}`
+  const [found] = await binding.batch([binding.prepare(text).bind(...values)])
+  return (found?.results.length ?? 0) > 0
+}
