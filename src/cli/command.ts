@@ -1,179 +1,163 @@
-import { type ParseArgsConfig, parseArgs } from 'node:util'
-import { StorageUnavailable } from '../storage/database.ts'
+import { Option } from '@commander-js/extra-typings'
+import * as v from 'valibot'
+import { Name } from '../contract/fields.ts'
+import { sentenceOf } from '../contract/rules.ts'
+import type { Database } from '../storage/database.ts'
+import type { Finished } from './wrangler.ts'
 
-/**
- * What the operator's commands have in common: words in, help, sentences and exit codes out. Answers go to stdout,
- * everything else to stderr.
- */
-export interface Command<O extends Options = Options> {
-  /** What comes behind `npm run`, such as `api-key -- create`. */
-  readonly name: string
-  readonly says: string
-  readonly options: O
-  /** The one word that may stand without an option, such as an id. */
-  readonly operand?: string
-  run(values: Values<O>, operand: string | undefined): Promise<void>
+/** Everything that a command reaches outside its own code. A test gives its own. */
+export interface Context {
+  readonly env: NodeJS.Dict<string>
+  /** Writes to stdout, and rejects when that fails. */
+  readonly write: (text: string) => Promise<void>
+  /** False when stdout is closed or /dev/null, so that a result would be lost. */
+  readonly hasReader: boolean
+  /** Writes a line to stderr. Never fails. */
+  readonly progress: (line: string) => void
+  /** Opens the database of a state folder, with the current tables in it. */
+  readonly openLocalDatabase: (directory: string) => Promise<OpenDatabase>
+  readonly platform: Platform
 }
 
-interface Option {
-  readonly type: 'string' | 'boolean'
-  readonly says: string
-  /** What stands for its value in the help. */
-  readonly value?: string
-  readonly default?: string
-  readonly required?: true
-  readonly choices?: readonly string[]
+/** Cloudflare, as wrangler reaches it, and the deployed Worker. */
+export interface Platform {
+  readonly wrangler: (
+    args: readonly string[],
+    options?: { env?: Record<string, string>; input?: string },
+  ) => Promise<Finished>
+  readonly openDatabase: () => Promise<OpenDatabase>
+  readonly fetch: (url: string) => Promise<Response>
+  readonly sleep: (milliseconds: number) => Promise<void>
+  /** Unix ms. */
+  readonly now: () => number
 }
-type Options = Readonly<Record<string, Option>>
 
-type Values<O extends Options> = { readonly [Name in keyof O]: Value<O[Name]> }
-type Value<O extends Option> = O['type'] extends 'boolean'
-  ? boolean
-  : Text<O> | (O extends { required: true } | { default: string } ? never : undefined)
-type Text<O extends Option> = O extends { choices: readonly (infer Choice)[] } ? Choice : string
+/** A database as the operator holds it: no request stands behind it. */
+export interface OpenDatabase {
+  readonly database: Database
+  readonly close: () => Promise<void>
+  /** Words a failure of storage so that the operator knows the remedy. */
+  readonly explain?: (error: Error) => string
+}
 
-/** Failed: says what is wrong and what to do next. Exit code 1. */
+/** The command failed: what happened, whether anything changed, what to do next. Exit code 1. */
 export class Failure extends Error {}
 
-/** Asked in the wrong words. Exit code 2. */
-class Misuse extends Error {}
+/** The command line is invalid, and nothing has changed. Exit code 2. */
+export class UsageError extends Error {}
 
-const help = { type: 'boolean', says: 'Show this.' } as const
-export const json = { type: 'boolean', says: 'Answer with one line of JSON on stdout.' } as const
+export const jsonOption = () => new Option('--json', 'Print one line of JSON on stdout.')
 
-/** Fixes the types of a command's values by its options. */
-export function command<const O extends Options>(definition: Command<O>): Command<O> {
-  return definition
+/** Prints a result: text for people, or one line of JSON. */
+export async function print(context: Context, result: string | object): Promise<void> {
+  const problem = await tryPrint(context, result)
+  if (problem) throw new Failure(`The command has finished, but its result could not be written to ${problem}.`)
 }
 
-/** Runs a command, or the one of several that the first word names. */
-export async function main(commands: Command | readonly Command[]): Promise<void> {
-  const words = process.argv.slice(2)
-  const several = 'run' in commands ? null : commands
-  const chosen = several ? several.find(({ name }) => name.split(' ').at(-1) === words[0]) : (commands as Command)
+/** Gives the reason when the result could not be written. */
+async function tryPrint({ write }: Context, result: string | object): Promise<string | null> {
   try {
-    if (chosen) return await runWith(chosen, several ? words.slice(1) : words)
-    const usages = several?.map(usage).join('\n')
-    if (words[0] === '--help' || words[0] === '-h') return answer(`${usages}\n\n--help behind any of them tells more.`)
-    throw new Misuse(`${words[0] ? `There is no '${words[0]}' here.` : 'Say what to do.'}\n${usages}`)
+    await write(`${typeof result === 'string' ? result : JSON.stringify(result)}\n`)
+    return null
   } catch (error) {
-    progress(sentence(error))
-    process.exit(error instanceof Misuse ? 2 : 1)
+    return `standard output (${codeOf(error)})`
   }
 }
 
-/** Tells what takes a while. */
-export function progress(words: string): void {
-  process.stderr.write(`${words}\n`)
+/** Refuses to create a value that is shown once when the operator cannot see it. */
+export function requireReader({ hasReader }: Context, value: string): void {
+  if (hasReader) return
+  throw new Failure(`Standard output is closed or /dev/null, so ${value} would be lost. Nothing was changed.`)
 }
 
-/** What was asked for, for people or, as JSON, for programs. */
-export function answer(words: string | object): void {
-  process.stdout.write(`${typeof words === 'string' ? words : JSON.stringify(words)}\n`)
+/** Prints a result that has a value which is shown once. When that fails, `undo` ends what was created. */
+export async function printOnce(
+  context: Context,
+  result: string | object,
+  { created, undone, undo, byHand }: OnceShown,
+): Promise<void> {
+  const problem = await tryPrint(context, result)
+  if (problem === null) return
+  const what = `${created} could not be written to ${problem}.`
+  await undo().catch((cause: Error) => {
+    throw new Failure(`${what} It exists, and could not be undone (${cause.message}). Run: ${byHand}`)
+  })
+  throw new Failure(`${what} It was ${undone}.`)
 }
 
-/** Rows under their headings, in columns. */
+interface OnceShown {
+  /** The object with the value, such as `API key api_key_…`. */
+  readonly created: string
+  /** The end of the sentence about it, such as `revoked, because it was not shown`. */
+  readonly undone: string
+  readonly undo: () => Promise<unknown>
+  /** The command that does the same. */
+  readonly byHand: string
+}
+
+/** Rows below their headings, in columns. */
 export function table(headings: string[], rows: string[][]): string {
   const lines = [headings, ...rows]
   const widths = headings.map((_, i) => Math.max(...lines.map((line) => (line[i] ?? '').length)))
-  return lines
-    .map((line) =>
-      line
-        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+  const padded = lines.map((line) => line.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  '))
+  return padded.map((line) => line.trimEnd()).join('\n')
 }
 
-/** The rule for names of whatever the operator makes: the management API's. */
+/** A word as a POSIX shell reads it back. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
+}
+
+/** Names that differ, and look alike on a terminal: each pattern with the rule that refuses it. */
+const LOOKALIKES: readonly [pattern: RegExp, rule: string][] = [
+  [/\p{Cf}|\p{Default_Ignorable_Code_Point}/u, 'must not have invisible characters.'],
+  [/^\s|\s$/, 'must not begin or end with a space.'],
+  [/[^\S ]| {2}/, 'must have single ordinary spaces only.'],
+]
+
+/** Checks a name that the operator chooses, by the rules of the management API, and so that no two names look alike. */
 export function checkName(option: string, name: string): string {
-  if (name.trim() === '' || [...name].length > 255 || /\p{Cc}/u.test(name) || !name.isWellFormed()) {
-    throw new Misuse(`${option} has 1 to 255 characters, none of them a control character, and is not blank.`)
-  }
+  const { issues } = v.safeParse(Name, name)
+  const [, lookalike] = LOOKALIKES.find(([pattern]) => pattern.test(name)) ?? []
+  const composed = name === name.normalize('NFC') ? undefined : 'must be in Unicode normalization form C.'
+  const problem = sentenceOf(issues?.[0].message) ?? lookalike ?? composed
+  if (problem) throw new UsageError(`${option} ${problem}`)
   return name
 }
 
-export function misuse(words: string): never {
-  throw new Misuse(words)
+export function codeOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException
+  return code ?? message
 }
 
-async function runWith(chosen: Command, words: string[]): Promise<void> {
-  checkNpm(chosen)
-  const { values, operand } = parse(chosen, words)
-  if (values.help) return answer(helpOf(chosen))
-  try {
-    checkWords(chosen, values)
-    await chosen.run(values as Values<Options>, operand)
-  } catch (error) {
-    throw error instanceof Misuse ? new Misuse(`${error.message}\n${usage(chosen)}`) : error
-  }
+/** One of several things that a command does in order, each safe to repeat. */
+export interface Step {
+  readonly title: string
+  /** Does it, unless it was done before, and says what came of it. */
+  readonly run: () => Promise<string>
 }
 
-function parse(chosen: Command, args: string[]) {
-  const options: ParseArgsConfig['options'] = { ...chosen.options, help: { type: 'boolean', short: 'h' } }
-  try {
-    const { values, positionals } = parseArgs({ args, options, strict: true, allowPositionals: true })
-    const [operand, surplus] = positionals
-    const unexpected = chosen.operand ? surplus : operand
-    if (unexpected !== undefined) throw new Error(`Unexpected word '${unexpected}'.`)
-    return { values: values as Record<string, unknown>, operand }
-  } catch (error) {
-    // parseArgs explains at length: its first sentence is enough beside the usage.
-    const [first = ''] = (error as Error).message.split(/\. |\n/)
-    throw new Misuse(`${first.replace(/\.?$/, '.')}\n${usage(chosen)}`)
-  }
+/** Shows what each step would do. */
+export function showSteps({ progress }: Pick<Context, 'progress'>, steps: readonly Step[]): void {
+  for (const i of steps.keys()) progress(headingOf(steps, i))
 }
 
-/** Without the ` -- ` npm takes options for its own: `npm run deploy --dry-run` would deploy. */
-function checkNpm(chosen: Command): void {
-  if (!process.env.npm_lifecycle_event) return
-  for (const name of Object.keys(chosen.options)) {
-    if (process.env[`npm_config_${name.replaceAll('-', '_')}`] === undefined) continue
-    throw new Misuse(`npm took --${name} for itself: write -- before it.\n${usage(chosen)}`)
-  }
-}
-
-function checkWords({ options }: Command, values: Record<string, unknown>): void {
-  for (const [name, { type, choices, required }] of Object.entries(options)) {
-    const value = values[name]
-    if (required && value === undefined) throw new Misuse(`--${name} is missing.`)
-    if (type === 'string' && choices && value !== undefined && !choices.includes(value as string)) {
-      throw new Misuse(`--${name} is one of ${choices.join(', ')}, not '${value}'.`)
+/** Runs steps in order, with a heading before each, and stops at the first that fails. `again` is what to run then. */
+export async function runSteps(
+  { progress }: Pick<Context, 'progress'>,
+  steps: readonly Step[],
+  again: string,
+): Promise<void> {
+  for (const [i, { run }] of steps.entries()) {
+    progress(`${headingOf(steps, i)}…`)
+    try {
+      progress(`      ${await run()}`)
+    } catch (error) {
+      throw new Failure(`${(error as Error).message}\nRun \`${again}\` again: it continues from this step.`)
     }
   }
 }
 
-function usage({ name, options, operand }: Command): string {
-  const parts = Object.entries(options).map(([option, spec]) => {
-    const text = spec.type === 'boolean' ? `--${option}` : `--${option} ${placeholder(spec)}`
-    return spec.required ? text : `[${text}]`
-  })
-  const words = [...(operand ? [`[${operand}]`] : []), ...parts].join(' ')
-  return `Usage: npm run ${name}${name.includes(' -- ') ? '' : ' --'} ${words}`
-}
-
-function helpOf(chosen: Command): string {
-  const lines = Object.entries({ ...chosen.options, help }).map(([name, spec]: [string, Option]) => {
-    const heading = spec.type === 'boolean' ? `--${name}` : `--${name} ${placeholder(spec)}`
-    return [`  ${heading}`, spec.default === undefined ? spec.says : `${spec.says} Default: ${spec.default}.`]
-  })
-  const width = Math.max(...lines.map(([heading = '']) => heading.length))
-  const list = lines.map(([heading = '', says]) => `${heading.padEnd(width)}  ${says}`).join('\n')
-  return `${usage(chosen)}\n\n${chosen.says}\n\n${list}`
-}
-
-function placeholder({ value, choices }: Option): string {
-  return choices ? choices.join('|') : (value ?? 'TEXT')
-}
-
-function sentence(error: unknown): string {
-  if (error instanceof Failure || error instanceof Misuse) return error.message
-  if (error instanceof StorageUnavailable && error.message.includes('SQLITE_BUSY')) {
-    return 'Another process is writing to the embedded database all the while. Try again in a moment.'
-  }
-  if (error instanceof StorageUnavailable) {
-    return `The database gave no answer: ${error.message}. Look whether it was done all the same, and try again.`
-  }
-  return `Something unexpected went wrong: ${error instanceof Error ? error.message : String(error)}`
+function headingOf(steps: readonly Step[], i: number): string {
+  return `[${i + 1}/${steps.length}] ${steps[i]?.title}`
 }

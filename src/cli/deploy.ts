@@ -1,59 +1,92 @@
+import { type Command, Option } from '@commander-js/extra-typings'
 import packageJson from '../../package.json' with { type: 'json' }
-import { announce } from './beginning.ts'
-import { answer, checkName, command, Failure, json, main, misuse, progress } from './command.ts'
-import { deployment } from './deployment.ts'
-import { platform } from './platform.ts'
-import { readConfig } from './remote-database.ts'
-import { runSteps, showSteps } from './steps.ts'
-import { reasonOf, runWrangler } from './wrangler.ts'
+import { sha256 } from '../credential/digest.ts'
+import { findApiKey, revokeApiKey } from '../storage/operator/api-keys.ts'
+import { type Bootstrap, bootstrapToJson, bootstrapToText } from './bootstrap.ts'
+import { type Context, checkName, Failure, jsonOption, print, printOnce, runSteps, showSteps } from './command.ts'
+import { readConfiguration, requireValidSettings } from './configuration.ts'
+import { deploySteps } from './deploy-steps.ts'
+import { reasonOf } from './wrangler.ts'
 
-await main(
-  command({
-    name: 'deploy',
-    says: 'Puts Oncekey on your Cloudflare account, the first time and every later one. Whatever stopped it, run it again: what is done stays done.',
-    options: {
-      location: {
-        type: 'string',
-        choices: ['weur', 'eeur', 'apac', 'oc', 'wnam', 'enam'],
-        says: 'Where a new database should be.',
-      },
-      jurisdiction: {
-        type: 'string',
-        choices: ['eu', 'fedramp', 'us'],
-        says: 'What a new database must never leave. It cannot be changed later.',
-      },
-      environment: {
-        type: 'string',
-        value: 'NAME',
-        says: 'The environment that gets a first API key.',
-        default: 'production',
-      },
-      'dry-run': { type: 'boolean', says: 'Show what would be done, and build the Worker; offline.' },
-      json: { ...json, says: 'When done, say so in one line of JSON on stdout.' },
-    },
-    run: async (values) => {
-      const { location, jurisdiction } = values
-      if (location && jurisdiction) misuse('A jurisdiction leaves no choice of --location: give one of them.')
-      const { name, databaseName, issuer } = await readConfig()
-      const { steps, deployed } = deployment(platform, {
-        ...{ name, databaseName, issuer, location, jurisdiction },
-        environment: checkName('--environment', values.environment),
+const LOCATIONS = ['weur', 'eeur', 'apac', 'oc', 'wnam', 'enam'] as const
+const JURISDICTIONS = ['eu', 'fedramp', 'us'] as const
+
+export function addDeployCommand(program: Command, context: Context): void {
+  program
+    .command('deploy')
+    .description(
+      'Deploy Oncekey to your Cloudflare account, the first time and every later time. If it stops, run it again: finished steps are kept.',
+    )
+    .addOption(
+      new Option('--location <PLACE>', 'Place of a new database.').choices(LOCATIONS).conflicts('jurisdiction'),
+    )
+    .addOption(
+      new Option('--jurisdiction <NAME>', "Jurisdiction of a new database. This can't be changed later.").choices(
+        JURISDICTIONS,
+      ),
+    )
+    .option('--environment <NAME>', 'Environment that gets a first API key.', 'production')
+    .option('--dry-run', 'Check the settings, show the steps, and build the Worker, without a network.')
+    .addOption(jsonOption())
+    .action(async (options) => {
+      const { location, jurisdiction, dryRun, json } = options
+      const environment = checkName('--environment', options.environment)
+      const configuration = await readConfiguration()
+      requireValidSettings(configuration)
+      const { name, databaseName, issuer } = configuration
+      const { steps, deployed } = deploySteps(context, {
+        ...{ name, databaseName, issuer, location, jurisdiction, environment },
         version: packageJson.version,
-        isUnattended: Boolean(process.env.CI),
+        unattended: unattendedReason(context),
       })
-      if (values['dry-run']) {
-        showSteps(steps)
-        progress('Building the Worker…')
-        const finished = await runWrangler(['deploy', '--dry-run'])
-        if (finished.code !== 0) throw new Failure(`The Worker does not build: ${reasonOf(finished)}`)
-        const [size = ''] = /Total Upload.*/.exec(finished.stdout) ?? []
-        if (values.json) return answer({ dry_run: true, steps: steps.map(({ will }) => will) })
-        return answer(`Nothing was done. The Worker builds. ${size}`)
+      if (dryRun) {
+        showSteps(context, steps)
+        const size = await build(context)
+        const titles = steps.map(({ title }) => title)
+        return print(
+          context,
+          json ? { dry_run: true, steps: titles } : `Nothing was deployed. The Worker builds. ${size}`,
+        )
       }
-      await runSteps(steps, 'npm run deploy')
-      const { url, beginning } = deployed()
-      if (beginning) return announce(url, beginning, values.json)
-      answer(values.json ? { url } : `\n  Oncekey         ${url}\n`)
+      await runSteps(context, steps, 'npm run deploy')
+      const { url, bootstrap } = deployed()
+      if (bootstrap) return announce(context, url, bootstrap, json ?? false)
+      await print(context, json ? { url } : `\n  Oncekey         ${url}\n`)
+    })
+}
+
+/** An API key is shown once, to the operator: neither to the log of a build nor to /dev/null. */
+function unattendedReason({ env, hasReader }: Context): string | null {
+  if (env.CI) return 'the output of CI is kept in a log'
+  return hasReader ? null : 'standard output is closed or /dev/null'
+}
+
+async function build({ progress, platform }: Context): Promise<string> {
+  progress('Building the Worker…')
+  const finished = await platform.wrangler(['deploy', '--dry-run'])
+  if (finished.code !== 0) throw new Failure(`The Worker does not build: ${reasonOf(finished)} Nothing was deployed.`)
+  return /Total Upload.*/.exec(finished.stdout)?.[0] ?? ''
+}
+
+/** A key in a command line would stay in the history of the shell, and in the list of processes. */
+const FIRST_CALL = `Create a client secret (paste the API key at the first command, which does not show it):
+
+  read -rs API_KEY`
+
+async function announce(context: Context, url: string, bootstrap: Bootstrap, isJson: boolean): Promise<void> {
+  const result = isJson ? bootstrapToJson(url, bootstrap) : bootstrapToText(url, bootstrap, FIRST_CALL, '$API_KEY')
+  await printOnce(context, result, {
+    created: 'The first API key',
+    undone: 'revoked, because it was not shown. The Worker is deployed; run `npm run deploy` again for another key',
+    undo: async () => {
+      const { database, close } = await context.platform.openDatabase()
+      try {
+        const key = await findApiKey(database, { digest: await sha256(bootstrap.apiKey) })
+        if (key) await revokeApiKey(database, key.id, context.platform.now())
+      } finally {
+        await close()
+      }
     },
-  }),
-)
+    byHand: 'npm run api-key -- list --remote, then npm run api-key -- revoke --remote ID',
+  })
+}

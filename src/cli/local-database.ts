@@ -1,92 +1,122 @@
-import { access, constants, mkdir, open, readdir, stat } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { access, chmod, constants, open, readdir, readFile, stat } from 'node:fs/promises'
+import { join, relative, resolve } from 'node:path'
 import { type Database, StorageUnavailable } from '../storage/database.ts'
 import { requireCurrentSchema } from '../storage/migrations.ts'
-import { Failure, progress } from './command.ts'
-import { type OpenDatabase, operatorDatabase } from './operator-database.ts'
-import { configPath, hush, loadWrangler, reasonOf, root, runWrangler } from './wrangler.ts'
+import { applyMigrations } from '../storage/operator/migrations.ts'
+import { Failure, type OpenDatabase } from './command.ts'
+import { makePrivateFolder } from './private-file.ts'
+import { captureConsole, configPath, loadWrangler, oneLine, root } from './wrangler.ts'
 
-/** Opens the embedded database of a state folder, with the tables of this version in it. */
-export async function openLocalDatabase(directory: string): Promise<OpenDatabase> {
+export const STATE_FOLDER = '.wrangler/state'
+
+const MIGRATIONS = join(root, 'src/storage/migrations')
+
+/** The folder of the local database. A relative path starts where npm was called, not in the project. */
+export function stateFolder(path: string | undefined, env: NodeJS.Dict<string>): string {
+  return path === undefined ? join(root, STATE_FOLDER) : resolve(env.INIT_CWD ?? process.cwd(), path)
+}
+
+/** Opens the local database of a state folder, and brings its tables up to date. */
+export async function openLocalDatabase(
+  directory: string,
+  progress: (line: string) => void = () => {},
+): Promise<OpenDatabase> {
   await checkFolder(directory)
-  const { getPlatformProxy } = await loadWrangler()
-  const runtime = hush()
   try {
-    const proxy = await getPlatformProxy<Env>({
-      configPath,
-      // wrangler keeps its state in v3 of the folder that --persist-to names.
-      persist: { path: join(directory, 'v3') },
-      remoteBindings: false,
-    })
-    const close = () => proxy.dispose().finally(runtime.speakAgain)
-    try {
-      const database = operatorDatabase(proxy.env.DB)
-      if (await needsMigration(database)) await migrate(directory)
-      return { database, close }
-    } catch (error) {
-      await close()
-      throw error
+    return await patiently(() => openOnce(directory, progress))
+  } catch (error) {
+    throw new Failure(explainLocal(directory, (error as Error).message))
+  }
+}
+
+async function openOnce(directory: string, progress: (line: string) => void): Promise<OpenDatabase> {
+  const { getPlatformProxy, unstable_splitSqlQuery } = await loadWrangler(directory)
+  const output = captureConsole()
+  let close = async () => output.release()
+  try {
+    const persist = { path: wranglerFolder(directory) }
+    const proxy = await getPlatformProxy<Env>({ configPath, persist, remoteBindings: false })
+    close = () => proxy.dispose().finally(output.release)
+    const database = operatorDatabase(proxy.env.DB)
+    if (!(await isCurrent(database))) {
+      progress('Bringing the local database up to date…')
+      await migrate(database, unstable_splitSqlQuery)
     }
+    return { database, close, explain: (error) => explainLocal(directory, reasonIn(output.captured(), error)) }
   } catch (error) {
-    runtime.speakAgain()
-    if (error instanceof Failure) throw error
-    const [, reason] = /dbErrorMessage\([^)]*\) = ([^\n]*)/.exec(runtime.said()) ?? []
-    throw new Failure(unusable(directory, reason ?? (error as Error).message))
+    await close()
+    throw new Error(reasonIn(output.captured(), error))
   }
 }
 
-async function needsMigration(database: Database): Promise<boolean> {
-  try {
-    await requireCurrentSchema(database)
-    return false
-  } catch (error) {
-    if (error instanceof StorageUnavailable && error.fault === 'not_migrated') return true
-    throw error
+/** How long a command waits while another process uses the local database. */
+const PATIENCE_MS = 10_000
+const BUSY_DELAY_MS = 50
+
+/** Another process, such as a running `dev`, writes to the file. It is said before a batch, after it, or at a start. */
+const BUSY = /SQLITE_BUSY|Failed to get session commit token/
+
+/** Tries again while another process uses the local database. What is tried must be safe to repeat. */
+export async function patiently<T>(attempt: () => Promise<T>): Promise<T> {
+  for (const end = Date.now() + PATIENCE_MS; ; ) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!BUSY.test(String(error)) || Date.now() > end) throw error
+      await new Promise((resolve) => setTimeout(resolve, BUSY_DELAY_MS * (0.5 + Math.random())))
+    }
   }
 }
 
-async function migrate(directory: string): Promise<void> {
-  progress('Bringing the embedded database up to date…')
-  const finished = await runWrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', directory])
-  if (finished.code !== 0) throw new Failure(unusable(directory, reasonOf(finished)))
+/** A database without a request behind it. */
+export function operatorDatabase(binding: D1Database): Database {
+  return {
+    binding: withPatience(binding),
+    get deadline() {
+      return Date.now() + PATIENCE_MS
+    },
+    waitUntil: () => {},
+  }
 }
+
+/** Waits while another process writes: every batch may be repeated. */
+function withPatience(binding: D1Database): D1Database {
+  return Object.assign(Object.create(binding), {
+    prepare: (sql: string) => binding.prepare(sql),
+    batch: (statements: D1PreparedStatement[]) => patiently(() => binding.batch(statements)),
+  })
+}
+
+/** wrangler keeps its state in this subfolder of the folder that `--persist-to` names. */
+const wranglerFolder = (directory: string) => join(directory, 'v3')
 
 async function checkFolder(directory: string): Promise<void> {
   try {
-    await makeFolder(directory)
+    await makePrivateFolder(directory)
     await access(directory, constants.W_OK | constants.X_OK)
+    // The database has webhook signing secrets in it. wrangler creates its files for everyone to read.
+    await makePrivateFolder(wranglerFolder(directory))
+    if ((await stat(wranglerFolder(directory))).mode & 0o077) await chmod(wranglerFolder(directory), 0o700)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code === 'EEXIST' || code === 'ENOTDIR') {
-      throw new Failure(`${shown(directory)} is no folder, nor can it become one. Name another with --persist-to.`)
-    }
-    throw new Failure(`${shown(directory)} cannot be written to (${code}). Name another folder with --persist-to.`)
+    const problem =
+      code === 'EEXIST' || code === 'ENOTDIR'
+        ? 'is not a directory and cannot be created'
+        : `cannot be written to (${code})`
+    throw new Failure(`${shownPath(directory)} ${problem}. Nothing was changed. Name another folder with --persist-to.`)
   }
   for (const file of await databaseFiles(directory)) {
-    if (await isForeign(file)) throw new Failure(unusable(directory, `${shown(file)} is not a database`))
-  }
-}
-
-/** Not `recursive`, which never ends where a folder is there and takes none, such as /proc. */
-async function makeFolder(directory: string): Promise<void> {
-  try {
-    await mkdir(directory)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'EEXIST' && (await stat(directory)).isDirectory()) return
-    if (code !== 'ENOENT') throw error
-    await makeFolder(dirname(directory))
-    await mkdir(directory)
+    if (await isForeign(file)) throw new Failure(explainLocal(directory, `${shownPath(file)} is not a database`))
   }
 }
 
 async function databaseFiles(directory: string): Promise<string[]> {
-  const folder = join(directory, 'v3/d1/miniflare-D1DatabaseObject')
+  const folder = join(wranglerFolder(directory), 'd1/miniflare-D1DatabaseObject')
   const names = await readdir(folder).catch(() => [])
   return names.filter((name) => name.endsWith('.sqlite')).map((name) => join(folder, name))
 }
 
-/** SQLite's files begin with these 16 bytes; a new one is empty. The runtime says so with a stack trace. */
+/** SQLite's files begin with these 16 bytes; a new one is empty. The runtime answers to others with a stack trace. */
 async function isForeign(file: string): Promise<boolean> {
   const handle = await open(file)
   try {
@@ -97,13 +127,59 @@ async function isForeign(file: string): Promise<boolean> {
   }
 }
 
-function unusable(directory: string, reason: string): string {
-  const words = reason.replace(/\s+/g, ' ').slice(0, 300).replace(/\.$/, '')
-  return `The state in ${shown(directory)} cannot be used: ${words}. Move it away to begin anew, or name another folder with --persist-to.`
+async function migrate(database: Database, split: (sql: string) => string[]): Promise<void> {
+  const names = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort()
+  const read = async (name: string) => ({ name, statements: split(await readFile(join(MIGRATIONS, name), 'utf8')) })
+  await applyMigrations(database, await Promise.all(names.map(read)))
+  // Refuses a database that a newer version has migrated.
+  await requireCurrentSchema(database)
 }
 
-/** As short as it can be said from where the command runs. */
-export function shown(path: string): string {
+async function isCurrent(database: Database): Promise<boolean> {
+  try {
+    await requireCurrentSchema(database)
+    return true
+  } catch (error) {
+    if (error instanceof StorageUnavailable && error.notMigrated) return false
+    throw error
+  }
+}
+
+/** The reason of a failure. Where the error has none, the runtime has printed it last. */
+function reasonIn(output: string, error: unknown): string {
+  const { message } = error as Error
+  const printed = [...output.matchAll(/dbErrorMessage\([^)]*\) = ([^\n]*)/g)].at(-1)?.[1]
+  return printed === undefined || message.includes('SQLITE_') ? message : printed
+}
+
+/** Says what is wrong with local state, whether anything changed, and which remedy fits. */
+export function explainLocal(directory: string, reason: string): string {
+  const place = shownPath(directory)
+  const words = oneLine(reason).slice(0, 300).replace(/\.$/, '')
+  const [, path] = /\b(?:EACCES|EROFS|EPERM|ENOENT)\b[^']*'([^']+)'/.exec(reason) ?? []
+  if (path && relative(directory, path).startsWith('..')) {
+    return `${path} cannot be written to (${words}). It is not part of ${place}, which was not changed. Make it writable, or set HOME or XDG_CONFIG_HOME to a folder that is.`
+  }
+  if (BUSY.test(reason)) {
+    return `Another process kept writing to the local database in ${place}. The command may have taken effect: check, then run it again.`
+  }
+  if (/SQLITE_FULL|ENOSPC|disk is full/i.test(reason)) {
+    return `The disk that has ${place} is full (${words}). What was there is unharmed. Free some space, then run the command again.`
+  }
+  if (/SQLITE_READONLY|readonly database|EACCES|EROFS|EPERM/i.test(reason)) {
+    return `${place} cannot be written to (${words}). Nothing was changed. Make its files writable, or name another folder with --persist-to.`
+  }
+  if (/SQLITE_NOTADB|not a database/i.test(reason)) {
+    return `${words}, so ${place} cannot be used. Nothing was changed. Move the file away to start with an empty database, or name another folder with --persist-to.`
+  }
+  if (/SQLITE_CORRUPT|malformed/i.test(reason)) {
+    return `The database in ${place} is damaged (${words}). Restore the folder from a copy, or name another folder with --persist-to.`
+  }
+  return `The local database in ${place} failed (${words}). The command may have taken effect: check before you run it again.`
+}
+
+/** A path as short as it can be from where the project is. */
+export function shownPath(path: string): string {
   const short = relative(root, path)
   return short === '' || short.startsWith('..') ? path : short
 }

@@ -1,16 +1,19 @@
-import { SCHEMA_VERSION } from '../storage/migrations.ts'
-import { answer, command, json, main } from './command.ts'
-import { persistTo, withDatabase } from './target.ts'
+import type { Command } from '@commander-js/extra-typings'
+import { NEWEST_MIGRATION } from '../storage/migrations.ts'
+import { type Context, jsonOption, print } from './command.ts'
+import { persistToOption, withDatabase } from './operator-database.ts'
 
-await main(
-  command({
-    name: 'migrate',
-    says: 'Brings the embedded database up to date, as `dev` does when it starts. `deploy` does it for the deployed one.',
-    options: { 'persist-to': persistTo, json },
-    run: async (values) => {
-      // It is migrated where it is opened.
-      await withDatabase(values, async () => {})
-      answer(values.json ? { schema_version: SCHEMA_VERSION } : 'The embedded database is up to date.')
-    },
-  }),
-)
+export function addMigrateCommand(program: Command, context: Context): void {
+  program
+    .command('migrate')
+    .description(
+      'Bring the local database up to date, as `npm run dev` does when it starts. `npm run deploy` does so for the deployed one.',
+    )
+    .addOption(persistToOption())
+    .addOption(jsonOption())
+    .action(async (options) => {
+      // Opening it migrates it.
+      await withDatabase(context, options, async () => {})
+      await print(context, options.json ? { newest_migration: NEWEST_MIGRATION } : 'The local database is up to date.')
+    })
+}

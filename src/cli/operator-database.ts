@@ -1,44 +1,92 @@
-import type { Database } from '../storage/database.ts'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Command, Option } from '@commander-js/extra-typings'
+import { type Database, StorageUnavailable } from '../storage/database.ts'
+import { requireCurrentSchema } from '../storage/migrations.ts'
+import { type Context, Failure, type OpenDatabase } from './command.ts'
+import { readConfiguration } from './configuration.ts'
+import { operatorDatabase, STATE_FOLDER, stateFolder } from './local-database.ts'
+import { captureConsole, loadWrangler, oneLine, reasonOf, runWrangler } from './wrangler.ts'
 
-/** The database as the operator holds it: no request stands behind it. */
-export interface OpenDatabase {
-  readonly database: Database
-  readonly close: () => Promise<void>
+export const persistToOption = () =>
+  new Option('--persist-to <DIR>', `Folder of the local database. Default: ${STATE_FOLDER} in the project.`)
+
+/** Adds the options that choose a database. */
+export function databaseOptions(command: Command) {
+  return command
+    .addOption(new Option('--remote', 'Use the deployed database instead of the local one.').conflicts('persistTo'))
+    .addOption(persistToOption())
 }
 
-/** How long one statement of an operator's may take, and be tried again while another process writes. */
-const PATIENCE_MS = 10_000
-const BUSY_DELAY_MS = 50
-
-export function operatorDatabase(binding: D1Database): Database {
-  return {
-    binding: patient(binding),
-    get deadline() {
-      return Date.now() + PATIENCE_MS
-    },
-    waitUntil: () => {},
+/** Opens the chosen database, uses it, and closes it. */
+export async function withDatabase<T>(
+  context: Context,
+  { remote, persistTo }: { remote?: true | undefined; persistTo?: string | undefined },
+  use: (database: Database) => Promise<T>,
+): Promise<T> {
+  context.progress(remote ? 'Connecting to the deployed database…' : 'Opening the local database…')
+  const { database, close, explain } = remote
+    ? await context.platform.openDatabase()
+    : await context.openLocalDatabase(stateFolder(persistTo, context.env))
+  try {
+    return await use(database)
+  } catch (error) {
+    throw explain && error instanceof StorageUnavailable ? new Failure(explain(error)) : error
+  } finally {
+    await close()
   }
 }
 
-/** What is said when another process, such as a running `dev`, holds the file: before a batch, and after it. */
-const BUSY = /SQLITE_BUSY|Failed to get session commit token/
+/** A database of the account, as `wrangler d1 list` describes it. */
+export interface AccountDatabase {
+  readonly uuid: string
+  readonly name: string
+  readonly jurisdiction?: string | null
+}
 
-/** Waits while another process holds the file, and tries again: every batch may be repeated. */
-function patient(binding: D1Database): D1Database {
-  const batch = async <T>(
-    statements: D1PreparedStatement[],
-    end = Date.now() + PATIENCE_MS,
-  ): Promise<D1Result<T>[]> => {
-    try {
-      return await binding.batch<T>(statements)
-    } catch (error) {
-      if (!BUSY.test(String(error)) || Date.now() > end - BUSY_DELAY_MS * 2) throw error
-      await new Promise((resolve) => setTimeout(resolve, BUSY_DELAY_MS * (0.5 + Math.random())))
-      return batch(statements, end)
+/** Finds a deployed database by its name; null when there is none. */
+export async function findDatabase(name: string, wrangler = runWrangler): Promise<AccountDatabase | null> {
+  const finished = await wrangler(['d1', 'list', '--json'])
+  if (finished.code !== 0) throw new Failure(`Could not list the databases of the account: ${reasonOf(finished)}`)
+  const databases: AccountDatabase[] = JSON.parse(finished.stdout)
+  return databases.find((database) => database.name === name) ?? null
+}
+
+/** Opens the deployed database: wrangler reaches it through a Worker of its own on the account. */
+export async function openRemoteDatabase(): Promise<OpenDatabase> {
+  const { name, accountId, compatibilityDate, databaseName } = await readConfiguration()
+  const found = await findDatabase(databaseName)
+  if (!found) {
+    throw new Failure(
+      `The account has no database ${databaseName}. Nothing was changed. \`npm run deploy\` creates it.`,
+    )
+  }
+  const d1 = { binding: 'DB', database_name: databaseName, database_id: found.uuid, remote: true }
+  const config = { name, account_id: accountId, compatibility_date: compatibilityDate, d1_databases: [d1] }
+  const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
+  const output = captureConsole()
+  let close = async () => {}
+  try {
+    const { getPlatformProxy } = await loadWrangler()
+    const file = join(folder, 'wrangler.json')
+    await writeFile(file, JSON.stringify(config))
+    const proxy = await getPlatformProxy<Env>({ configPath: file, persist: false, remoteBindings: true })
+    close = proxy.dispose
+    const database = operatorDatabase(proxy.env.DB)
+    await requireCurrentSchema(database)
+    return { database, close: () => close().finally(output.release) }
+  } catch (error) {
+    await close()
+    output.release()
+    if (error instanceof StorageUnavailable && error.notMigrated) {
+      throw new Failure(
+        'The deployed database has the tables of another version. Nothing was changed. `npm run deploy` brings them up to date.',
+      )
     }
+    const reason = oneLine((error as Error).message).replace(/\.+$/, '')
+    throw new Failure(`Could not reach the deployed database: ${reason}. Nothing was changed.`)
+  } finally {
+    await rm(folder, { recursive: true })
   }
-  return Object.assign(Object.create(binding), {
-    prepare: (sql: string) => binding.prepare(sql),
-    batch: (statements: D1PreparedStatement[]) => batch(statements),
-  })
 }

@@ -1,121 +1,136 @@
-import { newSigningKey, SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
-import { answer, command, Failure, json, main, misuse, progress, table } from './command.ts'
-import { platform } from './platform.ts'
-import { readConfig } from './remote-database.ts'
+import { type Command, Option } from '@commander-js/extra-typings'
+import { newSigningKey, type PublishedKey, SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
+import { type Context, Failure, jsonOption, print, runSteps, table } from './command.ts'
+import { readConfiguration } from './configuration.ts'
+import { stateFolder } from './local-database.ts'
+import { databaseOptions } from './operator-database.ts'
+import { hasSigningKey, putSecrets, readPublishedKeys, urlOfDeployed } from './platform.ts'
+import { leakedRotationSteps, PENDING_KEY_FILE, rotationSteps } from './rotation.ts'
 import {
-  hasSigningKey,
-  makeLocalSigningSecrets,
-  PENDING_KEY,
+  createLocalSecrets,
+  keySetOf,
   publishedBy,
-  putSecrets,
-  readLocalSigningSecrets,
-  readPublishedKeys,
-  rotation,
-  urlOfDeployed,
-} from './signing-keys.ts'
-import { runSteps } from './steps.ts'
-import { stateFolder, target } from './target.ts'
+  readLocalSecrets,
+  replaceLocalSecrets,
+  requireLocalSecrets,
+  retire,
+  type SigningSecrets,
+  withoutExpired,
+} from './signing-secrets.ts'
 
-const algorithm = {
-  type: 'string',
-  choices: SIGNING_ALGORITHMS,
-  says: 'What it signs with. RS256 unless you choose: every gateway can check it.',
-} as const
+const AT_NEXT_START = 'It signs from the next start of `npm run dev` on.'
 
-const create = command({
-  name: 'signing-key -- create',
-  says: 'Makes the key that signs access tokens, where there is none. `npm run dev` and `npm run deploy` do it too.',
-  options: { algorithm, ...target, json },
-  run: async (values) => {
-    onlyOne(values)
-    const chosen = values.algorithm ?? 'RS256'
-    if (!values.remote) {
-      const directory = stateFolder(values['persist-to'])
-      if (await readLocalSigningSecrets(directory))
-        throw new Failure('There is one. `npm run signing-key -- rotate` exchanges it.')
-      const [key] = publishedBy(await makeLocalSigningSecrets(directory, chosen))
-      return tell(values.json, String(key?.kid), 'It signs from the next start of `npm run dev` on.')
-    }
-    const { name } = await readConfig()
-    progress('Asking whether there is one…')
-    if (await hasSigningKey(platform, name))
-      throw new Failure('There is one. `npm run signing-key -- rotate --remote` exchanges it.')
-    const key = await newSigningKey(chosen)
-    progress('Setting it…')
-    await putSecrets(platform, name, { SIGNING_KEY: JSON.stringify(key) })
-    tell(values.json, String(key.kid), 'It signs from now on.')
-  },
-})
+const algorithmOption = (description: string) =>
+  new Option('--algorithm <NAME>', description).choices(SIGNING_ALGORITHMS)
 
-const rotate = command({
-  name: 'signing-key -- rotate',
-  says: 'Exchanges the key that signs access tokens, so that no token is refused meanwhile: on the deployed Worker this takes some six minutes. Stopped, it goes on when run again.',
-  options: {
-    algorithm: { ...algorithm, says: 'What the new one signs with. As the old one, unless you choose.' },
-    leaked: { type: 'boolean', says: 'The key has leaked: exchange it at once, and refuse what it signed.' },
-    ...target,
-    json,
-  },
-  run: async (values) => {
-    onlyOne(values)
-    if (!values.remote) {
-      const directory = stateFolder(values['persist-to'])
-      const secrets = await readLocalSigningSecrets(directory)
-      if (!secrets) throw new Failure('There is none. `npm run signing-key -- create` makes it.')
-      const published = publishedBy(secrets)
-      const chosen = values.algorithm ?? (published[0]?.alg === 'ES256' ? 'ES256' : 'RS256')
-      const [key] = publishedBy(await makeLocalSigningSecrets(directory, chosen, values.leaked ? [] : published))
-      return tell(values.json, String(key?.kid), 'It signs from the next start of `npm run dev` on.')
-    }
-    const { name, issuer } = await readConfig()
-    const { steps, kid } = rotation(platform, {
-      worker: name,
-      issuer,
-      algorithm: values.algorithm,
-      isLeaked: values.leaked ?? false,
-      pendingKey: PENDING_KEY,
+export function addSigningKeyCommands(program: Command, context: Context): void {
+  const { env, platform, progress } = context
+  const group = program.command('signing-key').description('Manage the key that signs access tokens.')
+  const show = (json: true | undefined, kid: string | undefined, text: string) =>
+    print(context, json ? { kid } : `${kid}\n${text}`)
+
+  databaseOptions(group.command('create'))
+    .description('Create a signing key where there is none. `npm run dev` and `npm run deploy` do it too.')
+    .addOption(algorithmOption('Algorithm. RS256 by default, which every gateway can verify.'))
+    .addOption(jsonOption())
+    .action(async ({ remote, persistTo, algorithm = 'RS256', json }) => {
+      if (!remote) {
+        const directory = stateFolder(persistTo, env)
+        if (await requireLocalSecrets(directory)) throw new Failure(`${EXISTS} npm run signing-key -- rotate`)
+        const [key] = publishedBy(await createLocalSecrets(directory, algorithm))
+        return show(json, key?.kid, AT_NEXT_START)
+      }
+      const { name } = await readConfiguration()
+      progress('Reading which secrets the Worker has…')
+      if (await hasSigningKey(platform, name)) throw new Failure(`${EXISTS} npm run signing-key -- rotate --remote`)
+      const key = await newSigningKey(algorithm)
+      progress('Setting it…')
+      await putSecrets(platform, name, { SIGNING_KEY: JSON.stringify(key) })
+      await show(json, key.kid, 'It signs from now on.')
     })
-    await runSteps(steps, `npm run signing-key -- rotate --remote${values.leaked ? ' --leaked' : ''}`)
-    tell(values.json, kid(), 'It signs from now on.')
-  },
-})
 
-const status = command({
-  name: 'signing-key -- status',
-  says: 'Shows which key signs access tokens, and which are published besides.',
-  options: { ...target, json },
-  run: async (values) => {
-    onlyOne(values)
-    const keys = values.remote ? await deployedKeys() : await localKeys(values['persist-to'])
-    const rows = keys.map(({ kid = '', alg = '' }, i) => ({ kid, algorithm: alg, signs: i === 0 }))
-    if (values.json) return answer(rows)
-    answer(
-      table(
-        ['KEY', 'ALGORITHM', ''],
-        rows.map((row) => [row.kid, row.algorithm, row.signs ? 'signs' : 'published']),
-      ),
+  databaseOptions(group.command('rotate'))
+    .description(
+      'Replace the signing key without refusing a token. On the deployed Worker this takes about six minutes. If it stops, run it again.',
     )
-  },
-})
+    .addOption(algorithmOption('Algorithm of the new key. That of the old one by default.'))
+    .option('--leaked', 'The key has leaked: replace it at once, and refuse every token that it signed.')
+    .addOption(jsonOption())
+    .action(async ({ remote, persistTo, algorithm, leaked, json }) => {
+      if (!remote) {
+        const directory = stateFolder(persistTo, env)
+        const secrets = await readLocalSecrets(directory)
+        if (secrets === null) throw new Failure(MISSING)
+        if (secrets === 'damaged') progress('The old key is damaged, so that tokens signed with it are refused.')
+        const published = secrets === 'damaged' ? [] : publishedBy(secrets)
+        const next = await newSigningKey(algorithm ?? (published[0]?.alg === 'ES256' ? 'ES256' : 'RS256'))
+        await replaceLocalSecrets(directory, next, leaked ? [] : retire(published, next, platform.now()))
+        return show(json, next.kid, AT_NEXT_START)
+      }
+      const { name, issuer } = await readConfiguration()
+      const plan = { worker: name, issuer, algorithm, pendingFile: PENDING_KEY_FILE }
+      const { steps, kid } = leaked ? leakedRotationSteps(context, plan) : rotationSteps(context, plan)
+      await runSteps(context, steps, `npm run signing-key -- rotate --remote${leaked ? ' --leaked' : ''}`)
+      await show(json, kid(), 'It signs from now on.')
+    })
 
-async function deployedKeys() {
-  const { name, issuer } = await readConfig()
-  progress('Asking the deployed Worker…')
+  databaseOptions(group.command('prune'))
+    .description('Stop publishing retired keys whose tokens have all expired. A rotation does it too.')
+    .addOption(jsonOption())
+    .action(async ({ remote, persistTo, json }) => {
+      const directory = stateFolder(persistTo, env)
+      const published = remote ? await deployedKeys(context) : publishedBy(await localSecrets(directory))
+      const kept = withoutExpired(published, platform.now())
+      const dropped = published.filter((key) => !kept.includes(key)).map(({ kid }) => kid)
+      if (dropped.length > 0 && remote) {
+        const { name } = await readConfiguration()
+        await putSecrets(platform, name, { PUBLISHED_KEYS: keySetOf(kept.slice(1)) })
+      } else if (dropped.length > 0) {
+        const { SIGNING_KEY } = await localSecrets(directory)
+        await replaceLocalSecrets(directory, JSON.parse(SIGNING_KEY), kept.slice(1))
+      }
+      if (json) return print(context, { dropped })
+      await print(
+        context,
+        dropped.length > 0 ? `Dropped: ${dropped.join(', ')}.` : 'No retired key can be dropped yet.',
+      )
+    })
+
+  databaseOptions(group.command('status'))
+    .description('Show which key signs access tokens, and which others are published.')
+    .addOption(jsonOption())
+    .action(async ({ remote, persistTo, json }) => {
+      const keys = remote ? await deployedKeys(context) : publishedBy(await localSecrets(stateFolder(persistTo, env)))
+      const rows = keys.map(({ kid = '', alg = '', retired_at }, i) => ({
+        kid,
+        algorithm: alg,
+        signs: i === 0,
+        ...(retired_at !== undefined && { retired_at: new Date(retired_at * 1000).toISOString() }),
+      }))
+      if (json) return print(context, rows)
+      const state = (row: (typeof rows)[number]) =>
+        row.signs ? 'signs' : row.retired_at ? `retired at ${row.retired_at}` : 'published'
+      await print(
+        context,
+        table(
+          ['KEY', 'ALGORITHM', 'STATE'],
+          rows.map((row) => [row.kid, row.algorithm, state(row)]),
+        ),
+      )
+    })
+}
+
+const EXISTS = 'There is a signing key already. Nothing was changed. To replace it:'
+const MISSING = 'There is no signing key. Nothing was changed. To create one: npm run signing-key -- create'
+
+async function deployedKeys({ platform, progress }: Context): Promise<PublishedKey[]> {
+  const { name, issuer } = await readConfiguration()
+  progress('Reading the published keys…')
   return readPublishedKeys(platform, await urlOfDeployed(platform, name, issuer))
 }
 
-async function localKeys(persistTo: string | undefined) {
-  const secrets = await readLocalSigningSecrets(stateFolder(persistTo))
-  if (!secrets) throw new Failure('There is none. `npm run signing-key -- create` makes it, and so does `npm run dev`.')
-  return publishedBy(secrets)
+async function localSecrets(directory: string): Promise<SigningSecrets> {
+  const secrets = await requireLocalSecrets(directory)
+  if (!secrets) throw new Failure(MISSING)
+  return secrets
 }
-
-function onlyOne(values: { readonly remote?: boolean | undefined; readonly 'persist-to': string | undefined }): void {
-  if (values.remote && values['persist-to']) misuse('--remote and --persist-to name two places: choose one.')
-}
-
-function tell(asJson: boolean | undefined, kid: string, words: string): void {
-  answer(asJson ? { kid } : `${kid}\n${words}`)
-}
-
-await main([create, rotate, status])

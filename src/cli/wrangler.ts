@@ -1,31 +1,88 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
+import diagnostics from 'node:diagnostics_channel'
+import { lstatSync, mkdirSync } from 'node:fs'
 import { enableCompileCache } from 'node:module'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import type { Socket } from 'node:net'
+import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 
 export const root = resolve(import.meta.dirname, '../..')
 export const configPath = join(root, 'wrangler.toml')
 
-/** wrangler without a banner, telemetry, log files and look-ups of its own; in this process and as a child. */
-const QUIET = {
-  WRANGLER_HIDE_BANNER: 'true',
-  WRANGLER_SEND_METRICS: 'false',
-  WRANGLER_SEND_ERROR_REPORTS: 'false',
-  WRANGLER_WRITE_LOGS: 'false',
-  WRANGLER_NO_SKILLS_UPDATE_PROMPTS: 'true',
-  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+/** wrangler's own files, which only this user reads: its state, its caches, and saved keys. */
+export const WRANGLER_FOLDER = join(root, '.wrangler')
+
+/**
+ * wrangler without a banner, telemetry, log files and look-ups of its own, in this process and as a child. Two of its
+ * local servers would serve anyone on this machine, without a credential: an SQL console over the database, and a store
+ * of request URLs.
+ */
+function quietVariables(env: NodeJS.ProcessEnv): Record<string, string> {
+  return {
+    WRANGLER_HIDE_BANNER: 'true',
+    WRANGLER_SEND_METRICS: 'false',
+    WRANGLER_SEND_ERROR_REPORTS: 'false',
+    WRANGLER_WRITE_LOGS: 'false',
+    WRANGLER_NO_SKILLS_UPDATE_PROMPTS: 'true',
+    CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+    X_LOCAL_EXPLORER: env.X_LOCAL_EXPLORER ?? 'false',
+    X_LOCAL_OBSERVABILITY: env.X_LOCAL_OBSERVABILITY ?? 'false',
+  }
 }
 
-/** wrangler is large: compiled once, it starts in two thirds of the time. */
-const COMPILE_CACHE = process.env.NODE_COMPILE_CACHE ?? join(tmpdir(), 'node-compile-cache')
+/**
+ * Where compiled code is kept: wrangler is large, and starts in two thirds of the time with it. V8 runs what it finds
+ * there without asking who wrote it, so no other user may be able to write there. Undefined where that is not certain.
+ */
+export function compileCacheFolder(parent = WRANGLER_FOLDER): string | undefined {
+  const folder = join(parent, 'compile-cache')
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const { uid, mode } = lstatSync(folder)
+    const isOurs = uid === (process.getuid?.() ?? uid)
+    return isOurs && (mode & 0o022) === 0 && lstatSync(folder).isDirectory() ? folder : undefined
+  } catch {
+    return undefined
+  }
+}
 
-/** wrangler in this process, for those who get as far as needing it. */
-export async function loadWrangler() {
-  enableCompileCache(COMPILE_CACHE)
-  Object.assign(process.env, QUIET, { WRANGLER_LOG: process.env.WRANGLER_LOG ?? 'error' })
+let isGuarding = false
+
+/**
+ * Loads wrangler into this process; commands that need none of it start without it. Its registry of running Workers is
+ * kept in the state folder, if there is one, so that no home directory is needed.
+ */
+export async function loadWrangler(stateFolder?: string) {
+  const folder = compileCacheFolder()
+  if (folder && !process.env.NODE_COMPILE_CACHE) enableCompileCache(folder)
+  Object.assign(process.env, quietVariables(process.env), { WRANGLER_LOG: process.env.WRANGLER_LOG ?? 'error' })
+  if (stateFolder) process.env.WRANGLER_REGISTRY_PATH ??= join(stateFolder, 'registry')
+  if (!isGuarding) diagnostics.subscribe('child_process', (message) => endWithThisProcess((message as Spawned).process))
+  isGuarding = true
   return import('wrangler')
+}
+
+interface Spawned {
+  readonly process: ChildProcess
+}
+
+/**
+ * Ends a local runtime when this process is killed without a chance to do so itself (SIGKILL, out of memory): otherwise
+ * the runtime goes on serving. A shell waits for the end of a pipe, which the kernel closes.
+ */
+function endWithThisProcess(runtime: ChildProcess): void {
+  if (process.platform === 'win32') return
+  runtime.once('spawn', () => {
+    if (basename(runtime.spawnfile) !== 'workerd') return
+    const guard = spawn('sh', ['-c', 'cat; kill -9 "$0"', String(runtime.pid)], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+      detached: true,
+    })
+    guard.unref()
+    ;(guard.stdin as Socket).unref()
+    runtime.once('exit', () => guard.kill())
+  })
 }
 
 export const NOT_LOGGED_IN =
@@ -37,31 +94,39 @@ export interface Finished {
   readonly stderr: string
 }
 
-/** Runs wrangler's command line to its end. It asks nothing: `CI` makes it take the defaults. */
-export async function runWrangler(args: readonly string[], env: Record<string, string> = {}): Promise<Finished> {
+/**
+ * Runs wrangler's command line to its end. It asks no questions: `CI` makes it take its defaults. `input` goes to its
+ * stdin, so that a secret is neither in a file nor among the arguments.
+ */
+export async function runWrangler(
+  args: readonly string[],
+  { env = {}, input = '' }: { env?: Record<string, string>; input?: string } = {},
+): Promise<Finished> {
+  const cache = process.env.NODE_COMPILE_CACHE ?? compileCacheFolder()
   const child = spawn(process.execPath, ['--no-warnings', fileURLToPath(import.meta.resolve('wrangler')), ...args], {
     cwd: root,
     env: {
       ...process.env,
-      ...QUIET,
-      NODE_COMPILE_CACHE: COMPILE_CACHE,
+      ...quietVariables(process.env),
+      ...(cache && { NODE_COMPILE_CACHE: cache }),
       CI: '1',
       NO_COLOR: '1',
       FORCE_COLOR: '0',
       WRANGLER_LOG: 'log',
       ...env,
     },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
   })
   const kill = () => child.kill()
   process.once('exit', kill)
   const output = { stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output.stdout += text
-  })
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    output.stderr += text
-  })
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text
+    })
+  }
+  // wrangler may end without having read it.
+  child.stdin.on('error', () => {}).end(input)
   const code = await new Promise<number>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code) => resolve(code ?? 1))
@@ -70,22 +135,34 @@ export async function runWrangler(args: readonly string[], env: Record<string, s
   return { code, ...output }
 }
 
-/** What wrangler gives as the reason of its failure: its first error, without decoration. */
+/** The reason that wrangler gives for its failure: its first error, without decoration. */
 export function reasonOf({ stdout, stderr }: Finished): string {
   const output = stripVTControlCharacters(`${stderr}\n${stdout}`)
   const [, error = output] = /\[ERROR\]([\s\S]*)/.exec(output) ?? []
   const [reason = ''] = error.split(/\n\s*\n\s*\n|If you think this is a bug|To continue without logging in|🪵/)
   if (reason.includes('In a non-interactive environment')) return NOT_LOGGED_IN
-  return reason.replace(/\s+/g, ' ').trim().slice(0, 600) || 'wrangler gave no reason'
+  return oneLine(reason).slice(0, 600) || 'wrangler gave no reason'
 }
 
-/** Keeps to itself what wrangler and the runtime say on their own account, in this process, stack traces too. */
-export function hush(): { said: () => string; speakAgain: () => void } {
-  const { log, warn, error } = console
+/** wrangler and the runtime break lines, and end sentences, as they please. */
+export function oneLine(text: string): string {
+  return stripVTControlCharacters(text).split(/\s+/).join(' ').trim()
+}
+
+const { log, warn, error } = console
+const capturing = new Set<object>()
+
+/** Collects what wrangler and the runtime print in this process, stack traces included, instead of showing it. */
+export function captureConsole(): { captured: () => string; release: () => void } {
   let text = ''
-  const listen = (...words: unknown[]) => {
+  const capture = (...words: unknown[]) => {
     text += `${words.join(' ')}\n`
   }
-  Object.assign(console, { log: listen, warn: listen, error: listen })
-  return { said: () => stripVTControlCharacters(text), speakAgain: () => Object.assign(console, { log, warn, error }) }
+  const release = () => {
+    capturing.delete(capture)
+    if (capturing.size === 0) Object.assign(console, { log, warn, error })
+  }
+  capturing.add(capture)
+  Object.assign(console, { log: capture, warn: capture, error: capture })
+  return { captured: () => stripVTControlCharacters(text), release }
 }

@@ -77,6 +77,47 @@ function dataToWire({ type, data }: Event): object {
   return { ...secret, application_id: data.application_id, ...touched }
 }
 
+/** The parameters of a list that is paged. */
+interface PageQuery {
+  readonly limit: number
+  readonly order: 'asc' | 'desc' | 'normal'
+  readonly before?: string | undefined
+  readonly after?: string | undefined
+}
+
+/** Whether a page has more before or after it, in its own order. */
+interface HasMore {
+  readonly before: boolean
+  readonly after: boolean
+}
+
+/**
+ * Which page a query asks for. WorkOS's order `normal` is newest first, as `desc`, but its cursors are the other way
+ * round: `after` leads to newer objects, against the order of the page, and `before` to older ones.
+ */
+export function pageFromWire({ limit, order, before, after }: PageQuery) {
+  const [forwards, backwards] = order === 'normal' ? [before, after] : [after, before]
+  const id = forwards ?? backwards
+  const side = forwards === undefined ? ('before' as const) : ('after' as const)
+  return {
+    limit,
+    order: order === 'asc' ? ('asc' as const) : ('desc' as const),
+    cursor: id === undefined ? null : { id, side },
+  }
+}
+
+/** The parameter of a query that names its cursor. */
+export function cursorParameter({ before }: PageQuery): 'before' | 'after' {
+  return before === undefined ? 'after' : 'before'
+}
+
+export function listToWire<T extends { readonly id: string }>({ order }: PageQuery, data: T[], hasMore: HasMore) {
+  const first = (hasMore.before && data.at(0)?.id) || null
+  const last = (hasMore.after && data.at(-1)?.id) || null
+  const list_metadata = order === 'normal' ? { before: last, after: first } : { before: first, after: last }
+  return { object: 'list' as const, data, list_metadata }
+}
+
 /** ISO 8601 in UTC, with milliseconds. */
 export function timestamp(unixMs: number): string {
   return new Date(unixMs).toISOString()

@@ -3,10 +3,9 @@ import { Hono } from 'hono'
 import { CreateApplication, UpdateApplication } from '../contract/applications.ts'
 import { applicationFromWire, redirectUris } from '../contract/wire.ts'
 import { newId } from '../credential/id.ts'
-import { changeOf } from '../http/caller.ts'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { readSettings } from '../http/settings.ts'
 import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
 import { type Application, createApplication, findApplication, updateApplication } from '../storage/applications.ts'
 import { identify } from '../storage/batch.ts'
@@ -69,20 +68,14 @@ export const applicationForm = new Hono<HonoEnv>()
       return newPage(c, values, input.refused)
     }
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(NEW)))
-    const change = changeOf(c, c.var.session)
+    const change = beginChange(c, c.var.session)
     const ids = {
       id: newId('conn_app', change.now, c.var.session.region),
       clientId: newId('client', change.now, c.var.session.region),
     }
     const created = granted(
       c,
-      await createApplication(
-        c.var.database,
-        change,
-        { ...ids, ...applicationFromWire(input.granted) },
-        readSettings(c.env).MAX_APPLICATIONS_PER_ENVIRONMENT,
-        request,
-      ),
+      await createApplication(c.var.database, change, { ...ids, ...applicationFromWire(input.granted) }, request),
     )
     return redirectWithNotice(c, applicationPath(created.application.id), 'application-created')
   })
@@ -114,7 +107,7 @@ export const applicationForm = new Hono<HonoEnv>()
       scopes: scopes ?? undefined,
       redirectUris: redirect_uris ? redirectUris(redirect_uris) : undefined,
     }
-    const outcome = await updateApplication(database, changeOf(c, session), id, changes)
+    const outcome = await updateApplication(database, beginChange(c, session), id, changes)
     if ('refused' in outcome && outcome.refused === 'redirect_uris_not_allowed')
       throw new Problem(422, 'Not saved', 'Only OAuth applications have redirect URIs. Nothing was saved.')
     return redirectWithNotice(c, applicationPath(granted(c, outcome).id), 'application-saved')

@@ -41,8 +41,7 @@ export const applicationList = new Hono<HonoEnv>()
 
 export const TYPES = { m2m: 'Machine to machine', oauth: 'OAuth' } as const
 
-function listPage(c: Context<HonoEnv>, list: Page, search: string, isLater: boolean) {
-  const { applications } = list
+function listPage(c: Context<HonoEnv>, { applications, hasMore }: Page, search: string, isLater: boolean) {
   const isEmpty = applications.length === 0 && search === '' && !isLater
   return page(
     c,
@@ -66,7 +65,7 @@ function listPage(c: Context<HonoEnv>, list: Page, search: string, isLater: bool
         </Empty>
       )}
       {applications.length > 0 && <Table label="Applications" columns={columnsAt(Date.now())} rows={applications} />}
-      <Paging {...list} search={search} />
+      <Paging applications={applications} hasMore={hasMore} search={search} />
     </>,
   )
 }
@@ -112,19 +111,19 @@ const columnsAt = (now: number): Column<Application>[] => [
   { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
 ]
 
-const Paging = ({ before, after, search }: Page & { search: string }) => {
-  const link = (parameter: 'before' | 'after', id: string) =>
+const Paging = ({ applications, hasMore, search }: Page & { search: string }) => {
+  const link = (parameter: 'before' | 'after', id = '') =>
     `/dashboard?${new URLSearchParams({ ...(search && { search }), [parameter]: id })}`
-  if (!before && !after) return null
+  if (!hasMore.before && !hasMore.after) return null
   return (
     <nav class="row" aria-label="Pages">
-      {before && (
-        <a class="button" href={link('before', before)}>
+      {hasMore.before && (
+        <a class="button" href={link('before', applications.at(0)?.id)}>
           Newer
         </a>
       )}
-      {after && (
-        <a class="button" href={link('after', after)}>
+      {hasMore.after && (
+        <a class="button" href={link('after', applications.at(-1)?.id)}>
           Older
         </a>
       )}

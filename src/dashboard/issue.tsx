@@ -1,16 +1,15 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import { CreateClientSecret } from '../contract/client-secrets.ts'
-import { issueCredential } from '../credential/credential.ts'
-import { newId } from '../credential/id.ts'
-import { changeOf } from '../http/caller.ts'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
+import { newClientSecret } from '../http/issuing.ts'
 import { readSettings } from '../http/settings.ts'
 import type { FieldErrors } from '../pages/forms.tsx'
+import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/application-secrets.ts'
 import type { Change } from '../storage/caller.ts'
 import type { ClientSecret } from '../storage/client-secrets.ts'
-import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/client-secrets.ts'
 import type { KeyedRequest } from '../storage/idempotency.ts'
 import {
   createClientSecret,
@@ -88,20 +87,10 @@ function readSecret(
   return { granted: { name: input.granted.name ?? null, expiresAt: expiryOf(lifetime, Date.now()) }, values }
 }
 
-/** Refusals of a form that was sent before, whatever became of its secret since. */
-const SENT_BEFORE: readonly string[] = [
-  'idempotency_key_reused',
-  'application_deleted',
-  'client_secret_revoked',
-  'client_secret_disabled',
-  'client_secret_expired',
-]
-
 /**
  * Issues a secret by `store` and shows it. Only this response holds the plaintext: the same form sent again creates
  * nothing, and nothing is kept from which its secret could be derived.
  */
-
 async function answer(
   c: Context<HonoEnv>,
   application: string,
@@ -111,24 +100,19 @@ async function answer(
   retireAt?: (change: Change) => number,
 ): Promise<Response> {
   const request = (await keyedForm(c, token)) ?? (await refuse(c, staleForm(c.req.path)))
-  const change = changeOf(c, c.var.session)
-  const { region } = c.var.session
-  const issued = await issueCredential(readSettings(c.env).CLIENT_SECRET_PREFIX, region)
-  const id = newId('secret', change.now, region)
-  const outcome = await store(
-    change,
-    { id, application, digest: issued.digest, hint: issued.hint, ...settings },
-    request,
-  )
+  const change = beginChange(c, c.var.session)
+  const { plaintext, row } = await newClientSecret(c.env, c.var.session, change, request)
+  const outcome = await store(change, { ...row, application, ...settings }, request)
   if ('refused' in outcome) {
-    if (SENT_BEFORE.includes(outcome.refused)) throw alreadyCreated(c, null)
+    if (outcome.refused === 'client_secret_revoked' || outcome.refused === 'idempotency_key_reused')
+      throw alreadyCreated(c, null)
     if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
     if (outcome.refused === 'expires_at_past')
       throw new Problem(422, 'Not created', 'The expiry is in the past. Nothing was created.')
   }
   const created = granted(c, outcome)
   if (created.replayedFrom) throw alreadyCreated(c, created.secret)
-  return shownOnce(c, created, issued.plaintext, retireAt?.(change) ?? null)
+  return shownOnce(c, created, plaintext, retireAt?.(change) ?? null)
 }
 
 /** The answer to a form that is sent again: by a second click, by reloading, or by going back. */

@@ -1,20 +1,19 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
-import { changeOf } from '../http/caller.ts'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { Confirm, Field } from '../pages/forms.tsx'
 import { Hint, isolated, Name } from '../pages/parts.tsx'
 import { duration, Time } from '../pages/time.tsx'
-import { deleteApplication } from '../storage/applications.ts'
 import {
   type ApplicationWithSecrets,
-  type ClientSecret,
   findApplicationWithSecrets,
-  revokeAllClientSecrets,
-  revokeClientSecret,
-} from '../storage/client-secrets.ts'
+  type ListedClientSecret,
+} from '../storage/application-secrets.ts'
+import { deleteApplication } from '../storage/applications.ts'
+import { revokeAllClientSecrets, revokeClientSecret } from '../storage/client-secrets.ts'
 import { readChange } from './form.ts'
 import { page, redirectWithNotice } from './layout.tsx'
 import { applicationPath, pathOf } from './paths.ts'
@@ -32,7 +31,7 @@ export const revoke = new Hono<HonoEnv>()
   .post('/applications/:id/secrets/:secret/revoke', requireSession, async (c) => {
     await readChange(c)
     const { id, secret } = c.req.param()
-    granted(c, await revokeClientSecret(c.var.database, changeOf(c, c.var.session), secret))
+    granted(c, await revokeClientSecret(c.var.database, beginChange(c, c.var.session), secret))
     return redirectWithNotice(c, pathOf(id), 'secret-revoked')
   })
 
@@ -41,7 +40,7 @@ export const revoke = new Hono<HonoEnv>()
   .post('/applications/:id/revoke-all', requireSession, async (c) => {
     await readChange(c)
     const id = c.req.param('id')
-    granted(c, await revokeAllClientSecrets(c.var.database, changeOf(c, c.var.session), id))
+    granted(c, await revokeAllClientSecrets(c.var.database, beginChange(c, c.var.session), id))
     return redirectWithNotice(c, pathOf(id), 'secrets-revoked')
   })
 
@@ -53,7 +52,7 @@ export const revoke = new Hono<HonoEnv>()
     const typed = field('name').trim()
     const isConfirmed = typed !== '' && (typed === field('expected').trim() || typed === field('client_id').slice(-8))
     if (!isConfirmed) return deletePage(c, await find(c, id), field('name'))
-    granted(c, await deleteApplication(c.var.database, changeOf(c, c.var.session), id))
+    granted(c, await deleteApplication(c.var.database, beginChange(c, c.var.session), id))
     return redirectWithNotice(c, '/dashboard', 'application-deleted')
   })
 
@@ -109,7 +108,7 @@ const LastActive = ({
   secret,
   secrets,
   now,
-}: Pick<ApplicationWithSecrets, 'secrets'> & { secret: ClientSecret; now: number }) => {
+}: Pick<ApplicationWithSecrets, 'secrets'> & { secret: ListedClientSecret; now: number }) => {
   const others = secrets.filter(({ id }) => id !== secret.id)
   if (others.some((other) => isActive(other, now))) return null
   const ends = others.flatMap(({ disabledAt, expiresAt }) =>
@@ -163,7 +162,7 @@ function revokeAllPage(c: Context<HonoEnv>, { application, secrets }: Applicatio
   )
 }
 
-const SecretList = ({ secrets, now }: { secrets: readonly ClientSecret[]; now: number }) => {
+const SecretList = ({ secrets, now }: { secrets: readonly ListedClientSecret[]; now: number }) => {
   const inUse = secrets.filter((secret) => isInUse(secret, now)).length
   return (
     <>

@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import { UpdateClientSecret } from '../contract/client-secrets.ts'
-import { changeOf } from '../http/caller.ts'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
@@ -10,11 +10,10 @@ import { Hint } from '../pages/parts.tsx'
 import { ExactTime } from '../pages/time.tsx'
 import {
   type ApplicationWithSecrets,
-  type ClientSecret,
-  type ClientSecretChanges,
   findApplicationWithSecrets,
-  updateClientSecret,
-} from '../storage/client-secrets.ts'
+  type ListedClientSecret,
+} from '../storage/application-secrets.ts'
+import { type ClientSecretChanges, updateClientSecret } from '../storage/client-secrets.ts'
 import { expiryOf, Lifetimes, readLifetime } from './expiry.tsx'
 import { readChange, validate } from './form.ts'
 import { formPage } from './form-page.tsx'
@@ -71,7 +70,7 @@ async function update(
   notice: string,
 ): Promise<Response> {
   const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
-  const outcome = await updateClientSecret(c.var.database, changeOf(c, c.var.session), id, changes, limit)
+  const outcome = await updateClientSecret(c.var.database, beginChange(c, c.var.session), id, changes, limit)
   if ('refused' in outcome && outcome.refused === 'client_secret_limit_reached')
     throw new Problem(
       422,
@@ -86,7 +85,7 @@ export async function findSecret(
   c: Context<HonoEnv>,
   application: string,
   id: string,
-): Promise<ApplicationWithSecrets & { secret: ClientSecret }> {
+): Promise<ApplicationWithSecrets & { secret: ListedClientSecret }> {
   const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, application, Date.now()))
   const secret = found.secrets.find((secret) => secret.id === id)
   if (!secret) throw new ApiError('entity_not_found')

@@ -1,10 +1,10 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, issueCredential, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
-import { type Bytes, sha256 } from '../credential/digest.ts'
+import { sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
+import { databaseOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { databaseOf } from '../http/database.ts'
 import { ApiError } from '../http/errors.ts'
 import { recordFailure, recordSuccess, refuseMalformed, requireAllowed, withinLimits } from '../http/rate-limits.ts'
 import { startSession } from '../storage/sessions.ts'
@@ -52,7 +52,7 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
   const { plaintext, digest } = await issueCredential(SESSION_PREFIX, key.region)
   const session = { id: newId('session', now, key.region), digest, createdAt: now }
   const caller = { kind: 'api_key' as const, digest: attempt.digest }
-  const started = await startSession(database, caller, session, await previousSession(c))
+  const started = await startSession(database, caller, session)
   if ('refused' in started) {
     if (started.refused !== 'unauthorized') throw new ApiError(started.refused)
     recordFailure(c, attempt)
@@ -62,12 +62,6 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
     recordSuccess(c, { digest: credential, clientId: null }, started.identity.apiKeyId)
   writeCookie(c, 'session', plaintext)
   return true
-}
-
-/** The digest of the session that the request came with; null if there is none. */
-async function previousSession(c: Context<HonoEnv>): Promise<Bytes | null> {
-  const credential = readCookie(c, 'session')
-  return recognise(credential, SESSION_PREFIX) ? sha256(credential) : null
 }
 
 function recognise(credential: string, prefix: string) {

@@ -10,10 +10,14 @@ import { fill } from './example.ts'
 const root = resolve(import.meta.dirname, '../..')
 const pictures = join(root, '.github/pictures')
 const state = await mkdtemp(join(tmpdir(), 'oncekey-pictures-'))
-const dev = spawn(process.execPath, [join(root, 'src/cli/dev.ts'), '--port', '0', '--persist-to', state, '--json'], {
-  cwd: root,
-  stdio: ['ignore', 'pipe', 'ignore'],
-})
+const dev = spawn(
+  process.execPath,
+  [join(root, 'src/cli/main.ts'), 'dev', '--port', '0', '--persist-to', state, '--json'],
+  {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  },
+)
 try {
   const { url, api_key } = await readyLine()
   const { applicationId } = await fill(url, api_key)

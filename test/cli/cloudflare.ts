@@ -7,13 +7,18 @@ import { afterAll } from 'vitest'
  */
 export interface Cloudflare {
   /** For CLOUDFLARE_API_BASE_URL. */
-  readonly url: string
-  /** What changed something, in order. */
+  url: string
+  /** The calls that changed something, in order. */
   readonly changes: string[]
   /** The bindings of each version that was uploaded. */
   readonly uploads: { readonly name: string; readonly type: string; readonly text?: string }[][]
-  /** What is refused from now on, such as `POST /d1/database`. */
+  /** Names of the secrets that were set, and the last text of each. */
+  readonly secrets: Record<string, string>
+  /** The call that is refused from now on, such as `POST /d1/database`. */
   refused: string
+  /** The call that is not answered. Resolves `onHeld` when it has arrived. */
+  held: string
+  onHeld: () => void
 }
 
 const account = { id: 'a'.repeat(32), name: 'Jane’s account' }
@@ -24,7 +29,8 @@ type Answer = { result: unknown } | { status: number; code: number; message: str
 export async function startCloudflare(): Promise<Cloudflare> {
   const changes: string[] = []
   const uploads: Cloudflare['uploads'] = []
-  const cloudflare = { url: '', changes, uploads, refused: '' }
+  const secrets: Cloudflare['secrets'] = {}
+  const cloudflare: Cloudflare = { url: '', changes, uploads, secrets, refused: '', held: '', onHeld: () => {} }
   const databases: object[] = []
   const migrations: object[] = []
 
@@ -37,6 +43,10 @@ export async function startCloudflare(): Promise<Cloudflare> {
     const metadata = /name="metadata"[^{]*(\{.*\})\r?$/m.exec(body)?.[1] ?? '{}'
     uploads.push(JSON.parse(metadata).bindings)
     return { result: { id: 'v1', etag: 'e', tag: 't', metadata: {}, resources: { script: { etag: 'e' } } } }
+  }
+  const setSecrets = (body: string): Answer => {
+    for (const [name, { text }] of Object.entries<{ text: string }>(JSON.parse(body).secrets)) secrets[name] = text
+    return { result: {} }
   }
   const query = (body: string): Answer => {
     const { sql } = JSON.parse(body)
@@ -70,7 +80,7 @@ export async function startCloudflare(): Promise<Cloudflare> {
     [/^GET \/workers\/scripts\/oncekey\/settings$/, () => ifDeployed({ bindings: uploads.at(-1) })],
     [
       /^GET \/workers\/scripts\/oncekey\/secrets$/,
-      () => ifDeployed(uploads.flat().filter(({ type }) => type === 'secret_text')),
+      () => ifDeployed(Object.keys(secrets).map((name) => ({ name, type: 'secret_text' }))),
     ],
     [
       /^GET \/workers\/services\/oncekey$/,
@@ -89,6 +99,7 @@ export async function startCloudflare(): Promise<Cloudflare> {
     [/^POST \/workers\/scripts\/oncekey\/assets-upload-session$/, () => ({ result: { jwt: 'jwt', buckets: [] } })],
     [/^POST \/workers\/scripts\/oncekey\/(deployments|subdomain)$/, () => ({ result: { id: 'd', enabled: true } })],
     [/^PATCH \/workers\/scripts\/oncekey\/script-settings$/, () => ({ result: {} })],
+    [/^PATCH \/workers\/scripts\/oncekey\/secrets-bulk$/, (_, body) => setSecrets(body)],
     [/^PUT \/workers\/scripts\/oncekey\/schedules$/, () => ({ result: [] })],
     [/^GET \/workers\/subdomain$/, () => ({ result: { subdomain: 'jane' } })],
   ]
@@ -99,6 +110,7 @@ export async function startCloudflare(): Promise<Cloudflare> {
     const url = new URL(request.url ?? '/', 'http://api')
     const call = `${request.method} ${url.pathname.replace(ACCOUNT_PATH, '')}`
     if (request.method !== 'GET' && !call.endsWith('/query')) changes.push(call)
+    if (call === cloudflare.held) return cloudflare.onHeld()
     const [, answer] = routes.find(([pattern]) => pattern.test(call)) ?? []
     const unknown: Answer = { status: 404, code: 7003, message: `Could not route to ${call}` }
     const refusal: Answer = { status: 403, code: 10023, message: 'You may not do that.' }

@@ -1,11 +1,15 @@
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { type Dev, newFolder, paste, run, startDev } from './processes.ts'
+import { reasonOfEvent } from '../../src/cli/dev-server.ts'
+import { newFolder } from './folder.ts'
+import { copyProject, type Dev, paste, run, startDev } from './processes.ts'
 
-/** `npm run dev`, and the commands beside it, as a newcomer meets them. */
+/** `npm run dev` as processes, on a copy of the project: a newcomer's first minutes, and what can go wrong. */
+
+// Each start bundles the Worker and starts two runtimes.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 interface Ready {
   readonly url: string
@@ -13,231 +17,185 @@ interface Ready {
   readonly application: { readonly id: string; readonly client_id: string }
 }
 
-// On a busy machine a process takes its time.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
-
-const folder = await newFolder()
+const state = await newFolder()
+let project: string
+let dev: Dev
 let first: Ready
-let curl: string
 
-test('the first start prints what to paste; SIGTERM to npm ends all of it', async () => {
-  const dev = await startDev(['--port', '0', '--persist-to', folder], 'curl -X POST')
-  const read = (label: string) => new RegExp(`^ +${label} +(\\S+)$`, 'm').exec(dev.stdout())?.[1] as string
-  first = {
-    url: read('Oncekey'),
-    api_key: read('API key'),
-    application: { id: read('Application ID'), client_id: read('Client ID') },
-  }
-  curl = /^ +(curl .*)$/m.exec(dev.stdout())?.[1] as string
-  const { stdout } = await paste(`${curl} -s -w '%{http_code}'`)
-  expect(stdout).toMatch(/"secret":"cs_0\w{49}"\}201$/)
-  expect(await dev.end('SIGTERM')).toEqual([])
-  await expect(fetch(first.url)).rejects.toThrow()
-  expect(dev.stdout() + dev.stderr()).not.toMatch(/wrangler|workerd|telemetry| at /i)
+const call = (apiKey: string, path: string, init: RequestInit = {}) =>
+  fetch(first.url + path, { ...init, headers: { Authorization: `Bearer ${apiKey}` } })
+
+beforeAll(async () => {
+  project = await copyProject()
 })
 
-test('the key is kept for the next start, and for its owner alone', async () => {
-  const file = join(folder, '.dev.json')
-  expect((await stat(file)).mode & 0o777).toBe(0o600)
-  expect(await readFile(file, 'utf8')).toContain(first.api_key)
-  expect((await paste(`git check-ignore --no-index .dev.json`)).code).toBe(0)
-})
-
-describe('a second start', () => {
-  let dev: Dev
-  let ready: Ready
-
+describe('the first start', () => {
   beforeAll(async () => {
-    dev = await startDev(['--port', '0', '--persist-to', folder, '--json'], '\n')
-    ready = JSON.parse(dev.stdout())
-  })
-
-  const here = (...args: string[]) => [...args, '--persist-to', folder, '--json']
-  const json = async (name: string, ...args: string[]) => {
-    const { code, stdout, stderr } = await run(name, here(...args))
-    expect(code, stderr).toBe(0)
-    expect(stdout).toMatch(/^.+\n$/)
-    return JSON.parse(stdout)
-  }
-  const call = (apiKey: string, method: string, path: string, body?: object) =>
-    fetch(ready.url + path, {
-      method,
-      headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json' },
-      ...(body && { body: JSON.stringify(body) }),
-    })
-  const m2m = { name: 'Reports', application_type: 'm2m', organization_id: 'org_1' }
-
-  test('shows the same key in one line of JSON', () => {
-    expect(dev.stdout()).toBe(`${JSON.stringify(ready)}\n`)
-    expect(ready).toEqual({ ...first, url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) })
-  })
-
-  test('serves, is well, and tells its version', async () => {
-    const { version } = JSON.parse(await readFile('package.json', 'utf8'))
-    for (const path of ['/healthz', '/readyz']) {
-      const response = await fetch(ready.url + path)
-      expect(response.status).toBe(200)
-      expect(await response.json()).toEqual({ status: 'ok', version })
-    }
-    const metadata = await fetch(`${ready.url}/.well-known/oauth-authorization-server`)
-    expect(await metadata.json()).toMatchObject({ issuer: ready.url })
-  })
-
-  test('a busy port: a sentence, and exit code 1', async () => {
-    const { code, stdout, stderr } = await run('dev', ['--port', new URL(ready.url).port, '--persist-to', folder])
-    expect(stderr).toBe(
-      `Port ${new URL(ready.url).port} is in use. End what listens there, or choose another with --port.\n`,
-    )
-    expect(stdout).toBe('')
-    expect(code).toBe(1)
-  })
-
-  test('beside it, keys of two environments do not see each other’s applications', async () => {
-    const environment = await json('environment', 'create', '--name', 'staging')
-    expect(environment).toEqual({
-      id: expect.stringMatching(/^env_\w{26}$/),
-      name: 'staging',
-      client_id: expect.stringMatching(/^client_\w{26}$/),
-    })
-    const [made, listed] = await Promise.all([
-      json('api-key', 'create', '--environment', 'staging', '--name', 'ci', '--access', 'write'),
-      json('environment', 'list'),
-    ])
-    expect(listed.map(({ name }: { name: string }) => name)).toEqual(['development', 'staging'])
-    expect(listed[1]).toMatchObject(environment)
-    const response = await call(made.api_key, 'POST', '/connect/applications', m2m)
-    expect(response.status).toBe(201)
-    const { id } = (await response.json()) as { id: string }
-    expect((await call(ready.api_key, 'GET', `/connect/applications/${id}`)).status).toBe(404)
-    expect((await call(made.api_key, 'GET', `/connect/applications/${ready.application.id}`)).status).toBe(404)
-
-    const again = await run('environment', here('create', '--name', 'staging'))
-    expect(again.stderr).toContain(`There is an environment staging already: ${environment.id}.`)
-    expect(again.code).toBe(1)
-  })
-
-  test('a read key gets 403 on every write', async () => {
-    const { api_key } = await json(
-      'api-key',
-      ...['create', '--environment', 'development', '--name', 'reader', '--access', 'read'],
-    )
-    const application = `/connect/applications/${ready.application.id}`
-    const { data } = (await (await call(api_key, 'GET', '/connect/applications')).json()) as { data: object[] }
-    expect(data).toHaveLength(1)
-    const writes: [string, string, object?][] = [
-      ['POST', '/connect/applications', m2m],
-      ['PUT', application, { name: 'x' }],
-      ['DELETE', application],
-      ['POST', `${application}/client_secrets`, {}],
-      ['DELETE', '/connect/client_secrets/secret_x'],
-    ]
-    for (const [method, path, body] of writes) {
-      expect((await call(api_key, method, path, body)).status, `${method} ${path}`).toBe(403)
+    dev = await startDev(['--port', '0', '--persist-to', state], 'curl -X POST', project)
+    const read = (label: string) => new RegExp(`^ +${label} +(\\S+)$`, 'm').exec(dev.stdout())?.[1] as string
+    first = {
+      url: read('Oncekey'),
+      api_key: read('API key'),
+      application: { id: read('Application ID'), client_id: read('Client ID') },
     }
   })
 
-  test('a revoked key gets 401 on the next request, and what was revoked is named, with its last use', async () => {
-    const { id, api_key } = await json(
-      'api-key',
-      ...['create', '--environment', 'development', '--name', 'leaked', '--access', 'write'],
-    )
-    const before = Date.now()
-    expect((await call(api_key, 'GET', '/connect/applications')).status).toBe(200)
-    const revoked = await run('api-key', ['revoke', '--environment', 'development', '--name', 'leaked', ...here()])
-    expect((await call(api_key, 'GET', '/connect/applications')).status).toBe(401)
-    expect(JSON.parse(revoked.stdout)).toMatchObject({
-      id,
-      name: 'leaked',
-      environment: 'development',
-      access: 'write',
-    })
-    expect(Date.parse(JSON.parse(revoked.stdout).last_used_at)).toBeGreaterThanOrEqual(before - 1)
-
-    const again = await run('api-key', ['revoke', id, '--persist-to', folder])
-    expect(again.stdout).toMatch(
-      new RegExp(`^Already revoked: leaked \\(${id}\\), .* in development. It was last used at 20.*Z\\.\\n$`),
-    )
-    const keys = await run('api-key', ['list', '--environment', 'development', '--persist-to', folder])
-    expect(keys.stdout).toMatch(/^development +leaked +write +api_key_\w+ +20\S+Z +20\S+Z$/m)
-    expect(keys.stdout).not.toContain(api_key)
+  test('prints a line to paste that creates a client secret', async () => {
+    const line = /^ +(curl .*)$/m.exec(dev.stdout())?.[1] as string
+    const { stdout } = await paste(`${line} -s -w '%{http_code}'`)
+    expect(stdout).toMatch(/"secret":"cs_0\w{49}"\}201$/)
+    expect(dev.stdout() + dev.stderr()).not.toMatch(/wrangler|workerd|telemetry| at /i)
   })
 
-  test('what is not there: a sentence that tells where to look, and exit code 1', async () => {
-    const [environment, key] = await Promise.all([
-      run('api-key', here('create', '--environment', 'nowhere', '--name', 'n', '--access', 'read')),
-      run('api-key', here('revoke', 'api_key_nobody')),
-    ])
-    expect(environment.stderr).toContain('There is no environment nowhere. There is: development')
-    expect(key.stderr).toContain('There is no API key api_key_nobody. See: npm run api-key -- list')
-    expect([environment.code, key.code]).toEqual([1, 1])
-    expect(environment.stdout + key.stdout).toBe('')
+  test('serves with its own address as the issuer', async () => {
+    for (const path of ['/healthz', '/readyz']) expect((await fetch(first.url + path)).status).toBe(200)
+    const metadata = await fetch(`${first.url}/.well-known/oauth-authorization-server`)
+    expect(await metadata.json()).toMatchObject({ issuer: first.url })
   })
 
-  test('commands that write wait for each other, and for it', async () => {
-    const name = (i: number) => `many-${i}`
-    const made = [0, 1, 2].map((i) => run('environment', here('create', '--name', name(i))))
-    const secrets = Array.from({ length: 40 }, () => call(ready.api_key, 'POST', '/connect/applications', m2m))
-    for (const { code, stderr } of await Promise.all(made)) expect(code, stderr).toBe(0)
-    // Two processes on one file are a matter of this machine alone: D1 has no such 503.
-    for (const { status } of await Promise.all(secrets)) expect([201, 503]).toContain(status)
-  })
-
-  test('Ctrl-C ends all of it', async () => {
-    expect(await dev.end('SIGINT', 'all')).toEqual([])
-  })
-})
-
-test('a start that was broken off after it had kept the key uses that key', async () => {
-  const half = await newFolder()
-  await writeFile(join(half, '.dev.json'), await readFile(join(folder, '.dev.json')))
-  const dev = await startDev(['--port', '0', '--persist-to', half, '--json'], '\n')
-  const { url, api_key } = JSON.parse(dev.stdout())
-  expect(api_key).toBe(first.api_key)
-  const response = await fetch(`${url}/connect/applications`, { headers: { Authorization: `Bearer ${api_key}` } })
-  expect(response.status).toBe(200)
-  expect(await dev.end('SIGTERM', 'all')).toEqual([])
-})
-
-describe('a state folder that is of no use: a sentence, and exit code 1', () => {
-  const start = async (directory: string) => {
-    const { code, stdout, stderr } = await run('dev', ['--port', '0', '--persist-to', directory])
-    expect(stderr).not.toContain('    at ')
+  test('opens no door without a credential: neither an SQL console nor a store of request URLs', async () => {
+    await fetch(`${first.url}/connect/applications?client_secret=cs_0leaked`)
+    for (const path of [
+      '/cdn-cgi/explorer',
+      '/cdn-cgi/explorer/api/d1/database',
+      '/cdn-cgi/explorer/api/d1/database/DB/raw',
+    ]) {
+      expect((await fetch(first.url + path)).status, path).toBe(404)
+    }
+    const { stdout } = await paste(`grep -rl cs_0leaked ${state} || true`)
     expect(stdout).toBe('')
-    expect(code).toBe(1)
-    return stderr
-  }
-
-  test('a file is in its place', async () => {
-    expect(await start(join(folder, '.dev.json'))).toContain('is no folder, nor can it become one. Name another')
   })
 
-  test('nothing can be written there', async () => {
-    expect(await start('/proc/oncekey')).toContain('/proc/oncekey cannot be written to (ENOENT). Name another folder')
+  test('keeps its state for this user only', async () => {
+    for (const [name, mode] of [
+      ['v3', 0o700],
+      ['.dev.json', 0o600],
+      ['.signing-key.json', 0o600],
+    ] as const) {
+      expect((await stat(join(state, name))).mode & 0o777, name).toBe(mode)
+    }
+    const { stdout } = await paste(`find ${join(state, 'v3')} -type f -perm /077`)
+    expect(stdout).toBe('')
+    expect(await readFile(join(state, '.dev.json'), 'utf8')).toContain(first.api_key)
+    expect(
+      (await paste('git check-ignore --no-index .dev.json .dev.pid .signing-key.json v3/x')).stdout.split('\n'),
+    ).toHaveLength(5)
   })
 
-  test('the database is none', async () => {
-    const databases = join(folder, 'v3/d1/miniflare-D1DatabaseObject')
-    const [name = ''] = (await readdir(databases)).filter((file) => /^[0-9a-f]{64}\.sqlite$/.test(file))
-    // All of it in the one file, and none in the log beside it.
-    const database = new DatabaseSync(join(databases, name))
-    database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-    database.close()
-    for (const file of await readdir(databases)) if (file.startsWith(`${name}-`)) await rm(join(databases, file))
-    const whole = await readFile(join(databases, name))
-    await writeFile(join(databases, name), 'no database')
-    expect(await start(folder)).toContain('is not a database. Move it away to begin anew, or name another folder')
-    await writeFile(join(databases, name), whole.subarray(0, 20_000))
-    expect(await start(folder)).toContain('database disk image is malformed')
+  test('lets commands work beside it: a key created there works here, and not after it is revoked', async () => {
+    const words = ['--environment', 'development', '--persist-to', state, '--json']
+    const created = await run(['api-key', 'create', '--name', 'ci', '--access', 'write', ...words], { cwd: project })
+    expect(created.stderr).not.toContain('    at ')
+    const { id, api_key } = JSON.parse(created.stdout)
+    expect((await call(api_key, '/connect/applications')).status).toBe(200)
+    const revoked = await run(['api-key', 'revoke', id, '--persist-to', state, '--json'], { cwd: project })
+    expect(JSON.parse(revoked.stdout).last_used_at).toMatch(/Z$/)
+    expect((await call(api_key, '/connect/applications')).status).toBe(401)
+  })
+
+  test('goes on serving while wrangler.toml is invalid, and says what is wrong with it', async () => {
+    const path = join(project, 'wrangler.toml')
+    const valid = await readFile(path, 'utf8')
+    const ready = async () => (await fetch(`${first.url}/readyz`)).status
+    await writeFile(path, valid.replace(/^ACCESS_TOKEN_TTL_SECONDS = .*$/m, 'ACCESS_TOKEN_TTL_SECONDS = 3'))
+    await dev.says('ACCESS_TOKEN_TTL_SECONDS is 3. It must be a whole number from 60 to 86400 (wrangler.toml).')
+    expect(await ready()).toBe(200)
+    await writeFile(path, `${valid}\nname = "half`)
+    await dev.says('is invalid: ')
+    expect(dev.stderr().match(/The last valid configuration is still served\./g)).toHaveLength(2)
+    expect(await ready()).toBe(200)
+    await writeFile(path, valid.replace(/^ACCESS_TOKEN_TTL_SECONDS = .*$/m, 'ACCESS_TOKEN_TTL_SECONDS = 600'))
+    await dev.says('Reloaded.')
+    expect(await ready()).toBe(200)
+    await writeFile(path, valid)
+  })
+
+  test('says when another one uses the same state or the same port', async () => {
+    const port = new URL(first.url).port
+    const taken = await run(['dev', '--port', port, '--persist-to', state], { cwd: project })
+    expect(taken.stderr).toBe(
+      `Port ${port} is in use. Another \`npm run dev\` (process ${dev.pid()}) uses the same state at ${first.url}. Stop it, or choose another port with --port.\n`,
+    )
+    expect(taken).toMatchObject({ code: 1, stdout: '' })
+    const second = await startDev(['--port', '0', '--persist-to', state, '--json'], '\n', project)
+    expect(second.stderr()).toContain(
+      `Another \`npm run dev\` (process ${dev.pid()}) uses the same state at ${first.url}.`,
+    )
+    expect(second.stdout()).toMatch(/^.+\n$/)
+    expect(JSON.parse(second.stdout())).toEqual({ ...first, url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) })
+    expect(await second.end('SIGINT', 'all')).toEqual([])
+  })
+
+  test('SIGTERM to npm ends every process of it', async () => {
+    expect(await dev.end('SIGTERM')).toEqual([])
+    await expect(fetch(first.url)).rejects.toThrow()
   })
 })
 
-test('a port that is taken by something else', async () => {
+test('after SIGKILL nothing goes on serving', async () => {
+  const killed = await startDev(['--port', '0', '--persist-to', state, '--json'], '\n', project)
+  const { url } = JSON.parse(killed.stdout())
+  expect(await killed.end('SIGKILL', 'server')).toEqual([])
+  await expect(fetch(url)).rejects.toThrow()
+})
+
+test('two first starts at once both serve, with one API key', async () => {
+  const folder = await newFolder()
+  const words = ['--port', '0', '--persist-to', folder, '--json']
+  const both = await Promise.all([startDev(words, '\n', project), startDev(words, '\n', project)])
+  const [one, other] = both.map(({ stdout }) => JSON.parse(stdout()))
+  expect({ ...one, url: '' }).toEqual({ ...other, url: '' })
+  for (const { url, api_key, application } of [one, other]) {
+    const path = `${url}/connect/applications/${application.id}`
+    const response = await fetch(path, { headers: { Authorization: `Bearer ${api_key}` } })
+    expect(response.status).toBe(200)
+  }
+  for (const each of both) expect(await each.end('SIGTERM')).toEqual([])
+})
+
+test('an invalid setting, or a damaged signing key: a sentence before anything is served, and exit code 1', async () => {
+  const folder = await newFolder()
+  await writeFile(join(project, '.dev.vars'), 'EVENT_RETENTION_DAYS=forever\n')
+  const invalid = await run(['dev', '--port', '0', '--persist-to', folder], { cwd: project })
+  await writeFile(join(project, '.dev.vars'), '')
+  expect(invalid).toEqual({
+    code: 1,
+    stdout: '',
+    stderr:
+      'EVENT_RETENTION_DAYS is "forever". It must be a whole number from 1 to 3650 (.dev.vars).\nThe Worker was not started.\n',
+  })
+  await writeFile(join(folder, '.signing-key.json'), '{}', { mode: 0o600 })
+  const damaged = await run(['dev', '--port', '0', '--persist-to', folder], { cwd: project })
+  expect(damaged.stderr).toContain('.signing-key.json has no usable signing key. Nothing was changed.')
+  expect(damaged).toMatchObject({ code: 1, stdout: '' })
+})
+
+test('a port that another program uses: a sentence, and exit code 1', async () => {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, resolve))
   const address = server.address()
   const port = typeof address === 'object' && address ? address.port : 0
-  const { code, stderr } = await run('dev', ['--port', String(port), '--persist-to', folder])
+  const { code, stderr } = await run(['dev', '--port', String(port), '--persist-to', state])
   server.close()
-  expect(stderr).toContain(`Port ${port} is in use.`)
+  expect(stderr).toBe(
+    `Port ${port} is in use. Stop the program that listens there, or choose another port with --port.\n`,
+  )
   expect(code).toBe(1)
+})
+
+test.each([
+  [new Error('Address already in use (127.0.0.1:8787)'), 'Address already in use (127.0.0.1:8787).'],
+  [
+    {
+      type: 'error',
+      reason: 'Error resolving config after change',
+      cause: new Error('Invalid\n  TOML'),
+      source: 'ConfigController',
+    },
+    'Error resolving config after change: Invalid TOML.',
+  ],
+  [{ reason: 'Failed to start', cause: { name: 'Error', message: 'spawn ENOENT.' } }, 'Failed to start: spawn ENOENT.'],
+  [{ type: 'error' }, 'wrangler gave no reason.'],
+])('an error that wrangler reports as %o is read', (event, sentence) => {
+  expect(reasonOfEvent(event)).toBe(sentence)
 })

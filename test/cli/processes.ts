@@ -1,11 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, mkdir, symlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { afterAll } from 'vitest'
+import { newFolder } from './folder.ts'
 
-/** The operator's commands as processes, as somebody at a terminal starts them. */
+/** The operator's commands as processes, as they run at a terminal. */
 
 const root = resolve(import.meta.dirname, '../..')
 
@@ -15,79 +15,124 @@ export interface Finished {
   readonly stderr: string
 }
 
-/** Without what npm has told the process of these tests. */
+/** Without the variables that npm and vitest have set for the process of these tests. */
 const environment = Object.entries(process.env).filter(
-  ([name]) => !/^(npm_|CLOUDFLARE_|WRANGLER_|VITEST|CI$)/.test(name),
+  ([name]) => !/^(npm_|CLOUDFLARE_|WRANGLER_|VITEST|X_LOCAL_|INIT_CWD$|CI$)/.test(name),
 )
 
-function start(file: string, args: readonly string[], env: NodeJS.Dict<string> = {}, detached = false): ChildProcess {
-  const all = { ...Object.fromEntries(environment), ...env } as NodeJS.ProcessEnv
-  return spawn(file, args, { cwd: root, env: all, detached, stdio: ['ignore', 'pipe', 'pipe'] })
+interface Options {
+  readonly env?: NodeJS.Dict<string>
+  readonly cwd?: string
+  readonly detached?: boolean
 }
 
-/** Runs `npm run <name> -- <args>` to its end, without npm. */
-export function run(name: string, args: readonly string[] = [], env: NodeJS.Dict<string> = {}): Promise<Finished> {
-  return finish(start(process.execPath, [`src/cli/${name}.ts`, ...args], env))
+function start(
+  file: string,
+  args: readonly string[],
+  { env, cwd = root, detached = false }: Options = {},
+): ChildProcess {
+  const all = { ...Object.fromEntries(environment), ...env } as NodeJS.ProcessEnv
+  return spawn(file, args, { cwd, env: all, detached, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** Runs `npm run <words>` to its end, without npm. */
+export function run(words: readonly string[], options: Options = {}): Promise<Finished> {
+  return finish(start(process.execPath, ['src/cli/main.ts', ...words], options))
 }
 
 /** Runs a line as it is pasted into a shell. */
-export function paste(line: string): Promise<Finished> {
-  return finish(start('sh', ['-c', line]))
+export function paste(line: string, options: Options = {}): Promise<Finished> {
+  return finish(start('sh', ['-c', line], options))
 }
 
-export function npmRun(args: readonly string[]): Promise<Finished> {
-  return finish(start('npm', ['run', '-s', ...args]))
+/** Starts a command in a process group of its own, to be ended by a signal as Ctrl-C sends it. */
+export function startCommand(words: readonly string[], options: Options = {}) {
+  const child = start(process.execPath, ['src/cli/main.ts', ...words], { ...options, detached: true })
+  return { finished: finish(child), interrupt: () => process.kill(-(child.pid as number), 'SIGINT') }
 }
 
-/** A folder that is gone when the tests of the file have run. */
-export async function newFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'oncekey-cli-'))
-  afterAll(() => rm(folder, { recursive: true, force: true }))
-  return folder
+/** A copy of the project whose configuration and sources a test may change. */
+export async function copyProject(): Promise<string> {
+  const folder = await newFolder()
+  const project = join(folder, 'project')
+  await mkdir(project)
+  for (const name of ['src', 'package.json', 'wrangler.toml', 'tsconfig.json', '.npmrc']) {
+    await cp(join(root, name), join(project, name), { recursive: true })
+  }
+  await symlink(join(root, 'node_modules'), join(project, 'node_modules'))
+  return project
 }
 
 export interface Dev {
   /** All of stdout until now. */
   readonly stdout: () => string
   readonly stderr: () => string
-  /** Sends a signal to npm alone, or, as Ctrl-C does, to all in the foreground. Resolves with what is left running. */
-  readonly end: (signal: NodeJS.Signals, to?: 'npm' | 'all') => Promise<number[]>
+  /** Waits until stderr has the text. */
+  readonly says: (text: string) => Promise<void>
+  /** The process that serves, which npm has started. */
+  readonly pid: () => number
+  /** Sends a signal to npm alone, or, as Ctrl-C does, to all in the foreground. Gives the processes that are left. */
+  readonly end: (signal: NodeJS.Signals, to?: 'npm' | 'all' | 'server') => Promise<number[]>
 }
 
 /** Starts `npm run dev`, until it has printed `mark`. */
-export async function startDev(args: readonly string[], mark: string): Promise<Dev> {
-  const child = start('npm', ['run', '-s', 'dev', '--', ...args], {}, true)
+export async function startDev(args: readonly string[], mark: string, cwd = root): Promise<Dev> {
+  const child = start('npm', ['run', '-s', 'dev', '--', ...args], { cwd, detached: true })
   const output = collect(child)
   const closed = once(child, 'close')
   await new Promise<void>((resolve, reject) => {
     child.stdout?.on('data', () => output.stdout.includes(mark) && resolve())
     child.once('close', (code) => reject(new Error(`dev ended with ${code}: ${output.stderr}`)))
   })
+  const says: Dev['says'] = (text) =>
+    new Promise((resolve) => {
+      const look = () => output.stderr.includes(text) && resolve()
+      child.stderr?.on('data', look)
+      look()
+    })
+  const server = () => {
+    const below = new Set(descendantsOf(child.pid as number))
+    const found = processes().find(({ pid, args }) => below.has(pid) && /^\S*node src\/cli\/main\.ts dev/.test(args))
+    return found?.pid ?? 0
+  }
   const end: Dev['end'] = async (signal, to = 'npm') => {
-    const pid = child.pid as number
-    const started = [pid, ...descendantsOf(pid)]
-    process.kill(to === 'all' ? -pid : pid, signal)
+    const npm = child.pid as number
+    const started = [npm, ...descendantsOf(npm)]
+    process.kill(to === 'all' ? -npm : to === 'npm' ? npm : server(), signal)
     await closed
     const patience = Date.now() + 5_000
     while (started.some(isRunning) && Date.now() < patience) await new Promise((resolve) => setTimeout(resolve, 50))
     return started.filter(isRunning)
   }
   afterAll(() => {
-    // Should a test have failed before it ended it.
+    // A test that has failed has not ended it.
     if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), 'SIGKILL')
   })
-  return { stdout: () => output.stdout, stderr: () => output.stderr, end }
+  return { stdout: () => output.stdout, stderr: () => output.stderr, says, pid: server, end }
+}
+
+interface Process {
+  readonly pid: number
+  readonly ppid: number
+  readonly args: string
+}
+
+function processes(): Process[] {
+  const lines = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' }).trim().split('\n')
+  return lines.map((line) => {
+    const [, pid, ppid, args = ''] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? []
+    return { pid: Number(pid), ppid: Number(ppid), args }
+  })
 }
 
 function descendantsOf(pid: number): number[] {
-  const lines = execFileSync('ps', ['-eo', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n')
-  const pairs = lines.map((line) => line.trim().split(/\s+/).map(Number) as [number, number])
+  const all = processes()
   const below = (parent: number): number[] =>
-    pairs.filter(([, ppid]) => ppid === parent).flatMap(([child]) => [child, ...below(child)])
+    all.filter(({ ppid }) => ppid === parent).flatMap(({ pid }) => [pid, ...below(pid)])
   return below(pid)
 }
 
-/** A process that has ended and whose parent has not asked yet does not run. */
+/** A process that has ended, and whose parent has not yet asked for it, does not run. */
 function isRunning(pid: number): boolean {
   try {
     return !execFileSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).startsWith('Z')

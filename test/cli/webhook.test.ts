@@ -1,193 +1,123 @@
 import * as v from 'valibot'
-import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { withDatabase } from '../../src/cli/target.ts'
+import { beforeAll, expect, test } from 'vitest'
+import { sendSample } from '../../src/cli/webhook.ts'
 import { Event } from '../../src/contract/events.ts'
 import { recogniseCredential } from '../../src/credential/credential.ts'
-import { status, type WebhookReceiver, webhookReceiver } from '../conformance/webhook-receiver.ts'
+import { status, webhookReceiver } from '../conformance/webhook-receiver.ts'
 import { workosAt } from '../conformance/workos.ts'
-import { newFolder, run, startDev } from './processes.ts'
+import { newDatabase } from './databases.ts'
+import { cli, type Surroundings } from './terminal.ts'
 
-/** `npm run webhook`, beside a running `dev` that sends. */
-
-// Each command is a process that loads wrangler: seconds of work on a busy machine.
-vi.setConfig({ testTimeout: 180_000 })
-
-const folder = await newFolder()
-const here = ['--persist-to', folder]
-const workos = workosAt('http://localhost', 'sk', { fetch })
-let url: string
-let apiKey: string
+let database: D1Database
 
 beforeAll(async () => {
-  const dev = await startDev(['--port', '0', ...here, '--json'], '\n')
-  ;({ url, api_key: apiKey } = JSON.parse(dev.stdout()))
-  return async () => {
-    await dev.end('SIGTERM')
-  }
+  database = await newDatabase()
+  await cli(['environment', 'create', '--name', 'development'], { database })
 })
 
-async function json(...args: string[]) {
-  const { code, stdout, stderr } = await run('webhook', [...args, ...here, '--json'])
-  expect(code, stderr).toBe(0)
-  expect(stdout).toMatch(/^.+\n$/)
-  return JSON.parse(stdout)
-}
-const create = (receiver: Pick<WebhookReceiver, 'url'>, ...args: string[]) =>
-  json('create', '--environment', 'development', '--url', receiver.url, ...args)
+const webhook = (words: string[], surroundings: Surroundings = {}) =>
+  cli(['webhook', ...words], { database, ...surroundings })
+const create = (url: string, ...words: string[]) =>
+  webhook(['create', '--environment', 'development', '--url', url, ...words])
 
-const newApplication = () =>
-  fetch(`${url}/connect/applications`, {
-    method: 'POST',
-    headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json' },
-    body: JSON.stringify({ name: 'Reports', application_type: 'm2m', organization_id: 'org_1' }),
-  })
-
-/** Verifies the newest arrival, and gives its event. */
-async function verified({ arrivals }: WebhookReceiver, secret: string) {
-  const { headers, body } = arrivals.at(-1) as WebhookReceiver['arrivals'][0]
-  const sigHeader = headers['workos-signature'] as string
-  await workos.webhooks.constructEvent({ payload: JSON.parse(body), sigHeader, secret })
-  return JSON.parse(body)
-}
-
-test('a webhook is made, sent to by dev, listed, and deleted', async () => {
-  const receiver = await webhookReceiver()
-  const { id, secret, ...rest } = await create(receiver, '--events', 'connect_application.created')
-  expect(rest).toEqual({})
-  expect(id).toMatch(/^we_\w{26}$/)
+test('a webhook endpoint is created, listed and deleted', async () => {
+  const events = ['--events', 'connect_application.created, connect_application.deleted']
+  const { json } = await create('http://127.0.0.1:3000/hook', ...events, '--json')
+  const { id, secret } = json
+  expect(json).toEqual({ id: expect.stringMatching(/^we_\w{26}$/), secret: expect.any(String) })
   expect(recogniseCredential(secret)).toEqual({ prefix: 'whsec', region: '0' })
-  expect((await newApplication()).status).toBe(201)
-  await vi.waitFor(() => expect(receiver.arrivals).toHaveLength(1), { timeout: 20_000 })
-  expect(await verified(receiver, secret)).toMatchObject({ event: 'connect_application.created' })
-  const endpoint = {
-    id,
-    environment: 'development',
-    url: receiver.url,
-    events: ['connect_application.created'],
-    created_at: expect.any(String),
-    deliveries: { pending: 0, delivered: 1, dead: 0 },
-  }
-  expect(await json('list', '--environment', 'development')).toStrictEqual([endpoint])
-  expect(await json('delete', id)).toEqual({ id })
-  expect((await newApplication()).status).toBe(201)
-  const { code, stderr } = await run('webhook', ['test', id, ...here])
-  expect(stderr).toContain(`There is no webhook ${id}. See: npm run webhook -- list`)
-  expect(code).toBe(1)
-  expect(receiver.arrivals).toHaveLength(1)
+  const listed = await webhook(['list', '--environment', 'development', '--json'])
+  expect(listed.json).toStrictEqual([
+    {
+      id,
+      environment: 'development',
+      url: 'http://127.0.0.1:3000/hook',
+      events: ['connect_application.created', 'connect_application.deleted'],
+      created_at: expect.any(String),
+      deliveries: { pending: 0, delivered: 0, dead: 0 },
+    },
+  ])
+  const { stdout } = await webhook(['list'])
+  expect(stdout).toMatch(/^ENVIRONMENT +URL +EVENTS +PENDING +DELIVERED +FAILED +ID$/m)
+  expect(stdout).not.toContain(secret)
+  expect((await webhook(['revive', id])).stdout).toBe('No failed deliveries.\n')
+  expect((await webhook(['delete', id, '--json'])).json).toEqual({ id })
+  expect((await webhook(['list'])).stdout).toBe('No webhook endpoints yet: npm run webhook -- create --help\n')
 })
 
-test('without --json, the secret alone is on stdout; a test that succeeds says so', async () => {
-  const receiver = await webhookReceiver()
-  const words = ['create', '--environment', 'development', '--url', receiver.url]
-  const { code, stdout, stderr } = await run('webhook', [...words, ...here])
+test('the signing secret is alone on stdout, and the next step is on stderr', async () => {
+  const { stdout, stderr } = await create('https://example.com/hook')
   expect(stdout).toMatch(/^whsec_0\w{49}\n$/)
-  const [, id = ''] = /npm run webhook -- test (we_\w{26})$/m.exec(stderr) ?? []
+  expect(stderr).toMatch(/It is not shown again\. Try it: npm run webhook -- test we_\w{26}$/m)
   expect(stderr).not.toContain(stdout.trim())
-  expect(code).toBe(0)
-
-  const tested = await run('webhook', ['test', id, ...here])
-  expect(tested).toMatchObject({ code: 0, stdout: 'The receiver answered with 200.\n' })
-  const sample = await verified(receiver, stdout.trim())
-  expect(v.safeParse(Event, sample).issues).toBeUndefined()
-  expect(sample.data.name).toBe('Sample of npm run webhook -- test')
-
-  const [listed, revived] = await Promise.all(
-    ['list', 'revive'].map((word) => run('webhook', [word, ...(word === 'revive' ? [id] : []), ...here])),
-  )
-  expect(listed?.stdout).toMatch(/^ENVIRONMENT +URL +EVENTS +PENDING +DELIVERED +DEAD +ID$/m)
-  expect(listed?.stdout).toMatch(new RegExp(`^development +${receiver.url} +all +0 +0 +0 +${id}$`, 'm'))
-  expect(listed?.stdout).not.toContain(stdout.trim())
-  expect(revived).toMatchObject({ code: 0, stdout: 'None is dead.\n' })
 })
 
-test('a test that the receiver fails: a sentence, and exit code 1', async () => {
+test('an endpoint whose secret cannot be shown is deleted again', async () => {
+  const before = (await webhook(['list', '--json'])).json
+  const write = async () => {
+    throw Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })
+  }
+  const words = ['create', '--environment', 'development', '--url', 'https://example.com/unseen']
+  const { code, stderr } = await webhook(words, { write })
+  expect(stderr).toMatch(
+    /Webhook endpoint we_\w{26} could not be written to standard output \(EPIPE\)\. It was deleted, because its secret was not shown\.\n$/,
+  )
+  expect(code).toBe(1)
+  const closed = await webhook(words, { hasReader: false })
+  expect(closed.stderr).toContain('the signing secret would be lost. Nothing was changed.')
+  expect((await webhook(['list', '--json'])).json).toEqual(before)
+})
+
+test('a test sends an event of the contract, which the SDK verifies', async () => {
+  const receiver = await webhookReceiver()
+  const { json } = await create(receiver.url, '--json')
+  expect((await webhook(['test', json.id])).stdout).toBe('The receiver answered 200.\n')
+  const [{ headers, body } = { headers: {}, body: '' }] = receiver.arrivals
+  const sigHeader = headers['workos-signature'] as string
+  const { webhooks } = workosAt('http://localhost', 'sk', { fetch })
+  await webhooks.constructEvent({ payload: JSON.parse(body), sigHeader, secret: json.secret })
+  expect(v.safeParse(Event, JSON.parse(body)).issues).toBeUndefined()
+  expect(JSON.parse(body).data.name).toBe('Sample of npm run webhook -- test')
+})
+
+test('a test that the receiver fails: a sentence and exit code 1, and a redirect is not followed', async () => {
   const elsewhere = await webhookReceiver()
-  const answers = [status(500), status(307, { Location: elsewhere.url }), () => {}]
-  const receiver = await webhookReceiver((response) => answers.shift()?.(response))
-  const { id } = await create(receiver)
+  const receiver = await webhookReceiver(status(500))
+  const { json } = await create(receiver.url, '--json')
   const fail = async () => {
-    const { code, stdout, stderr } = await run('webhook', ['test', id, ...here, '--json'])
-    expect(stderr).not.toContain('    at ')
+    const { code, stdout, stderr } = await webhook(['test', json.id, '--json'])
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
     return stderr.trimEnd().split('\n').at(-1)
   }
-  const failures = await Promise.all([fail(), fail(), fail()])
-  expect(failures.sort()).toEqual([
-    'The receiver answered with 307, and should with 2xx.',
-    'The receiver answered with 500, and should with 2xx.',
-    'The receiver did not answer: nothing within 10 seconds.',
-  ])
+  expect(await fail()).toBe('The receiver answered 500. The Worker would retry until the answer is 2xx.')
+  receiver.answer = status(307, { Location: elsewhere.url })
+  expect(await fail()).toContain('The receiver answered 307.')
   expect(elsewhere.arrivals).toEqual([])
+  receiver.answer = () => {}
+  const silence = sendSample({ url: receiver.url, secret: json.secret }, 50)
+  await expect(silence).rejects.toThrow('The receiver did not answer: nothing within 0.05 seconds.')
   await receiver.stop()
   expect(await fail()).toMatch(/^The receiver did not answer: connect ECONNREFUSED 127\.0\.0\.1:\d+\.$/)
 })
 
-test('what is dead is revived', async () => {
-  const { id } = await create(await webhookReceiver(status(500)))
-  expect((await newApplication()).status).toBe(201)
-  await withDatabase({ 'persist-to': folder }, async ({ binding }) => {
-    const end = `UPDATE webhook_deliveries SET state = 'dead' WHERE endpoint_id = '${id}' AND last_outcome = '500' RETURNING 1`
-    await vi.waitFor(
-      async () => {
-        const [ended] = await binding.batch([binding.prepare(end)])
-        expect(ended?.results).toHaveLength(1)
-      },
-      { timeout: 20_000 },
-    )
-  })
-  expect(await json('revive', id)).toEqual({ id, revived: 1 })
-  const listed = (await json('list')).find((endpoint: { id: string }) => endpoint.id === id)
-  expect(listed.deliveries).toEqual({ pending: 1, delivered: 0, dead: 0 })
+test('failed deliveries are retried on request', async () => {
+  const { json } = await create('https://example.com/dead', '--json')
+  const now = Date.now()
+  await database.batch([
+    database.prepare('PRAGMA defer_foreign_keys = on'),
+    database
+      .prepare(
+        `INSERT INTO webhook_deliveries (endpoint_id, event_id, environment_id, state, attempts, next_attempt_at, created_at)
+          SELECT id, 'event_1', environment_id, 'dead', 11, ${now}, ${now} FROM webhook_endpoints WHERE id = ?1`,
+      )
+      .bind(json.id),
+  ])
+  expect((await webhook(['revive', json.id, '--json'])).json).toEqual({ id: json.id, revived: 1 })
+  expect((await webhook(['revive', json.id])).stdout).toBe('No failed deliveries.\n')
 })
 
-describe.concurrent('what is not there: a sentence that tells where to look, and exit code 1', () => {
-  test.each([
-    [['delete', 'we_nobody'], 'There is no webhook we_nobody. See: npm run webhook -- list'],
-    [['create', '--environment', 'nowhere', '--url', 'https://example.com'], 'There is no environment nowhere.'],
-  ])('%j', async (args, words) => {
-    const { code, stdout, stderr } = await run('webhook', [...args, ...here])
-    expect(stderr).toContain(words)
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
-  })
-})
-
-describe.concurrent('asked in the wrong words: a sentence, the usage, and exit code 2', () => {
-  const made = ['create', '--environment', 'development']
-  test.each([
-    [[], 'Say what to do.'],
-    [['send'], "There is no 'send' here."],
-    [['test'], 'Name the webhook by its id.'],
-    [['delete'], 'Name the webhook by its id.'],
-    [['revive'], 'Name the webhook by its id.'],
-    [['create', '--url', 'https://example.com'], '--environment is missing.'],
-    [made, '--url is missing.'],
-    [[...made, '--url', 'example.com'], '--url is not a URL. Give one like https://example.com/hook.'],
-    [[...made, '--url', 'https://user:password@example.com'], '--url has a user name or a password in it.'],
-    [[...made, '--url', 'ftp://example.com'], '--url is not https.'],
-    [[...made, '--url', 'http://example.com', '--remote'], '--url is not https.'],
-    [[...made, '--url', 'https://127.1', '--remote'], '--url is an IP address.'],
-    [[...made, '--url', 'https://localhost', '--remote'], '--url is a name of this machine or network.'],
-    [
-      [...made, '--url', 'https://example.com', '--events', 'user.created'],
-      "--events has 'user.created', which is not",
-    ],
-    [[...made, '--url', 'https://example.com', '--events', ''], "--events has '', which is not"],
-    [['list', '--remote', '--persist-to', 'x'], '--remote and --persist-to name two databases'],
-  ])('%j', async (args, words) => {
-    const { code, stdout, stderr } = await run('webhook', args)
-    expect(stderr).toContain(words)
-    expect(stderr).toMatch(/^Usage: npm run webhook -- /m)
-    expect(stdout).toBe('')
-    expect(code).toBe(2)
-  })
-
-  test.each(['create', 'list', 'test', 'delete', 'revive'])(
-    '%s --help tells its options, with exit code 0',
-    async (word) => {
-      const { code, stdout, stderr } = await run('webhook', [word, '--help'])
-      for (const option of ['--remote', '--persist-to DIR', '--json']) expect(stdout).toContain(option)
-      expect(stderr).toBe('')
-      expect(code).toBe(0)
-    },
-  )
+test.each(['test', 'delete', 'revive'])('%s of an endpoint that does not exist: where to look', async (word) => {
+  const { code, stdout, stderr } = await webhook([word, 'we_unknown'])
+  expect(stderr).toContain('Webhook endpoint we_unknown not found. Nothing was changed. See: npm run webhook -- list')
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
 })

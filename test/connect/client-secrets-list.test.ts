@@ -92,7 +92,7 @@ describe('the list of secrets', () => {
 
 describe('the limit of live secrets', () => {
   const LIMIT_REACHED = {
-    message: 'The application has as many live client secrets as it may have. Revoke one before you create another.',
+    message: 'The application has reached its limit of active client secrets. Nothing was changed. Revoke one first.',
     code: 'client_secret_limit_reached',
   }
 
@@ -148,8 +148,7 @@ describe('a revocation', () => {
     expect(tombstone?.revoked_at).toBeGreaterThan(Date.now() - 5000)
     await edit(json.id, 'revoked_at = 1')
     for (let i = 0; i < 3; i++) expect((await revoke(json.id)).status).toBe(204)
-    const { ended_at, due_at, ...kept } = tombstone ?? {}
-    expect(await rowOf(json.id)).toMatchObject({ ...kept, revoked_at: 1 })
+    expect(await rowOf(json.id)).toEqual({ ...tombstone, revoked_at: 1 })
     expect((await eventsOf(mine.environmentId)).map(({ type }) => type)).toEqual([
       'connect_application.created',
       'connect_application_secret.created',

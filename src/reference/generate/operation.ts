@@ -148,7 +148,7 @@ export const parameters: Record<string, Parameter> = {
     name: 'X-Request-ID',
     in: 'header',
     description:
-      'Your ID for this request: at most 50 letters, digits, `_`, `-` and `=`. Oncekey replaces any other value.',
+      'Your ID for this request: at most 50 letters, digits, and `_ - = . :`. The log has it beside the ID of the response, which is always Oncekey’s own.',
     schema: { type: 'string' },
     example: 'nightly-42',
   },

@@ -1,0 +1,110 @@
+import { API_KEY_PREFIX, DEFAULT_REGION, issueCredential, recogniseCredential } from '../credential/credential.ts'
+import { type Bytes, sha256 } from '../credential/digest.ts'
+import { newId } from '../credential/id.ts'
+import { createApplication, findApplication } from '../storage/applications.ts'
+import type { Database } from '../storage/database.ts'
+import { createApiKey, findApiKey } from '../storage/operator/api-keys.ts'
+import { createEnvironment, type Environment } from '../storage/operator/environments.ts'
+import { Failure } from './command.ts'
+
+/** An API key and an application: enough to create a first client secret. */
+export interface Bootstrap {
+  readonly apiKey: string
+  readonly application: { readonly id: string; readonly clientId: string }
+}
+
+/**
+ * Creates an environment, an API key and an example application, or those of them that are missing. What `kept` names
+ * is used again if it still works. `keep` receives the key before the database does, so that no created key is lost, and
+ * says which one to use, so that two commands that start at once agree on one.
+ */
+export async function bootstrap(
+  database: Database,
+  environmentName: string,
+  kept: Bootstrap | null = null,
+  keep: (made: Bootstrap) => Promise<Bootstrap> = async (made) => made,
+): Promise<Bootstrap> {
+  const now = Date.now()
+  const environment = await createEnvironment(database, {
+    id: newId('env', now),
+    clientId: newId('client', now),
+    name: environmentName,
+    createdAt: now,
+  })
+  const isKept = kept !== null && (await isUsable(database, environment, kept.apiKey))
+  const apiKey = isKept ? kept.apiKey : (await issueCredential(API_KEY_PREFIX, DEFAULT_REGION)).plaintext
+  const application =
+    isKept && (await hasApplication(database, await sha256(apiKey), kept.application))
+      ? kept.application
+      : { id: newId('conn_app', now), clientId: newId('client', now) }
+  const chosen = await keep({ apiKey, application })
+  const digest = await sha256(chosen.apiKey)
+  await createApiKey(database, {
+    id: newId('api_key', now),
+    environmentId: environment.id,
+    name: 'first',
+    digest,
+    access: 'write',
+    createdAt: now,
+  })
+  if (await hasApplication(database, digest, chosen.application)) return chosen
+  const refusal = await createExample(database, digest, chosen.application, now)
+  if (refusal && !(await hasApplication(database, digest, chosen.application))) {
+    throw new Failure(`The example application could not be created: ${refusal}.`)
+  }
+  return chosen
+}
+
+/** A key is usable that works, and one that is still to be created. */
+async function isUsable(database: Database, environment: Environment, apiKey: string): Promise<boolean> {
+  if (recogniseCredential(apiKey)?.prefix !== API_KEY_PREFIX) return false
+  const found = await findApiKey(database, { digest: await sha256(apiKey) })
+  return found === null || (found.environmentId === environment.id && found.revokedAt === null)
+}
+
+async function hasApplication(database: Database, digest: Bytes, wanted: Bootstrap['application']): Promise<boolean> {
+  const found = await findApplication(database, { kind: 'api_key', digest }, wanted.id)
+  return 'granted' in found && found.granted.clientId === wanted.clientId
+}
+
+/** Gives the reason of a refusal, such as that another process has created it. */
+async function createExample(
+  database: Database,
+  digest: Bytes,
+  application: Bootstrap['application'],
+  now: number,
+): Promise<string | null> {
+  const caller = { kind: 'api_key' as const, digest }
+  const change = { caller, eventId: newId('event', now), requestId: crypto.randomUUID(), now }
+  const example = {
+    ...application,
+    applicationType: 'm2m' as const,
+    name: 'Example',
+    description: null,
+    scopes: ['example:read'],
+    organizationId: 'org_example',
+    redirectUris: [],
+    usesPkce: false,
+    isFirstParty: false,
+  }
+  const created = await createApplication(database, change, example, null)
+  return 'refused' in created ? created.refused : null
+}
+
+/** The result of a command that bootstraps, as one object. */
+export function bootstrapToJson(url: string, { apiKey, application }: Bootstrap) {
+  return { url, api_key: apiKey, application: { id: application.id, client_id: application.clientId } }
+}
+
+/** The same for people, with a first call to make. `key` is what the call has in place of the API key. */
+export function bootstrapToText(url: string, { apiKey, application }: Bootstrap, before: string, key: string): string {
+  return `
+  Oncekey         ${url}
+  API key         ${apiKey}
+  Application ID  ${application.id}
+  Client ID       ${application.clientId}
+
+${before}
+  curl -X POST ${url}/connect/applications/${application.id}/client_secrets -H "Authorization: Bearer ${key}"
+`
+}

@@ -1,0 +1,79 @@
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { checkSettings } from '../http/settings.ts'
+import { Failure } from './command.ts'
+import { configPath, loadWrangler, oneLine } from './wrangler.ts'
+
+/** The part of wrangler.toml that commands read. */
+export interface Configuration {
+  /** Of the Worker. */
+  readonly name: string
+  readonly databaseName: string
+  readonly accountId: string | undefined
+  readonly compatibilityDate: string | undefined
+  /** Empty unless the operator has set it. */
+  readonly issuer: string
+  readonly vars: Readonly<Record<string, unknown>>
+}
+
+/** The members that are read: wrangler's own type is not to be had. */
+interface WranglerConfig {
+  readonly name?: string
+  readonly account_id?: string
+  readonly compatibility_date?: string
+  readonly d1_databases: readonly { readonly binding: string; readonly database_name?: string }[]
+  readonly vars: Readonly<Record<string, unknown>>
+}
+
+/** Reads wrangler.toml, with wrangler's defaults. */
+export async function readConfiguration(path = configPath): Promise<Configuration> {
+  const { unstable_readConfig } = await loadWrangler()
+  const config: WranglerConfig = parsed(() => unstable_readConfig({ config: path }))
+  const database = config.d1_databases.find(({ binding }) => binding === 'DB')
+  if (!database?.database_name) {
+    throw new Failure('wrangler.toml has no D1 database with the binding DB and a name. Nothing was changed.')
+  }
+  return {
+    name: config.name ?? 'oncekey',
+    databaseName: database.database_name,
+    accountId: config.account_id,
+    compatibilityDate: config.compatibility_date,
+    issuer: String(config.vars.ISSUER ?? ''),
+    vars: config.vars,
+  }
+}
+
+/** Refuses settings that the Worker would refuse, before anything is deployed. */
+export function requireValidSettings({ vars }: Pick<Configuration, 'vars'>): void {
+  const problems = checkSettings(vars)
+  if (problems.length > 0) throw new Failure(`${problems.join('\n')}\nNothing was deployed.`)
+}
+
+/**
+ * Checks the settings that `dev` would serve with, and gives one sentence for each problem. `own` are those that it sets
+ * itself; the others come from .dev.vars, if they are there, and from wrangler.toml.
+ */
+export async function checkDevSettings(own: Readonly<Record<string, unknown>>, path = configPath): Promise<string[]> {
+  const { vars } = await readConfiguration(path)
+  const { unstable_getVarsForDev } = await loadWrangler()
+  const file = existsSync(join(dirname(path), '.dev.vars')) ? '.dev.vars' : '.env'
+  const local = Object.entries(unstable_getVarsForDev(path, undefined, {}, undefined, true)).filter(
+    ([name]) => !Object.hasOwn(own, name),
+  )
+  const isLocal = (problem: string) => local.some(([name]) => problem.startsWith(`${name} `))
+  const variables = { ...vars, ...Object.fromEntries(local.map(([name, { value }]) => [name, value])), ...own }
+  return [
+    ...checkSettings(variables).filter((problem) => !isLocal(problem)),
+    ...checkSettings(variables, file).filter(isLocal),
+  ]
+}
+
+function parsed<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    const { message, location } = error as Error & { location?: { line?: number } }
+    const line = location?.line === undefined ? '' : `, line ${location.line}`
+    throw new Failure(`wrangler.toml${line} is invalid: ${oneLine(message).replace(/\.$/, '')}.`)
+  }
+}

@@ -1,0 +1,210 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { newSigningKey } from '../credential/signing-key.ts'
+import { listApiKeys } from '../storage/operator/api-keys.ts'
+import { listEnvironments } from '../storage/operator/environments.ts'
+import { type Bootstrap, bootstrap } from './bootstrap.ts'
+import { type Context, Failure, type Platform, type Step, shellWord } from './command.ts'
+import { findDatabase } from './operator-database.ts'
+import { deployedIssuer, hasSigningKey, parseJson, putSecrets } from './platform.ts'
+import type { SigningSecrets } from './signing-secrets.ts'
+import { NOT_LOGGED_IN, reasonOf } from './wrangler.ts'
+
+export interface DeployPlan {
+  /** Of the Worker, in wrangler.toml. */
+  readonly name: string
+  readonly databaseName: string
+  /** Where the Worker is reached, if wrangler.toml says so; otherwise the address of its first deployment. */
+  readonly issuer: string
+  /** Of package.json. */
+  readonly version: string
+  readonly location: string | undefined
+  readonly jurisdiction: string | undefined
+  readonly environment: string
+  /** Why the operator would not see an API key; null when the operator would. */
+  readonly unattended: string | null
+}
+
+export interface Deployed {
+  readonly url: string
+  /** The first API key, if it was created this time. */
+  readonly bootstrap: Bootstrap | null
+}
+
+/** Everything that a deployment does, in order. Each step finds out by itself what an earlier run has done. */
+export function deploySteps(
+  { platform, progress }: Pick<Context, 'platform' | 'progress'>,
+  plan: DeployPlan,
+): { steps: Step[]; deployed: () => Deployed } {
+  let url = plan.issuer
+  let made: Bootstrap | null = null
+  let secrets: Partial<SigningSecrets> = {}
+  const place = plan.jurisdiction ?? plan.location
+  return {
+    steps: [
+      { title: 'Check the login to Cloudflare', run: () => checkLogin(platform) },
+      {
+        title: `Find or create the database ${plan.databaseName}${place ? ` in ${place}` : ''}`,
+        run: () => provideDatabase(platform, plan),
+      },
+      { title: 'Bring its tables up to date', run: () => migrate(platform, plan) },
+      {
+        title: 'Create a signing key for its tokens, unless it has one',
+        run: async () => {
+          if (await hasSigningKey(platform, plan.name)) return 'It has one.'
+          secrets = { SIGNING_KEY: JSON.stringify(await newSigningKey('RS256')) }
+          return 'Created. The next step sets it.'
+        },
+      },
+      {
+        title: `Deploy the Worker ${plan.name}`,
+        run: async () => {
+          url = await deployWorker(platform, plan, secrets)
+          return `Deployed at ${url}`
+        },
+      },
+      { title: 'Wait until it is ready', run: () => awaitReady(platform, url, plan.version, progress) },
+      {
+        title: `Create the environment ${plan.environment} and its first API key, unless it has one`,
+        run: async () => {
+          const result = await provideFirstKey(platform, plan)
+          if (typeof result === 'string') return result
+          made = result
+          return 'Created.'
+        },
+      },
+    ],
+    deployed: () => ({ url, bootstrap: made }),
+  }
+}
+
+async function checkLogin({ wrangler }: Platform): Promise<string> {
+  const finished = await wrangler(['whoami', '--json'])
+  const user = parseJson<{ loggedIn?: boolean; email?: string; accounts?: { name: string }[] }>(finished.stdout)
+  if (user?.loggedIn === false) throw new Failure(NOT_LOGGED_IN)
+  if (finished.code !== 0) throw new Failure(`Could not read the Cloudflare login: ${reasonOf(finished)}`)
+  const account = user?.accounts?.length === 1 ? `, account ${user.accounts[0]?.name}` : ''
+  return `Logged in as ${user?.email ?? 'the holder of an API token'}${account}.`
+}
+
+async function provideDatabase({ wrangler }: Platform, plan: DeployPlan): Promise<string> {
+  const { databaseName, location, jurisdiction } = plan
+  const found = await findDatabase(databaseName, wrangler)
+  if (found) {
+    const actual = found.jurisdiction ?? 'none'
+    if (jurisdiction && jurisdiction !== actual) {
+      throw new Failure(
+        `The database ${databaseName} exists already, and its jurisdiction is ${actual}, not ${jurisdiction}. A jurisdiction can't be changed. Leave --jurisdiction out to use the database as it is, or choose another database_name in wrangler.toml.`,
+      )
+    }
+    return `Found: ${found.uuid}.${location ? ' It stays where it is, because --location only places a new database.' : ''}`
+  }
+  const finished = await wrangler([
+    ...['d1', 'create', databaseName],
+    ...(jurisdiction ? ['--jurisdiction', jurisdiction] : []),
+    ...(location ? ['--location', location] : []),
+  ])
+  if (finished.code !== 0) throw new Failure(`Could not create the database: ${reasonOf(finished)}`)
+  return 'Created.'
+}
+
+async function migrate({ wrangler }: Platform, { databaseName }: DeployPlan): Promise<string> {
+  const finished = await wrangler(['d1', 'migrations', 'apply', databaseName, '--remote'])
+  if (finished.code !== 0) throw new Failure(`Could not bring the tables up to date: ${reasonOf(finished)}`)
+  return /No migrations to apply/.test(finished.stdout) ? 'They were up to date.' : 'Done.'
+}
+
+async function deployWorker(platform: Platform, plan: DeployPlan, secrets: Partial<SigningSecrets>): Promise<string> {
+  const known = plan.issuer || (await deployedIssuer(platform, plan.name))
+  const url = await uploadWorker(platform, known)
+  if ('SIGNING_KEY' in secrets) await putSecrets(platform, plan.name, secrets)
+  if (known) return known
+  // Its tokens name the issuer, and only the first deployment tells the address.
+  await uploadWorker(platform, url)
+  return url
+}
+
+async function uploadWorker({ wrangler }: Platform, issuer: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
+  const file = join(folder, 'deployed')
+  try {
+    const args = ['deploy', ...(issuer ? ['--var', `ISSUER:${issuer}`] : [])]
+    const finished = await wrangler(args, { env: { WRANGLER_OUTPUT_FILE_PATH: file } })
+    if (finished.code !== 0) throw new Failure(`Could not deploy the Worker: ${reasonOf(finished)}`)
+    const records = (await readFile(file, 'utf8')).split('\n').map((line) => parseJson<WranglerRecord>(line))
+    const url = urlOf(records.find((record) => record?.type === 'deploy')?.targets ?? [])
+    if (!url) throw new Failure('The Worker was deployed without a route. Set workers_dev or routes in wrangler.toml.')
+    return url
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+interface WranglerRecord {
+  readonly type: string
+  readonly targets?: readonly string[]
+}
+
+/** wrangler names addresses as hosts, routes and schedules. The operator's own domain goes before workers.dev. */
+function urlOf(targets: readonly string[]): string {
+  const hosts = targets.flatMap((target) => /^(?:https?:\/\/)?([\w.-]+\.[a-z]{2,})(?=$|[/ ])/i.exec(target)?.[1] ?? [])
+  const host = hosts.find((host) => !host.endsWith('.workers.dev')) ?? hosts[0]
+  return host ? `https://${host}` : ''
+}
+
+const READY_WITHIN_MS = 120_000
+const READY_INTERVAL_MS = 2_000
+const READY_PROGRESS_MS = 20_000
+
+/** A new address takes a while to be known everywhere, and a new version to run there. */
+async function awaitReady(
+  platform: Platform,
+  url: string,
+  version: string,
+  progress: (line: string) => void,
+): Promise<string> {
+  let problem = ''
+  for (let waited = 0; waited < READY_WITHIN_MS; waited += READY_INTERVAL_MS) {
+    problem = await readinessProblem(platform.fetch, url, version)
+    if (problem === '') return `Ready, with version ${version}.`
+    if (waited > 0 && waited % READY_PROGRESS_MS === 0)
+      progress(`      Not ready after ${waited / 1000} s: ${problem}.`)
+    await platform.sleep(READY_INTERVAL_MS)
+  }
+  throw new Failure(`The Worker was deployed, and ${url}/readyz is not ready after two minutes: ${problem}.`)
+}
+
+/** Empty when the Worker is ready. */
+async function readinessProblem(fetch: Platform['fetch'], url: string, version: string): Promise<string> {
+  try {
+    const response = await fetch(`${url}/readyz`)
+    const body = parseJson<{ version?: string; message?: string }>(await response.text())
+    if (response.status !== 200) return `${response.status}${body?.message ? ` (${body.message})` : ''}`
+    return body?.version === version ? '' : `version ${body?.version}, not ${version}`
+  } catch (error) {
+    const { message, cause } = error as Error
+    return cause instanceof Error ? cause.message : message
+  }
+}
+
+async function provideFirstKey(platform: Platform, plan: DeployPlan): Promise<Bootstrap | string> {
+  const { database, close } = await platform.openDatabase()
+  try {
+    const environments = await listEnvironments(database)
+    const found = environments.find(({ name }) => name === plan.environment)
+    const keys = found ? await listApiKeys(database, found.id) : []
+    if (keys.some(({ revokedAt }) => revokedAt === null)) return 'It has one.'
+    if (plan.unattended) {
+      const name = shellWord(plan.environment)
+      return `Not created, because ${plan.unattended}. On your machine: npm run environment -- create --remote --name ${name}, then npm run api-key -- create --remote --environment ${name} --name NAME --access write`
+    }
+    return await bootstrap(database, plan.environment).catch((error: Error) => {
+      throw new Failure(
+        `${error.message} An API key may have been created without being shown. If \`npm run api-key -- list --remote\` shows one, revoke it.`,
+      )
+    })
+  } finally {
+    await close()
+  }
+}

@@ -1,0 +1,173 @@
+import { readFileSync, watch } from 'node:fs'
+import { createServer } from 'node:net'
+import { dirname, join } from 'node:path'
+import { type Context, Failure } from './command.ts'
+import { checkDevSettings } from './configuration.ts'
+import { patiently } from './local-database.ts'
+import type { SigningSecrets } from './signing-secrets.ts'
+import { configPath, loadWrangler, oneLine } from './wrangler.ts'
+
+const HOST = '127.0.0.1'
+
+/** As in the triggers of wrangler.toml. */
+const SCHEDULE_MS = 60_000
+
+export const urlAt = (port: number) => `http://${HOST}:${port}`
+
+/** The settings that this command makes itself. */
+export const ownVariables = (port: number) => ({ ISSUER: urlAt(port), WEBHOOKS_TO_LOCALHOST: true })
+type OwnVariables = ReturnType<typeof ownVariables>
+
+/** Another `dev` over the same state, or the rest of one that was killed. */
+export interface RunningDev {
+  readonly url: string
+  /** A sentence about it. */
+  readonly words: string
+}
+
+/** Finds out early whether the port is free. */
+export function freePort(port: number, other: RunningDev | null): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', ({ code }: NodeJS.ErrnoException) => reject(new Failure(portProblem(port, code, other))))
+    server.listen(port, HOST, () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : port))
+    })
+  })
+}
+
+function portProblem(port: number, code?: string, other: RunningDev | null = null): string {
+  if (code === 'EACCES') return `You may not listen on port ${port}. Choose another with --port.`
+  if (other && Number(new URL(other.url).port) === port)
+    return `Port ${port} is in use. ${other.words} Stop it, or choose another port with --port.`
+  return `Port ${port} is in use. Stop the program that listens there, or choose another port with --port.`
+}
+
+interface Serving {
+  readonly port: number
+  readonly directory: string
+  readonly secrets: SigningSecrets
+}
+
+/** Serves until this process ends. Resolves when the Worker is ready. */
+export async function serve(context: Context, serving: Serving): Promise<void> {
+  const own = ownVariables(serving.port)
+  const worker = await patiently(() => start(context, serving, own))
+  watchConfiguration(async () => {
+    const problems = await checkDevSettings(own).catch((error: Error) => [error.message])
+    if (problems.length === 0) return void (await worker.patchConfig({}))
+    context.progress(`${problems.join('\n')}\n${STILL_SERVED}`)
+  })
+  // Cloudflare runs the schedule of a deployed Worker. It may fail while the Worker reloads.
+  const schedule = `${urlAt(serving.port)}/cdn-cgi/local/scheduled`
+  setInterval(() => fetch(schedule).catch(() => {}), SCHEDULE_MS).unref()
+}
+
+async function start({ progress }: Context, { port, directory, secrets }: Serving, own: OwnVariables) {
+  // This command reloads wrangler.toml itself, if it is valid: wrangler would end, or serve what is invalid.
+  process.env.WRANGLER_CI_DISABLE_CONFIG_WATCHING = 'true'
+  const { unstable_DevEnv } = await loadWrangler(directory)
+  const environment = new unstable_DevEnv()
+  let isReady = false
+  // An error may be emitted before the Worker has been started.
+  const failed = new Promise<never>((_, reject) => {
+    environment.on('error', (event: unknown) => {
+      const reason = reasonOfEvent(event)
+      if (isReady) progress(`${reason} ${consequenceOf(event)}`)
+      else
+        reject(new Failure(/already in use/i.test(reason) ? portProblem(port) : `The Worker did not start: ${reason}`))
+    })
+    environment.on('buildFailed', () => {
+      if (!isReady) reject(new Failure('The Worker does not build, for the reason above.'))
+    })
+    environment.on('reloadComplete', () => {
+      if (isReady) progress('Reloaded.')
+    })
+  })
+  const starting = environment.startWorker({
+    config: configPath,
+    bindings: {
+      ISSUER: { type: 'plain_text', value: own.ISSUER },
+      WEBHOOKS_TO_LOCALHOST: { type: 'json', value: own.WEBHOOKS_TO_LOCALHOST },
+      SIGNING_KEY: { type: 'secret_text', value: secrets.SIGNING_KEY },
+      PUBLISHED_KEYS: { type: 'secret_text', value: secrets.PUBLISHED_KEYS },
+    },
+    dev: {
+      server: { hostname: HOST, port },
+      persist: directory,
+      inspector: false,
+      watch: true,
+      structuredLogsHandler: ({ level, message }: { level: string; message: string }) => {
+        // Errors keep their lines, for their stacks. The runtime spreads objects over lines.
+        if (isReady || level === 'error') progress(level === 'error' ? message : oneLine(message))
+      },
+    },
+  })
+  try {
+    const worker = await Promise.race([failed, starting])
+    await Promise.race([failed, becomeReady(worker)])
+    isReady = true
+    return worker
+  } catch (error) {
+    await environment.teardown()
+    throw error
+  }
+}
+
+async function becomeReady(worker: {
+  ready: Promise<void>
+  fetch: (url: string) => Promise<{ status: number; text: () => Promise<string> }>
+}) {
+  await worker.ready
+  const response = await worker.fetch('http://oncekey.internal/readyz')
+  if (response.status === 200) return
+  throw new Failure(
+    `The Worker runs but is not ready: GET /readyz answered ${response.status} ${await response.text()}`,
+  )
+}
+
+/** wrangler reports an Error, or an event with a reason and a cause. */
+export function reasonOfEvent(event: unknown): string {
+  const { message, reason, cause } = event as { message?: string; reason?: string; cause?: { message?: string } }
+  const words = [message ?? reason, message === undefined ? cause?.message : undefined].filter((part) => part)
+  return words.length > 0 ? oneLine(words.join(': ')).replace(/\.*$/, '.') : 'wrangler gave no reason.'
+}
+
+/** A configuration that wrangler refuses changes nothing. A Worker that does not start has already taken the place of the last. */
+function consequenceOf(event: unknown): string {
+  const { source } = event as { source?: string }
+  return source === 'ConfigController' ? STILL_SERVED : 'The Worker is not served until this is fixed.'
+}
+
+const STILL_SERVED = 'The last valid configuration is still served.'
+
+/** An editor may write a file in several steps. */
+const SETTLE_MS = 200
+
+/** Calls back when a file that the configuration is read from has another content. */
+function watchConfiguration(changed: () => Promise<void>): void {
+  const folder = dirname(configPath)
+  const names = ['wrangler.toml', '.dev.vars', '.env']
+  const read = () => names.map((name) => readIfAny(join(folder, name))).join('\0')
+  let last = read()
+  let timer: NodeJS.Timeout | undefined
+  watch(folder, (_, name) => {
+    if (!name || !names.includes(name)) return
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+      const now = read()
+      if (now === last) return
+      last = now
+      changed()
+    }, SETTLE_MS)
+  }).unref()
+}
+
+function readIfAny(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}

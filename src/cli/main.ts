@@ -1,0 +1,51 @@
+import { fstatSync, statSync } from 'node:fs'
+import { constants } from 'node:os'
+import { openLocalDatabase } from './local-database.ts'
+import { cloudflare } from './platform.ts'
+import { run } from './program.ts'
+
+/** The process of every `npm run` command of the operator: `node src/cli/main.ts COMMAND …`. */
+
+const PARENT_CHECK_MS = 250
+
+const [name] = process.argv.slice(2)
+
+// Every file from here on is for this user only: databases, keys, and the files of wrangler.
+process.umask(0o077)
+
+// Exit handlers end child processes and remove files; a signal by itself runs none.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => process.exit(name === 'dev' ? 0 : 128 + constants.signals[signal]))
+}
+// npm passes a signal on to the shell that it has started, and many a shell dies of it without telling its child.
+if (process.env.npm_lifecycle_event) {
+  const shell = process.ppid
+  setInterval(() => process.ppid === shell || process.exit(0), PARENT_CHECK_MS).unref()
+}
+// A write reports its own failure. Without these, a closed pipe would end the process with a stack trace.
+process.stdout.on('error', () => {})
+process.stderr.on('error', () => {})
+
+const progress = (line: string) => void process.stderr.write(`${line}\n`)
+
+process.exit(
+  await run(process.argv.slice(2), {
+    env: process.env,
+    write: (text) =>
+      new Promise((resolve, reject) => process.stdout.write(text, (error) => (error ? reject(error) : resolve()))),
+    hasReader: !isNullDevice(1),
+    progress,
+    openLocalDatabase: (directory) => openLocalDatabase(directory, progress),
+    platform: cloudflare,
+  }),
+)
+
+/** Node opens /dev/null in place of a stdout that is closed. */
+function isNullDevice(fd: number): boolean {
+  try {
+    const { rdev } = fstatSync(fd)
+    return rdev !== 0 && rdev === statSync('/dev/null').rdev
+  } catch {
+    return false
+  }
+}

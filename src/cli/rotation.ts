@@ -1,0 +1,219 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { JWK } from 'jose'
+import * as v from 'valibot'
+import {
+  newSigningKey,
+  type PublishedKey,
+  SIGNING_ALGORITHMS,
+  type SigningAlgorithm,
+} from '../credential/signing-key.ts'
+import { PUBLIC_CACHE_SECONDS } from '../http/settings.ts'
+import { type Context, Failure, type Platform, type Step } from './command.ts'
+import { putSecrets, readPublishedKeys, urlOfDeployed } from './platform.ts'
+import { readPrivately, writePrivately } from './private-file.ts'
+import { isPrivateKey, keySetOf, retire, secretsOf } from './signing-secrets.ts'
+import { WRANGLER_FOLDER } from './wrangler.ts'
+
+/** The new key of a rotation that is under way, because the secrets of a Worker cannot be read back. */
+export const PENDING_KEY_FILE = join(WRANGLER_FOLDER, 'signing-key.pending.json')
+
+/** A rotation takes minutes. A key that has lain on a disk for longer is not worth trusting. */
+const MAX_PENDING_MS = 24 * 60 * 60 * 1000
+
+const CACHE_MS = PUBLIC_CACHE_SECONDS * 1000
+const POLL_MS = 5_000
+const PUBLISHED_WITHIN_MS = 120_000
+
+export interface RotationPlan {
+  readonly worker: string
+  /** Where the Worker is reached, if wrangler.toml says so. */
+  readonly issuer: string
+  /** The algorithm of the key in use, unless it is given. */
+  readonly algorithm: SigningAlgorithm | undefined
+  readonly pendingFile: string
+}
+
+type Surroundings = Pick<Context, 'platform' | 'progress'>
+
+/**
+ * Replaces the signing key of the deployed Worker without refusing a token meanwhile: the new key is published first,
+ * and signs when every cache of the published keys has it; the old key stays published behind it until its tokens have
+ * expired. When it is stopped, the next run continues with the same key, if that is still the right one.
+ */
+export function rotationSteps(
+  { platform, progress }: Surroundings,
+  plan: RotationPlan,
+): { steps: Step[]; kid: () => string } {
+  const { worker, pendingFile } = plan
+  let url = ''
+  let live: PublishedKey[] = []
+  let next: JWK = {}
+  const isSigning = () => live[0]?.kid === next.kid
+  const steps: Step[] = [
+    {
+      title: 'Read the published keys',
+      run: async () => {
+        url = await urlOfDeployed(platform, worker, plan.issuer)
+        live = await readPublishedKeys(platform, url)
+        return live.map(describeKey).join(', ')
+      },
+    },
+    {
+      title: 'Create a new key, or continue with that of an interrupted rotation',
+      run: async () => {
+        const algorithm = plan.algorithm ?? algorithmOf(live)
+        const now = platform.now()
+        const pending = await readPending(pendingFile)
+        const problem = pending && problemOf(pending, { worker, url, algorithm, live, now })
+        if (pending !== null && pending !== 'damaged' && problem === null) {
+          next = pending.key as JWK
+          return `Continuing with ${describeKey(next)}.`
+        }
+        next = await newSigningKey(algorithm)
+        const saved: Pending = { worker, url, created_at: now, key: next as Pending['key'] }
+        await writePrivately(pendingFile, JSON.stringify(saved))
+        return `${problem ? `The saved key is not used: ${problem}. ` : ''}Created ${describeKey(next)}.`
+      },
+    },
+    {
+      title: 'Publish it beside the key in use',
+      run: async () => {
+        if (live.some(({ kid }) => kid === next.kid)) return 'It is published.'
+        await putSecrets(platform, worker, { PUBLISHED_KEYS: keySetOf([...live, next]) })
+        return 'Sent.'
+      },
+    },
+    {
+      title: 'Wait until every cache of the published keys has it',
+      run: async () => {
+        if (isSigning()) return 'They have it.'
+        await awaitPublished(platform, url, next)
+        for (let left = CACHE_MS; left > 0; left -= CACHE_MS / 10) {
+          progress(`      ${left / 1000} s left`)
+          await platform.sleep(CACHE_MS / 10)
+        }
+        return 'They have it.'
+      },
+    },
+    {
+      title: 'Sign with it',
+      run: async () => {
+        const wasSigning = isSigning()
+        if (!wasSigning) await putSecrets(platform, worker, secretsOf(next, retire(live, next, platform.now())))
+        await rm(pendingFile, { force: true })
+        return wasSigning ? 'The interrupted rotation had taken effect already: it signs.' : 'It signs from now on.'
+      },
+    },
+  ]
+  return { steps, kid: () => String(next.kid) }
+}
+
+/**
+ * Replaces a signing key that has leaked. No saved key is used, because it may have leaked as well; no other key stays
+ * published, so that every token of the old key is refused.
+ */
+export function leakedRotationSteps(
+  { platform }: Surroundings,
+  plan: RotationPlan,
+): { steps: Step[]; kid: () => string } {
+  const { worker, pendingFile } = plan
+  let url = ''
+  let live: PublishedKey[] = []
+  let next: JWK = {}
+  const steps: Step[] = [
+    {
+      title: 'Read the published keys',
+      run: async () => {
+        url = await urlOfDeployed(platform, worker, plan.issuer)
+        live = await readPublishedKeys(platform, url)
+        return live.map(describeKey).join(', ')
+      },
+    },
+    {
+      title: 'Create a new key',
+      run: async () => {
+        await rm(pendingFile, { force: true })
+        next = await newSigningKey(plan.algorithm ?? algorithmOf(live))
+        return `Created ${describeKey(next)}.`
+      },
+    },
+    {
+      title: 'Sign with it, and publish no other key',
+      run: async () => {
+        await putSecrets(platform, worker, secretsOf(next, []))
+        return 'Sent.'
+      },
+    },
+    {
+      title: 'Wait until the Worker has it',
+      run: async () => {
+        await awaitPublished(platform, url, next, live)
+        return 'Tokens signed with any other key are refused, by caches of the published keys within five minutes.'
+      },
+    },
+  ]
+  return { steps, kid: () => String(next.kid) }
+}
+
+const Pending = v.object({
+  worker: v.string(),
+  url: v.string(),
+  created_at: v.number(),
+  key: v.looseObject({ kid: v.string(), alg: v.picklist(SIGNING_ALGORITHMS) }),
+})
+type Pending = v.InferOutput<typeof Pending>
+
+/** The saved key of an interrupted rotation; 'damaged' when the file is not what a rotation has written. */
+async function readPending(file: string): Promise<Pending | 'damaged' | null> {
+  const text = await readPrivately(file)
+  if (text === null) return null
+  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), Pending), text)
+  return parsed.success && (await isPrivateKey(parsed.output.key)) ? parsed.output : 'damaged'
+}
+
+interface Present {
+  readonly worker: string
+  readonly url: string
+  readonly algorithm: SigningAlgorithm
+  readonly live: readonly PublishedKey[]
+  /** Unix ms. */
+  readonly now: number
+}
+
+/** Why a saved key does not fit what is live; null when it does. */
+function problemOf(pending: Pending | 'damaged', { worker, url, algorithm, live, now }: Present): string | null {
+  if (pending === 'damaged') return 'its file is damaged'
+  if (pending.worker !== worker || pending.url !== url) return `it belongs to ${pending.worker} at ${pending.url}`
+  if (pending.key.alg !== algorithm) return `it is for ${pending.key.alg}`
+  if (now - pending.created_at > MAX_PENDING_MS) return `it is from ${new Date(pending.created_at).toISOString()}`
+  if (live.some(({ kid, retired_at }) => kid === pending.key.kid && retired_at !== undefined)) return 'it is retired'
+  return null
+}
+
+/** Waits until the Worker publishes a key, and none of those that are `gone`. */
+async function awaitPublished(
+  platform: Platform,
+  url: string,
+  { kid }: JWK,
+  gone: readonly PublishedKey[] = [],
+): Promise<void> {
+  for (let waited = 0; ; waited += POLL_MS) {
+    const kids = (await readPublishedKeys(platform, url)).map((key) => key.kid)
+    if (kids.includes(kid) && !gone.some((key) => kids.includes(key.kid))) return
+    if (waited >= PUBLISHED_WITHIN_MS) {
+      throw new Failure(
+        `The secrets were set, but ${url}/oauth2/jwks does not show it after two minutes: it shows ${kids.join(', ')}.`,
+      )
+    }
+    await platform.sleep(POLL_MS)
+  }
+}
+
+function algorithmOf(live: readonly PublishedKey[]): SigningAlgorithm {
+  return live[0]?.alg === 'ES256' ? 'ES256' : 'RS256'
+}
+
+function describeKey({ kid, alg }: JWK): string {
+  return `${kid} (${alg})`
+}

@@ -1,0 +1,151 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import { operatorDatabase } from '../../src/cli/local-database.ts'
+import { sha256 } from '../../src/credential/digest.ts'
+import { findApiKey } from '../../src/storage/operator/api-keys.ts'
+import { newDatabase } from './databases.ts'
+import { cli, type Surroundings } from './terminal.ts'
+
+let database: D1Database
+
+beforeAll(async () => {
+  database = await newDatabase()
+  for (const name of ['staging', 'production']) await cli(['environment', 'create', '--name', name], { database })
+})
+
+const apiKey = (words: string[], surroundings: Surroundings = {}) =>
+  cli(['api-key', ...words], { database, ...surroundings })
+const create = (name: string, ...words: string[]) =>
+  apiKey(['create', '--environment', 'staging', '--name', name, '--access', 'write', ...words])
+
+test('a created key is shown once: alone on stdout, or in one line of JSON', async () => {
+  const { stdout, stderr } = await create('plain')
+  expect(stdout).toMatch(/^sk_0\w{49}\n$/)
+  expect(stderr).toMatch(/^API key api_key_\w{26} can read and write in staging\. It is not shown again\.$/m)
+  expect(stderr).not.toContain(stdout.trim())
+  const { json } = await create('json', '--json')
+  expect(json).toEqual({
+    id: expect.stringMatching(/^api_key_\w{26}$/),
+    api_key: expect.stringMatching(/^sk_0\w{49}$/),
+  })
+  const found = await findApiKey(operatorDatabase(database), { digest: await sha256(json.api_key) })
+  expect(found).toMatchObject({ id: json.id, access: 'write', revokedAt: null })
+})
+
+test('the list has each key without the key itself', async () => {
+  const { json } = await create('listed', '--json')
+  const { stdout } = await apiKey(['list', '--environment', 'staging'])
+  expect(stdout).toMatch(/^ENVIRONMENT +NAME +ACCESS +ID +LAST USED +REVOKED$/m)
+  expect(stdout).toMatch(new RegExp(`^staging +listed +write +${json.id} +never +-$`, 'm'))
+  expect(stdout).not.toContain(json.api_key)
+  const all = await apiKey(['list', '--json'])
+  expect(all.json).toContainEqual({
+    id: json.id,
+    environment: 'staging',
+    name: 'listed',
+    access: 'write',
+    created_at: expect.stringMatching(/Z$/),
+    last_used_at: null,
+    revoked_at: null,
+  })
+  expect((await apiKey(['list', '--environment', 'production'])).stdout).toBe(
+    'No API keys yet: npm run api-key -- create --help\n',
+  )
+})
+
+test('a key is revoked by ID or by name, and a second time without an effect', async () => {
+  const { json: byId } = await create('by-id', '--json')
+  expect((await apiKey(['revoke', byId.id])).stdout).toBe(
+    `Revoked: by-id (${byId.id}), which could read and write in staging. It was never used.\n`,
+  )
+  const again = await apiKey(['revoke', byId.id])
+  expect(again.stdout).toContain(`Already revoked: by-id (${byId.id})`)
+  const { json: byName } = await create('by-name', '--json')
+  const revoked = await apiKey(['revoke', '--environment', 'staging', '--name', 'by-name', '--json'])
+  expect(revoked.json).toMatchObject({ id: byName.id, revoked_at: expect.stringMatching(/Z$/) })
+})
+
+test('of two keys of one name, the ID decides', async () => {
+  const [{ json: first }, { json: second }] = [await create('twin', '--json'), await create('twin', '--json')]
+  const byName = ['revoke', '--environment', 'staging', '--name', 'twin']
+  const { code, stderr } = await apiKey(byName)
+  expect(stderr).toContain(`staging has 2 API keys named twin: ${first.id}, ${second.id}. Nothing was changed.`)
+  expect(code).toBe(1)
+  await apiKey(['revoke', first.id])
+  expect((await apiKey([...byName, '--json'])).json.id).toBe(second.id)
+})
+
+test('a name that does not exist: a sentence, where to look, and exit code 1', async () => {
+  const environment = await apiKey(['list', '--environment', 'nowhere'])
+  expect(environment.stderr).toContain(
+    'Environment nowhere not found. Nothing was changed. The environments are: staging, production.',
+  )
+  const id = await apiKey(['revoke', 'api_key_unknown'])
+  expect(id.stderr).toContain('API key api_key_unknown not found. Nothing was changed. See: npm run api-key -- list')
+  const name = await apiKey(['revoke', '--environment', 'staging', '--name', "it's"])
+  expect(name.stderr).toContain(`staging has no API key named 'it'\\''s'. Nothing was changed.`)
+  expect([environment, id, name].map(({ code, stdout }) => ({ code, stdout }))).toEqual(
+    Array(3).fill({ code: 1, stdout: '' }),
+  )
+})
+
+describe('a key that cannot be shown', () => {
+  const keysNamed = async (name: string) => {
+    const { json } = await apiKey(['list', '--environment', 'staging', '--json'])
+    return json.filter((key: { name: string }) => key.name === name)
+  }
+  const full = async () => {
+    throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+  }
+  const words = (name: string) => ['create', '--environment', 'staging', '--name', name, '--access', 'write']
+
+  test.each([[[]], [['--json']]])('is revoked again when the write fails: %j', async (json) => {
+    const name = `unseen${json.length}`
+    const { code, stderr } = await apiKey([...words(name), ...json], { write: full })
+    expect(stderr).toMatch(
+      /API key api_key_\w{26} could not be written to standard output \(ENOSPC\)\. It was revoked, because it was not shown\.\n$/,
+    )
+    expect(code).toBe(1)
+    expect(await keysNamed(name)).toMatchObject([{ revoked_at: expect.stringMatching(/Z$/) }])
+  })
+
+  test('is named when it cannot be revoked either', async () => {
+    const opened = operatorDatabase(database)
+    let batches = 0
+    const binding = new Proxy(database, {
+      get: (target, property) =>
+        property === 'batch'
+          ? (statements: D1PreparedStatement[]) => {
+              if (++batches > 2) throw new Error('the database is gone')
+              return target.batch(statements)
+            }
+          : Reflect.get(target, property).bind(target),
+    })
+    const openLocalDatabase = async () => ({ database: { ...opened, binding }, close: async () => {} })
+    const { code, stderr } = await apiKey(words('lost'), { write: full, openLocalDatabase })
+    const [{ id }] = await keysNamed('lost')
+    expect(stderr).toContain(
+      `API key ${id} could not be written to standard output (ENOSPC). It exists, and could not be undone (the database is gone). Run: npm run api-key -- revoke ${id}`,
+    )
+    expect(code).toBe(1)
+  })
+
+  test('is not created when stdout is closed', async () => {
+    const { code, stderr } = await apiKey(words('closed'), { hasReader: false })
+    expect(stderr).toBe('Standard output is closed or /dev/null, so the API key would be lost. Nothing was changed.\n')
+    expect(code).toBe(1)
+    expect(await keysNamed('closed')).toEqual([])
+  })
+})
+
+test('a list whose output fails: a sentence and exit code 1', async () => {
+  const broken = async () => {
+    throw Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })
+  }
+  for (const words of [['list'], ['list', '--json'], ['--help']]) {
+    const { code, stderr } = await apiKey(words, { write: broken })
+    expect(stderr).toMatch(
+      /The command has finished, but its result could not be written to standard output \(EPIPE\)\.\n$/,
+    )
+    expect(code).toBe(1)
+  }
+})

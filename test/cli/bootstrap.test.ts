@@ -1,0 +1,75 @@
+import { describe, expect, test } from 'vitest'
+import { type Bootstrap, bootstrap } from '../../src/cli/bootstrap.ts'
+import { operatorDatabase } from '../../src/cli/local-database.ts'
+import { sha256 } from '../../src/credential/digest.ts'
+import { findApplication } from '../../src/storage/applications.ts'
+import { findApiKey, listApiKeys, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
+import { listEnvironments } from '../../src/storage/operator/environments.ts'
+import { newDatabase } from './databases.ts'
+
+const newOperatorDatabase = async () => operatorDatabase(await newDatabase())
+
+describe('the key and the application of an earlier start', () => {
+  const made = async () => {
+    const database = await newOperatorDatabase()
+    return { database, kept: await bootstrap(database, 'development') }
+  }
+
+  test('are used again', async () => {
+    const { database, kept } = await made()
+    expect(await bootstrap(database, 'development', kept)).toEqual(kept)
+  })
+
+  test('keep the key when that start ended before the database had it', async () => {
+    const { kept } = await made()
+    const database = await newOperatorDatabase()
+    const now = await bootstrap(database, 'development', kept)
+    expect(now.apiKey).toBe(kept.apiKey)
+    const digest = await sha256(now.apiKey)
+    expect(await findApplication(database, { kind: 'api_key', digest }, now.application.id)).toHaveProperty('granted')
+  })
+
+  test('are replaced, and the replacement is kept, when the key was revoked', async () => {
+    const { database, kept } = await made()
+    const key = await findApiKey(database, { digest: await sha256(kept.apiKey) })
+    await revokeApiKey(database, key?.id ?? '', Date.now())
+    const keep: Bootstrap[] = []
+    const now = await bootstrap(database, 'development', kept, async (made) => {
+      keep.push(made)
+      return made
+    })
+    expect(now.apiKey).not.toBe(kept.apiKey)
+    expect(keep).toEqual([now])
+    expect(await bootstrap(database, 'development', now)).toEqual(now)
+  })
+
+  test('are replaced when the key is malformed, or of another environment', async () => {
+    const { database, kept } = await made()
+    const malformed = { ...kept, apiKey: 'sk_0nonsense' }
+    expect((await bootstrap(database, 'development', malformed)).apiKey).toMatch(/^sk_0\w{49}$/)
+    expect((await bootstrap(database, 'staging', kept)).apiKey).not.toBe(kept.apiKey)
+  })
+
+  test('keep the key when only the application is missing', async () => {
+    const { database, kept } = await made()
+    const elsewhere = { ...kept, application: { id: 'conn_app_x', clientId: 'client_x' } }
+    const now = await bootstrap(database, 'development', elsewhere)
+    expect(now.apiKey).toBe(kept.apiKey)
+    const digest = await sha256(now.apiKey)
+    const found = await findApplication(database, { kind: 'api_key', digest }, now.application.id)
+    expect(found).toMatchObject({ granted: { name: 'Example' } })
+  })
+})
+
+test('two first starts at once agree on one key and one application, and both work', async () => {
+  const database = await newOperatorDatabase()
+  let decided: Bootstrap | undefined
+  const keep = async (made: Bootstrap) => {
+    decided ??= made
+    return decided
+  }
+  const both = await Promise.all([1, 2].map(() => bootstrap(database, 'development', null, keep)))
+  expect(both[0]).toEqual(both[1])
+  const [environment] = await listEnvironments(database)
+  expect(await listApiKeys(database, environment?.id ?? '')).toHaveLength(1)
+})

@@ -1,0 +1,98 @@
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { checkDevSettings, readConfiguration, requireValidSettings } from '../../src/cli/configuration.ts'
+import { configPath } from '../../src/cli/wrangler.ts'
+import { newFolder } from './folder.ts'
+
+let folder: string
+let path: string
+
+beforeEach(async () => {
+  folder = await newFolder()
+  path = join(folder, 'wrangler.toml')
+  await copyFile(configPath, path)
+})
+
+/** Changes lines of the configuration. */
+async function configure(...changes: [from: RegExp, to: string][]): Promise<void> {
+  const text = changes.reduce((text, [from, to]) => text.replace(from, to), await readFile(path, 'utf8'))
+  await writeFile(path, text)
+}
+
+const own = { ISSUER: 'http://127.0.0.1:8787', WEBHOOKS_TO_LOCALHOST: true }
+
+describe('settings', () => {
+  test('as released are valid', async () => {
+    expect(() => requireValidSettings({ vars: {} })).toThrow()
+    requireValidSettings(await readConfiguration(path))
+    expect(await checkDevSettings(own, path)).toEqual([])
+  })
+
+  test.each<[string, RegExp, string, string]>([
+    [
+      'out of bounds',
+      /^ACCESS_TOKEN_TTL_SECONDS = .*$/m,
+      'ACCESS_TOKEN_TTL_SECONDS = 3',
+      'ACCESS_TOKEN_TTL_SECONDS is 3. It must be a whole number from 60 to 86400 (wrangler.toml).',
+    ],
+    [
+      'malformed',
+      /^EVENT_RETENTION_DAYS = .*$/m,
+      'EVENT_RETENTION_DAYS = "30 days"',
+      'EVENT_RETENTION_DAYS is "30 days". It must be a whole number from 1 to 3650 (wrangler.toml).',
+    ],
+    [
+      'of another type',
+      /^REQUEST_BUDGET_MS = .*$/m,
+      'REQUEST_BUDGET_MS = [5000]',
+      'REQUEST_BUDGET_MS is [5000]. It must be',
+    ],
+    ['missing', /^REQUEST_BUDGET_MS = .*$/m, '', 'REQUEST_BUDGET_MS is missing. It must be'],
+    ['reserved', /^CLIENT_SECRET_PREFIX = .*$/m, 'CLIENT_SECRET_PREFIX = "sk"', 'CLIENT_SECRET_PREFIX is "sk".'],
+  ])('that are %s are refused, by dev and by deploy', async (_, from, to, sentence) => {
+    await configure([from, to])
+    const configuration = await readConfiguration(path)
+    expect(() => requireValidSettings(configuration)).toThrow(sentence)
+    expect(() => requireValidSettings(configuration)).toThrow(/\nNothing was deployed\.$/)
+    expect((await checkDevSettings(own, path)).join('\n')).toContain(sentence)
+  })
+
+  test.each([
+    'https://secrets.example.com/',
+    'secrets.example.com',
+    'http://secrets.example.com',
+    'https://a.example/b',
+  ])('with the issuer %s are refused before anything is deployed', async (issuer) => {
+    await configure([/^ISSUER = .*$/m, `ISSUER = "${issuer}"`])
+    const configuration = await readConfiguration(path)
+    expect(() => requireValidSettings(configuration)).toThrow(`ISSUER is "${issuer}". It must be an https origin`)
+    // dev has an issuer of its own.
+    expect(await checkDevSettings(own, path)).toEqual([])
+  })
+
+  test('of .dev.vars go first, and are named with their file', async () => {
+    await configure([/^EVENT_RETENTION_DAYS = .*$/m, 'EVENT_RETENTION_DAYS = 0'])
+    await writeFile(join(folder, '.dev.vars'), 'ACCESS_TOKEN_TTL_SECONDS=5\nISSUER=nonsense\nOTHER=1\n')
+    expect(await checkDevSettings(own, path)).toEqual([
+      'EVENT_RETENTION_DAYS is 0. It must be a whole number from 1 to 3650 (wrangler.toml).',
+      'ACCESS_TOKEN_TTL_SECONDS is "5". It must be a whole number from 60 to 86400 (.dev.vars).',
+    ])
+    await writeFile(join(folder, '.dev.vars'), 'EVENT_RETENTION_DAYS=30\n')
+    expect(await checkDevSettings(own, path)).toEqual([])
+  })
+
+  test('of .env are named with that file when there is no .dev.vars', async () => {
+    await writeFile(join(folder, '.env'), 'ACCESS_TOKEN_TTL_SECONDS=5\n')
+    expect(await checkDevSettings(own, path)).toEqual([expect.stringContaining('(.env).')])
+  })
+})
+
+test.each<[string, string, RegExp]>([
+  ['half-written', 'name = "oncekey', /^wrangler\.toml, line 1 is invalid: /],
+  ['with a wrong type', 'name = "oncekey"\nvars = 5\n', /^wrangler\.toml is invalid: .*"vars" should be an object/],
+  ['empty', '', /^wrangler\.toml has no D1 database with the binding DB and a name\. Nothing was changed\.$/],
+])('a wrangler.toml that is %s: a sentence', async (_, text, sentence) => {
+  await writeFile(path, text)
+  await expect(readConfiguration(path)).rejects.toThrow(sentence)
+})

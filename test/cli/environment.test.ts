@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest'
+import { newDatabase } from './databases.ts'
+import { cli } from './terminal.ts'
+
+async function environments() {
+  const database = await newDatabase()
+  return (...words: string[]) => cli(['environment', ...words], { database })
+}
+
+test('a created environment is listed, with the audience of its tokens', async () => {
+  const environment = await environments()
+  const { json } = await environment('create', '--name', 'staging', '--json')
+  expect(json).toEqual({
+    id: expect.stringMatching(/^env_\w{26}$/),
+    name: 'staging',
+    client_id: expect.stringMatching(/^client_\w{26}$/),
+  })
+  const listed = await environment('list', '--json')
+  expect(listed.json).toEqual([{ ...json, created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/) }])
+  expect((await environment('list')).stdout).toMatch(
+    new RegExp(`^NAME +ID +CLIENT ID +CREATED\nstaging +${json.id} +${json.client_id} +\\d{4}-\\d\\d-\\d\\d\n$`),
+  )
+})
+
+test('no environments: the list says how to create one', async () => {
+  const environment = await environments()
+  expect((await environment('list')).stdout).toBe('No environments yet: npm run environment -- create --name NAME\n')
+  expect((await environment('list', '--json')).json).toEqual([])
+})
+
+test('a name is taken once, and so is each name that looks like it', async () => {
+  const environment = await environments()
+  const { json } = await environment('create', '--name', 'Café', '--json')
+  const again = await environment('create', '--name', 'Café')
+  expect(again.stderr).toContain(`Environment Café already exists: ${json.id}. Nothing was changed.`)
+  for (const name of ['café', 'CAFÉ', 'Ｃafé']) {
+    const { code, stderr } = await environment('create', '--name', name)
+    expect(stderr).toContain(`Environment Café has a name like ${name}: ${json.id}. Nothing was changed.`)
+    expect(code).toBe(1)
+  }
+  expect((await environment('list', '--json')).json).toHaveLength(1)
+})
+
+test.each([
+  ["it's", `'it'\\''s'`],
+  ['two words', `'two words'`],
+  ['$(reboot)', `'$(reboot)'`],
+  ['plain-1', 'plain-1'],
+])('the command that is printed after %s can be pasted into a shell', async (name, word) => {
+  const environment = await environments()
+  const { stdout } = await environment('create', '--name', name)
+  expect(stdout).toContain(`npm run api-key -- create --environment ${word} --name NAME --access read|write\n`)
+})

@@ -1,0 +1,68 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { newFolder } from './folder.ts'
+import { paste, run } from './processes.ts'
+
+/** The process around the commands: its streams, its exit code, and the mode of its files. */
+
+const node = `'${process.execPath}' src/cli/main.ts`
+const create = `${node} api-key create --environment e --name n --access write`
+
+describe('standard output', () => {
+  test.each([
+    ['is closed', `${create} >&-`],
+    ['is closed, and --json is given', `${create} --json >&-`],
+    ['is /dev/null', `${create} >/dev/null`],
+    ['is closed, for a webhook', `${node} webhook create --environment e --url https://example.com >&-`],
+  ])('%s: nothing is created that is shown once', async (_, line) => {
+    const { code, stderr } = await paste(line)
+    expect(stderr).toMatch(
+      /^Standard output is closed or \/dev\/null, so the .* would be lost\. Nothing was changed\.\n$/,
+    )
+    expect(code).toBe(1)
+  })
+
+  test('that is full: a sentence, and exit code 1', async () => {
+    const { code, stderr } = await paste(`${node} environment --help >/dev/full`)
+    expect(stderr).toBe('The command has finished, but its result could not be written to standard output (ENOSPC).\n')
+    expect(code).toBe(1)
+  })
+
+  test.each(['--help', 'environment --help'])('that ends before the first line: no stack trace: %s', async (words) => {
+    const { stderr } = await paste(`${node} ${words} | true`)
+    expect(stderr).toMatch(
+      /^(The command has finished, but its result could not be written to standard output \(EPIPE\)\.\n)?$/,
+    )
+  })
+})
+
+test('standard error that cannot be written does not end a command', async () => {
+  const { code, stdout } = await paste(`${node} environment --help 2>/dev/full`)
+  expect(stdout).toContain('Usage: npm run environment -- create')
+  expect(code).toBe(0)
+})
+
+test('files are for this user only, whatever the umask of the shell', async () => {
+  const folder = await newFolder()
+  const state = join(folder, 'state')
+  const { code } = await paste(`umask 000; ${node} environment list --persist-to '${state}'`)
+  expect(code).toBe(0)
+  const { stdout } = await paste(`find '${state}' -perm /077`)
+  expect(stdout).toBe('')
+})
+
+test('npm run names every command, and main.ts runs it', async () => {
+  const { scripts } = JSON.parse(await readFile('package.json', 'utf8'))
+  const commands = Object.entries(scripts).filter(([, line]) => String(line).includes('src/cli/'))
+  expect(commands.length).toBe(7)
+  for (const [name, line] of commands) expect(line).toBe(`node src/cli/main.ts ${name}`)
+  const { stdout } = await run(['--help'])
+  for (const [name] of commands) expect(stdout).toContain(`npm run ${name} --`)
+})
+
+test('npm hands its options on behind `--`', async () => {
+  const { stderr, code } = await paste('npm run -s deploy --dry-run')
+  expect(stderr).toContain('npm took --dry-run for itself. Write `--` before it.')
+  expect(code).toBe(2)
+})

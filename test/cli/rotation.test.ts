@@ -1,0 +1,283 @@
+import { existsSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createLocalJWKSet, type JSONWebKeySet, type JWK, jwtVerify, SignJWT } from 'jose'
+import { describe, expect, test } from 'vitest'
+import { type Platform, runSteps } from '../../src/cli/command.ts'
+import { hasSigningKey } from '../../src/cli/platform.ts'
+import { leakedRotationSteps, type RotationPlan, rotationSteps } from '../../src/cli/rotation.ts'
+import type { Finished } from '../../src/cli/wrangler.ts'
+import { newSigningKey } from '../../src/credential/signing-key.ts'
+import { signingKeys } from '../../src/oauth/signing-keys.ts'
+import { newFolder } from './folder.ts'
+
+/** `npm run signing-key -- rotate --remote`, against a Worker whose clock goes on only while the command sleeps. */
+
+const URL = 'https://secrets.example.com'
+const HOUR_MS = 60 * 60 * 1000
+const START = Date.parse('2026-11-26T12:00:00Z')
+
+class Deployment {
+  readonly secrets: Record<string, string> = {}
+  /** The upload of secrets, counted from one, that fails; once. */
+  broken = 0
+  /** Whether the failed upload took effect all the same: the reply was lost. */
+  isReplyLost = false
+  /** How many reads of the published keys after an upload still show those from before. */
+  staleAfterUpload = 0
+  secondsWaited = 0
+  uploads = 0
+  now = START
+  /** Goes on while time passes. */
+  meanwhile = async () => {}
+  readonly said: string[] = []
+  #before: Record<string, string> = {}
+  #stale = 0
+
+  readonly platform: Platform = {
+    wrangler: async (args, { input = '' } = {}) => {
+      expect(args).toEqual(['secret', 'bulk', '--name', 'oncekey'])
+      const isBroken = ++this.uploads === this.broken
+      if (!isBroken || this.isReplyLost) {
+        this.#before = { ...this.secrets }
+        this.#stale = this.staleAfterUpload
+        Object.assign(this.secrets, JSON.parse(input))
+      }
+      return isBroken
+        ? failed('The operation was aborted due to timeout')
+        : succeeded(Object.keys(JSON.parse(input)).join())
+    },
+    openDatabase: () => Promise.reject(new Error('no command about keys opens the database')),
+    fetch: async (url) => {
+      expect(url).toBe(`${URL}/oauth2/jwks`)
+      const secrets = this.#stale-- > 0 ? this.#before : this.secrets
+      return Response.json((await signingKeys({ ...secrets })).published)
+    },
+    sleep: async (milliseconds) => {
+      for (const end = this.now + milliseconds; this.now < end; this.now = Math.min(end, this.now + 5_000))
+        await this.meanwhile()
+    },
+    now: () => this.now,
+  }
+
+  keys = () => signingKeys({ ...this.secrets })
+  published = async () => (await this.keys()).published.keys as (JWK & { retired_at?: number })[]
+  signs = async () => (await this.keys()).kid
+
+  async rotate({ isLeaked = false, ...changes }: Partial<RotationPlan> & { isLeaked?: boolean; pendingFile: string }) {
+    const plan = { worker: 'oncekey', issuer: URL, algorithm: undefined, ...changes }
+    const context = { platform: this.platform, progress: (line: string) => void this.said.push(line) }
+    const { steps, kid } = isLeaked ? leakedRotationSteps(context, plan) : rotationSteps(context, plan)
+    await runSteps(context, steps, 'npm run it')
+    return kid()
+  }
+}
+
+const succeeded = (stdout: string): Finished => ({ code: 0, stdout, stderr: '' })
+const failed = (reason: string): Finished => ({ code: 1, stdout: '', stderr: `✘ [ERROR] ${reason}\n` })
+
+async function deployed() {
+  const deployment = new Deployment()
+  deployment.secrets.SIGNING_KEY = JSON.stringify(await newSigningKey('ES256'))
+  const pendingFile = join(await newFolder(), 'pending/key.json')
+  return { deployment, pendingFile, first: await deployment.signs() }
+}
+
+/** A resource server that caches the published keys for as long as it may, and sees every token. */
+function verifier(deployment: Deployment) {
+  let cached: { readonly at: number; readonly keys: JSONWebKeySet } | undefined
+  const tokens: string[] = []
+  return async () => {
+    const { privateKey, kid, algorithm, published } = await deployment.keys()
+    tokens.push(await new SignJWT({}).setProtectedHeader({ alg: algorithm, kid }).sign(privateKey))
+    if (!cached || deployment.now - cached.at >= 300_000)
+      cached = { at: deployment.now, keys: published as JSONWebKeySet }
+    const find = createLocalJWKSet(cached.keys)
+    for (const token of [tokens[0], tokens.at(-1)] as string[]) await jwtVerify(token, find)
+    return tokens.length
+  }
+}
+
+describe('a rotation', () => {
+  test('refuses no token under a steady stream of verifications', async () => {
+    const { deployment, pendingFile, first } = await deployed()
+    const verify = verifier(deployment)
+    deployment.meanwhile = async () => void (await verify())
+    await verify()
+    const kid = await deployment.rotate({ pendingFile })
+    await deployment.platform.sleep(HOUR_MS)
+    expect(await deployment.signs()).toBe(kid)
+    expect((await deployment.published()).map((key) => key.kid)).toEqual([kid, first])
+    expect(await verify()).toBeGreaterThan(700)
+    expect(deployment.now - START).toBeGreaterThanOrEqual(300_000 + HOUR_MS)
+    expect(existsSync(pendingFile)).toBe(false)
+  })
+
+  test('marks the old key as retired, five minutes after the new one signs', async () => {
+    const { deployment, pendingFile, first } = await deployed()
+    const kid = await deployment.rotate({ pendingFile })
+    expect(await deployment.published()).toMatchObject([
+      { kid },
+      { kid: first, retired_at: deployment.now / 1000 + 300 },
+    ])
+    expect((await deployment.published())[0]).not.toHaveProperty('retired_at')
+  })
+
+  test('drops the keys whose last token has expired, and no others', async () => {
+    const { deployment, pendingFile, first } = await deployed()
+    const second = await deployment.rotate({ pendingFile })
+    deployment.now += 23 * HOUR_MS
+    const third = await deployment.rotate({ pendingFile })
+    expect((await deployment.published()).map((key) => key.kid)).toEqual([third, second, first])
+    deployment.now += 2 * HOUR_MS
+    const fourth = await deployment.rotate({ pendingFile })
+    expect((await deployment.published()).map((key) => key.kid)).toEqual([fourth, third, second])
+  })
+
+  test.each([1, 2])('that failed at upload %i continues with the same key', async (upload) => {
+    const { deployment, pendingFile } = await deployed()
+    deployment.broken = upload
+    await expect(deployment.rotate({ pendingFile })).rejects.toThrow(
+      /Could not set the secrets of the Worker: .*\nRun `npm run it` again: it continues from this step\./,
+    )
+    const saved = JSON.parse(await readFile(pendingFile, 'utf8')).key.kid
+    const kid = await deployment.rotate({ pendingFile })
+    expect([kid, await deployment.signs()]).toEqual([saved, saved])
+    expect(deployment.said.join()).toContain(`Continuing with ${saved} (ES256).`)
+  })
+
+  test('whose last reply was lost is found to have taken effect', async () => {
+    const { deployment, pendingFile, first } = await deployed()
+    Object.assign(deployment, { broken: 2, isReplyLost: true })
+    await expect(deployment.rotate({ pendingFile })).rejects.toThrow('Could not set the secrets')
+    const signs = await deployment.signs()
+    expect(await deployment.rotate({ pendingFile })).toBe(signs)
+    expect(deployment.said.at(-1)).toContain('The interrupted rotation had taken effect already: it signs.')
+    expect(deployment.uploads).toBe(2)
+    expect(existsSync(pendingFile)).toBe(false)
+    expect((await deployment.published()).map((key) => key.kid)).toEqual([signs, first])
+  })
+})
+
+describe('a saved key that does not fit is not used, and the reason is given', () => {
+  const saved = async (changes: object = {}) => ({
+    worker: 'oncekey',
+    url: URL,
+    created_at: START - HOUR_MS,
+    key: await newSigningKey('ES256'),
+    ...changes,
+  })
+  const publicKey = async () => {
+    const { d: _, ...key } = await newSigningKey('ES256')
+    return key
+  }
+
+  test.each<[string, () => Promise<unknown>, string]>([
+    ['of another Worker', () => saved({ worker: 'staging' }), 'it belongs to staging at https://secrets.example.com'],
+    [
+      'of another account or issuer',
+      () => saved({ url: 'https://other.example' }),
+      'it belongs to oncekey at https://other.example',
+    ],
+    ['of another algorithm', async () => saved({ key: await newSigningKey('RS256') }), 'it is for RS256'],
+    ['from last week', () => saved({ created_at: START - 7 * 24 * HOUR_MS }), 'it is from 2026-11-19T12:00:00.000Z'],
+    ['without a private half', async () => saved({ key: await publicKey() }), 'its file is damaged'],
+    [
+      'under another name than its thumbprint',
+      async () => saved({ key: { ...(await newSigningKey('ES256')), kid: 'x' } }),
+      'its file is damaged',
+    ],
+    ['of an earlier version', () => newSigningKey('ES256'), 'its file is damaged'],
+    ['in an empty object', async () => ({}), 'its file is damaged'],
+    ['in a torn file', async () => '{"kty":"RSA","n":"abc', 'its file is damaged'],
+    ['in an empty file', async () => '', 'its file is damaged'],
+  ])('%s', async (_, make, reason) => {
+    const { deployment } = await deployed()
+    const pendingFile = join(await newFolder(), 'key.json')
+    const content = await make()
+    await writeFile(pendingFile, typeof content === 'string' ? content : JSON.stringify(content), { mode: 0o600 })
+    const kid = await deployment.rotate({ pendingFile })
+    expect(deployment.said.join('\n')).toContain(`The saved key is not used: ${reason}. Created ${kid} (ES256).`)
+    expect(JSON.stringify(content)).not.toContain(kid)
+    expect(await deployment.signs()).toBe(kid)
+    expect(existsSync(pendingFile)).toBe(false)
+  })
+
+  test('that was retired by a later rotation', async () => {
+    const { deployment, pendingFile, first } = await deployed()
+    const key = JSON.parse(deployment.secrets.SIGNING_KEY as string)
+    await deployment.rotate({ pendingFile })
+    await writeFile(pendingFile, JSON.stringify(await saved({ key, created_at: deployment.now })), { mode: 0o600 })
+    expect(await deployment.rotate({ pendingFile })).not.toBe(first)
+    expect(deployment.said.join('\n')).toContain('The saved key is not used: it is retired.')
+  })
+})
+
+describe('after a leak', () => {
+  test('a new key signs at once, and no other is published', async () => {
+    const { deployment, pendingFile } = await deployed()
+    const kid = await deployment.rotate({ pendingFile, isLeaked: true })
+    expect((await deployment.published()).map((key) => key.kid)).toEqual([kid])
+    expect(deployment.now).toBe(START)
+  })
+
+  test('an interrupted rotation that had taken effect does not bring the leaked key back', async () => {
+    const { deployment, pendingFile, first } = await deployed()
+    Object.assign(deployment, { broken: 2, isReplyLost: true })
+    await expect(deployment.rotate({ pendingFile })).rejects.toThrow()
+    const leaked = await deployment.signs()
+    const kid = await deployment.rotate({ pendingFile, isLeaked: true })
+    expect([first, leaked]).not.toContain(kid)
+    expect((await deployment.published()).map((key) => key.kid)).toEqual([kid])
+  })
+
+  test('a saved key is deleted and not used, because it may have leaked as well', async () => {
+    const { deployment, pendingFile } = await deployed()
+    deployment.broken = 1
+    await expect(deployment.rotate({ pendingFile })).rejects.toThrow()
+    const saved = JSON.parse(await readFile(pendingFile, 'utf8')).key.kid
+    expect(await deployment.rotate({ pendingFile, isLeaked: true })).not.toBe(saved)
+    expect(existsSync(pendingFile)).toBe(false)
+  })
+
+  test('the algorithm is the one asked for', async () => {
+    const { deployment, pendingFile } = await deployed()
+    await deployment.rotate({ pendingFile, isLeaked: true, algorithm: 'RS256' })
+    expect(await deployment.published()).toMatchObject([{ alg: 'RS256' }])
+  })
+
+  test('success is reported when the Worker no longer publishes the leaked key', async () => {
+    const { deployment, pendingFile } = await deployed()
+    deployment.meanwhile = async () => {
+      deployment.secondsWaited += 5
+    }
+    deployment.staleAfterUpload = 3
+    await deployment.rotate({ pendingFile, isLeaked: true })
+    expect(deployment.secondsWaited).toBe(15)
+  })
+
+  test('a Worker that goes on publishing the leaked key is reported as a failure', async () => {
+    const { deployment, pendingFile, first } = await deployed()
+    const keys = await deployment.published()
+    Object.assign(deployment.platform, { fetch: async () => Response.json({ keys }) })
+    await expect(deployment.rotate({ pendingFile, isLeaked: true })).rejects.toThrow(
+      `The secrets were set, but ${URL}/oauth2/jwks does not show it after two minutes: it shows ${first}.`,
+    )
+  })
+})
+
+test('an answer that is no key set is not taken for one', async () => {
+  const { deployment, pendingFile } = await deployed()
+  Object.assign(deployment.platform, { fetch: async () => new Response('<html>Sign in to the network</html>') })
+  await expect(deployment.rotate({ pendingFile })).rejects.toThrow('did not answer with published keys')
+  expect(deployment.uploads).toBe(0)
+})
+
+test('a Worker that does not exist has no key, and one that cannot be read is not guessed about', async () => {
+  const answering = (finished: Finished) => ({ wrangler: async () => finished })
+  expect(await hasSigningKey(answering(succeeded('[{"name":"SIGNING_KEY"}]')), 'oncekey')).toBe(true)
+  expect(await hasSigningKey(answering(failed('This Worker does not exist on your account.')), 'oncekey')).toBe(false)
+  await expect(hasSigningKey(answering(failed('Authentication error')), 'oncekey')).rejects.toThrow(
+    'Could not read which secrets the Worker has: Authentication error',
+  )
+})

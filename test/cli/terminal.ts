@@ -1,0 +1,58 @@
+import type { Context, OpenDatabase, Platform } from '../../src/cli/command.ts'
+import { operatorDatabase } from '../../src/cli/local-database.ts'
+import { run } from '../../src/cli/program.ts'
+
+/** The operator's commands, called as functions. */
+
+export interface Finished {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+  /** The one line of JSON on stdout. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please.
+  readonly json: any
+}
+
+/** Everything that a command may reach outside. What a test does not give must not be used. */
+export interface Surroundings extends Partial<Omit<Context, 'platform' | 'openLocalDatabase'>> {
+  readonly database?: D1Database
+  readonly platform?: Partial<Platform>
+  readonly openLocalDatabase?: (directory: string) => Promise<OpenDatabase>
+}
+
+const unexpected = (name: string) => () => Promise.reject(new Error(`unexpected use of ${name}`))
+
+function contextOf({ database, platform, ...rest }: Surroundings = {}) {
+  const output = { stdout: '', stderr: '' }
+  const open = async () => ({ database: operatorDatabase(database as D1Database), close: async () => {} })
+  const context: Context = {
+    env: {},
+    hasReader: true,
+    write: async (text) => {
+      output.stdout += text
+    },
+    progress: (line) => {
+      output.stderr += `${line}\n`
+    },
+    openLocalDatabase: database ? open : unexpected('the local database'),
+    ...rest,
+    platform: {
+      wrangler: unexpected('wrangler'),
+      openDatabase: unexpected('the deployed database'),
+      fetch: unexpected('the network'),
+      sleep: async () => {},
+      now: () => Date.now(),
+      ...platform,
+    },
+  }
+  return { context, output }
+}
+
+/** Runs `npm run <words>` in this process. */
+export async function cli(words: readonly string[], surroundings: Surroundings = {}): Promise<Finished> {
+  const { context, output } = contextOf(surroundings)
+  const code = await run(words, context)
+  const isJson = words.includes('--json') && code === 0
+  if (isJson && !/^.+\n$/.test(output.stdout)) throw new Error(`not one line of JSON: ${output.stdout}`)
+  return { code, ...output, json: isJson ? JSON.parse(output.stdout) : undefined }
+}
