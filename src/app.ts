@@ -1,54 +1,59 @@
-import type { ErrorHandler } from 'hono'
+import type { Context } from 'hono'
 import { Hono } from 'hono'
-import { createMiddleware } from 'hono/factory'
 import { methodNotAllowed } from 'hono/method-not-allowed'
-import { requestId } from 'hono/request-id'
-import { secureHeaders } from 'hono/secure-headers'
 import { applications } from './connect/applications.ts'
 import { clientSecrets } from './connect/client-secrets.ts'
-import { issuing } from './connect/issuing.ts'
-import { verify } from './connect/verify.ts'
-import { dashboard, isDashboard } from './dashboard/dashboard.ts'
+import { dashboard } from './dashboard/dashboard.ts'
 import { onPageError } from './dashboard/problem.tsx'
 import { events } from './events/events.ts'
 import { deliverAfterChange } from './events/webhooks.ts'
 import { health } from './health.ts'
+import { publicDocument } from './http/caching.ts'
 import type { HonoEnv } from './http/context.ts'
-import { ApiError, onError } from './http/errors.ts'
+import { ApiError, onError, onOAuthError } from './http/errors.ts'
 import { logRequests } from './http/log.ts'
+import { defaultHeaders, requireHttps } from './http/security.ts'
 import { introspection } from './oauth/introspection.ts'
 import { metadata } from './oauth/metadata.ts'
 import { token } from './oauth/token.ts'
 import { reference } from './reference/reference.tsx'
 
-const noStore = createMiddleware(async (c, next) => {
-  c.header('Cache-Control', 'no-store')
-  await next()
-})
+/** Which parts have an error format of their own, by the first segment of the path. */
+const ERROR_HANDLERS = new Map([
+  ['oauth2', onOAuthError],
+  ['.well-known', onOAuthError],
+  ['sso', onOAuthError],
+  ['dashboard', onPageError],
+])
 
-/** Programs are told in JSON, people in pages. */
-const answerError: ErrorHandler<HonoEnv> = (error, c) => (isDashboard(c.req.path) ? onPageError : onError)(error, c)
+const answerError = (error: Error, c: Context<HonoEnv>) =>
+  (ERROR_HANDLERS.get(c.req.path.split('/', 2)[1] ?? '') ?? onError)(error, c)
 
-/** Every mount and guard, in order. Unknown routes and wrong methods are answered before anyone is asked. */
+/** Every mount and guard, in order. Unknown routes and wrong methods are answered before the caller is identified. */
 export const app = new Hono<HonoEnv>()
 
-// Shorter than any credential (52 characters): one that is sent here by mistake is not echoed, logged or kept.
-app.use(requestId({ headerName: 'X-Request-ID', limitLength: 50 }))
-app.use(logRequests)
-app.use(secureHeaders({ xFrameOptions: 'DENY' }), noStore)
+app.use(logRequests, ...defaultHeaders, requireHttps)
 app.use(
   methodNotAllowed({
     app,
     onMethodNotAllowed: (c, allow) => answerError(new ApiError('method_not_allowed', { allow }), c),
   }),
 )
-app.route('/', health)
+for (const path of [
+  '/oauth2/jwks',
+  '/sso/jwks/*',
+  '/.well-known/oauth-authorization-server',
+  '/.well-known/openid-configuration',
+  '/openapi.json',
+]) {
+  app.use(path, publicDocument)
+}
 app.use('/connect/*', deliverAfterChange)
 app.use('/dashboard/*', deliverAfterChange)
+
+app.route('/', health)
 app.route('/connect/applications', applications)
 app.route('/connect', clientSecrets)
-app.route('/connect', issuing)
-app.route('/connect', verify)
 app.route('/events', events)
 app.route('/oauth2/token', token)
 app.route('/oauth2/introspection', introspection)

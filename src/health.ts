@@ -1,23 +1,48 @@
 import { Hono } from 'hono'
 import { version } from '../package.json'
 import { DEFAULT_REGION } from './credential/credential.ts'
+import { databaseOf } from './http/caller.ts'
 import type { HonoEnv } from './http/context.ts'
-import { readSettings } from './http/settings.ts'
-import { openDatabase } from './storage/database.ts'
+import { ApiError } from './http/errors.ts'
+import { SettingsError } from './http/settings.ts'
+import { issuer } from './oauth/issuer.ts'
+import { signingKeys } from './oauth/signing-keys.ts'
 import { requireCurrentSchema } from './storage/migrations.ts'
 
-/** For whoever watches over the Worker: nobody is asked who they are. */
+/** How long an isolate keeps what the database said, so that unauthenticated calls cost it little. */
+const MEMORY_MS = 5_000
+
+/** What each database said last. A failure is kept too. */
+const answers = new WeakMap<D1Database, { readonly until: number; readonly error: unknown }>()
+
 export const health = new Hono<HonoEnv>()
 
-  /** The Worker runs. */
+  /** Liveness: the Worker runs. */
   .get('/healthz', (c) => c.json({ status: 'ok', version }))
 
-  /** And can do its work: storage answers, and has the tables of this version. Otherwise 503. */
+  /** Readiness: everything that a request needs. The settings, the issuer, the signing keys, and the schema of the database. */
   .get('/readyz', async (c) => {
-    const database = openDatabase(c.env, DEFAULT_REGION, {
-      deadline: Date.now() + readSettings(c.env).REQUEST_BUDGET_MS,
-      waitUntil: (promise) => c.executionCtx.waitUntil(promise),
-    })
-    if (database) await requireCurrentSchema(database)
+    try {
+      issuer(c.env)
+      await signingKeys(c.env)
+    } catch (error) {
+      if (!(error instanceof SettingsError)) throw error
+      throw new ApiError('service_unavailable', { message: error.message, retryAfter: 60 })
+    }
+    const known = answers.get(c.env.DB)
+    const error = known && Date.now() < known.until ? known.error : await askDatabase(c)
+    if (error) throw error
     return c.json({ status: 'ok', version })
   })
+
+async function askDatabase(c: Parameters<typeof databaseOf>[0]): Promise<unknown> {
+  const database = databaseOf(c, DEFAULT_REGION)
+  const error =
+    database &&
+    (await requireCurrentSchema(database).then(
+      () => null,
+      (reason) => reason,
+    ))
+  answers.set(c.env.DB, { until: Date.now() + MEMORY_MS, error })
+  return error
+}

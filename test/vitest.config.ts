@@ -41,6 +41,8 @@ const notes = [
 const timeout = isLong ? 900_000 : 60_000
 const common = {
   maxWorkers: 2,
+  isolate: false,
+  setupFiles: ['test/fresh.ts'],
   testTimeout: timeout,
   hookTimeout: timeout,
   provide: { isLong, seed, vendorDescription, wycheproof },
@@ -72,9 +74,8 @@ export default defineConfig({
             'test/{credential,http,storage,connect,events,oauth,dashboard,reference,faults}/**/*.test.ts',
             'test/*.test.ts',
           ],
-          setupFiles: ['test/setup.ts'],
-          isolate: false,
           ...common,
+          setupFiles: ['test/fresh.ts', 'test/fresh-database.ts'],
         },
       },
       {

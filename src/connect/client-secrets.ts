@@ -1,11 +1,18 @@
+import type { Context } from 'hono'
 import { Hono } from 'hono'
 import * as schemas from '../contract/client-secrets.ts'
-import { clientSecretToWire } from '../contract/wire.ts'
-import { changeOf, requireApiKey } from '../http/caller.ts'
+import { applicationToWire, clientSecretToWire } from '../contract/wire.ts'
+import { recogniseCredential } from '../credential/credential.ts'
+import { type Bytes, sameBytes, sha256 } from '../credential/digest.ts'
+import { beginChange, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
+import { keyedRequest } from '../http/idempotency-key.ts'
+import { deriveClientSecret, newClientSecret } from '../http/issuing.ts'
 import { readSettings } from '../http/settings.ts'
 import { validJson, validQuery } from '../http/validation.ts'
+import { verifyClientSecret } from '../storage/authentication.ts'
+import { identify } from '../storage/batch.ts'
 import {
   findApplicationWithSecrets,
   findClientSecret,
@@ -14,8 +21,43 @@ import {
   revokeClientSecret,
   updateClientSecret,
 } from '../storage/client-secrets.ts'
+import type { KeyedRequest } from '../storage/idempotency.ts'
+import { type CreatedClientSecret, createClientSecret, rotateClientSecrets } from '../storage/issuing.ts'
 
 export const clientSecrets = new Hono<HonoEnv>()
+
+  .post(
+    '/applications/:id/client_secrets',
+    requireApiKey('write'),
+    validJson(schemas.CreateClientSecret),
+    async (c) => {
+      const application = c.req.param('id')
+      const { name = null, expires_at = null } = c.req.valid('json')
+      const request = await keyedRequest(c)
+      const change = beginChange(c)
+      const { plaintext, row } = await newClientSecret(c.env, c.var.caller, change, request)
+      const secret = { ...row, application, name, expiresAt: expires_at }
+      const outcome = await createClientSecret(c.var.database, change, secret, maxSecrets(c), request)
+      return answerIssued(c, granted(c, outcome, application), plaintext, row.digest, request)
+    },
+  )
+
+  .post(
+    '/applications/:id/client_secrets/rotate',
+    requireApiKey('write'),
+    validJson(schemas.RotateClientSecrets),
+    async (c) => {
+      const application = c.req.param('id')
+      const { grace_period_seconds } = c.req.valid('json')
+      const request = await keyedRequest(c)
+      const change = beginChange(c)
+      const { plaintext, row } = await newClientSecret(c.env, c.var.caller, change, request)
+      const secret = { ...row, application, name: null, expiresAt: null }
+      const retireAt = change.now + grace_period_seconds * 1000
+      const outcome = await rotateClientSecrets(c.var.database, change, secret, retireAt, maxSecrets(c), request)
+      return answerIssued(c, granted(c, outcome, application), plaintext, row.digest, request)
+    },
+  )
 
   .get('/applications/:id/client_secrets', requireApiKey('read'), async (c) => {
     const application = c.req.param('id')
@@ -29,7 +71,7 @@ export const clientSecrets = new Hono<HonoEnv>()
 
   .delete('/applications/:id/client_secrets', requireApiKey('write'), async (c) => {
     const application = c.req.param('id')
-    granted(c, await revokeAllClientSecrets(c.var.database, changeOf(c), application), application)
+    granted(c, await revokeAllClientSecrets(c.var.database, beginChange(c), application), application)
     return c.body(null, 204)
   })
 
@@ -47,14 +89,51 @@ export const clientSecrets = new Hono<HonoEnv>()
   .patch('/client_secrets/:id', requireApiKey('write'), validJson(schemas.UpdateClientSecret), async (c) => {
     const id = c.req.param('id')
     const { name, expires_at, disabled } = c.req.valid('json')
-    const changes = { name, expiresAt: typeof expires_at === 'string' ? Date.parse(expires_at) : expires_at, disabled }
-    const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
-    const secret = granted(c, await updateClientSecret(c.var.database, changeOf(c), id, changes, limit), id)
-    return c.json(clientSecretToWire(secret))
+    const changes = { name, expiresAt: expires_at, disabled }
+    const outcome = await updateClientSecret(c.var.database, beginChange(c), id, changes, maxSecrets(c))
+    return c.json(clientSecretToWire(granted(c, outcome, id)))
   })
 
   .delete('/client_secrets/:id', requireApiKey('write'), async (c) => {
     const id = c.req.param('id')
-    granted(c, await revokeClientSecret(c.var.database, changeOf(c), id), id)
+    granted(c, await revokeClientSecret(c.var.database, beginChange(c), id), id)
     return c.body(null, 204)
   })
+
+  /** For programs that receive a client secret themselves. A success counts as use, so read access is enough. */
+  .post('/client_secrets/verify', requireApiKey('read'), validJson(schemas.VerifyClientSecret), async (c) => {
+    const { database, caller } = c.var
+    const input = c.req.valid('json')
+    if (!recogniseCredential(input.client_secret)) {
+      granted(c, await identify(database, caller, 'read'))
+      return c.json({ valid: false })
+    }
+    const proof = { digest: await sha256(input.client_secret), clientId: input.client_id ?? null, now: Date.now() }
+    const verified = granted(c, await verifyClientSecret(database, caller, proof))
+    if (!verified) return c.json({ valid: false })
+    return c.json({
+      valid: true,
+      client_secret: clientSecretToWire(verified.clientSecret),
+      application: applicationToWire(verified.application),
+    })
+  })
+
+function maxSecrets(c: Context<HonoEnv>): number {
+  return readSettings(c.env).MAX_SECRETS_PER_APPLICATION
+}
+
+/** Answers with the plaintext: this once, or again to the same request, which derives it again. */
+async function answerIssued(
+  c: Context<HonoEnv>,
+  created: CreatedClientSecret,
+  plaintext: string,
+  digest: Bytes,
+  request: KeyedRequest | null,
+): Promise<Response> {
+  const again = request && created.replayedFrom
+  const issued = again ? await deriveClientSecret(c.var.caller, request, again) : { plaintext, digest }
+  if (!sameBytes(issued.digest, created.digest))
+    throw new Error('the derived client secret differs from the one created')
+  if (again) c.header('Idempotent-Replayed', 'true')
+  return c.json({ ...clientSecretToWire(created.secret), secret: issued.plaintext }, 201)
+}

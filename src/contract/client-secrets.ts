@@ -17,7 +17,7 @@ export const UpdateClientSecret = v.object({
   expires_at: v.nullish(
     v.pipe(
       Time,
-      v.check((time) => Date.parse(time) > Date.now(), rule('past')),
+      v.check((time) => time > Date.now(), rule('past')),
     ),
   ),
   disabled: v.optional(v.boolean()),

@@ -17,14 +17,9 @@ const ListQuery = v.object({
   events: v.array(v.picklist(EVENT_TYPES, rule('unknown_event_type'))),
 })
 
-/** The SDK for Node writes an empty list as an empty value. Both mean all types. */
-function eventsOf(query: Record<string, string | string[]>): string[] {
-  return query.events === '' ? [] : (listParameter(query, 'events') ?? [])
-}
-
 export const ListEvents = v.pipe(
   Query,
-  v.transform((query) => ({ ...query, events: eventsOf(query) })),
+  v.transform((query) => ({ ...query, events: listParameter(query, 'events') ?? [] })),
   ListQuery,
 )
 

@@ -26,17 +26,24 @@ export const SecretName = nameUpTo(100, 'secret_name_too_long')
 /** Organizations are another system's objects: their form is checked, their existence is not. */
 export const OrganizationId = v.pipe(v.string(), v.regex(/^org_[A-Za-z0-9_]{1,64}$/, rule('malformed_organization_id')))
 
-/** Date moves 30 February on into March, and writes the year 10000 with six digits. */
-function isOnCalendar(time: string): boolean {
-  const day = time.slice(0, 'YYYY-MM-DD'.length)
-  return new Date(day).toJSON()?.startsWith(day) && Date.parse(time) < Date.UTC(10_000, 0)
+/** RFC 3339 §5.6, in either case; a space for the T, as its note allows. */
+const TIME =
+  /^(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
+
+/** Unix milliseconds; null for what RFC 3339 does not allow, and for leap seconds, which Unix time does not have. */
+function parseTime(text: string): number | null {
+  const [, day = '', time, fraction = '', zone = ''] = TIME.exec(text) ?? []
+  // Date moves 30 February on into March.
+  if (new Date(`${day}T00:00:00Z`).toJSON()?.slice(0, 10) !== day) return null
+  const parsed = Date.parse(`${day}T${time}.${fraction.slice(0, 3).padEnd(3, '0')}${zone.toUpperCase()}`)
+  return Number.isNaN(parsed) || parsed >= Date.UTC(10_000, 0) ? null : parsed
 }
 
-/** A time in a request. */
+/** A time in a request, as Unix milliseconds. */
 export const Time = v.pipe(
   v.string(),
-  v.isoTimestamp(rule('malformed_time')),
-  v.check(isOnCalendar, rule('malformed_time')),
+  v.check((text) => parseTime(text) !== null, rule('malformed_time')),
+  v.transform((text) => Number(parseTime(text))),
 )
 
 /** A time in a response. */
@@ -45,13 +52,9 @@ export const Timestamp = v.pipe(v.string(), v.isoTimestamp())
 /** A query as it arrives: a repeated parameter is an array. */
 export const Query = v.record(v.string(), v.union([v.string(), v.array(v.string())]))
 
-/**
- * A list in a query, however the SDKs write it: comma-separated, repeated, or with brackets behind its name. Undefined
- * when it is absent.
- */
+/** A list in a query: repeated or comma-separated. Undefined when it is absent or empty. */
 export function listParameter(query: Record<string, string | string[]>, name: string): string[] | undefined {
-  const isOfName = (parameter: string) => parameter.replace(/\[\d*\]$/, '') === name
-  const values = Object.entries(query).flatMap(([parameter, value]) => (isOfName(parameter) ? value : []))
+  const values = [query[name] ?? []].flat().filter((value) => value !== '')
   return values.length === 0 ? undefined : values.flatMap((list) => list.split(','))
 }
 

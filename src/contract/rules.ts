@@ -26,7 +26,7 @@ export const RULES = {
   too_many_redirect_uris: ['too_many', 'must have at most 20 redirect URIs.'],
   several_defaults: ['several_defaults', 'must not mark more than one URI as the default.'],
   redirect_uris_not_allowed: ['not_allowed', 'must be left out: only oauth applications have redirect URIs.'],
-  malformed_time: ['malformed', 'must be an ISO 8601 timestamp with a time zone: 2027-01-31T12:00:00Z.'],
+  malformed_time: ['malformed', 'must be an RFC 3339 timestamp with seconds and a time zone: 2027-01-31T12:00:00Z.'],
   past: ['past', 'must be in the future.'],
   grace_period_out_of_range: ['out_of_range', 'must be a whole number from 0 to 2592000.'],
   hint_required: ['required', 'is required exactly once: the last six characters of a secret.'],
@@ -38,8 +38,7 @@ export const RULES = {
   unknown_event_type: ['unknown', 'must be known event types.'],
   unknown_registration_type: ['invalid', 'must be authenticated, dynamic or both.'],
   before_with_after: ['with_after', 'cannot be combined with after.'],
-  unknown_application: ['unknown', 'must be the ID of an application in this environment.'],
-  unknown_event: ['unknown', 'must be the ID of an event that is still kept. Start again without it.'],
+  unknown_cursor: ['unknown', 'must be the ID of an object in this list. Start again without it.'],
 } as const satisfies Readonly<Record<string, readonly [code: string, sentence: string]>>
 
 export type Rule = keyof typeof RULES

@@ -77,6 +77,45 @@ function dataToWire({ type, data }: Event): object {
   return { ...secret, application_id: data.application_id, ...touched }
 }
 
+/** The parameters of a list that is paged. */
+interface PageQuery {
+  readonly limit: number
+  readonly order: 'asc' | 'desc' | 'normal'
+  readonly before?: string | undefined
+  readonly after?: string | undefined
+}
+
+/** The cursors for the pages before and after a page, in its own order; null if there is nothing more. */
+interface Cursors {
+  readonly before: string | null
+  readonly after: string | null
+}
+
+/**
+ * Which page a query asks for. WorkOS's order `normal` is newest first, as `desc`, but its cursors are the other way
+ * round: `after` leads to newer objects, against the order of the page, and `before` to older ones.
+ */
+export function pageFromWire({ limit, order, before, after }: PageQuery) {
+  const [forwards, backwards] = order === 'normal' ? [before, after] : [after, before]
+  const id = forwards ?? backwards
+  const side = forwards === undefined ? ('before' as const) : ('after' as const)
+  return {
+    limit,
+    order: order === 'asc' ? ('asc' as const) : ('desc' as const),
+    cursor: id === undefined ? null : { id, side },
+  }
+}
+
+/** The parameter of a query that names its cursor. */
+export function cursorParameter({ before }: PageQuery): 'before' | 'after' {
+  return before === undefined ? 'after' : 'before'
+}
+
+export function listToWire<T>({ order }: PageQuery, data: T[], { before, after }: Cursors) {
+  const list_metadata = order === 'normal' ? { before: after, after: before } : { before, after }
+  return { object: 'list' as const, data, list_metadata }
+}
+
 /** ISO 8601 in UTC, with milliseconds. */
 export function timestamp(unixMs: number): string {
   return new Date(unixMs).toISOString()

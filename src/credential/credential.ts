@@ -79,3 +79,11 @@ export function recogniseCredential(text: string): RecognisedCredential | null {
 function checksum(body: string): string {
   return encodeBase62(crc32(body), CHECKSUM_DIGITS)
 }
+
+/**
+ * Whether a text may contain a credential or most of one: without its prefix or checksum it can still be completed. Ids
+ * have at most 26 alphanumerics in a row. For everything that repeats what a caller sent.
+ */
+export function mayContainCredential(text: string): boolean {
+  return /[0-9A-Za-z]{40}/.test(text)
+}

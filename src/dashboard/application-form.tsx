@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import { CreateApplication, UpdateApplication } from '../contract/applications.ts'
 import { applicationFromWire, redirectUris } from '../contract/wire.ts'
 import { newId } from '../credential/id.ts'
-import { changeOf } from '../http/caller.ts'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
@@ -69,7 +69,7 @@ export const applicationForm = new Hono<HonoEnv>()
       return newPage(c, values, input.refused)
     }
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(NEW)))
-    const change = changeOf(c, c.var.session)
+    const change = beginChange(c, c.var.session)
     const ids = {
       id: newId('conn_app', change.now, c.var.session.region),
       clientId: newId('client', change.now, c.var.session.region),
@@ -114,7 +114,7 @@ export const applicationForm = new Hono<HonoEnv>()
       scopes: scopes ?? undefined,
       redirectUris: redirect_uris ? redirectUris(redirect_uris) : undefined,
     }
-    const outcome = await updateApplication(database, changeOf(c, session), id, changes)
+    const outcome = await updateApplication(database, beginChange(c, session), id, changes)
     if ('refused' in outcome && outcome.refused === 'redirect_uris_not_allowed')
       throw new Problem(422, 'Not saved', 'Only OAuth applications have redirect URIs. Nothing was saved.')
     return redirectWithNotice(c, applicationPath(granted(c, outcome).id), 'application-saved')

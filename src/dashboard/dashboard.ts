@@ -34,8 +34,3 @@ for (const pages of [
 ]) {
   dashboard.route('/', pages)
 }
-
-/** Whether a request is for a page of the dashboard, so that its refusal is a page too. */
-export function isDashboard(path: string): boolean {
-  return /^\/dashboard(\/|$)/.test(path)
-}

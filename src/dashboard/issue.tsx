@@ -1,11 +1,10 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import { CreateClientSecret } from '../contract/client-secrets.ts'
-import { issueCredential } from '../credential/credential.ts'
-import { newId } from '../credential/id.ts'
-import { changeOf } from '../http/caller.ts'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
+import { newClientSecret } from '../http/issuing.ts'
 import { readSettings } from '../http/settings.ts'
 import type { FieldErrors } from '../pages/forms.tsx'
 import type { Change } from '../storage/caller.ts'
@@ -111,15 +110,9 @@ async function answer(
   retireAt?: (change: Change) => number,
 ): Promise<Response> {
   const request = (await keyedForm(c, token)) ?? (await refuse(c, staleForm(c.req.path)))
-  const change = changeOf(c, c.var.session)
-  const { region } = c.var.session
-  const issued = await issueCredential(readSettings(c.env).CLIENT_SECRET_PREFIX, region)
-  const id = newId('secret', change.now, region)
-  const outcome = await store(
-    change,
-    { id, application, digest: issued.digest, hint: issued.hint, ...settings },
-    request,
-  )
+  const change = beginChange(c, c.var.session)
+  const { plaintext, row } = await newClientSecret(c.env, c.var.session, change, request)
+  const outcome = await store(change, { ...row, application, ...settings }, request)
   if ('refused' in outcome) {
     if (SENT_BEFORE.includes(outcome.refused)) throw alreadyCreated(c, null)
     if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
@@ -128,7 +121,7 @@ async function answer(
   }
   const created = granted(c, outcome)
   if (created.replayedFrom) throw alreadyCreated(c, created.secret)
-  return shownOnce(c, created, issued.plaintext, retireAt?.(change) ?? null)
+  return shownOnce(c, created, plaintext, retireAt?.(change) ?? null)
 }
 
 /** The answer to a form that is sent again: by a second click, by reloading, or by going back. */

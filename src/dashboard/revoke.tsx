@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
-import { changeOf } from '../http/caller.ts'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
@@ -32,7 +32,7 @@ export const revoke = new Hono<HonoEnv>()
   .post('/applications/:id/secrets/:secret/revoke', requireSession, async (c) => {
     await readChange(c)
     const { id, secret } = c.req.param()
-    granted(c, await revokeClientSecret(c.var.database, changeOf(c, c.var.session), secret))
+    granted(c, await revokeClientSecret(c.var.database, beginChange(c, c.var.session), secret))
     return redirectWithNotice(c, pathOf(id), 'secret-revoked')
   })
 
@@ -41,7 +41,7 @@ export const revoke = new Hono<HonoEnv>()
   .post('/applications/:id/revoke-all', requireSession, async (c) => {
     await readChange(c)
     const id = c.req.param('id')
-    granted(c, await revokeAllClientSecrets(c.var.database, changeOf(c, c.var.session), id))
+    granted(c, await revokeAllClientSecrets(c.var.database, beginChange(c, c.var.session), id))
     return redirectWithNotice(c, pathOf(id), 'secrets-revoked')
   })
 
@@ -53,7 +53,7 @@ export const revoke = new Hono<HonoEnv>()
     const typed = field('name').trim()
     const isConfirmed = typed !== '' && (typed === field('expected').trim() || typed === field('client_id').slice(-8))
     if (!isConfirmed) return deletePage(c, await find(c, id), field('name'))
-    granted(c, await deleteApplication(c.var.database, changeOf(c, c.var.session), id))
+    granted(c, await deleteApplication(c.var.database, beginChange(c, c.var.session), id))
     return redirectWithNotice(c, '/dashboard', 'application-deleted')
   })
 

@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import { UpdateClientSecret } from '../contract/client-secrets.ts'
-import { changeOf } from '../http/caller.ts'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
@@ -71,7 +71,7 @@ async function update(
   notice: string,
 ): Promise<Response> {
   const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
-  const outcome = await updateClientSecret(c.var.database, changeOf(c, c.var.session), id, changes, limit)
+  const outcome = await updateClientSecret(c.var.database, beginChange(c, c.var.session), id, changes, limit)
   if ('refused' in outcome && outcome.refused === 'client_secret_limit_reached')
     throw new Problem(
       422,

@@ -1,26 +1,21 @@
 import { Hono } from 'hono'
 import * as schemas from '../contract/events.ts'
-import { eventToWire } from '../contract/wire.ts'
+import { cursorParameter, eventToWire, listToWire, pageFromWire } from '../contract/wire.ts'
 import { requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { granted, invalidParameter } from '../http/errors.ts'
+import { granted } from '../http/errors.ts'
 import { validQuery } from '../http/validation.ts'
 import { listEvents } from '../storage/events.ts'
 
 export const events = new Hono<HonoEnv>().get('/', requireApiKey('read'), validQuery(schemas.ListEvents), async (c) => {
   const query = c.req.valid('query')
   const outcome = await listEvents(c.var.database, c.var.caller, {
-    limit: query.limit,
-    order: query.order,
-    cursor: query.after === undefined ? null : { id: query.after, side: 'after' },
+    ...pageFromWire(query),
     types: query.events,
     organizationId: query.organization_id ?? null,
-    from: query.range_start === undefined ? null : Date.parse(query.range_start),
-    until: query.range_end === undefined ? null : Date.parse(query.range_end),
+    from: query.range_start ?? null,
+    until: query.range_end ?? null,
   })
-  if ('refused' in outcome && outcome.refused === 'invalid_cursor') {
-    throw invalidParameter('after', 'unknown_event')
-  }
-  const { events, after } = granted(c, outcome)
-  return c.json({ object: 'list', data: events.map(eventToWire), list_metadata: { after } })
+  const { events, ...cursors } = granted(c, outcome, { field: cursorParameter(query) })
+  return c.json(listToWire(query, events.map(eventToWire), cursors))
 })

@@ -1,45 +1,40 @@
 import type { ErrorCode } from './errors.ts'
 
-const BODY_LIMIT_BYTES = 64 * 1024
+const MAX_BODY_BYTES = 64 * 1024
+/** Enough for any client, and far from what the stack holds. */
+const MAX_DEPTH = 512
 const JSON_MEDIA_TYPE = /^application\/json\s*(;|$)/i
 
-export interface JsonBody {
-  readonly value: unknown
-  /** The same JSON for the same value, whatever the order of its keys. */
-  readonly canonical: string
-}
+type BodyError = Extract<ErrorCode, 'payload_too_large' | 'malformed_request' | 'unsupported_media_type'>
 
-/**
- * Reads a JSON body. An empty one counts as `{}`, whatever its type says: the SDKs for Go and Ruby send none. The limit
- * is on the bytes that arrive, not on what Content-Length claims.
- */
-export async function readJson(request: Request): Promise<JsonBody | ErrorCode> {
+/** Reads a JSON body. An empty one counts as `{}`, whatever its media type: the SDKs for Go and Ruby send none. */
+export async function readJson(request: Request): Promise<{ readonly value: unknown } | BodyError> {
   const bytes = await readBytes(request)
   if (typeof bytes === 'string') return bytes
-  if (bytes.length === 0) return { value: {}, canonical: '{}' }
+  if (bytes.length === 0) return { value: {} }
   if (!JSON_MEDIA_TYPE.test(request.headers.get('Content-Type') ?? '')) return 'unsupported_media_type'
-  if (request.headers.has('Content-Encoding')) return 'unsupported_media_type'
+  if (isEncoded(request)) return 'unsupported_media_type'
   try {
-    const value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes))
-    return { value, canonical: JSON.stringify(value, sortKeys) }
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
+    return isTooDeep(text) ? 'malformed_request' : { value: JSON.parse(text) }
   } catch {
-    // Not UTF-8, not JSON, or nested too deeply to write again.
+    // Not UTF-8, or not JSON.
     return 'malformed_request'
   }
 }
 
-/** The bytes of a body, however they arrive, or what is wrong with them. */
+/** Reads a body of at most 64 KiB. The limit is on the bytes that arrive, not on what Content-Length claims. */
 export async function readBytes(request: Request): Promise<Uint8Array | 'payload_too_large' | 'malformed_request'> {
   const chunks: Uint8Array[] = []
   let length = 0
   try {
     for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
       length += chunk.length
-      if (length > BODY_LIMIT_BYTES) return 'payload_too_large'
+      if (length > MAX_BODY_BYTES) return 'payload_too_large'
       chunks.push(chunk)
     }
   } catch {
-    // It broke off.
+    // The connection broke.
     return 'malformed_request'
   }
   const bytes = new Uint8Array(length)
@@ -51,7 +46,31 @@ export async function readBytes(request: Request): Promise<Uint8Array | 'payload
   return bytes
 }
 
-function sortKeys(_: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+/** Whether a body is compressed. RFC 9110 §8.4.1: `identity` means that it is not. */
+export function isEncoded(request: Request): boolean {
+  return !/^(identity)?$/i.test(request.headers.get('Content-Encoding') ?? '')
+}
+
+/** The same text for the same value, whatever the order of its keys. */
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, member: unknown) => {
+    if (typeof member !== 'object' || member === null || Array.isArray(member)) return member
+    return Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
+  })
+}
+
+/** Looks before JSON.parse makes objects of it. A quote or bracket that is malformed JSON may be miscounted. */
+function isTooDeep(text: string): boolean {
+  let depth = 0
+  let isInString = false
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i]
+    if (isInString && character === '\\') i++
+    else if (character === '"') isInString = !isInString
+    else if (isInString) continue
+    else if (character === '[' || character === '{') depth++
+    else if (character === ']' || character === '}') depth--
+    if (depth > MAX_DEPTH) return true
+  }
+  return false
 }

@@ -1,11 +1,20 @@
+import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import type { HonoEnv } from './context.ts'
+import { PUBLIC_CACHE_SECONDS } from './settings.ts'
 
-/** How long what is the same for everybody may be kept, in seconds. A rotation of signing keys waits for as long. */
-const CACHE_SECONDS = 300
-
-/** Lets an answer be kept that is the same for everybody; a refusal never is. */
+/** Lets everyone keep a successful response, which is the same for all callers. Errors are never kept. */
 export const cacheable = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
-  if (c.res.ok) c.res.headers.set('Cache-Control', `public, max-age=${CACHE_SECONDS}`)
+  if (c.res.ok) c.res.headers.set('Cache-Control', `public, max-age=${PUBLIC_CACHE_SECONDS}`)
+})
+
+const anyOrigin = cors({ origin: '*', allowMethods: ['GET', 'HEAD'], maxAge: 86_400 })
+
+/** For public documents: keys, discovery, the API description. Pages of any origin may read them. */
+export const publicDocument = createMiddleware<HonoEnv>(async (c, next) => {
+  const response = await anyOrigin(c, next)
+  if (response) return response
+  c.res.headers.set('Cross-Origin-Resource-Policy', 'cross-origin')
+  if (c.res.ok) c.res.headers.set('Cache-Control', `public, max-age=${PUBLIC_CACHE_SECONDS}`)
 })

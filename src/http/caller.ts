@@ -5,17 +5,26 @@ import { sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
 import { identify } from '../storage/batch.ts'
 import type { Access, Change } from '../storage/caller.ts'
+import { type Database, openDatabase } from '../storage/database.ts'
 import type { ApiCaller, HonoEnv, SessionCaller } from './context.ts'
-import { databaseOf } from './database.ts'
 import { type ApiError, granted } from './errors.ts'
 import { refuseMalformed, withinLimits } from './rate-limits.ts'
+import { readSettings } from './settings.ts'
 
-/** RFC 6750 §2.1. Nobody's key is longer: what is, is not hashed. */
+/** RFC 6750 §2.1. API keys are shorter: longer strings are not hashed. */
 const BEARER = /^Bearer +([A-Za-z0-9_]{1,100})$/i
 
+/** Opens the database of a region for this request; null if there is no such region. */
+export function databaseOf(c: Context<HonoEnv>, region: string): Database | null {
+  return openDatabase(c.env, region, {
+    deadline: Date.now() + readSettings(c.env).REQUEST_BUDGET_MS,
+    waitUntil: (promise) => c.executionCtx.waitUntil(promise),
+  })
+}
+
 /**
- * Guards a route of the management API. A missing or malformed key is refused here, without a D1 request. Whether the key
- * is valid, and has the access that the route needs, the request's own batch decides.
+ * Guards a route of the management API. A missing or malformed key is refused here, without a database request. Whether
+ * the key exists and has the access that the route needs, the route's own batch decides.
  */
 export const requireApiKey = (needs: Access) =>
   createMiddleware<HonoEnv>(async (c, next) => {
@@ -30,18 +39,20 @@ export const requireApiKey = (needs: Access) =>
     await withinLimits(c, digest, next)
   })
 
-/** Refuses a request for what is wrong with it, once it is known that its caller may ask: 401 and 403 come first. */
+/** Refuses an invalid request after its caller has been identified: 401 and 403 take precedence. */
 export async function refuse(c: Context<HonoEnv>, error: ApiError): Promise<never> {
   const { database, caller } = c.var
   granted(c, await identify(database, caller, caller.needs))
   throw error
 }
 
-/** The change that this request asks for. Kept, so that its event can be sent to webhooks once it is made. */
-export function changeOf(c: Context<HonoEnv>, caller: ApiCaller | SessionCaller = c.var.caller): Change {
+/**
+ * Fixes the id and the time of this request's change, before its first attempt. From here on a failure of the database
+ * leaves the outcome unknown, and the event of a success is sent to the webhooks: both read `c.var.change`.
+ */
+export function beginChange(c: Context<HonoEnv>, caller: ApiCaller | SessionCaller = c.var.caller): Change {
   const now = Date.now()
-  const { requestId } = c.var
-  const change = { caller, eventId: newId('event', now, caller.region), requestId, now }
+  const change = { caller, eventId: newId('event', now, caller.region), requestId: c.var.requestId, now }
   c.set('change', change)
   return change
 }

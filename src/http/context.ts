@@ -1,34 +1,49 @@
-import type { RequestIdVariables } from 'hono/request-id'
 import type { Access, Caller, Change, Identity } from '../storage/caller.ts'
 import type { Database } from '../storage/database.ts'
 
-/** Who sent a request to the management API, as far as its key tells; whether the key is known, storage tells. */
+/** The caller of a request to the management API, as far as its key tells. The database knows whether the key exists. */
 export interface ApiCaller extends Caller {
-  /** The plaintext key: for deriving, and for nothing else. */
+  /** The plaintext key: only to derive client secrets. */
   readonly apiKey: string
   readonly region: string
-  /** What this route asks of it. */
+  /** The access that this route needs. */
   readonly needs: Access
 }
 
-/** Who sent a request to the dashboard, as far as its cookie tells. */
+/** The caller of a request to the dashboard, as far as its cookie tells. */
 export interface SessionCaller extends Caller {
   readonly region: string
 }
 
+/** What a route can add to the log entry of its request. No credential, and nothing that a caller chose freely. */
+export interface LogFields {
+  /** The code of the error that was answered. */
+  readonly error?: string
+  /** Why, where the answer must not say: `secret_revoked` behind an `invalid_client`. */
+  readonly reason?: string
+  readonly client_id?: string
+  readonly secret_id?: string
+  readonly api_key_id?: string
+  readonly environment_id?: string
+  readonly event_id?: string
+}
+
 export interface HonoEnv {
   Bindings: Env
-  Variables: RequestIdVariables & {
+  Variables: {
+    /** Ours, whatever X-Request-ID the caller sent. */
+    requestId: string
+    logFields: LogFields
     caller: ApiCaller
     session: SessionCaller
-    /** The caller as the database knows it, once it has been asked. */
+    /** The caller as the database knows it, once it has answered. */
     identity?: Identity
     /** A webhook endpoint wants the event of the change that the request made. */
     hasDelivery?: boolean
     database: Database
-    /** What the request changes, where it does. */
+    /** The change that this request has sent to the database, if any: see `beginChange`. */
     change?: Change
-    /** The JSON body, the same text for the same value. */
-    canonicalBody: string
+    /** The parsed JSON body. */
+    body: unknown
   }
 }

@@ -1,86 +1,98 @@
 import type { Context, ErrorHandler } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import { invalidParameter as describeParameter, type InvalidParameter, type Rule } from '../contract/rules.ts'
+import { type InvalidParameter, invalidParameter, type Rule } from '../contract/rules.ts'
+import { mayContainCredential } from '../credential/credential.ts'
 import type { Outcome } from '../storage/caller.ts'
 import { type StorageFault, StorageUnavailable } from '../storage/database.ts'
 import type { HonoEnv } from './context.ts'
-import { logError } from './log.ts'
+import { addLogFields, logError } from './log.ts'
+import { SettingsError } from './settings.ts'
 
-type Errors = Record<string, readonly [ContentfulStatusCode, string]>
+type Errors = Readonly<Record<string, readonly [status: ContentfulStatusCode, message: string]>>
 
 /** RFC 6749 §5.2. */
 const OAUTH_ERRORS = {
-  invalid_request: [400, 'The request is not as it must be.'],
+  invalid_request: [400, 'The request is malformed.'],
   invalid_client: [401, 'Client authentication failed.'],
   unauthorized_client: [400, 'Only m2m applications may use the client credentials grant.'],
-  unsupported_grant_type: [400, 'The grant_type is client_credentials.'],
-  invalid_scope: [400, 'The scope is malformed, or names one that the application has not.'],
+  unsupported_grant_type: [400, 'The grant_type must be client_credentials.'],
+  invalid_scope: [400, 'The requested scope is malformed or not allowed for this application.'],
 } as const satisfies Errors
 
-/** Every refusal: its status and its words, which say what to do next. */
+/** Every error: its status, and a message that says what happened and what to do next. */
 const ERRORS = {
   malformed_request: [400, 'The request body is not well-formed JSON in UTF-8.'],
   unauthorized: [401, 'Unauthorized'],
-  forbidden: [403, 'This API key may only read. Use one with write access.'],
-  not_found: [404, 'There is no such route.'],
-  entity_not_found: [404, 'There is no such object in this environment.'],
-  method_not_allowed: [405, 'This route does not serve this method. The Allow header names those that it serves.'],
-  payload_too_large: [413, 'The request body is over 64 KiB.'],
+  forbidden: [403, 'This API key has read access only. Nothing was changed. Use a key with write access.'],
+  https_required: [
+    403,
+    'Plain http is refused here. Nothing was read. Use https, and replace credentials sent by http.',
+  ],
+  not_found: [404, 'This route does not exist. The API reference is at /docs.'],
+  entity_not_found: [404, 'The object was not found in this environment.'],
+  method_not_allowed: [405, 'This route does not support this method. The Allow header lists those that it supports.'],
+  payload_too_large: [413, 'The request body is larger than 64 KiB.'],
   unsupported_media_type: [415, 'Send the body as application/json, without a Content-Encoding.'],
-  invalid_request_parameters: [422, 'Some parameters are not as they must be.'],
-  invalid_idempotency_key: [422, 'An Idempotency-Key has 1 to 255 visible ASCII characters.'],
+  invalid_request_parameters: [422, 'The request has invalid parameters.'],
+  invalid_idempotency_key: [422, 'The Idempotency-Key must have 1 to 255 visible ASCII characters.'],
   idempotency_key_reused: [
     422,
-    'This Idempotency-Key was used within the hour for another request. Use a new key for a new request.',
+    'This Idempotency-Key was used for a different request within the last hour. Nothing was changed. Use a new key for a new request.',
   ],
   client_secret_revoked: [
     422,
-    'The client secret that this request created was revoked meanwhile. Use a new Idempotency-Key to create another.',
+    'The client secret that this request created has since been revoked. Use a new Idempotency-Key to create another.',
   ],
   client_secret_disabled: [
     422,
     'The client secret that this request created is disabled. Nothing was changed. Enable it, or create another.',
   ],
-  client_secret_expired: [422, "The client secret has expired, which can't be undone. Create another."],
+  client_secret_expired: [422, 'The client secret has expired and cannot be changed. Create another.'],
   application_deleted: [
     422,
-    'The application of this request was deleted since. Use a new Idempotency-Key to create another.',
+    'The application of this request has since been deleted. Use a new Idempotency-Key to create another.',
   ],
   application_limit_reached: [
     422,
-    'The environment has its maximum number of applications. Delete one before you create another.',
+    'The environment has reached its limit of applications. Nothing was changed. Delete one first.',
   ],
   client_secret_limit_reached: [
     422,
-    'The application has as many live client secrets as it may have. Revoke one before you create another.',
+    'The application has reached its limit of active client secrets. Nothing was changed. Revoke one first.',
   ],
   rate_limit_exceeded: [429, 'Too Many Requests'],
-  internal_error: [500, 'Something went wrong here. The request id leads to the reason in the log.'],
-  service_unavailable: [503, 'Storage did not answer in time. Nothing more will come of this request; send it again.'],
+  internal_error: [500, 'Internal error. Quote the request ID when you report it.'],
+  service_unavailable: [503, 'The request took too long, so nothing was changed. Try again.'],
   ...OAUTH_ERRORS,
 } as const satisfies Errors
 
-export type ErrorCode = keyof typeof ERRORS
+/** Errors of one parameter that only storage can find: 422 `invalid_request_parameters`, with the parameter and its rule. */
+const PARAMETER_ERRORS = {
+  expires_at_past: ['expires_at', 'past'],
+  redirect_uris_not_allowed: ['redirect_uris', 'redirect_uris_not_allowed'],
+  invalid_cursor: ['after', 'unknown_cursor'],
+} as const satisfies Readonly<Record<string, readonly [field: string, rule: Rule]>>
+
+export type ErrorCode = keyof typeof ERRORS | keyof typeof PARAMETER_ERRORS
 
 interface ErrorDetails {
-  /** Says it more exactly than the table. */
+  /** Replaces the table's message with a more exact one. */
   readonly message?: string
-  readonly entityId?: string
+  /** The id that the caller asked for. */
+  readonly entityId?: string | undefined
+  /** The parameter, where it is not the table's. */
+  readonly field?: string
   readonly errors?: readonly InvalidParameter[]
   readonly allow?: readonly string[]
   /** Seconds. */
   readonly retryAfter?: number
 }
 
-/** How much of an id that leads nowhere is repeated to the caller, in characters. */
-const ENTITY_ID_LENGTH = 100
-/** Seconds. */
-const RETRY_AFTER = { 429: 10, 503: 1 }
+/** Maximum length of an unknown id in an error, in characters. */
+const MAX_ENTITY_ID_LENGTH = 50
+const RETRY_AFTER_SECONDS: Readonly<Record<number, number>> = { 429: 10, 503: 1 }
 
-/** Where RFC 6749 §5.2 says what an error is. */
-const OAUTH_PATH = /^\/(oauth2|sso|\.well-known)\//
-
-/** A refusal on its way to `onError`, which words it. */
+/** An error on its way to `onError` or `onOAuthError`. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
   readonly code: ErrorCode
@@ -93,53 +105,86 @@ export class ApiError extends Error {
   }
 }
 
-/** Refuses a parameter that is well-formed, for what storage knows. */
-export function invalidParameter(field: string, rule: Rule): ApiError {
-  return new ApiError('invalid_request_parameters', { errors: [describeParameter(field, rule)] })
-}
-
-/** Returns what storage granted, throws what it refused, and keeps the caller's identity. `entityId` is the requested ID. */
-export function granted<T>(c: Context<HonoEnv>, outcome: Outcome<T, ErrorCode>, entityId?: string): T {
+/**
+ * Returns the granted value and keeps the caller's identity; throws the refusal. `details` complete the error: the id that
+ * the caller asked for, or more.
+ */
+export function granted<T>(
+  c: Context<HonoEnv>,
+  outcome: Outcome<T, ErrorCode>,
+  details: ErrorDetails | string = {},
+): T {
   if ('identity' in outcome) {
     c.set('identity', outcome.identity)
     c.set('hasDelivery', outcome.hasDelivery)
   }
   if ('granted' in outcome) return outcome.granted
-  throw new ApiError(outcome.refused, entityId === undefined ? {} : { entityId })
+  throw new ApiError(outcome.refused, typeof details === 'string' ? { entityId: details } : details)
 }
 
-/** Words every error: the one place that writes an error body. */
+interface Answer {
+  readonly code: keyof typeof ERRORS
+  readonly status: ContentfulStatusCode
+  readonly message: string
+  readonly details: ErrorDetails
+}
+
+/** Answers an error of the management API, and of every route that belongs to no other part. */
 export const onError: ErrorHandler<HonoEnv> = (error, c) => {
-  const { code, details } = asApiError(error)
-  if (!(error instanceof ApiError)) logError(c, code, error)
-  const [status, words] = ERRORS[code]
-  const message = details.message ?? words
+  const { code, status, message, details } = answerTo(error, c)
   if (code === 'unauthorized') c.header('WWW-Authenticate', 'Bearer')
-  // RFC 6749 §5.2: the scheme that the client used. RFC 7617 §2: with a realm.
-  if (code === 'invalid_client' && c.req.header('Authorization')) c.header('WWW-Authenticate', 'Basic realm="oncekey"')
-  if (status === 429 || status === 503) c.header('Retry-After', String(details.retryAfter ?? RETRY_AFTER[status]))
-  if (details.allow) c.header('Allow', details.allow.join(', '))
-  if (OAUTH_PATH.test(c.req.path))
-    return c.json({ error: oauthError(code, status), error_description: message }, status)
+  const entityId = details.entityId ?? ''
   return c.json(
     {
       message,
       code,
-      ...(code === 'entity_not_found' && {
-        entity_id: [...(details.entityId ?? '')].slice(0, ENTITY_ID_LENGTH).join(''),
-      }),
+      ...(code === 'entity_not_found' &&
+        !mayContainCredential(entityId) && { entity_id: [...entityId].slice(0, MAX_ENTITY_ID_LENGTH).join('') }),
       ...(details.errors && { errors: details.errors }),
     },
     status,
   )
 }
 
-function asApiError(error: Error): ApiError {
+/** Answers an error of the OAuth endpoints (RFC 6749 §5.2). */
+export const onOAuthError: ErrorHandler<HonoEnv> = (error, c) => {
+  const { code, status, message } = answerTo(error, c)
+  // RFC 9110 §15.5.2: every 401 has a challenge. RFC 7617 §2: with a realm.
+  if (code === 'invalid_client') c.header('WWW-Authenticate', 'Basic realm="oncekey"')
+  return c.json({ error: oauthCode(code, status), error_description: message }, status)
+}
+
+/** Logs an error, sets the headers that all formats share, and returns what a body needs. */
+function answerTo(error: Error, c: Context<HonoEnv>): Answer {
+  const { code: given, details: givenDetails } = asApiError(error, c)
+  const [code, details] = isParameterError(given)
+    ? (['invalid_request_parameters', { ...givenDetails, errors: [parameterError(given, givenDetails)] }] as const)
+    : [given, givenDetails]
+  if (!(error instanceof ApiError)) logError(c, code, error)
+  addLogFields(c, { error: given })
+  const [status, words] = ERRORS[code]
+  const retryAfter = details.retryAfter ?? RETRY_AFTER_SECONDS[status]
+  if (retryAfter !== undefined) c.header('Retry-After', String(retryAfter))
+  if (details.allow) c.header('Allow', details.allow.join(', '))
+  return { code, status, message: details.message ?? words, details }
+}
+
+function isParameterError(code: ErrorCode): code is keyof typeof PARAMETER_ERRORS {
+  return Object.hasOwn(PARAMETER_ERRORS, code)
+}
+
+function parameterError(code: keyof typeof PARAMETER_ERRORS, { field }: ErrorDetails): InvalidParameter {
+  const [parameter, rule] = PARAMETER_ERRORS[code]
+  return invalidParameter(field ?? parameter, rule)
+}
+
+function asApiError(error: Error, c: Context<HonoEnv>): ApiError {
   if (error instanceof ApiError) return error
-  if (!(error instanceof StorageUnavailable)) return new ApiError('internal_error')
-  const message = PERMANENT_FAULTS.get(error.fault)
-  if (message === undefined) return new ApiError('service_unavailable')
-  return new ApiError('service_unavailable', { message, retryAfter: retryAfter(error.fault, new Date()) })
+  if (error instanceof StorageUnavailable) return unavailable(error, c)
+  if (!(error instanceof SettingsError)) return new ApiError('internal_error')
+  return new ApiError('internal_error', {
+    message: "The server's settings are invalid. The operator finds the reason in the log and at /readyz.",
+  })
 }
 
 /** What failed, that nothing was changed, and what to do: a retry alone does not help. */
@@ -173,8 +218,25 @@ function retryAfter(fault: StorageFault, now: Date): number {
   return DAY_SECONDS - (Math.floor(now.getTime() / 1000) % DAY_SECONDS)
 }
 
-function oauthError(code: ErrorCode, status: ContentfulStatusCode): string {
-  if (code in OAUTH_ERRORS) return code
+/** Says what is known: whether something was changed, and whether a retry can succeed. */
+function unavailable(error: StorageUnavailable, c: Context<HonoEnv>): ApiError {
+  const permanent = PERMANENT_FAULTS.get(error.fault)
+  if (permanent) {
+    return new ApiError('service_unavailable', { message: permanent, retryAfter: retryAfter(error.fault, new Date()) })
+  }
+  const message = c.var.change
+    ? `The database did not respond in time, so the outcome is unknown. ${nextStep(c)}`
+    : 'The database did not respond in time. Nothing was changed. Try again.'
+  return new ApiError('service_unavailable', { message })
+}
+
+/** Only a POST may do its work twice. */
+function nextStep(c: Context<HonoEnv>): string {
+  return c.req.method === 'POST' ? 'Retry with the same Idempotency-Key.' : 'Send the same request again.'
+}
+
+function oauthCode(code: keyof typeof ERRORS, status: ContentfulStatusCode): string {
+  if (Object.hasOwn(OAUTH_ERRORS, code)) return code
   if (status === 429 || status === 503) return 'temporarily_unavailable'
   return status === 500 ? 'server_error' : 'invalid_request'
 }

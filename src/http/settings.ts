@@ -1,32 +1,125 @@
-import * as v from 'valibot'
-import { CREDENTIAL_PREFIX } from '../credential/credential.ts'
+import { API_KEY_PREFIX, CREDENTIAL_PREFIX, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
 
-/** A variable may be a number in wrangler.toml and is a string from the dashboard and `--var`. */
-const wholeNumber = (least: number, most: number) =>
-  v.pipe(v.unknown(), v.transform(Number), v.integer(), v.minValue(least), v.maxValue(most))
+/** The variables of wrangler.toml: the Worker and the commands check them by this one schema. */
 
-/** No setting makes an access token good for longer. */
-export const LONGEST_ACCESS_TOKEN_TTL_SECONDS = 86_400
+/** How a value is read, and what it must be. Values are parsed, not coerced: `true`, `[5]` and `0x10` are not numbers. */
+interface Setting<T> {
+  /** Undefined if the value is invalid. */
+  readonly parse: (value: unknown) => T | undefined
+  readonly requirement: string
+}
 
-const Settings = v.object({
-  CLIENT_SECRET_PREFIX: v.pipe(v.string(), v.regex(CREDENTIAL_PREFIX)),
-  MAX_SECRETS_PER_APPLICATION: wholeNumber(1, 100),
-  MAX_APPLICATIONS_PER_ENVIRONMENT: wholeNumber(1, 10_000_000),
-  /** Milliseconds. */
-  REQUEST_BUDGET_MS: wholeNumber(1_000, 30_000),
-  ACCESS_TOKEN_TTL_SECONDS: wholeNumber(60, LONGEST_ACCESS_TOKEN_TTL_SECONDS),
-  EVENT_RETENTION_DAYS: wholeNumber(1, 3_650),
-  WEBHOOKS_TO_LOCALHOST: v.pipe(
-    v.unknown(),
-    v.transform((value) => String(value) === 'true'),
-  ),
-})
+/** A variable is a number in wrangler.toml, and a string of digits when it comes from the dashboard or `--var`. */
+function integer(min: number, max: number): Setting<number> {
+  return {
+    requirement: `must be a whole number from ${min} to ${max}`,
+    parse: (value) => {
+      const number = typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value
+      return Number.isInteger(number) && Number(number) >= min && Number(number) <= max ? Number(number) : undefined
+    },
+  }
+}
 
-export type Settings = v.InferOutput<typeof Settings>
+const boolean: Setting<boolean> = {
+  requirement: 'must be true or false',
+  parse: (value) =>
+    value === true || value === 'true' ? true : value === false || value === 'false' ? false : undefined,
+}
 
-/** Reads the variables of wrangler.toml. Throws one that is out of its bounds, by name. */
-export function readSettings(env: Env): Settings {
-  const result = v.safeParse(Settings, env)
-  if (result.success) return result.output
-  throw new Error(`wrangler.toml: ${result.issues.map((issue) => v.getDotPath(issue)).join(', ')} out of bounds`)
+/** Prefixes that name something else: other credentials, and ids. */
+const RESERVED_PREFIXES = new Set([
+  API_KEY_PREFIX,
+  SESSION_PREFIX,
+  'whsec',
+  'client',
+  'conn_app',
+  'secret',
+  'api_key',
+  'env',
+  'event',
+  'we',
+  'org',
+])
+
+const clientSecretPrefix: Setting<string> = {
+  requirement: `must be 1 to 32 letters, digits or underscores, and none of ${[...RESERVED_PREFIXES].join(', ')}`,
+  parse: (value) =>
+    typeof value === 'string' && CREDENTIAL_PREFIX.test(value) && !RESERVED_PREFIXES.has(value.toLowerCase())
+      ? value
+      : undefined,
+}
+
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+
+/** RFC 8414 §2, without a path. Empty until `npm run deploy` sets it. */
+const issuer: Setting<string> = {
+  requirement:
+    'must be an https origin without a path or a trailing slash, such as https://secrets.example.com, or http on loopback',
+  parse: (value) => {
+    if (value === '') return value
+    const url = typeof value === 'string' ? URL.parse(value) : null
+    if (!url || url.origin !== value) return undefined
+    return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.has(url.hostname)) ? value : undefined
+  },
+}
+
+export const MAX_ACCESS_TOKEN_TTL_SECONDS = 86_400
+
+/** How long anyone may keep the public keys and other public documents. A rotation of signing keys waits for as long. */
+export const PUBLIC_CACHE_SECONDS = 300
+
+const SETTINGS = {
+  CLIENT_SECRET_PREFIX: clientSecretPrefix,
+  MAX_SECRETS_PER_APPLICATION: integer(1, 100),
+  MAX_APPLICATIONS_PER_ENVIRONMENT: integer(1, 10_000_000),
+  REQUEST_BUDGET_MS: integer(1_000, 30_000),
+  ISSUER: issuer,
+  ACCESS_TOKEN_TTL_SECONDS: integer(60, MAX_ACCESS_TOKEN_TTL_SECONDS),
+  EVENT_RETENTION_DAYS: integer(1, 3_650),
+  WEBHOOK_TIMEOUT_MS: integer(100, 30_000),
+  WEBHOOKS_TO_LOCALHOST: boolean,
+} as const satisfies Readonly<Record<string, Setting<unknown>>>
+
+export type Settings = {
+  readonly [Name in keyof typeof SETTINGS]: Exclude<ReturnType<(typeof SETTINGS)[Name]['parse']>, undefined>
+}
+
+/** Invalid settings. A retry cannot succeed; the operator must act. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError'
+}
+
+/** A sentence for each invalid variable: its name, its value, what it must be, and the file to look in. */
+export function checkSettings(variables: object, file = 'wrangler.toml'): string[] {
+  return Object.entries(SETTINGS).flatMap(([name, { parse, requirement }]) => {
+    const value = Object.hasOwn(variables, name) ? (variables as Record<string, unknown>)[name] : undefined
+    if (parse(value) !== undefined) return []
+    return [`${name} is ${shown(value)}. It ${requirement} (${file}).`]
+  })
+}
+
+/** A pasted credential is not repeated. */
+function shown(value: unknown): string {
+  if (value === undefined) return 'missing'
+  if (typeof value === 'string' && recogniseCredential(value)) return 'a credential'
+  const text = JSON.stringify(value) ?? String(value)
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}
+
+/** By the environment object, which is the same for all requests of an isolate. */
+const known = new WeakMap<object, Settings>()
+
+/** Reads the settings of the Worker, once per isolate. Throws SettingsError if any is invalid. */
+export function readSettings(env: object): Settings {
+  const before = known.get(env)
+  if (before) return before
+  const problems = checkSettings(env)
+  if (problems.length > 0) throw new SettingsError(problems.join(' '))
+  const parsed = Object.entries(SETTINGS).map(([name, { parse }]) => [
+    name,
+    parse((env as Record<string, unknown>)[name]),
+  ])
+  const settings = Object.fromEntries(parsed) as Settings
+  known.set(env, settings)
+  return settings
 }

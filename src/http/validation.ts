@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { validator } from 'hono/validator'
 import * as v from 'valibot'
 import { describeIssue } from '../contract/rules.ts'
 import { readJson } from './body.ts'
@@ -7,41 +8,60 @@ import { refuse } from './caller.ts'
 import type { HonoEnv } from './context.ts'
 import { ApiError } from './errors.ts'
 
-/** How many of the things that are wrong are told at once. */
-const MOST_ERRORS = 20
+/** Maximum number of validation errors in one response. */
+const MAX_ERRORS = 20
+
+/** No schema allows a longer array. Items beyond it are not validated: the caller is not identified yet. */
+const MAX_ITEMS = 100
 
 type Schema = v.GenericSchema
 
-/** Reads and validates a JSON body. The canonical form of what was sent is kept for `keyedRequest`. */
+/** Reads and validates a JSON body. The parsed body stays in `c.var.body`, for `keyedRequest`. */
 export const validJson = <S extends Schema>(schema: S) =>
   createMiddleware<HonoEnv, string, { in: { json: v.InferInput<S> }; out: { json: v.InferOutput<S> } }>(
     async (c, next) => {
       const body = await readJson(c.req.raw)
       if (typeof body === 'string') return refuse(c, new ApiError(body))
-      // To Valibot an array is an object too.
-      const value = Array.isArray(body.value) ? null : body.value
-      c.req.addValidatedData('json', (await validate(c, schema, value)) as object)
-      c.set('canonicalBody', body.canonical)
+      c.set('body', body.value)
+      c.req.addValidatedData('json', (await validate(c, schema, bounded(body.value))) as object)
       await next()
     },
   )
 
-/** Validates the query. A parameter that is repeated reaches the schema as an array. */
+/** Validates the query. */
 export const validQuery = <S extends Schema>(schema: S) =>
-  createMiddleware<HonoEnv, string, { in: { query: v.InferInput<S> }; out: { query: v.InferOutput<S> } }>(
-    async (c, next) => {
-      const parameters = Object.entries(c.req.queries()).map(([name, values]) => [
-        name,
-        values.length === 1 ? values[0] : values,
-      ])
-      c.req.addValidatedData('query', (await validate(c, schema, Object.fromEntries(parameters))) as object)
-      await next()
-    },
+  validator('query', (_, c: Context<HonoEnv>) => validate(c, schema, readQuery(c.req.queries())))
+
+/** To Valibot an array is an object too. */
+function bounded(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return null
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [
+      name,
+      Array.isArray(member) ? member.slice(0, MAX_ITEMS + 1) : member,
+    ]),
   )
+}
+
+/** `list[]`, `list[0]`, and what PHP writes of an enum: `list[0][name]=Dynamic&list[0][value]=dynamic`. */
+const PARAMETER = /^([^[\]]+)(?:\[\d*\])?(?:\[(name|value)\])?$/
+
+/** The parameters of a query, however the SDKs write them. A parameter that is repeated becomes an array. */
+function readQuery(queries: Record<string, string[]>): Record<string, string | string[]> {
+  const parameters = new Map<string, string[]>()
+  for (const [parameter, values] of Object.entries(queries)) {
+    const [, name = parameter, part] = PARAMETER.exec(parameter) ?? []
+    if (part !== 'name') parameters.set(name, [...(parameters.get(name) ?? []), ...values])
+  }
+  return Object.fromEntries(
+    [...parameters].map(([name, values]) => [name, values.length === 1 ? values[0] : values]),
+  ) as Record<string, string | string[]>
+}
 
 async function validate<S extends Schema>(c: Context<HonoEnv>, schema: S, value: unknown): Promise<v.InferOutput<S>> {
   const result = v.safeParse(schema, value, { abortPipeEarly: true })
   if (result.success) return result.output
-  const errors = result.issues.slice(0, MOST_ERRORS).map(describeIssue)
+  const errors = result.issues.slice(0, MAX_ERRORS).map(describeIssue)
   return refuse(c, new ApiError('invalid_request_parameters', { errors }))
 }

@@ -2,7 +2,7 @@ import { decodeProtectedHeader, jwtVerify, SignJWT } from 'jose'
 import * as v from 'valibot'
 import { AccessTokenClaims } from '../contract/oauth.ts'
 import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
-import { LONGEST_ACCESS_TOKEN_TTL_SECONDS, readSettings } from '../http/settings.ts'
+import { MAX_ACCESS_TOKEN_TTL_SECONDS, readSettings } from '../http/settings.ts'
 import type { AuthenticatedClient } from '../storage/authentication.ts'
 import { issuer } from './issuer.ts'
 import { CLOCK_SKEW_SECONDS, signingKeys } from './signing-keys.ts'
@@ -58,5 +58,5 @@ export async function readAccessToken(env: Env, token: string): Promise<Claims |
  */
 function isPlausible({ iat, exp }: Claims, retiredAt: number): boolean {
   const now = Date.now() / 1000
-  return iat <= Math.min(now, retiredAt) + CLOCK_SKEW_SECONDS && exp - iat <= LONGEST_ACCESS_TOKEN_TTL_SECONDS
+  return iat <= Math.min(now, retiredAt) + CLOCK_SKEW_SECONDS && exp - iat <= MAX_ACCESS_TOKEN_TTL_SECONDS
 }

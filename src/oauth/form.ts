@@ -1,4 +1,4 @@
-import { readBytes } from '../http/body.ts'
+import { isEncoded, readBytes } from '../http/body.ts'
 import { ApiError } from '../http/errors.ts'
 
 const FORM_MEDIA_TYPE = /^application\/x-www-form-urlencoded\s*(;|$)/i
@@ -17,7 +17,7 @@ export async function readForm(request: Request, ...parameters: string[]): Promi
   const bytes = await readBytes(request)
   if (bytes === 'malformed_request') throw new ApiError('invalid_request', { message: 'The body is incomplete.' })
   if (typeof bytes === 'string') throw new ApiError(bytes)
-  if (request.headers.has('Content-Encoding')) {
+  if (isEncoded(request)) {
     throw new ApiError('unsupported_media_type', { message: 'Send the body without a Content-Encoding.' })
   }
   if (bytes.length > 0 && !FORM_MEDIA_TYPE.test(request.headers.get('Content-Type') ?? '')) {

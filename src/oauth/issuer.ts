@@ -1,11 +1,8 @@
-/**
- * Who issues: the origin at which this Worker is reached, from its settings alone. Nothing of a request, neither Host
- * nor Forwarded, has a say. Throws where it is not set.
- */
-export function issuer({ ISSUER }: Env): string {
-  const url = URL.parse(ISSUER)
-  if (!url || url.origin !== ISSUER) {
-    throw new Error('ISSUER is not an origin such as https://secrets.example.com: `npm run deploy` sets it')
-  }
+import { readSettings, SettingsError } from '../http/settings.ts'
+
+/** The issuer of tokens, from the settings only: neither Host nor Forwarded changes it. Throws if it is not set. */
+export function issuer(env: Env): string {
+  const { ISSUER } = readSettings(env)
+  if (ISSUER === '') throw new SettingsError('ISSUER is empty. `npm run deploy` and `npm run dev` set it.')
   return ISSUER
 }

@@ -2,7 +2,7 @@ import { importJWK, type JWK } from 'jose'
 import * as v from 'valibot'
 import { PublishedKeysSetting, SigningKeySetting } from '../contract/oauth.ts'
 import { type PublishedKey, publicHalf, type SigningAlgorithm } from '../credential/signing-key.ts'
-import { LONGEST_ACCESS_TOKEN_TTL_SECONDS } from '../http/settings.ts'
+import { MAX_ACCESS_TOKEN_TTL_SECONDS, SettingsError } from '../http/settings.ts'
 
 declare global {
   /** Worker secrets, made by `npm run signing-key`. In wrangler.toml a first deploy would ask for them. */
@@ -42,15 +42,16 @@ export function signingKeys(env: Settings): Promise<SigningKeys> {
 
 /** The keys to publish at `now` (Unix ms). A retired key is dropped when its last token has expired. */
 export function publishedAt({ published }: SigningKeys, now: number): { keys: PublishedKey[] } {
-  const oldest = now / 1000 - LONGEST_ACCESS_TOKEN_TTL_SECONDS - CLOCK_SKEW_SECONDS
+  const oldest = now / 1000 - MAX_ACCESS_TOKEN_TTL_SECONDS - CLOCK_SKEW_SECONDS
   return { keys: published.keys.filter(({ retired_at = Infinity }) => retired_at > oldest) }
 }
 
 async function importKeys({ SIGNING_KEY, PUBLISHED_KEYS }: Settings): Promise<SigningKeys> {
   const own = v.safeParse(SigningKeySetting, SIGNING_KEY)
   const others = v.safeParse(PublishedKeysSetting, PUBLISHED_KEYS)
-  if (!own.success) throw new Error('SIGNING_KEY is missing or not a private JWK: run `npm run signing-key -- create`')
-  if (!others.success) throw new Error('PUBLISHED_KEYS is not a JWK Set: run `npm run signing-key -- status`')
+  if (!own.success)
+    throw new SettingsError('SIGNING_KEY is missing or not a private JWK: run `npm run signing-key -- create`')
+  if (!others.success) throw new SettingsError('PUBLISHED_KEYS is not a JWK Set: run `npm run signing-key -- status`')
   const { kid, alg: algorithm } = own.output
   const privateKey = (await importJWK(own.output, algorithm)) as CryptoKey
   const keys = [own.output, ...others.output.keys.filter((key) => key.kid !== kid)].map((key) => publicHalf(key as JWK))

@@ -16,12 +16,14 @@ const served = await serve()
 const { fetch, origins, database } = served
 const { apiKey, environmentId } = await newApiKey(database)
 
-/** Sends a request ID, which the SDK's error must contain. */
-function workosAs(key: string, requestId: string, fetchThrough = fetch): WorkOS {
-  return workosAt(origins[0], key, { fetch: fetchThrough, requestId })
+function workosAs(key: string, fetchThrough = fetch): WorkOS {
+  return workosAt(origins[0], key, { fetch: fetchThrough })
 }
 
-const { connect } = workosAs(apiKey, 'setup')
+/** The request ID of the response, which the SDK's error must carry. */
+const REQUEST_ID = expect.stringMatching(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/)
+
+const { connect } = workosAs(apiKey)
 
 type Call = (workos: WorkOS, id: string) => Promise<unknown>
 
@@ -54,40 +56,37 @@ async function expectError<E extends Error>(
   expect(error).toMatchObject(values)
 }
 
-test.each(ALL)('%s throws UnauthorizedException for an unknown API key', async (name, call) => {
+test.each(ALL)('%s throws UnauthorizedException for an unknown API key', async (_, call) => {
   const { plaintext } = await issueCredential('sk', '0')
   for (const key of [plaintext, 'sk_example']) {
-    await expectError(call(workosAs(key, `test-${name}`), 'conn_app_1'), UnauthorizedException, {
+    await expectError(call(workosAs(key), 'conn_app_1'), UnauthorizedException, {
       status: 401,
       message: 'Could not authorize the request. Maybe your API key is invalid?',
-      requestID: `test-${name}`,
+      requestID: REQUEST_ID,
     })
   }
 })
 
-test.each(Object.entries(WRITES))('%s throws 403 for a read-only API key', async (name, call) => {
+test.each(Object.entries(WRITES))('%s throws 403 for a read-only API key', async (_, call) => {
   const { apiKey: reader } = await newApiKey(database, { access: 'read', environmentId })
-  await expectError(call(workosAs(reader, `test-${name}`), 'conn_app_1'), GenericServerException, {
+  await expectError(call(workosAs(reader), 'conn_app_1'), GenericServerException, {
     status: 403,
-    message: 'This API key may only read. Use one with write access.',
+    message: 'This API key has read access only. Nothing was changed. Use a key with write access.',
     code: 'forbidden',
-    requestID: `test-${name}`,
+    requestID: REQUEST_ID,
   })
 })
 
 test.each(ALL.filter(([, call]) => call.length === 2))(
   '%s throws NotFoundException for an unknown or malformed ID, and for one of another environment',
-  async (name, call) => {
-    const other = await workosAs((await newApiKey(database)).apiKey, 'other').connect.createM2MApplication(
-      'Other',
-      ORGANIZATION,
-    )
+  async (_, call) => {
+    const other = await workosAs((await newApiKey(database)).apiKey).connect.createM2MApplication('Other', ORGANIZATION)
     for (const id of ['conn_app_01HXYZ123456789ABCDEFGHIJK', other.id, 'no such/thing?#%', '%zz', '😀'.repeat(60)]) {
-      await expectError(call(workosAs(apiKey, `test-${name}`), id), NotFoundException, {
+      await expectError(call(workosAs(apiKey), id), NotFoundException, {
         status: 404,
-        message: 'There is no such object in this environment.',
+        message: 'The object was not found in this environment.',
         code: 'entity_not_found',
-        requestID: `test-${name}`,
+        requestID: REQUEST_ID,
       })
     }
   },
@@ -102,7 +101,7 @@ describe('422', () => {
   test('the error for invalid parameters lists the code of each requirement', async () => {
     const scopes = ['a', 'a']
     await expectError(
-      workosAs(apiKey, 'test-create').connect.createApplication({
+      workosAs(apiKey).connect.createApplication({
         applicationType: 'm2m',
         name: ' ',
         scopes,
@@ -114,11 +113,11 @@ describe('422', () => {
         code: 'invalid_request_parameters',
         message:
           'The following requirements must be met:\n\tname_blank\n\tscopes_repeated\n\torganization_id_malformed\n',
-        requestID: 'test-create',
+        requestID: REQUEST_ID,
       },
     )
     await expectError(
-      workosAs(apiKey, 'test-update').connect.updateApplication({
+      workosAs(apiKey).connect.updateApplication({
         id: application,
         redirectUris: [{ uri: 'https://a.example/' }],
       }),
@@ -126,63 +125,54 @@ describe('422', () => {
       {
         code: 'invalid_request_parameters',
         message: 'The following requirement must be met:\n\tredirect_uris_not_allowed\n',
-        requestID: 'test-update',
+        requestID: REQUEST_ID,
       },
     )
-    await expectError(
-      workosAs(apiKey, 'test-list').connect.listApplications({ limit: 101 }),
-      UnprocessableEntityException,
-      {
-        code: 'invalid_request_parameters',
-        message: 'The following requirement must be met:\n\tlimit_out_of_range\n',
-        requestID: 'test-list',
-      },
-    )
+    await expectError(workosAs(apiKey).connect.listApplications({ limit: 101 }), UnprocessableEntityException, {
+      code: 'invalid_request_parameters',
+      message: 'The following requirement must be met:\n\tlimit_out_of_range\n',
+      requestID: REQUEST_ID,
+    })
     for (const [cursors, code] of [
       [{ after: 'conn_app_1' }, 'after_unknown'],
       [{ before: 'conn_app_1' }, 'before_unknown'],
       [{ after: 'conn_app_1', before: 'conn_app_1' }, 'before_with_after'],
     ] as const) {
-      await expectError(
-        workosAs(apiKey, 'test-cursor').connect.listApplications(cursors),
-        UnprocessableEntityException,
-        { message: `The following requirement must be met:\n\t${code}\n`, requestID: 'test-cursor' },
-      )
+      await expectError(workosAs(apiKey).connect.listApplications(cursors), UnprocessableEntityException, {
+        message: `The following requirement must be met:\n\t${code}\n`,
+        requestID: REQUEST_ID,
+      })
     }
   })
 
   test('the error for a full application has its code and message', async () => {
     const { id } = await connect.createM2MApplication('Full', ORGANIZATION)
     for (let i = 0; i < 5; i++) await connect.createApplicationClientSecret({ id })
-    await expectError(
-      workosAs(apiKey, 'test-limit').connect.createApplicationClientSecret({ id }),
-      UnprocessableEntityException,
-      {
-        status: 422,
-        code: 'client_secret_limit_reached',
-        message:
-          'The application has as many live client secrets as it may have. Revoke one before you create another.',
-        requestID: 'test-limit',
-      },
-    )
+    await expectError(workosAs(apiKey).connect.createApplicationClientSecret({ id }), UnprocessableEntityException, {
+      status: 422,
+      code: 'client_secret_limit_reached',
+      message: 'The application has reached its limit of active client secrets. Nothing was changed. Revoke one first.',
+      requestID: REQUEST_ID,
+    })
   })
 
   test('the errors for a reused Idempotency-Key and a revoked replay have their codes and messages', async () => {
     const idempotencyKey = crypto.randomUUID()
-    const workos = workosAs(apiKey, 'test-reuse')
+    const workos = workosAs(apiKey)
     const path = `/connect/applications/${application}/client_secrets`
     const { data } = await workos.post<{ id: string }, object>(path, {}, { idempotencyKey })
     await expectError(workos.post(path, { other: true }, { idempotencyKey }), UnprocessableEntityException, {
       code: 'idempotency_key_reused',
-      message: 'This Idempotency-Key was used within the hour for another request. Use a new key for a new request.',
-      requestID: 'test-reuse',
+      message:
+        'This Idempotency-Key was used for a different request within the last hour. Nothing was changed. Use a new key for a new request.',
+      requestID: REQUEST_ID,
     })
     await workos.connect.deleteClientSecret({ id: data.id })
     await expectError(workos.post(path, {}, { idempotencyKey }), UnprocessableEntityException, {
       code: 'client_secret_revoked',
       message:
-        'The client secret that this request created was revoked meanwhile. Use a new Idempotency-Key to create another.',
-      requestID: 'test-reuse',
+        'The client secret that this request created has since been revoked. Use a new Idempotency-Key to create another.',
+      requestID: REQUEST_ID,
     })
   })
 })
@@ -201,20 +191,19 @@ describe('requests that the SDK does not send on its own', () => {
       (workos) => workos.post('/connect/applications', new URLSearchParams({ name: 'a' })),
     ],
   ])('status %i is thrown with its code %s and a message', async (status, code, call, fetchThrough) => {
-    const requestId = `test-${status}`
-    await expectError(call(workosAs(apiKey, requestId, fetchThrough)), GenericServerException, {
+    await expectError(call(workosAs(apiKey, fetchThrough)), GenericServerException, {
       status,
       code,
       message: expect.stringMatching(/^[A-Z].*\.$/),
-      requestID: requestId,
+      requestID: REQUEST_ID,
     })
   })
 
   test('NotFoundException is thrown for a route of the vendor that is not served', async () => {
-    await expectError(workosAs(apiKey, 'test-route').organizations.getOrganization(ORGANIZATION), NotFoundException, {
-      message: 'There is no such route.',
+    await expectError(workosAs(apiKey).organizations.getOrganization(ORGANIZATION), NotFoundException, {
+      message: 'This route does not exist. The API reference is at /docs.',
       code: 'not_found',
-      requestID: 'test-route',
+      requestID: REQUEST_ID,
     })
   })
 })

@@ -2,14 +2,12 @@ import { WorkOS } from '@workos-inc/node'
 
 interface Options {
   readonly fetch: typeof globalThis.fetch
-  /** Sent as X-Request-ID. */
-  readonly requestId?: string
   /** Milliseconds after which the SDK abandons an attempt. */
   readonly timeout?: number
 }
 
 /** The SDK for Node, unmodified, pointed at `origin`. */
-export function workosAt(origin: string, apiKey: string, { fetch, requestId, timeout }: Options): WorkOS {
+export function workosAt(origin: string, apiKey: string, { fetch, timeout }: Options): WorkOS {
   const { hostname, port } = new URL(origin)
   return new WorkOS(apiKey, {
     apiHostname: hostname,
@@ -17,6 +15,5 @@ export function workosAt(origin: string, apiKey: string, { fetch, requestId, tim
     https: false,
     fetchFn: fetch,
     ...(timeout !== undefined && { timeout }),
-    ...(requestId !== undefined && { config: { headers: { 'X-Request-ID': requestId } } }),
   })
 }

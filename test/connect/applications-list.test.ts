@@ -160,6 +160,12 @@ describe('a filter', () => {
     ['registration_types%5B%5D=dynamic', 0],
     ['registration_types[0]=dynamic&registration_types[1]=authenticated', 11],
     ['registration_types=dynamic%2Cauthenticated', 11],
+    ['registration_types=', 11],
+    ['registration_types[0][name]=Dynamic&registration_types[0][value]=dynamic', 0],
+    [
+      'registration_types[0][name]=Dynamic&registration_types[0][value]=dynamic&registration_types[1][value]=authenticated',
+      11,
+    ],
   ])('by registration type %s finds %i', async (query, count) => {
     const { status, json } = await call(apiKey, 'GET', `/connect/applications?limit=100&${query}`)
     expect([status, json.data.length]).toEqual([200, count])
@@ -250,7 +256,7 @@ describe('refused is', async () => {
       'organization_id',
       ['', 'x', 'org_', 'org_%25', 'org_*', 'org_[a]', 'org_a1%00', 'ORG_a1', "org_'--", 'x'.repeat(5000)],
     ],
-    ['registration_types', ['', 'x', 'authenticated,', ',', 'AUTHENTICATED', 'authenticated,x', 'all', '*', "x'--"]],
+    ['registration_types', ['x', 'authenticated,', ',', 'AUTHENTICATED', 'authenticated,x', 'all', '*', "x'--"]],
   ])('any other %s', async (name, values) => {
     for (const value of values) {
       const { status, json } = await call(apiKey, 'GET', `/connect/applications?${name}=${value}`)

@@ -92,7 +92,7 @@ describe('the list of secrets', () => {
 
 describe('the limit of live secrets', () => {
   const LIMIT_REACHED = {
-    message: 'The application has as many live client secrets as it may have. Revoke one before you create another.',
+    message: 'The application has reached its limit of active client secrets. Nothing was changed. Revoke one first.',
     code: 'client_secret_limit_reached',
   }
 

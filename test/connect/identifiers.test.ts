@@ -53,9 +53,10 @@ async function expectUnknown(raw: string, decoded: string, tried = routes) {
     expect([status, json], `${route} ${JSON.stringify(decoded)}`).toEqual([
       404,
       {
-        message: 'There is no such object in this environment.',
+        message: 'The object was not found in this environment.',
         code: 'entity_not_found',
-        entity_id: [...decoded].slice(0, 100).join(''),
+        // Not repeated where it may be a credential.
+        ...(!/[0-9A-Za-z]{40}/.test(decoded) && { entity_id: [...decoded].slice(0, 50).join('') }),
       },
     ])
   }

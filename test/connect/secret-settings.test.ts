@@ -117,6 +117,10 @@ describe('name', () => {
 describe('expires_at', () => {
   test.each([
     ['2031-01-31T12:00:00Z', '2031-01-31T12:00:00.000Z'],
+    ['2031-01-31t12:00:00z', '2031-01-31T12:00:00.000Z'],
+    ['2031-01-31 12:00:00Z', '2031-01-31T12:00:00.000Z'],
+    ['2031-01-31 12:00:00.25+00:00', '2031-01-31T12:00:00.250Z'],
+    ['2031-01-31t12:00:00.1234567890123456789-03:30', '2031-01-31T15:30:00.123Z'],
     ['2031-01-31T12:00:00.5Z', '2031-01-31T12:00:00.500Z'],
     ['2031-01-31T12:00:00.123456789Z', '2031-01-31T12:00:00.123Z'],
     ['2031-01-31T12:00:00+05:30', '2031-01-31T06:30:00.000Z'],
@@ -139,6 +143,14 @@ describe('expires_at', () => {
     ['of a month that is not', '2031-13-01T00:00:00Z'],
     ['of a day that is not', '2031-02-30T00:00:00Z'],
     ['of a leap day that is not', '2031-02-29T00:00:00Z'],
+    ['with an offset that is not', '2031-01-31T12:00:00+24:00'],
+    ['with an offset of 60 minutes', '2031-01-31T12:00:00+01:60'],
+    ['with an offset without a colon', '2031-01-31T12:00:00+0100'],
+    ['of a minute that is not', '2031-01-31T12:60:00Z'],
+    ['with an empty fraction', '2031-01-31T12:00:00.Z'],
+    ['with a comma for the point', '2031-01-31T12:00:00,5Z'],
+    ['with two spaces', '2031-01-31  12:00:00Z'],
+    ['with white space around it', ' 2031-01-31T12:00:00Z'],
     ['of an hour that is not', '2031-01-31T24:00:00Z'],
     ['of a leap second', '2031-06-30T23:59:60Z'],
     ['of the year 10000, in UTC', '9999-12-31T23:59:59-12:00'],
@@ -147,7 +159,12 @@ describe('expires_at', () => {
     ['with a line end', '2031-01-31T12:00:00Z\n'],
     ['in digits of another script', '２０31-01-31T12:00:00Z'],
   ])('%s is refused as malformed', async (_, time) => {
-    await expectRefused('expires_at', time, 'malformed', /^expires_at must be an ISO 8601 timestamp with a time zone/)
+    await expectRefused(
+      'expires_at',
+      time,
+      'malformed',
+      /^expires_at must be an RFC 3339 timestamp with seconds and a time zone/,
+    )
   })
 
   test.each([1927454400000, 0, true, ['2031-01-31T12:00:00Z'], {}])('%j is refused for its type', async (time) => {

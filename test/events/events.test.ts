@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { cleanUp } from '../../src/storage/cleanup.ts'
 import { EVENT_TYPES } from '../../src/storage/events.ts'
-import { call, m2mApplication, newApiKey, newApplication, operatorDatabase } from '../api.ts'
+import { call, m2mApplication, newApiKey, newApplication, operatorDatabase, type Reply } from '../api.ts'
 
 type Key = Awaited<ReturnType<typeof newApiKey>>
 // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
@@ -18,13 +18,16 @@ beforeAll(async () => {
 const eventsOf = async ({ apiKey }: Key): Promise<Json[]> => (await call(apiKey, 'GET', '/events?limit=100')).json.data
 
 /** Does something, and gives its answer and the events that it made. */
-async function eventsBy(change: () => Promise<{ json: Json }>): Promise<{ json: Json; events: Json[] }> {
+async function eventsBy(change: () => Promise<Reply>): Promise<{ json: Json; events: Json[] }> {
   const before = await eventsOf(key)
-  const { json } = await change()
-  return { json, events: (await eventsOf(key)).slice(before.length) }
+  const { json, headers } = await change()
+  const events = (await eventsOf(key)).slice(before.length)
+  for (const event of events) expect(event.context.request_id).toBe(headers.get('X-Request-ID'))
+  return { json, events }
 }
 
-const REQUEST = { headers: { 'X-Request-ID': 'told-by-the-caller' } }
+/** An ID that the caller chooses must not become the event's. */
+const REQUEST = { headers: { 'X-Request-ID': 'chosen-by-the-caller' } }
 
 /** The event of a change that the request above asked for, with exactly this data. */
 function eventOf(event: string, data: object): Json {
@@ -34,7 +37,7 @@ function eventOf(event: string, data: object): Json {
     event,
     data,
     created_at: time,
-    context: { api_key: { id: key.id, name: 'test' }, request_id: 'told-by-the-caller' },
+    context: { api_key: { id: key.id, name: 'test' }, request_id: expect.stringMatching(/^[\da-f-]{36}$/) },
   }
 }
 
@@ -128,13 +131,14 @@ describe('each change makes one event, with the object as the change left it', (
     expect(events.map(inOrder)).toStrictEqual([eventOf('connect_application_secret.deleted', data)])
   })
 
-  test('connect_application_secret.expired, which nobody did', async () => {
+  test('connect_application_secret.expired is a system event, without an API key or a request', async () => {
     const { id } = await newApplication(key.apiKey)
     const expires_at = new Date(Date.now() + 60_000).toISOString()
     const { secret, ...rest } = await newSecret(id, { expires_at })
     const now = Date.parse(expires_at) + 1
-    const { events } = await eventsBy(async () => ({ json: await cleanUp(operatorDatabase(), now, 365) }))
-    expect(events).toStrictEqual([
+    const before = await eventsOf(key)
+    await cleanUp(operatorDatabase(), now, 365)
+    expect((await eventsOf(key)).slice(before.length)).toStrictEqual([
       {
         ...eventOf('connect_application_secret.expired', { ...rest, application_id: id }),
         created_at: new Date(now).toISOString(),

@@ -215,7 +215,7 @@ describe.concurrent.each(changes)('$name, stalled past its deadline', ({ send })
     })
     const headers = { 'X-Request-ID': crypto.randomUUID() }
     const reply = send(apiKey, subject, { bindings: { DB, ...SHORT }, headers })
-    const told = expect.objectContaining({ request_id: headers['X-Request-ID'], status: 503 })
+    const told = expect.objectContaining({ client_request_id: headers['X-Request-ID'], status: 503 })
     await vi.waitFor(() => expect(logged).toContainEqual(told), { timeout: SHORT.REQUEST_BUDGET_MS + 2000 })
     await call(apiKey, 'PUT', `/connect/applications/${subject.application}`, { body: { name: 'changed meanwhile' } })
     const between = await stateOf(environmentId)

@@ -122,10 +122,12 @@ async function revokedKey(): Promise<string> {
   return apiKey
 }
 
+/** From a deployment that was once allowed to set the prefix. */
 async function secretWithPrefixOfKeys(): Promise<string> {
-  const { json } = await call(mine.apiKey, 'POST', secretsPath, { bindings: { CLIENT_SECRET_PREFIX: 'sk' as 'cs' } })
-  expect(json.secret).toMatch(/^sk_0/)
-  return json.secret
+  const { json } = await call(mine.apiKey, 'POST', secretsPath)
+  const { plaintext, digest } = await issueCredential('sk', '0')
+  await env.DB.prepare('UPDATE client_secrets SET digest = ? WHERE id = ?').bind(digest, json.id).run()
+  return plaintext
 }
 
 describe('a key counts in the Authorization header alone', () => {
@@ -199,7 +201,10 @@ describe('a key that may only read', async () => {
     const { status, json } = await call(reader.apiKey, method, path, request)
     expect([status, json]).toEqual([
       403,
-      { message: 'This API key may only read. Use one with write access.', code: 'forbidden' },
+      {
+        message: 'This API key has read access only. Nothing was changed. Use a key with write access.',
+        code: 'forbidden',
+      },
     ])
     expect((await everything()).map(({ results }) => results)).toEqual(before)
   })

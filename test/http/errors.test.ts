@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers'
 import * as v from 'valibot'
 import { describe, expect, test, vi } from 'vitest'
 import { describeIssue, rule } from '../../src/contract/rules.ts'
-import { readSettings } from '../../src/http/settings.ts'
+import { issueCredential } from '../../src/credential/credential.ts'
 import { call, m2mApplication, newApiKey, newApplication, send } from '../api.ts'
 import { withBatch } from '../faults/wrapped.ts'
 
@@ -45,15 +45,33 @@ describe('a refusal says what is wrong, and nothing of what was sent', () => {
     expect(text).not.toContain(CANARY)
   })
 
-  test('but the id that leads nowhere, up to 100 characters, none of them cut in two', async () => {
-    const entityId = async (id: string) =>
-      (await call(apiKey, 'GET', `/connect/applications/${encodeURIComponent(id)}`)).json.entity_id
+  test('an unknown id is repeated up to 50 characters, and no character is cut in two', async () => {
     expect(await entityId('nobody')).toBe('nobody')
-    expect(await entityId('x'.repeat(101))).toBe('x'.repeat(100))
-    expect(await entityId(`x${'😀'.repeat(200)}`)).toBe(`x${'😀'.repeat(99)}`)
+    expect(await entityId('x_'.repeat(51))).toBe('x_'.repeat(25))
+    expect(await entityId(`x${'😀'.repeat(200)}`)).toBe(`x${'😀'.repeat(49)}`)
   })
 
-  test('lists at most twenty things that are wrong, each with its field', async () => {
+  test.each<[string, (credential: string) => string]>([
+    ['a credential', (credential) => credential],
+    ['a credential with a line end', (credential) => `${credential}\n`],
+    ['a credential behind other text', (credential) => `Bearer ${credential}`],
+    ['a credential without its last two characters', (credential) => credential.slice(0, -2)],
+    ['a credential without its prefix', (credential) => credential.slice(3)],
+    ['the first 45 characters of a credential', (credential) => credential.slice(0, 45)],
+  ])('an unknown id that is %s is not repeated', async (_, id) => {
+    for (const prefix of ['cs', 'sk']) {
+      const { plaintext } = await issueCredential(prefix, '0')
+      expect(await entityId(id(plaintext))).toBeUndefined()
+    }
+  })
+
+  const entityId = async (id: string) => {
+    const { status, json } = await call(apiKey, 'GET', `/connect/applications/${encodeURIComponent(id)}`)
+    expect(status).toBe(404)
+    return json.entity_id
+  }
+
+  test('a 422 lists at most twenty errors, each with its field', async () => {
     const { json } = await create({ scopes: Array(50).fill(''), name: '' })
     expect(json.code).toBe('invalid_request_parameters')
     expect(json.errors).toHaveLength(20)
@@ -107,16 +125,6 @@ describe('the unexpected is told to the log alone', () => {
     })
     expect(entry.error).toContain('cause')
   })
-
-  test('a variable out of its bounds is 500, and named in the log', async () => {
-    logged.mockClear()
-    const { status, text } = await call(apiKey, 'GET', '/connect/applications', {
-      bindings: { REQUEST_BUDGET_MS: 1 },
-    })
-    expect(status).toBe(500)
-    expect(text).not.toContain('REQUEST_BUDGET_MS')
-    expect(JSON.stringify(logged.mock.calls)).toContain('REQUEST_BUDGET_MS')
-  })
 })
 
 describe('an invalid parameter', () => {
@@ -161,32 +169,4 @@ describe('an invalid parameter', () => {
       { field: '', code: 'invalid', message: 'The body must be an object.' },
     ],
   ])('%s', (_, schema, value, expected) => expect(issuesOf(schema, value)).toEqual([expected]))
-})
-
-describe('the variables of wrangler.toml', () => {
-  test.each<[keyof ReturnType<typeof readSettings>, unknown[], unknown[]]>([
-    [
-      'CLIENT_SECRET_PREFIX',
-      ['cs', 'my_app', 'A', '_', 'x'.repeat(32)],
-      ['', 'my-app', 'a b', 'é', 'x'.repeat(33), 5, null, undefined],
-    ],
-    [
-      'MAX_SECRETS_PER_APPLICATION',
-      [1, 5, 100, '1', '100'],
-      [0, 101, -1, 1.5, '', 'x', '5x', Number.NaN, undefined, null],
-    ],
-    ['REQUEST_BUDGET_MS', [1000, 5000, 30_000, '5000'], [0, 999, 30_001, '5s', '', undefined]],
-    ['ACCESS_TOKEN_TTL_SECONDS', [60, 3600, 86_400, '3600'], [0, 59, 86_401, -3600, '1h', undefined]],
-  ])('%s is taken within its bounds, a text or a number, and named out of them', (name, good, bad) => {
-    for (const value of good) expect(String(readSettings({ ...env, [name]: value })[name])).toBe(String(value))
-    for (const value of bad) expect(() => readSettings({ ...env, [name]: value }), String(value)).toThrow(name)
-  })
-
-  test('are as they are deployed', () => {
-    expect(readSettings(env)).toMatchObject({
-      CLIENT_SECRET_PREFIX: 'cs',
-      MAX_SECRETS_PER_APPLICATION: 5,
-      REQUEST_BUDGET_MS: 5000,
-    })
-  })
 })

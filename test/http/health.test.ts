@@ -1,7 +1,8 @@
 import { env } from 'cloudflare:workers'
-import { expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { version } from '../../package.json'
 import { send } from '../api.ts'
+import { advance, stopClock } from '../clock.ts'
 import { counted, withBatch } from '../faults/wrapped.ts'
 
 const get = (path: string, bindings: Partial<Env> = {}) => send(new Request(`https://oncekey.test${path}`), bindings)
@@ -9,7 +10,7 @@ const broken = withBatch(env.DB, () => {
   throw new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
 })
 
-test('GET /healthz asks nobody', async () => {
+test('GET /healthz does not ask the database', async () => {
   const counter = counted(env.DB)
   expect(await get('/healthz', { DB: counter.database })).toMatchObject({
     status: 200,
@@ -19,24 +20,54 @@ test('GET /healthz asks nobody', async () => {
   expect((await get('/healthz', { DB: broken })).status).toBe(200)
 })
 
-test('GET /readyz asks storage, in one trip', async () => {
-  const counter = counted(env.DB)
-  expect(await get('/readyz', { DB: counter.database })).toMatchObject({ status: 200, json: { status: 'ok', version } })
-  expect(counter.trips).toBe(1)
-})
+describe('GET /readyz', () => {
+  test('sends one database request, and none within the next five seconds', async () => {
+    stopClock()
+    const counter = counted(env.DB)
+    const ready = () => get('/readyz', { DB: counter.database })
+    expect(await ready()).toMatchObject({ status: 200, json: { status: 'ok', version } })
+    for (let i = 0; i < 20; i++) expect((await ready()).status).toBe(200)
+    advance(4_999)
+    expect((await ready()).status).toBe(200)
+    expect(counter.trips).toBe(1)
+    advance(1)
+    expect((await ready()).status).toBe(200)
+    expect(counter.trips).toBe(2)
+    vi.useRealTimers()
+  })
 
-test('GET /readyz is 503 when storage does not answer', async () => {
-  const { status, headers, json } = await get('/readyz', { DB: broken })
-  expect({ status, code: json.code }).toEqual({ status: 503, code: 'service_unavailable' })
-  expect(headers.get('Retry-After')).toBe('1')
-})
+  test('is 503 while the database does not respond, which it asks once in five seconds', async () => {
+    const counter = counted(broken)
+    for (let i = 0; i < 20; i++) {
+      const { status, headers, json } = await get('/readyz', { DB: counter.database })
+      expect({ status, code: json.code }).toEqual({ status: 503, code: 'service_unavailable' })
+      expect(headers.get('Retry-After')).toBe('1')
+    }
+    expect(counter.trips).toBe(1)
+  })
 
-test.each([
-  ['has no tables', 'SELECT 1 FROM table_of_a_later_version'],
-  ['lacks the newest migration', 'SELECT 1 WHERE false'],
-])('GET /readyz is 503 when the database %s, and says what to run', async (_, sql) => {
-  const DB = withBatch(env.DB, (real) => real([env.DB.prepare(sql)]))
-  const { status, json } = await get('/readyz', { DB })
-  expect(status).toBe(503)
-  expect(json.message).toContain('`npm run migrate`')
+  test.each([
+    ['has no tables', 'SELECT 1 FROM table_of_a_later_version'],
+    ['lacks the newest migration', 'SELECT 1 WHERE false'],
+  ])('is 503 when the database %s, and tells the operator what to run', async (_, sql) => {
+    const DB = withBatch(env.DB, (real) => real([env.DB.prepare(sql)]))
+    const { status, json } = await get('/readyz', { DB })
+    expect(status).toBe(503)
+    expect(json.message).toContain('`npm run migrate`')
+    expect(json.message).not.toMatch(/retry|again/i)
+  })
+
+  test.each<[string, Partial<Env>, string]>([
+    ['a setting is out of its bounds', { ACCESS_TOKEN_TTL_SECONDS: 3 }, 'ACCESS_TOKEN_TTL_SECONDS is 3. It must be'],
+    ['the issuer has a trailing slash', { ISSUER: 'https://oncekey.test/' }, 'ISSUER is "https://oncekey.test/".'],
+    ['the issuer is not set', { ISSUER: '' }, 'ISSUER is empty.'],
+    ['there is no signing key', { SIGNING_KEY: '' }, 'SIGNING_KEY is missing'],
+    ['the signing key is malformed', { SIGNING_KEY: 'x' }, 'SIGNING_KEY is missing'],
+    ['the published keys are malformed', { PUBLISHED_KEYS: 'y' }, 'PUBLISHED_KEYS'],
+  ])('is 503 when %s, and says so without asking the database', async (_, bindings, words) => {
+    const counter = counted(env.DB)
+    const { status, json } = await get('/readyz', { ...bindings, DB: counter.database })
+    expect([status, counter.trips]).toEqual([503, 0])
+    expect(json.message).toContain(words)
+  })
 })

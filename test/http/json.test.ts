@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { readJson } from '../../src/http/body.ts'
+import { canonicalJson, readJson } from '../../src/http/body.ts'
+import { call, m2mApplication, newApiKey } from '../api.ts'
 import { rawCreates } from './raw-creates.ts'
 
 /** RFC 8259, by its productions. */
@@ -152,6 +153,26 @@ describe('well-formed JSON', () => {
   })
 })
 
+describe('the work before the caller is identified is bounded', () => {
+  test('a body with more than 512 levels is malformed, and brackets in strings do not count', async () => {
+    const nested = (levels: number) => `{"a":${'['.repeat(levels - 1)}${']'.repeat(levels - 1)}}`
+    expect((await create(nested(512))).status).toBe(201)
+    await expectRefused(nested(513), 400, 'malformed_request')
+    expect((await create(`{"a":"${'['.repeat(10_000)}"}`)).status).toBe(201)
+    expect((await create(`{"a":"\\\\\\"${'['.repeat(10_000)}"}`)).status).toBe(201)
+  })
+
+  test('items of an array beyond its maximum length are not validated', async () => {
+    const scopes = [...Array.from({ length: 100 }, (_, i) => `s${i}`), ...Array(10_000).fill(1)]
+    const { apiKey } = await newApiKey()
+    const { status, json } = await call(apiKey, 'POST', '/connect/applications', {
+      body: { ...m2mApplication, scopes },
+    })
+    expect(status).toBe(422)
+    expect(json.errors.map(({ field }: { field: string }) => field)).toEqual(['scopes.100'])
+  })
+})
+
 describe('the canonical form of a body', () => {
   const canonical = async (text: string) => {
     const body = await readJson(
@@ -161,7 +182,7 @@ describe('the canonical form of a body', () => {
         headers: { 'Content-Type': 'application/json' },
       }),
     )
-    return typeof body === 'string' ? body : body.canonical
+    return typeof body === 'string' ? body : canonicalJson(body.value)
   }
 
   test.each([

@@ -192,13 +192,10 @@ describe('the log of a run of all routes, with credentials wherever they do not 
 
   test('names routes by their patterns, and requests by their ids', () => {
     const patterns = app.routes.map(({ path }) => path)
+    const known = ['message', 'request_id', 'client_request_id', 'method', 'route', 'status', 'duration_ms']
+    const ofRefusals = ['error', 'reason', 'client_id', 'secret_id', 'address', 'country', 'user_agent', 'stack']
     for (const entry of logged as Record<string, unknown>[]) {
-      expect(
-        Object.keys(entry).filter(
-          (name) =>
-            !['message', 'request_id', 'method', 'route', 'status', 'duration_ms', 'error', 'stack'].includes(name),
-        ),
-      ).toEqual([])
+      expect(Object.keys(entry).filter((name) => ![...known, ...ofRefusals].includes(name))).toEqual([])
       if (entry.message === 'request') expect(patterns).toContain(entry.route)
     }
   })
@@ -215,5 +212,54 @@ describe('the log of a run of all routes, with credentials wherever they do not 
     logged.push(planted)
     expect(found()).not.toEqual([])
     logged.pop()
+  })
+})
+
+describe('the entry of a refused request', () => {
+  const entryOf = async (path: string, init: RequestInit = {}) => {
+    logged.length = 0
+    const request = new Request(`https://oncekey.test${path}`, init)
+    const context = createExecutionContext()
+    await app.fetch(request, env, context)
+    await waitOnExecutionContext(context)
+    return logged.find((value) => (value as { message?: string }).message === 'request')
+  }
+  const from = {
+    'CF-Connecting-IP': '2001:db8::1',
+    'User-Agent': 'curl/8.0',
+  }
+
+  test('says why it was refused, and where it came from', async () => {
+    const headers = { ...from, Authorization: `Bearer ${unknownKey}` }
+    expect(await entryOf('/connect/applications', { headers })).toMatchObject({
+      status: 401,
+      error: 'unauthorized',
+      address: '2001:db8::1',
+      user_agent: 'curl/8.0',
+    })
+    const body = JSON.stringify({ expires_at: '2001-01-01T00:00:00Z' })
+    const init = { method: 'POST', body, headers: { ...from, Authorization: `Bearer ${writer.apiKey}` } }
+    const path = `/connect/applications/${application.id}/client_secrets`
+    const headersOfJson = { ...init.headers, 'Content-Type': 'application/json' }
+    expect(await entryOf(path, { ...init, headers: headersOfJson })).toMatchObject({ error: 'expires_at_past' })
+  })
+
+  test('does not say where a success came from', async () => {
+    const entry = await entryOf('/connect/applications', {
+      headers: { ...from, Authorization: `Bearer ${writer.apiKey}` },
+    })
+    expect(entry).toMatchObject({ status: 200 })
+    for (const name of ['address', 'user_agent', 'error']) expect(entry).not.toHaveProperty(name)
+  })
+
+  test.each([
+    ['an address that is none', { 'CF-Connecting-IP': 'x y' }, 'address'],
+    ['a user agent with a credential', { 'User-Agent': `curl ${unknownKey}` }, 'user_agent'],
+    ['a user agent with part of a credential', { 'User-Agent': unknownKey.slice(5, 48) }, 'user_agent'],
+    ['a user agent that is not ASCII', { 'User-Agent': '\u00e9' }, 'user_agent'],
+  ])('leaves out %s', async (_, headers, name) => {
+    const entry = await entryOf('/connect/applications', { headers })
+    expect(entry).toMatchObject({ status: 401 })
+    expect(entry).not.toHaveProperty(name)
   })
 })

@@ -180,7 +180,9 @@ describe('while the database fails', () => {
     const headers = { 'X-Request-ID': crypto.randomUUID() }
     const reply = requestToken(slow, {}, { bindings: { DB, REQUEST_BUDGET_MS: 1000 }, headers })
     await new Promise((resolve) => setTimeout(resolve, 1100))
-    expect(logged).toHaveBeenCalledWith(expect.objectContaining({ request_id: headers['X-Request-ID'], status: 503 }))
+    expect(logged).toHaveBeenCalledWith(
+      expect.objectContaining({ client_request_id: headers['X-Request-ID'], status: 503 }),
+    )
     wake()
     expect((await reply).status).toBe(503)
     await stalled

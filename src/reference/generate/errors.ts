@@ -1,7 +1,7 @@
 import type { OasRef } from '@redocly/openapi-core'
 import { Hono } from 'hono'
 import type { HonoEnv } from '../../http/context.ts'
-import { ApiError, type ErrorCode, onError } from '../../http/errors.ts'
+import { ApiError, type ErrorCode, onError, onOAuthError } from '../../http/errors.ts'
 import type { Response } from './openapi.ts'
 
 /** The shape of an error body: the management API's, or OAuth's (RFC 6749 §5.2). */
@@ -22,7 +22,6 @@ export interface DescribedError {
   }
 }
 
-const PATHS = { api: '/connect/applications', oauth: '/oauth2/token' }
 const HEADERS = ['Allow', 'Retry-After', 'WWW-Authenticate']
 
 /** Details of the examples, for errors that always have some. */
@@ -36,11 +35,11 @@ const DETAILS: Partial<Record<ErrorCode, ConstructorParameters<typeof ApiError>[
 
 /** Describes an error by sending it: the Worker's own error handler writes the status, the headers and the body. */
 export async function describeError(code: ErrorCode, style: ErrorStyle): Promise<DescribedError> {
-  const app = new Hono<HonoEnv>().onError(onError)
+  const app = new Hono<HonoEnv>().onError(style === 'oauth' ? onOAuthError : onError)
   app.all('*', () => {
     throw new ApiError(code, DETAILS[code])
   })
-  const response = await app.request(PATHS[style], { headers: { Authorization: 'Basic' } })
+  const response = await app.request('/')
   const body = await response.json<DescribedError['body']>()
   return {
     name: style === 'oauth' ? `oauth_${code}` : code,

@@ -1,0 +1,37 @@
+import { createMiddleware } from 'hono/factory'
+import { secureHeaders } from 'hono/secure-headers'
+import type { HonoEnv } from './context.ts'
+import { ApiError } from './errors.ts'
+
+/** Set on every response, whatever a route sets. Pages and public documents replace the defaults below. */
+const fixedHeaders = secureHeaders({
+  xFrameOptions: 'DENY',
+  strictTransportSecurity: 'max-age=31536000; includeSubDomains',
+  crossOriginResourcePolicy: false,
+  permissionsPolicy: { camera: [], geolocation: [], microphone: [], payment: [], usb: [] },
+})
+
+const defaults = createMiddleware<HonoEnv>(async (c, next) => {
+  c.header('Cache-Control', 'no-store')
+  c.header('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'")
+  c.header('Cross-Origin-Resource-Policy', 'same-origin')
+  await next()
+})
+
+export const defaultHeaders = [fixedHeaders, defaults]
+
+/** Pages that a browser may open by http. Their path is not repeated: it may hold a credential. */
+const PAGES = ['/dashboard', '/docs', '/']
+
+/**
+ * Refuses plain http where the issuer is https, before anything is read: RFC 6749 §3.2 requires TLS, and a client with
+ * http in its base URL would go on unnoticed. Browsers are led to the page by https.
+ */
+export const requireHttps = createMiddleware<HonoEnv>(async (c, next) => {
+  const { ISSUER } = c.env
+  if (!c.req.url.startsWith('http:') || !String(ISSUER).startsWith('https:')) return next()
+  const { method, path } = c.req
+  const page = PAGES.find((page) => path === page || (page === '/dashboard' && path.startsWith('/dashboard/')))
+  if (page && (method === 'GET' || method === 'HEAD')) return c.redirect(`${ISSUER}${page}`, 308)
+  throw new ApiError('https_required')
+})

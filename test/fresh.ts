@@ -1,0 +1,8 @@
+import { vi } from 'vitest'
+
+// Test files share a process or a runtime, which costs a fraction of starting one for each. None of them sees the clock,
+// the globals or the modules of another.
+vi.useRealTimers()
+vi.unstubAllGlobals()
+vi.unstubAllEnvs()
+vi.resetModules()

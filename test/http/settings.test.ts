@@ -1,0 +1,110 @@
+import { env } from 'cloudflare:workers'
+import { describe, expect, test, vi } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
+import { checkSettings, readSettings, type Settings } from '../../src/http/settings.ts'
+import { call, newApiKey, send } from '../api.ts'
+
+const CASES: [name: keyof Settings, valid: unknown[], invalid: unknown[]][] = [
+  [
+    'CLIENT_SECRET_PREFIX',
+    ['cs', 'my_app', 'A', '_', 'acme_sk', 'x'.repeat(32)],
+    ['', 'my-app', 'a b', 'é', 'x'.repeat(33), 5, null, undefined, ['cs'], 'sk', 'SK', 'session', 'whsec', 'client'],
+  ],
+  [
+    'MAX_SECRETS_PER_APPLICATION',
+    [1, 5, 100, '1', '100', '05'],
+    [0, 101, -1, 1.5, '', 'x', '5x', ' 5', '5 ', '+5', '5.0', '0x10', '1e1', true, [5], null, undefined, Number.NaN],
+  ],
+  ['REQUEST_BUDGET_MS', [1000, 5000, 30_000, '5000'], [0, 999, 30_001, '5s', '', undefined, '9'.repeat(400)]],
+  ['ACCESS_TOKEN_TTL_SECONDS', [60, 3600, 86_400, '3600'], [0, 3, 59, 86_401, -3600, '1h', undefined]],
+  ['EVENT_RETENTION_DAYS', [1, 365, 3650, '30'], [0, 3651, '30 days', false, undefined]],
+  ['WEBHOOK_TIMEOUT_MS', [100, 10_000, 30_000], [0, 30_001, '10 s', undefined]],
+  ['WEBHOOKS_TO_LOCALHOST', [true, false, 'true', 'false'], ['yes', 'TRUE', 1, 0, '', null, undefined, [true]]],
+  [
+    'ISSUER',
+    ['', 'https://secrets.example.com', 'https://x.example:8443', 'http://127.0.0.1:8787', 'http://localhost:1'],
+    [
+      'https://secrets.example.com/',
+      'https://secrets.example.com/a',
+      'HTTPS://secrets.example.com',
+      'https://Secrets.example.com',
+      'https://secrets.example.com:443',
+      'https://user@secrets.example.com',
+      'https://secrets.example.com?x',
+      'http://secrets.example.com',
+      'secrets.example.com',
+      'ftp://localhost',
+      'null',
+      5,
+      undefined,
+    ],
+  ],
+]
+
+describe.each(CASES)('%s', (name, valid, invalid) => {
+  test.each(valid)('accepts %j', (value) => {
+    expect(String(readSettings({ ...env, [name]: value })[name])).toBe(String(value).replace(/^0(?=\d)/, ''))
+    expect(checkSettings({ ...env, [name]: value })).toEqual([])
+  })
+
+  test.each(invalid)('refuses %j instead of reading it as something else', (value) => {
+    const [problem, ...others] = checkSettings({ ...env, [name]: value })
+    expect(others).toEqual([])
+    expect(problem).toMatch(new RegExp(`^${name} is .{1,70}\\. It must be .*\\(wrangler\\.toml\\)\\.$`))
+    expect(() => readSettings({ ...env, [name]: value })).toThrow(problem)
+  })
+})
+
+test('a problem names the variable, its value, its bounds and the file', () => {
+  expect(checkSettings({ ...env, ACCESS_TOKEN_TTL_SECONDS: 3 }, '.dev.vars')).toEqual([
+    'ACCESS_TOKEN_TTL_SECONDS is 3. It must be a whole number from 60 to 86400 (.dev.vars).',
+  ])
+})
+
+test('all problems are found at once, each variable only once', () => {
+  const problems = checkSettings({ ...env, ISSUER: undefined, EVENT_RETENTION_DAYS: 'x' })
+  expect(problems.map((problem) => problem.split(' ')[0])).toEqual(['ISSUER', 'EVENT_RETENTION_DAYS'])
+})
+
+test('a credential that was pasted into a variable is not repeated', async () => {
+  const { plaintext } = await issueCredential('cs', '0')
+  for (const name of ['CLIENT_SECRET_PREFIX', 'ISSUER', 'REQUEST_BUDGET_MS']) {
+    expect(checkSettings({ ...env, [name]: plaintext }).join()).not.toContain(plaintext.slice(5, 40))
+  }
+})
+
+test('the settings are parsed once per environment object', () => {
+  const bindings = { ...env }
+  expect(readSettings(bindings)).toBe(readSettings(bindings))
+  expect(readSettings({ ...env })).not.toBe(readSettings(bindings))
+})
+
+test('wrangler.toml has valid settings', () => {
+  expect(readSettings(env)).toMatchObject({
+    CLIENT_SECRET_PREFIX: 'cs',
+    MAX_SECRETS_PER_APPLICATION: 5,
+    REQUEST_BUDGET_MS: 5000,
+    ACCESS_TOKEN_TTL_SECONDS: 3600,
+  })
+})
+
+describe('while a setting is invalid', async () => {
+  const { apiKey } = await newApiKey()
+  const bindings = { REQUEST_BUDGET_MS: 1 }
+  const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+
+  test('every call fails permanently, and the log names the setting', async () => {
+    const { status, json, headers } = await call(apiKey, 'GET', '/connect/applications', { bindings })
+    expect([status, json.code, headers.get('Retry-After')]).toEqual([500, 'internal_error', null])
+    expect(json.message).toMatch(/settings are invalid.*operator/i)
+    expect(json.message).not.toMatch(/retry|again/i)
+    expect(JSON.stringify(logged.mock.calls)).toContain('REQUEST_BUDGET_MS is 1. It must be a whole number')
+  })
+
+  test('/readyz names the setting, its value and its bounds, and /healthz stays 200', async () => {
+    const ready = await send(new Request('https://oncekey.test/readyz'), bindings)
+    expect(ready.status).toBe(503)
+    expect(ready.json.message).toContain('REQUEST_BUDGET_MS is 1. It must be a whole number from 1000 to 30000')
+    expect((await send(new Request('https://oncekey.test/healthz'), bindings)).status).toBe(200)
+  })
+})
