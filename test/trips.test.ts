@@ -231,10 +231,15 @@ describe.each(guarded)('%s', (route) => {
     ['with a key that may only read', reader.apiKey, isWrite ? 403 : 'as asked', 1],
   ])('%s', async (_, key, status, trips) => {
     const counter = counted(env.DB)
-    const reply = await call(key, method, path.replace(':id', m2m.id), { bindings: { DB: counter.database } })
+    let blocking: number | undefined
+    const onAnswer = () => {
+      blocking = counter.trips
+    }
+    const bindings = { DB: counter.database }
+    const reply = await call(key, method, path.replace(':id', m2m.id), { bindings, onAnswer })
     if (status === 'as asked') expect([200, 404, 422]).toContain(reply.status)
     else expect(reply.status, reply.text).toBe(status)
-    expect(counter.trips).toBe(trips)
+    expect(blocking).toBe(trips)
   })
 })
 
@@ -266,7 +271,7 @@ test('no statement scans a table', async () => {
       .all<{ detail: string }>()
     const scans = results
       .map(({ detail }) => detail)
-      .filter((detail) => /^SCAN (?!CONSTANT ROW|json_each)/.test(detail))
+      .filter((detail) => /^SCAN (?!CONSTANT ROW|first|\(|.* VIRTUAL TABLE)/.test(detail))
     expect(scans, sql).toEqual([])
   }
 })

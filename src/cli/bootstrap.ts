@@ -87,7 +87,7 @@ async function createExample(
     usesPkce: false,
     isFirstParty: false,
   }
-  const created = await createApplication(database, change, example, null)
+  const created = await createApplication(database, change, example, 1_000, null)
   return 'refused' in created ? created.refused : null
 }
 

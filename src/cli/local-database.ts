@@ -140,7 +140,7 @@ async function isCurrent(database: Database): Promise<boolean> {
     await requireCurrentSchema(database)
     return true
   } catch (error) {
-    if (error instanceof StorageUnavailable && error.notMigrated) return false
+    if (error instanceof StorageUnavailable && error.fault === 'not_migrated') return false
     throw error
   }
 }

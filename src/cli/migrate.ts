@@ -1,5 +1,5 @@
 import type { Command } from '@commander-js/extra-typings'
-import { NEWEST_MIGRATION } from '../storage/migrations.ts'
+import { SCHEMA_VERSION } from '../storage/migrations.ts'
 import { type Context, jsonOption, print } from './command.ts'
 import { persistToOption, withDatabase } from './operator-database.ts'
 
@@ -14,6 +14,6 @@ export function addMigrateCommand(program: Command, context: Context): void {
     .action(async (options) => {
       // Opening it migrates it.
       await withDatabase(context, options, async () => {})
-      await print(context, options.json ? { newest_migration: NEWEST_MIGRATION } : 'The local database is up to date.')
+      await print(context, options.json ? { schema_version: SCHEMA_VERSION } : 'The local database is up to date.')
     })
 }

@@ -79,7 +79,7 @@ export async function openRemoteDatabase(): Promise<OpenDatabase> {
   } catch (error) {
     await close()
     output.release()
-    if (error instanceof StorageUnavailable && error.notMigrated) {
+    if (error instanceof StorageUnavailable && error.fault === 'not_migrated') {
       throw new Failure(
         'The deployed database has the tables of another version. Nothing was changed. `npm run deploy` brings them up to date.',
       )

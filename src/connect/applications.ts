@@ -13,6 +13,7 @@ import { beginChange, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { keyedRequest } from '../http/idempotency-key.ts'
+import { readSettings } from '../http/settings.ts'
 import { validJson, validQuery } from '../http/validation.ts'
 import {
   createApplication,
@@ -34,7 +35,8 @@ export const applications = new Hono<HonoEnv>()
       clientId: newId('client', change.now, caller.region),
       ...applicationFromWire(c.req.valid('json')),
     }
-    const created = granted(c, await createApplication(database, change, application, request))
+    const limit = readSettings(c.env).MAX_APPLICATIONS_PER_ENVIRONMENT
+    const created = granted(c, await createApplication(database, change, application, limit, request))
     if (created.isReplay) c.header('Idempotent-Replayed', 'true')
     return c.json(applicationToWire(created.application), 201)
   })
@@ -45,12 +47,12 @@ export const applications = new Hono<HonoEnv>()
     // No application here is registered dynamically.
     if (!query.registration_types.includes('authenticated')) {
       granted(c, await identify(database, caller, 'read'))
-      return c.json(listToWire(query, [], { before: false, after: false }))
+      return c.json(listToWire(query, [], { before: null, after: null }))
     }
     const options = { ...pageFromWire(query), organizationId: query.organization_id ?? null }
     const outcome = await listApplications(database, caller, options)
-    const { applications, hasMore } = granted(c, outcome, { field: cursorParameter(query) })
-    return c.json(listToWire(query, applications.map(applicationToWire), hasMore))
+    const { applications, ...cursors } = granted(c, outcome, { field: cursorParameter(query) })
+    return c.json(listToWire(query, applications.map(applicationToWire), cursors))
   })
 
   .get('/:id', requireApiKey('read'), async (c) => {

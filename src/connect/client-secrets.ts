@@ -14,9 +14,9 @@ import { validJson, validQuery } from '../http/validation.ts'
 import { verifyClientSecret } from '../storage/authentication.ts'
 import { identify } from '../storage/batch.ts'
 import {
+  findApplicationWithSecrets,
   findClientSecret,
   findClientSecretsByHint,
-  listClientSecrets,
   revokeAllClientSecrets,
   revokeClientSecret,
   updateClientSecret,
@@ -61,9 +61,9 @@ export const clientSecrets = new Hono<HonoEnv>()
 
   .get('/applications/:id/client_secrets', requireApiKey('read'), async (c) => {
     const application = c.req.param('id')
-    const secrets = granted(
+    const { secrets } = granted(
       c,
-      await listClientSecrets(c.var.database, c.var.caller, application, Date.now()),
+      await findApplicationWithSecrets(c.var.database, c.var.caller, application, Date.now()),
       application,
     )
     return c.json(secrets.map(clientSecretToWire))

@@ -85,10 +85,10 @@ interface PageQuery {
   readonly after?: string | undefined
 }
 
-/** Whether a page has more before or after it, in its own order. */
-interface HasMore {
-  readonly before: boolean
-  readonly after: boolean
+/** The cursors for the pages before and after a page, in its own order; null if there is nothing more. */
+interface Cursors {
+  readonly before: string | null
+  readonly after: string | null
 }
 
 /**
@@ -111,10 +111,8 @@ export function cursorParameter({ before }: PageQuery): 'before' | 'after' {
   return before === undefined ? 'after' : 'before'
 }
 
-export function listToWire<T extends { readonly id: string }>({ order }: PageQuery, data: T[], hasMore: HasMore) {
-  const first = (hasMore.before && data.at(0)?.id) || null
-  const last = (hasMore.after && data.at(-1)?.id) || null
-  const list_metadata = order === 'normal' ? { before: last, after: first } : { before: first, after: last }
+export function listToWire<T>({ order }: PageQuery, data: T[], { before, after }: Cursors) {
+  const list_metadata = order === 'normal' ? { before: after, after: before } : { before, after }
   return { object: 'list' as const, data, list_metadata }
 }
 

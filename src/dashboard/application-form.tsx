@@ -6,6 +6,7 @@ import { newId } from '../credential/id.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
+import { readSettings } from '../http/settings.ts'
 import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
 import { type Application, createApplication, findApplication, updateApplication } from '../storage/applications.ts'
 import { identify } from '../storage/batch.ts'
@@ -75,7 +76,13 @@ export const applicationForm = new Hono<HonoEnv>()
     }
     const created = granted(
       c,
-      await createApplication(c.var.database, change, { ...ids, ...applicationFromWire(input.granted) }, request),
+      await createApplication(
+        c.var.database,
+        change,
+        { ...ids, ...applicationFromWire(input.granted) },
+        readSettings(c.env).MAX_APPLICATIONS_PER_ENVIRONMENT,
+        request,
+      ),
     )
     return redirectWithNotice(c, applicationPath(created.application.id), 'application-created')
   })

@@ -6,8 +6,8 @@ import { readSettings } from '../http/settings.ts'
 import { publicOrigin } from '../pages/document.tsx'
 import { Copyable, curl, Empty, Snippet } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
-import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/application-secrets.ts'
 import type { Application } from '../storage/applications.ts'
+import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/client-secrets.ts'
 import { TYPES } from './applications.tsx'
 import { page } from './layout.tsx'
 import { applicationPath } from './paths.ts'
@@ -71,7 +71,7 @@ interface SecretsTitleProps extends Pick<ApplicationWithSecrets, 'secrets'> {
 
 const SecretsTitle = ({ c, secrets, path }: SecretsTitleProps) => {
   const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
-  const counted = secrets.filter(({ isRetiring }) => !isRetiring).length
+  const counted = secrets.filter(({ isRotatedOut }) => !isRotatedOut).length
   const expiring = secrets.length - counted
   return (
     <>

@@ -41,7 +41,8 @@ export const applicationList = new Hono<HonoEnv>()
 
 export const TYPES = { m2m: 'Machine to machine', oauth: 'OAuth' } as const
 
-function listPage(c: Context<HonoEnv>, { applications, hasMore }: Page, search: string, isLater: boolean) {
+function listPage(c: Context<HonoEnv>, list: Page, search: string, isLater: boolean) {
+  const { applications } = list
   const isEmpty = applications.length === 0 && search === '' && !isLater
   return page(
     c,
@@ -65,7 +66,7 @@ function listPage(c: Context<HonoEnv>, { applications, hasMore }: Page, search: 
         </Empty>
       )}
       {applications.length > 0 && <Table label="Applications" columns={columnsAt(Date.now())} rows={applications} />}
-      <Paging applications={applications} hasMore={hasMore} search={search} />
+      <Paging {...list} search={search} />
     </>,
   )
 }
@@ -111,19 +112,19 @@ const columnsAt = (now: number): Column<Application>[] => [
   { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
 ]
 
-const Paging = ({ applications, hasMore, search }: Page & { search: string }) => {
-  const link = (parameter: 'before' | 'after', id = '') =>
+const Paging = ({ before, after, search }: Page & { search: string }) => {
+  const link = (parameter: 'before' | 'after', id: string) =>
     `/dashboard?${new URLSearchParams({ ...(search && { search }), [parameter]: id })}`
-  if (!hasMore.before && !hasMore.after) return null
+  if (!before && !after) return null
   return (
     <nav class="row" aria-label="Pages">
-      {hasMore.before && (
-        <a class="button" href={link('before', applications.at(0)?.id)}>
+      {before && (
+        <a class="button" href={link('before', before)}>
           Newer
         </a>
       )}
-      {hasMore.after && (
-        <a class="button" href={link('after', applications.at(-1)?.id)}>
+      {after && (
+        <a class="button" href={link('after', after)}>
           Older
         </a>
       )}

@@ -46,18 +46,19 @@ export const eventList = new Hono<HonoEnv>()
 
   .get('/events', requireSession, async (c) => {
     const filter = filterOf((name) => c.req.query(name) ?? '')
+    const after = c.req.query('after')
     const outcome = await listEvents(c.var.database, c.var.session, {
       limit: PAGE_LENGTH,
       order: 'desc',
-      after: c.req.query('after') ?? null,
+      cursor: after === undefined ? null : { id: after, side: 'after' },
       types: filter.type ? [filter.type] : [],
       organizationId: filter.organization || null,
       from: filter.days === '' ? null : Date.now() - Number(filter.days) * DAY_MS,
       until: null,
     })
     if ('refused' in outcome && outcome.refused === 'invalid_cursor') return c.redirect('/dashboard/events', 303)
-    const { events, hasMore } = granted(c, outcome)
-    return eventsPage(c, filter, events, hasMore ? events.at(-1)?.id : undefined)
+    const page = granted(c, outcome)
+    return eventsPage(c, filter, page.events, page.after)
   })
 
   // A POST, so that a pasted credential comes into no URL.
@@ -79,7 +80,7 @@ function pathOf(filter: Filter, after = ''): string {
   return parameters.length === 0 ? '/dashboard/events' : `/dashboard/events?${new URLSearchParams(parameters)}`
 }
 
-function eventsPage(c: Context<HonoEnv>, filter: Filter, events: readonly Event[], next: string | undefined) {
+function eventsPage(c: Context<HonoEnv>, filter: Filter, events: readonly Event[], next: string | null) {
   const isFiltered = Object.values(filter).some((value) => value !== '')
   return page(
     c,

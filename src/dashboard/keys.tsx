@@ -18,12 +18,12 @@ const PATH = '/dashboard/keys'
 export const keys = new Hono<HonoEnv>()
 
   .get('/keys', requireSession, async (c) => {
-    const { keys, sessions } = granted(c, await listCallers(c.var.database, c.var.session, Date.now()))
+    const { keys, sessions } = granted(c, await listCallers(c.var.database, c.var.session))
     return keysPage(c, keys, sessions)
   })
 
   .get('/keys/:id/revoke', requireSession, async (c) => {
-    const { keys } = granted(c, await listCallers(c.var.database, c.var.session, Date.now()))
+    const { keys } = granted(c, await listCallers(c.var.database, c.var.session))
     const key = keys.find(({ id }) => id === c.req.param('id'))
     if (!key) throw new ApiError('entity_not_found')
     requireWriteAccess(c)

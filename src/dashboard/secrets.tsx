@@ -10,10 +10,11 @@ import { Hint } from '../pages/parts.tsx'
 import { ExactTime } from '../pages/time.tsx'
 import {
   type ApplicationWithSecrets,
+  type ClientSecret,
+  type ClientSecretChanges,
   findApplicationWithSecrets,
-  type ListedClientSecret,
-} from '../storage/application-secrets.ts'
-import { type ClientSecretChanges, updateClientSecret } from '../storage/client-secrets.ts'
+  updateClientSecret,
+} from '../storage/client-secrets.ts'
 import { expiryOf, Lifetimes, readLifetime } from './expiry.tsx'
 import { readChange, validate } from './form.ts'
 import { formPage } from './form-page.tsx'
@@ -85,7 +86,7 @@ export async function findSecret(
   c: Context<HonoEnv>,
   application: string,
   id: string,
-): Promise<ApplicationWithSecrets & { secret: ListedClientSecret }> {
+): Promise<ApplicationWithSecrets & { secret: ClientSecret }> {
   const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, application, Date.now()))
   const secret = found.secrets.find((secret) => secret.id === id)
   if (!secret) throw new ApiError('entity_not_found')

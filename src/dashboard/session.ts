@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, issueCredential, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
-import { sha256 } from '../credential/digest.ts'
+import { type Bytes, sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
 import { databaseOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
@@ -52,7 +52,7 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
   const { plaintext, digest } = await issueCredential(SESSION_PREFIX, key.region)
   const session = { id: newId('session', now, key.region), digest, createdAt: now }
   const caller = { kind: 'api_key' as const, digest: attempt.digest }
-  const started = await startSession(database, caller, session)
+  const started = await startSession(database, caller, session, await previousSession(c))
   if ('refused' in started) {
     if (started.refused !== 'unauthorized') throw new ApiError(started.refused)
     recordFailure(c, attempt)
@@ -62,6 +62,12 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
     recordSuccess(c, { digest: credential, clientId: null }, started.identity.apiKeyId)
   writeCookie(c, 'session', plaintext)
   return true
+}
+
+/** The digest of the session that the request came with; null if there is none. */
+async function previousSession(c: Context<HonoEnv>): Promise<Bytes | null> {
+  const credential = readCookie(c, 'session')
+  return recognise(credential, SESSION_PREFIX) ? sha256(credential) : null
 }
 
 function recognise(credential: string, prefix: string) {

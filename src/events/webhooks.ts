@@ -3,7 +3,7 @@ import { webhookRequest } from '../contract/webhook-request.ts'
 import { refuseWebhookUrl } from '../credential/webhook-signature.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { readSettings } from '../http/settings.ts'
-import type { Database } from '../storage/database.ts'
+import { afterResponse, type Database } from '../storage/database.ts'
 import { claimDeliveries, type Delivery, type Settlement, settleDelivery } from '../storage/deliveries.ts'
 
 /** How long a receiver may take to answer. */
@@ -42,8 +42,8 @@ const BACKOFF_MS = [
 ]
 
 export interface DeliverOptions {
-  /** Only this event, and only for the first time: right after its change, when the rest has its own schedule. */
-  readonly eventId?: string
+  /** Only the first attempts at this event: right after its change. The rest has its own schedule. */
+  readonly event?: { readonly id: string; readonly environmentId: string }
   /** Allows http and this machine: for development. */
   readonly isLocal: boolean
 }
@@ -52,7 +52,7 @@ export interface DeliverOptions {
  * Sends what is due to its webhooks, until shortly before the database's deadline. Each goes its own way: a slow one
  * takes one of the places, and its endpoint no more than two. Gives how many were delivered.
  */
-export async function deliverWebhooks(database: Database, { eventId, isLocal }: DeliverOptions): Promise<number> {
+export async function deliverWebhooks(database: Database, { event, isLocal }: DeliverOptions): Promise<number> {
   const underWay = new Map<Promise<void>, string>()
   const slow = new Set<string>()
   let delivered = 0
@@ -80,12 +80,13 @@ export async function deliverWebhooks(database: Database, { eventId, isLocal }: 
     if (limit === 0 || Date.now() > database.deadline - LAST_ATTEMPT_MS) return false
     const lease = crypto.randomUUID()
     const except = [...slow, ...busy()]
-    const deliveries = await claimDeliveries(database, lease, Date.now(), { limit, eventId: eventId ?? null, except })
+    const claim = { limit, event: event ?? null, except }
+    const { deliveries, isMore } = await claimDeliveries(database, lease, Date.now(), claim)
     for (const delivery of deliveries) {
       const delivering = deliver(lease, delivery).finally(() => underWay.delete(delivering))
       underWay.set(delivering, delivery.endpointId)
     }
-    return deliveries.length > 0
+    return isMore
   }
 
   try {
@@ -101,20 +102,19 @@ export async function deliverWebhooks(database: Database, { eventId, isLocal }: 
   }
 }
 
-/** Sends the event of a change as soon as it is answered. What fails is left to the schedule. */
+/** Sends the event of a change right after the response, if a webhook endpoint wants it. Failures are left to the schedule. */
 export const deliverAfterChange = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
-  const { change, requestId } = c.var
-  if (!change || c.res.status >= 400) return
-  const database = { ...c.var.database, deadline: Date.now() + AFTER_CHANGE_MS }
+  const { change, database, identity, hasDelivery, requestId } = c.var
+  if (!change || !identity || !hasDelivery) return
   const isLocal = readSettings(c.env).WEBHOOKS_TO_LOCALHOST
-  // Not before the answer is on its way.
-  const answered = new Promise((resolve) => setTimeout(resolve))
-  const delivery = answered.then(() => deliverWebhooks(database, { eventId: change.eventId, isLocal }))
-  const noted = delivery.catch((error) => {
-    console.error({ message: 'webhooks left to the schedule', request_id: requestId, error: String(error) })
+  const event = { id: change.eventId, environmentId: identity.environmentId }
+  afterResponse(database, async () => {
+    const unhurried = { ...database, deadline: Date.now() + AFTER_CHANGE_MS }
+    await deliverWebhooks(unhurried, { event, isLocal }).catch((error) => {
+      console.error({ message: 'webhooks left to the schedule', request_id: requestId, error: String(error) })
+    })
   })
-  c.executionCtx.waitUntil(noted)
 })
 
 async function attempt(delivery: Delivery, isLocal: boolean): Promise<Settlement> {

@@ -38,6 +38,8 @@ export interface HonoEnv {
     session: SessionCaller
     /** The caller as the database knows it, once it has answered. */
     identity?: Identity
+    /** A webhook endpoint wants the event of the change that the request made. */
+    hasDelivery?: boolean
     database: Database
     /** The change that this request has sent to the database, if any: see `beginChange`. */
     change?: Change

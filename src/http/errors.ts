@@ -3,7 +3,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { type InvalidParameter, invalidParameter, type Rule } from '../contract/rules.ts'
 import { mayContainCredential } from '../credential/credential.ts'
 import type { Outcome } from '../storage/caller.ts'
-import { StorageUnavailable } from '../storage/database.ts'
+import { type StorageFault, StorageUnavailable } from '../storage/database.ts'
 import type { HonoEnv } from './context.ts'
 import { addLogFields, logError } from './log.ts'
 import { SettingsError } from './settings.ts'
@@ -43,7 +43,19 @@ const ERRORS = {
     422,
     'The client secret that this request created has since been revoked. Use a new Idempotency-Key to create another.',
   ],
+  client_secret_disabled: [
+    422,
+    'The client secret that this request created is disabled. Nothing was changed. Enable it, or create another.',
+  ],
   client_secret_expired: [422, 'The client secret has expired and cannot be changed. Create another.'],
+  application_deleted: [
+    422,
+    'The application of this request has since been deleted. Use a new Idempotency-Key to create another.',
+  ],
+  application_limit_reached: [
+    422,
+    'The environment has reached its limit of applications. Nothing was changed. Delete one first.',
+  ],
   client_secret_limit_reached: [
     422,
     'The application has reached its limit of active client secrets. Nothing was changed. Revoke one first.',
@@ -79,8 +91,6 @@ interface ErrorDetails {
 /** Maximum length of an unknown id in an error, in characters. */
 const MAX_ENTITY_ID_LENGTH = 50
 const RETRY_AFTER_SECONDS: Readonly<Record<number, number>> = { 429: 10, 503: 1 }
-/** After a permanent fault: the operator must act first. */
-const PERMANENT_RETRY_AFTER_SECONDS = 60
 
 /** An error on its way to `onError` or `onOAuthError`. */
 export class ApiError extends Error {
@@ -104,7 +114,10 @@ export function granted<T>(
   outcome: Outcome<T, ErrorCode>,
   details: ErrorDetails | string = {},
 ): T {
-  if ('identity' in outcome) c.set('identity', outcome.identity)
+  if ('identity' in outcome) {
+    c.set('identity', outcome.identity)
+    c.set('hasDelivery', outcome.hasDelivery)
+  }
   if ('granted' in outcome) return outcome.granted
   throw new ApiError(outcome.refused, typeof details === 'string' ? { entityId: details } : details)
 }
@@ -174,14 +187,42 @@ function asApiError(error: Error, c: Context<HonoEnv>): ApiError {
   })
 }
 
+/** What failed, that nothing was changed, and what to do: a retry alone does not help. */
+const PERMANENT_FAULTS = new Map<StorageFault, string>([
+  [
+    'not_migrated',
+    'The database schema is missing or outdated. Nothing was changed. Operators: run `npm run migrate`, or `npm run deploy` for the deployed database.',
+  ],
+  [
+    'newer_schema',
+    'The database schema is newer than this version of Oncekey. Nothing was changed. Operators: deploy the newer version.',
+  ],
+  [
+    'quota_exceeded',
+    "D1's daily limit of the Workers Free plan is used up until midnight UTC. Nothing was changed. Operators: switch to the paid plan.",
+  ],
+  ['full', 'The database is full. Nothing was changed. Operators: see "How far it scales" in README.'],
+  ['corrupt', 'The database is corrupt. Nothing was changed. Operators: restore a backup.'],
+  [
+    'read_only',
+    'The database is read-only. Nothing was changed. Operators: check the state folder and its permissions.',
+  ],
+])
+
+const MINUTE_SECONDS = 60
+const DAY_SECONDS = 86_400
+
+/** In seconds: the quota is renewed at midnight UTC; any other fault lasts until somebody has acted. */
+function retryAfter(fault: StorageFault, now: Date): number {
+  if (fault !== 'quota_exceeded') return MINUTE_SECONDS
+  return DAY_SECONDS - (Math.floor(now.getTime() / 1000) % DAY_SECONDS)
+}
+
 /** Says what is known: whether something was changed, and whether a retry can succeed. */
 function unavailable(error: StorageUnavailable, c: Context<HonoEnv>): ApiError {
-  if (error.notMigrated) {
-    return new ApiError('service_unavailable', {
-      message:
-        'The database schema is missing or outdated. The operator must run `npm run deploy`, or `npm run migrate` for a local database.',
-      retryAfter: PERMANENT_RETRY_AFTER_SECONDS,
-    })
+  const permanent = PERMANENT_FAULTS.get(error.fault)
+  if (permanent) {
+    return new ApiError('service_unavailable', { message: permanent, retryAfter: retryAfter(error.fault, new Date()) })
   }
   const message = c.var.change
     ? `The database did not respond in time, so the outcome is unknown. ${nextStep(c)}`

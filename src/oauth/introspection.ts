@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
-import { authenticateIntrospection } from '../storage/authentication.ts'
+import { authenticateIntrospection, touchClientSecret } from '../storage/authentication.ts'
 import { readAccessToken } from './access-token.ts'
 import { authenticate } from './client-authentication.ts'
 import { readForm } from './form.ts'
@@ -14,15 +14,16 @@ export const introspection = new Hono<HonoEnv>().post('/', async (c) => {
   c.header('Pragma', 'no-cache')
   const form = await readForm(c.req.raw, 'token', 'token_type_hint')
   const token = form.get('token')
-  const { client, claims, isTokenLive } = await authenticate(c, form, async (database, proof) => {
+  const { client, claims, tokenScopes, recordUse } = await authenticate(c, form, async (database, proof) => {
     const claims = token ? await readAccessToken(c.env, token) : null
     const named = claims && { secretId: claims.secret_id, clientId: claims.client_id }
-    const { client, isTokenLive } = await authenticateIntrospection(database, proof, named)
-    return client && { client, claims, isTokenLive }
+    const found = await authenticateIntrospection(database, proof, named)
+    return found && { ...found, claims, recordUse: () => touchClientSecret(database, proof, found.client) }
   })
   if (!token) throw new ApiError('invalid_request', { message: 'The parameter token is missing.' })
+  recordUse()
   const { application, audience } = client
   const isVisible = claims?.aud === audience && (application.isFirstParty || claims.client_id === application.clientId)
-  if (!claims || !isTokenLive || !isVisible) return c.json({ active: false })
+  if (!claims || !tokenScopes || !isVisible) return c.json({ active: false })
   return c.json({ active: true, token_type: 'bearer', ...claims })
 })

@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
-import { authenticateClient } from '../storage/authentication.ts'
+import { authenticateClient, touchClientSecret } from '../storage/authentication.ts'
 import { issueAccessToken } from './access-token.ts'
 import { authenticate } from './client-authentication.ts'
 import { readForm } from './form.ts'
@@ -15,7 +15,10 @@ export const token = new Hono<HonoEnv>().post('/', async (c) => {
   // RFC 6749 §5.1, for caches that only know HTTP/1.0.
   c.header('Pragma', 'no-cache')
   const form = await readForm(c.req.raw, 'grant_type', 'scope')
-  const client = await authenticate(c, form, authenticateClient)
+  const { client, recordUse } = await authenticate(c, form, async (database, proof) => {
+    const client = await authenticateClient(database, proof)
+    return client && { client, recordUse: () => touchClientSecret(database, proof, client) }
+  })
   const grantType = form.get('grant_type')
   if (!grantType) throw new ApiError('invalid_request', { message: 'The parameter grant_type is missing.' })
   if (grantType !== 'client_credentials') throw new ApiError('unsupported_grant_type')
@@ -23,5 +26,6 @@ export const token = new Hono<HonoEnv>().post('/', async (c) => {
   const scope = grantScope(form.get('scope'), client.application.scopes)
   if (scope === null) throw new ApiError('invalid_scope')
   const { token, expiresIn } = await issueAccessToken(c.env, client, scope)
+  recordUse()
   return c.json({ access_token: token, token_type: 'bearer', expires_in: expiresIn, ...(scope !== '' && { scope }) })
 })

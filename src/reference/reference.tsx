@@ -20,7 +20,7 @@ export const reference = new Hono<HonoEnv>()
     return c.html(documentOf({ title: 'API reference', header: <Header />, styles: 'reference.css' }, body))
   })
 
-  .get('/openapi.json', cacheable, async (c) =>
+  .get('/openapi.json', async (c) =>
     c.body(await asset(c, 'generated/openapi.json'), { headers: { 'Content-Type': 'application/json' } }),
   )
 

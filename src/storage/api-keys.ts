@@ -1,8 +1,8 @@
-import sql from 'sql-template-tag'
+import sql, { raw } from 'sql-template-tag'
 import { runBatch } from './batch.ts'
 import type { Access, Caller, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
-import { select, touch } from './statements.ts'
+import { type Statement, select, updateQuietly } from './statements.ts'
 
 /** An API key as callers of its environment see it. */
 export interface CallerKey {
@@ -25,11 +25,20 @@ interface CallerKeyRow {
   readonly is_own: 0 | 1
 }
 
+/** A list shows at most this many. */
+export const MAX_LISTED_CALLERS = 100
+
 /** The active API keys of the caller's environment, oldest first. */
-export function selectCallerKeys(caller: Caller) {
+export function selectCallerKeys(caller: Caller): Statement<CallerKeyRow> {
   const own = sql`digest = ${caller.digest} OR id = (SELECT api_key_id FROM sessions WHERE digest = ${caller.digest})`
   const columns = sql`id, name, access, created_at, last_used_at, (${own}) AS is_own`
-  return select<CallerKeyRow>(caller, columns, 'api_keys', sql`revoked_at IS NULL`, sql`ORDER BY created_at, id`)
+  return select<CallerKeyRow>(
+    caller,
+    columns,
+    'api_keys',
+    sql`revoked_at IS NULL`,
+    sql`ORDER BY created_at, id LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}`,
+  )
 }
 
 export function callerKeyFromRow(row: CallerKeyRow): CallerKey {
@@ -51,7 +60,13 @@ export function revokeCallerKey(
   now: UnixMs,
 ): Promise<Outcome<null, 'entity_not_found'>> {
   const found = select(caller, sql`1`, 'api_keys', sql`id = ${id}`)
-  const revoked = touch(caller, 'write', 'api_keys', sql`revoked_at = ${now}`, sql`id = ${id} AND revoked_at IS NULL`)
+  const revoked = updateQuietly(
+    caller,
+    'write',
+    'api_keys',
+    sql`revoked_at = ${now}`,
+    sql`id = ${id} AND revoked_at IS NULL`,
+  )
   return runBatch(database, caller, 'write', { found, revoked }, ({ found }) =>
     found.length > 0 ? { granted: null } : { refused: 'entity_not_found' },
   )

@@ -3,20 +3,28 @@ import { runBatch } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import {
-  type CreatedRow,
-  forgetStale,
+  joinOriginal,
   type KeyedRequest,
   keyUnused,
-  readCreated,
+  type OriginalRow,
+  originalColumns,
+  readOriginal,
   rememberRequest,
-  selectCreated,
 } from './idempotency.ts'
 import {
   allOf,
-  eventExists,
+  type CallerRow,
+  type ChangeRow,
+  columnsOf,
+  countApplications,
+  environmentOf,
   insert,
+  limitTo,
   recordEvent,
   select,
+  selectChangeVerdict,
+  selectFromFirst,
+  selectVerdict,
   snapshotOf,
   touchedSecrets,
   update,
@@ -68,8 +76,9 @@ export interface ListOptions {
 
 export interface Page {
   readonly applications: readonly Application[]
-  /** Whether there are more on either side, in the page's order. */
-  readonly hasMore: { readonly before: boolean; readonly after: boolean }
+  /** Cursors for the pages on either side, in the page's order; null if there is nothing more. */
+  readonly before: string | null
+  readonly after: string | null
 }
 
 export interface ApplicationRow {
@@ -103,25 +112,40 @@ const COLUMNS: readonly (keyof ApplicationRow)[] = [
   'created_at',
   'updated_at',
 ]
-export const applicationColumns = raw(COLUMNS.join(', '))
+export const applicationColumns = columnsOf('applications', COLUMNS)
 export const applicationSnapshot = snapshotOf('applications', COLUMNS)
+
+/** A row that LEFT JOIN found, or did not find. */
+export type Joined<Row> = Row | { readonly id: null }
+
+/** A search by name reads at most this many applications per page. */
+const MAX_SEARCHED = 5_000
 
 /** Condition: the application has this ID or client ID. It may be deleted. */
 export function matchesApplication(id: string): Sql {
-  return sql`applications.id = ${id} OR applications.client_id = ${id}`
+  return id.startsWith('client_') ? sql`applications.client_id = ${id}` : sql`applications.id = ${id}`
 }
 
-/** Condition: the application has this ID or client ID and is not deleted. */
-export function matchesLiveApplication(id: string): Sql {
-  return sql`(${matchesApplication(id)}) AND applications.deleted_at IS NULL`
+/** Joins the application with this ID or client ID to the caller, unless it is deleted. */
+export function joinLiveApplication(id: string): Sql {
+  return sql`JOIN applications ON applications.environment_id = caller.environment_id
+    AND ${matchesApplication(id)} AND applications.deleted_at IS NULL`
 }
 
+/** Creates an application, if the environment has fewer than `limit`. */
 export function createApplication(
   database: Database,
   change: Change,
   application: NewApplication,
+  limit: number,
   request: KeyedRequest | null,
-): Promise<Outcome<{ application: Application; isReplay: boolean }, 'idempotency_key_reused' | 'service_unavailable'>> {
+): Promise<
+  Outcome<
+    { application: Application; isReplay: boolean },
+    'idempotency_key_reused' | 'application_deleted' | 'application_limit_reached' | 'service_unavailable'
+  >
+> {
+  const type = 'connect_application.created'
   const row = {
     id: application.id,
     client_id: application.clientId,
@@ -135,22 +159,36 @@ export function createApplication(
     is_first_party: Number(application.isFirstParty),
   }
   const matches = sql`applications.id = ${application.id}`
+  const inserted = sql`EXISTS (SELECT 1 FROM applications WHERE environment_id = environments.id
+    AND ${matches} AND event_id = ${change.eventId})`
   return runBatch(
     database,
     change.caller,
     'write',
     {
-      ...(request && { forgotten: forgetStale(change, request) }),
-      inserted: insert(database, change, 'applications', row, { where: keyUnused(request) }),
-      ...recordEvent(change, 'connect_application.created', 'applications', matches, applicationSnapshot),
-      ...(request && { remembered: rememberRequest(change, request, 'applications', application.id) }),
-      created: selectCreated<CreatedRow>(change, request),
+      inserted: insert(database, change, 'applications', row, {
+        source: sql`JOIN environments ON environments.id = caller.environment_id AND application_count < ${limit}`,
+        where: keyUnused(change, request),
+      }),
+      counted: countApplications(change, 1, inserted),
+      event: recordEvent(change, type, 'applications', matches, applicationSnapshot),
+      ...(request && { remembered: rememberRequest(change, request) }),
+      verdict: selectChangeVerdict<OriginalRow & { deleted_at: UnixMs | null; is_within_limit: 0 | 1 }>(
+        change,
+        type,
+        sql`${originalColumns(request)}, applications.deleted_at, environments.application_count < ${limit} AS is_within_limit`,
+        sql`JOIN environments ON environments.id = caller.environment_id ${joinOriginal(change, request)}
+          LEFT JOIN applications ON applications.environment_id = caller.environment_id AND applications.id = original.data ->> 'id'`,
+      ),
     },
-    ({ created: [row] }) => {
-      if (!row) return { refused: 'service_unavailable' }
-      const created = readCreated(row, change, request)
-      if (typeof created === 'string') return { refused: created }
-      return { granted: { application: applicationFromRow(JSON.parse(created.data)), isReplay: created.isReplay } }
+    ({ verdict }) => {
+      const original = readOriginal<ApplicationRow>(verdict, change, request)
+      if (original === null) {
+        return { refused: verdict.is_within_limit ? 'service_unavailable' : 'application_limit_reached' }
+      }
+      if ('refused' in original) return original
+      if (verdict.deleted_at !== null) return { refused: 'application_deleted' }
+      return { granted: { application: applicationFromRow(original.data), isReplay: original.replayedFrom !== null } }
     },
   )
 }
@@ -160,55 +198,74 @@ export function findApplication(
   caller: Caller,
   id: string,
 ): Promise<Outcome<Application, 'entity_not_found'>> {
-  const found = select<ApplicationRow>(caller, applicationColumns, 'applications', matchesLiveApplication(id))
-  return runBatch(database, caller, 'read', { found }, ({ found: [row] }) =>
-    row ? { granted: applicationFromRow(row) } : { refused: 'entity_not_found' },
+  const verdict = selectVerdict<CallerRow & Joined<ApplicationRow>>(
+    caller,
+    applicationColumns,
+    sql`LEFT ${joinLiveApplication(id)}`,
+  )
+  return runBatch(database, caller, 'read', { verdict }, ({ verdict }) =>
+    verdict.id === null ? { refused: 'entity_not_found' } : { granted: applicationFromRow(verdict) },
   )
 }
 
-/** A page of the environment's applications, by creation and then id. */
+/** A page of the environment's applications, in the order of their creation, which is that of their IDs. */
 export function listApplications(
   database: Database,
   caller: Caller,
   { limit, order, cursor, organizationId, search }: ListOptions,
 ): Promise<Outcome<Page, 'invalid_cursor'>> {
-  const whereListed = allOf([
-    sql`deleted_at IS NULL`,
-    ...(organizationId === null ? [] : [sql`organization_id = ${organizationId}`]),
-    ...(search === undefined ? [] : [sql`(instr(lower(name), lower(${search})) > 0 OR ${matchesApplication(search)})`]),
-  ])
   const isReversed = cursor?.side === 'before'
   const isAscending = (order === 'asc') !== isReversed
-  // A deleted application still marks its place.
-  const cursorPlace = sql`(SELECT created_at, id FROM applications WHERE id = ${cursor?.id ?? null})`
-  const onPage = cursor ? sql`(created_at, id) ${raw(isAscending ? '>' : '<')} ${cursorPlace}` : sql`true`
-  const passed = cursor ? sql`(created_at, id) ${raw(isAscending ? '<=' : '>=')} ${cursorPlace}` : sql`false`
-  const direction = raw(isAscending ? 'ASC' : 'DESC')
-  const inOrder = sql`ORDER BY created_at ${direction}, id ${direction} LIMIT ${limit + 1}`
+  const inOrder = raw(`ORDER BY id ${isAscending ? 'ASC' : 'DESC'}`)
+  const listed = [
+    sql`deleted_at IS NULL`,
+    ...(organizationId === null ? [] : [sql`organization_id = ${organizationId}`]),
+  ]
+  const whereListed = allOf([...listed, ...(cursor ? [sql`id ${raw(isAscending ? '>' : '<')} ${cursor.id}`] : [])])
+  const wherePassed = (id: string) => allOf([...listed, sql`id ${raw(isAscending ? '<=' : '>=')} ${id}`])
+  const upTo = sql`${inOrder} ${limitTo(limit + 1)}`
+  const index =
+    `applications INDEXED BY applications_by_${organizationId === null ? 'creation' : 'organization'}` as const
+  const searchedTo = select<{ id: string }>(
+    caller,
+    sql`id`,
+    index,
+    whereListed,
+    sql`${inOrder} LIMIT 1 OFFSET ${raw(`${MAX_SEARCHED - 1}`)}`,
+  )
   return runBatch(
     database,
     caller,
     'read',
     {
-      page: select<ApplicationRow>(
-        caller,
-        applicationColumns,
-        'applications',
-        sql`${whereListed} AND ${onPage}`,
-        inOrder,
-      ),
-      previous: select(caller, sql`1`, 'applications', sql`${whereListed} AND ${passed}`, sql`LIMIT 1`),
-      cursorRow: select(caller, sql`1`, 'applications', sql`id = ${cursor?.id ?? null}`),
+      page:
+        search === undefined
+          ? select<ApplicationRow>(caller, applicationColumns, index, whereListed, upTo)
+          : selectFromFirst<ApplicationRow>(
+              caller,
+              sql`*`,
+              index,
+              sql`${whereListed} ${inOrder} LIMIT ${raw(`${MAX_SEARCHED}`)}`,
+              sql`WHERE instr(lower(name), lower(${search})) > 0 OR id = ${search} OR client_id = ${search} ${upTo}`,
+            ),
+      ...(search === undefined ? {} : { searchedTo }),
+      ...(cursor
+        ? {
+            previous: select(caller, sql`1`, index, wherePassed(cursor.id), sql`LIMIT 1`),
+            cursorRow: select(caller, sql`1`, 'applications', sql`id = ${cursor.id}`),
+          }
+        : {}),
     },
-    ({ page, previous, cursorRow }) => {
-      if (cursor && cursorRow.length === 0) return { refused: 'invalid_cursor' }
-      const applications = page.slice(0, limit).map(applicationFromRow)
-      const hasNext = page.length > limit
-      const hasPrevious = previous.length > 0
+    ({ page, searchedTo, previous, cursorRow }) => {
+      if (cursorRow?.length === 0) return { refused: 'invalid_cursor' }
+      const rows = page.slice(0, limit)
+      const next = (page.length > limit ? rows.at(-1)?.id : searchedTo?.[0]?.id) ?? null
+      const back = previous?.length === 1 ? (rows[0]?.id ?? null) : null
+      const applications = rows.map(applicationFromRow)
       return {
         granted: isReversed
-          ? { applications: applications.reverse(), hasMore: { before: hasNext, after: hasPrevious } }
-          : { applications, hasMore: { before: hasPrevious, after: hasNext } },
+          ? { applications: applications.reverse(), before: next, after: back }
+          : { applications, before: back, after: next },
       }
     },
   )
@@ -226,33 +283,34 @@ export function updateApplication(
     ...(scopes === undefined ? [] : [sql`scopes = ${JSON.stringify(scopes)}`]),
     ...(redirectUris === undefined ? [] : [sql`redirect_uris = ${JSON.stringify(redirectUris)}`]),
   ]
+  const type = 'connect_application.updated'
   const needsOauth = Number(redirectUris !== undefined && redirectUris.length > 0)
   const allowed = sql`(${needsOauth} = 0 OR application_type = 'oauth')`
-  const state = sql`${applicationColumns}, ${eventExists(change)} AS is_done, ${allowed} AS is_allowed`
+  const matches = matchesApplication(id)
   return runBatch(
     database,
     change.caller,
     'write',
     {
-      updated: update(database, change, 'applications', set, sql`${matchesLiveApplication(id)} AND ${allowed}`),
-      ...recordEvent(
+      updated: update(
+        database,
         change,
-        'connect_application.updated',
         'applications',
-        matchesApplication(id),
-        applicationSnapshot,
+        set,
+        sql`${matches} AND applications.deleted_at IS NULL AND ${allowed}`,
       ),
-      found: select<ApplicationRow & { is_done: 0 | 1; is_allowed: 0 | 1 }>(
-        change.caller,
-        state,
-        'applications',
-        matchesLiveApplication(id),
+      event: recordEvent(change, type, 'applications', matches, applicationSnapshot),
+      verdict: selectChangeVerdict<ChangeRow & Joined<ApplicationRow & { is_allowed: 0 | 1 }>>(
+        change,
+        type,
+        sql`${applicationColumns}, ${allowed} AS is_allowed`,
+        sql`LEFT ${joinLiveApplication(id)}`,
       ),
     },
-    ({ found: [row] }) => {
-      if (!row) return { refused: 'entity_not_found' }
-      if (!row.is_allowed) return { refused: 'redirect_uris_not_allowed' }
-      return row.is_done ? { granted: applicationFromRow(row) } : { refused: 'service_unavailable' }
+    ({ verdict }) => {
+      if (verdict.id === null) return { refused: 'entity_not_found' }
+      if (!verdict.is_allowed) return { refused: 'redirect_uris_not_allowed' }
+      return verdict.is_done ? { granted: applicationFromRow(verdict) } : { refused: 'service_unavailable' }
     },
   )
 }
@@ -263,36 +321,51 @@ export function deleteApplication(
   change: Change,
   id: string,
 ): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
-  const ofDeleted = sql`application_id IN (SELECT id FROM applications WHERE event_id = ${change.eventId} AND (${matchesApplication(id)}))`
+  const type = 'connect_application.deleted'
+  const matches = matchesApplication(id)
+  const ofDeleted = sql`application_id = (SELECT id FROM applications
+    WHERE environment_id = ${environmentOf(change.caller)} AND ${matches} AND event_id = ${change.eventId})`
   return runBatch(
     database,
     change.caller,
     'write',
     {
-      deleted: update(database, change, 'applications', [sql`deleted_at = ${change.now}`], matchesLiveApplication(id)),
+      deleted: update(
+        database,
+        change,
+        'applications',
+        [sql`deleted_at = ${change.now}`],
+        sql`${matches} AND deleted_at IS NULL`,
+      ),
       revoked: updateDependent(
         change,
-        'client_secrets',
+        'client_secrets INDEXED BY client_secrets_by_application',
         [sql`revoked_at = ${change.now}`],
         sql`${ofDeleted} AND revoked_at IS NULL`,
       ),
-      ...recordEvent(
+      counted: countApplications(
         change,
-        'connect_application.deleted',
-        'applications',
-        matchesApplication(id),
-        sql`json_set(${applicationSnapshot}, '$.client_secrets', ${touchedSecrets(change, sql`applications.id`)})`,
+        -1,
+        sql`EXISTS (SELECT 1 FROM applications WHERE environment_id = environments.id
+          AND ${matches} AND event_id = ${change.eventId})`,
       ),
-      found: select<{ deleted_at: UnixMs | null }>(
-        change.caller,
-        sql`deleted_at`,
+      event: recordEvent(
+        change,
+        type,
         'applications',
-        matchesApplication(id),
+        matches,
+        sql`json_set(${applicationSnapshot}, '$.client_secrets', ${touchedSecrets(change, 'applications', 'id')})`,
+      ),
+      verdict: selectChangeVerdict<ChangeRow & Joined<{ id: string; deleted_at: UnixMs | null }>>(
+        change,
+        type,
+        sql`applications.id, applications.deleted_at`,
+        sql`LEFT JOIN applications ON applications.environment_id = caller.environment_id AND ${matches}`,
       ),
     },
-    ({ found: [row] }) => {
-      if (!row) return { refused: 'entity_not_found' }
-      return row.deleted_at === null ? { refused: 'service_unavailable' } : { granted: null }
+    ({ verdict }) => {
+      if (verdict.id === null) return { refused: 'entity_not_found' }
+      return verdict.deleted_at === null ? { refused: 'service_unavailable' } : { granted: null }
     },
   )
 }

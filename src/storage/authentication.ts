@@ -1,12 +1,12 @@
-import sql, { type Sql } from 'sql-template-tag'
+import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
 import { type Application, applicationFromRow, applicationSnapshot } from './applications.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
 import { type ClientSecret, clientSecretFromRow, clientSecretSnapshot, liveAt } from './client-secrets.ts'
-import { changeDeadline, type Database, query, sendBatch, type UnixMs } from './database.ts'
-import { USE_GRANULARITY_MS } from './last-use.ts'
-import { select, touch } from './statements.ts'
+import { type Database, query, sendBatch, type UnixMs } from './database.ts'
+import { touchAfterResponse } from './last-use.ts'
+import { type CallerRow, selectVerdict, useDue } from './statements.ts'
 
 /**
  * A client secret in use. A client that authenticates is its own identity: everything that it may know is found by its
@@ -27,46 +27,76 @@ export interface AuthenticatedClient {
   readonly audience: string
 }
 
-/** Finds the client that a secret authenticates, and records the use. Null if the secret is not active. */
+/** Finds the client that a secret authenticates; null if the secret is not active. */
 export async function authenticateClient(database: Database, proof: Proof): Promise<AuthenticatedClient | null> {
-  const { clients } = await sendBatch(database, { clients: selectClient(proof) }, [query(touchSecret(database, proof))])
-  return readClient(clients[0])
+  const { clients } = await sendBatch(database, {
+    clients: query<ClientRow>(
+      sql`SELECT ${clientColumns} FROM client_secrets JOIN ${application(proof)} WHERE ${activeSecret(proof)}`,
+    ),
+  })
+  return clients[0] ? clientFromRow(clients[0]) : null
 }
 
 /**
- * Finds the client that asks about an access token, records the use, and tells whether the token's secret and
- * application are still active. `token` is null if its signature or claims are invalid.
+ * Finds the client that asks about an access token, and the scopes that the token's application has now: null if the
+ * token's secret or application is no longer active, or if `token` is null because it is invalid anyway.
  */
 export async function authenticateIntrospection(
   database: Database,
   proof: Proof,
   token: { readonly secretId: string; readonly clientId: string } | null,
-): Promise<{ client: AuthenticatedClient | null; isTokenLive: boolean }> {
-  const ofToken = sql`client_secrets.id = ${token?.secretId ?? null} AND ${usable(token?.clientId ?? null, proof.now)}
-    AND environment_id = (SELECT environment_id FROM client_secrets WHERE digest = ${proof.digest})`
-  const { clients, tokenSecrets } = await sendBatch(
-    database,
-    { clients: selectClient(proof), tokenSecrets: query(sql`SELECT 1 FROM client_secrets WHERE ${ofToken}`) },
-    [query(touchSecret(database, proof))],
-  )
-  return { client: readClient(clients[0]), isTokenLive: tokenSecrets.length === 1 }
+): Promise<{ client: AuthenticatedClient; tokenScopes: readonly string[] | null } | null> {
+  const tokenScopes = sql`(SELECT token_application.scopes FROM client_secrets AS token_secret
+    JOIN applications AS token_application ON token_application.environment_id = token_secret.environment_id
+      AND token_application.id = token_secret.application_id AND token_application.deleted_at IS NULL
+      AND token_application.client_id = ${token?.clientId ?? null}
+    WHERE token_secret.environment_id = client_secrets.environment_id AND token_secret.id = ${token?.secretId ?? null}
+      AND token_secret.disabled_at IS NULL AND ${liveAt(proof.now, raw('token_secret'))})`
+  const { clients } = await sendBatch(database, {
+    clients: query<ClientRow & { token_scopes: string | null }>(
+      sql`SELECT ${clientColumns}, ${tokenScopes} AS token_scopes
+        FROM client_secrets JOIN ${application(proof)} WHERE ${activeSecret(proof)}`,
+    ),
+  })
+  const [row] = clients
+  if (!row) return null
+  return { client: clientFromRow(row), tokenScopes: row.token_scopes === null ? null : JSON.parse(row.token_scopes) }
 }
 
-/** For a caller with an API key: whether a secret of its own environment is active. Records the use. */
-export function verifyClientSecret(
+/** For a caller with an API key: whether a secret of its own environment is active. Counts as a use of the secret. */
+export async function verifyClientSecret(
   database: Database,
   caller: Caller,
   proof: Proof,
 ): Promise<Outcome<AuthenticatedClient | null>> {
-  const clients = select<ClientRow>(caller, clientColumns, 'client_secrets', proven(proof))
-  const used = touch(
+  const verdict = selectVerdict<CallerRow & ClientRow & { is_found: 0 | 1 }>(
+    caller,
+    sql`applications.id IS NOT NULL AS is_found, ${clientColumns}`,
+    sql`LEFT JOIN client_secrets ON client_secrets.environment_id = caller.environment_id AND ${activeSecret(proof)}
+      LEFT JOIN ${application(proof)}`,
+  )
+  const outcome: Outcome<AuthenticatedClient | null> = await runBatch(
+    database,
     caller,
     'read',
-    'client_secrets',
-    lastUse(proof),
-    sql`${proven(proof)} AND ${useDue(database, proof)}`,
+    { verdict },
+    ({ verdict }) => ({ granted: verdict.is_found ? clientFromRow(verdict) : null }),
   )
-  return runBatch(database, caller, 'read', { clients }, ({ clients }) => ({ granted: readClient(clients[0]) }), [used])
+  if ('granted' in outcome && outcome.granted) touchClientSecret(database, proof, outcome.granted)
+  return outcome
+}
+
+/** Records a successful use of a secret, after the response, if it is due. A refused request is not a use. */
+export function touchClientSecret(
+  database: Database,
+  { digest, now }: Proof,
+  { clientSecret }: AuthenticatedClient,
+): void {
+  // Never before the creation, even if the clock went back.
+  touchAfterResponse(database, clientSecret.id, clientSecret.lastUsedAt, now, () =>
+    query(sql`UPDATE client_secrets SET last_used_at = max(${now}, created_at)
+      WHERE digest = ${digest} AND disabled_at IS NULL AND ended_at = 0 AND ${useDue(database, now)}`),
+  )
 }
 
 interface ClientRow {
@@ -77,40 +107,22 @@ interface ClientRow {
   readonly audience: string
 }
 
-const clientColumns = sql`${clientSecretSnapshot} AS client_secret,
-  (SELECT ${applicationSnapshot} FROM applications WHERE id = application_id) AS application,
-  (SELECT client_id FROM environments WHERE id = environment_id) AS audience`
+const clientColumns = sql`${clientSecretSnapshot} AS client_secret, ${applicationSnapshot} AS application,
+  (SELECT client_id FROM environments WHERE id = client_secrets.environment_id) AS audience`
 
-function selectClient(proof: Proof) {
-  return query<ClientRow>(sql`SELECT ${clientColumns} FROM client_secrets WHERE ${proven(proof)}`)
+/** The secret of the proof, if it is live and not disabled. */
+function activeSecret({ digest, now }: Proof): Sql {
+  return sql`client_secrets.digest = ${digest} AND ${liveAt(now)} AND client_secrets.disabled_at IS NULL`
 }
 
-function touchSecret(database: Database, proof: Proof): Sql {
-  return sql`UPDATE client_secrets SET ${lastUse(proof)} WHERE ${proven(proof)} AND ${useDue(database, proof)}`
+/** The application of the secret, if it has the client ID of the proof and is not deleted. */
+function application({ clientId }: Proof): Sql {
+  const ofClient = clientId === null ? sql`true` : sql`applications.client_id = ${clientId}`
+  return sql`applications ON applications.environment_id = client_secrets.environment_id
+    AND applications.id = client_secrets.application_id AND applications.deleted_at IS NULL AND ${ofClient}`
 }
 
-/** Never before the creation, even if the clock went back; `useDue` keeps it from going back by itself. */
-function lastUse({ now }: Proof): Sql {
-  return sql`last_used_at = max(${now}, created_at)`
-}
-
-function useDue(database: Database, { now }: Proof): Sql {
-  return sql`(last_used_at IS NULL OR last_used_at <= ${now - USE_GRANULARITY_MS})
-    AND unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
-}
-
-function proven({ digest, clientId, now }: Proof): Sql {
-  return sql`client_secrets.digest = ${digest} AND ${usable(clientId, now)}`
-}
-
-/** Condition: live, not disabled, and of an application that is not deleted and has this client ID. */
-function usable(clientId: string | null, now: UnixMs): Sql {
-  return sql`${liveAt(now)} AND client_secrets.disabled_at IS NULL AND EXISTS (SELECT 1 FROM applications
-    WHERE id = application_id AND deleted_at IS NULL AND (${clientId} IS NULL OR client_id = ${clientId}))`
-}
-
-function readClient(row: ClientRow | undefined): AuthenticatedClient | null {
-  if (!row) return null
+function clientFromRow(row: ClientRow): AuthenticatedClient {
   return {
     clientSecret: clientSecretFromRow(JSON.parse(row.client_secret)),
     application: applicationFromRow(JSON.parse(row.application)),

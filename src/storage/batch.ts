@@ -1,36 +1,50 @@
-import type { Access, Caller, Identity, Outcome, Result } from './caller.ts'
-import { type Database, type RowsOf, sendBatch } from './database.ts'
-import { rememberUse, touchCaller } from './last-use.ts'
-import { type CallerRow, type Statement, selectCaller } from './statements.ts'
+import type { Access, Caller, Outcome, Result } from './caller.ts'
+import { type Database, sendBatch } from './database.ts'
+import { touchAfterResponse } from './last-use.ts'
+import { type CallerRow, type ChangeRow, type Statement, selectVerdict, touchCaller } from './statements.ts'
+
+/** The statements of a request. The verdict is its one row about the caller and what the outcome depends on. */
+type Statements = Readonly<Record<string, Statement<unknown>>> & { readonly verdict?: Statement<CallerRow> }
+
+/** The rows of each statement by its name; of the verdict its one row. */
+type Results<Named> = {
+  readonly [Name in keyof Named]: NonNullable<Named[Name]> extends Statement<infer Row>
+    ? Name extends 'verdict'
+      ? Row
+      : readonly Row[]
+    : never
+}
 
 /**
- * Sends a request's statements as one batch, led by the one that identifies the caller. `read` receives the rows of
- * each statement by its name, and runs only if the caller is known and has the access that the request needs.
+ * Sends a request's statements as one batch. The verdict identifies the caller; a batch without one is led by a plain
+ * one. `read` runs only if the caller is known and has the access that the request needs.
  */
-export async function runBatch<Statements extends Record<string, Statement<unknown>>, T, Refusal extends string>(
+export async function runBatch<Named extends Statements, T, Refusal extends string>(
   database: Database,
   caller: Caller,
   needs: Access,
-  statements: Statements,
-  read: (rows: RowsOf<Statements>) => Result<T, Refusal>,
-  touches: Statement[] = [],
+  statements: Named,
+  read: (results: Results<Named>) => Result<T, Refusal>,
 ): Promise<Outcome<T, Refusal>> {
+  const queries = statements.verdict ? statements : { verdict: selectVerdict(caller), ...statements }
+  const rows = await sendBatch<Readonly<Record<string, Statement<unknown>>>>(database, queries)
+  const [verdict] = rows.verdict as (CallerRow & Partial<ChangeRow>)[]
+  if (!verdict) return { refused: 'unauthorized' }
   const now = Date.now()
-  const touch = touchCaller(database, caller, now)
-  const batch = { identified: selectCaller(caller), ...statements }
-  const rows = await sendBatch<typeof batch>(database, batch, touch ? [touch, ...touches] : touches)
-  const [row] = rows.identified as CallerRow[]
-  if (!row) return { refused: 'unauthorized' }
-  if (touch) rememberUse(caller, now)
-  const identity: Identity = {
-    apiKeyId: row.id,
-    apiKeyName: row.name,
-    access: row.access,
-    environmentId: row.environment_id,
-    environmentName: row.environment_name,
+  touchAfterResponse(database, verdict.session_id ?? verdict.caller_id, verdict.caller_last_used_at, now, () =>
+    touchCaller(database, caller, now),
+  )
+  const identity = {
+    apiKeyId: verdict.caller_id,
+    apiKeyName: verdict.caller_name,
+    access: verdict.access,
+    environmentId: verdict.environment_id,
+    environmentName: verdict.environment_name,
+    sessionId: verdict.session_id,
   }
-  if (needs === 'write' && row.access !== 'write') return { refused: 'forbidden', identity }
-  return { ...read(rows), identity }
+  const hasDelivery = verdict.has_delivery === 1
+  if (needs === 'write' && verdict.access !== 'write') return { refused: 'forbidden', identity, hasDelivery }
+  return { ...read({ ...rows, verdict } as Results<Named>), identity, hasDelivery }
 }
 
 /** Identifies the caller of a request that fails for another reason: 401 and 403 take precedence. */

@@ -16,7 +16,19 @@ export interface Identity {
   readonly apiKeyName: string
   readonly access: Access
   readonly environmentId: string
-  readonly environmentName: string
+  /** Of a session's environment; null for an API key, which has no use for it. */
+  readonly environmentName: string | null
+  /** Null for an API key. */
+  readonly sessionId: string | null
+}
+
+/** Where a change came from, for its event. */
+export interface Origin {
+  readonly address?: string | undefined
+  readonly country?: string | undefined
+  readonly userAgent?: string | undefined
+  /** The request ID that the client chose. */
+  readonly clientRequestId?: string | undefined
 }
 
 /** A change, fixed before its first attempt, so that a retry cannot make it twice. */
@@ -25,6 +37,7 @@ export interface Change {
   readonly eventId: string
   readonly requestId: string
   readonly now: UnixMs
+  readonly origin?: Origin
 }
 
 type Refused<Code extends string> = Code extends string ? { readonly refused: Code } : never
@@ -32,7 +45,11 @@ type Refused<Code extends string> = Code extends string ? { readonly refused: Co
 /** The result of a request, as a value: granted, or refused for one reason. */
 export type Result<Granted, Refusal extends string = never> = { readonly granted: Granted } | Refused<Refusal>
 
-/** A result together with the caller's identity, which only an unknown caller has not. */
+/** A result, with the identity of the caller unless it is unknown. */
 export type Outcome<Granted, Refusal extends string = never> =
   | { readonly refused: 'unauthorized' }
-  | (Result<Granted, Refusal | 'forbidden'> & { readonly identity: Identity })
+  | (Result<Granted, Refusal | 'forbidden'> & {
+      readonly identity: Identity
+      /** A change recorded an event that a webhook endpoint wants. */
+      readonly hasDelivery: boolean
+    })

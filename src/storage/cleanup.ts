@@ -1,89 +1,123 @@
 import sql, { join, raw, type Sql } from 'sql-template-tag'
 import { clientSecretSnapshot } from './client-secrets.ts'
-import { type Database, query, sendBatch, type UnixMs } from './database.ts'
-import { endOrphanedDeliveries } from './deliveries.ts'
+import { type Database, type Query, query, sendBatch, type UnixMs } from './database.ts'
 import { REPLAY_WINDOW_MS } from './idempotency.ts'
-import { queueDeliveries } from './statements.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** Revoked, deleted and expired rows are kept for this long, so that deleting them again is a success. */
+/** Deleted applications are kept for this long, so that deleting them again is a success. Secrets likewise: see `due_at`. */
 const TOMBSTONE_RETENTION_MS = 90 * DAY_MS
 
 /** Delivered and dead webhook deliveries can be looked up, and revived, for this long. */
 const DELIVERY_RETENTION_MS = 30 * DAY_MS
 
-/** Maximum rows per step and run. */
+/** Longer than any session lasts. */
+const SESSION_RETENTION_MS = DAY_MS
+
+/** Maximum rows per step and batch. */
 const MAX_STEP_ROWS = 500
+const upToMax = raw(`LIMIT ${MAX_STEP_ROWS}`)
 
 /** The number of rows by step, or that the step failed and is left to the next run. */
 export type CleanupReport = Record<string, number | 'failed'>
 
-/** The scheduled job: runs each cleanup step. The steps are idempotent and independent of each other. */
+/** Statements that belong together. The one with the name of the step returns a row for each that it changes. */
+type Step = Readonly<Record<string, Query>>
+
+/**
+ * The scheduled job: runs its steps until they find no more, or until the deadline. They are idempotent, independent of
+ * each other, and read only what they change. They go in one batch, or each in its own if one of them fails.
+ */
 export async function cleanUp(database: Database, now: UnixMs, eventRetentionDays: number): Promise<CleanupReport> {
-  const tombstones = now - TOMBSTONE_RETENTION_MS
-  const steps: Record<string, Sql[]> = {
-    expiries_recorded: recordExpiries(now),
-    idempotency_records_removed: [
-      remove('idempotency_records', ['digest'], sql`created_at <= ${now - REPLAY_WINDOW_MS}`),
-    ],
-    revoked_secrets_removed: [remove('client_secrets', ['id'], sql`revoked_at <= ${tombstones}`)],
-    expired_secrets_removed: [
-      remove('client_secrets', ['id'], sql`expiry_noted_at <= ${tombstones} AND expires_at <= ${tombstones}`),
-    ],
-    deleted_applications_removed: [
-      remove(
-        'applications',
-        ['id'],
-        sql`deleted_at <= ${tombstones}
-          AND NOT EXISTS (SELECT 1 FROM client_secrets WHERE application_id = applications.id)`,
-      ),
-    ],
-    deliveries_removed: [
-      remove('webhook_deliveries', ['endpoint_id', 'event_id'], sql`settled_at <= ${now - DELIVERY_RETENTION_MS}`),
-    ],
-    sessions_removed: [remove('sessions', ['id'], sql`last_used_at <= ${now - DAY_MS}`)],
-    events_removed: [removeOldestEvents(now - eventRetentionDays * DAY_MS)],
-    deliveries_ended: [endOrphanedDeliveries(now, MAX_STEP_ROWS)],
-  }
-  const report: CleanupReport = {}
-  for (const [step, statements] of Object.entries(steps)) {
-    const queries = Object.fromEntries(statements.map((statement, i) => [i, query(statement)]))
-    report[step] = await sendBatch(database, queries).then(
-      (rows) => Object.values(rows).at(-1)?.length ?? 0,
-      (error) => {
-        console.error({ message: 'cleanup failed', step, error: String(error) })
-        return 'failed' as const
-      },
-    )
+  const steps = stepsAt(now, eventRetentionDays)
+  const report: CleanupReport = Object.fromEntries(Object.keys(steps).map((step) => [step, 0]))
+  let changed = MAX_STEP_ROWS
+  while (changed >= MAX_STEP_ROWS && Date.now() < database.deadline) {
+    const counts = await runSteps(database, steps)
+    for (const [step, count] of Object.entries(counts)) {
+      report[step] = count === 'failed' || report[step] === 'failed' ? 'failed' : (report[step] ?? 0) + count
+    }
+    changed = Math.max(...Object.values(counts).map((count) => (count === 'failed' ? 0 : count)))
   }
   return report
 }
 
-/** Records the event of each expiry once: its id is the secret's own ULID, so a second one has the same id. */
-function recordExpiries(now: UnixMs): Sql[] {
-  const eventId = sql`'event' || substr(client_secrets.id, length('secret') + 1)`
-  const whereExpired = sql`expires_at <= ${now} AND expiry_noted_at IS NULL AND revoked_at IS NULL
-    ORDER BY expires_at LIMIT ${MAX_STEP_ROWS}`
-  return [
-    sql`INSERT INTO events (id, environment_id, organization_id, type, data, created_at)
-      SELECT ${eventId}, environment_id, (SELECT organization_id FROM applications WHERE id = application_id),
-        'connect_application_secret.expired', ${clientSecretSnapshot}, ${now}
-      FROM client_secrets WHERE ${whereExpired} ON CONFLICT DO NOTHING`,
-    queueDeliveries(sql`events.id IN (SELECT ${eventId} FROM client_secrets WHERE ${whereExpired})`, now),
-    sql`UPDATE client_secrets SET expiry_noted_at = ${now}
-      WHERE id IN (SELECT id FROM client_secrets WHERE ${whereExpired}) RETURNING 1`,
-  ]
+async function runSteps(database: Database, steps: Record<string, Step>): Promise<CleanupReport> {
+  try {
+    const rows = await sendBatch(database, Object.assign({}, ...Object.values(steps)) as Step)
+    return Object.fromEntries(Object.keys(steps).map((step) => [step, rows[step]?.length ?? 0]))
+  } catch {
+    const counts: CleanupReport = {}
+    for (const [step, statements] of Object.entries(steps)) {
+      try {
+        const rows = await sendBatch(database, statements)
+        counts[step] = rows[step]?.length ?? 0
+      } catch (error) {
+        console.error({ message: 'cleanup failed', step, error: String(error) })
+        counts[step] = 'failed'
+      }
+    }
+    return counts
+  }
 }
 
-function remove(table: string, key: string[], where: Sql): Sql {
+function stepsAt(now: UnixMs, eventRetentionDays: number): Record<string, Step> {
+  return {
+    expiries_recorded: recordExpiries(now),
+    idempotency_records_removed: {
+      idempotency_records_removed: remove(
+        'idempotency_records',
+        ['digest'],
+        sql`created_at <= ${now - REPLAY_WINDOW_MS}`,
+      ),
+    },
+    secrets_removed: {
+      secrets_removed: remove('client_secrets', ['environment_id', 'id'], sql`due_at <= ${now} AND ended_at > 0`),
+    },
+    applications_removed: {
+      applications_removed: remove(
+        'applications',
+        ['environment_id', 'id'],
+        sql`deleted_at <= ${now - TOMBSTONE_RETENTION_MS} AND NOT EXISTS (SELECT 1 FROM client_secrets
+          WHERE environment_id = applications.environment_id AND application_id = applications.id)`,
+      ),
+    },
+    deliveries_removed: {
+      deliveries_removed: remove(
+        'webhook_deliveries',
+        ['endpoint_id', 'event_id'],
+        sql`settled_at <= ${now - DELIVERY_RETENTION_MS}`,
+      ),
+    },
+    sessions_removed: {
+      sessions_removed: remove('sessions', ['id'], sql`created_at <= ${now - SESSION_RETENTION_MS}`),
+    },
+    events_removed: {
+      // `seq` is at least the time in microseconds.
+      events_removed: remove('events', ['seq'], sql`seq <= ${(now - eventRetentionDays * DAY_MS) * 1000}`),
+    },
+  }
+}
+
+/** Records the event of each expiry once: its ID is the secret's own ULID, so a second one has the same ID. */
+function recordExpiries(now: UnixMs): Step {
+  const expired = sql`client_secrets WHERE due_at <= ${now} AND ended_at = 0 ORDER BY due_at ${upToMax}`
+  return {
+    expiries_recorded:
+      query(sql`INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type, created_at)
+      SELECT max((SELECT coalesce(max(seq), 0) FROM events), ${now * 1000 - 1}) + row_number() OVER (ORDER BY due_at),
+        'event' || substr(id, length('secret') + 1), environment_id,
+        (SELECT organization_id FROM applications
+          WHERE environment_id = client_secrets.environment_id AND id = client_secrets.application_id),
+        'connect_application_secret.expired', ${clientSecretSnapshot}, 'system', ${now}
+      FROM ${expired} ON CONFLICT DO NOTHING RETURNING 1`),
+    expiries_marked: query(sql`UPDATE client_secrets SET expiry_noted_at = ${now}
+      WHERE (environment_id, id) IN (SELECT environment_id, id FROM ${expired})`),
+  }
+}
+
+function remove(table: string, key: string[], where: Sql): Query {
   const columns = join(key.map((column) => raw(column)))
-  return sql`DELETE FROM ${raw(table)} WHERE (${columns}) IN (
-    SELECT ${columns} FROM ${raw(table)} WHERE ${where} LIMIT ${MAX_STEP_ROWS}) RETURNING 1`
-}
-
-/** Events are in order, so the oldest come first. */
-function removeOldestEvents(until: UnixMs): Sql {
-  return sql`DELETE FROM events WHERE created_at <= ${until}
-    AND seq IN (SELECT seq FROM events ORDER BY seq LIMIT ${MAX_STEP_ROWS}) RETURNING 1`
+  return query(sql`DELETE FROM ${raw(table)} WHERE (${columns}) IN (
+    SELECT ${columns} FROM ${raw(table)} WHERE ${where} ${upToMax}) RETURNING 1`)
 }

@@ -1,4 +1,4 @@
-import type { Sql } from 'sql-template-tag'
+import type { RawValue, Sql } from 'sql-template-tag'
 
 /** The bindings that hold databases. */
 export interface DatabaseBindings {
@@ -13,7 +13,7 @@ export interface Database {
   readonly binding: D1Database
   /** After this the request fails with StorageUnavailable. */
   readonly deadline: UnixMs
-  /** Keeps a batch alive after its client has disconnected. */
+  /** Keeps work alive after the response, or after its client has disconnected. */
   readonly waitUntil: (promise: Promise<unknown>) => void
 }
 
@@ -29,16 +29,38 @@ export type RowsOf<Queries> = {
   [Name in keyof Queries]: Queries[Name] extends Query<infer Row> ? Row[] : never
 }
 
-/** The database did not respond, so the outcome is unknown: 503. `cause` is for the log. */
+/** D1 returns BLOBs as arrays of numbers. */
+export type Blob = readonly number[]
+
+/**
+ * Permanent faults by the text of their errors (https://developers.cloudflare.com/d1/observability/debug-d1/,
+ * https://sqlite.org/rescode.html): a retry cannot succeed before the operator has acted.
+ */
+const PERMANENT = {
+  not_migrated: /no such (table|column)|has no column named/,
+  quota_exceeded: /exceeded D1's free tier/,
+  full: /SQLITE_FULL|database or disk is full|Exceeded maximum (DB size|account storage)/i,
+  corrupt: /SQLITE_CORRUPT|SQLITE_NOTADB|disk image is malformed|file is not a database/,
+  read_only: /SQLITE_READONLY|readonly database/,
+} as const
+
+/** Why the database did not do what it was asked; `unavailable` may pass by itself. */
+export type StorageFault = 'unavailable' | 'newer_schema' | keyof typeof PERMANENT
+
+/** The database did not respond, or refused: 503. A write may have been committed. `cause` is for the log. */
 export class StorageUnavailable extends Error {
   override readonly name = 'StorageUnavailable'
-  /** Tables or columns are missing: the operator must migrate, and a retry cannot succeed. */
-  readonly notMigrated: boolean
+  readonly fault: StorageFault
 
-  constructor(cause: unknown, notMigrated = /no such (table|column)/.test(String(cause))) {
+  constructor(cause: unknown, fault: StorageFault = faultOf(String(cause))) {
     super(cause instanceof Error ? cause.message : String(cause), { cause })
-    this.notMigrated = notMigrated
+    this.fault = fault
   }
+}
+
+function faultOf(text: string): StorageFault {
+  const found = Object.entries(PERMANENT).find(([, pattern]) => pattern.test(text))
+  return found ? (found[0] as StorageFault) : 'unavailable'
 }
 
 /**
@@ -48,7 +70,8 @@ export class StorageUnavailable extends Error {
 const TRANSIENT =
   /Network connection lost|object to be reset|reset because its code was updated|due to transient issue|storage operation exceeded timeout/
 
-const RETRY_DELAY_MS = 50
+/** Doubled before each further retry. */
+const FIRST_RETRY_DELAY_MS = 50
 
 /** A change must begin this long before the request's deadline: time for the commit, the reply and clock skew. */
 const COMMIT_MARGIN_MS = 500
@@ -58,7 +81,7 @@ export function changeDeadline(database: Database): UnixMs {
   return database.deadline - COMMIT_MARGIN_MS
 }
 
-/** Opens the database of a region; null if there is no such region. */
+/** Opens the database of a region; null if there is no such region. The only place that maps regions to bindings. */
 export function openDatabase(
   bindings: DatabaseBindings,
   region: string,
@@ -72,47 +95,54 @@ export function query<Row = never>(sql: Sql): Query<Row> {
 }
 
 /**
- * Sends statements as one transaction in one D1 request, and returns the rows of each by its name. Retries once after a
- * transient error; gives up at the deadline. `touches` are sent with the first attempt only: recording a use must not
- * fail a request, so after any error the batch is retried without them. Throws StorageUnavailable.
+ * Sends statements as one transaction in one D1 request, and returns the rows of each by its name. After transient
+ * errors it retries, with exponential backoff and full jitter, until the deadline. Throws StorageUnavailable.
  */
 export async function sendBatch<Queries extends Record<string, Query>>(
   database: Database,
   queries: Queries,
-  touches: Query[] = [],
 ): Promise<RowsOf<Queries>> {
-  const statements = Object.values(queries)
+  const statements = Object.values(queries).map(({ sql }) =>
+    database.binding.prepare(sql.sql).bind(...sql.values.map(bindable)),
+  )
   try {
-    const attempts = attempt(database, [...touches, ...statements])
-      .then((rows) => rows.slice(touches.length))
-      .catch((error) => {
-        if (touches.length === 0 && !TRANSIENT.test(String(error))) throw error
-        return retry(database, statements, error)
-      })
+    const attempts = attempt(database, statements)
     database.waitUntil(attempts.catch(() => {}))
-    const rows = await beforeDeadline(attempts, database.deadline)
-    return Object.fromEntries(Object.keys(queries).map((name, i) => [name, rows[i] ?? []])) as RowsOf<Queries>
+    const results = await beforeDeadline(attempts, database.deadline)
+    return Object.fromEntries(Object.keys(queries).map((name, i) => [name, results[i]?.results])) as RowsOf<Queries>
   } catch (cause) {
     throw new StorageUnavailable(cause)
   }
 }
 
-async function attempt({ binding }: Database, queries: Query[]): Promise<unknown[][]> {
-  const statements = queries.map(({ sql }) => binding.prepare(sql.sql).bind(...sql.values))
-  const results = await binding.batch<unknown>(statements)
-  return results.map((result) => result.results)
+/** Runs `task` once the response has been returned, and keeps it alive. It must not throw. */
+export function afterResponse(database: Database, task: () => Promise<void>): void {
+  database.waitUntil(new Promise((resolve) => setTimeout(resolve)).then(task))
 }
 
-async function retry(database: Database, queries: Query[], error: unknown): Promise<unknown[][]> {
-  if (changeDeadline(database) - Date.now() <= RETRY_DELAY_MS) throw error
-  await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS * (0.5 + Math.random())))
-  return attempt(database, queries)
+/** D1 would store NaN and the infinities as NULL. */
+function bindable(value: RawValue): RawValue {
+  if (value === undefined || (typeof value === 'number' && !Number.isFinite(value))) {
+    throw new TypeError(`${value} cannot be stored`)
+  }
+  return value
+}
+
+async function attempt(database: Database, statements: D1PreparedStatement[], retries = 0): Promise<D1Result[]> {
+  try {
+    return await database.binding.batch(statements)
+  } catch (error) {
+    const delay = Math.random() * FIRST_RETRY_DELAY_MS * 2 ** retries
+    if (!TRANSIENT.test(String(error)) || Date.now() + delay >= changeDeadline(database)) throw error
+    await new Promise((resolve) => setTimeout(resolve, delay))
+    return attempt(database, statements, retries + 1)
+  }
 }
 
 async function beforeDeadline<T>(promise: Promise<T>, deadline: UnixMs): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | null = null
   const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('no answer before the deadline')), deadline - Date.now())
+    timer = setTimeout(() => reject(new Error('no response before the deadline')), deadline - Date.now())
   })
   try {
     return await Promise.race([promise, timeout])

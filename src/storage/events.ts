@@ -2,7 +2,7 @@ import sql, { raw } from 'sql-template-tag'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
-import { allOf, select } from './statements.ts'
+import { allOf, environmentOf, limitTo, select } from './statements.ts'
 
 export const EVENT_TYPES = [
   'connect_application.created',
@@ -32,10 +32,10 @@ export interface Event {
 
 export interface EventFilter {
   readonly limit: number
-  /** In the order of commits, or newest first. */
+  /** Of the page: in the order of commits, or newest first. */
   readonly order: 'asc' | 'desc'
-  /** The id of the event that the page follows. */
-  readonly after: string | null
+  /** The page lies before or after this event, in the page's order. */
+  readonly cursor: { readonly id: string; readonly side: 'before' | 'after' } | null
   /** All types if empty. */
   readonly types: readonly EventType[]
   readonly organizationId: string | null
@@ -43,6 +43,13 @@ export interface EventFilter {
   readonly from: UnixMs | null
   /** Exclusive. */
   readonly until: UnixMs | null
+}
+
+export interface EventPage {
+  readonly events: readonly Event[]
+  /** Cursors for the pages on either side, in the page's order; null if there is nothing more. */
+  readonly before: string | null
+  readonly after: string | null
 }
 
 export interface EventRow {
@@ -68,35 +75,55 @@ const COLUMNS: readonly (keyof EventRow)[] = [
 export const eventColumns = raw(COLUMNS.map((column) => `events.${column}`).join(', '))
 
 /**
+ * `seq` is the time in microseconds, or later: if several events were recorded in one millisecond, or if an earlier one
+ * came from a machine whose clock was ahead, by no more than this.
+ */
+const MAX_SKEW_MS = 60 * 60_000
+
+/**
  * A page of the environment's events in the order of their commits, so that a reader who continues after the last event
- * it has seen misses none, whatever is written meanwhile.
+ * it has seen misses none, whatever is written meanwhile. A page of certain types, or of an organization, is merged from
+ * the first events of each type: it reads no events that the filter excludes.
  */
 export function listEvents(
   database: Database,
   caller: Caller,
-  { limit, order, after, types, organizationId, from, until }: EventFilter,
-): Promise<Outcome<{ events: Event[]; hasMore: boolean }, 'invalid_cursor'>> {
-  const whereListed = allOf([
-    ...(after === null
-      ? []
-      : [sql`seq ${raw(order === 'asc' ? '>' : '<')} (SELECT seq FROM events WHERE id = ${after})`]),
-    ...(types.length === 0 ? [] : [sql`type IN (SELECT value FROM json_each(${JSON.stringify(types)}))`]),
-    ...(organizationId === null ? [] : [sql`organization_id = ${organizationId}`]),
-    ...(from === null ? [] : [sql`created_at >= ${from}`]),
-    ...(until === null ? [] : [sql`created_at < ${until}`]),
+  { limit, order, cursor, types, organizationId, from, until }: EventFilter,
+): Promise<Outcome<EventPage, 'invalid_cursor'>> {
+  const isReversed = cursor?.side === 'before'
+  const isAscending = (order === 'asc') !== isReversed
+  const inOrder = sql`ORDER BY seq ${raw(isAscending ? 'ASC' : 'DESC')} ${limitTo(limit + 1)}`
+  const inRange = allOf([
+    ...(cursor ? [sql`seq ${raw(isAscending ? '>' : '<')} (SELECT seq FROM events WHERE id = ${cursor.id})`] : []),
+    ...(from === null ? [] : [sql`seq >= ${from * 1000} AND created_at >= ${from}`]),
+    ...(until === null ? [] : [sql`seq < ${(until + MAX_SKEW_MS) * 1000} AND created_at < ${until}`]),
   ])
-  const inOrder = sql`ORDER BY seq ${raw(order)} LIMIT ${limit + 1}`
+  const wanted = JSON.stringify(types.length > 0 ? types : EVENT_TYPES)
+  const ofOrganization = organizationId === null ? sql`true` : sql`organization_id = ${organizationId}`
+  const whereListed =
+    types.length === 0 && organizationId === null
+      ? inRange
+      : sql`seq IN (SELECT first.seq FROM json_each(${wanted}) AS wanted JOIN events AS first ON first.seq IN (
+          SELECT seq FROM events WHERE environment_id = ${environmentOf(caller)} AND ${ofOrganization}
+          AND type = wanted.value AND ${inRange} ${inOrder}))`
   return runBatch(
     database,
     caller,
     'read',
     {
       page: select<EventRow>(caller, eventColumns, 'events', whereListed, inOrder),
-      cursor: select(caller, sql`1`, 'events', sql`id = ${after}`),
+      ...(cursor ? { cursorRow: select(caller, sql`1`, 'events', sql`id = ${cursor.id}`) } : {}),
     },
-    ({ page, cursor }) => {
-      if (after !== null && cursor.length === 0) return { refused: 'invalid_cursor' }
-      return { granted: { events: page.slice(0, limit).map(eventFromRow), hasMore: page.length > limit } }
+    ({ page, cursorRow }) => {
+      if (cursorRow?.length === 0) return { refused: 'invalid_cursor' }
+      const events = page.slice(0, limit).map(eventFromRow)
+      const next = page.length > limit ? (events.at(-1)?.id ?? null) : null
+      const back = cursor ? (events[0]?.id ?? null) : null
+      return {
+        granted: isReversed
+          ? { events: events.reverse(), before: next, after: back }
+          : { events, before: back, after: next },
+      }
     },
   )
 }

@@ -1,11 +1,11 @@
-import sql, { raw, type Sql } from 'sql-template-tag'
+import sql, { type Sql } from 'sql-template-tag'
 import { type Bytes, sameBytes } from '../credential/digest.ts'
 import type { Change } from './caller.ts'
-import type { UnixMs } from './database.ts'
-import { insertDependent, remove, type Statement, select } from './statements.ts'
+import type { Blob, UnixMs } from './database.ts'
+import { type ChangeRow, insertRecord, type Statement } from './statements.ts'
 
 /** A create can be repeated with the same Idempotency-Key, and returns the same response, for this long. */
-export const REPLAY_WINDOW_MS: UnixMs = 60 * 60 * 1000
+export const REPLAY_WINDOW_MS = 60 * 60 * 1000
 
 /** The stored inputs from which, with the API key, a client secret is derived. */
 export interface Derivation {
@@ -22,77 +22,77 @@ export interface KeyedRequest extends Derivation {
   readonly requestDigest: Bytes
 }
 
-/** D1 returns BLOBs as arrays of numbers. */
-export type Blob = readonly number[]
-
-/** The columns are null if the request has no Idempotency-Key. */
-export interface CreatedRow {
-  readonly id: string
+/** The verdict on a create: what this change created, or earlier the same request. */
+export interface OriginalRow extends ChangeRow {
+  /** Of the event that recorded the creation. Null if nothing was created. */
+  readonly original_id: string | null
   /** JSON. */
-  readonly data: string
+  readonly original_data: string | null
+  /** Null if the request has no Idempotency-Key. */
   readonly request_digest: Blob | null
   readonly salt: Blob | null
   readonly secret_prefix: string | null
 }
 
-/** Removes the record of a key that was last used before the window. */
-export function forgetStale(change: Change, request: KeyedRequest): Statement {
-  return remove(
-    change,
-    'idempotency_records',
-    sql`digest = ${request.digest} AND created_at <= ${change.now - REPLAY_WINDOW_MS}`,
-  )
+function staleAt(change: Change): UnixMs {
+  return change.now - REPLAY_WINDOW_MS
 }
 
-/** Condition for the insert: nothing was created with this key. */
-export function keyUnused(request: KeyedRequest | null): Sql {
+/** Condition: the record of the request, within the window. */
+function matchesRecord(change: Change, { digest }: KeyedRequest): Sql {
+  return sql`record.digest = ${digest} AND record.environment_id = caller.environment_id
+    AND record.created_at > ${staleAt(change)}`
+}
+
+/** Condition for the insert: nothing was created with this key within the window. */
+export function keyUnused(change: Change, request: KeyedRequest | null): Sql {
   if (!request) return sql`true`
-  return sql`NOT EXISTS (SELECT 1 FROM idempotency_records WHERE digest = ${request.digest})`
+  return sql`NOT EXISTS (SELECT 1 FROM idempotency_records AS record WHERE ${matchesRecord(change, request)})`
 }
 
 /** Stores what a replay of the request needs. */
-export function rememberRequest(
-  change: Change,
-  request: KeyedRequest,
-  table: 'applications' | 'client_secrets',
-  id: string,
-): Statement {
-  const { digest, requestDigest, salt, prefix } = request
-  const record = { digest, request_digest: requestDigest, salt, secret_prefix: prefix, event_id: change.eventId }
-  return insertDependent(change, 'idempotency_records', record, table, sql`${raw(table)}.id = ${id}`)
+export function rememberRequest(change: Change, { digest, requestDigest, salt, prefix }: KeyedRequest): Statement {
+  const row = { digest, request_digest: requestDigest, salt, secret_prefix: prefix }
+  return insertRecord(change, row, staleAt(change))
 }
 
-/** The created object: by this change, or earlier by the same request. At most one row. */
-export function selectCreated<Row extends CreatedRow>(
-  change: Change,
-  request: KeyedRequest | null,
-  columns: Sql = sql`null AS more`,
-): Statement<Row> {
-  const record = (column: 'event_id' | 'request_digest' | 'salt' | 'secret_prefix') =>
-    request
-      ? sql`(SELECT ${raw(column)} FROM idempotency_records WHERE digest = ${request.digest})`
-      : sql`${column === 'event_id' ? change.eventId : null}`
-  return select(
-    change.caller,
-    sql`events.id, data, ${record('request_digest')} AS request_digest, ${record('salt')} AS salt,
-      ${record('secret_prefix')} AS secret_prefix, ${columns}`,
-    'events',
-    sql`events.id = ${record('event_id')}`,
-  )
+/** Joins the event that recorded the creation to the caller, as `original`. */
+export function joinOriginal(change: Change, request: KeyedRequest | null): Sql {
+  return request
+    ? sql`LEFT JOIN idempotency_records AS record ON ${matchesRecord(change, request)}
+        LEFT JOIN events AS original ON original.id = record.event_id AND original.environment_id = caller.environment_id`
+    : sql`LEFT JOIN events AS original ON original.id = ${change.eventId}`
 }
 
-export function readCreated(
-  { id, data, request_digest, salt, secret_prefix }: CreatedRow,
+/** The columns of `OriginalRow`. */
+export function originalColumns(request: KeyedRequest | null): Sql {
+  const ofRecord = request
+    ? sql`record.request_digest, record.salt, record.secret_prefix`
+    : sql`NULL AS request_digest, NULL AS salt, NULL AS secret_prefix`
+  return sql`original.id AS original_id, original.data AS original_data, ${ofRecord}`
+}
+
+export interface Original<Row> {
+  /** The created row. */
+  readonly data: Row
+  /** Null if this change created it. */
+  readonly replayedFrom: Derivation | null
+}
+
+/** Null if nothing was created. */
+export function readOriginal<Row>(
+  { original_id, original_data, request_digest, salt, secret_prefix }: OriginalRow,
   change: Change,
   request: KeyedRequest | null,
-): { data: string; isReplay: boolean; derivation: Derivation | null } | 'idempotency_key_reused' {
+): Original<Row> | { readonly refused: 'idempotency_key_reused' } | null {
+  if (original_id === null || original_data === null) return null
   if (request && request_digest && !sameBytes(bytes(request_digest), request.requestDigest)) {
-    return 'idempotency_key_reused'
+    return { refused: 'idempotency_key_reused' }
   }
+  const isReplay = original_id !== change.eventId
   return {
-    data,
-    isReplay: id !== change.eventId,
-    derivation: salt && secret_prefix !== null ? { salt: bytes(salt), prefix: secret_prefix } : null,
+    data: JSON.parse(original_data),
+    replayedFrom: isReplay && salt && secret_prefix !== null ? { salt: bytes(salt), prefix: secret_prefix } : null,
   }
 }
 

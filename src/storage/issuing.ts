@@ -5,31 +5,43 @@ import {
   type ApplicationRow,
   applicationColumns,
   applicationFromRow,
-  matchesLiveApplication,
+  type Joined,
+  joinLiveApplication,
 } from './applications.ts'
 import { runBatch } from './batch.ts'
-import type { Change, Outcome } from './caller.ts'
+import type { Change, Outcome, Result } from './caller.ts'
 import {
+  BY_APPLICATION,
   type ClientSecret,
+  type ClientSecretRow,
   clientSecretFromRow,
   clientSecretSnapshot,
   countAgainstLimit,
   liveAt,
 } from './client-secrets.ts'
-import type { Database, UnixMs } from './database.ts'
+import type { Blob, Database, UnixMs } from './database.ts'
+import type { EventType } from './events.ts'
 import {
-  type Blob,
   bytes,
-  type CreatedRow,
   type Derivation,
-  forgetStale,
+  joinOriginal,
   type KeyedRequest,
   keyUnused,
-  readCreated,
+  type Original,
+  type OriginalRow,
+  originalColumns,
+  readOriginal,
   rememberRequest,
-  selectCreated,
 } from './idempotency.ts'
-import { insert, recordEvent, type Statement, select, touchedSecrets, updateDependent } from './statements.ts'
+import {
+  insert,
+  limitTo,
+  recordEvent,
+  type Statement,
+  selectChangeVerdict,
+  touchedSecrets,
+  updateDependent,
+} from './statements.ts'
 
 /** A client secret to be stored: created on its own, or by a rotation. */
 export interface NewClientSecret {
@@ -59,6 +71,9 @@ export type IssuingOutcome = Outcome<
   | 'expires_at_past'
   | 'client_secret_limit_reached'
   | 'client_secret_revoked'
+  | 'client_secret_disabled'
+  | 'client_secret_expired'
+  | 'application_deleted'
   | 'idempotency_key_reused'
   | 'service_unavailable'
 >
@@ -72,15 +87,10 @@ export function createClientSecret(
   request: KeyedRequest | null,
 ): Promise<IssuingOutcome> {
   return issue(database, change, secret, request, {
-    allowed: sql`${countAgainstLimit(sql`applications.id`, change.now)} < ${limit}`,
+    type: 'connect_application_secret.created',
+    withinLimit: sql`${countAgainstLimit('applications', 'id', change.now)} < ${limit}`,
     dependent: {},
-    event: recordEvent(
-      change,
-      'connect_application_secret.created',
-      'client_secrets',
-      matches(secret),
-      clientSecretSnapshot,
-    ),
+    data: clientSecretSnapshot,
   })
 }
 
@@ -96,46 +106,50 @@ export function rotateClientSecrets(
   limit: number,
   request: KeyedRequest | null,
 ): Promise<IssuingOutcome> {
-  const others = sql`client_secrets.id <> ${secret.id} AND ${liveAt(change.now)} AND client_secrets.application_id = (
-    SELECT application_id FROM client_secrets AS new WHERE new.id = ${secret.id} AND new.event_id = ${change.eventId})`
-  const latestToExpire = sql`SELECT id FROM client_secrets WHERE ${others} ORDER BY expires_at DESC, id DESC LIMIT ${limit}`
-  const retired = touchedSecrets(change, sql`client_secrets.application_id`, secret.id)
+  const ofNew = (column: 'environment_id' | 'application_id') =>
+    sql`(SELECT ${raw(column)} FROM client_secrets WHERE digest = ${secret.digest} AND event_id = ${change.eventId})`
+  const others = sql`id <> ${secret.id} AND application_id = ${ofNew('application_id')} AND ${liveAt(change.now)}`
+  const expiry = sql`min(coalesce(expires_at, ${retireAt}), ${retireAt})`
+  const latestToExpire = sql`SELECT id FROM ${raw(BY_APPLICATION)} WHERE environment_id = ${ofNew('environment_id')} AND ${others}
+    ORDER BY ${expiry} DESC, id DESC ${limitTo(limit)}`
+  const replaced = touchedSecrets(change, 'client_secrets', 'application_id', secret.id)
   return issue(database, change, secret, request, {
-    allowed: sql`true`,
+    type: 'connect_application_secret.rotated',
+    withinLimit: sql`true`,
     dependent: {
       retired: updateDependent(
         change,
-        'client_secrets',
-        [sql`is_retiring = 1`, sql`expires_at = min(coalesce(expires_at, ${retireAt}), ${retireAt})`],
+        BY_APPLICATION,
+        [
+          sql`retires_at = ${retireAt}`,
+          sql`expires_at = ${expiry}`,
+          ...(retireAt > change.now
+            ? [sql`revoked_at = CASE WHEN id NOT IN (${latestToExpire}) THEN ${change.now} END`]
+            : []),
+        ],
         others,
       ),
-      revoked: updateDependent(
-        change,
-        'client_secrets',
-        [sql`revoked_at = ${change.now}`],
-        sql`${others} AND client_secrets.id NOT IN (${latestToExpire})`,
-      ),
     },
-    event: recordEvent(
-      change,
-      'connect_application_secret.rotated',
-      'client_secrets',
-      matches(secret),
-      sql`json_set(${clientSecretSnapshot}, '$.client_secrets', ${retired})`,
-    ),
+    data: sql`json_set(${clientSecretSnapshot}, '$.client_secrets', ${replaced})`,
   })
 }
 
 interface Issuing {
-  readonly allowed: Sql
+  readonly type: EventType
+  readonly withinLimit: Sql
   /** Other changes that depend on the new secret. */
   readonly dependent: Record<string, Statement>
-  readonly event: ReturnType<typeof recordEvent>
+  /** SQL for the data of the event. */
+  readonly data: Sql
 }
 
-interface IssuedRow extends CreatedRow {
+interface IssuedRow extends OriginalRow {
   readonly digest: Blob
+  readonly disabled_at: UnixMs | null
+  readonly expires_at: UnixMs | null
   readonly revoked_at: UnixMs | null
+  /** Null if the secret was created. */
+  readonly is_within_limit: 0 | 1 | null
 }
 
 function issue(
@@ -143,62 +157,67 @@ function issue(
   change: Change,
   { id, application, digest, hint, name, expiresAt }: NewClientSecret,
   request: KeyedRequest | null,
-  { allowed, dependent, event }: Issuing,
+  { type, withinLimit, dependent, data }: Issuing,
 ): Promise<IssuingOutcome> {
   const isPast = expiresAt !== null && expiresAt <= change.now
-  const row = { id, application_id: sql`applications.id`, digest, secret_hint: hint, name, expires_at: expiresAt }
-  const ofTheEvent = (column: 'digest' | 'revoked_at') =>
-    sql`(SELECT ${raw(column)} FROM client_secrets WHERE id = events.data ->> 'id') AS ${raw(column)}`
+  const row = {
+    id,
+    application_id: sql`applications.id`,
+    digest,
+    secret_hint: hint,
+    name,
+    created_by: sql`caller.id`,
+    expires_at: expiresAt,
+  }
   return runBatch(
     database,
     change.caller,
     'write',
     {
-      ...(request && { forgotten: forgetStale(change, request) }),
       inserted: insert(database, change, 'client_secrets', row, {
-        source: sql`JOIN applications ON applications.environment_id = caller.environment_id AND ${matchesLiveApplication(application)}`,
-        where: sql`${allowed} AND ${Number(isPast)} = 0 AND ${keyUnused(request)}`,
+        source: joinLiveApplication(application),
+        where: sql`${withinLimit} AND ${Number(isPast)} = 0 AND ${keyUnused(change, request)}`,
       }),
       ...dependent,
-      ...event,
-      ...(request && { remembered: rememberRequest(change, request, 'client_secrets', id) }),
-      created: selectCreated<IssuedRow>(change, request, sql`${ofTheEvent('digest')}, ${ofTheEvent('revoked_at')}`),
-      found: select<ApplicationRow & { is_allowed: 0 | 1 }>(
-        change.caller,
-        sql`${applicationColumns}, ${allowed} AS is_allowed`,
-        'applications',
-        matchesLiveApplication(application),
+      event: recordEvent(change, type, 'client_secrets', sql`client_secrets.id = ${id}`, data),
+      ...(request && { remembered: rememberRequest(change, request) }),
+      verdict: selectChangeVerdict<IssuedRow & Joined<ApplicationRow>>(
+        change,
+        type,
+        sql`${applicationColumns}, ${originalColumns(request)},
+          created.digest, created.disabled_at, created.expires_at, created.revoked_at,
+          CASE WHEN original.id IS NULL THEN ${withinLimit} END AS is_within_limit`,
+        sql`LEFT ${joinLiveApplication(application)} ${joinOriginal(change, request)}
+          LEFT JOIN client_secrets AS created ON created.environment_id = caller.environment_id
+          AND created.id = original.data ->> 'id'`,
       ),
     },
-    ({ created: [created], found: [found] }) => {
-      if (created) return readIssued(created, found, change, request)
+    ({ verdict }) => {
+      const original = readOriginal<ClientSecretRow>(verdict, change, request)
+      if (original) return 'refused' in original ? original : readIssued(verdict, original, change.now)
       if (isPast) return { refused: 'expires_at_past' }
-      if (!found) return { refused: 'entity_not_found' }
-      return { refused: found.is_allowed ? 'service_unavailable' : 'client_secret_limit_reached' }
+      if (verdict.id === null) return { refused: 'entity_not_found' }
+      return { refused: verdict.is_within_limit ? 'service_unavailable' : 'client_secret_limit_reached' }
     },
   )
 }
 
-/** `application` is undefined if it was deleted, and its secrets with it. */
+/** The plaintext is returned again only while the secret can be used. */
 function readIssued(
-  row: IssuedRow,
-  application: ApplicationRow | undefined,
-  change: Change,
-  request: KeyedRequest | null,
-) {
-  const created = readCreated(row, change, request)
-  if (typeof created === 'string') return { refused: created }
-  if (!application || row.revoked_at !== null) return { refused: 'client_secret_revoked' as const }
+  verdict: IssuedRow & Joined<ApplicationRow>,
+  { data, replayedFrom }: Original<ClientSecretRow>,
+  now: UnixMs,
+): Result<CreatedClientSecret, 'application_deleted' | `client_secret_${'revoked' | 'disabled' | 'expired'}`> {
+  if (verdict.id === null) return { refused: 'application_deleted' }
+  if (verdict.revoked_at !== null) return { refused: 'client_secret_revoked' }
+  if (verdict.disabled_at !== null) return { refused: 'client_secret_disabled' }
+  if (verdict.expires_at !== null && verdict.expires_at <= now) return { refused: 'client_secret_expired' }
   return {
     granted: {
-      secret: clientSecretFromRow(JSON.parse(created.data)),
-      application: applicationFromRow(application),
-      digest: bytes(row.digest),
-      replayedFrom: created.isReplay ? created.derivation : null,
+      secret: clientSecretFromRow(data),
+      application: applicationFromRow(verdict),
+      digest: bytes(verdict.digest),
+      replayedFrom,
     },
   }
-}
-
-function matches({ id }: NewClientSecret): Sql {
-  return sql`client_secrets.id = ${id}`
 }

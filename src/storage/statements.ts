@@ -2,6 +2,7 @@ import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
 import type { Access, Caller, Change } from './caller.ts'
 import { changeDeadline, type Database, type Query, type UnixMs } from './database.ts'
+import { USE_GRANULARITY_MS } from './last-use.ts'
 
 /**
  * A statement of a caller. Each finds its environment by the caller's digest within its own transaction, so that no
@@ -28,31 +29,135 @@ type Table =
   | 'sessions'
   | 'webhook_endpoints'
   | 'webhook_deliveries'
+/**
+ * A table, and the index to use. SQLite has no statistics here, so it would rather read all rows of an environment, which
+ * are a range of the table, than look up the few that an index finds.
+ */
+type Source = Table | `${Table} INDEXED BY ${string}`
 /** The tables whose rows record the event of their last change. */
 type ChangingTable = 'applications' | 'client_secrets'
+type ChangingSource = ChangingTable | `${ChangingTable} INDEXED BY ${string}`
 type Value = string | number | null | Bytes
 
+/** Whatever a verdict is about, it says who called. */
 export interface CallerRow {
-  readonly id: string
-  readonly name: string
+  readonly caller_id: string
+  readonly caller_name: string
   readonly access: Access
   readonly environment_id: string
-  readonly environment_name: string
+  readonly environment_name: string | null
+  readonly session_id: string | null
+  readonly caller_last_used_at: UnixMs | null
 }
 
-/** The caller itself: no row if there is none, or no longer. */
-export function selectCaller({ digest }: Caller): Statement<CallerRow> {
+/** The verdict on a change. */
+export interface ChangeRow extends CallerRow {
+  /** The change was made: its event exists. */
+  readonly is_done: 0 | 1
+  /** A webhook endpoint wants the event. */
+  readonly has_delivery: 0 | 1
+}
+
+/** A session without use ends after this. */
+export const SESSION_REST_MS = 30 * 60_000
+/** A session in use ends after this. */
+export const SESSION_LIFETIME_MS = 12 * 60 * 60_000
+
+/** Condition: the session is active, as far as its own row tells. The clock is the database's. */
+export const activeSession = raw(`sessions.ended_at IS NULL
+  AND sessions.last_used_at > unixepoch('subsec') * 1000 - ${SESSION_REST_MS}
+  AND sessions.created_at > unixepoch('subsec') * 1000 - ${SESSION_LIFETIME_MS}`)
+
+/** The caller as a source of rows: one, or none if there is no such caller or if it lacks what `where` asks for. */
+function callerWhere({ kind, digest }: Caller, where: Sql = sql`true`): Sql {
+  return kind === 'api_key'
+    ? sql`(SELECT id, name, access, environment_id, last_used_at, NULL AS session_id
+        FROM api_keys WHERE digest = ${digest} AND revoked_at IS NULL AND ${where}) AS caller`
+    : sql`(SELECT api_keys.id, name, access, api_keys.environment_id, sessions.last_used_at, sessions.id AS session_id
+        FROM sessions JOIN api_keys ON api_keys.id = sessions.api_key_id
+        WHERE sessions.digest = ${digest} AND ${activeSession} AND revoked_at IS NULL AND ${where}) AS caller`
+}
+
+/** The caller, if it has write access. */
+function writer({ caller }: Change): Sql {
+  return callerWhere(caller, sql`access = 'write'`)
+}
+
+/** The caller, if it has write access and the deadline has not passed: for the statement that decides the whole batch. */
+function writerInTime(database: Database, { caller }: Change): Sql {
+  return callerWhere(caller, sql`access = 'write' AND ${inTime(database)}`)
+}
+
+/** The clock is the database's: a batch that was stalled on its way changes nothing when it arrives. */
+function inTime(database: Database): Sql {
+  return sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
+}
+
+/** SQL for the ID of the caller's environment. */
+export function environmentOf(caller: Caller): Sql {
+  return sql`(SELECT environment_id FROM ${callerWhere(caller)})`
+}
+
+function ofEnvironment(caller: Sql): Sql {
+  return sql`environment_id = (SELECT environment_id FROM ${caller})`
+}
+
+/** One row: the caller, and columns of what `joined` joins to it. No row if there is no such caller. */
+export function selectVerdict<Row extends CallerRow>(
+  caller: Caller,
+  columns: Sql = empty,
+  joined: Sql = empty,
+): Statement<Row> {
+  const environmentName =
+    caller.kind === 'session' ? sql`(SELECT name FROM environments WHERE id = caller.environment_id)` : sql`NULL`
   return new ScopedStatement(
-    sql`SELECT id, name, access, environment_id, (SELECT name FROM environments WHERE id = environment_id) AS environment_name
-      FROM callers WHERE digest = ${digest}`,
+    sql`SELECT caller.id AS caller_id, caller.name AS caller_name, caller.access, caller.environment_id,
+      ${environmentName} AS environment_name, caller.session_id, caller.last_used_at AS caller_last_used_at
+      ${columns === empty ? empty : sql`, ${columns}`}
+      FROM ${callerWhere(caller)} ${joined}`,
+  )
+}
+
+/** The verdict on a change, and columns of what `joined` joins to the caller. */
+export function selectChangeVerdict<Row extends ChangeRow>(
+  change: Change,
+  eventType: string,
+  columns: Sql,
+  joined: Sql,
+): Statement<Row> {
+  const wanted = sql`EXISTS (SELECT 1 FROM webhook_endpoints WHERE environment_id = caller.environment_id
+    AND deleted_at IS NULL AND (events = '[]' OR ${eventType} IN (SELECT value FROM json_each(events))))`
+  return selectVerdict(
+    change.caller,
+    sql`${eventExists(change)} AS is_done, ${wanted} AND ${eventExists(change)} AS has_delivery, ${columns}`,
+    joined,
   )
 }
 
 /** Rows of the caller's environment. `rest` may end in ORDER BY and LIMIT. */
-export function select<Row>(caller: Caller, columns: Sql, table: Table, where: Sql, rest: Sql = empty): Statement<Row> {
-  const environment = sql`(SELECT environment_id FROM callers WHERE digest = ${caller.digest})`
+export function select<Row>(
+  caller: Caller,
+  columns: Sql,
+  table: Source,
+  where: Sql,
+  rest: Sql = empty,
+): Statement<Row> {
   return new ScopedStatement(
-    sql`SELECT ${columns} FROM ${raw(table)} WHERE ${raw(table)}.environment_id = ${environment} AND (${where}) ${rest}`,
+    sql`SELECT ${columns} FROM ${raw(table)} WHERE ${ofEnvironment(callerWhere(caller))} AND (${where}) ${rest}`,
+  )
+}
+
+/** Rows among the first ones of the caller's environment that `first` selects: a search that reads no more than these. */
+export function selectFromFirst<Row>(
+  caller: Caller,
+  columns: Sql,
+  table: Source,
+  first: Sql,
+  rest: Sql,
+): Statement<Row> {
+  return new ScopedStatement(
+    sql`SELECT ${columns} FROM (SELECT * FROM ${raw(table)} WHERE ${ofEnvironment(callerWhere(caller))} AND ${first})
+      AS first ${rest}`,
   )
 }
 
@@ -65,93 +170,110 @@ export function insert(
   condition: { source?: Sql; where: Sql },
 ): Statement {
   const stamps = { created_at: change.now, updated_at: change.now, event_id: change.eventId }
-  const source = sql`${writerInTime(database, change)} AS caller ${condition.source ?? empty}`
+  const source = sql`${writerInTime(database, change)} ${condition.source ?? empty}`
   return insertInto(table, { ...row, ...stamps }, source, condition.where)
 }
 
 /** Updates rows once: not if the event exists already, and not after the deadline. */
-export function update(database: Database, change: Change, table: ChangingTable, set: Sql[], where: Sql): Statement {
+export function update(database: Database, change: Change, table: ChangingSource, set: Sql[], where: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${stamped(change, set)}
-      WHERE environment_id = (SELECT environment_id FROM ${writerInTime(database, change)})
-      AND NOT ${eventExists(change)} AND (${where})`,
+      WHERE ${ofEnvironment(writerInTime(database, change))} AND NOT ${eventExists(change)} AND (${where})`,
   )
 }
 
 /** Follow-up update in the same batch. `where` must depend on the leading statement, which alone checks the deadline. */
-export function updateDependent(change: Change, table: ChangingTable, set: Sql[], where: Sql): Statement {
+export function updateDependent(change: Change, table: ChangingSource, set: Sql[], where: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${stamped(change, set)}
-      WHERE environment_id = (SELECT environment_id FROM ${writer(change)}) AND NOT ${eventExists(change)} AND (${where})`,
+      WHERE ${ofEnvironment(writer(change))} AND NOT ${eventExists(change)} AND (${where})`,
+  )
+}
+
+/** Adds to the environment's count of applications, once, if `condition` holds: like `updateDependent`. */
+export function countApplications(change: Change, difference: 1 | -1, condition: Sql): Statement {
+  return new ScopedStatement(
+    sql`UPDATE environments SET application_count = application_count + ${difference}
+      WHERE id = (SELECT environment_id FROM ${writer(change)}) AND NOT ${eventExists(change)} AND (${condition})`,
+  )
+}
+
+/**
+ * Records the event of a change from the row as the change left it. `seq` is later than that of every earlier event and
+ * not before the time in microseconds, so that no number is used twice even after all events were removed.
+ * `data` is SQL for its JSON.
+ */
+export function recordEvent(change: Change, type: string, table: ChangingTable, where: Sql, data: Sql): Statement {
+  const { caller, origin = {} } = change
+  const name = raw(table)
+  const organization = sql`(SELECT organization_id FROM applications
+    WHERE environment_id = client_secrets.environment_id AND id = client_secrets.application_id)`
+  const event = {
+    seq: sql`max((SELECT coalesce(max(seq), 0) FROM events) + 1, ${change.now * 1000})`,
+    id: change.eventId,
+    organization_id: table === 'applications' ? sql`applications.organization_id` : organization,
+    type,
+    data,
+    actor_type: caller.kind,
+    caller_id: sql`caller.id`,
+    caller_name: sql`caller.name`,
+    session_id: sql`caller.session_id`,
+    request_id: change.requestId,
+    client_request_id: origin.clientRequestId ?? null,
+    address: origin.address ?? null,
+    country: origin.country ?? null,
+    user_agent: origin.userAgent ?? null,
+    created_at: change.now,
+  }
+  return insertInto(
+    'events',
+    event,
+    sql`${writer(change)} JOIN ${name} ON ${name}.environment_id = caller.environment_id
+      AND ${name}.event_id = ${change.eventId} AND (${where})`,
+  )
+}
+
+/** Stores the record of a keyed request, if the change was made. It replaces one from before `staleAt`. */
+export function insertRecord(change: Change, record: Record<string, Value>, staleAt: UnixMs): Statement {
+  const columns = [...Object.keys(record), 'event_id', 'created_at']
+  const values = [...Object.values(record), change.eventId, change.now]
+  return new ScopedStatement(
+    sql`INSERT INTO idempotency_records (environment_id, ${raw(columns.join(', '))})
+      SELECT environment_id, ${join(values, ', ')} FROM ${writer(change)} WHERE ${eventExists(change)}
+      ON CONFLICT (digest) DO UPDATE SET ${raw(columns.map((column) => `${column} = excluded.${column}`).join(', '))}
+      WHERE idempotency_records.created_at <= ${staleAt}`,
   )
 }
 
 /** Creates a session for the calling key. Read access is enough. No event is recorded. */
 export function insertSession(database: Database, caller: Caller, session: Record<string, Value | Sql>): Statement {
-  const source = sql`(SELECT id, environment_id FROM callers WHERE digest = ${caller.digest} AND ${inTime(database)})`
-  return insertInto('sessions', session, sql`${source} AS caller`)
+  return insertInto('sessions', session, callerWhere(caller, inTime(database)))
 }
 
 /** Updates rows for which no event is recorded. */
-export function touch(
+export function updateQuietly(
   caller: Caller,
   needs: Access,
   table: 'client_secrets' | 'webhook_deliveries' | 'api_keys' | 'sessions',
   set: Sql,
   where: Sql,
 ): Statement {
-  const hasAccess = needs === 'write' ? sql`access = 'write'` : sql`true`
+  const source = callerWhere(caller, needs === 'write' ? sql`access = 'write'` : sql`true`)
+  return new ScopedStatement(sql`UPDATE ${raw(table)} SET ${set} WHERE ${ofEnvironment(source)} AND (${where})`)
+}
+
+/** Sets `last_used_at` of an API key or session: never backwards, at most once a minute, not if it is no longer active. */
+export function touchCaller(database: Database, { kind, digest }: Caller, now: UnixMs): Statement {
+  const table = kind === 'session' ? 'sessions' : 'api_keys'
+  const active = kind === 'session' ? activeSession : sql`revoked_at IS NULL`
   return new ScopedStatement(
-    sql`UPDATE ${raw(table)} SET ${set}
-      WHERE environment_id = (SELECT environment_id FROM callers WHERE digest = ${caller.digest} AND ${hasAccess}) AND (${where})`,
+    sql`UPDATE ${raw(table)} SET last_used_at = ${now} WHERE digest = ${digest} AND ${active} AND ${useDue(database, now)}`,
   )
 }
 
-/**
- * Records the event of a change from the row as the change left it, and queues it for every webhook endpoint that wants
- * it. `data` is SQL for its JSON.
- */
-export function recordEvent(
-  change: Change,
-  type: string,
-  table: ChangingTable,
-  where: Sql,
-  data: Sql,
-): { event: Statement; deliveries: Statement } {
-  const event = {
-    id: change.eventId,
-    organization_id:
-      table === 'applications'
-        ? sql`applications.organization_id`
-        : sql`(SELECT organization_id FROM applications WHERE id = client_secrets.application_id)`,
-    type,
-    data,
-    caller_id: sql`caller.id`,
-    caller_name: sql`caller.name`,
-    request_id: change.requestId,
-    created_at: change.now,
-  }
-  return {
-    event: insertInto('events', event, changed(change, table, where)),
-    deliveries: new ScopedStatement(queueDeliveries(sql`events.id = ${change.eventId}`, change.now)),
-  }
-}
-
-/** Inserts a row that belongs to a change, if the change was made. */
-export function insertDependent(
-  change: Change,
-  into: 'idempotency_records',
-  row: Record<string, Value | Sql>,
-  table: ChangingTable,
-  where: Sql,
-): Statement {
-  return insertInto(into, { ...row, created_at: change.now }, changed(change, table, where))
-}
-
-export function remove(change: Change, table: 'idempotency_records', where: Sql): Statement {
-  return new ScopedStatement(
-    sql`DELETE FROM ${raw(table)} WHERE environment_id = (SELECT environment_id FROM ${writer(change)}) AND (${where})`,
-  )
+/** Condition: the last use was not recorded within the last minute, and the deadline has not passed. */
+export function useDue(database: Database, now: UnixMs): Sql {
+  return sql`(last_used_at IS NULL OR last_used_at <= ${now - USE_GRANULARITY_MS}) AND ${inTime(database)}`
 }
 
 /** Condition: the change was made, because its event exists. */
@@ -164,26 +286,31 @@ export function allOf(conditions: Sql[]): Sql {
   return conditions.length === 0 ? sql`true` : join(conditions, ' AND ')
 }
 
-/** SQL for the JSON of a row, which an event keeps and the row's mapper reads back. The columns are constants of ours. */
+/** Columns of a table as SQL, qualified. They are constants of ours. */
+export function columnsOf(table: string, columns: readonly string[]): Sql {
+  return raw(columns.map((column) => `${table}.${column}`).join(', '))
+}
+
+/** SQL for the JSON of a row, which an event keeps and the row's mapper reads back. */
 export function snapshotOf(table: string, columns: readonly string[]): Sql {
   return raw(`json_object(${columns.map((column) => `'${column}', ${table}.${column}`).join(', ')})`)
 }
 
-/** SQL for the JSON array of the secrets that a change touched in an application, except one: data of its event. */
-export function touchedSecrets(change: Change, applicationId: Sql, except = ''): Sql {
+/**
+ * SQL for the JSON array of the secrets that a change touched in the application of the changed row, except one: data of
+ * its event. `applicationId` is a column of `table`. What the change has ended, it has ended now.
+ */
+export function touchedSecrets(change: Change, table: ChangingTable, applicationId: string, except = ''): Sql {
   return sql`json((SELECT json_group_array(json_object('id', touched.id, 'secret_hint', touched.secret_hint))
-    FROM client_secrets AS touched
-    WHERE touched.application_id = ${applicationId} AND touched.event_id = ${change.eventId} AND touched.id <> ${except}))`
+    FROM client_secrets AS touched INDEXED BY client_secrets_by_application
+    WHERE touched.environment_id = ${raw(table)}.environment_id
+    AND touched.application_id = ${raw(table)}.${raw(applicationId)} AND touched.ended_at IN (0, ${change.now})
+    AND touched.event_id = ${change.eventId} AND touched.id <> ${except}))`
 }
 
-/** Queues events for the webhook endpoints of their environment that want them. May be repeated. */
-export function queueDeliveries(whereEvent: Sql, now: UnixMs): Sql {
-  return sql`INSERT INTO webhook_deliveries (endpoint_id, event_id, environment_id, state, attempts, next_attempt_at, created_at)
-    SELECT webhook_endpoints.id, events.id, events.environment_id, 'pending', 0, ${now}, ${now}
-    FROM events JOIN webhook_endpoints ON webhook_endpoints.environment_id = events.environment_id
-      AND webhook_endpoints.deleted_at IS NULL
-      AND (webhook_endpoints.events = '[]' OR events.type IN (SELECT value FROM json_each(webhook_endpoints.events)))
-    WHERE ${whereEvent} ON CONFLICT DO NOTHING`
+/** SQL for LIMIT. As a bare parameter it would make SQLite compile the statement again for every value. */
+export function limitTo(rows: number): Sql {
+  return sql`LIMIT ${rows} + 0`
 }
 
 /** What every change sets besides its own columns. */
@@ -192,31 +319,9 @@ function stamped(change: Change, set: Sql[]): Sql {
 }
 
 function insertInto(table: Table, row: Record<string, Value | Sql>, from: Sql, where: Sql = sql`true`): Statement {
-  const columns = raw(Object.keys(row).join(', '))
   // ON CONFLICT names no target: with one, repeating an insert that was committed would throw.
   return new ScopedStatement(
-    sql`INSERT INTO ${raw(table)} (environment_id, ${columns})
+    sql`INSERT INTO ${raw(table)} (environment_id, ${raw(Object.keys(row).join(', '))})
       SELECT caller.environment_id, ${join(Object.values(row), ', ')} FROM ${from} WHERE ${where} ON CONFLICT DO NOTHING`,
   )
-}
-
-/** The caller, if it has write access. */
-function writer({ caller }: Change, where: Sql = sql`true`): Sql {
-  return sql`(SELECT id, name, environment_id FROM callers WHERE digest = ${caller.digest} AND access = 'write' AND ${where})`
-}
-
-/** The caller, if it has write access and the deadline has not passed: for the statement that decides the whole batch. */
-function writerInTime(database: Database, change: Change): Sql {
-  return writer(change, inTime(database))
-}
-
-function inTime(database: Database): Sql {
-  return sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
-}
-
-/** The row as a change left it, joined to its caller. */
-function changed(change: Change, table: ChangingTable, where: Sql): Sql {
-  const name = raw(table)
-  return sql`${writer(change)} AS caller JOIN ${name} ON ${name}.environment_id = caller.environment_id
-    AND ${name}.event_id = ${change.eventId} AND (${where})`
 }

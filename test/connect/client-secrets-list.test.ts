@@ -148,7 +148,8 @@ describe('a revocation', () => {
     expect(tombstone?.revoked_at).toBeGreaterThan(Date.now() - 5000)
     await edit(json.id, 'revoked_at = 1')
     for (let i = 0; i < 3; i++) expect((await revoke(json.id)).status).toBe(204)
-    expect(await rowOf(json.id)).toEqual({ ...tombstone, revoked_at: 1 })
+    const { ended_at, due_at, ...kept } = tombstone ?? {}
+    expect(await rowOf(json.id)).toMatchObject({ ...kept, revoked_at: 1 })
     expect((await eventsOf(mine.environmentId)).map(({ type }) => type)).toEqual([
       'connect_application.created',
       'connect_application_secret.created',

@@ -190,11 +190,18 @@ describe('an Idempotency-Key', () => {
 })
 
 describe('what a create made has changed meanwhile', () => {
-  test('a secret that was named and disabled is shown as it was created', async () => {
+  test('a secret that was renamed is returned as it was created', async () => {
     const first = await post(secretsPath(), 'key')
-    await call(mine.apiKey, 'PATCH', `/connect/client_secrets/${first.json.id}`, {
-      body: { name: 'ci', disabled: true },
-    })
+    await call(mine.apiKey, 'PATCH', `/connect/client_secrets/${first.json.id}`, { body: { name: 'ci' } })
+    expect((await post(secretsPath(), 'key')).text).toBe(first.text)
+  })
+
+  test('a replay for a disabled secret is refused, and succeeds when the secret is enabled again', async () => {
+    const first = await post(secretsPath(), 'key')
+    const path = `/connect/client_secrets/${first.json.id}`
+    await call(mine.apiKey, 'PATCH', path, { body: { disabled: true } })
+    await expectRefused(post(secretsPath(), 'key'), 'client_secret_disabled')
+    await call(mine.apiKey, 'PATCH', path, { body: { disabled: false } })
     expect((await post(secretsPath(), 'key')).text).toBe(first.text)
   })
 
@@ -204,21 +211,25 @@ describe('what a create made has changed meanwhile', () => {
     expect((await post('/connect/applications', 'key', m2mApplication)).text).toBe(first.text)
   })
 
-  test('an application that was deleted is shown as it was created, and stays deleted', async () => {
+  test('a replay for a deleted application is refused, and the application stays deleted', async () => {
     const first = await post('/connect/applications', 'key', m2mApplication)
     await call(mine.apiKey, 'DELETE', `/connect/applications/${first.json.id}`)
-    expect((await post('/connect/applications', 'key', m2mApplication)).text).toBe(first.text)
+    await expectRefused(post('/connect/applications', 'key', m2mApplication), 'application_deleted')
     expect((await call(mine.apiKey, 'GET', `/connect/applications/${first.json.id}`)).status).toBe(404)
   })
 
-  test.each<[string, (id: string) => [string, string]]>([
-    ['revoked', (id) => ['DELETE', `/connect/client_secrets/${id}`]],
-    ['revoked with all others', () => ['DELETE', secretsPath()]],
-    ['deleted with its application', () => ['DELETE', `/connect/applications/${application.id}`]],
-  ])('a secret that was %s is refused, for the rest of the hour', async (_, change) => {
+  test.each<[string, string, (id: string) => [string, string]]>([
+    ['revoked', 'client_secret_revoked', (id) => ['DELETE', `/connect/client_secrets/${id}`]],
+    ['revoked with all others', 'client_secret_revoked', () => ['DELETE', secretsPath()]],
+    [
+      'deleted with its application',
+      'application_deleted',
+      () => ['DELETE', `/connect/applications/${application.id}`],
+    ],
+  ])('a replay for a secret that was %s is refused for the rest of the hour', async (_, code, change) => {
     const first = await post(secretsPath(), 'key')
     expect((await call(mine.apiKey, ...change(first.json.id))).status).toBe(204)
-    await expectRefused(post(secretsPath(), 'key'), 'client_secret_revoked')
+    await expectRefused(post(secretsPath(), 'key'), code)
     await expectRefused(post(secretsPath(), 'key', { name: 'x' }), 'idempotency_key_reused')
   })
 

@@ -23,8 +23,10 @@ const REACHED = [
   '404 entity_not_found',
   'disable: client_secret_expired',
   'undo: client_secret_limit_reached',
+  'extend: client_secret_limit_reached',
   '422 client_secret_limit_reached',
   '422 client_secret_revoked',
+  '422 client_secret_expired',
   '422 idempotency_key_reused',
   'cleanup removed a secret',
 ]

@@ -262,14 +262,35 @@ describe('undo', () => {
     expect(await events()).toEqual(before)
   })
 
-  test.each([
-    ['a shorter grace', 60],
-    ['a longer grace', 5 * DAY_SECONDS],
-  ])('is not %s: the secret stays outside the limit, and expires', async (_, seconds) => {
+  test('an expiry within the grace period leaves the secret outside the limit', async () => {
     await rotate()
-    expect((await patch(client.secretId, { expires_at: inSeconds(seconds) })).status).toBe(200)
+    expect((await patch(client.secretId, { expires_at: inSeconds(60) })).status).toBe(200)
     for (let i = 1; i < LIMIT; i++) expect((await create()).status).toBe(201)
-    advance(seconds * 1000)
+    advance(60_000)
     expect((await requestToken(client)).json.error).toBe('invalid_client')
+  })
+
+  test.each([null, inSeconds(5 * DAY_SECONDS), '9999-12-31T23:59:59Z'])(
+    'an expiry beyond the grace period, %s, counts the secret against the limit again',
+    async (expires_at) => {
+      await rotate()
+      for (let i = 1; i < LIMIT; i++) expect((await create()).status).toBe(201)
+      const before = [await list(), await events()]
+      const { status, json } = await patch(client.secretId, { expires_at })
+      expect([status, json.code]).toEqual([422, 'client_secret_limit_reached'])
+      expect([await list(), await events()]).toEqual(before)
+      const another = before[0].find((secret: { expires_at?: string }) => secret.expires_at === undefined)
+      await revoke({ ...client, secretId: another.id })
+      expect((await patch(client.secretId, { expires_at })).status).toBe(200)
+      expect((await create()).json.code).toBe('client_secret_limit_reached')
+    },
+  )
+
+  test('a secret that was kept and is to expire earlier again still counts against the limit after its grace period', async () => {
+    await rotate({ grace_period_seconds: 60 })
+    await patch(client.secretId, { expires_at: inSeconds(5 * DAY_SECONDS) })
+    await patch(client.secretId, { expires_at: inSeconds(120) })
+    for (let i = 2; i < LIMIT; i++) expect((await create()).status).toBe(201)
+    expect((await create()).json.code).toBe('client_secret_limit_reached')
   })
 })

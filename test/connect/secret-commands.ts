@@ -6,7 +6,15 @@ import worker from '../../src/index.ts'
 import { type Call, call, type Reply } from '../api.ts'
 import { advance } from '../clock.ts'
 import { withBatch } from '../faults/wrapped.ts'
-import { type Answer, type Changes, type IssuingRequest, LIMIT, type Secret, type SecretModel } from './secret-model.ts'
+import {
+  type Answer,
+  type Changes,
+  type IssuingRequest,
+  isRotatedOut,
+  LIMIT,
+  type Secret,
+  type SecretModel,
+} from './secret-model.ts'
 
 /** Commands on an application's secrets. Each runs on the model and on the Worker, which must agree. */
 export interface Real {
@@ -129,9 +137,11 @@ export async function list(model: SecretModel, real: Real): Promise<void> {
 export async function verify(secret: Secret, model: SecretModel, real: Real): Promise<void> {
   const body = { client_secret: real.plaintexts.get(secret.id) }
   const { json } = await ask(real, 'POST', '/client_secrets/verify', {}, { body })
+  // The response has the last use before this one.
+  const before = model.find(secret).body
   const isGood = model.verify(secret)
   expect(json.valid).toBe(isGood)
-  if (isGood) expect(json.client_secret).toEqual(model.find(secret).body)
+  if (isGood) expect(json.client_secret).toEqual(before)
 }
 
 function update(secret: Secret, model: SecretModel, real: Real, changes: Changes, fate: Fate) {
@@ -231,8 +241,18 @@ const undoAtLimit = fate.map((fate) =>
   command(`undo a rotation at the limit ${fate}`, async (model, real) => {
     await issueNew(model, real, { kind: 'rotate', graceMs: DAY }, false, 'arrives')
     for (let i = 1; i < LIMIT; i++) await issueNew(model, real, ANOTHER, false, 'arrives')
-    const rotatedOut = model.live().find(({ isRetiring }) => isRetiring)
+    const rotatedOut = model.live().find(isRotatedOut)
     if (rotatedOut) await updateAndNote('undo', rotatedOut, model, real, { expiresAt: null }, fate)
+  }),
+)
+/** An expiry far in the future is no way around the limit. */
+const extendAtLimit = fate.map((fate) =>
+  command(`extend a secret beyond its grace period at the limit ${fate}`, async (model, real) => {
+    await issueNew(model, real, { kind: 'rotate', graceMs: DAY }, false, 'arrives')
+    for (let i = 1; i < LIMIT; i++) await issueNew(model, real, ANOTHER, false, 'arrives')
+    const rotatedOut = model.live().find(isRotatedOut)
+    const expiresAt = Date.UTC(9999, 11, 31)
+    if (rotatedOut) await updateAndNote('extend', rotatedOut, model, real, { expiresAt }, fate)
   }),
 )
 const expire = fc
@@ -265,6 +285,6 @@ const cleanup = fc.constantFrom(1, HOUR, DAY, 91 * DAY).map((ms) =>
 export const commands: fc.Arbitrary<Command>[] = [
   ...[create, create, create, rotate, rotate, replay, replay, replay],
   ...[fc.constant(command('list', list)), nth.map((n) => onSecret('verify', n, verify)), find],
-  ...[revoke, revoke, disable, enable, undo, undo, undoAtLimit, expire, expire, revokeAll],
-  ...[pass, pass, cleanup],
+  ...[revoke, revoke, disable, enable, undo, undo, undoAtLimit, extendAtLimit, expire, expire, revokeAll],
+  ...[pass, pass, cleanup, cleanup],
 ]

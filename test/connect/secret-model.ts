@@ -11,7 +11,8 @@ export interface Secret {
   hint: string
   name: string | null
   expiresAt: number | null
-  isRetiring: boolean
+  /** The end of the grace period of the rotation that replaced it. */
+  retiresAt: number | null
   isDisabled: boolean
   revokedAt: number | null
   expiryNotedAt: number | null
@@ -78,6 +79,8 @@ export class SecretModel {
     if (earlier && this.now - earlier.at < HOUR_MS) {
       if (earlier.request !== JSON.stringify(request)) return { status: 422, code: 'idempotency_key_reused' }
       if (earlier.secret.revokedAt !== null) return { status: 422, code: 'client_secret_revoked' }
+      if (earlier.secret.isDisabled) return { status: 422, code: 'client_secret_disabled' }
+      if (!this.isLive(earlier.secret)) return { status: 422, code: 'client_secret_expired' }
       return {
         status: 201,
         body: toWire({ ...earlier.snapshot, id: earlier.secret.id, hint: earlier.secret.hint }),
@@ -96,7 +99,7 @@ export class SecretModel {
       hint: '',
       name: request.kind === 'create' ? request.name : null,
       expiresAt: request.kind === 'create' ? request.expiresAt : null,
-      isRetiring: false,
+      retiresAt: null,
       isDisabled: false,
       revokedAt: null,
       expiryNotedAt: null,
@@ -121,10 +124,9 @@ export class SecretModel {
     if (!this.isLive(secret)) return { status: 422, code: 'client_secret_expired' }
     if (Object.entries(changes).every(([field, value]) => secret[field as keyof Changes] === value))
       return { status: 200, body: toWire(secret) }
-    if (changes.expiresAt === null && secret.isRetiring && this.#isAtLimit())
-      return { status: 422, code: 'client_secret_limit_reached' }
+    const isKept = isRotatedOut(secret) && !isRotatedOut({ ...secret, ...changes })
+    if (isKept && this.#isAtLimit()) return { status: 422, code: 'client_secret_limit_reached' }
     Object.assign(secret, changes, { updatedAt: this.now })
-    if (changes.expiresAt === null) secret.isRetiring = false
     this.#record('updated', [secret])
     return { status: 200, body: toWire(secret) }
   }
@@ -182,12 +184,12 @@ export class SecretModel {
   }
 
   #isAtLimit(): boolean {
-    return this.live().filter(({ isRetiring }) => !isRetiring).length >= LIMIT
+    return this.live().filter((secret) => !isRotatedOut(secret)).length >= LIMIT
   }
 
   #retire(others: Secret[], at: number): void {
     for (const secret of others) {
-      secret.isRetiring = true
+      secret.retiresAt = at
       secret.expiresAt = Math.min(secret.expiresAt ?? at, at)
       secret.updatedAt = this.now
     }
@@ -204,6 +206,11 @@ export class SecretModel {
   #record(type: string, secrets: Secret[]): void {
     this.events.push({ type: `connect_application_secret.${type}`, secrets, at: this.now })
   }
+}
+
+/** Until its expiry is moved beyond the grace period, it does not count against the limit. */
+export function isRotatedOut({ expiresAt, retiresAt }: Pick<Secret, 'expiresAt' | 'retiresAt'>): boolean {
+  return expiresAt !== null && retiresAt !== null && expiresAt <= retiresAt
 }
 
 const NOT_FOUND: Answer = { status: 404, code: 'entity_not_found' }

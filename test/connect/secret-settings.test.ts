@@ -224,18 +224,19 @@ describe('the same create, sent again', () => {
     const body = { name: 'First', expires_at: iso(Date.now() + HOUR_MS) }
     const first = await create(body, headers)
     advance(1)
-    await patch(first.json.id, { name: 'Second', expires_at: null, disabled: true })
+    await patch(first.json.id, { name: 'Second', expires_at: null })
     await expectReplay(body, first)
-    expect(await list()).toMatchObject([{ name: 'Second', disabled: true }])
+    expect(await list()).toMatchObject([{ name: 'Second' }])
   })
 
-  test('is answered alike after the secret has expired, and when its time to expire has passed', async () => {
+  test('is refused once the secret has expired', async () => {
     const body = { expires_at: iso(Date.now() + minutes(1)) }
-    const first = await create(body, headers)
-    advance(minutes(1))
-    await expectReplay(body, first)
-    advance(minutes(58))
-    await expectReplay(body, first)
+    await create(body, headers)
+    for (const later of [minutes(1), minutes(58)]) {
+      advance(later)
+      const { status, json } = await create(body, headers)
+      expect([status, json.code]).toEqual([422, 'client_secret_expired'])
+    }
     expect(await list()).toEqual([])
   })
 

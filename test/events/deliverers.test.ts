@@ -1,10 +1,11 @@
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { cleanUp } from '../../src/storage/cleanup.ts'
-import { claimDeliveries, settleDelivery } from '../../src/storage/deliveries.ts'
+import { sendBatch } from '../../src/storage/database.ts'
+import { claimDeliveries, queueEvents, settleDelivery } from '../../src/storage/deliveries.ts'
 import { deleteWebhookEndpoint, reviveDeliveries } from '../../src/storage/operator/webhook-endpoints.ts'
 import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
-import { withBatch } from '../faults/wrapped.ts'
+import { failingAt, withBatch } from '../faults/wrapped.ts'
 import { deliveries, gate, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
 
 /** Several deliverers over one database, and what stands in their way. */
@@ -18,19 +19,17 @@ beforeEach(async () => {
 
 /** Makes events that nobody has tried to send yet. */
 async function backlog(count: number, apiKey = key.apiKey): Promise<void> {
-  let batches = 0
-  const DB = withBatch(env.DB, (real, statements) => {
-    if (batches++ % 2 === 0) return real(statements)
-    throw new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
-  })
+  const overloaded = new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
+  const { database: DB } = failingAt(env.DB, /^UPDATE webhook_deliveries/, overloaded)
   const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
   const create = () => call(apiKey, 'POST', '/connect/applications', { body: m2mApplication, bindings: { DB } })
   for (let i = 0; i < count; i++) await create()
   logged.mockRestore()
+  await sendBatch(operatorDatabase(), queueEvents(Date.now()))
 }
 
 const idsAt = ({ arrivals }: Receiver) => arrivals.map(({ event }) => event.id)
-const all = { limit: 100, eventId: null, except: [] }
+const all = { limit: 100, event: null, except: [] }
 
 describe('a lease', () => {
   test('keeps two and more deliverers from sending an event twice', async () => {
@@ -53,7 +52,9 @@ describe('a lease', () => {
     await backlog(1)
     const start = Date.now()
     setClock(start)
-    const [delivery] = await claimDeliveries(operatorDatabase(), 'of-the-dead', start, all)
+    const {
+      deliveries: [delivery],
+    } = await claimDeliveries(operatorDatabase(), 'of-the-dead', start, all)
     setClock(start + LEASE_MS - 1)
     await runSchedule()
     expect(receiver.arrivals).toEqual([])
@@ -68,7 +69,9 @@ describe('a lease', () => {
     const receiver = await newReceiver({ ...key, answer: () => promise })
     await backlog(1)
     const start = Date.now()
-    const [delivery] = await claimDeliveries(operatorDatabase(), 'of-the-late', start, all)
+    const {
+      deliveries: [delivery],
+    } = await claimDeliveries(operatorDatabase(), 'of-the-late', start, all)
     if (!delivery) throw new Error('nothing was due')
     setClock(start + LEASE_MS)
     const second = runSchedule()
@@ -87,7 +90,7 @@ describe('a lease', () => {
     let claims = 0
     const DB = withBatch(env.DB, async (real, statements) => {
       const results = await real(statements)
-      if (statements.length === 2 && claims++ % 2 === 0) throw new Error('D1_ERROR: Network connection lost.')
+      if (statements.length === 5 && claims++ % 2 === 0) throw new Error('D1_ERROR: Network connection lost.')
       return results
     })
     await runSchedule({ DB })

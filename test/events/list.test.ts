@@ -31,11 +31,11 @@ beforeAll(async () => {
     createdAt: START + Math.floor(i / 3) * HOUR_MS,
   }))
   await env.DB.batch(
-    plan.map(({ id, type, organization, createdAt }) =>
+    plan.map(({ id, type, organization, createdAt }, i) =>
       env.DB.prepare(
-        `INSERT INTO events (id, environment_id, organization_id, type, data, caller_id, caller_name, request_id, created_at)
-         SELECT ?, environment_id, ?, ?, data, caller_id, caller_name, request_id, ? FROM events WHERE environment_id = ? LIMIT 1`,
-      ).bind(id, organization, type, createdAt, key.environmentId),
+        `INSERT INTO events (seq, id, environment_id, organization_id, type, data, caller_id, caller_name, request_id, created_at)
+         SELECT ?, ?, environment_id, ?, ?, data, caller_id, caller_name, request_id, ? FROM events WHERE environment_id = ? LIMIT 1`,
+      ).bind(createdAt * 1000 + (i % 3), id, organization, type, createdAt, key.environmentId),
     ),
   )
   await env.DB.prepare('DELETE FROM events WHERE environment_id = ? AND created_at > ?')

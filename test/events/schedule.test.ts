@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { listWebhookEndpointsOf, reviveDeliveries } from '../../src/storage/operator/webhook-endpoints.ts'
 import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
-import { withBatch } from '../faults/wrapped.ts'
+import { failingAt } from '../faults/wrapped.ts'
 import { deliveries, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
 
 /** What becomes of a webhook whose first attempt did not do. */
@@ -150,11 +150,8 @@ describe('each event gets there once the receiver is back', () => {
   test('also when what became of the first try could not be noted', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const receiver = await newReceiver(key)
-    let batches = 0
-    const DB = withBatch(env.DB, (real, statements) => {
-      if (++batches > 2) throw new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
-      return real(statements)
-    })
+    const overloaded = new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
+    const { database: DB } = failingAt(env.DB, /^UPDATE webhook_deliveries SET state = \?/, overloaded)
     await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication, bindings: { DB } })
     expect(receiver.arrivals).toHaveLength(1)
     expect(logged).toHaveBeenCalledWith(expect.objectContaining({ message: 'webhook attempt not noted' }))

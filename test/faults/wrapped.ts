@@ -18,10 +18,10 @@ export function withBatch(
   })
 }
 
-/** Counts the trips, and keeps the text of every statement. Nothing but `batch` may make one. */
+/** Counts D1 requests, statements and rows, and keeps the text of every statement. Only `batch` may make a request. */
 export function counted(binding: D1Database) {
   const sql: string[] = []
-  const counter = { trips: 0, sql }
+  const counter = { trips: 0, statements: 0, rowsRead: 0, rowsWritten: 0, sql }
   const database = new Proxy(binding, {
     get(target, property) {
       if (property === 'prepare') {
@@ -31,9 +31,15 @@ export function counted(binding: D1Database) {
         }
       }
       if (property === 'batch') {
-        return (statements: D1PreparedStatement[]) => {
+        return async (statements: D1PreparedStatement[]) => {
           counter.trips++
-          return target.batch(statements)
+          counter.statements += statements.length
+          const results = await target.batch(statements)
+          for (const { meta } of results) {
+            counter.rowsRead += meta.rows_read
+            counter.rowsWritten += meta.rows_written
+          }
+          return results
         }
       }
       throw new Error(`a request used D1Database.${String(property)}`)
@@ -45,20 +51,24 @@ export function counted(binding: D1Database) {
 /** Fails every batch that has a statement like `pattern`, before it reaches the database. */
 export function failingAt(binding: D1Database, pattern: RegExp, fault: unknown) {
   const counter = { failures: 0 }
-  // What is prepared is sent at once: one request at a time.
-  let prepared: string[] = []
+  const hits = new WeakSet<D1PreparedStatement>()
   const database = new Proxy(binding, {
     get(target, property) {
       if (property === 'prepare') {
         return (text: string) => {
-          prepared.push(text)
-          return target.prepare(text)
+          const statement = target.prepare(text)
+          if (!pattern.test(text)) return statement
+          return {
+            bind: (...values: unknown[]) => {
+              const bound = statement.bind(...values)
+              hits.add(bound)
+              return bound
+            },
+          }
         }
       }
       return async (statements: D1PreparedStatement[]) => {
-        const isHit = prepared.some((text) => pattern.test(text))
-        prepared = []
-        if (!isHit) return target.batch(statements)
+        if (!statements.some((statement) => hits.has(statement))) return target.batch(statements)
         counter.failures++
         throw fault
       }

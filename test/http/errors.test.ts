@@ -107,7 +107,7 @@ describe('the unexpected is told to the log alone', () => {
       'storage that answers nonsense',
       500,
       {
-        DB: withBatch(env.DB, async () => [{ results: [{ access: 'write' }] }, { results: [{ scopes: 'the cause' }] }]),
+        DB: withBatch(env.DB, async () => [{ results: [{ access: 'write', id: 'x', scopes: 'the cause' }] }]),
       },
     ],
   ])('%s is %i', async (_, expected, bindings) => {

@@ -1,79 +1,91 @@
 import { env } from 'cloudflare:workers'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { sendBatch } from '../../src/storage/database.ts'
-import { rememberUse, touchCaller } from '../../src/storage/last-use.ts'
 import { findApiKey, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
+import { touchCaller } from '../../src/storage/statements.ts'
 import { call, newApiKey, operatorDatabase } from '../api.ts'
-import { counted, withBatch } from '../faults/wrapped.ts'
+import { counted, failingAt } from '../faults/wrapped.ts'
 
 const MINUTE = 60_000
 const lastUse = async (id: string) => (await findApiKey(operatorDatabase(), { id }))?.lastUsedAt
 
-type Digest = Awaited<ReturnType<typeof newApiKey>>['digest']
-const caller = (digest: Digest) => ({ kind: 'api_key' as const, digest })
-
-/** As another isolate would, which has recorded nothing yet. */
-async function use(digest: Digest, now: number): Promise<void> {
-  const touch = touchCaller(operatorDatabase(), caller(digest), now)
-  if (touch) await sendBatch(operatorDatabase(), { touch })
+/** As another isolate would, which has touched nothing yet. */
+async function touch(digest: Awaited<ReturnType<typeof newApiKey>>['digest'], now: number): Promise<void> {
+  await sendBatch(operatorDatabase(), { touch: touchCaller(operatorDatabase(), { kind: 'api_key', digest }, now) })
 }
 
-test('the first request of a key notes its use, along with it', async () => {
+test('the first request of a key records its use after the response', async () => {
   const { id, apiKey } = await newApiKey({ access: 'read' })
   expect(await lastUse(id)).toBeNull()
   const before = Date.now()
   const counter = counted(env.DB)
-  await call(apiKey, 'GET', '/connect/applications', { bindings: { DB: counter.database } })
-  expect(counter.trips).toBe(1)
+  let atResponse = 0
+  const onAnswer = () => {
+    atResponse = counter.trips
+  }
+  await call(apiKey, 'GET', '/connect/applications', { bindings: { DB: counter.database }, onAnswer })
+  expect(atResponse).toBe(1)
+  expect(counter.trips).toBe(2)
   expect(await lastUse(id)).toBeGreaterThanOrEqual(before)
 })
 
-test('what follows within the minute is a batch that only reads', async () => {
+test('further requests within the minute make one D1 request that only reads', async () => {
   const { apiKey } = await newApiKey()
   await call(apiKey, 'GET', '/connect/applications')
   const counter = counted(env.DB)
   for (const path of ['/connect/applications', '/connect/applications/nobody']) {
     await call(apiKey, 'GET', path, { bindings: { DB: counter.database } })
   }
+  expect(counter.trips).toBe(2)
   expect(counter.sql.filter((sql) => !/^\s*SELECT/.test(sql))).toEqual([])
 })
 
-test('a use is noted at most once a minute, and never backwards, whoever notes it', async () => {
+test('concurrent first requests of a key record one use', async () => {
+  const { apiKey } = await newApiKey()
+  const counter = counted(env.DB)
+  const bindings = { DB: counter.database }
+  await Promise.all(Array.from({ length: 10 }, () => call(apiKey, 'GET', '/connect/applications', { bindings })))
+  expect(counter.sql.filter((sql) => /^\s*UPDATE/.test(sql))).toHaveLength(1)
+})
+
+test('a use is recorded at most once a minute and never backwards, whichever isolate records it', async () => {
   const { id, digest } = await newApiKey()
   const now = Date.now()
-  await use(digest, now)
-  await use(digest, now + MINUTE - 1)
-  await use(digest, now - MINUTE)
+  await touch(digest, now)
+  await touch(digest, now + MINUTE - 1)
+  await touch(digest, now - MINUTE)
   expect(await lastUse(id)).toBe(now)
-  await use(digest, now + MINUTE)
+  await touch(digest, now + MINUTE)
   expect(await lastUse(id)).toBe(now + MINUTE)
 })
 
-test('an isolate that has noted a use does so again after a minute', async () => {
-  const { digest } = await newApiKey()
-  const now = Date.now()
-  rememberUse(caller(digest), now)
-  expect(touchCaller(operatorDatabase(), caller(digest), now + MINUTE - 1)).toBeNull()
-  expect(touchCaller(operatorDatabase(), caller(digest), now + MINUTE)).not.toBeNull()
-})
-
-test('a use that cannot be noted refuses nobody', async () => {
+test('an isolate that has recorded a use records the next one after a minute', async () => {
   const { id, apiKey } = await newApiKey()
-  const DB = withBatch(env.DB, (real, statements) => {
-    // Where it stands, only the first attempt has it.
-    if (statements.length > 4) throw new Error('D1_ERROR: Exceeded maximum DB size.')
-    return real(statements)
-  })
-  expect((await call(apiKey, 'GET', '/connect/applications', { bindings: { DB } })).status).toBe(200)
-  expect(await lastUse(id)).toBeNull()
+  await call(apiKey, 'GET', '/connect/applications')
+  const first = (await lastUse(id)) ?? 0
+  vi.useFakeTimers({ toFake: ['Date'], now: first + MINUTE })
+  await call(apiKey, 'GET', '/connect/applications')
+  vi.useRealTimers()
+  expect(await lastUse(id)).toBe(first + MINUTE)
 })
 
-test('a revoked key is not used, and stays revoked as it was', async () => {
+test('a use that cannot be recorded fails no request, and is left to the next one', async () => {
+  const { id, apiKey } = await newApiKey()
+  const failing = failingAt(env.DB, /^\s*UPDATE api_keys/, new Error('D1_ERROR: Exceeded maximum DB size.'))
+  const bindings = { DB: failing.database }
+  expect((await call(apiKey, 'GET', '/connect/applications', { bindings })).status).toBe(200)
+  expect(failing.failures).toBe(1)
+  expect(await lastUse(id)).toBeNull()
+  await call(apiKey, 'GET', '/connect/applications')
+  expect(await lastUse(id)).not.toBeNull()
+})
+
+test('a revoked key records no use, and keeps the time of its revocation', async () => {
   const { id, digest } = await newApiKey()
   const revoked = await revokeApiKey(operatorDatabase(), id, 1_000)
   expect(revoked).toMatchObject({ id, revokedAt: 1_000, lastUsedAt: null })
   expect(await revokeApiKey(operatorDatabase(), id, 2_000)).toEqual(revoked)
-  await use(digest, Date.now())
+  await touch(digest, Date.now())
   expect(await lastUse(id)).toBeNull()
   expect(await revokeApiKey(operatorDatabase(), 'api_key_nobody', 1_000)).toBeNull()
 })

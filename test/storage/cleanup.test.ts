@@ -1,8 +1,8 @@
 import { env } from 'cloudflare:workers'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { cleanUp } from '../../src/storage/cleanup.ts'
 import { call, newApiKey, newApplication } from '../api.ts'
-import { withBatch } from '../faults/wrapped.ts'
+import { counted, failingAt, withBatch } from '../faults/wrapped.ts'
 import { operatorDatabase } from '../operator.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -76,31 +76,66 @@ describe('cleanup', () => {
     expect(await count('events')).toBe(0)
   })
 
-  test('a step that fails keeps no other, and is done next time', async () => {
+  test('a step that fails does not keep the others from running, and is done by the next run', async () => {
     await newSecret({}, { 'Idempotency-Key': 'k2' })
     const later = Date.now() + 60 * 60 * 1000
-    let calls = 0
-    const DB = withBatch(env.DB, (real, statements) => {
-      if (++calls === 2) throw new Error('D1_ERROR: anything')
-      return real(statements)
-    })
-    const done = await run(later, DB)
-    expect(done.idempotency_records_removed).toBe('failed')
-    expect(done.events_removed).toBe(0)
+    const { database } = failingAt(env.DB, /^DELETE FROM idempotency_records/, new Error('D1_ERROR: anything'))
+    const report = await run(later, database)
+    expect(report.idempotency_records_removed).toBe('failed')
+    expect(report.events_removed).toBe(0)
     expect((await run(later)).idempotency_records_removed).toBe(1)
   })
 
-  test('a step takes a bounded number of rows', async () => {
+  /** Adds records that are past their hour. */
+  async function addStaleRecords(count: number) {
     const { environmentId } = await newApiKey()
-    const rows = Array.from({ length: 1200 }, (_, i) =>
+    const rows = Array.from({ length: count }, (_, i) =>
       env.DB.prepare(
         `INSERT INTO idempotency_records (digest, environment_id, request_digest, salt, secret_prefix, event_id, created_at)
          VALUES (randomblob(32), ?, randomblob(32), randomblob(32), 'cs', 'event', ?)`,
       ).bind(environmentId, i),
     )
     await env.DB.batch(rows)
-    expect((await run(Date.now())).idempotency_records_removed).toBe(500)
-    expect((await run(Date.now())).idempotency_records_removed).toBe(500)
-    expect((await run(Date.now())).idempotency_records_removed).toBe(200)
+  }
+
+  test('a run repeats its bounded batches until nothing is left, so that no salt outlives its hour', async () => {
+    await addStaleRecords(1200)
+    const counter = counted(env.DB)
+    expect((await run(Date.now(), counter.database)).idempotency_records_removed).toBe(1200)
+    expect(counter.trips).toBe(3)
+    expect(await count('idempotency_records')).toBe(0)
+  })
+
+  test('a run ends at its deadline, and the next one goes on', async () => {
+    await addStaleRecords(1200)
+    const database = operatorDatabase(
+      withBatch(env.DB, async (real, statements) => {
+        const results = await real(statements)
+        vi.useFakeTimers({ toFake: ['Date'], now: database.deadline })
+        return results
+      }),
+    )
+    expect((await cleanUp(database, Date.now(), EVENT_RETENTION_DAYS)).idempotency_records_removed).toBe(500)
+    vi.useRealTimers()
+    expect((await run(Date.now())).idempotency_records_removed).toBe(700)
+  })
+
+  test('a run with nothing to do makes one D1 request, and reads no more however many rows there are', async () => {
+    const idle = async () => {
+      const counter = counted(env.DB)
+      const report = await run(Date.now(), counter.database)
+      expect(Object.values(report)).toEqual(Object.values(report).map(() => 0))
+      expect(counter.trips).toBe(1)
+      return counter.rowsRead
+    }
+    await run(Date.now())
+    const before = await idle()
+    const expiring = await newSecret({ expires_at: new Date(Date.now() + 60_000).toISOString() })
+    for (let i = 0; i < 20; i++) {
+      await newSecret({ expires_at: new Date(Date.now() + 60_000).toISOString() }, { 'Idempotency-Key': 'k' })
+    }
+    await call(expiring.apiKey, 'DELETE', `/connect/applications/${expiring.application}`)
+    expect(await idle()).toBe(before)
+    expect(before).toBeLessThan(40)
   })
 })

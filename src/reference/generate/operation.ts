@@ -49,11 +49,19 @@ const SECURITY: Record<Route['caller'], Operation['security']> = {
 }
 
 const CALLER_ERRORS: Record<Route['caller'], readonly ErrorCode[]> = {
-  read: ['unauthorized', 'rate_limit_exceeded', 'service_unavailable', 'internal_error'],
-  write: ['unauthorized', 'forbidden', 'rate_limit_exceeded', 'service_unavailable', 'internal_error'],
+  read: ['unauthorized', 'https_required', 'rate_limit_exceeded', 'service_unavailable', 'internal_error'],
+  write: [
+    'unauthorized',
+    'forbidden',
+    'https_required',
+    'rate_limit_exceeded',
+    'service_unavailable',
+    'internal_error',
+  ],
   client: [
     'invalid_request',
     'invalid_client',
+    'https_required',
     'payload_too_large',
     'unsupported_media_type',
     'rate_limit_exceeded',
@@ -65,8 +73,8 @@ const CALLER_ERRORS: Record<Route['caller'], readonly ErrorCode[]> = {
 
 const BODY_ERRORS: readonly ErrorCode[] = ['malformed_request', 'payload_too_large', 'unsupported_media_type']
 
-/** A public route has no error of its own in this range, but Cloudflare answers before the Worker where it has to. */
-const REFUSED_BEFORE = { description: 'Cloudflare refused the request before it reached Oncekey.' }
+/** The errors of a public route in this range have no common body: plain http, and refusals of Cloudflare's own. */
+const PUBLIC_ERROR = { description: 'The request used plain http, or Cloudflare refused it before it reached Oncekey.' }
 
 /** Describes the operation of a route, and the errors that it can return. */
 export async function describeOperation(
@@ -100,7 +108,7 @@ export async function describeOperation(
     responses: {
       [route.success.status]: success(route),
       ...errorResponses(errors),
-      ...(route.caller === 'public' && { '4XX': REFUSED_BEFORE }),
+      ...(route.caller === 'public' && { '4XX': PUBLIC_ERROR }),
     },
   }
   return { operation, errors }

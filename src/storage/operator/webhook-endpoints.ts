@@ -1,6 +1,6 @@
 import sql, { raw } from 'sql-template-tag'
 import { type Database, query, sendBatch, type UnixMs } from '../database.ts'
-import { type EndpointRow, endpointColumns, endpointFromRow, revived, type WebhookEndpoint } from '../webhooks.ts'
+import { type EndpointRow, endpointColumns, endpointFromRow, gone, revived, type WebhookEndpoint } from '../webhooks.ts'
 
 export interface NewWebhookEndpoint extends Omit<WebhookEndpoint, 'deliveries'> {
   readonly environmentId: string
@@ -8,11 +8,13 @@ export interface NewWebhookEndpoint extends Omit<WebhookEndpoint, 'deliveries'> 
   readonly secret: string
 }
 
+/** It receives the events that are recorded from now on. */
 export async function createWebhookEndpoint(database: Database, endpoint: NewWebhookEndpoint): Promise<void> {
   const { id, environmentId, url, events, secret, createdAt } = endpoint
   await sendBatch(database, {
-    created: query(sql`INSERT INTO webhook_endpoints (id, environment_id, url, events, secret, created_at)
-      VALUES (${id}, ${environmentId}, ${url}, ${JSON.stringify(events)}, ${secret}, ${createdAt}) ON CONFLICT DO NOTHING`),
+    created: query(sql`INSERT INTO webhook_endpoints (id, environment_id, url, events, secret, cursor, created_at)
+      SELECT ${id}, ${environmentId}, ${url}, ${JSON.stringify(events)}, ${secret}, coalesce(max(seq), 0), ${createdAt}
+      FROM events WHERE true ON CONFLICT DO NOTHING`),
   })
 }
 
@@ -45,6 +47,7 @@ export async function deleteWebhookEndpoint(database: Database, id: string, now:
     deleted: query(
       sql`UPDATE webhook_endpoints SET deleted_at = ${now}, secret = '' WHERE id = ${id} AND deleted_at IS NULL`,
     ),
+    deliveries: query(sql`UPDATE webhook_deliveries SET ${gone(now)} WHERE endpoint_id = ${id} AND state = 'pending'`),
     found: query(sql`SELECT 1 FROM webhook_endpoints WHERE id = ${id}`),
   })
   return found.length === 1

@@ -13,25 +13,28 @@ export const INSERT_SECRET = `INSERT INTO client_secrets
     (id, environment_id, application_id, digest, secret_hint, created_at, updated_at, event_id)
   SELECT ?3, applications.environment_id, applications.id, ?4, ?5, ?6, ?6, ?7 FROM ${CALLER_AND_APPLICATION}`
 const WITHIN_LIMIT = `(SELECT count(*) FROM client_secrets AS counted
-  WHERE counted.application_id = applications.id AND counted.revoked_at IS NULL) < ?8`
+  INDEXED BY client_secrets_by_application WHERE counted.environment_id = applications.environment_id
+  AND counted.application_id = applications.id AND counted.ended_at = 0) < ?8`
 const INSERT_LIMITED = `${INSERT_SECRET} AND ${WITHIN_LIMIT}`
 const INSERT_KEYED = `${INSERT_LIMITED} AND NOT EXISTS (SELECT 1 FROM idempotency_records WHERE digest = ?9)`
 
 export const INSERT_EVENT = `INSERT INTO events
     (id, environment_id, organization_id, type, data, caller_id, caller_name, request_id, created_at)
   SELECT ?1, applications.environment_id, applications.organization_id, ?2, ?3, api_keys.id, api_keys.name, ?4, ?5
-  FROM client_secrets JOIN applications ON applications.id = client_secrets.application_id
-  JOIN api_keys ON api_keys.digest = ?6 WHERE client_secrets.id = ?7 AND client_secrets.event_id = ?1`
+  FROM api_keys JOIN client_secrets ON client_secrets.environment_id = api_keys.environment_id AND client_secrets.id = ?7
+    AND client_secrets.event_id = ?1
+  JOIN applications ON applications.environment_id = api_keys.environment_id
+    AND applications.id = client_secrets.application_id WHERE api_keys.digest = ?6`
 
 const INSERT_RECORD = `INSERT INTO idempotency_records
     (digest, environment_id, request_digest, salt, secret_prefix, event_id, created_at)
-  SELECT ?1, environment_id, ?2, ?3, 'cs', event_id, ?4 FROM client_secrets WHERE id = ?5`
+  SELECT ?1, environment_id, ?2, ?3, 'cs', id, ?4 FROM events WHERE id = ?5`
 
 /** Tells success, 401, 403, 404 and 422 apart. */
 export const VERDICT = `SELECT api_keys.access, applications.id AS application_id, new.id AS secret_id
   FROM api_keys LEFT JOIN applications ON applications.environment_id = api_keys.environment_id
     AND applications.id = ?2 AND applications.deleted_at IS NULL
-  LEFT JOIN client_secrets AS new ON new.id = ?3
+  LEFT JOIN client_secrets AS new ON new.environment_id = api_keys.environment_id AND new.id = ?3
   WHERE api_keys.digest = ?1 AND api_keys.revoked_at IS NULL`
 const KEYED_VERDICT = `SELECT api_keys.access, applications.id AS application_id, records.request_digest, records.salt,
     made.id, made.secret_hint, made.last_used_at, made.created_at, made.updated_at, made.digest, made.revoked_at
@@ -39,7 +42,7 @@ const KEYED_VERDICT = `SELECT api_keys.access, applications.id AS application_id
     AND applications.id = ?2 AND applications.deleted_at IS NULL
   LEFT JOIN idempotency_records AS records ON records.digest = ?3
   LEFT JOIN events ON events.id = records.event_id
-  LEFT JOIN client_secrets AS made ON made.id = events.data ->> 'id'
+  LEFT JOIN client_secrets AS made ON made.environment_id = api_keys.environment_id AND made.id = events.data ->> 'id'
   WHERE api_keys.digest = ?1 AND api_keys.revoked_at IS NULL`
 
 export const snapshot = (id: string, application: string, hint: string, now: number) =>
@@ -100,7 +103,7 @@ async function createWithKey(
   const [, , , verdict] = await DB.batch([
     DB.prepare(INSERT_KEYED).bind(caller, application, id, digest, hint, now, event, limit, record),
     insertEvent(DB, { event, application, id, hint, now, caller }),
-    DB.prepare(INSERT_RECORD).bind(record, digestOfRequest, salt, now, id),
+    DB.prepare(INSERT_RECORD).bind(record, digestOfRequest, salt, now, event),
     DB.prepare(KEYED_VERDICT).bind(caller, application, record),
   ])
   const row = verdict?.results[0] as Record<string, unknown> | undefined

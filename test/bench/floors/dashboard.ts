@@ -8,8 +8,8 @@ const SESSION = `SELECT api_keys.access, api_keys.name, environments.name AS env
 
 const PAGE = `SELECT applications.id, client_id, application_type, name, description, scopes, organization_id, redirect_uris,
     uses_pkce, is_first_party, applications.created_at, updated_at
-  FROM applications WHERE environment_id = (SELECT environment_id FROM sessions WHERE digest = ?1)
-  AND deleted_at IS NULL ORDER BY applications.created_at DESC, applications.id DESC LIMIT 26`
+  FROM applications INDEXED BY applications_by_creation WHERE environment_id = (SELECT environment_id FROM sessions WHERE digest = ?1)
+  AND deleted_at IS NULL ORDER BY applications.id DESC LIMIT 26`
 
 let page = ''
 

@@ -7,7 +7,8 @@ import { credentialsOf, refusal } from './token.ts'
 /** The client that asks, and whether the token's own secret still works. */
 const FIND = `SELECT asking.client_id, asking.is_first_party, asking.scopes, environments.client_id AS audience,
     own.id AS token_secret_id
-  FROM client_secrets JOIN applications AS asking ON asking.id = client_secrets.application_id
+  FROM client_secrets JOIN applications AS asking ON asking.environment_id = client_secrets.environment_id
+    AND asking.id = client_secrets.application_id
   JOIN environments ON environments.id = client_secrets.environment_id
   LEFT JOIN client_secrets AS own ON own.id = ?4 AND own.environment_id = client_secrets.environment_id
     AND own.revoked_at IS NULL AND (own.expires_at IS NULL OR own.expires_at > ?2) AND own.disabled_at IS NULL

@@ -4,7 +4,8 @@ const LIST = `SELECT applications.id AS application_id, secrets.id, secret_hint,
     disabled_at, secrets.name, secrets.created_at, secrets.updated_at
   FROM api_keys LEFT JOIN applications ON applications.environment_id = api_keys.environment_id
     AND applications.id = ?2 AND applications.deleted_at IS NULL
-  LEFT JOIN client_secrets AS secrets ON secrets.application_id = applications.id AND secrets.revoked_at IS NULL
+  LEFT JOIN client_secrets AS secrets INDEXED BY client_secrets_by_application
+    ON secrets.environment_id = api_keys.environment_id AND secrets.application_id = applications.id AND secrets.ended_at = 0
     AND (secrets.expires_at IS NULL OR secrets.expires_at > ?3)
   WHERE api_keys.digest = ?1 AND api_keys.revoked_at IS NULL ORDER BY secrets.created_at, secrets.id`
 

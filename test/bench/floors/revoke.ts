@@ -12,8 +12,10 @@ const INSERT_EVENT = `INSERT INTO events
       'last_used_at', secrets.last_used_at, 'expires_at', expires_at, 'disabled_at', disabled_at,
       'created_at', secrets.created_at, 'updated_at', secrets.updated_at),
     api_keys.id, api_keys.name, ?2, ?3
-  FROM client_secrets AS secrets JOIN applications ON applications.id = application_id
-  JOIN api_keys ON api_keys.digest = ?4 WHERE secrets.id = ?5 AND secrets.event_id = ?1`
+  FROM api_keys JOIN client_secrets AS secrets ON secrets.environment_id = api_keys.environment_id
+    AND secrets.id = ?5 AND secrets.event_id = ?1
+  JOIN applications ON applications.environment_id = api_keys.environment_id AND applications.id = application_id
+  WHERE api_keys.digest = ?4`
 
 const VERDICT = `SELECT access, client_secrets.revoked_at FROM api_keys
   LEFT JOIN client_secrets ON client_secrets.environment_id = api_keys.environment_id AND client_secrets.id = ?2

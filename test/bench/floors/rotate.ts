@@ -5,10 +5,11 @@ import { apiKeyDigest, type FloorEnv, UNAUTHORIZED } from './env.ts'
 
 const GRACE_PERIOD_MS = 24 * 60 * 60 * 1000
 
-const EXPIRE_OTHERS = `UPDATE client_secrets
-  SET is_retiring = 1, expires_at = min(coalesce(expires_at, ?1), ?1), updated_at = ?2, event_id = ?3
-  WHERE application_id = (SELECT application_id FROM client_secrets WHERE id = ?4 AND event_id = ?3)
-  AND id <> ?4 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2)`
+const EXPIRE_OTHERS = `UPDATE client_secrets INDEXED BY client_secrets_by_application
+  SET retires_at = ?1, expires_at = min(coalesce(expires_at, ?1), ?1), updated_at = ?2, event_id = ?3
+  WHERE (environment_id, application_id) = (SELECT environment_id, application_id FROM client_secrets
+    WHERE digest = ?5 AND event_id = ?3)
+  AND id <> ?4 AND ended_at = 0 AND (expires_at IS NULL OR expires_at > ?2)`
 
 /** Insert the secret, let the others expire, insert the event, ask for the verdict. */
 export async function rotateSecrets(request: Request, { DB }: FloorEnv, application: string): Promise<Response> {
@@ -22,7 +23,7 @@ export async function rotateSecrets(request: Request, { DB }: FloorEnv, applicat
   const data = snapshot(id, application, hint, now)
   const [, , , verdict] = await DB.batch([
     DB.prepare(INSERT_SECRET).bind(caller, application, id, digest, hint, now, event),
-    DB.prepare(EXPIRE_OTHERS).bind(now + GRACE_PERIOD_MS, now, event, id),
+    DB.prepare(EXPIRE_OTHERS).bind(now + GRACE_PERIOD_MS, now, event, id, digest),
     DB.prepare(INSERT_EVENT).bind(event, type, data, crypto.randomUUID(), now, caller, id),
     DB.prepare(VERDICT).bind(caller, application, id),
   ])

@@ -5,7 +5,8 @@ import { signToken } from './jwt.ts'
 
 const FIND = `SELECT client_secrets.id, applications.client_id, applications.application_type,
     applications.organization_id, applications.scopes, environments.client_id AS audience, client_secrets.last_used_at
-  FROM client_secrets JOIN applications ON applications.id = application_id
+  FROM client_secrets JOIN applications ON applications.environment_id = client_secrets.environment_id
+    AND applications.id = application_id
   JOIN environments ON environments.id = client_secrets.environment_id
   WHERE client_secrets.digest = ?1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2)
   AND disabled_at IS NULL AND applications.deleted_at IS NULL AND applications.client_id = ?3`

@@ -8,7 +8,8 @@ const VERIFY = `SELECT access, secrets.id, secret_hint, secrets.last_used_at, se
   FROM api_keys LEFT JOIN client_secrets AS secrets ON secrets.digest = ?2
     AND secrets.environment_id = api_keys.environment_id AND secrets.revoked_at IS NULL
     AND (secrets.expires_at IS NULL OR secrets.expires_at > ?3) AND secrets.disabled_at IS NULL
-  LEFT JOIN applications ON applications.id = secrets.application_id AND applications.deleted_at IS NULL
+  LEFT JOIN applications ON applications.environment_id = secrets.environment_id
+    AND applications.id = secrets.application_id AND applications.deleted_at IS NULL
   WHERE api_keys.digest = ?1 AND api_keys.revoked_at IS NULL`
 
 /** One statement: the caller, the secret and its application. */
