@@ -18,6 +18,8 @@ interface ClientCredentials {
 /** Longer headers are not decoded. Characters. */
 const MAX_HEADER_LENGTH = 1024
 const BASIC = /^Basic +([A-Za-z0-9+/]+={0,2})$/i
+const PRINTABLE_ASCII = /^[ -~]*$/
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const CLIENT_ID = /^client_[0-9A-HJKMNP-TV-Z]{26}$/
 
 /**
@@ -75,7 +77,7 @@ function readBasic(authorization: string): ClientCredentials | null {
     const binary = atob(encoded)
     // atob accepts missing padding and stray bits. Two strings must not mean one credential.
     if (btoa(binary) !== encoded) return null
-    const pair = decodeUtf8(binary)
+    const pair = PRINTABLE_ASCII.test(binary) ? binary : decodeUtf8(binary)
     const colon = pair.indexOf(':')
     if (colon < 1 || colon === pair.length - 1) return null
     return { clientId: decodeFormValue(pair.slice(0, colon)), clientSecret: decodeFormValue(pair.slice(colon + 1)) }
@@ -86,11 +88,10 @@ function readBasic(authorization: string): ClientCredentials | null {
 }
 
 function decodeUtf8(binary: string): string {
-  const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0))
-  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  return decoder.decode(Uint8Array.from(binary, (character) => character.charCodeAt(0)))
 }
 
 /** Decodes application/x-www-form-urlencoded (RFC 6749 Appendix B). Throws for what the URL standard would accept. */
 function decodeFormValue(value: string): string {
-  return decodeURIComponent(value.replaceAll('+', ' '))
+  return /[+%]/.test(value) ? decodeURIComponent(value.replaceAll('+', ' ')) : value
 }

@@ -1,6 +1,7 @@
 import { isEncoded, readBytes } from '../http/body.ts'
 import { ApiError } from '../http/errors.ts'
 
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const FORM_MEDIA_TYPE = /^application\/x-www-form-urlencoded\s*(;|$)/i
 
 /** The endpoints' parameters that authenticate the client (RFC 6749 §2.3.1, RFC 7521 §4.2). */
@@ -34,7 +35,7 @@ export async function readForm(request: Request, ...parameters: string[]): Promi
 
 function decode(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    return decoder.decode(bytes)
   } catch {
     throw new ApiError('invalid_request', { message: 'The body is not UTF-8.' })
   }

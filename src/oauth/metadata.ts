@@ -1,22 +1,24 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import { openIdConfigurationOf, serverMetadataOf } from '../contract/oauth.ts'
-import { cacheable } from '../http/caching.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { issuer } from './issuer.ts'
 import { publishedAt, signingKeys } from './signing-keys.ts'
 
-/** The public documents that clients and resource servers configure themselves by. None needs the database. */
+/**
+ * The public documents that clients and resource servers configure themselves by. None needs the database. app.ts lets
+ * anyone cache them, and pages of any origin read them.
+ */
 export const metadata = new Hono<HonoEnv>()
-  .get('/.well-known/oauth-authorization-server', cacheable, (c) => c.json(serverMetadataOf(issuer(c.env))))
-  .get('/.well-known/openid-configuration', cacheable, async (c) => {
+  .get('/.well-known/oauth-authorization-server', (c) => c.json(serverMetadataOf(issuer(c.env))))
+  .get('/.well-known/openid-configuration', async (c) => {
     const { keys } = publishedAt(await signingKeys(c.env), Date.now())
     const algorithms = keys.map(({ alg }) => `${alg}`)
     return c.json(openIdConfigurationOf(issuer(c.env), algorithms))
   })
-  .get('/oauth2/jwks', cacheable, sendKeys)
+  .get('/oauth2/jwks', sendKeys)
   // Where WorkOS's SDKs look. All clients have the same keys, so the client ID is not read.
-  .get('/sso/jwks/:client_id', cacheable, sendKeys)
+  .get('/sso/jwks/:client_id', sendKeys)
 
 async function sendKeys(c: Context<HonoEnv>) {
   return c.json(publishedAt(await signingKeys(c.env), Date.now()))

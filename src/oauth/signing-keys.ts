@@ -53,11 +53,19 @@ async function importKeys({ SIGNING_KEY, PUBLISHED_KEYS }: Settings): Promise<Si
     throw new SettingsError('SIGNING_KEY is missing or not a private JWK: run `npm run signing-key -- create`')
   if (!others.success) throw new SettingsError('PUBLISHED_KEYS is not a JWK Set: run `npm run signing-key -- status`')
   const { kid, alg: algorithm } = own.output
-  const privateKey = (await importJWK(own.output, algorithm)) as CryptoKey
   const keys = [own.output, ...others.output.keys.filter((key) => key.kid !== kid)].map((key) => publicHalf(key as JWK))
-  const verifying = keys.map(async (jwk) => {
-    const key = (await importJWK(jwk)) as CryptoKey
-    return [`${jwk.kid}`, { key, retiredAt: jwk.retired_at ?? Infinity }] as const
+  const [privateKey, ...publicKeys] = await Promise.all([own.output, ...keys].map(importKey))
+  const verifying = keys.map((jwk, i) => {
+    return [`${jwk.kid}`, { key: publicKeys[i] as CryptoKey, retiredAt: jwk.retired_at ?? Infinity }] as const
   })
-  return { algorithm, kid, privateKey, published: { keys }, verifying: new Map(await Promise.all(verifying)) }
+  return { algorithm, kid, privateKey: privateKey as CryptoKey, published: { keys }, verifying: new Map(verifying) }
+}
+
+/** The error of the runtime may repeat members of a private key. */
+async function importKey(key: JWK): Promise<CryptoKey> {
+  try {
+    return (await importJWK(key, key.alg)) as CryptoKey
+  } catch {
+    throw new SettingsError('SIGNING_KEY or PUBLISHED_KEYS has a damaged key: run `npm run signing-key -- rotate`')
+  }
 }
