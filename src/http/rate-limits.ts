@@ -35,7 +35,7 @@ const MALFORMED: Attempt = { digest: null, clientId: null }
 const MAX_FAILURES = 100
 const WINDOW_MS = 60_000
 
-/** How long an isolate refuses an API key that has made too many calls, before it counts again: as Retry-After says. */
+/** How long an isolate refuses an API key that has made too many calls, before it counts again. */
 const PAUSE_MS = 10_000
 
 /** Bounds each memory to some 2 MB. */
@@ -50,8 +50,8 @@ class RecentMap<V> extends Map<string, V> {
   }
 }
 
-/** Failures in the window that ends at `until` (Unix ms), by address, client or key. */
-const failures = new RecentMap<{ count: number; readonly until: number }>()
+/** Failures in the last window, by address, client or key. */
+const failures = new RecentMap<Window>()
 
 /** The credentials that have worked, by digest, each with the API key that it belongs to; null for a client secret. */
 const working = new RecentMap<string | null>()
@@ -59,25 +59,25 @@ const working = new RecentMap<string | null>()
 /** The API keys that have made too many calls, by ID, each with the end of its pause (Unix ms). */
 const paused = new RecentMap<number>()
 
-/** Throws 429 for an attempt that must not cost a D1 request. */
+/** Throws 429 for an attempt that must not cost a D1 request, with the time until the next one may. */
 export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
   const apiKeyId = attempt.digest ? working.get(toHex(attempt.digest)) : undefined
-  const isRefused = apiKeyId === undefined ? hasFailedTooOften(c, attempt) : isPaused(apiKeyId)
-  if (isRefused) throw new ApiError('rate_limit_exceeded')
+  const until = apiKeyId === undefined ? refusedUntil(c, attempt) : (paused.get(apiKeyId ?? '') ?? 0)
+  const seconds = Math.ceil((until - Date.now()) / 1000)
+  // A clock that goes back makes no client wait for longer than a window.
+  if (seconds > 0) throw new ApiError('rate_limit_exceeded', { retryAfter: Math.min(seconds, WINDOW_MS / 1000) })
 }
 
-function hasFailedTooOften(c: Context<HonoEnv>, attempt: Attempt): boolean {
-  if (failures.size === 0 || !c.env.FAILED_AUTHENTICATIONS) return false
+/** When an attempt may reach the database again (Unix ms), after too many failures; 0 if it may now. */
+function refusedUntil(c: Context<HonoEnv>, attempt: Attempt): number {
+  if (failures.size === 0 || !c.env.FAILED_AUTHENTICATIONS) return 0
   const { address, account } = namesOf(c, attempt)
-  const ofAddress = failuresOf(address)
-  if (ofAddress >= MAX_FAILURES) return true
+  const ofAddress = currentWindow(address)
+  if (ofAddress && ofAddress.count >= MAX_FAILURES) return ofAddress.until
   // Anyone can fail under a client's ID. An address that has not failed itself is let through, so that this locks out no client.
-  const isLockout = attempt.clientId !== null && address !== null && ofAddress === 0
-  return failuresOf(account) >= MAX_FAILURES && !isLockout
-}
-
-function isPaused(apiKeyId: string | null): boolean {
-  return apiKeyId !== null && (paused.get(apiKeyId) ?? 0) > Date.now()
+  if (attempt.clientId !== null && address !== null && !ofAddress) return 0
+  const ofAccount = currentWindow(account)
+  return ofAccount && ofAccount.count >= MAX_FAILURES ? ofAccount.until : 0
 }
 
 /** Counts an attempt whose credential is invalid. A malformed one costs no I/O here either. */
@@ -87,7 +87,7 @@ export function recordFailure(c: Context<HonoEnv>, attempt: Attempt): void {
   if (attempt.digest) working.delete(toHex(attempt.digest))
   for (const name of Object.values(namesOf(c, attempt))) {
     if (name === null) continue
-    const window = currentWindow(name)
+    const window = currentWindow(name) ?? openWindow(name)
     window.count++
     if (!attempt.digest) continue
     c.executionCtx.waitUntil(
@@ -131,16 +131,19 @@ function namesOf(c: Context<HonoEnv>, { digest, clientId }: Attempt) {
   return { address: address ? `address ${networkOf(address)}` : null, account }
 }
 
-function failuresOf(name: string | null): number {
-  const window = name === null ? undefined : failures.get(name)
-  return window && Date.now() < window.until ? window.count : 0
+interface Window {
+  count: number
+  /** Unix ms. */
+  readonly until: number
 }
 
-function currentWindow(name: string): { count: number } {
-  const now = Date.now()
-  const current = failures.get(name)
-  if (current && now < current.until) return current
-  const window = { count: 0, until: now + WINDOW_MS }
+function currentWindow(name: string | null): Window | undefined {
+  const window = name === null ? undefined : failures.get(name)
+  return window && Date.now() < window.until ? window : undefined
+}
+
+function openWindow(name: string): Window {
+  const window = { count: 0, until: Date.now() + WINDOW_MS }
   failures.set(name, window)
   return window
 }
