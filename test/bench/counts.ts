@@ -15,9 +15,9 @@ export interface Counts {
   readonly rowsWritten: number
 }
 
-const REQUESTS = 20
+const REQUESTS = 10
 /** What follows an answer follows at once, and is over before the next request. */
-const BEHIND_MS = 40
+const BEHIND_MS = 25
 
 /** Sends an operation's requests to the Worker that counts, and gives what it sent to D1. */
 export function sentBy(

@@ -39,7 +39,7 @@ const ROWS_PER_STATEMENT = 20_000
  * these rows, so that they have whatever the schema asks for.
  */
 export async function seed(database: D1Database, origin: string, options: SeedOptions): Promise<Data> {
-  const { apiKey } = await newApiKey(database)
+  const { apiKey, environmentId } = await newApiKey(database)
   const headers = { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json' }
   const post = async (path: string, body: object) => {
     const response = await fetch(origin + path, { method: 'POST', headers, body: JSON.stringify(body) })
@@ -54,31 +54,33 @@ export async function seed(database: D1Database, origin: string, options: SeedOp
   })
   const secret = await post(`/connect/applications/${application}/client_secrets`, {})
   const applications = await Promise.all(Array.from({ length: options.applications }, (_, i) => newApplication(i)))
-  await copyApplications(database, { application, secret }, applications)
-  await addOthers(database, { application, secret }, options)
+  const templates = { environmentId, application, secret }
+  await copyApplications(database, templates, applications)
+  await addOthers(database, templates, options)
   return {
     apiKey,
     applications: applications.map(({ digest: _, ...application }) => application),
-    restore: await restorer(database, secret),
+    restore: await restorer(database, environmentId, secret),
   }
 }
 
 /** What is not in the database now, `restore` removes; what requests change of their own secrets, it puts back. */
-async function restorer(database: D1Database, newestSecret: string): Promise<Data['restore']> {
+async function restorer(database: D1Database, environmentId: string, newestSecret: string): Promise<Data['restore']> {
   const columns = (await columnsOf(database, 'client_secrets')).join(', ')
   await run(
     database,
     `CREATE TABLE bench_secrets AS SELECT ${columns} FROM client_secrets WHERE application_id LIKE 'conn_app_${SEEDED}P%'`,
   )
   const newest = await database.prepare('SELECT max(seq) AS seq FROM events').first<{ seq: number }>()
+  const ofEnvironment = `environment_id = '${environmentId}'`
   const restoring = [
     'DELETE FROM idempotency_records',
     `DELETE FROM events WHERE seq > ${newest?.seq}`,
-    `DELETE FROM client_secrets WHERE environment_id IN (SELECT environment_id FROM bench_secrets) AND id > '${newestSecret}'`,
-    `INSERT OR REPLACE INTO client_secrets (${columns}) SELECT * FROM bench_secrets`,
+    `DELETE FROM client_secrets WHERE ${ofEnvironment} AND id > '${newestSecret}'`,
+    `INSERT OR REPLACE INTO client_secrets (${columns}) SELECT ${columns} FROM bench_secrets`,
   ]
   const use = `UPDATE client_secrets SET last_used_at = unixepoch() * 1000
-    WHERE (environment_id, id) IN (SELECT environment_id, id FROM bench_secrets)`
+    WHERE ${ofEnvironment} AND id IN (SELECT id FROM bench_secrets)`
   return async ({ isFirstUse }) => {
     const statements = isFirstUse ? restoring : [...restoring, use]
     await database.batch(statements.map((sql) => database.prepare(sql)))
@@ -95,7 +97,9 @@ async function newApplication(number: number): Promise<BenchApplication & { dige
   return { ...ids, plaintext, digest: toHex(digest) }
 }
 
+/** The rows that are copied. */
 interface Templates {
+  readonly environmentId: string
   readonly application: string
   readonly secret: string
 }
@@ -103,12 +107,12 @@ interface Templates {
 async function copyApplications(database: D1Database, templates: Templates, applications: readonly BenchApplication[]) {
   const each = { from: 'json_each(?) AS each', values: [JSON.stringify(applications)] }
   const field = (name: string) => `each.value ->> '${name}'`
-  await copyRow(database, 'applications', templates.application, each, {
+  await copyRow(database, 'applications', templates, templates.application, each, {
     id: field('id'),
     client_id: field('clientId'),
     created_at: 'template.created_at - 1 - each.key',
   })
-  await copyRow(database, 'client_secrets', templates.secret, each, {
+  await copyRow(database, 'client_secrets', templates, templates.secret, each, {
     id: field('secretId'),
     application_id: field('id'),
     digest: `unhex(${field('digest')})`,
@@ -124,18 +128,18 @@ async function addOthers(database: D1Database, templates: Templates, { others = 
     `'${prefix}_${SEEDED}' || printf('%08X', ${number}) || '0BBBBBBBBBBBBBBB'`
   for (let from = 0; from < others; from += ROWS_PER_STATEMENT) {
     const to = Math.min(from + ROWS_PER_STATEMENT, others)
-    await copyRow(database, 'applications', templates.application, numbers(from, to, 5), {
+    await copyRow(database, 'applications', templates, templates.application, numbers(from, to, 5), {
       id: id('conn_app', 'each.i'),
       client_id: id('client', 'each.i'),
       created_at: 'template.created_at - 1000000000 + each.i',
     })
-    await copyRow(database, 'client_secrets', templates.secret, numbers(from, to), {
+    await copyRow(database, 'client_secrets', templates, templates.secret, numbers(from, to), {
       id: id('secret', 'each.i'),
       application_id: id('conn_app', 'each.i / 5 * 5'),
       digest: 'randomblob(32)',
       secret_hint: 'hex(randomblob(3))',
     })
-    await copyRow(database, 'events', event?.id as string, numbers(from, to), {
+    await copyRow(database, 'events', templates, event?.id as string, numbers(from, to), {
       seq: 'NULL',
       id: id('event', 'each.i'),
       data: `json_set(template.data, '$.id', ${id('secret', 'each.i')})`,
@@ -151,18 +155,25 @@ function numbers(from: number, to: number, step = 1): Each {
 }
 
 /** Copies a row once for each row of `each`, with some columns set by SQL. */
-async function copyRow(database: D1Database, table: string, id: string, each: Each, set: Record<string, string>) {
+async function copyRow(
+  database: D1Database,
+  table: string,
+  { environmentId }: Templates,
+  id: string,
+  each: Each,
+  set: Record<string, string>,
+) {
   const columns = await columnsOf(database, table)
   const copied = columns.map((name) => set[name] ?? `template.${name}`)
   await run(
     database,
     `INSERT INTO ${table} (${columns.join(', ')}) SELECT ${copied.join(', ')}
-      FROM ${table} AS template, ${each.from} WHERE template.id = '${id}'`,
+      FROM ${table} AS template, ${each.from} WHERE template.environment_id = '${environmentId}' AND template.id = '${id}'`,
     each.values,
   )
 }
 
-/** Without generated columns. */
+/** The columns of a table that can be written. */
 async function columnsOf(database: D1Database, table: string): Promise<string[]> {
   const { results } = await database.prepare(`SELECT name FROM pragma_table_info('${table}')`).all<{ name: string }>()
   return results.map(({ name }) => name)

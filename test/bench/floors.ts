@@ -2,7 +2,8 @@ import { newSigningKey } from '../../src/credential/signing-key.ts'
 import { bundle } from '../bundle-worker.ts'
 import { type Counts, countsOf, sentBy } from './counts.ts'
 import { type Data, seed } from './data.ts'
-import { Load } from './load.ts'
+import type { KeptResponse } from './floors/response.ts'
+import { Load, type LoadRequest } from './load.ts'
 import { contestant, type Operation } from './operations.ts'
 import type { Options } from './options.ts'
 import { progress } from './progress.ts'
@@ -58,10 +59,10 @@ export async function runFloors(options: Options): Promise<FloorReport> {
   try {
     progress(`Making ${APPLICATIONS} applications…`)
     const data = await seed(runtime.database(DATABASE), runtime.url('product-RS256'), { applications: APPLICATIONS })
-    await givePage(runtime, data, options)
     const results: FloorResult[] = []
     const counts = new Map<string, Counts>()
     for (const operation of options.operations) {
+      await giveResponse(runtime, operation, data)
       counts.set(operation.name, countsOf(await sentBy(runtime, 'counting', operation, data)))
       for (const connections of options.connections) {
         progress(
@@ -90,12 +91,21 @@ function contestants(runtime: Runtime, operation: Operation, data: Data, hasLimi
   ]
 }
 
-/** The floor of the dashboard answers the page that the product has rendered. */
-async function givePage(runtime: Runtime, data: Data, { operations }: Options): Promise<void> {
-  const operation = operations.find(({ name }) => name === 'dashboard-list')
-  if (!operation) return
-  const url = runtime.url('product-RS256')
-  const [cookie = ''] = (await operation.prepare?.(data, { measured: url, product: url })) ?? []
-  const page = await (await fetch(`${url}/dashboard`, { headers: { Cookie: cookie } })).text()
-  await fetch(`${runtime.url('floor-RS256')}/dashboard`, { method: 'PUT', body: page })
+/** The floors answer with the headers of the product, and with its body where that is always the same. */
+async function giveResponse(runtime: Runtime, operation: Operation, data: Data): Promise<void> {
+  const { algorithm } = operation
+  const { url, requests } = contestants(runtime, operation, data, false)[0] as Contestant
+  const [request] = await requests(1)
+  const { method, path, headers, body } = request as LoadRequest
+  const response = await fetch(url + path, { method, headers, ...(body !== undefined && { body }) })
+  const kept: KeptResponse = {
+    path,
+    status: response.status,
+    headers: [...response.headers].filter(([name]) => !HOP_HEADERS.has(name)),
+    body: await response.text(),
+  }
+  await fetch(`${runtime.url(`floor-${algorithm}`)}/bench/response`, { method: 'POST', body: JSON.stringify(kept) })
 }
+
+/** The server sets these itself. */
+const HOP_HEADERS = new Set(['content-length', 'transfer-encoding', 'connection', 'date', 'content-encoding'])

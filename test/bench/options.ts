@@ -54,7 +54,7 @@ export function readOptions(args: readonly string[]): Options | 'help' {
     operations: values.only === undefined ? operations : values.only.split(',').map(operationNamed),
     connections: (values.connections ?? (isShort ? '16' : '1,16,64')).split(',').map((text) => positive(text)),
     rounds,
-    seconds: positive(values.seconds ?? (values.quick ? '0.3' : '1')),
+    seconds: positive(values.seconds ?? (values.quick ? '0.2' : '1')),
     hasLimited: !values.quick,
     repeats: values.quick ? 0 : rounds,
     mode: values.growth ? 'growth' : values.profile ? 'profile' : 'floors',

@@ -1,15 +1,16 @@
 import { bundle } from '../bundle-worker.ts'
-import { sentBy } from './counts.ts'
+import { sent, sentBy } from './counts.ts'
 import { type Data, seed } from './data.ts'
 import { bindings } from './floors.ts'
 import { Inspector } from './inspector.ts'
-import { Load } from './load.ts'
+import { Load, type LoadRequest } from './load.ts'
 import { cpuSeconds } from './machine.ts'
-import { type Operation, requestsOf } from './operations.ts'
+import { contestant, type Operation, requestsOf } from './operations.ts'
 import type { Options } from './options.ts'
 import { byRoom, type Place, readProfile } from './profile.ts'
 import { progress } from './progress.ts'
 import { Runtime } from './runtime.ts'
+import { copyDatabase, replay, type SqliteTime } from './sqlite.ts'
 import type { SentStatement } from './workers/counted.ts'
 
 /** Where the time of the Worker and of D1 goes, by operation. */
@@ -21,6 +22,8 @@ interface StatementTime {
   readonly microseconds: number
   readonly rowsRead: number
   readonly rowsWritten: number
+  /** Null for a statement that only some requests send. */
+  readonly sqlite: SqliteTime | null
 }
 
 export interface OperationProfile {
@@ -87,11 +90,38 @@ async function profile(runtime: Runtime, load: Load, operation: Operation, data:
     worker,
     places: readProfile(taken[i] as (typeof taken)[number], REQUESTS, worker === 'product' ? sourceMap : undefined),
   }))
-  const sent = await sentBy(runtime, 'counting', operation, data, { count: STATEMENT_REQUESTS, pause: 0 })
-  return { operation: operation.name, cpu, workers, statements: statementTimes(sent.flatMap((one) => one.statements)) }
+  const requests = await sentBy(runtime, 'counting', operation, data, { count: STATEMENT_REQUESTS, pause: 0 })
+  const statements = requests.flatMap((one) => one.statements)
+  return {
+    operation: operation.name,
+    cpu,
+    workers,
+    statements: statementTimes(statements, await replayed(runtime, operation, data)),
+  }
 }
 
-function statementTimes(statements: readonly SentStatement[]): StatementTime[] {
+/** The statements of one request, replayed by SQLite on a copy of the database as it was before. */
+async function replayed(runtime: Runtime, operation: Operation, data: Data): Promise<Map<string, SqliteTime>> {
+  const how = { runtime, worker: 'counting', product: 'counting', data }
+  const { url, requests } = contestant(operation.name, operation, how)
+  const [request] = (await requests(1)) as [LoadRequest]
+  const copy = await copyDatabase(await runtime.databaseFile())
+  try {
+    await sent(url)
+    await fetch(url + request.path, { ...request, body: request.body ?? null })
+    const [first] = await sent(url)
+    const statements = first?.statements ?? []
+    const times = replay(copy.file, statements)
+    return new Map(statements.map(({ sql }, i) => [sql, times[i] as SqliteTime]))
+  } finally {
+    await copy.remove()
+  }
+}
+
+function statementTimes(
+  statements: readonly SentStatement[],
+  sqlite: ReadonlyMap<string, SqliteTime>,
+): StatementTime[] {
   const bySql = Map.groupBy(statements, ({ sql }) => sql)
   return [...bySql].map(([sql, all]) => {
     const mean = (value: (one: SentStatement) => number) => all.reduce((sum, one) => sum + value(one), 0) / all.length
@@ -101,6 +131,7 @@ function statementTimes(statements: readonly SentStatement[]): StatementTime[] {
       microseconds: mean(({ duration }) => duration) * 1000,
       rowsRead: mean(({ rowsRead }) => rowsRead),
       rowsWritten: mean(({ rowsWritten }) => rowsWritten),
+      sqlite: sqlite.get(sql) ?? null,
     }
   })
 }
@@ -128,10 +159,19 @@ function describe({ operation, cpu, workers, statements }: OperationProfile): st
       ),
     )
   }
-  lines.push('', '  statements: times per request, µs each, rows read and written')
-  for (const { sql, perRequest, microseconds, rowsRead, rowsWritten } of statements) {
-    const numbers = [perRequest.toFixed(2), microseconds.toFixed(0), rowsRead.toFixed(1), rowsWritten.toFixed(1)]
-    lines.push(`    ${numbers.map((text) => text.padStart(7)).join(' ')}  ${sql.slice(0, 110)}`)
+  const head = ['a request', 'D1 µs', 'compile', 'run', 'read', 'written']
+  lines.push('', "  statements: times a request, µs by D1's clock, µs in SQLite alone to compile and to run, rows")
+  lines.push(`    ${head.map((text) => text.padStart(9)).join(' ')}`)
+  for (const { sql, perRequest, microseconds, rowsRead, rowsWritten, sqlite } of statements) {
+    const numbers = [
+      perRequest.toFixed(2),
+      microseconds.toFixed(0),
+      sqlite?.compile.toFixed(0) ?? '–',
+      sqlite?.run.toFixed(0) ?? '–',
+      rowsRead.toFixed(1),
+      rowsWritten.toFixed(1),
+    ]
+    lines.push(`    ${numbers.map((text) => text.padStart(9)).join(' ')}  ${sql.slice(0, 100)}`)
   }
   return lines.join('\n')
 }

@@ -113,6 +113,14 @@ export class Runtime {
     await (await this.#miniflare.getWorker(worker)).scheduled()
   }
 
+  /** The file of a database, where the runtime has only this one. */
+  async databaseFile(): Promise<string> {
+    const files = await readdir(this.#directory, { recursive: true })
+    const [file] = files.filter((name) => /D1DatabaseObject\/[0-9a-f]+\.sqlite$/.test(name))
+    if (!file) throw new Error(`no database is on disk in ${this.#directory}`)
+    return join(this.#directory, file)
+  }
+
   /** The size of the databases on disk, in bytes. Throws where there is none: then they would be in memory. */
   async databaseBytes(): Promise<number> {
     const files = await readdir(this.#directory, { recursive: true })

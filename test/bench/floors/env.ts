@@ -1,4 +1,5 @@
 import { type Bytes, sha256 } from '../../../src/credential/digest.ts'
+import { respond } from './response.ts'
 
 export interface FloorEnv {
   readonly DB: D1Database
@@ -8,15 +9,22 @@ export interface FloorEnv {
   readonly MAX_SECRETS_PER_APPLICATION: number
 }
 
-export const UNAUTHORIZED = { message: 'Unauthorized', code: 'unauthorized' }
+export function apiKeyOf(request: Request): string {
+  return (request.headers.get('Authorization') ?? '').slice('Bearer '.length)
+}
 
 /** The digest of the API key that a request carries. */
 export function apiKeyDigest(request: Request): Promise<Bytes> {
   return sha256(apiKeyOf(request))
 }
 
-export function apiKeyOf(request: Request): string {
-  return (request.headers.get('Authorization') ?? '').slice('Bearer '.length)
+/** The n-th part of a path. */
+export function part(path: string, n: number): string {
+  return path.split('/')[n] ?? ''
+}
+
+export function unauthorized(path: string): Response {
+  return respond(path, 401, JSON.stringify({ message: 'Unauthorized', code: 'unauthorized' }))
 }
 
 /** A secret as the wire shows it. */
@@ -31,6 +39,6 @@ export function secretToWire(row: Record<string, unknown>) {
   }
 }
 
-function iso(milliseconds: unknown): string | null {
+export function iso(milliseconds: unknown): string | null {
   return milliseconds === null ? null : new Date(milliseconds as number).toISOString()
 }

@@ -1,29 +1,29 @@
 import { createSecret } from './create.ts'
-import { dashboardList, keepPage } from './dashboard.ts'
-import { discovery } from './discovery.ts'
+import { dashboardList } from './dashboard.ts'
 import type { FloorEnv } from './env.ts'
 import { introspection } from './introspection.ts'
 import { listSecrets } from './list.ts'
+import { keepResponse, respond } from './response.ts'
 import { revokeSecret } from './revoke.ts'
 import { rotateSecrets } from './rotate.ts'
 import { token } from './token.ts'
 import { verifySecret } from './verify.ts'
 
 /**
- * What each operation costs at the least: a Worker with no framework, no validation, no headers and no log. It answers
- * the same bodies over the same schema, with the one unavoidable database request or signature.
+ * What each operation costs at the least: a Worker with no framework, no validation and no log. It answers the same bytes
+ * over the same schema, with the one unavoidable database request or signature.
  */
 export default {
   fetch(request, env) {
     const path = new URL(request.url).pathname
-    if (path === '/oauth2/token') return token(request, env)
-    if (path === '/oauth2/introspection') return introspection(request, env)
-    if (path === '/connect/client_secrets/verify') return verifySecret(request, env)
-    if (path === '/.well-known/oauth-authorization-server') return discovery(env)
-    if (path === '/dashboard') return request.method === 'PUT' ? keepPage(request) : dashboardList(request, env)
-    if (request.method === 'DELETE') return revokeSecret(request, env, path.split('/')[3] as string)
-    const [, , , application = '', , rotate] = path.split('/')
-    if (rotate) return rotateSecrets(request, env, application)
-    return request.method === 'GET' ? listSecrets(request, env, application) : createSecret(request, env, application)
+    if (path === '/oauth2/token') return token(path, request, env)
+    if (path === '/oauth2/introspection') return introspection(path, request, env)
+    if (path === '/connect/client_secrets/verify') return verifySecret(path, request, env)
+    if (path === '/.well-known/oauth-authorization-server') return respond(path, 200)
+    if (path === '/dashboard') return dashboardList(path, request, env)
+    if (path === '/bench/response') return keepResponse(request)
+    if (request.method === 'DELETE') return revokeSecret(path, request, env)
+    if (path.endsWith('/rotate')) return rotateSecrets(path, request, env)
+    return request.method === 'GET' ? listSecrets(path, request, env) : createSecret(path, request, env)
   },
 } satisfies ExportedHandler<FloorEnv>

@@ -1,6 +1,7 @@
 import { recogniseCredential } from '../../../src/credential/credential.ts'
 import { sha256 } from '../../../src/credential/digest.ts'
-import { apiKeyDigest, type FloorEnv, secretToWire, UNAUTHORIZED } from './env.ts'
+import { apiKeyDigest, type FloorEnv, iso, secretToWire, unauthorized } from './env.ts'
+import { respond } from './response.ts'
 
 const VERIFY = `SELECT access, secrets.id, secret_hint, secrets.last_used_at, secrets.created_at, secrets.updated_at,
     applications.id AS application_id, client_id, applications.name, description, scopes, application_type,
@@ -13,14 +14,14 @@ const VERIFY = `SELECT access, secrets.id, secret_hint, secrets.last_used_at, se
   WHERE api_keys.digest = ?1 AND api_keys.revoked_at IS NULL`
 
 /** One statement: the caller, the secret and its application. */
-export async function verifySecret(request: Request, { DB }: FloorEnv): Promise<Response> {
-  const { client_secret } = (await request.json()) as { client_secret: string }
-  if (!recogniseCredential(client_secret)) return Response.json({ valid: false })
+export async function verifySecret(path: string, request: Request, { DB }: FloorEnv): Promise<Response> {
+  const { client_secret } = await request.json<{ client_secret: string }>()
+  if (!recogniseCredential(client_secret)) return respond(path, 200, '{"valid":false}')
   const row = await DB.prepare(VERIFY)
     .bind(await apiKeyDigest(request), await sha256(client_secret), Date.now())
     .first()
-  if (!row) return Response.json(UNAUTHORIZED, { status: 401 })
-  if (row.application_id === null) return Response.json({ valid: false })
+  if (!row) return unauthorized(path)
+  if (row.application_id === null) return respond(path, 200, '{"valid":false}')
   const application = {
     object: 'connect_application',
     id: row.application_id,
@@ -30,8 +31,8 @@ export async function verifySecret(request: Request, { DB }: FloorEnv): Promise<
     scopes: JSON.parse(row.scopes as string),
     application_type: row.application_type,
     organization_id: row.organization_id,
-    created_at: new Date(row.application_created_at as number).toISOString(),
-    updated_at: new Date(row.application_updated_at as number).toISOString(),
+    created_at: iso(row.application_created_at),
+    updated_at: iso(row.application_updated_at),
   }
-  return Response.json({ valid: true, client_secret: secretToWire(row), application })
+  return respond(path, 200, JSON.stringify({ valid: true, client_secret: secretToWire(row), application }))
 }

@@ -1,11 +1,15 @@
 /** One statement, and what D1 says of it. */
 export interface SentStatement {
   readonly sql: string
+  /** BLOBs as arrays of numbers. */
+  readonly values: readonly unknown[]
   readonly rowsRead: number
   readonly rowsWritten: number
   /** Milliseconds. */
   readonly duration: number
 }
+
+type Text = Pick<SentStatement, 'sql' | 'values'>
 
 /** Called as a request to D1 is sent; gives what is called with the statements once D1 has answered. */
 type OnRequest = () => (statements: readonly SentStatement[]) => void
@@ -14,13 +18,14 @@ type OnRequest = () => (statements: readonly SentStatement[]) => void
 export function counted(binding: D1Database, onRequest: OnRequest): D1Database {
   return new Proxy(binding, {
     get(target, property) {
-      if (property === 'prepare') return (sql: string) => countedStatement(target.prepare(sql), sql, onRequest)
+      if (property === 'prepare')
+        return (sql: string) => countedStatement(target.prepare(sql), { sql, values: [] }, onRequest)
       if (property === 'batch') {
         return async (statements: D1PreparedStatement[]) => {
           const onAnswer = onRequest()
           const known = statements.map((statement) => originals.get(statement))
           const results = await target.batch(known.map((one, i) => one?.statement ?? (statements[i] as never)))
-          onAnswer(results.map((result, i) => sentStatement(known[i]?.sql ?? '', result)))
+          onAnswer(results.map((result, i) => sentStatement(known[i]?.text ?? { sql: '', values: [] }, result)))
           return results
         }
       }
@@ -34,24 +39,26 @@ export function counted(binding: D1Database, onRequest: OnRequest): D1Database {
 }
 
 /** The real statement behind each counted one: `batch` takes no other. */
-const originals = new WeakMap<D1PreparedStatement, { statement: D1PreparedStatement; sql: string }>()
+const originals = new WeakMap<D1PreparedStatement, { statement: D1PreparedStatement; text: Text }>()
 
-function countedStatement(statement: D1PreparedStatement, sql: string, onRequest: OnRequest): D1PreparedStatement {
+function countedStatement(statement: D1PreparedStatement, text: Text, onRequest: OnRequest): D1PreparedStatement {
   const proxy = new Proxy(statement, {
     get(target, property) {
-      if (property === 'bind') return (...values: unknown[]) => countedStatement(target.bind(...values), sql, onRequest)
+      if (property === 'bind') {
+        return (...values: unknown[]) => countedStatement(target.bind(...values), { ...text, values }, onRequest)
+      }
       if (property === 'all' || property === 'run') {
         return async () => {
           const onAnswer = onRequest()
           const result = await target.all()
-          onAnswer([sentStatement(sql, result)])
+          onAnswer([sentStatement(text, result)])
           return result
         }
       }
       return refuse(property)
     },
   })
-  originals.set(proxy, { statement, sql })
+  originals.set(proxy, { statement, text })
   return proxy
 }
 
@@ -63,6 +70,7 @@ function refuse(property: string | symbol): undefined {
   throw new Error(`D1's ${property} is not counted`)
 }
 
-function sentStatement(sql: string, { meta }: D1Result): SentStatement {
-  return { sql, rowsRead: meta.rows_read, rowsWritten: meta.rows_written, duration: meta.duration }
+function sentStatement({ sql, values }: Text, { meta }: D1Result): SentStatement {
+  const plain = values.map((value) => (value instanceof Uint8Array ? [...value] : value))
+  return { sql, values: plain, rowsRead: meta.rows_read, rowsWritten: meta.rows_written, duration: meta.duration }
 }
