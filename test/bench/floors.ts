@@ -24,7 +24,7 @@ export interface FloorReport {
   readonly databaseBytes: number
 }
 
-const ISSUER = 'https://oncekey.test'
+const ISSUER = 'http://127.0.0.1:8787'
 const APPLICATIONS = 2_000
 const DATABASE = 'bench'
 
