@@ -2,24 +2,35 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { link, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { Failure } from './command.ts'
+import { codeOf, Failure } from './command.ts'
 import { root } from './wrangler.ts'
 
 /** Files that only the operator may read and write, in folders that others may be able to write to. */
 
-/** Writes a private file, all of it or nothing. What stands there, a planted link included, is replaced. */
+/** Writes a private file, all of it or nothing. A file or link in its place, planted ones included, is replaced. */
 export async function writePrivately(file: string, text: string): Promise<void> {
-  await throughNewFile(file, text, (written) => rename(written, file))
+  await explaining(file, () => throughNewFile(file, text, (written) => rename(written, file)))
 }
 
 /** Writes a private file unless there is one. Of several processes that do so at once, one gets true. */
 export async function createPrivately(file: string, text: string): Promise<boolean> {
+  return explaining(file, async () => {
+    let isCreated = true
+    await throughNewFile(file, text, async (written) => {
+      await link(written, file).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EEXIST') throw error
+        isCreated = false
+      })
+    })
+    return isCreated
+  })
+}
+
+async function explaining<T>(file: string, write: () => Promise<T>): Promise<T> {
   try {
-    await throughNewFile(file, text, (written) => link(written, file))
-    return true
+    return await write()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
-    throw error
+    throw new Failure(`${file} cannot be written (${codeOf(error)}). Nothing was changed.`)
   }
 }
 
@@ -65,10 +76,10 @@ export async function readPrivately(file: string): Promise<string | null> {
       await handle.close()
     }
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT') return null
-    if (code === 'ELOOP') throw new Failure(notYours(file))
-    throw error
+    if (error instanceof Failure) throw error
+    const code = codeOf(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null
+    throw new Failure(code === 'ELOOP' ? notYours(file) : `${file} cannot be read (${code}). Nothing was changed.`)
   }
 }
 

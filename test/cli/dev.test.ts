@@ -166,6 +166,8 @@ test('an invalid setting, or a damaged signing key: a sentence before anything i
   })
   await writeFile(join(folder, '.signing-key.json'), '{}', { mode: 0o600 })
   const damaged = await run(['dev', '--port', '0', '--persist-to', folder], { cwd: project })
+  const file = await run(['dev', '--port', '0', '--persist-to', join(folder, '.dev.json')], { cwd: project })
+  expect(file.stderr).toContain('.dev.json is not a directory and cannot be created. Nothing was changed.')
   expect(damaged.stderr).toContain('.signing-key.json has no usable signing key. Nothing was changed.')
   expect(damaged).toMatchObject({ code: 1, stdout: '' })
 })

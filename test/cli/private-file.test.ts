@@ -75,6 +75,18 @@ describe('reading a private file', () => {
   })
 })
 
+test.each(['below', ''])('a place that cannot have the file is named: %j', async (name) => {
+  const folder = await newFolder()
+  await writeFile(join(folder, 'file'), '')
+  const file = join(folder, name === '' ? '' : 'file', name)
+  await expect(writePrivately(file, 'secret')).rejects.toThrow(
+    new RegExp(`^${file} cannot be written \\((EEXIST|EISDIR)\\)\\. Nothing was changed\\.$`),
+  )
+  await expect(createPrivately(join(folder, 'file', 'key'), 'secret')).rejects.toThrow('cannot be written (EEXIST)')
+  expect(await readPrivately(join(folder, 'file', 'key'))).toBeNull()
+  await expect(readPrivately(folder)).rejects.toThrow(`${folder} cannot be read (EISDIR). Nothing was changed.`)
+})
+
 test('a private folder is made step by step, and a folder that exists keeps its mode', async () => {
   const folder = await newFolder()
   await mkdir(join(folder, 'open'), { mode: 0o755 })

@@ -94,6 +94,16 @@ test.each([
   expect((await signingKey('status')).json).toEqual([{ kid: json.kid, algorithm: 'RS256', signs: true }])
 })
 
+test('a folder that cannot have a key: a sentence, and exit code 1', async () => {
+  const file = join(await newFolder(), 'file')
+  await writeFile(file, '')
+  for (const folder of [file, '/proc/oncekey']) {
+    const { code, stderr } = await cli(['signing-key', 'create', '--persist-to', folder])
+    expect(stderr).toMatch(/\.signing-key\.json cannot be written \((EEXIST|ENOENT)\)\. Nothing was changed\.\n$/)
+    expect(code).toBe(1)
+  }
+})
+
 test('two first starts agree on one key', async () => {
   const folder = await newFolder()
   const both = await Promise.all([createLocalSecrets(folder, 'ES256'), createLocalSecrets(folder, 'ES256')])

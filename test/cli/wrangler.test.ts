@@ -1,11 +1,11 @@
-import { mkdir, readdir, stat, symlink } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
 import { compileCacheFolder } from '../../src/cli/wrangler.ts'
 import { startCloudflare } from './cloudflare.ts'
 import { newFolder } from './folder.ts'
-import { paste, run, startCommand } from './processes.ts'
+import { copyProject, paste, run, startCommand } from './processes.ts'
 
 /** Commands as processes, with the real wrangler, against a stand-in for Cloudflare. */
 
@@ -49,6 +49,23 @@ test('--dry-run checks the settings, shows every step, builds the Worker, and ne
   expect(stderr).toMatch(/^\[1\/7\] Check the login to Cloudflare\n\[2\/7\] .* in eu\n(\[\d\/7\] .*\n){5}Building/)
   expect(stdout).toMatch(/^Nothing was deployed\. The Worker builds\. Total Upload: \S+ KiB \/ gzip: \S+ KiB\n$/)
   expect(code).toBe(0)
+})
+
+test('an invalid setting is found before anything is uploaded, and by --dry-run', async () => {
+  const project = await copyProject()
+  const path = join(project, 'wrangler.toml')
+  const text = await readFile(path, 'utf8')
+  await writeFile(path, text.replace(/^ISSUER = .*$/m, 'ISSUER = "https://secrets.example.com/"'))
+  const cloudflare = await startCloudflare()
+  const env = { CLOUDFLARE_API_BASE_URL: cloudflare.url, CLOUDFLARE_API_TOKEN: 'token' }
+  for (const words of [['deploy', '--dry-run'], ['deploy']]) {
+    const { code, stdout, stderr } = await run(words, { cwd: project, env })
+    expect(stderr).toMatch(
+      /^ISSUER is "https:\/\/secrets\.example\.com\/"\. It must be .* \(wrangler\.toml\)\.\nNothing was deployed\.\n$/,
+    )
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  }
+  expect(cloudflare.changes).toEqual([])
 })
 
 test('without a login: how to log in, and exit code 1', async () => {
@@ -122,10 +139,10 @@ test('Ctrl-C while the signing key is sent leaves it in no file', async () => {
   const held = new Promise<void>((resolve) => {
     cloudflare.onHeld = resolve
   })
-  const deploy = startCommand(['deploy'], { env })
+  const create = startCommand(['signing-key', 'create', '--remote'], { env })
   await held
-  deploy.interrupt()
-  const { code } = await deploy.finished
+  create.interrupt()
+  const { code } = await create.finished
   expect(code).toBe(130)
   const { stdout } = await paste(`grep -rlE '"?kty.*"d.?":' '${temporary}' .wrangler/tmp || true`)
   expect(stdout).toBe('')
