@@ -25,7 +25,7 @@ export async function openLocalDatabase(
   try {
     return await patiently(() => openOnce(directory, progress))
   } catch (error) {
-    throw new Failure(explainLocal(directory, (error as Error).message))
+    throw error instanceof Failure ? error : new Failure(explainLocal(directory, (error as Error).message))
   }
 }
 
@@ -38,14 +38,14 @@ async function openOnce(directory: string, progress: (line: string) => void): Pr
     const proxy = await getPlatformProxy<Env>({ configPath, persist, remoteBindings: false })
     close = () => proxy.dispose().finally(output.release)
     const database = operatorDatabase(proxy.env.DB)
-    if (!(await isCurrent(database))) {
+    if (!(await isCurrent(directory, database))) {
       progress('Bringing the local database up to date…')
-      await migrate(database, unstable_splitSqlQuery)
+      await migrate(directory, database, unstable_splitSqlQuery)
     }
     return { database, close, explain: (error) => explainLocal(directory, reasonIn(output.captured(), error)) }
   } catch (error) {
     await close()
-    throw new Error(reasonIn(output.captured(), error))
+    throw error instanceof Failure ? error : new Error(reasonIn(output.captured(), error))
   }
 }
 
@@ -127,21 +127,31 @@ async function isForeign(file: string): Promise<boolean> {
   }
 }
 
-async function migrate(database: Database, split: (sql: string) => string[]): Promise<void> {
+async function migrate(directory: string, database: Database, split: (sql: string) => string[]): Promise<void> {
   const names = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort()
   const read = async (name: string) => ({ name, statements: split(await readFile(join(MIGRATIONS, name), 'utf8')) })
-  await applyMigrations(database, await Promise.all(names.map(read)))
-  // Refuses a database that a newer version has migrated.
-  await requireCurrentSchema(database)
+  try {
+    await applyMigrations(database, await Promise.all(names.map(read)))
+  } catch (error) {
+    const { message } = error as Error
+    if (!message.includes('SQLITE_ERROR')) throw error
+    throw new Failure(
+      `The database in ${shownPath(directory)} is from a version that cannot be brought up to date (${oneLine(message)}). It was not changed. Name another folder with --persist-to.`,
+    )
+  }
 }
 
-async function isCurrent(database: Database): Promise<boolean> {
+async function isCurrent(directory: string, database: Database): Promise<boolean> {
   try {
     await requireCurrentSchema(database)
     return true
   } catch (error) {
-    if (error instanceof StorageUnavailable && error.fault === 'not_migrated') return false
-    throw error
+    if (!(error instanceof StorageUnavailable)) throw error
+    if (error.fault === 'not_migrated') return false
+    if (error.fault !== 'newer_schema') throw error
+    throw new Failure(
+      `The database in ${shownPath(directory)} is from a newer version of Oncekey. Nothing was changed. Use that version, or name another folder with --persist-to.`,
+    )
   }
 }
 

@@ -79,9 +79,15 @@ export async function openRemoteDatabase(): Promise<OpenDatabase> {
   } catch (error) {
     await close()
     output.release()
-    if (error instanceof StorageUnavailable && error.fault === 'not_migrated') {
+    const fault = error instanceof StorageUnavailable ? error.fault : null
+    if (fault === 'not_migrated') {
       throw new Failure(
-        'The deployed database has the tables of another version. Nothing was changed. `npm run deploy` brings them up to date.',
+        'The deployed database is from an older version. Nothing was changed. `npm run deploy` brings it up to date.',
+      )
+    }
+    if (fault === 'newer_schema') {
+      throw new Failure(
+        'The deployed database is from a newer version. Nothing was changed. Use that version here, too.',
       )
     }
     const reason = oneLine((error as Error).message).replace(/\.+$/, '')

@@ -2,9 +2,11 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
+import { unstable_splitSqlQuery } from 'wrangler'
 import { explainLocal, openLocalDatabase, stateFolder } from '../../src/cli/local-database.ts'
 import { root } from '../../src/cli/wrangler.ts'
-import { listEnvironments } from '../../src/storage/operator/environments.ts'
+import { createEnvironment, listEnvironments } from '../../src/storage/operator/environments.ts'
+import { applyMigrations } from '../../src/storage/operator/migrations.ts'
 import { newFolder } from './folder.ts'
 import { cli } from './terminal.ts'
 
@@ -23,6 +25,65 @@ test('two first commands at once create the tables once, and both succeed', asyn
   const { json } = await environment(folder, 'list')
   expect(json.map(({ name }: { name: string }) => name).sort()).toEqual(['one', 'two'])
   expect((await stat(join(folder, 'v3'))).mode & 0o777).toBe(0o700)
+})
+
+describe('a database of another version', () => {
+  /** A state folder with the tables of the first version, changed by a statement, and an environment. */
+  const older = async (change = 'SELECT 1') => {
+    const folder = await newFolder()
+    const { database, close } = await openLocalDatabase(folder)
+    const { results } = await database.binding
+      .prepare(
+        "SELECT name, type FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_cf%' ESCAPE '\\'",
+      )
+      .all()
+    await database.binding.batch([
+      database.binding.prepare('PRAGMA defer_foreign_keys = on'),
+      ...results
+        .filter(({ type }) => type === 'view' || type === 'table')
+        .sort((a, b) => String(b.type).localeCompare(String(a.type)))
+        .map(({ name, type }) => database.binding.prepare(`DROP ${type} ${name}`)),
+    ])
+    await applyMigrations(database, [await migration('0001_management.sql')])
+    const { id, clientId } = { id: 'env_1', clientId: 'client_1' }
+    await createEnvironment(database, { id, clientId, name: 'old', createdAt: 1 })
+    await database.binding.batch([database.binding.prepare(change)])
+    await close()
+    return folder
+  }
+  const migration = async (name: string) => ({
+    name,
+    statements: unstable_splitSqlQuery(await readFile(join('src/storage/migrations', name), 'utf8')),
+  })
+
+  test.each([
+    ['as it was released', 'SELECT 1'],
+    ['before secret prefixes were recorded', 'ALTER TABLE idempotency_records DROP COLUMN secret_prefix'],
+  ])('the first one (%s) is brought up to date, with its data', async (_, change) => {
+    const folder = await older(change)
+    expect((await environment(folder, 'list')).json).toMatchObject([{ id: 'env_1', name: 'old' }])
+    expect((await environment(folder, 'create', '--name', 'new')).code).toBe(0)
+  })
+
+  test('one that cannot be brought up to date is refused, and not changed', async () => {
+    const folder = await older('ALTER TABLE applications RENAME COLUMN organization_id TO organization')
+    for (const _ of [1, 2]) {
+      const { code, stderr } = await environment(folder, 'list')
+      expect(stderr).toContain(`The database in ${folder} is from a version that cannot be brought up to date (`)
+      expect(stderr).toContain('It was not changed. Name another folder with --persist-to.')
+      expect(code).toBe(1)
+    }
+  })
+
+  test('a newer one is refused', async () => {
+    const folder = await newFolder()
+    const { database, close } = await openLocalDatabase(folder)
+    await database.binding.batch([database.binding.prepare('UPDATE schema_version SET version = 1000')])
+    await close()
+    const { code, stderr } = await environment(folder, 'list')
+    expect(stderr).toContain(`The database in ${folder} is from a newer version of Oncekey. Nothing was changed.`)
+    expect(code).toBe(1)
+  })
 })
 
 describe('a state folder that cannot be used: a sentence with the remedy that fits, and exit code 1', () => {
