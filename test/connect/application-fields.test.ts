@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import fc from '../property.ts'
 import { NAUGHTY } from './naughty-strings.ts'
 
 /** The rules of contract.md's "Input", field by field, for every kind of application, on creation and on update. */

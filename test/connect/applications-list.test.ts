@@ -1,8 +1,8 @@
 import { env } from 'cloudflare:workers'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import fc from '../property.ts'
 
 /**
  * Eleven applications of two organizations, in five moments, so that most of them tie: the order is creation, then ID.

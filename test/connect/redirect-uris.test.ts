@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import fc from '../property.ts'
 
 const { apiKey } = await newApiKey()
 const oauthApplication = { name: 'Console', application_type: 'oauth', is_first_party: true }

@@ -1,6 +1,6 @@
 import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import fc from 'fast-check'
+import fc from '../property.ts'
 import { expect } from 'vitest'
 import worker from '../../src/index.ts'
 import { type Call, call, type Reply } from '../api.ts'

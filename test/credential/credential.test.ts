@@ -1,9 +1,9 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { encodeBase62 } from '../../src/credential/base62.ts'
 import { crc32 } from '../../src/credential/crc32.ts'
 import { issueCredential, recogniseCredential } from '../../src/credential/credential.ts'
 import { sha256 } from '../../src/credential/digest.ts'
+import fc from '../property.ts'
 import { seed } from '../sizes.ts'
 
 fc.configureGlobal({ seed })

@@ -1,10 +1,10 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { encodeBase62 } from '../../src/credential/base62.ts'
 import { crc32 } from '../../src/credential/crc32.ts'
 import { deriveEntropy, idempotencyDigest, newSalt, requestDigest } from '../../src/credential/derivation.ts'
 import { type Bytes, sameBytes, sha256, sha256OfParts, utf8 } from '../../src/credential/digest.ts'
 import { type IdPrefix, newId } from '../../src/credential/id.ts'
+import fc from '../property.ts'
 import { seed } from '../sizes.ts'
 import { decodeBase62 } from './base62.ts'
 

@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { canonicalJson, readJson } from '../../src/http/body.ts'
 import { call, m2mApplication, newApiKey } from '../api.ts'
+import fc from '../property.ts'
 import { rawCreates } from './raw-creates.ts'
 
 /** RFC 8259, by its productions. */

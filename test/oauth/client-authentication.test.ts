@@ -1,9 +1,9 @@
 import { env } from 'cloudflare:workers'
-import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { readCredentials } from '../../src/oauth/client-authentication.ts'
 import { counted } from '../faults/wrapped.ts'
+import fc from '../property.ts'
 import { seed, size } from '../sizes.ts'
 import { basic, newClient, requestTokenWith, seen } from './client.ts'
 

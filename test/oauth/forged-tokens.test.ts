@@ -1,9 +1,9 @@
 import { env } from 'cloudflare:workers'
-import fc from 'fast-check'
 import { base64url, decodeJwt, exportJWK, exportSPKI, generateKeyPair, importJWK, type JWK } from 'jose'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { publicHalf } from '../../src/credential/signing-key.ts'
+import fc from '../property.ts'
 import { seed } from '../sizes.ts'
 import { firstPartyApplication, getToken, introspect, newClient, newSecret, revoke } from './client.ts'
 
