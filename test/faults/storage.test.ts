@@ -4,8 +4,8 @@ import { type Call, call, m2mApplication, newApiKey, newApplication, type Reply 
 import { withBatch } from './wrapped.ts'
 
 /**
- * Rules 3 and 4, against faults on the way to and from the real database: a change takes effect once or never, and who
- * was told 503 finds that nothing comes of it afterwards.
+ * Faults on the way to and from the real database: a change takes effect once or not at all, and has no effect after a
+ * 503 that reports a passed deadline.
  */
 
 /** https://developers.cloudflare.com/d1/observability/debug-d1/ */
@@ -33,7 +33,7 @@ interface Route {
   readonly name: string
   readonly success: number
   readonly send: (apiKey: string, subject: Subject, options: Call) => Promise<Reply>
-  /** How many events one success makes. */
+  /** How many events one success records. */
   readonly events: 0 | 1
 }
 interface Subject {
@@ -115,7 +115,7 @@ async function newSubject() {
   return { ...key, subject: { application, secret: json.id as string } }
 }
 
-/** All that a management call can change, for comparison. */
+/** Everything that a management call can change. */
 async function stateOf(environmentId: string) {
   const [applications, secrets, events] = await env.DB.batch<Record<string, unknown>>(
     ['applications', 'client_secrets', 'events'].map((table) =>
@@ -125,75 +125,99 @@ async function stateOf(environmentId: string) {
   return { applications: applications?.results ?? [], secrets: secrets?.results ?? [], events: events?.results ?? [] }
 }
 
+/** A database that throws at the first batch: before it is committed, or after the commit and `meanwhile`. */
+function failingOnce(fault: unknown, when: 'before' | 'after', meanwhile: () => Promise<unknown> = async () => {}) {
+  const counter = { tries: 0 }
+  const database = withBatch(env.DB, async (real, statements) => {
+    if (counter.tries++ > 0) return real(statements)
+    if (when === 'after') await real(statements)
+    await meanwhile()
+    throw fault
+  })
+  return Object.assign(counter, { database })
+}
+
+/** Sends a request through a database that fails once. Returns the reply, and the tries that it took. */
+async function sendThrough(DB: ReturnType<typeof failingOnce>, send: (options: Call) => Promise<Reply>) {
+  let tries = 0
+  const onAnswer = () => {
+    tries = DB.tries
+  }
+  const reply = await send({ bindings: { DB: DB.database }, onAnswer })
+  return { reply, tries }
+}
+
 describe.each(routes)('$name', ({ success, events, send }) => {
-  test.each(TRANSIENT)('once %s before the commit: the retry succeeds, and takes effect once', async (message) => {
+  test('succeeds and takes effect once when the connection is lost before the commit', async () => {
     const { apiKey, environmentId, subject } = await newSubject()
     const before = await stateOf(environmentId)
-    let tries = 0
-    const DB = withBatch(env.DB, (real, statements) => {
-      if (tries++ === 0) throw new Error(message)
-      return real(statements)
-    })
-    let triesAtAnswer = 0
-    const onAnswer = () => {
-      triesAtAnswer = tries
-    }
-    expect((await send(apiKey, subject, { bindings: { DB }, onAnswer })).status).toBe(success)
-    expect(triesAtAnswer).toBe(2)
+    const DB = failingOnce(new Error(TRANSIENT[0]), 'before')
+    const { reply, tries } = await sendThrough(DB, (options) => send(apiKey, subject, options))
+    expect([reply.status, tries]).toEqual([success, 2])
     expect((await stateOf(environmentId)).events.length).toBe(before.events.length + events)
   })
 
-  test.each(TRANSIENT)(
-    'once %s after the commit: the retry finds what was done, and does it no second time',
-    async (message) => {
+  test('succeeds and takes effect once when the connection is lost after the commit', async () => {
+    const { apiKey, environmentId, subject } = await newSubject()
+    const before = await stateOf(environmentId)
+    let committed: unknown
+    const DB = failingOnce(new Error(TRANSIENT[0]), 'after', async () => {
+      committed = await stateOf(environmentId)
+    })
+    const { reply, tries } = await sendThrough(DB, (options) => send(apiKey, subject, options))
+    expect([reply.status, tries]).toEqual([success, 2])
+    const after = await stateOf(environmentId)
+    expect(after).toEqual(committed)
+    expect(after.events.length).toBe(before.events.length + events)
+  })
+
+  test('is 503 without a retry and without an effect when the database is overloaded', async () => {
+    const { apiKey, environmentId, subject } = await newSubject()
+    const before = await stateOf(environmentId)
+    const DB = withBatch(env.DB, () => Promise.reject(new Error(LASTING[0])))
+    expect((await send(apiKey, subject, { bindings: { DB } })).status).toBe(503)
+    expect(await stateOf(environmentId)).toEqual(before)
+  })
+})
+
+/** The faults are all handled in one place, so that one route stands for all. */
+describe('a secret', () => {
+  const create = (apiKey: string, subject: Subject) => (options: Call) =>
+    call(apiKey, 'POST', secretsOf(subject), options)
+
+  test.each(TRANSIENT.flatMap((message) => [[message, 'before'] as const, [message, 'after'] as const]))(
+    'is created once after one “%s” %s the commit',
+    async (message, when) => {
       const { apiKey, environmentId, subject } = await newSubject()
       const before = await stateOf(environmentId)
-      let tries = 0
-      let committed: unknown
-      const DB = withBatch(env.DB, async (real, statements) => {
-        const result = await real(statements)
-        if (tries++ > 0) return result
-        committed = await stateOf(environmentId)
-        throw new Error(message)
-      })
-      let triesAtAnswer = 0
-      const onAnswer = () => {
-        triesAtAnswer = tries
-      }
-      expect((await send(apiKey, subject, { bindings: { DB }, onAnswer })).status).toBe(success)
-      expect(triesAtAnswer).toBe(2)
-      expect(await stateOf(environmentId)).toEqual(committed)
-      expect((await stateOf(environmentId)).events.length).toBe(before.events.length + events)
+      const { reply, tries } = await sendThrough(failingOnce(new Error(message), when), create(apiKey, subject))
+      expect([reply.status, tries]).toEqual([201, 2])
+      expect((await stateOf(environmentId)).secrets.length).toBe(before.secrets.length + 1)
     },
   )
 
-  test.each([...TRANSIENT.slice(0, 1), ...LASTING])(
-    'always %s: 503, with retries until the deadline if it may pass, and nothing changed',
-    async (message) => {
+  test.each([...TRANSIENT.slice(0, 1), ...LASTING, new Error('anything'), 'a string', undefined])(
+    'is not created, and the response is 503, when the database always throws “%s”',
+    async (fault) => {
       const { apiKey, environmentId, subject } = await newSubject()
       const before = await stateOf(environmentId)
+      const thrown = typeof fault === 'string' && fault.startsWith('D1_ERROR') ? new Error(fault) : fault
       let tries = 0
       const DB = withBatch(env.DB, () => {
         tries++
-        throw new Error(message)
+        return Promise.reject(thrown)
       })
-      expect((await send(apiKey, subject, { bindings: { DB, ...SHORT } })).status).toBe(503)
-      if (TRANSIENT.includes(message)) expect(tries).toBeGreaterThan(2)
+      expect((await create(apiKey, subject)({ bindings: { DB, ...SHORT } })).status).toBe(503)
+      if (fault === TRANSIENT[0]) expect(tries, 'the fault may pass before the deadline').toBeGreaterThan(2)
       else expect(tries).toBe(1)
       expect(await stateOf(environmentId)).toEqual(before)
     },
   )
-
-  test.each([[new Error('anything')], ['a string'], [undefined]])('%s thrown: 503, not 500', async (thrown) => {
-    const { apiKey, subject } = await newSubject()
-    const DB = withBatch(env.DB, () => Promise.reject(thrown))
-    expect((await send(apiKey, subject, { bindings: { DB } })).status).toBe(503)
-  })
 })
 
 const changes = routes.filter(({ events }) => events === 1)
 
-/** The Worker's log. A spy would be taken away when the first of the tests that run at once is over. */
+/** The Worker's log. A spy would be restored when the first of the concurrent tests ends. */
 const logged: unknown[] = []
 beforeAll(() => {
   const { log } = console
@@ -204,8 +228,8 @@ beforeAll(() => {
   return () => Object.assign(console, { log })
 })
 
-describe.concurrent.each(changes)('$name, stalled past its deadline', ({ send }) => {
-  test('is told 503 in time, and changes nothing when the database wakes up', async () => {
+describe.concurrent.each(changes)('$name', ({ send }) => {
+  test('is 503 in time when the database stalls, and changes nothing when the database continues', async () => {
     const { apiKey, environmentId, subject } = await newSubject()
     const { promise: asleep, resolve: wake } = Promise.withResolvers<void>()
     let stalled: Promise<unknown> | undefined
@@ -215,8 +239,8 @@ describe.concurrent.each(changes)('$name, stalled past its deadline', ({ send })
     })
     const headers = { 'X-Request-ID': crypto.randomUUID() }
     const reply = send(apiKey, subject, { bindings: { DB, ...SHORT }, headers })
-    const told = expect.objectContaining({ client_request_id: headers['X-Request-ID'], status: 503 })
-    await vi.waitFor(() => expect(logged).toContainEqual(told), { timeout: SHORT.REQUEST_BUDGET_MS + 2000 })
+    const timedOut = expect.objectContaining({ client_request_id: headers['X-Request-ID'], status: 503 })
+    await vi.waitFor(() => expect(logged).toContainEqual(timedOut), { timeout: SHORT.REQUEST_BUDGET_MS + 2000 })
     await call(apiKey, 'PUT', `/connect/applications/${subject.application}`, { body: { name: 'changed meanwhile' } })
     const between = await stateOf(environmentId)
     wake()
@@ -226,39 +250,109 @@ describe.concurrent.each(changes)('$name, stalled past its deadline', ({ send })
   })
 })
 
-test('an update whose reply was lost does not overwrite a later one when it is retried', async () => {
-  const { apiKey, environmentId, subject } = await newSubject()
-  const path = `/connect/applications/${subject.application}`
-  let tries = 0
-  const DB = withBatch(env.DB, async (real, statements) => {
-    const result = await real(statements)
-    if (tries++ > 0) return result
-    await call(apiKey, 'PUT', path, { body: { name: 'later' } })
-    throw new Error(TRANSIENT[0])
+describe('a retry after a lost commit does not undo a change made in between', () => {
+  /** Sends a request whose commit is reported as lost, after another change has been made. */
+  async function retried(send: (options: Call) => Promise<Reply>, meanwhile: () => Promise<unknown>) {
+    return (await sendThrough(failingOnce(new Error(TRANSIENT[0]), 'after', meanwhile), send)).reply
+  }
+  const listIds = async (apiKey: string, subject: Subject) =>
+    (await call(apiKey, 'GET', secretsOf(subject))).json.map(({ id }: { id: string }) => id)
+  const updateSecret = (apiKey: string, { secret }: Subject, body: object, options: Call = {}) =>
+    call(apiKey, 'PATCH', `/connect/client_secrets/${secret}`, { body, ...options })
+  const count = async (environmentId: string, type: string) =>
+    (await stateOf(environmentId)).events.filter((event) => event.type === type).length
+
+  test('a retried update of an application does not overwrite a later update', async () => {
+    const { apiKey, environmentId, subject } = await newSubject()
+    const path = `/connect/applications/${subject.application}`
+    const rename = (name: string, options: Call = {}) => call(apiKey, 'PUT', path, { body: { name }, ...options })
+    expect(
+      (
+        await retried(
+          (options) => rename('earlier', options),
+          () => rename('later'),
+        )
+      ).status,
+    ).toBe(200)
+    expect((await call(apiKey, 'GET', path)).json.name).toBe('later')
+    expect(await count(environmentId, 'connect_application.updated')).toBe(2)
   })
-  const reply = await call(apiKey, 'PUT', path, { body: { name: 'earlier' }, bindings: { DB } })
-  expect(reply.status).toBe(200)
-  expect((await call(apiKey, 'GET', path)).json.name).toBe('later')
-  const { events } = await stateOf(environmentId)
-  expect(events.filter(({ type }) => type === 'connect_application.updated').length).toBe(2)
+
+  test('a retried create does not bring back a secret that was revoked', async () => {
+    const { apiKey, environmentId, subject } = await newSubject()
+    const path = secretsOf(subject)
+    const reply = await retried(
+      (options) => call(apiKey, 'POST', path, options),
+      () => call(apiKey, 'DELETE', path),
+    )
+    expect([reply.status, reply.json.code]).toEqual([422, 'client_secret_revoked'])
+    expect(await listIds(apiKey, subject)).toEqual([])
+    expect((await stateOf(environmentId)).secrets.length).toBe(2)
+  })
+
+  test('a retried enable does not undo a disable', async () => {
+    const { apiKey, environmentId, subject } = await newSubject()
+    await updateSecret(apiKey, subject, { disabled: true })
+    const enable = (options: Call) => updateSecret(apiKey, subject, { disabled: false }, options)
+    expect(
+      (await retried(enable, () => updateSecret(apiKey, subject, { disabled: true, name: 'leaked' }))).status,
+    ).toBe(200)
+    const found = await call(apiKey, 'GET', `/connect/client_secrets/${subject.secret}`)
+    expect(found.json).toMatchObject({ disabled: true, name: 'leaked' })
+    expect(await count(environmentId, 'connect_application_secret.updated')).toBe(3)
+  })
+
+  test('a retried revocation of all secrets does not revoke a secret that was created later', async () => {
+    const { apiKey, environmentId, subject } = await newSubject()
+    let created = ''
+    const reply = await retried(
+      (options) => call(apiKey, 'DELETE', secretsOf(subject), options),
+      async () => {
+        created = (await call(apiKey, 'POST', secretsOf(subject))).json.id
+      },
+    )
+    expect(reply.status).toBe(204)
+    expect(await listIds(apiKey, subject)).toEqual([created])
+    expect(await count(environmentId, 'connect_application_secret.deleted')).toBe(1)
+  })
+
+  describe('a retried rotation', () => {
+    const rotate = (apiKey: string, subject: Subject) => (options: Call) =>
+      call(apiKey, 'POST', `${secretsOf(subject)}/rotate`, options)
+
+    test('does not expire a secret that was kept', async () => {
+      const { apiKey, environmentId, subject } = await newSubject()
+      const keep = () => updateSecret(apiKey, subject, { expires_at: null })
+      expect((await retried(rotate(apiKey, subject), keep)).status).toBe(201)
+      const [kept] = (await call(apiKey, 'GET', secretsOf(subject))).json
+      expect(kept).toMatchObject({ id: subject.secret })
+      expect(kept).not.toHaveProperty('expires_at')
+      expect(await count(environmentId, 'connect_application_secret.rotated')).toBe(1)
+    })
+
+    test('does not expire a secret that was created later', async () => {
+      const { apiKey, subject } = await newSubject()
+      let created = ''
+      const reply = await retried(rotate(apiKey, subject), async () => {
+        created = (await call(apiKey, 'POST', secretsOf(subject))).json.id
+      })
+      const secrets: { id: string; expires_at?: string }[] = (await call(apiKey, 'GET', secretsOf(subject))).json
+      expect(secrets.map(({ id }) => id).sort()).toEqual([subject.secret, reply.json.id, created].sort())
+      expect(secrets.find(({ id }) => id === created)).not.toHaveProperty('expires_at')
+    })
+
+    test('does not bring back secrets that were revoked, and says that the new secret was', async () => {
+      const { apiKey, environmentId, subject } = await newSubject()
+      const revokeAll = () => call(apiKey, 'DELETE', secretsOf(subject))
+      const reply = await retried(rotate(apiKey, subject), revokeAll)
+      expect([reply.status, reply.json.code]).toEqual([422, 'client_secret_revoked'])
+      expect(await listIds(apiKey, subject)).toEqual([])
+      expect(await count(environmentId, 'connect_application_secret.rotated')).toBe(1)
+    })
+  })
 })
 
-test('a create whose reply was lost does not bring back what was revoked before the retry', async () => {
-  const { apiKey, environmentId, subject } = await newSubject()
-  const path = secretsOf(subject)
-  let tries = 0
-  const DB = withBatch(env.DB, async (real, statements) => {
-    const result = await real(statements)
-    if (tries++ > 0) return result
-    await call(apiKey, 'DELETE', path)
-    throw new Error(TRANSIENT[0])
-  })
-  expect((await call(apiKey, 'POST', path, { bindings: { DB } })).json.code).toBe('client_secret_revoked')
-  expect((await call(apiKey, 'GET', path)).json).toEqual([])
-  expect((await stateOf(environmentId)).secrets.length).toBe(2)
-})
-
-test('a create told 503 after its commit is answered with its secret when it is sent again', async () => {
+test('a create with status 503 after its commit returns its secret when it is sent again', async () => {
   const { apiKey, environmentId, subject } = await newSubject()
   const DB = withBatch(env.DB, async (real, statements) => {
     await real(statements)
@@ -273,7 +367,7 @@ test('a create told 503 after its commit is answered with its secret when it is 
   expect((await stateOf(environmentId)).secrets.length).toBe(2)
 })
 
-test('a database without tables: 503, and the words say what to run', async () => {
+test('a database without tables is 503, and the message says what to run', async () => {
   const { apiKey } = await newApiKey()
   const DB = withBatch(env.DB, (real) => real([env.DB.prepare('SELECT 1 FROM table_of_a_later_version')]))
   const reply = await call(apiKey, 'GET', '/connect/applications', { bindings: { DB } })
