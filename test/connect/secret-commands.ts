@@ -1,11 +1,11 @@
 import { createExecutionContext, createScheduledController, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import fc from '../property.ts'
 import { expect } from 'vitest'
 import worker from '../../src/index.ts'
 import { type Call, call, type Reply } from '../api.ts'
 import { advance } from '../clock.ts'
 import { withBatch } from '../faults/wrapped.ts'
+import fc from '../property.ts'
 import {
   type Answer,
   type Changes,
