@@ -7,9 +7,9 @@ import { PostForm } from '../pages/forms.tsx'
 import { type Column, curl, Empty, Hidden, Id, Name, Snippet, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type Application, listApplications, type Page } from '../storage/applications.ts'
-import { readForm } from './form.ts'
-import { page } from './layout.tsx'
-import { applicationPath, findPath, hintOfCredential } from './paths.ts'
+import { findPath, hintOfCredential } from './find.tsx'
+import { readForm } from './form.tsx'
+import { applicationPath, page } from './layout.tsx'
 import { canWrite, requireSession } from './session.ts'
 
 const PAGE_LENGTH = 25

@@ -9,9 +9,9 @@ import { PostForm } from '../pages/forms.tsx'
 import { type Column, curl, Empty, Hint, Name, Snippet, Table } from '../pages/parts.tsx'
 import { DAY_MS, ExactTime } from '../pages/time.tsx'
 import { EVENT_TYPES, type Event, type EventType, listEvents } from '../storage/events.ts'
-import { readForm } from './form.ts'
-import { page } from './layout.tsx'
-import { applicationPath, hintOfCredential } from './paths.ts'
+import { hintOfCredential } from './find.tsx'
+import { readForm } from './form.tsx'
+import { applicationPath, page } from './layout.tsx'
 import { requireSession } from './session.ts'
 
 const PAGE_LENGTH = 50

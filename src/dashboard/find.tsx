@@ -1,14 +1,14 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
+import { createMiddleware } from 'hono/factory'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Field, PostForm } from '../pages/forms.tsx'
 import { Empty, Hint, Name } from '../pages/parts.tsx'
+import { findClientSecretsWithApplications } from '../storage/application-secrets.ts'
 import { identify } from '../storage/batch.ts'
-import { findClientSecretsByHint } from '../storage/client-secrets.ts'
-import { readForm } from './form.ts'
+import { readForm } from './form.tsx'
 import { page } from './layout.tsx'
-import { findPath, hintIn } from './paths.ts'
 import { SecretTable } from './secret-table.tsx'
 import { canWrite, requireSession } from './session.ts'
 
@@ -25,7 +25,7 @@ export const find = new Hono<HonoEnv>()
       return formPage(c, hint !== undefined)
     }
     const now = Date.now()
-    const secrets = granted(c, await findClientSecretsByHint(database, session, hint, now))
+    const secrets = granted(c, await findClientSecretsWithApplications(database, session, hint, now))
     return page(
       c,
       { title: `Secrets ending in …${hint}` },
@@ -81,3 +81,28 @@ function formPage(c: Context<HonoEnv>, isRefused: boolean) {
     </section>,
   )
 }
+
+/** As in src/credential: 43 random digits and 6 of checksum. Ids have 26 of them in a row at most. */
+const CREDENTIAL_TAIL = /[0-9A-Za-z]{40,}/
+
+/** The last six characters of a client secret or another credential in a text; null if there is none. */
+export function hintOfCredential(text: string): string | null {
+  return CREDENTIAL_TAIL.exec(text)?.[0].slice(-6) ?? null
+}
+
+/** The last six characters of a text pasted to find a secret: a hint, a log line, a whole secret. */
+export function hintIn(text: string): string | null {
+  return (text.match(/[0-9A-Za-z]{6,}/g) ?? []).at(-1)?.slice(-6) ?? null
+}
+
+/** The page that finds a secret. */
+export function findPath(hint: string): string {
+  return `/dashboard/find?hint=${hint}`
+}
+
+/** Leads a URL with a credential in its query to the page that finds the secret, so that it is not used or logged again. */
+export const withoutCredentials = createMiddleware(async (c, next) => {
+  const hint = Object.values(c.req.query()).map(hintOfCredential).find(Boolean)
+  if (c.req.method === 'GET' && hint) return c.redirect(findPath(hint), 303)
+  return next()
+})

@@ -7,9 +7,10 @@ import { granted } from '../http/errors.ts'
 import { newClientSecret } from '../http/issuing.ts'
 import { readSettings } from '../http/settings.ts'
 import type { FieldErrors } from '../pages/forms.tsx'
+import { Problem } from '../pages/problem.tsx'
+import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/application-secrets.ts'
 import type { Change } from '../storage/caller.ts'
 import type { ClientSecret } from '../storage/client-secrets.ts'
-import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/client-secrets.ts'
 import type { KeyedRequest } from '../storage/idempotency.ts'
 import {
   createClientSecret,
@@ -17,10 +18,8 @@ import {
   type NewClientSecret,
   rotateClientSecrets,
 } from '../storage/issuing.ts'
-import { expiryOf, GRACE_PERIODS, readLifetime } from './expiry.tsx'
-import { type Fields, keyedForm, readChange, refuse, validate } from './form.ts'
-import { newSecretPage, rotatePage, type SecretValues } from './issue-forms.tsx'
-import { Problem, staleForm } from './problem.tsx'
+import { type Fields, keyedForm, readChange, refuse, staleForm, validate } from './form.tsx'
+import { expiryOf, GRACE_PERIODS, newSecretPage, readLifetime, rotatePage, type SecretValues } from './secret-forms.tsx'
 import { SecretName } from './secret-table.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
 import { shownOnce } from './shown-once.tsx'
@@ -87,20 +86,10 @@ function readSecret(
   return { granted: { name: input.granted.name ?? null, expiresAt: expiryOf(lifetime, Date.now()) }, values }
 }
 
-/** Refusals of a form that was sent before, whatever became of its secret since. */
-const SENT_BEFORE: readonly string[] = [
-  'idempotency_key_reused',
-  'application_deleted',
-  'client_secret_revoked',
-  'client_secret_disabled',
-  'client_secret_expired',
-]
-
 /**
  * Issues a secret by `store` and shows it. Only this response holds the plaintext: the same form sent again creates
  * nothing, and nothing is kept from which its secret could be derived.
  */
-
 async function answer(
   c: Context<HonoEnv>,
   application: string,
@@ -114,7 +103,8 @@ async function answer(
   const { plaintext, row } = await newClientSecret(c.env, c.var.session, change, request)
   const outcome = await store(change, { ...row, application, ...settings }, request)
   if ('refused' in outcome) {
-    if (SENT_BEFORE.includes(outcome.refused)) throw alreadyCreated(c, null)
+    if (outcome.refused === 'client_secret_revoked' || outcome.refused === 'idempotency_key_reused')
+      throw alreadyCreated(c, null)
     if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
     if (outcome.refused === 'expires_at_past')
       throw new Problem(422, 'Not created', 'The expiry is in the past. Nothing was created.')

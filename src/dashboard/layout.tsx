@@ -1,11 +1,13 @@
-import type { Context } from 'hono'
+import type { Context, ErrorHandler } from 'hono'
 import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { HonoEnv } from '../http/context.ts'
+import { ApiError } from '../http/errors.ts'
 import { Brand, documentOf } from '../pages/document.tsx'
 import { noSpellcheck, PostForm } from '../pages/forms.tsx'
 import { Name } from '../pages/parts.tsx'
-import { readCookie, removeCookie, writeCookie } from './cookies.ts'
+import { problemOf } from '../pages/problem.tsx'
+import { readCookie, removeCookie, writeCookie } from './session.ts'
 
 const SECTIONS = [
   ['/dashboard', 'Applications'],
@@ -122,3 +124,47 @@ const FindByHint = () => (
     </PostForm>
   </search>
 )
+
+/** Answers every refusal with a page. A caller without a valid session is sent to sign in. */
+export const onPageError: ErrorHandler<HonoEnv> = async (error, c) => {
+  if (error instanceof ApiError && error.code === 'unauthorized') {
+    const query = new URLSearchParams()
+    if (removeCookie(c, 'session')) query.set('ended', '')
+    if (c.req.method === 'GET' && c.req.path !== '/dashboard' && isOwnPath(c.req.path)) query.set('to', c.req.path)
+    return c.redirect(`/dashboard/sign-in${query.size > 0 ? `?${query}` : ''}`, 303)
+  }
+  const { status, message, body } = await problemOf(error, c)
+  return page(
+    c,
+    { title: message, status },
+    <section>
+      <h1>{message}</h1>
+      {typeof body === 'string' ? <p>{body}</p> : body}
+      <p>
+        <a href="/dashboard">All applications</a>
+      </p>
+    </section>,
+  )
+}
+
+/**
+ * Addresses of the dashboard. A Location header and the field `to` have only these, because a path or a field of
+ * a request may hold a pasted credential.
+ */
+const SEGMENT = /^([a-z][a-z-]{0,19}|(conn_app|client|secret|api_key|session)_[0-9A-HJKMNP-TV-Z]{26})$/
+
+/** A page of the dashboard: words and ids, and nothing that could be a credential or another site. */
+export function isOwnPath(path: string): boolean {
+  const [root, ...segments] = path.split('/').slice(1)
+  return path.startsWith('/') && root === 'dashboard' && segments.every((segment) => SEGMENT.test(segment))
+}
+
+/** Of an application. `id` comes from storage, not from the request. */
+export function applicationPath(id: string): string {
+  return `/dashboard/applications/${id}`
+}
+
+/** Of an application whose id a request names. */
+export function pathOf(id: string): string {
+  return isOwnPath(applicationPath(id)) ? applicationPath(id) : '/dashboard'
+}

@@ -7,20 +7,17 @@ import { ApiError, granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
 import { Hint } from '../pages/parts.tsx'
+import { Problem } from '../pages/problem.tsx'
 import { ExactTime } from '../pages/time.tsx'
 import {
   type ApplicationWithSecrets,
-  type ClientSecret,
-  type ClientSecretChanges,
   findApplicationWithSecrets,
-  updateClientSecret,
-} from '../storage/client-secrets.ts'
-import { expiryOf, Lifetimes, readLifetime } from './expiry.tsx'
-import { readChange, validate } from './form.ts'
-import { formPage } from './form-page.tsx'
-import { redirectWithNotice } from './layout.tsx'
-import { applicationPath } from './paths.ts'
-import { Problem } from './problem.tsx'
+  type ListedClientSecret,
+} from '../storage/application-secrets.ts'
+import { type ClientSecretChanges, updateClientSecret } from '../storage/client-secrets.ts'
+import { formPage, readChange, validate } from './form.tsx'
+import { applicationPath, redirectWithNotice } from './layout.tsx'
+import { expiryOf, Lifetimes, readLifetime } from './secret-forms.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
 
 const SECRET = '/applications/:id/secrets/:secret'
@@ -86,7 +83,7 @@ export async function findSecret(
   c: Context<HonoEnv>,
   application: string,
   id: string,
-): Promise<ApplicationWithSecrets & { secret: ClientSecret }> {
+): Promise<ApplicationWithSecrets & { secret: ListedClientSecret }> {
   const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, application, Date.now()))
   const secret = found.secrets.find((secret) => secret.id === id)
   if (!secret) throw new ApiError('entity_not_found')

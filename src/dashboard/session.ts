@@ -1,4 +1,5 @@
 import type { Context } from 'hono'
+import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, issueCredential, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
 import { type Bytes, sha256 } from '../credential/digest.ts'
@@ -7,8 +8,8 @@ import { databaseOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { recordFailure, recordSuccess, refuseMalformed, requireAllowed, withinLimits } from '../http/rate-limits.ts'
+import { publicOrigin } from '../pages/document.tsx'
 import { startSession } from '../storage/sessions.ts'
-import { readCookie, writeCookie } from './cookies.ts'
 
 /** No credential is longer. Anything that is longer is not hashed. */
 const MAX_CREDENTIAL_LENGTH = 100
@@ -73,4 +74,35 @@ async function previousSession(c: Context<HonoEnv>): Promise<Bytes | null> {
 function recognise(credential: string, prefix: string) {
   const recognised = credential.length > MAX_CREDENTIAL_LENGTH ? null : recogniseCredential(credential)
   return recognised?.prefix === prefix ? recognised : null
+}
+
+/**
+ * Cookies of this host only, out of reach of scripts. Browsers send them when a link on another site is followed, so
+ * that it opens the page; a form of another site is refused before they are read (`ownForms`).
+ */
+const options = { path: '/', httpOnly: true, sameSite: 'Lax' } as const
+
+/** Safari keeps no Secure cookie of http on loopback, where `npm run dev` serves. */
+const LOOPBACK = /^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:|$)/
+const isOnLoopback = (c: Context<HonoEnv>) => LOOPBACK.test(publicOrigin(c))
+const localName = (name: string) => `oncekey-${name}`
+
+export function readCookie(c: Context<HonoEnv>, name: string): string {
+  return (isOnLoopback(c) ? getCookie(c, localName(name)) : getCookie(c, name, 'host')) ?? ''
+}
+
+export function writeCookie(c: Context<HonoEnv>, name: string, value: string): void {
+  if (isOnLoopback(c)) setCookie(c, localName(name), value, options)
+  else setCookie(c, name, value, { ...options, prefix: 'host', secure: true })
+}
+
+/**
+ * Deletes a cookie that the request has sent, and says whether it did. A response to a request without the cookie must
+ * not delete it: the browser may keep one that it did not send.
+ */
+export function removeCookie(c: Context<HonoEnv>, name: string): boolean {
+  if (readCookie(c, name) === '') return false
+  if (isOnLoopback(c)) deleteCookie(c, localName(name), options)
+  else deleteCookie(c, name, { ...options, prefix: 'host', secure: true })
+  return true
 }

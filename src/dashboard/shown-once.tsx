@@ -6,8 +6,7 @@ import { CopyButton, Snippet } from '../pages/parts.tsx'
 import { ExactTime } from '../pages/time.tsx'
 import type { Application } from '../storage/applications.ts'
 import type { CreatedClientSecret } from '../storage/issuing.ts'
-import { page } from './layout.tsx'
-import { applicationPath } from './paths.ts'
+import { applicationPath, page } from './layout.tsx'
 
 /**
  * The only page that holds a plaintext. `data-unsaved` has the browser script ask before it is left, clear it when it

@@ -4,11 +4,9 @@ import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Field, PostForm } from '../pages/forms.tsx'
 import { endOwnSession } from '../storage/sessions.ts'
-import { readCookie, removeCookie } from './cookies.ts'
-import { readForm } from './form.ts'
-import { page } from './layout.tsx'
-import { isOwnPath } from './paths.ts'
-import { requireSession, signIn } from './session.ts'
+import { readForm } from './form.tsx'
+import { isOwnPath, page } from './layout.tsx'
+import { readCookie, removeCookie, requireSession, signIn } from './session.ts'
 
 /** Where to go after signing in: a page of the dashboard, whatever the request says. */
 const targetOf = (to: string | undefined) => (to && isOwnPath(to) ? to : '/dashboard')

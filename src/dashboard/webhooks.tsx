@@ -6,7 +6,7 @@ import { ActionButton } from '../pages/forms.tsx'
 import { type Column, Empty, Hidden, Snippet, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type ListedDelivery, listWebhooks, reviveDelivery, type WebhookEndpoint } from '../storage/webhooks.ts'
-import { readChange } from './form.ts'
+import { readChange } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
 import { canWrite, requireSession } from './session.ts'
 

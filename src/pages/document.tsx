@@ -82,3 +82,10 @@ export function documentOf({ title, header, isNarrow, styles, hasScript }: Docum
   )
   return `<!DOCTYPE html>${page}`
 }
+
+/** The text of a file that is deployed beside the Worker, outside its bundle. */
+export async function asset(c: Context<HonoEnv>, name: string): Promise<string> {
+  const response = await c.env.ASSETS.fetch(`https://assets.invalid/${name}`)
+  if (!response.ok) throw new Error(`the asset ${name} is missing: ${response.status}`)
+  return response.text()
+}

@@ -2,8 +2,7 @@ import { Hono } from 'hono'
 import { raw } from 'hono/html'
 import { cacheable } from '../http/caching.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { asset } from '../pages/assets.ts'
-import { Brand, documentOf, pageHeaders, publicOrigin } from '../pages/document.tsx'
+import { asset, Brand, documentOf, pageHeaders, publicOrigin } from '../pages/document.tsx'
 import { ORIGIN } from './origin.ts'
 
 /** The public documentation. `npm run openapi` generates the two large files, which are served as assets. */

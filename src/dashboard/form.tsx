@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { csrf } from 'hono/csrf'
 import { createMiddleware } from 'hono/factory'
 import { HTTPException } from 'hono/http-exception'
+import type { Child } from 'hono/jsx'
 import * as v from 'valibot'
 import { describeIssue } from '../contract/rules.ts'
 import { requestDigest } from '../credential/derivation.ts'
@@ -9,9 +10,11 @@ import { sha256OfParts } from '../credential/digest.ts'
 import { readBytes } from '../http/body.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
-import type { FieldErrors } from '../pages/forms.tsx'
+import { Buttons, Errors, type FieldErrors, PostForm } from '../pages/forms.tsx'
+import { Problem } from '../pages/problem.tsx'
 import { identify } from '../storage/batch.ts'
 import { type KeyedRequest, REPLAY_WINDOW_MS } from '../storage/idempotency.ts'
+import { page } from './layout.tsx'
 
 /**
  * Accepts only forms of our own pages. Under `Referrer-Policy: no-referrer` browsers send `Origin: null` with a form, so
@@ -96,4 +99,53 @@ export async function keyedForm(c: Context<HonoEnv>, token: string): Promise<Key
     salt: new Uint8Array(32),
     prefix: '',
   }
+}
+
+/** Refuses a form that was opened too long ago to tell whether it has taken effect already. */
+export function staleForm(path: string): Problem {
+  return new Problem(
+    422,
+    'This page expired',
+    <p>
+      It was opened more than an hour ago. Nothing was saved. <a href={path}>Reopen the form</a> and try again.
+    </p>,
+  )
+}
+
+interface FormPageOptions {
+  readonly title: string
+  readonly heading?: Child
+  /** A sentence on what the form does. */
+  readonly intro?: Child
+  readonly action: string
+  readonly fields?: Readonly<Record<string, string>>
+  readonly verb: string
+  /** The page that Cancel and the breadcrumb lead to. */
+  readonly back: { readonly path: string; readonly name: string }
+  readonly errors: FieldErrors
+}
+
+/** Answers with a form: with status 422 if it has errors. */
+export function formPage(c: Context<HonoEnv>, options: FormPageOptions, children: Child): Response {
+  const { title, heading, intro, action, fields = {}, verb, back, errors } = options
+  return page(
+    c,
+    { title, section: '/dashboard', status: Object.keys(errors).length > 0 ? 422 : 200 },
+    <section class="narrow">
+      <div>
+        <p class="crumb">
+          <a href={back.path}>
+            <bdi>{back.name}</bdi>
+          </a>
+        </p>
+        <h1>{heading ?? title}</h1>
+      </div>
+      {intro && <p class="quiet">{intro}</p>}
+      <PostForm action={action} class="stack" fields={fields}>
+        <Errors errors={errors} />
+        {children}
+        <Buttons verb={verb} back={back.path} />
+      </PostForm>
+    </section>,
+  )
 }

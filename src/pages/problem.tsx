@@ -1,12 +1,9 @@
-import type { Context, ErrorHandler } from 'hono'
+import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { HonoEnv } from '../http/context.ts'
-import { ApiError, onError } from '../http/errors.ts'
-import { removeCookie } from './cookies.ts'
-import { page } from './layout.tsx'
-import { isOwnPath } from './paths.ts'
+import { onError } from '../http/errors.ts'
 
 /** A refusal with its own words and the next step. Thrown, it becomes a page. */
 export class Problem extends Error {
@@ -21,29 +18,8 @@ export class Problem extends Error {
   }
 }
 
-/** Answers every refusal with a page. A caller without a valid session is sent to sign in. */
-export const onPageError: ErrorHandler<HonoEnv> = async (error, c) => {
-  if (error instanceof ApiError && error.code === 'unauthorized') {
-    const query = new URLSearchParams()
-    if (removeCookie(c, 'session')) query.set('ended', '')
-    if (c.req.method === 'GET' && c.req.path !== '/dashboard' && isOwnPath(c.req.path)) query.set('to', c.req.path)
-    return c.redirect(`/dashboard/sign-in${query.size > 0 ? `?${query}` : ''}`, 303)
-  }
-  const { status, message, body } = await problemOf(error, c)
-  return page(
-    c,
-    { title: message, status },
-    <section>
-      <h1>{message}</h1>
-      {typeof body === 'string' ? <p>{body}</p> : body}
-      <p>
-        <a href="/dashboard">All applications</a>
-      </p>
-    </section>,
-  )
-}
-
-async function problemOf(error: Error, c: Context<HonoEnv>): Promise<Problem> {
+/** Words an error as a page does: what happened, whether anything changed, and what to do next. */
+export async function problemOf(error: Error, c: Context<HonoEnv>): Promise<Problem> {
   if (error instanceof Problem) return error
   if (error instanceof HTTPException)
     return new Problem(
@@ -84,15 +60,4 @@ function wordsFor(c: Context<HonoEnv>, status: number): [string, string] {
     default:
       return ['Internal error', `Quote the request ID ${c.var.requestId} when you report this error.`]
   }
-}
-
-/** Refuses a form that was opened too long ago to tell whether it has taken effect already. */
-export function staleForm(path: string): Problem {
-  return new Problem(
-    422,
-    'This page expired',
-    <p>
-      It was opened more than an hour ago. Nothing was saved. <a href={path}>Reopen the form</a> and try again.
-    </p>,
-  )
 }
