@@ -6,7 +6,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { publicOrigin } from '../pages/document.tsx'
 import { PostForm } from '../pages/forms.tsx'
-import { type Column, curl, Empty, Hint, Name, Snippet, Table } from '../pages/parts.tsx'
+import { type Column, curl, Empty, Hidden, Hint, Name, Snippet, Table } from '../pages/parts.tsx'
 import { DAY_MS, ExactTime } from '../pages/time.tsx'
 import { EVENT_TYPES, type Event, type EventType, listEvents } from '../storage/events.ts'
 import { hintOfCredential } from './find.tsx'
@@ -164,7 +164,11 @@ const Target = ({ event: { type, data } }: { event: Event }) => {
         {touched > 0 && <span class="sub">and {secrets}</span>}
       </>
     )
-  const application = <a href={applicationPath(String(data.application_id))}>Application</a>
+  const application = (
+    <a href={applicationPath(String(data.application_id))}>
+      Application{typeof data.secret_hint === 'string' && <Hidden> of …{data.secret_hint}</Hidden>}
+    </a>
+  )
   if (data.id === undefined)
     return (
       <>

@@ -102,7 +102,7 @@ export function findPath(hint: string): string {
 
 /** Leads a URL with a credential in its query to the page that finds the secret, so that it is not used or logged again. */
 export const withoutCredentials = createMiddleware(async (c, next) => {
-  const hint = Object.values(c.req.query()).map(hintOfCredential).find(Boolean)
+  const hint = hintOfCredential(new URL(c.req.url).search)
   if (c.req.method === 'GET' && hint) return c.redirect(findPath(hint), 303)
   return next()
 })

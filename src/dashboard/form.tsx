@@ -10,6 +10,7 @@ import { sha256OfParts } from '../credential/digest.ts'
 import { readBytes } from '../http/body.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
+import { publicOrigin } from '../pages/document.tsx'
 import { Buttons, Errors, type FieldErrors, PostForm } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
 import { identify } from '../storage/batch.ts'
@@ -25,7 +26,9 @@ export const ownForms = csrf({
   origin: (origin, c) => {
     const site = c.req.header('Sec-Fetch-Site')
     if (origin === 'null') return site === 'same-origin'
-    return origin === new URL(c.req.url).origin && (site === undefined || site === 'same-origin')
+    // In development the Worker sees the host of its route, and the browser the issuer.
+    const isOwn = origin === new URL(c.req.url).origin || origin === publicOrigin(c)
+    return isOwn && (site === undefined || site === 'same-origin')
   },
 })
 
