@@ -56,7 +56,7 @@ function signInPage(
   return page(
     c,
     { title: 'Sign in', status: error ? 422 : 200 },
-    <section class="sign-in">
+    <section class="narrow">
       <h1>Sign in to the dashboard</h1>
       {notice && (
         <p class="notice" role="status">

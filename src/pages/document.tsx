@@ -44,8 +44,6 @@ interface DocumentOptions {
   readonly title: string
   /** The content of the header; a link to the start page by default. */
   readonly header?: Child
-  /** Limits the width of forms and running text. */
-  readonly isNarrow?: boolean
   /** A stylesheet in `/static` besides the common one. */
   readonly styles?: string
   /** Loads the browser script, which every page works without. */
@@ -53,7 +51,7 @@ interface DocumentOptions {
 }
 
 /** Renders a whole page. Its route needs `pageHeaders`. Style attributes and inline scripts are blocked. */
-export function documentOf({ title, header, isNarrow, styles, hasScript }: DocumentOptions, body: Child): string {
+export function documentOf({ title, header, styles, hasScript }: DocumentOptions, body: Child): string {
   const page = (
     <html lang="en">
       <head>
@@ -74,9 +72,7 @@ export function documentOf({ title, header, isNarrow, styles, hasScript }: Docum
         <header class="top">
           <div>{header ?? <Brand href="/" />}</div>
         </header>
-        <main id="main" class={isNarrow ? 'narrow' : undefined}>
-          {body}
-        </main>
+        <main id="main">{body}</main>
       </body>
     </html>
   )

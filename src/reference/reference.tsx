@@ -8,9 +8,7 @@ import { ORIGIN } from './origin.ts'
 /** The public documentation. `npm run openapi` generates the two large files, which are served as assets. */
 export const reference = new Hono<HonoEnv>()
   .use('/', pageHeaders({ hasForms: false }))
-  .get('/', cacheable, (c) =>
-    c.html(documentOf({ title: 'Start', isNarrow: true, styles: 'reference.css' }, <Start />)),
-  )
+  .get('/', cacheable, (c) => c.html(documentOf({ title: 'Start', styles: 'reference.css' }, <Start />)))
 
   .use('/docs', pageHeaders({ hasForms: false }))
   .get('/docs', cacheable, async (c) => {
@@ -54,7 +52,7 @@ const LINKS = [
 ] as const
 
 const Start = () => (
-  <>
+  <section class="narrow">
     <div class="stack">
       <h1>OAuth client secrets, shown once</h1>
       <p class="lead">
@@ -71,5 +69,5 @@ const Start = () => (
         </li>
       ))}
     </ul>
-  </>
+  </section>
 )
