@@ -16,10 +16,13 @@ import { defaultHeaders, requireHttps } from './http/security.ts'
 import { introspection } from './oauth/introspection.ts'
 import { metadata } from './oauth/metadata.ts'
 import { token } from './oauth/token.ts'
+import { onBrowserError } from './pages/problem.tsx'
 import { reference } from './reference/reference.tsx'
 
-/** Which parts have an error format of their own, by the first segment of the path. */
+/** The error format of each part, by the first segment of the path. */
 const ERROR_HANDLERS = new Map([
+  ['connect', onError],
+  ['events', onError],
   ['oauth2', onOAuthError],
   ['.well-known', onOAuthError],
   ['sso', onOAuthError],
@@ -27,7 +30,12 @@ const ERROR_HANDLERS = new Map([
 ])
 
 const answerError = (error: Error, c: Context<HonoEnv>) =>
-  (ERROR_HANDLERS.get(c.req.path.split('/', 2)[1] ?? '') ?? onError)(error, c)
+  (ERROR_HANDLERS.get(c.req.path.split('/', 2)[1] ?? '') ?? (isBrowser(c) ? onBrowserError : onError))(error, c)
+
+/** Every browser accepts both types; Java's HttpURLConnection also names text/html, and expects JSON. */
+function isBrowser(c: Context<HonoEnv>): boolean {
+  return c.req.header('Accept')?.startsWith('text/html,application/xhtml+xml') ?? false
+}
 
 /** Every mount and guard, in order. Unknown routes and wrong methods are answered before the caller is identified. */
 export const app = new Hono<HonoEnv>()

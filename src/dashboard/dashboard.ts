@@ -1,6 +1,5 @@
 import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
-import { pageHeaders } from '../pages/document.tsx'
 import { application } from './application.tsx'
 import { applicationForm } from './application-form.tsx'
 import { applicationList } from './applications.tsx'
@@ -17,7 +16,7 @@ import { webhooks } from './webhooks.tsx'
 /** Pages for people. Each makes at most one D1 request. Every change is a form, and works without a script. */
 export const dashboard = new Hono<HonoEnv>()
 
-dashboard.use(pageHeaders({ hasForms: true }), ownForms, formsOnly, withoutCredentials)
+dashboard.use(ownForms, formsOnly, withoutCredentials)
 for (const pages of [
   signInAndOut,
   applicationList,

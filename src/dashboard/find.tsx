@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { mayContainCredential } from '../credential/credential.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Field, PostForm } from '../pages/forms.tsx'
@@ -82,12 +83,9 @@ function formPage(c: Context<HonoEnv>, isRefused: boolean) {
   )
 }
 
-/** As in src/credential: 43 random digits and 6 of checksum. Ids have 26 of them in a row at most. */
-const CREDENTIAL_TAIL = /[0-9A-Za-z]{40,}/
-
-/** The last six characters of a client secret or another credential in a text; null if there is none. */
+/** The last six characters of a credential in a text; null if there is none. */
 export function hintOfCredential(text: string): string | null {
-  return CREDENTIAL_TAIL.exec(text)?.[0].slice(-6) ?? null
+  return mayContainCredential(text) ? hintIn(/[0-9A-Za-z]{40,}/.exec(text)?.[0] ?? '') : null
 }
 
 /** The last six characters of a text pasted to find a secret: a hint, a log line, a whole secret. */

@@ -9,9 +9,7 @@ import { readSettings } from '../http/settings.ts'
 import type { FieldErrors } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
 import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/application-secrets.ts'
-import type { Change } from '../storage/caller.ts'
 import type { ClientSecret } from '../storage/client-secrets.ts'
-import type { KeyedRequest } from '../storage/idempotency.ts'
 import {
   createClientSecret,
   type IssuingOutcome,
@@ -19,50 +17,53 @@ import {
   rotateClientSecrets,
 } from '../storage/issuing.ts'
 import { type Fields, keyedForm, readChange, refuse, staleForm, validate } from './form.tsx'
+import { applicationPath } from './layout.tsx'
 import { expiryOf, GRACE_PERIODS, newSecretPage, readLifetime, rotatePage, type SecretValues } from './secret-forms.tsx'
 import { SecretName } from './secret-table.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
 import { shownOnce } from './shown-once.tsx'
 
-/** The two forms whose answer holds a plaintext. */
+/**
+ * The two forms whose answer holds a plaintext. Only that answer does: the same form sent again creates nothing, and
+ * nothing is kept from which its secret could be derived.
+ */
 export const issue = new Hono<HonoEnv>()
 
   .get('/applications/:id/new-secret', requireSession, async (c) => newSecretPage(c, await find(c, c.req.param('id'))))
 
   .post('/applications/:id/new-secret', requireSession, async (c) => {
-    const id = c.req.param('id')
-    const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
+    const application = c.req.param('id')
     const field = await readChange(c)
     const input = readSecret(field)
-    if ('refused' in input) return newSecretPage(c, await find(c, id), input.values, input.refused)
-    return answer(c, id, field('token'), input.granted, (change, secret, request) =>
-      createClientSecret(c.var.database, change, secret, limit, request),
-    )
+    if ('refused' in input) return newSecretPage(c, await find(c, application), input.values, input.refused)
+    const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
+    const change = beginChange(c, c.var.session)
+    const { plaintext, row } = await newClientSecret(c.env, c.var.session, change, request)
+    const secret = { ...row, application, ...input.granted }
+    const outcome = await createClientSecret(c.var.database, change, secret, maxSecrets(c), request)
+    return answer(c, outcome, plaintext, null)
   })
 
   .get('/applications/:id/rotate', requireSession, async (c) => rotatePage(c, await find(c, c.req.param('id'))))
 
   .post('/applications/:id/rotate', requireSession, async (c) => {
-    const id = c.req.param('id')
-    const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
+    const application = c.req.param('id')
     const field = await readChange(c)
     const grace = field('grace')
     const input = readSecret(field)
-    if ('refused' in input) return rotatePage(c, await find(c, id), { ...input.values, grace }, input.refused)
-    if (!GRACE_PERIODS.has(grace)) {
-      const errors = { grace: 'Choose when the current secrets stop working.' }
-      return rotatePage(c, await find(c, id), input.values, errors)
+    const errors = {
+      ...('refused' in input && input.refused),
+      ...(!GRACE_PERIODS.has(grace) && { grace: 'Choose when the current secrets stop working.' }),
     }
-    const retireAt = ({ now }: Change) => now + Number(grace) * 1000
-    return answer(
-      c,
-      id,
-      field('token'),
-      input.granted,
-      (change, secret, request) =>
-        rotateClientSecrets(c.var.database, change, secret, retireAt(change), limit, request),
-      retireAt,
-    )
+    if ('refused' in input || Object.keys(errors).length > 0)
+      return rotatePage(c, await find(c, application), { ...input.values, grace }, errors)
+    const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
+    const change = beginChange(c, c.var.session)
+    const { plaintext, row } = await newClientSecret(c.env, c.var.session, change, request)
+    const secret = { ...row, application, ...input.granted }
+    const retireAt = change.now + Number(grace) * 1000
+    const outcome = await rotateClientSecrets(c.var.database, change, secret, retireAt, maxSecrets(c), request)
+    return answer(c, outcome, plaintext, retireAt)
   })
 
 /** The application of the page, for a caller with write access. */
@@ -72,12 +73,17 @@ async function find(c: Context<HonoEnv>, id: string): Promise<ApplicationWithSec
   return found
 }
 
-type Settings = Pick<NewClientSecret, 'name' | 'expiresAt'>
+function maxSecrets(c: Context<HonoEnv>): number {
+  return readSettings(c.env).MAX_SECRETS_PER_APPLICATION
+}
+
+type Input = { readonly values: SecretValues } & (
+  | { readonly granted: Pick<NewClientSecret, 'name' | 'expiresAt'> }
+  | { readonly refused: FieldErrors }
+)
 
 /** Reads the name and the lifetime of a new secret. */
-function readSecret(
-  field: Fields,
-): { granted: Settings; values: SecretValues } | { refused: FieldErrors; values: SecretValues } {
+function readSecret(field: Fields): Input {
   const lifetime = readLifetime(field('lifetime'))
   const values = { name: field('name'), lifetime: lifetime ?? undefined }
   const input = validate(CreateClientSecret, { name: values.name.trim() || null })
@@ -86,37 +92,21 @@ function readSecret(
   return { granted: { name: input.granted.name ?? null, expiresAt: expiryOf(lifetime, Date.now()) }, values }
 }
 
-/**
- * Issues a secret by `store` and shows it. Only this response holds the plaintext: the same form sent again creates
- * nothing, and nothing is kept from which its secret could be derived.
- */
-async function answer(
-  c: Context<HonoEnv>,
-  application: string,
-  token: string,
-  settings: Settings,
-  store: (change: Change, secret: NewClientSecret, request: KeyedRequest) => Promise<IssuingOutcome>,
-  retireAt?: (change: Change) => number,
-): Promise<Response> {
-  const request = (await keyedForm(c, token)) ?? (await refuse(c, staleForm(c.req.path)))
-  const change = beginChange(c, c.var.session)
-  const { plaintext, row } = await newClientSecret(c.env, c.var.session, change, request)
-  const outcome = await store(change, { ...row, application, ...settings }, request)
+/** Shows the secret that was created. `retireAt` is when a rotation ends the others, in Unix ms. */
+function answer(c: Context<HonoEnv>, outcome: IssuingOutcome, plaintext: string, retireAt: number | null): Response {
   if ('refused' in outcome) {
     if (outcome.refused === 'client_secret_revoked' || outcome.refused === 'idempotency_key_reused')
       throw alreadyCreated(c, null)
     if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
-    if (outcome.refused === 'expires_at_past')
-      throw new Problem(422, 'Not created', 'The expiry is in the past. Nothing was created.')
   }
   const created = granted(c, outcome)
   if (created.replayedFrom) throw alreadyCreated(c, created.secret)
-  return shownOnce(c, created, plaintext, retireAt?.(change) ?? null)
+  return shownOnce(c, created, plaintext, retireAt)
 }
 
 /** The answer to a form that is sent again: by a second click, by reloading, or by going back. */
 function alreadyCreated(c: Context<HonoEnv>, secret: ClientSecret | null): Problem {
-  const path = c.req.path.replace(/\/[^/]*$/, '')
+  const path = secret ? applicationPath(secret.applicationId) : parentOf(c)
   return new Problem(
     409,
     'This secret was already created',
@@ -145,7 +135,7 @@ function alreadyCreated(c: Context<HonoEnv>, secret: ClientSecret | null): Probl
 }
 
 function limitReached(c: Context<HonoEnv>): Problem {
-  const path = c.req.path.replace(/\/[^/]*$/, '')
+  const path = parentOf(c)
   return new Problem(
     422,
     'Limit reached',
@@ -154,4 +144,9 @@ function limitReached(c: Context<HonoEnv>): Problem {
       <a href={`${path}/rotate`}>rotate</a>, which does not count against the limit.
     </p>,
   )
+}
+
+/** The page of the application that a form belongs to. */
+function parentOf(c: Context<HonoEnv>): string {
+  return c.req.path.slice(0, c.req.path.lastIndexOf('/'))
 }

@@ -3,10 +3,10 @@ import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
-import { Brand, documentOf } from '../pages/document.tsx'
+import { Brand, htmlPage } from '../pages/document.tsx'
 import { noSpellcheck, PostForm } from '../pages/forms.tsx'
 import { Name } from '../pages/parts.tsx'
-import { problemOf } from '../pages/problem.tsx'
+import { ProblemText, problemOf } from '../pages/problem.tsx'
 import { readCookie, removeCookie, writeCookie } from './session.ts'
 
 const SECTIONS = [
@@ -61,7 +61,7 @@ export function page(c: Context<HonoEnv>, { title, section, status = 200 }: Page
     </>
   )
   const header = <Header identity={c.var.identity} section={section} />
-  return c.html(documentOf({ title, header, hasScript: true }, content), status) as Response
+  return htmlPage(c, { title, status, header, isInteractive: true }, content)
 }
 
 interface HeaderProps {
@@ -133,17 +133,11 @@ export const onPageError: ErrorHandler<HonoEnv> = async (error, c) => {
     if (c.req.method === 'GET' && c.req.path !== '/dashboard' && isOwnPath(c.req.path)) query.set('to', c.req.path)
     return c.redirect(`/dashboard/sign-in${query.size > 0 ? `?${query}` : ''}`, 303)
   }
-  const { status, message, body } = await problemOf(error, c)
+  const problem = await problemOf(error, c)
   return page(
     c,
-    { title: message, status },
-    <section>
-      <h1>{message}</h1>
-      {typeof body === 'string' ? <p>{body}</p> : body}
-      <p>
-        <a href="/dashboard">All applications</a>
-      </p>
-    </section>,
+    { title: problem.message, status: problem.status },
+    <ProblemText problem={problem} back={{ path: '/dashboard', name: 'All applications' }} />,
   )
 }
 

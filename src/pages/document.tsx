@@ -1,32 +1,21 @@
 import type { Context } from 'hono'
 import type { Child } from 'hono/jsx'
-import { secureHeaders } from 'hono/secure-headers'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { HonoEnv } from '../http/context.ts'
 
-/** The headers of an HTML page. It loads only what this Worker serves, and sends forms only where it says. */
-export const pageHeaders = ({ hasForms }: { hasForms: boolean }) =>
-  secureHeaders({
-    xFrameOptions: 'DENY',
-    contentSecurityPolicy: {
-      defaultSrc: ["'none'"],
-      styleSrc: ["'self'"],
-      imgSrc: ["'self'"],
-      ...(hasForms && { scriptSrc: ["'self'"], connectSrc: ["'self'"] }),
-      formAction: [hasForms ? "'self'" : "'none'"],
-      frameAncestors: ["'none'"],
-      baseUri: ["'none'"],
-      requireTrustedTypesFor: ["'script'"],
-      trustedTypes: ["'none'"],
-    },
-    permissionsPolicy: {
-      camera: [],
-      displayCapture: [],
-      geolocation: [],
-      microphone: [],
-      payment: [],
-      usb: [],
-    },
-  })
+/** A page loads only what this Worker serves, and runs no script and sends no form unless it is interactive. */
+const policyOf = (isInteractive: boolean) =>
+  [
+    "default-src 'none'",
+    "style-src 'self'",
+    "img-src 'self'",
+    ...(isInteractive ? ["script-src 'self'", "connect-src 'self'"] : []),
+    `form-action ${isInteractive ? "'self'" : "'none'"}`,
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join('; ')
 
 /** The origin for every address shown to people: from the settings, and from the request only if they have none. */
 export function publicOrigin(c: Context<HonoEnv>): string {
@@ -40,18 +29,20 @@ export const Brand = ({ href }: { href: string }) => (
   </a>
 )
 
-interface DocumentOptions {
+interface PageOptions {
   readonly title: string
+  readonly status?: ContentfulStatusCode
   /** The content of the header; a link to the start page by default. */
   readonly header?: Child
   /** A stylesheet in `/static` besides the common one. */
   readonly styles?: string
-  /** Loads the browser script, which every page works without. */
-  readonly hasScript?: boolean
+  /** Has forms, and loads the browser script, which every page works without. */
+  readonly isInteractive?: boolean
 }
 
-/** Renders a whole page. Its route needs `pageHeaders`. Style attributes and inline scripts are blocked. */
-export function documentOf({ title, header, styles, hasScript }: DocumentOptions, body: Child): string {
+/** Answers with an HTML page. Its policy blocks style attributes and inline scripts. */
+export function htmlPage(c: Context<HonoEnv>, options: PageOptions, body: Child): Response {
+  const { title, status = 200, header, styles, isInteractive = false } = options
   const page = (
     <html lang="en">
       <head>
@@ -63,7 +54,7 @@ export function documentOf({ title, header, styles, hasScript }: DocumentOptions
         <link rel="icon" href="/static/icon.svg" />
         <link rel="stylesheet" href="/static/pages.css" />
         {styles && <link rel="stylesheet" href={`/static/${styles}`} />}
-        {hasScript && <script type="module" src="/static/pages.js" />}
+        {isInteractive && <script type="module" src="/static/pages.js" />}
       </head>
       <body>
         <a class="skip" href="#main">
@@ -76,7 +67,8 @@ export function documentOf({ title, header, styles, hasScript }: DocumentOptions
       </body>
     </html>
   )
-  return `<!DOCTYPE html>${page}`
+  c.header('Content-Security-Policy', policyOf(isInteractive))
+  return c.html(`<!DOCTYPE html>${page}`, status) as Response
 }
 
 /** The text of a file that is deployed beside the Worker, outside its bundle. */

@@ -1,9 +1,13 @@
-import type { Context } from 'hono'
+import type { Context, ErrorHandler } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type * as v from 'valibot'
+import type { ErrorBody } from '../contract/rules.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { onError } from '../http/errors.ts'
+import { htmlPage } from './document.tsx'
+import { isolated } from './parts.tsx'
 
 /** A refusal with its own words and the next step. Thrown, it becomes a page. */
 export class Problem extends Error {
@@ -18,7 +22,7 @@ export class Problem extends Error {
   }
 }
 
-/** Words an error as a page does: what happened, whether anything changed, and what to do next. */
+/** Words an error for people: what happened, whether anything changed, and what to do next. */
 export async function problemOf(error: Error, c: Context<HonoEnv>): Promise<Problem> {
   if (error instanceof Problem) return error
   if (error instanceof HTTPException)
@@ -27,37 +31,62 @@ export async function problemOf(error: Error, c: Context<HonoEnv>): Promise<Prob
       'Form refused',
       'This form was not sent from the dashboard. Nothing was changed. Open the page again and send the form from there.',
     )
-  // Logs what needs a look, and sets Retry-After and Allow.
+  // Writes to the log, and sets Retry-After and Allow.
   const response = await onError(error, c)
-  const status = response.status as ContentfulStatusCode
-  const [title, text] = wordsFor(c, status)
-  return new Problem(status, title, text)
+  const body = (await response.json()) as v.InferOutput<typeof ErrorBody>
+  const [title, text] = wordsFor(c, body)
+  return new Problem(response.status as ContentfulStatusCode, title, text)
 }
 
-function wordsFor(c: Context<HonoEnv>, status: number): [string, string] {
-  const isRead = c.req.method === 'GET'
-  switch (status) {
-    case 403:
+function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<typeof ErrorBody>): [string, string] {
+  switch (code) {
+    case 'forbidden':
       return ['Read-only access', 'This API key is read-only. Sign in with an API key that has write access.']
-    case 404: {
-      const environment = c.var.identity?.environmentName
-      if (!environment) return ['Page not found', 'Check the address, or start from the list of applications.']
-      return ['Not found', `This doesn’t exist in ${environment}, or it was deleted or revoked. Nothing was changed.`]
-    }
-    case 405:
-      return ['Page not found', 'Check the address, or start from the list of applications.']
-    case 413:
+    case 'not_found':
+    case 'method_not_allowed':
+      return ['Page not found', 'Check the address.']
+    case 'entity_not_found':
+      return [
+        'Not found',
+        `This doesn’t exist in ${isolated(c.var.identity?.environmentName ?? 'this environment')}, or it was deleted or revoked. Nothing was changed.`,
+      ]
+    case 'payload_too_large':
       return ['Form too large', 'A form can have at most 64 KiB. Nothing was saved.']
-    case 429:
+    case 'rate_limit_exceeded':
       return ['Too many requests', 'Nothing was changed. Wait 10 seconds and try again.']
-    case 503:
-      return isRead
-        ? ['The database didn’t respond', 'Nothing was changed. Try again.']
-        : [
-            'The database didn’t respond',
-            'It is unknown whether the change was made. Check the application before you try again.',
-          ]
+    case 'service_unavailable':
+      return ['The database didn’t respond', c.req.method === 'GET' ? message : UNKNOWN_OUTCOME]
+    case 'internal_error':
+      return ['Internal error', `${message} Request ID: ${c.var.requestId}`]
     default:
-      return ['Internal error', `Quote the request ID ${c.var.requestId} when you report this error.`]
+      return ['Not saved', errors?.[0]?.message ?? message]
   }
+}
+
+const UNKNOWN_OUTCOME =
+  'It is unknown whether the change was made. Open the page again to see, before you repeat the change.'
+
+interface ProblemTextProps {
+  readonly problem: Problem
+  readonly back: { readonly path: string; readonly name: string }
+}
+
+export const ProblemText = ({ problem: { message, body }, back }: ProblemTextProps) => (
+  <section>
+    <h1>{message}</h1>
+    {typeof body === 'string' ? <p>{body}</p> : body}
+    <p>
+      <a href={back.path}>{back.name}</a>
+    </p>
+  </section>
+)
+
+/** Answers a browser that asks for a page outside of the dashboard. */
+export const onBrowserError: ErrorHandler<HonoEnv> = async (error, c) => {
+  const problem = await problemOf(error, c)
+  return htmlPage(
+    c,
+    { title: problem.message, status: problem.status },
+    <ProblemText problem={problem} back={{ path: '/', name: 'Start page' }} />,
+  )
 }

@@ -2,19 +2,17 @@ import { Hono } from 'hono'
 import { raw } from 'hono/html'
 import { cacheable } from '../http/caching.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { asset, Brand, documentOf, pageHeaders, publicOrigin } from '../pages/document.tsx'
+import { asset, Brand, htmlPage, publicOrigin } from '../pages/document.tsx'
 import { ORIGIN } from './origin.ts'
 
 /** The public documentation. `npm run openapi` generates the two large files, which are served as assets. */
 export const reference = new Hono<HonoEnv>()
-  .use('/', pageHeaders({ hasForms: false }))
-  .get('/', cacheable, (c) => c.html(documentOf({ title: 'Start', styles: 'reference.css' }, <Start />)))
+  .get('/', cacheable, (c) => htmlPage(c, { title: 'Start', styles: 'reference.css' }, <Start />))
 
-  .use('/docs', pageHeaders({ hasForms: false }))
   .get('/docs', cacheable, async (c) => {
     const page = await asset(c, 'generated/docs.html')
     const body = raw(page.replaceAll(ORIGIN, () => publicOrigin(c)))
-    return c.html(documentOf({ title: 'API reference', header: <Header />, styles: 'reference.css' }, body))
+    return htmlPage(c, { title: 'API reference', header: <Header />, styles: 'reference.css' }, body)
   })
 
   .get('/openapi.json', async (c) =>

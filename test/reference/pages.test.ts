@@ -1,5 +1,7 @@
+import { createExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
+import { app } from '../../src/app.ts'
 import document from '../../src/pages/assets/generated/openapi.json'
 import { send } from '../api.ts'
 import { counted } from '../faults/wrapped.ts'
@@ -98,4 +100,33 @@ test('/openapi.json returns the generated document', async () => {
 test('the generated files have no paths of their own', async () => {
   expect((await get('/docs.html')).status).toBe(404)
   expect((await get('/generated/docs.html')).status).toBe(404)
+})
+
+describe('an unknown path', () => {
+  const accept = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
+
+  test.each(['/nothing', '/docs/nothing', '/<b>'])('is a page for a browser: %s', async (path) => {
+    const request = new Request(`https://oncekey.test${path}`, { headers: { Accept: accept } })
+    const response = await app.fetch(request, env, createExecutionContext())
+    const { headers } = response
+    const text = await response.text()
+    expect(response.status).toBe(404)
+    expect(headers.get('Content-Type')).toMatch(/^text\/html/)
+    expect(headers.get('Content-Security-Policy')).toContain("style-src 'self'")
+    expect(headers.get('Cache-Control')).toBe('no-store')
+    expect(text).toContain('Page not found')
+    expect(text).not.toContain(path)
+  })
+
+  test.each([
+    ['/nothing', '*/*'],
+    ['/nothing', 'application/json'],
+    ['/nothing', 'text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2'],
+    ['/connect/nothing', accept],
+    ['/events/nothing', accept],
+    ['/oauth2/nothing', accept],
+  ])('is JSON for a program: %s, %s', async (path, Accept) => {
+    const { status, json } = await get(path, { Accept })
+    expect([status, typeof json]).toEqual([404, 'object'])
+  })
 })

@@ -4,7 +4,7 @@
  */
 
 const COPIED_MS = 3000
-/** As in src/credential: 43 random digits and 6 of checksum follow the prefix and the region. */
+/** As `mayContainCredential` of the Worker. */
 const CREDENTIAL = /[0-9A-Za-z]{40,}/
 const HINT_LENGTH = 6
 
