@@ -6,8 +6,8 @@ import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Field, PostForm } from '../pages/forms.tsx'
 import { Empty, Hint, Name } from '../pages/parts.tsx'
-import { findClientSecretsWithApplications } from '../storage/application-secrets.ts'
 import { identify } from '../storage/batch.ts'
+import { findClientSecretsByHint } from '../storage/client-secrets.ts'
 import { readForm } from './form.tsx'
 import { page } from './layout.tsx'
 import { SecretTable } from './secret-table.tsx'
@@ -26,7 +26,7 @@ export const find = new Hono<HonoEnv>()
       return formPage(c, hint !== undefined)
     }
     const now = Date.now()
-    const secrets = granted(c, await findClientSecretsWithApplications(database, session, hint, now))
+    const secrets = granted(c, await findClientSecretsByHint(database, session, hint, now))
     return page(
       c,
       { title: `Secrets ending in …${hint}` },

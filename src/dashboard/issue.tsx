@@ -8,8 +8,8 @@ import { newClientSecret } from '../http/issuing.ts'
 import { readSettings } from '../http/settings.ts'
 import type { FieldErrors } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
-import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/application-secrets.ts'
 import type { ClientSecret } from '../storage/client-secrets.ts'
+import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/client-secrets.ts'
 import {
   createClientSecret,
   type IssuingOutcome,
@@ -92,11 +92,19 @@ function readSecret(field: Fields): Input {
   return { granted: { name: input.granted.name ?? null, expiresAt: expiryOf(lifetime, Date.now()) }, values }
 }
 
+/** Refusals of a form that was sent before, whatever became of its secret since. */
+const SENT_BEFORE: ReadonlySet<string> = new Set([
+  'idempotency_key_reused',
+  'application_deleted',
+  'client_secret_revoked',
+  'client_secret_disabled',
+  'client_secret_expired',
+])
+
 /** Shows the secret that was created. `retireAt` is when a rotation ends the others, in Unix ms. */
 function answer(c: Context<HonoEnv>, outcome: IssuingOutcome, plaintext: string, retireAt: number | null): Response {
   if ('refused' in outcome) {
-    if (outcome.refused === 'client_secret_revoked' || outcome.refused === 'idempotency_key_reused')
-      throw alreadyCreated(c, null)
+    if (SENT_BEFORE.has(outcome.refused)) throw alreadyCreated(c, null)
     if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
   }
   const created = granted(c, outcome)
@@ -117,7 +125,7 @@ function alreadyCreated(c: Context<HonoEnv>, secret: ClientSecret | null): Probl
             This form created <SecretName secret={secret} />.
           </>
         ) : (
-          'This form created a secret that has been revoked since.'
+          'This form created a secret that can no longer be used.'
         )}{' '}
         You can’t view it again. No new secret was created.
       </p>

@@ -7,13 +7,14 @@ import { readSettings } from '../http/settings.ts'
 import { Confirm, Field } from '../pages/forms.tsx'
 import { Hint, isolated, Name } from '../pages/parts.tsx'
 import { duration, Time } from '../pages/time.tsx'
+import { deleteApplication } from '../storage/applications.ts'
 import {
   type ApplicationWithSecrets,
+  type ClientSecret,
   findApplicationWithSecrets,
-  type ListedClientSecret,
-} from '../storage/application-secrets.ts'
-import { deleteApplication } from '../storage/applications.ts'
-import { revokeAllClientSecrets, revokeClientSecret } from '../storage/client-secrets.ts'
+  revokeAllClientSecrets,
+  revokeClientSecret,
+} from '../storage/client-secrets.ts'
 import { readChange } from './form.tsx'
 import { applicationPath, page, pathOf, redirectWithNotice } from './layout.tsx'
 import { isActive, isInUse, LastUse, SecretName } from './secret-table.tsx'
@@ -107,7 +108,7 @@ const LastActive = ({
   secret,
   secrets,
   now,
-}: Pick<ApplicationWithSecrets, 'secrets'> & { secret: ListedClientSecret; now: number }) => {
+}: Pick<ApplicationWithSecrets, 'secrets'> & { secret: ClientSecret; now: number }) => {
   const others = secrets.filter(({ id }) => id !== secret.id)
   if (others.some((other) => isActive(other, now))) return null
   const ends = others.flatMap(({ disabledAt, expiresAt }) =>
@@ -161,7 +162,7 @@ function revokeAllPage(c: Context<HonoEnv>, { application, secrets }: Applicatio
   )
 }
 
-const SecretList = ({ secrets, now }: { secrets: readonly ListedClientSecret[]; now: number }) => {
+const SecretList = ({ secrets, now }: { secrets: readonly ClientSecret[]; now: number }) => {
   const inUse = secrets.filter((secret) => isInUse(secret, now)).length
   return (
     <>

@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
 import { DAY_MS, ExactTime, Time } from '../pages/time.tsx'
-import type { ApplicationWithSecrets, ListedClientSecret } from '../storage/application-secrets.ts'
+import type { ApplicationWithSecrets, ClientSecret } from '../storage/client-secrets.ts'
 import { formPage, newFormToken } from './form.tsx'
 import { applicationPath } from './layout.tsx'
 import { SecretName } from './secret-table.tsx'
@@ -135,10 +135,10 @@ export function rotatePage(
 }
 
 /** The new secret takes the name and the lifetime of the latest one that was not itself replaced. */
-function valuesOf(secrets: readonly ListedClientSecret[]): SecretValues {
+function valuesOf(secrets: readonly ClientSecret[]): SecretValues {
   const replaced =
-    secrets.findLast(({ isRetiring, disabledAt }) => !isRetiring && disabledAt === null) ??
-    secrets.findLast(({ isRetiring }) => !isRetiring)
+    secrets.findLast(({ isRotatedOut, disabledAt }) => !isRotatedOut && disabledAt === null) ??
+    secrets.findLast(({ isRotatedOut }) => !isRotatedOut)
   return { name: replaced?.name ?? '', lifetime: replaced ? lifetimeOf(replaced) : DEFAULT_LIFETIME }
 }
 
@@ -159,7 +159,7 @@ const NameAndExpiry = ({ values, errors, now }: { values: SecretValues; errors: 
   </>
 )
 
-const Replaced = ({ secrets, now }: { secrets: readonly ListedClientSecret[]; now: number }) =>
+const Replaced = ({ secrets, now }: { secrets: readonly ClientSecret[]; now: number }) =>
   secrets.length === 0 ? (
     <p>This application has no secrets yet. This creates the first one.</p>
   ) : (

@@ -1,7 +1,7 @@
 import { ActionButton } from '../pages/forms.tsx'
 import { type Column, Hidden, Hint, Menu, Name, Table } from '../pages/parts.tsx'
 import { DAY_MS, Time } from '../pages/time.tsx'
-import type { FoundClientSecret, ListedClientSecret } from '../storage/application-secrets.ts'
+import type { ClientSecret, FoundClientSecret } from '../storage/client-secrets.ts'
 import { applicationPath } from './layout.tsx'
 
 /** A secret that was used within this time is most likely in use. */
@@ -9,12 +9,12 @@ const IN_USE_MS = 7 * DAY_MS
 /** A secret that expires within this time needs a replacement. */
 const EXPIRING_MS = 7 * DAY_MS
 
-export function isInUse({ lastUsedAt }: ListedClientSecret, now: number): boolean {
+export function isInUse({ lastUsedAt }: ClientSecret, now: number): boolean {
   return lastUsedAt !== null && now - lastUsedAt < IN_USE_MS
 }
 
 /** Whether it authenticates now and will go on doing so. */
-export function isActive(secret: ListedClientSecret, now: number): boolean {
+export function isActive(secret: ClientSecret, now: number): boolean {
   return stateOf(secret, now) === STATES.active
 }
 
@@ -25,9 +25,9 @@ const STATES = {
   active: ['good', 'Active'],
 } as const
 
-function stateOf({ disabledAt, isRetiring, expiresAt }: ListedClientSecret, now: number) {
+function stateOf({ disabledAt, isRotatedOut, expiresAt }: ClientSecret, now: number) {
   if (disabledAt !== null) return STATES.disabled
-  if (isRetiring) return STATES.rotated
+  if (isRotatedOut) return STATES.rotated
   return expiresAt !== null && expiresAt - now < EXPIRING_MS ? STATES.expiring : STATES.active
 }
 
@@ -44,7 +44,7 @@ export const SecretName = ({ secret }: { secret: { readonly name: string | null;
 )
 
 /** When a secret was last used, as a sentence. */
-export const LastUse = ({ secret, now }: { secret: ListedClientSecret; now: number }) =>
+export const LastUse = ({ secret, now }: { secret: ClientSecret; now: number }) =>
   secret.lastUsedAt === null ? (
     'Never used.'
   ) : (
@@ -54,7 +54,7 @@ export const LastUse = ({ secret, now }: { secret: ListedClientSecret; now: numb
   )
 
 interface SecretTableProps {
-  readonly secrets: readonly (ListedClientSecret | FoundClientSecret)[]
+  readonly secrets: readonly (ClientSecret | FoundClientSecret)[]
   /** Unix ms. */
   readonly now: number
   readonly canWrite: boolean
@@ -81,12 +81,12 @@ export const SecretTable = ({ secrets, now, canWrite }: SecretTableProps) => (
 export const TimeOrNever = ({ at, now }: { at: number | null; now: number }) =>
   at === null ? <span class="quiet">never</span> : <Time at={at} now={now} />
 
-const State = ({ secret, now }: { secret: ListedClientSecret; now: number }) => {
+const State = ({ secret, now }: { secret: ClientSecret; now: number }) => {
   const [kind, text] = stateOf(secret, now)
   return <span class={`state ${kind}`}>{text}</span>
 }
 
-const applicationColumn: Column<ListedClientSecret | FoundClientSecret> = {
+const applicationColumn: Column<ClientSecret | FoundClientSecret> = {
   label: 'Application',
   cell: (secret) =>
     'applicationName' in secret && (
@@ -97,7 +97,7 @@ const applicationColumn: Column<ListedClientSecret | FoundClientSecret> = {
 }
 
 /** Each button tells screen readers which secret it changes. */
-const actionColumn: Column<ListedClientSecret> = {
+const actionColumn: Column<ClientSecret> = {
   label: 'Actions',
   kind: 'actions',
   cell: (secret) => {
@@ -105,7 +105,7 @@ const actionColumn: Column<ListedClientSecret> = {
     const which = <Hidden> …{secret.hint}</Hidden>
     return (
       <>
-        {secret.isRetiring && (
+        {secret.isRotatedOut && (
           <ActionButton action={`${path}/keep`}>
             Keep
             {which}

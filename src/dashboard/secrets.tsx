@@ -11,10 +11,11 @@ import { Problem } from '../pages/problem.tsx'
 import { ExactTime } from '../pages/time.tsx'
 import {
   type ApplicationWithSecrets,
+  type ClientSecret,
+  type ClientSecretChanges,
   findApplicationWithSecrets,
-  type ListedClientSecret,
-} from '../storage/application-secrets.ts'
-import { type ClientSecretChanges, updateClientSecret } from '../storage/client-secrets.ts'
+  updateClientSecret,
+} from '../storage/client-secrets.ts'
 import { formPage, readChange, validate } from './form.tsx'
 import { applicationPath, redirectWithNotice } from './layout.tsx'
 import { expiryOf, Lifetimes, readLifetime } from './secret-forms.tsx'
@@ -83,7 +84,7 @@ export async function findSecret(
   c: Context<HonoEnv>,
   application: string,
   id: string,
-): Promise<ApplicationWithSecrets & { secret: ListedClientSecret }> {
+): Promise<ApplicationWithSecrets & { secret: ClientSecret }> {
   const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, application, Date.now()))
   const secret = found.secrets.find((secret) => secret.id === id)
   if (!secret) throw new ApiError('entity_not_found')
