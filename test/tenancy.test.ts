@@ -175,9 +175,9 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
   findClientSecretsByHint: ({ database, caller, change }) =>
     clientSecrets.findClientSecretsByHint(database, caller, secretHint, change.now),
   updateClientSecret: ({ database, change, id }) =>
-    clientSecrets.updateClientSecret(database, change, id, { name: 'x', expiresAt: null, disabled: true }, 100),
+    clientSecrets.updateClientSecret(database, change, { id }, { name: 'x', expiresAt: null, disabled: true }, 100),
   revokeAllClientSecrets: ({ database, change, id }) => clientSecrets.revokeAllClientSecrets(database, change, id),
-  revokeClientSecret: ({ database, change, id }) => clientSecrets.revokeClientSecret(database, change, id),
+  revokeClientSecret: ({ database, change, id }) => clientSecrets.revokeClientSecret(database, change, { id }),
   listEvents: ({ database, caller, id }) =>
     events.listEvents(database, caller, {
       limit: 100,

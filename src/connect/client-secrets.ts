@@ -90,13 +90,13 @@ export const clientSecrets = new Hono<HonoEnv>()
     const id = c.req.param('id')
     const { name, expires_at, disabled } = c.req.valid('json')
     const changes = { name, expiresAt: expires_at, disabled }
-    const outcome = await updateClientSecret(c.var.database, beginChange(c), id, changes, maxSecrets(c))
+    const outcome = await updateClientSecret(c.var.database, beginChange(c), { id }, changes, maxSecrets(c))
     return c.json(clientSecretToWire(granted(c, outcome, id)))
   })
 
   .delete('/client_secrets/:id', requireApiKey('write'), async (c) => {
     const id = c.req.param('id')
-    granted(c, await revokeClientSecret(c.var.database, beginChange(c), id), id)
+    granted(c, await revokeClientSecret(c.var.database, beginChange(c), { id }), id)
     return c.body(null, 204)
   })
 

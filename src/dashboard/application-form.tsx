@@ -92,9 +92,9 @@ export const applicationForm = new Hono<HonoEnv>()
   })
 
   .post('/applications/:id/edit', requireSession, async (c) => {
-    const { database, session } = c.var
     const id = c.req.param('id')
     const field = await readChange(c)
+    const { database, session } = c.var
     const values = valuesOf(field)
     const input = validate(UpdateApplication, {
       ...toWire(values),

@@ -51,10 +51,12 @@ export async function readForm(c: Context<HonoEnv>): Promise<Fields> {
   return (name) => (fields.get(name) ?? '').replaceAll('\r\n', '\n')
 }
 
-/** Reads a form that changes something. */
+/** Reads a form that changes something, and binds the change to the environment that the form was made for. */
 export async function readChange(c: Context<HonoEnv>): Promise<Fields> {
   try {
-    return await readForm(c)
+    const field = await readForm(c)
+    c.set('session', { ...c.var.session, environmentId: field('environment') })
+    return field
   } catch (error) {
     return refuse(c, error as Error)
   }

@@ -4,7 +4,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { Brand, htmlPage } from '../pages/document.tsx'
-import { noSpellcheck, PostForm } from '../pages/forms.tsx'
+import { CommonFields, noSpellcheck, PostForm } from '../pages/forms.tsx'
 import { Name } from '../pages/parts.tsx'
 import { ProblemText, problemOf } from '../pages/problem.tsx'
 import { readCookie, removeCookie, writeCookie } from './session.ts'
@@ -60,8 +60,11 @@ export function page(c: Context<HonoEnv>, { title, section, status = 200 }: Page
       <p id="status" class="visually-hidden" role="status" />
     </>
   )
-  const header = <Header identity={c.var.identity} section={section} />
-  return htmlPage(c, { title, status, header, isInteractive: true }, content)
+  // Binds every form of the page to the environment that it shows.
+  const fields = c.var.identity ? { environment: c.var.identity.environmentId } : {}
+  const bound = (part: Child) => <CommonFields.Provider value={fields}>{part}</CommonFields.Provider>
+  const header = bound(<Header identity={c.var.identity} section={section} />)
+  return htmlPage(c, { title, status, header, isInteractive: true }, bound(content))
 }
 
 interface HeaderProps {
@@ -153,12 +156,7 @@ export function isOwnPath(path: string): boolean {
   return path.startsWith('/') && root === 'dashboard' && segments.every((segment) => SEGMENT.test(segment))
 }
 
-/** Of an application. `id` comes from storage, not from the request. */
+/** The page of an application. In a Location, `id` is one that storage has found. */
 export function applicationPath(id: string): string {
   return `/dashboard/applications/${id}`
-}
-
-/** Of an application whose id a request names. */
-export function pathOf(id: string): string {
-  return isOwnPath(applicationPath(id)) ? applicationPath(id) : '/dashboard'
 }

@@ -16,7 +16,7 @@ import {
   revokeClientSecret,
 } from '../storage/client-secrets.ts'
 import { readChange } from './form.tsx'
-import { applicationPath, page, pathOf, redirectWithNotice } from './layout.tsx'
+import { applicationPath, page, redirectWithNotice } from './layout.tsx'
 import { isActive, isInUse, LastUse, SecretName } from './secret-table.tsx'
 import { findSecret } from './secrets.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
@@ -30,9 +30,9 @@ export const revoke = new Hono<HonoEnv>()
 
   .post('/applications/:id/secrets/:secret/revoke', requireSession, async (c) => {
     await readChange(c)
-    const { id, secret } = c.req.param()
-    granted(c, await revokeClientSecret(c.var.database, beginChange(c, c.var.session), secret))
-    return redirectWithNotice(c, pathOf(id), 'secret-revoked')
+    const { id: application, secret: id } = c.req.param()
+    granted(c, await revokeClientSecret(c.var.database, beginChange(c, c.var.session), { id, application }))
+    return redirectWithNotice(c, applicationPath(application), 'secret-revoked')
   })
 
   .get('/applications/:id/revoke-all', requireSession, async (c) => revokeAllPage(c, await find(c, c.req.param('id'))))
@@ -41,7 +41,7 @@ export const revoke = new Hono<HonoEnv>()
     await readChange(c)
     const id = c.req.param('id')
     granted(c, await revokeAllClientSecrets(c.var.database, beginChange(c, c.var.session), id))
-    return redirectWithNotice(c, pathOf(id), 'secrets-revoked')
+    return redirectWithNotice(c, applicationPath(id), 'secrets-revoked')
   })
 
   .get('/applications/:id/delete', requireSession, async (c) => deletePage(c, await find(c, c.req.param('id'))))

@@ -28,18 +28,18 @@ export const secrets = new Hono<HonoEnv>()
 
   .post(`${SECRET}/disable`, requireSession, async (c) => {
     await readChange(c)
-    return update(c, c.req.param('secret'), { disabled: true }, 'secret-disabled')
+    return update(c, c.req.param(), { disabled: true }, 'secret-disabled')
   })
 
   .post(`${SECRET}/enable`, requireSession, async (c) => {
     await readChange(c)
-    return update(c, c.req.param('secret'), { disabled: false }, 'secret-enabled')
+    return update(c, c.req.param(), { disabled: false }, 'secret-enabled')
   })
 
   /** Cancels the expiry that a rotation has set. */
   .post(`${SECRET}/keep`, requireSession, async (c) => {
     await readChange(c)
-    return update(c, c.req.param('secret'), { expiresAt: null }, 'secret-kept')
+    return update(c, c.req.param(), { expiresAt: null }, 'secret-kept')
   })
 
   .get(`${SECRET}/edit`, requireSession, async (c) =>
@@ -59,17 +59,18 @@ export const secrets = new Hono<HonoEnv>()
     if ('refused' in input || Object.keys(errors).length > 0)
       return editPage(c, await findSecret(c, id, secret), field('name'), errors)
     const expiresAt = lifetime === null ? undefined : expiryOf(lifetime, Date.now())
-    return update(c, secret, { name: input.granted.name ?? null, expiresAt }, 'secret-saved')
+    return update(c, { id, secret }, { name: input.granted.name ?? null, expiresAt }, 'secret-saved')
   })
 
 async function update(
   c: Context<HonoEnv>,
-  id: string,
+  { id: application, secret: id }: { id: string; secret: string },
   changes: ClientSecretChanges,
   notice: string,
 ): Promise<Response> {
   const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
-  const outcome = await updateClientSecret(c.var.database, beginChange(c, c.var.session), id, changes, limit)
+  const change = beginChange(c, c.var.session)
+  const outcome = await updateClientSecret(c.var.database, change, { id, application }, changes, limit)
   if ('refused' in outcome && outcome.refused === 'client_secret_limit_reached')
     throw new Problem(
       422,

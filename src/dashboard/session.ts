@@ -31,7 +31,8 @@ export const requireSession = createMiddleware<HonoEnv>(async (c, next) => {
 
 /** Whether the page may offer changes. The identity is known once storage has answered. */
 export function canWrite(c: Context<HonoEnv>): boolean {
-  return c.var.identity?.access === 'write'
+  const { identity, session } = c.var
+  return identity?.access === 'write' && (session.environmentId ?? identity.environmentId) === identity.environmentId
 }
 
 /** For the page of a form that a read-only API key can't use. */

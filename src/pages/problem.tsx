@@ -7,7 +7,7 @@ import type { ErrorBody } from '../contract/rules.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { onError } from '../http/errors.ts'
 import { htmlPage } from './document.tsx'
-import { isolated } from './parts.tsx'
+import { isolated, Name } from './parts.tsx'
 
 /** A refusal with its own words and the next step. Thrown, it becomes a page. */
 export class Problem extends Error {
@@ -34,8 +34,23 @@ export async function problemOf(error: Error, c: Context<HonoEnv>): Promise<Prob
   // Writes to the log, and sets Retry-After and Allow.
   const response = await onError(error, c)
   const body = (await response.json()) as v.InferOutput<typeof ErrorBody>
+  const { identity, session } = c.var
+  if (identity && session?.environmentId !== undefined && session.environmentId !== identity.environmentId)
+    return otherEnvironment(identity.environmentName ?? '')
   const [title, text] = wordsFor(c, body)
   return new Problem(response.status as ContentfulStatusCode, title, text)
+}
+
+/** A form of one browser tab, sent after another tab has signed in to another environment. */
+function otherEnvironment(name: string): Problem {
+  return new Problem(
+    409,
+    'You are signed in to another environment',
+    <p>
+      This form was opened in another environment than <Name>{name}</Name>, where you are signed in now. Nothing was
+      changed. Sign in to the other environment again, and reopen the form.
+    </p>,
+  )
 }
 
 function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<typeof ErrorBody>): [string, string] {

@@ -43,7 +43,9 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
     sessionId: verdict.session_id,
   }
   const hasDelivery = verdict.has_delivery === 1
-  if (needs === 'write' && verdict.access !== 'write') return { refused: 'forbidden', identity, hasDelivery }
+  const hasWriteAccess =
+    verdict.access === 'write' && (caller.environmentId ?? verdict.environment_id) === verdict.environment_id
+  if (needs === 'write' && !hasWriteAccess) return { refused: 'forbidden', identity, hasDelivery }
   return { ...read({ ...rows, verdict } as Results<Named>), identity, hasDelivery }
 }
 

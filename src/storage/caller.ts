@@ -8,6 +8,8 @@ export interface Caller {
   readonly kind: 'api_key' | 'session'
   /** SHA-256 of the API key or of the session credential. */
   readonly digest: Bytes
+  /** The environment that a form was made for. In another one the caller has no write access. */
+  readonly environmentId?: string
 }
 
 /** A caller that the database knows. A session has the identity of its API key. */

@@ -106,6 +106,18 @@ export function countAgainstLimit(table: 'applications' | 'client_secrets', appl
     AND counted.application_id = ${raw(table)}.${raw(applicationId)} AND ${liveAt(now, raw('counted'))} AND NOT counted.is_rotated_out)`
 }
 
+/** Names a secret; with the ID or client ID of an application, only if it belongs to that application. */
+export interface SecretReference {
+  readonly id: string
+  readonly application?: string
+}
+
+/** Condition: the secret that a caller refers to. */
+function referredTo(caller: Caller, { id, application }: SecretReference): Sql {
+  const isOne = sql`client_secrets.id = ${id}`
+  return application === undefined ? isOne : sql`${isOne} AND client_secrets.${ofApplication(caller, application)}`
+}
+
 /** Condition: the secret belongs to the application with this ID or client ID. */
 function ofApplication(caller: Caller, application: string): Sql {
   return sql`application_id = (SELECT id FROM applications
@@ -124,7 +136,7 @@ export function findClientSecret(
   const verdict = selectVerdict<CallerRow & Joined<ClientSecretRow>>(
     caller,
     clientSecretColumns,
-    sql`LEFT ${joinSecret(id)} AND client_secrets.revoked_at IS NULL`,
+    sql`LEFT ${joinSecret(referredTo(caller, { id }))} AND client_secrets.revoked_at IS NULL`,
   )
   return runBatch(database, caller, 'read', { verdict }, ({ verdict }) =>
     verdict.id === null ? { refused: 'entity_not_found' } : { granted: clientSecretFromRow(verdict) },
@@ -186,7 +198,7 @@ export function findClientSecretsByHint(
 export function updateClientSecret(
   database: Database,
   change: Change,
-  id: string,
+  reference: SecretReference,
   { name, expiresAt, disabled }: ClientSecretChanges,
   limit: number,
 ): Promise<
@@ -211,6 +223,7 @@ export function updateClientSecret(
     alreadySet.push(sql`(disabled_at IS NOT NULL) = ${Number(disabled)}`)
   }
   const unchanged = sql`(${allOf(alreadySet)})`
+  const secret = referredTo(change.caller, reference)
   const live = sql`(${liveAt(change.now)})`
   const staysOut = sql`NOT is_rotated_out OR ${expiresAt ?? null} <= retires_at`
   const withinLimit =
@@ -227,16 +240,16 @@ export function updateClientSecret(
         change,
         'client_secrets',
         set,
-        sql`id = ${id} AND ${live} AND NOT ${unchanged} AND ${withinLimit}`,
+        sql`${secret} AND ${live} AND NOT ${unchanged} AND ${withinLimit}`,
       ),
-      event: recordEvent(change, type, 'client_secrets', sql`client_secrets.id = ${id}`, clientSecretSnapshot),
+      event: recordEvent(change, type, 'client_secrets', secret, clientSecretSnapshot),
       verdict: selectChangeVerdict<
         ChangeRow & Joined<ClientSecretRow & { is_live: 0 | 1; is_unchanged: 0 | 1; is_within_limit: 0 | 1 }>
       >(
         change,
         type,
         sql`${clientSecretColumns}, ${live} AS is_live, ${unchanged} AS is_unchanged, ${withinLimit} AS is_within_limit`,
-        sql`LEFT ${joinSecret(id)} AND client_secrets.revoked_at IS NULL`,
+        sql`LEFT ${joinSecret(secret)} AND client_secrets.revoked_at IS NULL`,
       ),
     },
     ({ verdict }) => {
@@ -252,9 +265,10 @@ export function updateClientSecret(
 export function revokeClientSecret(
   database: Database,
   change: Change,
-  id: string,
+  reference: SecretReference,
 ): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
   const type = 'connect_application_secret.deleted'
+  const secret = referredTo(change.caller, reference)
   return runBatch(
     database,
     change.caller,
@@ -265,14 +279,14 @@ export function revokeClientSecret(
         change,
         'client_secrets',
         [sql`revoked_at = ${change.now}`],
-        sql`id = ${id} AND revoked_at IS NULL`,
+        sql`${secret} AND revoked_at IS NULL`,
       ),
-      event: recordEvent(change, type, 'client_secrets', sql`client_secrets.id = ${id}`, clientSecretSnapshot),
+      event: recordEvent(change, type, 'client_secrets', secret, clientSecretSnapshot),
       verdict: selectChangeVerdict<ChangeRow & Joined<{ id: string; revoked_at: UnixMs | null }>>(
         change,
         type,
         sql`client_secrets.id, client_secrets.revoked_at`,
-        sql`LEFT ${joinSecret(id)}`,
+        sql`LEFT ${joinSecret(secret)}`,
       ),
     },
     ({ verdict }) => {
@@ -324,9 +338,9 @@ export function revokeAllClientSecrets(
   )
 }
 
-/** Joins the secret with this ID to the caller. */
-function joinSecret(id: string): Sql {
-  return sql`JOIN client_secrets ON client_secrets.environment_id = caller.environment_id AND client_secrets.id = ${id}`
+/** Joins a secret to the caller. */
+function joinSecret(secret: Sql): Sql {
+  return sql`JOIN client_secrets ON client_secrets.environment_id = caller.environment_id AND ${secret}`
 }
 
 export function clientSecretFromRow(row: ClientSecretRow): ClientSecret {

@@ -78,14 +78,21 @@ function callerWhere({ kind, digest }: Caller, where: Sql = sql`true`): Sql {
         WHERE sessions.digest = ${digest} AND ${activeSession} AND revoked_at IS NULL AND ${where}) AS caller`
 }
 
+/** Condition: the caller has write access, and to the environment that it names if it names one. */
+function writeAccess({ environmentId }: Caller): Sql {
+  return environmentId === undefined
+    ? sql`access = 'write'`
+    : sql`access = 'write' AND api_keys.environment_id = ${environmentId}`
+}
+
 /** The caller, if it has write access. */
 function writer({ caller }: Change): Sql {
-  return callerWhere(caller, sql`access = 'write'`)
+  return callerWhere(caller, writeAccess(caller))
 }
 
 /** The caller, if it has write access and the deadline has not passed: for the statement that decides the whole batch. */
 function writerInTime(database: Database, { caller }: Change): Sql {
-  return callerWhere(caller, sql`access = 'write' AND ${inTime(database)}`)
+  return callerWhere(caller, sql`${writeAccess(caller)} AND ${inTime(database)}`)
 }
 
 /** The clock is the database's: a batch that was stalled on its way changes nothing when it arrives. */
@@ -258,7 +265,7 @@ export function updateQuietly(
   set: Sql,
   where: Sql,
 ): Statement {
-  const source = callerWhere(caller, needs === 'write' ? sql`access = 'write'` : sql`true`)
+  const source = callerWhere(caller, needs === 'write' ? writeAccess(caller) : sql`true`)
   return new ScopedStatement(sql`UPDATE ${raw(table)} SET ${set} WHERE ${ofEnvironment(source)} AND (${where})`)
 }
 

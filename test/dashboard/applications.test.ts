@@ -184,6 +184,7 @@ describe('a pasted credential', () => {
       ]) {
         const reply = await visitor.post(`/dashboard/applications/${plaintext}/${action}`)
         expect(reply.headers.get('Location') ?? '').not.toContain(plaintext)
+        if (visitor === owner) expect(reply.status).toBe(404)
       }
     }
   })

@@ -112,6 +112,20 @@ describe.each(changes)('POST %s', (route) => {
     expect(await state()).toEqual(before)
   })
 
+  test('changes nothing if the form was made for another environment', async () => {
+    const token =
+      hiddenFields((await owner.get(`/dashboard/applications/${applicationId}/new-secret`)).html).token ?? ''
+    const before = await state()
+    for (const environment of [stranger.environment, '']) {
+      for (const fields of [valid, invalid]) {
+        const reply = await owner.post(filled(route), { ...fields, token, environment })
+        expect([reply.status, reply.trips]).toEqual([409, 1])
+        expect(reply.html).toContain('Nothing was')
+      }
+    }
+    expect(await state()).toEqual(before)
+  })
+
   test('redirects to sign-in without a session, whatever the fields are', async () => {
     for (const fields of [valid, invalid]) {
       const reply = await new Visitor().post(filled(route), fields)

@@ -67,6 +67,8 @@ function checkPage(headers: Headers, html: string, what: string): void {
 /** A browser with its cookies. */
 export class Visitor {
   readonly cookies = new Map<string, string>()
+  /** The environment of the last page that was shown, as its forms name it. */
+  environment = ''
 
   /** The session's credential; empty while signed out. */
   get session(): string {
@@ -86,7 +88,7 @@ export class Visitor {
     const request = new Request(ORIGIN + path, {
       method: 'POST',
       headers: { ...this.#headers(), Origin: 'null', 'Sec-Fetch-Site': 'same-origin', ...headers },
-      body: new URLSearchParams(fields),
+      body: new URLSearchParams({ environment: this.environment, ...fields }),
       redirect: 'manual',
     })
     return this.#keep(await visit(request))
@@ -101,6 +103,7 @@ export class Visitor {
   async signIn(apiKey: string): Promise<Visit> {
     const signedIn = await this.post('/dashboard/sign-in', { api_key: apiKey })
     expect(signedIn.status).toBe(303)
+    await this.get('/dashboard')
     return signedIn
   }
 
@@ -110,6 +113,7 @@ export class Visitor {
   }
 
   #keep(visited: Visit): Visit {
+    this.environment = /name="environment" value="([^"]*)"/.exec(visited.html)?.[1] ?? this.environment
     for (const cookie of visited.headers.getSetCookie()) {
       const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(cookie) ?? []
       if (/Max-Age=0/.test(cookie)) this.cookies.delete(name)

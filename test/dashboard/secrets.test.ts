@@ -156,6 +156,20 @@ describe('an existing secret', () => {
     expect((await owner.get(page)).html).toContain('No client secrets')
   })
 
+  test('is not changed by a form of another application', async () => {
+    const [{ id }, other] = [await newApplication(apiKey), await newApplication(apiKey)]
+    const secret = await create(id, { name: 'kept' })
+    const fields = { name: 'changed', lifetime: '30' }
+    for (const wrong of [other.id, other.client_id, 'conn_app_01HXYZK8N5V3Q2W1R0T9M8P7J6', 'x']) {
+      for (const action of ['disable', 'enable', 'keep', 'edit', 'revoke']) {
+        const reply = await owner.post(`/dashboard/applications/${wrong}/secrets/${secret.id}/${action}`, fields)
+        expect([action, reply.status, reply.trips]).toEqual([action, 404, 1])
+      }
+    }
+    const { secret: _, ...unchanged } = secret
+    expect(await list(id)).toEqual([unchanged])
+  })
+
   test('in use, or the last active one, is not revoked without a warning', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}/secrets`
