@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import {
+  hasOneCursor,
   Limit,
   ListMetadata,
   listParameter,
@@ -119,7 +120,7 @@ export const ListApplications = v.pipe(
   })),
   ListQuery,
   v.forward(
-    v.check(({ before, after }) => before === undefined || after === undefined, rule('before_with_after')),
+    v.check((query) => hasOneCursor(query), rule('before_with_after')),
     ['before'],
   ),
 )

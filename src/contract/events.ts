@@ -1,26 +1,42 @@
 import * as v from 'valibot'
-import { EVENT_TYPES } from '../storage/events.ts'
 import { Application } from './applications.ts'
 import { ClientSecret } from './client-secrets.ts'
-import { Limit, listParameter, OrganizationId, once, Query, Time, Timestamp } from './fields.ts'
+import {
+  hasOneCursor,
+  Limit,
+  ListMetadata,
+  listParameter,
+  Order,
+  OrganizationId,
+  once,
+  Query,
+  Time,
+  Timestamp,
+} from './fields.ts'
 import { rule } from './rules.ts'
 
 /** The shapes of WorkOS's Events API, with Oncekey's own event types. */
 
 const ListQuery = v.object({
   limit: Limit,
-  order: v.optional(v.picklist(['asc', 'desc'], rule('unknown_event_order')), 'asc'),
+  order: v.optional(Order, 'asc'),
+  before: v.optional(once),
   after: v.optional(once),
   organization_id: v.optional(OrganizationId),
   range_start: v.optional(Time),
   range_end: v.optional(Time),
-  events: v.array(v.picklist(EVENT_TYPES, rule('unknown_event_type'))),
+  /** Types of other systems match nothing. A poller may share one list between WorkOS and Oncekey. */
+  events: v.array(v.string()),
 })
 
 export const ListEvents = v.pipe(
   Query,
   v.transform((query) => ({ ...query, events: listParameter(query, 'events') ?? [] })),
   ListQuery,
+  v.forward(
+    v.check((query) => hasOneCursor(query), rule('before_with_after')),
+    ['before'],
+  ),
 )
 
 /** Secrets that the same change touched. */
@@ -86,5 +102,5 @@ export const Event = v.variant('event', [
 export const EventList = v.strictObject({
   object: v.literal('list'),
   data: v.array(Event),
-  list_metadata: v.strictObject({ after: v.nullable(v.string()) }),
+  list_metadata: ListMetadata,
 })

@@ -68,5 +68,10 @@ export const Limit = v.optional(
 
 export const Order = v.picklist(['asc', 'desc', 'normal'], rule('unknown_order'))
 
-/** The two lists that are paged are alike. */
+/** A page lies before or after one object, not two. */
+export function hasOneCursor({ before, after }: { before?: string | undefined; after?: string | undefined }): boolean {
+  return before === undefined || after === undefined
+}
+
+/** Cursors, null if there is nothing more. */
 export const ListMetadata = v.strictObject({ before: v.nullable(v.string()), after: v.nullable(v.string()) })

@@ -34,8 +34,6 @@ export const RULES = {
   repeated_parameter: ['repeated', 'must not be repeated.'],
   limit_out_of_range: ['out_of_range', 'must be a whole number from 1 to 100.'],
   unknown_order: ['invalid', 'must be asc, desc or normal.'],
-  unknown_event_order: ['invalid', 'must be asc or desc.'],
-  unknown_event_type: ['unknown', 'must be known event types.'],
   unknown_registration_type: ['invalid', 'must be authenticated, dynamic or both.'],
   before_with_after: ['with_after', 'cannot be combined with after.'],
   unknown_cursor: ['unknown', 'must be the ID of an object in this list. Start again without it.'],

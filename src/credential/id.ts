@@ -18,3 +18,11 @@ export function newId(prefix: IdPrefix, now: number, region: string = DEFAULT_RE
   const random = crypto.getRandomValues(new Uint8Array(RANDOM_SYMBOLS))
   return `${prefix}_${time}${region}${Array.from(random, (byte) => SYMBOLS.charAt(byte % 32)).join('')}`
 }
+
+const ID = new RegExp(`^[a-z_]+_([0-7][${SYMBOLS}]{${TIME_SYMBOLS - 1}})[${SYMBOLS}]{${1 + RANDOM_SYMBOLS}}$`)
+
+/** The time in an ID, Unix ms; null if it is malformed. */
+export function timeOfId(id: string): number | null {
+  const time = ID.exec(id)?.[1]
+  return time === undefined ? null : [...time].reduce((ms, symbol) => ms * 32 + SYMBOLS.indexOf(symbol), 0)
+}

@@ -1,4 +1,5 @@
 import sql, { raw } from 'sql-template-tag'
+import { timeOfId } from '../credential/id.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
@@ -93,8 +94,10 @@ export function listEvents(
   const isReversed = cursor?.side === 'before'
   const isAscending = (order === 'asc') !== isReversed
   const inOrder = sql`ORDER BY seq ${raw(isAscending ? 'ASC' : 'DESC')} ${limitTo(limit + 1)}`
+  // A deleted event lies before every event that is kept.
+  const cursorSeq = sql`coalesce((SELECT seq FROM events WHERE id = ${cursor?.id ?? null}), 0)`
   const inRange = allOf([
-    ...(cursor ? [sql`seq ${raw(isAscending ? '>' : '<')} (SELECT seq FROM events WHERE id = ${cursor.id})`] : []),
+    ...(cursor ? [sql`seq ${raw(isAscending ? '>' : '<')} ${cursorSeq}`] : []),
     ...(from === null ? [] : [sql`seq >= ${from * 1000} AND created_at >= ${from}`]),
     ...(until === null ? [] : [sql`seq < ${(until + MAX_SKEW_MS) * 1000} AND created_at < ${until}`]),
   ])
@@ -112,10 +115,23 @@ export function listEvents(
     'read',
     {
       page: select<EventRow>(caller, eventColumns, 'events', whereListed, inOrder),
-      ...(cursor ? { cursorRow: select(caller, sql`1`, 'events', sql`id = ${cursor.id}`) } : {}),
+      ...(cursor
+        ? {
+            cursorRow: select(caller, sql`1`, 'events', sql`id = ${cursor.id}`),
+            oldest: select<Pick<EventRow, 'created_at'>>(
+              caller,
+              sql`created_at`,
+              'events',
+              sql`true`,
+              sql`ORDER BY seq ${limitTo(1)}`,
+            ),
+          }
+        : {}),
     },
-    ({ page, cursorRow }) => {
-      if (cursorRow?.length === 0) return { refused: 'invalid_cursor' }
+    ({ page, cursorRow, oldest }) => {
+      if (cursor && cursorRow?.length === 0 && !isPast(cursor.id, oldest?.[0]?.created_at)) {
+        return { refused: 'invalid_cursor' }
+      }
       const events = page.slice(0, limit).map(eventFromRow)
       const next = page.length > limit ? (events.at(-1)?.id ?? null) : null
       const back = cursor ? (events[0]?.id ?? null) : null
@@ -126,6 +142,12 @@ export function listEvents(
       }
     },
   )
+}
+
+/** Whether an ID is older than the oldest event that is kept: its event has reached the end of its retention. */
+function isPast(id: string, oldest: UnixMs = Date.now()): boolean {
+  const time = id.startsWith('event_') ? timeOfId(id) : null
+  return time !== null && time < oldest
 }
 
 export function eventFromRow(row: EventRow): Event {

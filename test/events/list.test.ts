@@ -1,5 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { newId } from '../../src/credential/id.ts'
 import { EVENT_TYPES } from '../../src/storage/events.ts'
 import { call, m2mApplication, newApiKey } from '../api.ts'
 
@@ -24,8 +25,8 @@ beforeAll(async () => {
   for (const { apiKey } of [key, other]) await call(apiKey, 'POST', '/connect/applications', { body: m2mApplication })
   const types = EVENT_TYPES.filter((type) => type.startsWith('connect_application.'))
   const plan = Array.from({ length: COUNT }, (_, i) => ({
-    // As if made by clocks and commits that disagree: the ids are in no order.
-    id: `event_${crypto.randomUUID()}`,
+    // The ids are in no order, as if the clocks of their Workers disagreed.
+    id: newId('event', START + ((i * 7) % COUNT) * HOUR_MS),
     type: types[i % 2] ?? '',
     organization: i % 3 ? 'org_1' : 'org_2',
     createdAt: START + Math.floor(i / 3) * HOUR_MS,
@@ -49,14 +50,16 @@ const idsOf = async (query: string): Promise<string[]> =>
   (await get(query)).json.data.map(({ id }: { id: string }) => id)
 const plannedIds = (isListed: (event: Planted) => boolean = () => true) => planted.filter(isListed).map(({ id }) => id)
 
-/** Follows `after` until there is no more. */
-async function walk(query: string): Promise<string[]> {
+/** Follows a cursor until there is no more. `from` is where it begins. */
+async function walk(query: string, side: 'before' | 'after' = 'after', from = ''): Promise<string[]> {
   const met: string[] = []
-  for (let after: string | null = ''; after !== null; ) {
-    const { json } = await get(`${query}${after && `&after=${after}`}`)
-    expect(json.data.length).toBeGreaterThan(0)
-    met.push(...json.data.map(({ id }: { id: string }) => id))
-    after = json.list_metadata.after
+  for (let cursor: string | null = from; cursor !== null; ) {
+    const { json } = await get(`${query}${cursor && `&${side}=${cursor}`}`)
+    if (cursor !== from) expect(json.data.length).toBeGreaterThan(0)
+    const ids = json.data.map(({ id }: { id: string }) => id)
+    if (side === 'after') met.push(...ids)
+    else met.unshift(...ids)
+    cursor = json.list_metadata[side]
   }
   return met
 }
@@ -65,7 +68,7 @@ describe('pages', () => {
   test('without a word, the ten oldest, and where to go on', async () => {
     const { json } = await get('')
     expect(json.data.map(({ id }: { id: string }) => id)).toEqual(plannedIds().slice(0, 10))
-    expect(json.list_metadata).toStrictEqual({ after: planted[9]?.id })
+    expect(json.list_metadata).toStrictEqual({ before: null, after: planted[9]?.id })
   })
 
   test.each(['1', '7', '80', '100'])('lead to the end in both orders, %s at a time, each event once', async (limit) => {
@@ -76,13 +79,33 @@ describe('pages', () => {
     expect(await walk(`limit=${limit}&order=desc${of}`)).toEqual(all.toReversed())
   })
 
+  test.each(['7', '80', '100'])('before an event lead back to the beginning, %s at a time', async (limit) => {
+    const [all, reversed] = [plannedIds(), plannedIds().toReversed()]
+    expect(await walk(`limit=${limit}`, 'before', all[140])).toEqual(all.slice(0, 140))
+    expect(await walk(`limit=${limit}&order=desc`, 'before', reversed[140])).toEqual(reversed.slice(0, 140))
+  })
+
+  test('in the order normal are newest first, `before` leads to older events and `after` to newer ones', async () => {
+    const reversed = plannedIds().toReversed()
+    const first = (await get('order=normal&limit=5')).json
+    expect(first.data.map(({ id }: { id: string }) => id)).toEqual(reversed.slice(0, 5))
+    expect(first.list_metadata).toStrictEqual({ before: reversed[4], after: null })
+    const older = (await get(`order=normal&limit=5&before=${reversed[4]}`)).json
+    expect(older.data.map(({ id }: { id: string }) => id)).toEqual(reversed.slice(5, 10))
+    expect(older.list_metadata).toStrictEqual({ before: reversed[9], after: reversed[5] })
+    const newer = (await get(`order=normal&limit=5&after=${reversed[5]}`)).json
+    expect(newer.data.map(({ id }: { id: string }) => id)).toEqual(reversed.slice(0, 5))
+  })
+
   test('the last one, full or not, says that there is no more', async () => {
-    expect((await get(`limit=80&after=${planted[COUNT - 81]?.id}`)).json.list_metadata).toStrictEqual({ after: null })
-    expect((await get(`limit=80&after=${planted[COUNT - 41]?.id}`)).json.list_metadata).toStrictEqual({ after: null })
+    for (const from of [COUNT - 81, COUNT - 41]) {
+      const { json } = await get(`limit=80&after=${planted[from]?.id}`)
+      expect(json.list_metadata).toStrictEqual({ before: planted[from + 1]?.id, after: null })
+    }
   })
 
   test('behind the last event there is an empty one', async () => {
-    const empty = { object: 'list', data: [], list_metadata: { after: null } }
+    const empty = { object: 'list', data: [], list_metadata: { before: null, after: null } }
     expect((await get(`after=${planted[COUNT - 1]?.id}`)).json).toStrictEqual(empty)
     expect((await get(`order=desc&after=${planted[0]?.id}`)).json).toStrictEqual(empty)
   })
@@ -115,6 +138,10 @@ describe('filters', () => {
     ['types in brackets', `events%5B%5D=${created}&events%5B%5D=${updated}`, () => true],
     ['types in numbered brackets', `events%5B0%5D=${created}&events%5B1%5D=${created}`, isCreated],
     ['no type, as the SDK for Node sends an empty list', 'events=', () => true],
+    ['types in brackets, as PHP writes an enum', `events[0][name]=x&events[0][value]=${created}`, isCreated],
+    ['a type of another system', 'events=user.created', () => false],
+    ['types of another system and of this one', `events=dsync.user.created,${created},user.created`, isCreated],
+    ['empty types between others', `events=,${created},`, isCreated],
     ['a type of which there is none', 'events=connect_application_secret.expired', () => false],
     ['an organization', 'organization_id=org_2', ({ organization }: Planted) => organization === 'org_2'],
     ['an organization that has none', 'organization_id=org_3', () => false],
@@ -144,16 +171,14 @@ describe('filters', () => {
   })
 
   test.each([
-    ['events', 'events=user.created', 'events_unknown'],
-    ['events', `events=${created},user.created`, 'events_unknown'],
-    ['events', 'events=,', 'events_unknown'],
-    ['events', `events=${created},`, 'events_unknown'],
     ['limit', 'limit=0', 'limit_out_of_range'],
     ['limit', 'limit=101', 'limit_out_of_range'],
     ['limit', 'limit=', 'limit_out_of_range'],
     ['limit', 'limit=10abc', 'limit_out_of_range'],
     ['limit', 'limit=1&limit=2', 'limit_repeated'],
-    ['order', 'order=normal', 'order_invalid'],
+    ['order', 'order=newest', 'order_invalid'],
+    ['before', `before=${newId('event', START)}&after=${newId('event', START)}`, 'before_with_after'],
+    ['before', 'before=a&before=b', 'before_repeated'],
     ['order', 'order=asc&order=desc', 'order_invalid'],
     ['range_start', 'range_start=yesterday', 'range_start_malformed'],
     ['range_start', 'range_start=2026-02-30T00:00:00Z', 'range_start_malformed'],
@@ -170,42 +195,58 @@ describe('filters', () => {
   })
 })
 
-describe('a cursor that leads nowhere is 422', () => {
-  const refusal = {
+describe('a cursor', () => {
+  const refusal = (field: string) => ({
     code: 'invalid_request_parameters',
     message: expect.any(String),
-    errors: [{ field: 'after', code: 'after_unknown', message: expect.stringContaining('Start again without it.') }],
-  }
+    errors: [{ field, code: `${field}_unknown`, message: expect.stringContaining('Start again without it.') }],
+  })
 
   test.each([
-    ['nobody has it', 'event_01ARZ3NDEKTSV4RRFFQ69G5FAV'],
-    ['empty', ''],
-    ['a wildcard', '%25'],
-    ['SQL', "'%20OR%201=1--"],
-    ['long', 'x'.repeat(5_000)],
-  ])('%s', async (_, after) => {
-    for (const order of ['asc', 'desc']) {
-      const { status, json } = await get(`order=${order}&after=${after}`)
-      expect(status).toBe(422)
-      expect(json).toStrictEqual(refusal)
+    ['is of the future', newId('event', Date.now() + HOUR_MS)],
+    ['is newer than the oldest event, and unknown', newId('event', START + 10 * HOUR_MS)],
+    ['is empty', ''],
+    ['is a wildcard', '%25'],
+    ['is SQL', "'%20OR%201=1--"],
+    ['is long', 'x'.repeat(5_000)],
+    ['is the ID of another kind of object', newId('conn_app', START - HOUR_MS)],
+    ['has a symbol that no ULID has', `event_0000000000${'U'.repeat(16)}`],
+  ])('that %s is 422', async (_, cursor) => {
+    for (const order of ['asc', 'desc', 'normal']) {
+      for (const side of ['before', 'after']) {
+        const { status, json } = await get(`order=${order}&${side}=${cursor}`)
+        expect(status).toBe(422)
+        expect(json).toStrictEqual(refusal(side))
+      }
     }
   })
 
-  test('another environment’s', async () => {
+  test('of another environment is 422', async () => {
     const theirs = (await get('', other.apiKey)).json.data[0].id
     expect((await get(`after=${theirs}`, other.apiKey)).status).toBe(200)
     const { status, json } = await get(`after=${theirs}`)
     expect(status).toBe(422)
-    expect(json).toStrictEqual(refusal)
+    expect(json).toStrictEqual(refusal('after'))
   })
 
-  test('one that was pruned, though the filter would leave it out', async () => {
-    const pruned = planted.shift() as Planted
-    await env.DB.prepare('DELETE FROM events WHERE id = ?').bind(pruned.id).run()
-    for (const query of ['', `events=${updated}&`]) {
-      const { status, json } = await get(`${query}after=${pruned.id}`)
-      expect(status).toBe(422)
-      expect(json).toStrictEqual(refusal)
+  test('whose event has reached the end of its retention leads on from the oldest event that is kept', async () => {
+    const gone = planted.splice(0, 30)
+    await env.DB.prepare(`DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))`)
+      .bind(JSON.stringify(gone.map(({ id }) => id)))
+      .run()
+    const pruned = newId('event', START)
+    expect(await idsOf(`limit=100&after=${pruned}`)).toEqual(plannedIds().slice(0, 100))
+    expect(await idsOf(`events=${updated}&limit=100&after=${pruned}`)).toEqual(
+      plannedIds(({ type }) => type === updated).slice(0, 100),
+    )
+    for (const query of [`before=${pruned}`, `order=desc&after=${pruned}`, `order=normal&before=${pruned}`]) {
+      expect((await get(query)).json.data).toEqual([])
     }
+  })
+
+  test('of an environment without events leads to an empty page', async () => {
+    const quiet = await newApiKey()
+    const { status, json } = await get(`after=${newId('event', START)}`, quiet.apiKey)
+    expect([status, json.data]).toEqual([200, []])
   })
 })
