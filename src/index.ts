@@ -1,6 +1,6 @@
 import { app } from './app.ts'
 import { DEFAULT_REGION } from './credential/credential.ts'
-import { deliverWebhooks } from './events/webhooks.ts'
+import { deliverWebhooks, deliverySettings } from './events/webhooks.ts'
 import { readSettings } from './http/settings.ts'
 import { cleanUp } from './storage/cleanup.ts'
 import { openDatabase } from './storage/database.ts'
@@ -17,9 +17,8 @@ export default {
       waitUntil: (promise) => context.waitUntil(promise),
     })
     if (!database) return
-    const { EVENT_RETENTION_DAYS, WEBHOOKS_TO_LOCALHOST } = readSettings(env)
-    const report = await cleanUp(database, now, EVENT_RETENTION_DAYS)
-    const delivered = await deliverWebhooks(database, { isLocal: WEBHOOKS_TO_LOCALHOST })
+    const report = await cleanUp(database, now, readSettings(env).EVENT_RETENTION_DAYS)
+    const delivered = await deliverWebhooks(database, deliverySettings(env))
     console.log({ message: 'cleanup', ...report, webhooks_delivered: delivered })
   },
 } satisfies ExportedHandler<Env>

@@ -1,9 +1,8 @@
 import type { Command } from '@commander-js/extra-typings'
-import { webhookRequest } from '../contract/webhook-request.ts'
+import { webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
 import { timestamp } from '../contract/wire.ts'
 import { DEFAULT_REGION, issueCredential } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
-import { refuseWebhookUrl } from '../credential/webhook-signature.ts'
 import type { Database } from '../storage/database.ts'
 import { EVENT_TYPES, type Event, type EventType } from '../storage/events.ts'
 import {
@@ -44,7 +43,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
     .action(async (options) => {
       const { environment: environmentName, url, remote, json } = options
       // The local database is that of `npm run dev`, which may send to this machine.
-      const problem = refuseWebhookUrl(url, !remote)
+      const problem = webhookUrlProblem(url, !remote)
       if (problem) throw new UsageError(`--url ${problem}. Give one like https://example.com/hook.`)
       const events = eventTypesOf(options.events)
       requireReader(context, 'the signing secret')
@@ -105,7 +104,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
     .addOption(jsonOption())
     .action(async (id, options) => {
       const endpoint = await withDatabase(context, options, (database) => findEndpoint(database, id))
-      const problem = refuseWebhookUrl(endpoint.url, !options.remote)
+      const problem = webhookUrlProblem(endpoint.url, !options.remote)
       if (problem) throw new Failure(`Nothing was sent: the URL of ${id} ${problem}.`)
       context.progress(`Sending to ${endpoint.url}…`)
       const { vars } = await readConfiguration()

@@ -1,25 +1,21 @@
 import { createMiddleware } from 'hono/factory'
-import { webhookRequest } from '../contract/webhook-request.ts'
-import { refuseWebhookUrl } from '../credential/webhook-signature.ts'
+import { webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { readSettings } from '../http/settings.ts'
 import { afterResponse, type Database } from '../storage/database.ts'
 import { claimDeliveries, type Delivery, type Settlement, settleDelivery } from '../storage/deliveries.ts'
 
-/** How long a receiver may take to answer. */
-const ATTEMPT_TIMEOUT_MS = 10_000
-
-/** How long a request may go on behind its answer: as long as the platform lets it. */
+/** After the response to a change: as long as the platform keeps a request alive. */
 const AFTER_CHANGE_MS = 30_000
 
-/** How long before the end the last attempt is begun: it may take its time, and how it ended wants noting. */
-const LAST_ATTEMPT_MS = ATTEMPT_TIMEOUT_MS + 5_000
+/** Time for the outcome of the last attempt to be recorded before the deadline. */
+const SETTLE_MARGIN_MS = 5_000
 
-/** How many are sent at once: a Worker has six connections. */
-const AT_ONCE = 6
+/** A Worker has six connections. */
+const MAX_CONCURRENT_ATTEMPTS = 6
 
-/** How many of them to one endpoint, so that a slow one leaves room for others. */
-const AT_ONCE_PER_ENDPOINT = 2
+/** A slow endpoint leaves connections to the others. */
+const MAX_ATTEMPTS_PER_ENDPOINT = 2
 
 const TIMED_OUT = 'timed out'
 
@@ -27,7 +23,10 @@ const SECOND_MS = 1000
 const MINUTE_MS = 60 * SECOND_MS
 const HOUR_MS = 60 * MINUTE_MS
 
-/** How long to wait behind each attempt that failed, before jitter: three days in all. After the last one it is dead. */
+/**
+ * The wait after each failed attempt, at least: 72 hours in all. Jitter only adds. After the last attempt the delivery has
+ * failed.
+ */
 const BACKOFF_MS = [
   10 * SECOND_MS,
   30 * SECOND_MS,
@@ -36,51 +35,57 @@ const BACKOFF_MS = [
   30 * MINUTE_MS,
   2 * HOUR_MS,
   6 * HOUR_MS,
-  15 * HOUR_MS,
+  16 * HOUR_MS,
   24 * HOUR_MS,
   24 * HOUR_MS,
 ]
+const MAX_JITTER = 0.1
+
+/** The longest wait that a receiver can ask for by Retry-After. */
+const MAX_RETRY_AFTER_MS = 24 * HOUR_MS
 
 export interface DeliverOptions {
   /** Only the first attempts at this event: right after its change. The rest has its own schedule. */
   readonly event?: { readonly id: string; readonly environmentId: string }
   /** Allows http and this machine: for development. */
   readonly isLocal: boolean
+  /** How long a receiver may take to respond. */
+  readonly timeoutMs: number
 }
 
 /**
- * Sends what is due to its webhooks, until shortly before the database's deadline. Each goes its own way: a slow one
- * takes one of the places, and its endpoint no more than two. Gives how many were delivered.
+ * Sends what is due to webhook endpoints, until shortly before the database's deadline. Attempts run concurrently, so that
+ * a slow endpoint does not hold up the others. Returns how many were delivered.
  */
-export async function deliverWebhooks(database: Database, { event, isLocal }: DeliverOptions): Promise<number> {
+export async function deliverWebhooks(database: Database, options: DeliverOptions): Promise<number> {
   const underWay = new Map<Promise<void>, string>()
   const slow = new Set<string>()
   let delivered = 0
 
-  /** What fails here, and is not noted, is sent again when its lease ends: at least once. */
+  /** If the outcome cannot be recorded, the event is sent again when its lease ends: at least once. */
   async function deliver(lease: string, delivery: Delivery): Promise<void> {
     try {
-      const settlement = await attempt(delivery, isLocal)
+      const settlement = await attempt(delivery, options)
       if (settlement.outcome === TIMED_OUT) slow.add(delivery.endpointId)
       if (settlement.isDelivered) delivered++
       await settleDelivery(database, lease, Date.now(), settlement)
     } catch (error) {
-      console.error({ message: 'webhook attempt not noted', event_id: delivery.event.id, error: String(error) })
+      console.error({ message: 'webhook attempt not recorded', event_id: delivery.event.id, error: String(error) })
     }
   }
 
   function busy(): string[] {
     const endpoints = [...underWay.values()]
-    return endpoints.filter((id) => endpoints.filter((other) => other === id).length >= AT_ONCE_PER_ENDPOINT)
+    return endpoints.filter((id) => endpoints.filter((other) => other === id).length >= MAX_ATTEMPTS_PER_ENDPOINT)
   }
 
-  /** Begins what there is room for. False when there is nothing to begin. */
+  /** Begins as many attempts as there is room for. False if there is nothing to begin. */
   async function begin(): Promise<boolean> {
-    const limit = AT_ONCE - underWay.size
-    if (limit === 0 || Date.now() > database.deadline - LAST_ATTEMPT_MS) return false
+    const limit = MAX_CONCURRENT_ATTEMPTS - underWay.size
+    if (limit === 0 || Date.now() > database.deadline - options.timeoutMs - SETTLE_MARGIN_MS) return false
     const lease = crypto.randomUUID()
     const except = [...slow, ...busy()]
-    const claim = { limit, event: event ?? null, except }
+    const claim = { limit, event: options.event ?? null, except }
     const { deliveries, isMore } = await claimDeliveries(database, lease, Date.now(), claim)
     for (const delivery of deliveries) {
       const delivering = deliver(lease, delivery).finally(() => underWay.delete(delivering))
@@ -91,7 +96,7 @@ export async function deliverWebhooks(database: Database, { event, isLocal }: De
 
   try {
     for (;;) {
-      // Those that end meanwhile make room, so that it is asked once more.
+      // Attempts that end meanwhile make room, so the database is asked once more.
       const wasIdle = underWay.size === 0
       if (await begin()) continue
       if (wasIdle) return delivered
@@ -107,34 +112,60 @@ export const deliverAfterChange = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
   const { change, database, identity, hasDelivery, requestId } = c.var
   if (!change || !identity || !hasDelivery) return
-  const isLocal = readSettings(c.env).WEBHOOKS_TO_LOCALHOST
   const event = { id: change.eventId, environmentId: identity.environmentId }
+  const options = { ...deliverySettings(c.env), event }
   afterResponse(database, async () => {
     const unhurried = { ...database, deadline: Date.now() + AFTER_CHANGE_MS }
-    await deliverWebhooks(unhurried, { event, isLocal }).catch((error) => {
+    await deliverWebhooks(unhurried, options).catch((error) => {
       console.error({ message: 'webhooks left to the schedule', request_id: requestId, error: String(error) })
     })
   })
 })
 
-async function attempt(delivery: Delivery, isLocal: boolean): Promise<Settlement> {
-  const outcome = await send(delivery, isLocal)
-  const isDelivered = /^2\d\d$/.test(outcome)
-  const wait = isDelivered ? undefined : BACKOFF_MS[delivery.attempts - 1]
-  // Half of it is jitter: those that failed together do not come back together.
-  const nextAttemptAt = wait === undefined ? null : Math.round(Date.now() + wait * (0.5 + Math.random() / 2))
-  return { delivery, outcome, isDelivered, nextAttemptAt }
+/** The settings of deliveries. */
+export function deliverySettings(env: Env): DeliverOptions {
+  const { WEBHOOKS_TO_LOCALHOST, WEBHOOK_TIMEOUT_MS } = readSettings(env)
+  return { isLocal: WEBHOOKS_TO_LOCALHOST, timeoutMs: WEBHOOK_TIMEOUT_MS }
 }
 
-/** Gives the status, or in a word what went wrong. Never what the receiver says: that is not ours to keep. */
-async function send({ url, secret, event }: Delivery, isLocal: boolean): Promise<string> {
-  const problem = refuseWebhookUrl(url, isLocal)
-  if (problem) return `not sent: the URL ${problem}`
+async function attempt(delivery: Delivery, options: DeliverOptions): Promise<Settlement> {
+  const { outcome, isDelivered, isFinal, retryAfterMs } = await send(delivery, options)
+  const backoff = isDelivered || isFinal ? undefined : BACKOFF_MS[delivery.attempts - 1]
+  // Jitter, so that deliveries that failed together are not retried together.
+  const wait = backoff === undefined ? null : Math.max(backoff * (1 + Math.random() * MAX_JITTER), retryAfterMs)
+  return { delivery, outcome, isDelivered, nextAttemptAt: wait === null ? null : Math.round(Date.now() + wait) }
+}
+
+interface Sent {
+  /** The status, or a word for what went wrong. Never what the receiver says: that may be anything. */
+  readonly outcome: string
+  readonly isDelivered: boolean
+  /** The receiver wants no more attempts. */
+  readonly isFinal: boolean
+  readonly retryAfterMs: number
+}
+
+async function send({ url, secret, event }: Delivery, { isLocal, timeoutMs }: DeliverOptions): Promise<Sent> {
+  const failed = (outcome: string): Sent => ({ outcome, isDelivered: false, isFinal: false, retryAfterMs: 0 })
+  const problem = webhookUrlProblem(url, isLocal)
+  if (problem) return failed(`not sent: the URL ${problem}`)
+  const request = await webhookRequest(event, secret, Date.now(), timeoutMs)
   try {
-    const response = await fetch(url, await webhookRequest(event, secret, Date.now(), ATTEMPT_TIMEOUT_MS))
+    const response = await fetch(url, request)
     await response.body?.cancel().catch(() => {})
-    return String(response.status)
+    // Standard Webhooks: a 410 ends the retries.
+    if (response.status === 410) return { ...failed('410: the receiver wants no retries'), isFinal: true }
+    const outcome = String(response.status)
+    if (response.status >= 200 && response.status < 300) return { ...failed(outcome), isDelivered: true }
+    return { ...failed(outcome), retryAfterMs: retryAfter(response.headers, Date.now()) }
   } catch (error) {
-    return error instanceof Error && error.name === 'TimeoutError' ? TIMED_OUT : 'no connection'
+    return failed(error instanceof Error && error.name === 'TimeoutError' ? TIMED_OUT : 'no connection')
   }
+}
+
+/** RFC 9110 §10.2.3: seconds, or a date. In milliseconds from `now`; 0 if it is missing or malformed. */
+function retryAfter(headers: Headers, now: number): number {
+  const value = headers.get('Retry-After') ?? ''
+  const wait = /^\d+$/.test(value) ? Number(value) * SECOND_MS : Date.parse(value) - now
+  return Number.isNaN(wait) ? 0 : Math.min(Math.max(wait, 0), MAX_RETRY_AFTER_MS)
 }

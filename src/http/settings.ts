@@ -76,7 +76,8 @@ const SETTINGS = {
   ISSUER: issuer,
   ACCESS_TOKEN_TTL_SECONDS: integer(60, MAX_ACCESS_TOKEN_TTL_SECONDS),
   EVENT_RETENTION_DAYS: integer(1, 3_650),
-  WEBHOOK_TIMEOUT_MS: integer(100, 30_000),
+  /** A deliverer holds a delivery for 30 seconds. */
+  WEBHOOK_TIMEOUT_MS: integer(100, 20_000),
   WEBHOOKS_TO_LOCALHOST: boolean,
 } as const satisfies Readonly<Record<string, Setting<unknown>>>
 

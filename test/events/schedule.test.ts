@@ -38,6 +38,7 @@ const listed = async () => (await listWebhookEndpointsOf(operatorDatabase(), key
 describe('backoff', () => {
   /** The waits between the attempts at one event, in ms, until it is dead. */
   async function waitsUntilDead(): Promise<number[]> {
+    setClock(Date.now())
     const receiver = await newReceiver({ ...key, answer: down })
     await change()
     const waits: number[] = []
@@ -52,23 +53,19 @@ describe('backoff', () => {
   }
   const sum = (waits: number[]) => waits.reduce((total, wait) => total + wait, 0)
 
-  test('grows, ten seconds at first, and sums up to three days at most; then it is dead', async () => {
-    vi.spyOn(Math, 'random').mockReturnValue(0.999999)
-    const waits = await waitsUntilDead()
-    expect(waits[0]).toBeGreaterThan(9 * SECOND_MS)
-    expect(waits[0]).toBeLessThanOrEqual(10 * SECOND_MS)
-    expect(waits).toEqual(waits.toSorted((a, b) => a - b))
-    expect(sum(waits)).toBeGreaterThan(70 * HOUR_MS)
-    expect(sum(waits)).toBeLessThan(72 * HOUR_MS)
-    expect(await deliveries()).toMatchObject([{ state: 'dead', last_outcome: '503', settled_at: Date.now() }])
-  })
-
-  test('half of it is jitter', async () => {
-    vi.spyOn(Math, 'random').mockReturnValue(0)
-    const waits = await waitsUntilDead()
-    expect(sum(waits)).toBeGreaterThan(35 * HOUR_MS)
-    expect(sum(waits)).toBeLessThan(36 * HOUR_MS)
-  })
+  test.each([0, 0.999999])(
+    'waits grow from ten seconds and sum up to at least 72 hours; then the delivery has failed (jitter %d)',
+    async (jitter) => {
+      vi.spyOn(Math, 'random').mockReturnValue(jitter)
+      const waits = await waitsUntilDead()
+      expect(waits[0]).toBeGreaterThanOrEqual(10 * SECOND_MS)
+      expect(waits[0]).toBeLessThanOrEqual(11 * SECOND_MS)
+      expect(waits).toEqual(waits.toSorted((a, b) => a - b))
+      expect(sum(waits)).toBeGreaterThanOrEqual(72 * HOUR_MS)
+      expect(sum(waits)).toBeLessThan(80 * HOUR_MS)
+      expect(await deliveries()).toMatchObject([{ state: 'dead', last_outcome: '503', settled_at: Date.now() }])
+    },
+  )
 
   test('events that failed together do not come back together', async () => {
     const receiver = await newReceiver({ ...key, answer: down })
@@ -89,6 +86,54 @@ describe('backoff', () => {
     await runSchedule()
     expect(receiver.arrivals).toHaveLength(2)
   })
+})
+
+describe('the receiver decides', () => {
+  const answerWith = (status: number, retryAfter: string) => () =>
+    new Response('', { status, headers: { 'Retry-After': retryAfter } })
+
+  /** The wait after the first attempt, in ms. */
+  async function firstWait(answer: Receiver['answer']): Promise<number> {
+    setClock(Date.now())
+    vi.spyOn(Math, 'random').mockReturnValue(0)
+    const receiver = await newReceiver({ ...key, answer })
+    await change()
+    const [row] = await deliveries(receiver)
+    return (row?.next_attempt_at ?? 0) - Date.now()
+  }
+
+  test('a 410 ends the retries at once, and a later event is still sent', async () => {
+    const receiver = await newReceiver({ ...key, answer: () => new Response('', { status: 410 }) })
+    await change()
+    const ended = { state: 'dead', attempts: 1, last_outcome: '410: the receiver wants no retries' }
+    expect(await deliveries(receiver)).toMatchObject([ended])
+    receiver.answer = up
+    setClock(Date.now() + 80 * HOUR_MS)
+    await runSchedule()
+    expect(receiver.arrivals).toHaveLength(1)
+    await change()
+    expect(receiver.arrivals).toHaveLength(2)
+  })
+
+  test.each([429, 503, 500])('Retry-After delays the attempt after a %i', async (status) => {
+    expect(await firstWait(answerWith(status, '3600'))).toBe(HOUR_MS)
+  })
+
+  test('Retry-After may be a date', async () => {
+    const date = new Date(Math.ceil(Date.now() / 1000) * 1000 + 2 * HOUR_MS)
+    const wait = await firstWait(answerWith(503, date.toUTCString()))
+    expect(wait).toBe(date.getTime() - Date.now())
+  })
+
+  test.each(['0', '5', '-5', 'soon', 'Thu, 01 Jan 1970 00:00:00 GMT', '', '1e9'])(
+    'Retry-After: %s does not shorten the backoff',
+    async (value) => expect(await firstWait(answerWith(503, value))).toBe(10 * SECOND_MS),
+  )
+
+  test.each(['86401', '999999999999999', 'Fri, 31 Dec 9999 23:59:59 GMT'])(
+    'Retry-After: %s counts as a day, the longest wait',
+    async (value) => expect(await firstWait(answerWith(503, value))).toBe(24 * HOUR_MS),
+  )
 })
 
 describe('each event gets there once the receiver is back', () => {
@@ -154,7 +199,7 @@ describe('each event gets there once the receiver is back', () => {
     const { database: DB } = failingAt(env.DB, /^UPDATE webhook_deliveries SET state = \?/, overloaded)
     await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication, bindings: { DB } })
     expect(receiver.arrivals).toHaveLength(1)
-    expect(logged).toHaveBeenCalledWith(expect.objectContaining({ message: 'webhook attempt not noted' }))
+    expect(logged).toHaveBeenCalledWith(expect.objectContaining({ message: 'webhook attempt not recorded' }))
     await runWhenDue()
     expect(idsAt(receiver)).toEqual(Array(2).fill(receiver.arrivals[0]?.event.id))
     expect(await listed()).toEqual({ pending: 0, delivered: 1, dead: 0 })

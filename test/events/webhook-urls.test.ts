@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { refuseWebhookUrl } from '../../src/credential/webhook-signature.ts'
+import { webhookUrlProblem } from '../../src/contract/webhooks.ts'
 import { call, m2mApplication, newApiKey } from '../api.ts'
 import { deliveries, newReceiver, runSchedule, setClock } from './receivers.ts'
 
@@ -14,6 +14,8 @@ const GOOD = [
   'https://bücher.example/',
   'https://example.com./',
   'https://1password.com/',
+  'https://internal.example.com/',
+  'https://notlocal.com/',
   'https://a.b.c.d.example.com/#fragment',
 ]
 
@@ -81,6 +83,10 @@ const THIS_NETWORK = [
   'https://intranet/',
   'https://intranet./',
   'https://metadata/',
+  'https://metadata.google.internal/computeMetadata/v1/',
+  'https://printer.local/',
+  'https://nas.home.arpa./',
+  'https://host.localdomain/',
 ]
 
 const CREDENTIALS = [
@@ -91,7 +97,7 @@ const CREDENTIALS = [
 
 describe('outside of development', () => {
   test.each(GOOD)('%s may be sent to', (url) => {
-    expect(refuseWebhookUrl(url, false)).toBeNull()
+    expect(webhookUrlProblem(url, false)).toBeNull()
   })
 
   test.each([
@@ -101,7 +107,7 @@ describe('outside of development', () => {
     ...THIS_NETWORK.map((url) => [url, 'is a name of this machine or network']),
     ...CREDENTIALS.map((url) => [url, 'has a user name or a password in it']),
   ])('%s %s', (url = '', problem = '') => {
-    expect(refuseWebhookUrl(url, false)).toBe(problem)
+    expect(webhookUrlProblem(url, false)).toBe(problem)
   })
 })
 
@@ -109,7 +115,7 @@ describe('in development', () => {
   test.each([...GOOD, ...ADDRESSES, ...THIS_NETWORK, 'http://localhost:3000/hook', 'http://127.0.0.1:3000/'])(
     '%s may be sent to',
     (url) => {
-      expect(refuseWebhookUrl(url, true)).toBeNull()
+      expect(webhookUrlProblem(url, true)).toBeNull()
     },
   )
 
@@ -120,7 +126,7 @@ describe('in development', () => {
     'file:///etc/passwd',
     'http://user:password@localhost/',
   ])('%s may not', (url) => {
-    expect(refuseWebhookUrl(url, true)).not.toBeNull()
+    expect(webhookUrlProblem(url, true)).not.toBeNull()
   })
 })
 
@@ -159,6 +165,6 @@ describe('whatever the database says', () => {
 })
 
 test('a webhook URL of more than 2,048 characters is refused without matching patterns (CWE-1333)', () => {
-  expect(refuseWebhookUrl(`https://example.com/${'x'.repeat(2028)}`, false)).toBeNull()
-  expect(refuseWebhookUrl(`https://${'.'.repeat(60_000)}x`, false)).toBe('is longer than 2048 characters')
+  expect(webhookUrlProblem(`https://example.com/${'x'.repeat(2028)}`, false)).toBeNull()
+  expect(webhookUrlProblem(`https://${'.'.repeat(60_000)}x`, false)).toBe('is longer than 2048 characters')
 })

@@ -1,0 +1,46 @@
+import { signWebhook, WEBHOOK_SIGNATURE_HEADER } from '../credential/webhook-signature.ts'
+import type { Event } from '../storage/events.ts'
+import { eventToWire } from './wire.ts'
+
+/** Longer than any receiver needs. Characters. */
+const MAX_URL_LENGTH = 2048
+
+/** Names of this machine and of private networks: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of `internal`. */
+const PRIVATE_DOMAINS = ['localhost', 'local', 'localdomain', 'internal', 'home.arpa']
+
+/**
+ * Returns what is wrong with the URL of a webhook endpoint, or null. Only https to a public name is allowed, so that a
+ * webhook does not reach into a private network (CWE-918). `isLocal` also allows http and this machine, for development.
+ */
+export function webhookUrlProblem(text: string, isLocal: boolean): string | null {
+  if (text.length > MAX_URL_LENGTH) return `is longer than ${MAX_URL_LENGTH} characters`
+  const url = URL.parse(text)
+  if (!url) return 'is not a URL'
+  if (url.username || url.password) return 'has a user name or a password in it'
+  if (isLocal && (url.protocol === 'http:' || url.protocol === 'https:')) return null
+  if (url.protocol !== 'https:') return 'is not https'
+  const labels = url.hostname.toLowerCase().split('.').filter(Boolean)
+  const host = labels.join('.')
+  // The URL parser turns every notation of an IPv4 address into dotted digits, and writes IPv6 in brackets.
+  if (host.startsWith('[') || /^[\d.]+$/.test(host)) return 'is an IP address'
+  if (labels.length < 2 || PRIVATE_DOMAINS.some((domain) => `.${host}`.endsWith(`.${domain}`)))
+    return 'is a name of this machine or network'
+  return null
+}
+
+/** The request that sends an event to a webhook endpoint, signed with its secret. `now` is Unix ms. */
+export async function webhookRequest(event: Event, secret: string, now: number, timeoutMs: number) {
+  const body = JSON.stringify(eventToWire(event))
+  return {
+    method: 'POST',
+    headers: {
+      'Content-Type': 'application/json',
+      'User-Agent': 'Oncekey-Webhooks',
+      [WEBHOOK_SIGNATURE_HEADER]: await signWebhook(body, secret, now),
+    },
+    body,
+    // A redirect could lead anywhere, this network included, so it counts as a failure.
+    redirect: 'manual' as const,
+    signal: AbortSignal.timeout(timeoutMs),
+  }
+}
