@@ -11,6 +11,7 @@ import {
   Query,
   Timestamp,
   textUpTo,
+  visible,
   wellFormed,
 } from './fields.ts'
 import { rule } from './rules.ts'
@@ -25,6 +26,7 @@ const Description = v.pipe(
   v.string(),
   textUpTo(1000, 'description_too_long'),
   v.check((text) => !/[^\P{Cc}\t\n\r]/u.test(text), rule('control_character')),
+  visible,
   wellFormed,
 )
 
@@ -39,16 +41,26 @@ const Scopes = v.pipe(
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
-/** RFC 6749 §3.1.2: absolute, without a fragment. Only RFC 3986's characters: the URL parser accepts others. */
+/** Schemes that run or read something. A private-use scheme must not contain their names: `javascript.x`. */
+const DANGEROUS_SCHEMES = new Set(['javascript', 'vbscript', 'data', 'blob', 'file', 'about', 'view-source'])
+
+/** RFC 3986 §6.2.2.3. A parser removes them, percent-encoded too, so that the URI leads elsewhere than it reads. */
+const DOT_SEGMENT = /\/(\.|%2e){1,2}(?![^/?#])/i
+
+/**
+ * RFC 6749 §3.1.2: absolute, without a fragment. Only RFC 3986's characters: the URL parser accepts others. No userinfo
+ * (https://good.example@evil.example) and no wildcard host: whoever compares URIs must not take one for another.
+ */
 function isRedirectUri(uri: string): boolean {
-  if (!/^[\w\-.~:/?@!$&'()*+,;=%[\]]+$/.test(uri)) return false
+  if (!/^[\w\-.~:/?@!$&'()*+,;=%[\]]+$/.test(uri) || DOT_SEGMENT.test(uri.replace(/\?.*/, ''))) return false
   const url = URL.parse(uri)
-  if (!url) return false
+  if (!url || url.username || url.password || url.hostname.includes('*')) return false
   // The parser would also find a host in https:example.com.
   if (url.protocol === 'https:') return /^https:\/\/[^/]/i.test(uri)
   if (url.protocol === 'http:') return /^http:\/\/[^/]/i.test(uri) && LOOPBACK.has(url.hostname)
   // RFC 8252 §7.1: private-use schemes are reversed domain names.
-  return url.protocol.includes('.')
+  const labels = url.protocol.slice(0, -1).split('.')
+  return labels.length > 1 && !labels.some((label) => DANGEROUS_SCHEMES.has(label))
 }
 
 const RedirectUri = v.object({

@@ -6,6 +6,14 @@ import { type Rule, rule } from './rules.ts'
 const isAtMost = (most: number) => (text: string) => text.length <= 2 * most && [...text].length <= most
 export const wellFormed = v.check((text: string) => text.isWellFormed(), rule('malformed_unicode'))
 
+/**
+ * Characters that nobody sees: they turn the text around them (U+202E), or make two names look alike (U+200B). Joiners are
+ * allowed where scripts and emoji need them, which is not between Latin letters.
+ */
+const INVISIBLE =
+  /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff]|(?:^|[\p{sc=Latin}\p{ASCII}])[\u200c\u200d]|[\u200c\u200d](?:[\p{sc=Latin}\p{ASCII}]|$)/u
+export const visible = v.check((text: string) => !INVISIBLE.test(text), rule('invisible_character'))
+
 /** `most` in code points. */
 export const textUpTo = (most: number, tooLong: Rule) => v.check(isAtMost(most), rule(tooLong))
 
@@ -15,6 +23,7 @@ const nameUpTo = (most: number, tooLong: Rule) =>
     textUpTo(most, tooLong),
     v.check((name) => name.trim() !== '', rule('blank')),
     v.check((name) => !/\p{Cc}/u.test(name), rule('control_character')),
+    visible,
     wellFormed,
   )
 

@@ -11,6 +11,7 @@ export const RULES = {
   uri_too_long: ['too_long', 'must have at most 2,048 characters.'],
   blank: ['blank', 'must not be blank.'],
   control_character: ['control_character', 'must not contain control characters.'],
+  invisible_character: ['invisible_character', 'must not contain invisible or text-direction characters.'],
   malformed_unicode: ['malformed', 'must be well-formed Unicode, without lone surrogates.'],
   malformed_scope: ['malformed', 'must be visible ASCII without spaces, quotes or backslashes (RFC 6749 §3.3).'],
   too_many_scopes: ['too_many', 'must have at most 100 scopes.'],
@@ -21,7 +22,7 @@ export const RULES = {
   ],
   malformed_redirect_uri: [
     'malformed',
-    'must be absolute: https, http on loopback, or a private-use scheme with a dot in it; without a fragment.',
+    'must be absolute: https, http on loopback, or a private-use scheme with a dot; without a fragment, user name, wildcard host or dot segments.',
   ],
   too_many_redirect_uris: ['too_many', 'must have at most 20 redirect URIs.'],
   several_defaults: ['several_defaults', 'must not mark more than one URI as the default.'],

@@ -55,6 +55,21 @@ const CONTROL_CHARACTERS = [...Array(0x20).keys(), ...Array.from({ length: 0x21 
 )
 const controlCharacters = (kind: string) =>
   kind === 'm2m' ? CONTROL_CHARACTERS : ['\0', '\n', '\x1f', '\x7f', '\x80', '\x9f']
+const INVISIBLE = [
+  'safe\u202egnp.exe',
+  '\u202dx',
+  'x\u2066y\u2069',
+  'a\u200bb',
+  'a\u200db',
+  '\u200cab',
+  'ab\u200c',
+  'é\u200d👩',
+  'x\u2060y',
+  'x\ufeffy',
+  'x\u00ady',
+  'x\u200ey',
+  'x\u2028y',
+]
 const LONE_SURROGATES = ['\ud800', '\udbff', '\udc00', '\udfff', 'a\ud83d', '\ude00b', 'a\ude00\ud83db', '\ud800\ud800']
 const NO_STRINGS: unknown[] = [5, 0, true, [], ['x'], {}, { toString: 'x' }, [['x']]]
 
@@ -66,7 +81,9 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
       '😀'.repeat(255),
       ' x ',
       "O'Reilly & Söhne <b>",
-      '\u200bx',
+      '👨‍👩‍👧‍👦 🏳️‍🌈',
+      'نامه\u200cای',
+      'क्\u200dष',
       'e\u0301',
       '\u00e9',
       '﷽',
@@ -87,6 +104,10 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
     test('has no control characters (CWE-158)', async () => {
       for (const character of controlCharacters(kind))
         await expectRefused(kind, 'name', `a${character}b`, 'name_control_character')
+    })
+
+    test('has no invisible or text-direction characters, by which names look alike or read backwards', async () => {
+      for (const name of INVISIBLE) await expectRefused(kind, 'name', name, 'name_invisible_character')
     })
 
     test('is well-formed Unicode', async () => {
@@ -122,6 +143,10 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
         await expectRefused(kind, 'description', character, 'description_control_character')
       }
       for (const text of LONE_SURROGATES) await expectRefused(kind, 'description', text, 'description_malformed')
+    })
+
+    test('has no invisible or text-direction characters', async () => {
+      for (const text of INVISIBLE) await expectRefused(kind, 'description', text, 'description_invisible_character')
     })
 
     test('is a string or null', async () => {

@@ -38,7 +38,9 @@ describe('a redirect URI', () => {
     'https://example.com/',
     'https://example.com/callback?x=1&y=%20#'.slice(0, -1),
     'https://example.com:8443/a/b;c=d/(e)!*',
-    'https://*.example.com/callback',
+    'https://example.com/.well-known/callback',
+    'https://example.com/a..b/...?next=/../x',
+    'com.example.database:/callback',
     'https://xn--exmple-cua.com/',
     'https://[2001:db8::1]/callback',
     'https://192.0.2.1/',
@@ -60,9 +62,12 @@ describe('a redirect URI', () => {
     },
   )
 
-  test('is any https URL', async () => {
+  test('is any https URL without dot segments', async () => {
+    const httpsUrl = fc
+      .webUrl({ validSchemes: ['https'], withQueryParameters: true })
+      .filter((uri) => !/\/(\.|%2e){1,2}(\/|\?|$)/i.test(uri))
     await fc.assert(
-      fc.asyncProperty(fc.webUrl({ validSchemes: ['https'], withQueryParameters: true }), async (uri) => {
+      fc.asyncProperty(httpsUrl, async (uri) => {
         await expectTaken([{ uri }], [{ uri, default: true }])
       }),
       { numRuns: 20 },
@@ -107,6 +112,36 @@ describe('a redirect URI', () => {
         'ws://example.com',
         'wss://example.com',
         'mailto:a@example.com',
+        'javascript.x:alert(1)',
+        'x.JavaScript:alert(1)',
+        'data.text:x',
+        'com.vbscript.x:/',
+        'blob.x:y',
+      ],
+    ],
+    [
+      'with a user name or a password, which hides the host (CWE-601)',
+      [
+        'https://good.example@evil.example/',
+        'https://user:password@example.com/',
+        'https://:password@example.com/',
+        'http://user@localhost/',
+        'com.example.app://user@callback',
+      ],
+    ],
+    ['with a wildcard host', ['https://*.example.com/callback', 'https://*/', 'https://a.*.example.com/']],
+    [
+      'with dot segments, percent-encoded or not',
+      [
+        'https://example.com/../callback',
+        'https://example.com/a/..',
+        'https://example.com/./a',
+        'https://example.com/.',
+        'https://example.com/a/../../b?x',
+        'https://example.com/a/%2e%2e/b',
+        'https://example.com/a/.%2E',
+        'https://example.com/%2e?x',
+        'com.example.app:/../callback',
       ],
     ],
     ['in a private scheme without a dot', ['myapp://callback', 'myapp:/callback', 'urn:ietf:wg:oauth:2.0:oob', 'x:y']],
