@@ -50,7 +50,9 @@ export function logError(c: Context<HonoEnv>, code: string, error: Error): void 
 
 /** Who sent a refused request. */
 function sender(c: Context<HonoEnv>): object {
+  const { identity } = c.var
   return {
+    ...(identity && { api_key_id: identity.apiKeyId, environment_id: identity.environmentId }),
     ...optional('address', c.req.header('CF-Connecting-IP'), /^[\da-f.:]{2,45}$/i),
     ...optional('country', c.req.raw.cf?.country as string | undefined, /^[A-Z\d]{2}$/),
     ...optional('user_agent', c.req.header('User-Agent')?.slice(0, MAX_LENGTH)),

@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import { raw } from 'hono/html'
-import { cacheable } from '../http/caching.ts'
 import type { HonoEnv } from '../http/context.ts'
+import { cacheable } from '../http/headers.ts'
 import { asset, Brand, htmlPage, publicOrigin } from '../pages/document.tsx'
 import { ORIGIN } from './origin.ts'
 

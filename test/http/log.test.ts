@@ -193,7 +193,18 @@ describe('the log of a run of all routes, with credentials wherever they do not 
   test('names routes by their patterns, and requests by their ids', () => {
     const patterns = app.routes.map(({ path }) => path)
     const known = ['message', 'request_id', 'client_request_id', 'method', 'route', 'status', 'duration_ms']
-    const ofRefusals = ['error', 'reason', 'client_id', 'secret_id', 'address', 'country', 'user_agent', 'stack']
+    const ofRefusals = [
+      'error',
+      'reason',
+      'client_id',
+      'secret_id',
+      'api_key_id',
+      'environment_id',
+      'address',
+      'country',
+      'user_agent',
+      'stack',
+    ]
     for (const entry of logged as Record<string, unknown>[]) {
       expect(Object.keys(entry).filter((name) => ![...known, ...ofRefusals].includes(name))).toEqual([])
       if (entry.message === 'request') expect(patterns).toContain(entry.route)
@@ -241,7 +252,11 @@ describe('the entry of a refused request', () => {
     const init = { method: 'POST', body, headers: { ...from, Authorization: `Bearer ${writer.apiKey}` } }
     const path = `/connect/applications/${application.id}/client_secrets`
     const headersOfJson = { ...init.headers, 'Content-Type': 'application/json' }
-    expect(await entryOf(path, { ...init, headers: headersOfJson })).toMatchObject({ error: 'expires_at_past' })
+    expect(await entryOf(path, { ...init, headers: headersOfJson })).toMatchObject({
+      error: 'expires_at_past',
+      api_key_id: writer.id,
+      environment_id: writer.environmentId,
+    })
   })
 
   test('does not say where a success came from', async () => {

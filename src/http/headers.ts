@@ -1,7 +1,9 @@
+import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { secureHeaders } from 'hono/secure-headers'
 import type { HonoEnv } from './context.ts'
 import { ApiError } from './errors.ts'
+import { PUBLIC_CACHE_SECONDS } from './settings.ts'
 
 /** Set on every response, whatever a route sets. Pages and public documents replace the defaults below. */
 const fixedHeaders = secureHeaders({
@@ -34,4 +36,20 @@ export const requireHttps = createMiddleware<HonoEnv>(async (c, next) => {
   const page = PAGES.find((page) => path === page || (page === '/dashboard' && path.startsWith('/dashboard/')))
   if (page && (method === 'GET' || method === 'HEAD')) return c.redirect(`${ISSUER}${page}`, 308)
   throw new ApiError('https_required')
+})
+
+/** Lets everyone keep a successful response, which is the same for all callers. Errors are never kept. */
+export const cacheable = createMiddleware<HonoEnv>(async (c, next) => {
+  await next()
+  if (c.res.ok) c.res.headers.set('Cache-Control', `public, max-age=${PUBLIC_CACHE_SECONDS}`)
+})
+
+const anyOrigin = cors({ origin: '*', allowMethods: ['GET', 'HEAD'], maxAge: 86_400 })
+
+/** For public documents: keys, discovery, the API description. Pages of any origin may read them. */
+export const publicDocument = createMiddleware<HonoEnv>(async (c, next) => {
+  const response = await anyOrigin(c, next)
+  if (response) return response
+  c.res.headers.set('Cross-Origin-Resource-Policy', 'cross-origin')
+  if (c.res.ok) c.res.headers.set('Cache-Control', `public, max-age=${PUBLIC_CACHE_SECONDS}`)
 })
