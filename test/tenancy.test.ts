@@ -198,6 +198,7 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
 /** Makes statements, or parts of them, and sends nothing. */
 const BUILDERS = [
   'runBatch',
+  'runChange',
   'selectVerdict',
   'selectChangeVerdict',
   'selectCallerKeys',
@@ -215,7 +216,6 @@ const BUILDERS = [
 ]
 const FRAGMENTS = [
   'allOf',
-  'columnsOf',
   'countAgainstLimit',
   'environmentOf',
   'eventExists',
@@ -225,12 +225,8 @@ const FRAGMENTS = [
   'liveAt',
   'matchesApplication',
   'revived',
-  'snapshotOf',
   'touchedSecrets',
   'useDue',
-  'applicationFromRow',
-  'callerKeyFromRow',
-  'clientSecretFromRow',
   'endpointFromRow',
   'eventFromRow',
 ]

@@ -1,12 +1,6 @@
 import type { InferOutput } from 'valibot'
-import {
-  type Application,
-  type ApplicationRow,
-  applicationFromRow,
-  type NewApplication,
-  type RedirectUri,
-} from '../storage/applications.ts'
-import { type ClientSecret, type ClientSecretRow, clientSecretFromRow } from '../storage/client-secrets.ts'
+import { type Application, applicationMapping, type NewApplication, type RedirectUri } from '../storage/applications.ts'
+import { type ClientSecret, clientSecretMapping } from '../storage/client-secrets.ts'
 import type { Event } from '../storage/events.ts'
 import type * as applications from './applications.ts'
 import type * as clientSecrets from './client-secrets.ts'
@@ -70,10 +64,9 @@ export function eventToWire(event: Event): InferOutput<typeof events.Event> {
 function dataToWire({ type, data }: Event): object {
   const touched = data.client_secrets === undefined ? {} : { client_secrets: data.client_secrets }
   if (type.startsWith('connect_application.'))
-    return { ...applicationToWire(applicationFromRow(data as unknown as ApplicationRow)), ...touched }
+    return { ...applicationToWire(applicationMapping.fromRow(data)), ...touched }
   // When all secrets of an application were revoked at once, the event has no single row.
-  const secret =
-    data.id === undefined ? {} : clientSecretToWire(clientSecretFromRow(data as unknown as ClientSecretRow))
+  const secret = data.id === undefined ? {} : clientSecretToWire(clientSecretMapping.fromRow(data))
   return { ...secret, application_id: data.application_id, ...touched }
 }
 

@@ -1,5 +1,5 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
-import { runBatch } from './batch.ts'
+import { runBatch, runChange } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import {
@@ -11,21 +11,19 @@ import {
   readOriginal,
   rememberRequest,
 } from './idempotency.ts'
+import { flag, json, mapping } from './mapping.ts'
 import {
   allOf,
-  type CallerRow,
-  type ChangeRow,
-  columnsOf,
+  BY_APPLICATION,
   countApplications,
   environmentOf,
+  type FoundChangeRow,
+  type FoundRow,
   insert,
   limitTo,
-  recordEvent,
   select,
-  selectChangeVerdict,
   selectFromFirst,
   selectVerdict,
-  snapshotOf,
   touchedSecrets,
   update,
   updateDependent,
@@ -81,42 +79,21 @@ export interface Page {
   readonly after: string | null
 }
 
-export interface ApplicationRow {
-  readonly id: string
-  readonly client_id: string
-  readonly application_type: Application['applicationType']
-  readonly name: string
-  readonly description: string | null
-  /** JSON. */
-  readonly scopes: string
-  readonly organization_id: string | null
-  /** JSON. */
-  readonly redirect_uris: string
-  readonly uses_pkce: 0 | 1
-  readonly is_first_party: 0 | 1
-  readonly created_at: UnixMs
-  readonly updated_at: UnixMs
-}
-
-const COLUMNS: readonly (keyof ApplicationRow)[] = [
-  'id',
-  'client_id',
-  'application_type',
-  'name',
-  'description',
-  'scopes',
-  'organization_id',
-  'redirect_uris',
-  'uses_pkce',
-  'is_first_party',
-  'created_at',
-  'updated_at',
-]
-export const applicationColumns = columnsOf('applications', COLUMNS)
-export const applicationSnapshot = snapshotOf('applications', COLUMNS)
-
-/** A row that LEFT JOIN found, or did not find. */
-export type Joined<Row> = Row | { readonly id: null }
+export const applicationMapping = mapping<Application>('applications', {
+  id: 'id',
+  clientId: 'client_id',
+  applicationType: 'application_type',
+  name: 'name',
+  description: 'description',
+  scopes: ['scopes', json],
+  organizationId: 'organization_id',
+  redirectUris: ['redirect_uris', json],
+  usesPkce: ['uses_pkce', flag],
+  isFirstParty: ['is_first_party', flag],
+  createdAt: 'created_at',
+  updatedAt: 'updated_at',
+})
+const { columns, snapshot, fromRow } = applicationMapping
 
 /** A search by name reads at most this many applications per page. */
 const MAX_SEARCHED = 5_000
@@ -126,10 +103,14 @@ export function matchesApplication(id: string): Sql {
   return id.startsWith('client_') ? sql`applications.client_id = ${id}` : sql`applications.id = ${id}`
 }
 
-/** Joins the application with this ID or client ID to the caller, unless it is deleted. */
+/** Joins the application with this ID or client ID to the caller. */
+function joinApplication(id: string): Sql {
+  return sql`JOIN applications ON applications.environment_id = caller.environment_id AND ${matchesApplication(id)}`
+}
+
+/** Joins it unless it is deleted. */
 export function joinLiveApplication(id: string): Sql {
-  return sql`JOIN applications ON applications.environment_id = caller.environment_id
-    AND ${matchesApplication(id)} AND applications.deleted_at IS NULL`
+  return sql`${joinApplication(id)} AND applications.deleted_at IS NULL`
 }
 
 /** Creates an application, if the environment has fewer than `limit`. */
@@ -145,7 +126,6 @@ export function createApplication(
     'idempotency_key_reused' | 'application_deleted' | 'application_limit_reached' | 'service_unavailable'
   >
 > {
-  const type = 'connect_application.created'
   const row = {
     id: application.id,
     client_id: application.clientId,
@@ -159,38 +139,32 @@ export function createApplication(
     is_first_party: Number(application.isFirstParty),
   }
   const matches = sql`applications.id = ${application.id}`
-  const inserted = sql`EXISTS (SELECT 1 FROM applications WHERE environment_id = environments.id
-    AND ${matches} AND event_id = ${change.eventId})`
-  return runBatch(
-    database,
-    change.caller,
-    'write',
-    {
-      inserted: insert(database, change, 'applications', row, {
-        source: sql`JOIN environments ON environments.id = caller.environment_id AND application_count < ${limit}`,
-        where: keyUnused(change, request),
-      }),
-      counted: countApplications(change, 1, inserted),
-      event: recordEvent(change, type, 'applications', matches, applicationSnapshot),
-      ...(request && { remembered: rememberRequest(change, request) }),
-      verdict: selectChangeVerdict<OriginalRow & { deleted_at: UnixMs | null; is_within_limit: 0 | 1 }>(
-        change,
-        type,
-        sql`${originalColumns(request)}, applications.deleted_at, environments.application_count < ${limit} AS is_within_limit`,
-        sql`JOIN environments ON environments.id = caller.environment_id ${joinOriginal(change, request)}
-          LEFT JOIN applications ON applications.environment_id = caller.environment_id AND applications.id = original.data ->> 'id'`,
-      ),
+  const source = sql`JOIN environments ON environments.id = caller.environment_id`
+  const withinLimit = sql`environments.application_count < ${limit}`
+  const where = sql`${withinLimit} AND ${keyUnused(change, request)}`
+  const plan = {
+    type: 'connect_application.created',
+    statements: {
+      inserted: insert(database, change, 'applications', row, source, where),
+      counted: countApplications(change, 1, matches),
     },
-    ({ verdict }) => {
-      const original = readOriginal<ApplicationRow>(verdict, change, request)
-      if (original === null) {
-        return { refused: verdict.is_within_limit ? 'service_unavailable' : 'application_limit_reached' }
-      }
-      if ('refused' in original) return original
-      if (verdict.deleted_at !== null) return { refused: 'application_deleted' }
-      return { granted: { application: applicationFromRow(original.data), isReplay: original.replayedFrom !== null } }
-    },
-  )
+    event: { table: 'applications', where: matches, data: snapshot },
+    record: request && rememberRequest(change, request),
+    columns: sql`${originalColumns(request)}, applications.deleted_at, ${withinLimit} AS is_within_limit`,
+    joined: sql`${source} ${joinOriginal(change, request)} LEFT JOIN applications
+      ON applications.environment_id = caller.environment_id AND applications.id = original.data ->> 'id'`,
+  } as const
+  interface Verdict extends OriginalRow {
+    readonly deleted_at: UnixMs | null
+    readonly is_within_limit: 0 | 1
+  }
+  return runChange(database, change, plan, (verdict: Verdict) => {
+    const original = readOriginal(verdict, change, request)
+    if (!original) return { refused: verdict.is_within_limit ? 'service_unavailable' : 'application_limit_reached' }
+    if ('refused' in original) return original
+    if (verdict.deleted_at !== null) return { refused: 'application_deleted' }
+    return { granted: { application: fromRow(original.data), isReplay: original.replayedFrom !== null } }
+  })
 }
 
 export function findApplication(
@@ -198,13 +172,9 @@ export function findApplication(
   caller: Caller,
   id: string,
 ): Promise<Outcome<Application, 'entity_not_found'>> {
-  const verdict = selectVerdict<CallerRow & Joined<ApplicationRow>>(
-    caller,
-    applicationColumns,
-    sql`LEFT ${joinLiveApplication(id)}`,
-  )
+  const verdict = selectVerdict<FoundRow>(caller, columns, sql`LEFT ${joinLiveApplication(id)}`)
   return runBatch(database, caller, 'read', { verdict }, ({ verdict }) =>
-    verdict.id === null ? { refused: 'entity_not_found' } : { granted: applicationFromRow(verdict) },
+    verdict.id === null ? { refused: 'entity_not_found' } : { granted: fromRow(verdict) },
   )
 }
 
@@ -216,59 +186,46 @@ export function listApplications(
 ): Promise<Outcome<Page, 'invalid_cursor'>> {
   const isReversed = cursor?.side === 'before'
   const isAscending = (order === 'asc') !== isReversed
-  const inOrder = raw(`ORDER BY id ${isAscending ? 'ASC' : 'DESC'}`)
+  const index =
+    `applications INDEXED BY applications_by_${organizationId === null ? 'creation' : 'organization'}` as const
   const listed = [
     sql`deleted_at IS NULL`,
     ...(organizationId === null ? [] : [sql`organization_id = ${organizationId}`]),
   ]
   const whereListed = allOf([...listed, ...(cursor ? [sql`id ${raw(isAscending ? '>' : '<')} ${cursor.id}`] : [])])
   const wherePassed = (id: string) => allOf([...listed, sql`id ${raw(isAscending ? '<=' : '>=')} ${id}`])
+  const inOrder = sql`ORDER BY id ${raw(isAscending ? 'ASC' : 'DESC')}`
   const upTo = sql`${inOrder} ${limitTo(limit + 1)}`
-  const index =
-    `applications INDEXED BY applications_by_${organizationId === null ? 'creation' : 'organization'}` as const
-  const searchedTo = select<{ id: string }>(
-    caller,
-    sql`id`,
-    index,
-    whereListed,
-    sql`${inOrder} LIMIT 1 OFFSET ${raw(`${MAX_SEARCHED - 1}`)}`,
-  )
-  return runBatch(
-    database,
-    caller,
-    'read',
-    {
-      page:
-        search === undefined
-          ? select<ApplicationRow>(caller, applicationColumns, index, whereListed, upTo)
-          : selectFromFirst<ApplicationRow>(
-              caller,
-              sql`*`,
-              index,
-              sql`${whereListed} ${inOrder} LIMIT ${raw(`${MAX_SEARCHED}`)}`,
-              sql`WHERE instr(lower(name), lower(${search})) > 0 OR id = ${search} OR client_id = ${search} ${upTo}`,
-            ),
-      ...(search === undefined ? {} : { searchedTo }),
-      ...(cursor
-        ? {
-            previous: select(caller, sql`1`, index, wherePassed(cursor.id), sql`LIMIT 1`),
-            cursorRow: select(caller, sql`1`, 'applications', sql`id = ${cursor.id}`),
-          }
-        : {}),
-    },
-    ({ page, searchedTo, previous, cursorRow }) => {
-      if (cursorRow?.length === 0) return { refused: 'invalid_cursor' }
-      const rows = page.slice(0, limit)
-      const next = (page.length > limit ? rows.at(-1)?.id : searchedTo?.[0]?.id) ?? null
-      const back = previous?.length === 1 ? (rows[0]?.id ?? null) : null
-      const applications = rows.map(applicationFromRow)
-      return {
-        granted: isReversed
-          ? { applications: applications.reverse(), before: next, after: back }
-          : { applications, before: back, after: next },
-      }
-    },
-  )
+  const first = sql`${whereListed} ${inOrder} ${limitTo(MAX_SEARCHED)}`
+  const whereFound = sql`WHERE instr(lower(name), lower(${search})) > 0 OR id = ${search} OR client_id = ${search}`
+  const lastSearched = sql`${inOrder} LIMIT 1 OFFSET ${raw(`${MAX_SEARCHED - 1}`)}`
+  const pages = {
+    page:
+      search === undefined
+        ? select<FoundRow>(caller, columns, index, whereListed, upTo)
+        : selectFromFirst<FoundRow>(caller, sql`*`, index, first, sql`${whereFound} ${upTo}`),
+    ...(search === undefined
+      ? {}
+      : { searchedTo: select<FoundRow>(caller, sql`id`, index, whereListed, lastSearched) }),
+    ...(cursor
+      ? {
+          previous: select(caller, sql`1`, index, wherePassed(cursor.id), sql`LIMIT 1`),
+          cursorRow: select(caller, sql`1`, 'applications', sql`id = ${cursor.id}`),
+        }
+      : {}),
+  }
+  return runBatch(database, caller, 'read', pages, ({ page, searchedTo, previous, cursorRow }) => {
+    if (cursorRow?.length === 0) return { refused: 'invalid_cursor' }
+    const rows = page.slice(0, limit)
+    const next = (page.length > limit ? rows.at(-1)?.id : searchedTo?.[0]?.id) ?? null
+    const back = previous?.length === 1 ? (rows[0]?.id ?? null) : null
+    const applications = rows.map(fromRow)
+    return {
+      granted: isReversed
+        ? { applications: applications.reverse(), before: next, after: back }
+        : { applications, before: back, after: next },
+    }
+  })
 }
 
 export function updateApplication(
@@ -283,36 +240,21 @@ export function updateApplication(
     ...(scopes === undefined ? [] : [sql`scopes = ${JSON.stringify(scopes)}`]),
     ...(redirectUris === undefined ? [] : [sql`redirect_uris = ${JSON.stringify(redirectUris)}`]),
   ]
-  const type = 'connect_application.updated'
-  const needsOauth = Number(redirectUris !== undefined && redirectUris.length > 0)
-  const allowed = sql`(${needsOauth} = 0 OR application_type = 'oauth')`
+  const allowed = redirectUris && redirectUris.length > 0 ? sql`application_type = 'oauth'` : sql`true`
   const matches = matchesApplication(id)
-  return runBatch(
-    database,
-    change.caller,
-    'write',
-    {
-      updated: update(
-        database,
-        change,
-        'applications',
-        set,
-        sql`${matches} AND applications.deleted_at IS NULL AND ${allowed}`,
-      ),
-      event: recordEvent(change, type, 'applications', matches, applicationSnapshot),
-      verdict: selectChangeVerdict<ChangeRow & Joined<ApplicationRow & { is_allowed: 0 | 1 }>>(
-        change,
-        type,
-        sql`${applicationColumns}, ${allowed} AS is_allowed`,
-        sql`LEFT ${joinLiveApplication(id)}`,
-      ),
-    },
-    ({ verdict }) => {
-      if (verdict.id === null) return { refused: 'entity_not_found' }
-      if (!verdict.is_allowed) return { refused: 'redirect_uris_not_allowed' }
-      return verdict.is_done ? { granted: applicationFromRow(verdict) } : { refused: 'service_unavailable' }
-    },
-  )
+  const where = sql`${matches} AND applications.deleted_at IS NULL AND ${allowed}`
+  const plan = {
+    type: 'connect_application.updated',
+    statements: { updated: update(database, change, 'applications', set, where) },
+    event: { table: 'applications', where: matches, data: snapshot },
+    columns: sql`${columns}, ${allowed} AS is_allowed`,
+    joined: sql`LEFT ${joinLiveApplication(id)}`,
+  } as const
+  return runChange(database, change, plan, (verdict: FoundChangeRow & { is_allowed: 0 | 1 }) => {
+    if (verdict.id === null) return { refused: 'entity_not_found' }
+    if (!verdict.is_allowed) return { refused: 'redirect_uris_not_allowed' }
+    return verdict.is_done ? { granted: fromRow(verdict) } : { refused: 'service_unavailable' }
+  })
 }
 
 /** Deletes an application and revokes its secrets: one change, one event that names them all. Idempotent. */
@@ -321,68 +263,24 @@ export function deleteApplication(
   change: Change,
   id: string,
 ): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
-  const type = 'connect_application.deleted'
   const matches = matchesApplication(id)
-  const ofDeleted = sql`application_id = (SELECT id FROM applications
+  const alive = sql`${matches} AND deleted_at IS NULL`
+  const ofDeleted = sql`revoked_at IS NULL AND application_id = (SELECT id FROM applications
     WHERE environment_id = ${environmentOf(change.caller)} AND ${matches} AND event_id = ${change.eventId})`
-  return runBatch(
-    database,
-    change.caller,
-    'write',
-    {
-      deleted: update(
-        database,
-        change,
-        'applications',
-        [sql`deleted_at = ${change.now}`],
-        sql`${matches} AND deleted_at IS NULL`,
-      ),
-      revoked: updateDependent(
-        change,
-        'client_secrets INDEXED BY client_secrets_by_application',
-        [sql`revoked_at = ${change.now}`],
-        sql`${ofDeleted} AND revoked_at IS NULL`,
-      ),
-      counted: countApplications(
-        change,
-        -1,
-        sql`EXISTS (SELECT 1 FROM applications WHERE environment_id = environments.id
-          AND ${matches} AND event_id = ${change.eventId})`,
-      ),
-      event: recordEvent(
-        change,
-        type,
-        'applications',
-        matches,
-        sql`json_set(${applicationSnapshot}, '$.client_secrets', ${touchedSecrets(change, 'applications', 'id')})`,
-      ),
-      verdict: selectChangeVerdict<ChangeRow & Joined<{ id: string; deleted_at: UnixMs | null }>>(
-        change,
-        type,
-        sql`applications.id, applications.deleted_at`,
-        sql`LEFT JOIN applications ON applications.environment_id = caller.environment_id AND ${matches}`,
-      ),
+  const revoked = touchedSecrets(change, 'applications', 'id')
+  const plan = {
+    type: 'connect_application.deleted',
+    statements: {
+      deleted: update(database, change, 'applications', [sql`deleted_at = ${change.now}`], alive),
+      revoked: updateDependent(change, BY_APPLICATION, [sql`revoked_at = ${change.now}`], ofDeleted),
+      counted: countApplications(change, -1, matches),
     },
-    ({ verdict }) => {
-      if (verdict.id === null) return { refused: 'entity_not_found' }
-      return verdict.deleted_at === null ? { refused: 'service_unavailable' } : { granted: null }
-    },
-  )
-}
-
-export function applicationFromRow(row: ApplicationRow): Application {
-  return {
-    id: row.id,
-    clientId: row.client_id,
-    applicationType: row.application_type,
-    name: row.name,
-    description: row.description,
-    scopes: JSON.parse(row.scopes),
-    organizationId: row.organization_id,
-    redirectUris: JSON.parse(row.redirect_uris),
-    usesPkce: row.uses_pkce === 1,
-    isFirstParty: row.is_first_party === 1,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-  }
+    event: { table: 'applications', where: matches, data: sql`json_set(${snapshot}, '$.client_secrets', ${revoked})` },
+    columns: sql`applications.id, applications.deleted_at`,
+    joined: sql`LEFT ${joinApplication(id)}`,
+  } as const
+  return runChange(database, change, plan, (verdict: FoundChangeRow & { deleted_at: UnixMs | null }) => {
+    if (verdict.id === null) return { refused: 'entity_not_found' }
+    return verdict.deleted_at === null ? { refused: 'service_unavailable' } : { granted: null }
+  })
 }

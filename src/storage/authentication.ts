@@ -1,12 +1,12 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
-import { type Application, applicationFromRow, applicationSnapshot } from './applications.ts'
+import { type Application, applicationMapping } from './applications.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
-import { type ClientSecret, clientSecretFromRow, clientSecretSnapshot, liveAt } from './client-secrets.ts'
+import { type ClientSecret, clientSecretMapping, liveAt } from './client-secrets.ts'
 import { type Database, query, sendBatch, type UnixMs } from './database.ts'
 import { touchAfterResponse } from './last-use.ts'
-import { type CallerRow, selectVerdict, useDue } from './statements.ts'
+import { selectVerdict, useDue } from './statements.ts'
 
 /**
  * A client secret in use. A client that authenticates is its own identity: everything that it may know is found by its
@@ -21,19 +21,20 @@ export interface Proof {
 }
 
 export interface AuthenticatedClient {
-  readonly clientSecret: ClientSecret
-  readonly application: Application
+  readonly clientSecret: Pick<ClientSecret, 'id' | 'lastUsedAt'>
+  readonly application: Pick<Application, 'clientId' | 'applicationType' | 'organizationId' | 'scopes' | 'isFirstParty'>
   /** The client ID of its environment: the `aud` of its access tokens. */
   readonly audience: string
 }
 
+export interface VerifiedClient {
+  readonly clientSecret: ClientSecret
+  readonly application: Application
+}
+
 /** Finds the client that a secret authenticates; null if the secret is not active. */
 export async function authenticateClient(database: Database, proof: Proof): Promise<AuthenticatedClient | null> {
-  const { clients } = await sendBatch(database, {
-    clients: query<ClientRow>(
-      sql`SELECT ${clientColumns} FROM client_secrets JOIN ${application(proof)} WHERE ${activeSecret(proof)}`,
-    ),
-  })
+  const { clients } = await sendBatch(database, { clients: query<ClientRow>(selectClient(proof, sql`NULL`)) })
   return clients[0] ? clientFromRow(clients[0]) : null
 }
 
@@ -52,15 +53,9 @@ export async function authenticateIntrospection(
       AND token_application.client_id = ${token?.clientId ?? null}
     WHERE token_secret.environment_id = client_secrets.environment_id AND token_secret.id = ${token?.secretId ?? null}
       AND token_secret.disabled_at IS NULL AND ${liveAt(proof.now, raw('token_secret'))})`
-  const { clients } = await sendBatch(database, {
-    clients: query<ClientRow & { token_scopes: string | null }>(
-      sql`SELECT ${clientColumns}, ${tokenScopes} AS token_scopes
-        FROM client_secrets JOIN ${application(proof)} WHERE ${activeSecret(proof)}`,
-    ),
-  })
+  const { clients } = await sendBatch(database, { clients: query<ClientRow>(selectClient(proof, tokenScopes)) })
   const [row] = clients
-  if (!row) return null
-  return { client: clientFromRow(row), tokenScopes: row.token_scopes === null ? null : JSON.parse(row.token_scopes) }
+  return row ? { client: clientFromRow(row), tokenScopes: row.token_scopes && JSON.parse(row.token_scopes) } : null
 }
 
 /** For a caller with an API key: whether a secret of its own environment is active. Counts as a use of the secret. */
@@ -68,19 +63,26 @@ export async function verifyClientSecret(
   database: Database,
   caller: Caller,
   proof: Proof,
-): Promise<Outcome<AuthenticatedClient | null>> {
-  const verdict = selectVerdict<CallerRow & ClientRow & { is_found: 0 | 1 }>(
+): Promise<Outcome<VerifiedClient | null>> {
+  const columns = sql`applications.id IS NOT NULL AS is_found,
+    ${clientSecretMapping.snapshot} AS client_secret, ${applicationMapping.snapshot} AS application`
+  const joined = sql`LEFT JOIN client_secrets ON client_secrets.environment_id = caller.environment_id
+    AND ${activeSecret(proof)} LEFT JOIN ${activeApplication(proof)}`
+  const verdict = selectVerdict<{ is_found: 0 | 1; client_secret: string; application: string }>(
     caller,
-    sql`applications.id IS NOT NULL AS is_found, ${clientColumns}`,
-    sql`LEFT JOIN client_secrets ON client_secrets.environment_id = caller.environment_id AND ${activeSecret(proof)}
-      LEFT JOIN ${application(proof)}`,
+    columns,
+    joined,
   )
-  const outcome: Outcome<AuthenticatedClient | null> = await runBatch(
+  const outcome: Outcome<VerifiedClient | null> = await runBatch(
     database,
     caller,
     'read',
     { verdict },
-    ({ verdict }) => ({ granted: verdict.is_found ? clientFromRow(verdict) : null }),
+    ({ verdict: { is_found, client_secret, application } }) => {
+      if (!is_found) return { granted: null }
+      const clientSecret = clientSecretMapping.fromRow(JSON.parse(client_secret))
+      return { granted: { clientSecret, application: applicationMapping.fromRow(JSON.parse(application)) } }
+    },
   )
   if ('granted' in outcome && outcome.granted) touchClientSecret(database, proof, outcome.granted)
   return outcome
@@ -90,7 +92,7 @@ export async function verifyClientSecret(
 export function touchClientSecret(
   database: Database,
   { digest, now }: Proof,
-  { clientSecret }: AuthenticatedClient,
+  { clientSecret }: Pick<AuthenticatedClient, 'clientSecret'>,
 ): void {
   // Never before the creation, even if the clock went back.
   touchAfterResponse(database, clientSecret.id, clientSecret.lastUsedAt, now, () =>
@@ -100,23 +102,33 @@ export function touchClientSecret(
 }
 
 interface ClientRow {
+  readonly secret_id: string
+  readonly last_used_at: UnixMs | null
+  readonly client_id: string
+  readonly application_type: Application['applicationType']
+  readonly organization_id: string | null
   /** JSON. */
-  readonly client_secret: string
-  /** JSON. */
-  readonly application: string
+  readonly scopes: string
+  readonly is_first_party: 0 | 1
   readonly audience: string
+  /** JSON. */
+  readonly token_scopes: string | null
 }
 
-const clientColumns = sql`${clientSecretSnapshot} AS client_secret, ${applicationSnapshot} AS application,
-  (SELECT client_id FROM environments WHERE id = client_secrets.environment_id) AS audience`
+function selectClient(proof: Proof, tokenScopes: Sql): Sql {
+  return sql`SELECT client_secrets.id AS secret_id, client_secrets.last_used_at, applications.client_id, application_type,
+      organization_id, scopes, is_first_party, environments.client_id AS audience, ${tokenScopes} AS token_scopes
+    FROM client_secrets JOIN ${activeApplication(proof)}
+    JOIN environments ON environments.id = client_secrets.environment_id WHERE ${activeSecret(proof)}`
+}
 
-/** The secret of the proof, if it is live and not disabled. */
+/** Condition: the secret of the proof, if it is live and not disabled. */
 function activeSecret({ digest, now }: Proof): Sql {
   return sql`client_secrets.digest = ${digest} AND ${liveAt(now)} AND client_secrets.disabled_at IS NULL`
 }
 
 /** The application of the secret, if it has the client ID of the proof and is not deleted. */
-function application({ clientId }: Proof): Sql {
+function activeApplication({ clientId }: Proof): Sql {
   const ofClient = clientId === null ? sql`true` : sql`applications.client_id = ${clientId}`
   return sql`applications ON applications.environment_id = client_secrets.environment_id
     AND applications.id = client_secrets.application_id AND applications.deleted_at IS NULL AND ${ofClient}`
@@ -124,8 +136,14 @@ function application({ clientId }: Proof): Sql {
 
 function clientFromRow(row: ClientRow): AuthenticatedClient {
   return {
-    clientSecret: clientSecretFromRow(JSON.parse(row.client_secret)),
-    application: applicationFromRow(JSON.parse(row.application)),
+    clientSecret: { id: row.secret_id, lastUsedAt: row.last_used_at },
+    application: {
+      clientId: row.client_id,
+      applicationType: row.application_type,
+      organizationId: row.organization_id,
+      scopes: JSON.parse(row.scopes),
+      isFirstParty: row.is_first_party === 1,
+    },
     audience: row.audience,
   }
 }

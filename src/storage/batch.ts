@@ -1,7 +1,17 @@
-import type { Access, Caller, Outcome, Result } from './caller.ts'
+import type { Sql } from 'sql-template-tag'
+import type { Access, Caller, Change, Outcome, Result } from './caller.ts'
 import { type Database, sendBatch } from './database.ts'
 import { touchAfterResponse } from './last-use.ts'
-import { type CallerRow, type ChangeRow, type Statement, selectVerdict, touchCaller } from './statements.ts'
+import {
+  type CallerRow,
+  type ChangeRow,
+  type ChangingTable,
+  recordEvent,
+  type Statement,
+  selectChangeVerdict,
+  selectVerdict,
+  touchCaller,
+} from './statements.ts'
 
 /** The statements of a request. The verdict is its one row about the caller and what the outcome depends on. */
 type Statements = Readonly<Record<string, Statement<unknown>>> & { readonly verdict?: Statement<CallerRow> }
@@ -47,6 +57,36 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
     verdict.access === 'write' && (caller.environmentId ?? verdict.environment_id) === verdict.environment_id
   if (needs === 'write' && !hasWriteAccess) return { refused: 'forbidden', identity, hasDelivery }
   return { ...read({ ...rows, verdict } as Results<Named>), identity, hasDelivery }
+}
+
+interface Plan {
+  /** Of the event. */
+  readonly type: string
+  /** The first one decides whether the change is made. */
+  readonly statements: Readonly<Record<string, Statement>>
+  /** The changed row and, as SQL, the data of its event. */
+  readonly event: { readonly table: ChangingTable; readonly where: Sql; readonly data: Sql }
+  /** Sent after the event. */
+  readonly record?: Statement | null
+  /** The columns of the verdict, and what they are joined from. */
+  readonly columns: Sql
+  readonly joined: Sql
+}
+
+/** Makes a change and records its event, in one batch. `read` has the verdict on it. */
+export function runChange<Verdict extends ChangeRow, T, Refusal extends string>(
+  database: Database,
+  change: Change,
+  { type, statements, event, record, columns, joined }: Plan,
+  read: (verdict: Verdict) => Result<T, Refusal>,
+): Promise<Outcome<T, Refusal>> {
+  const batch = {
+    ...statements,
+    event: recordEvent(change, type, event.table, event.where, event.data),
+    ...(record && { record }),
+    verdict: selectChangeVerdict<Verdict>(change, type, columns, joined),
+  }
+  return runBatch(database, change.caller, 'write', batch, ({ verdict }) => read(verdict as Verdict))
 }
 
 /** Identifies the caller of a request that fails for another reason: 401 and 403 take precedence. */

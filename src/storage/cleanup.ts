@@ -1,5 +1,5 @@
 import sql, { join, raw, type Sql } from 'sql-template-tag'
-import { clientSecretSnapshot } from './client-secrets.ts'
+import { clientSecretMapping } from './client-secrets.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from './database.ts'
 import { REPLAY_WINDOW_MS } from './idempotency.ts'
 
@@ -109,7 +109,7 @@ function recordExpiries(now: UnixMs): Step {
         'event' || substr(id, length('secret') + 1), environment_id,
         (SELECT organization_id FROM applications
           WHERE environment_id = client_secrets.environment_id AND id = client_secrets.application_id),
-        'connect_application_secret.expired', ${clientSecretSnapshot}, 'system', ${now}
+        'connect_application_secret.expired', ${clientSecretMapping.snapshot}, 'system', ${now}
       FROM ${expired} ON CONFLICT DO NOTHING RETURNING 1`),
     expiries_marked: query(sql`UPDATE client_secrets SET expiry_noted_at = ${now}
       WHERE (environment_id, id) IN (SELECT environment_id, id FROM ${expired})`),

@@ -1,6 +1,6 @@
 import sql, { type Sql } from 'sql-template-tag'
 import { type Database, type Query, query, sendBatch, type UnixMs } from './database.ts'
-import { type Event, type EventRow, eventColumns, eventFromRow } from './events.ts'
+import { type Event, eventColumns, eventFromRow } from './events.ts'
 import { limitTo } from './statements.ts'
 import { gone } from './webhooks.ts'
 
@@ -38,7 +38,7 @@ export interface Claim {
   readonly except: readonly string[]
 }
 
-interface ClaimedRow extends EventRow {
+interface ClaimedRow {
   readonly endpoint_id: string
   readonly url: string
   readonly secret: string

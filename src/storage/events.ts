@@ -3,6 +3,7 @@ import { timeOfId } from '../credential/id.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
+import { json, mapping } from './mapping.ts'
 import { allOf, environmentOf, limitTo, select } from './statements.ts'
 
 export const EVENT_TYPES = [
@@ -53,27 +54,16 @@ export interface EventPage {
   readonly after: string | null
 }
 
-export interface EventRow {
-  readonly id: string
-  readonly type: EventType
-  /** JSON. */
-  readonly data: string
-  readonly caller_id: string | null
-  readonly caller_name: string | null
-  readonly request_id: string | null
-  readonly created_at: UnixMs
-}
-
-const COLUMNS: readonly (keyof EventRow)[] = [
-  'id',
-  'type',
-  'data',
-  'caller_id',
-  'caller_name',
-  'request_id',
-  'created_at',
-]
-export const eventColumns = raw(COLUMNS.map((column) => `events.${column}`).join(', '))
+const stored = mapping<Omit<Event, 'apiKey'> & { callerId: string | null; callerName: string }>('events', {
+  id: 'id',
+  type: 'type',
+  data: ['data', json],
+  callerId: 'caller_id',
+  callerName: 'caller_name',
+  requestId: 'request_id',
+  createdAt: 'created_at',
+})
+export const eventColumns = stored.columns
 
 /**
  * `seq` is the time in microseconds, or later: if several events were recorded in one millisecond, or if an earlier one
@@ -109,39 +99,24 @@ export function listEvents(
       : sql`seq IN (SELECT first.seq FROM json_each(${wanted}) AS wanted JOIN events AS first ON first.seq IN (
           SELECT seq FROM events WHERE environment_id = ${environmentOf(caller)} AND ${ofOrganization}
           AND type = wanted.value AND ${inRange} ${inOrder}))`
-  return runBatch(
-    database,
-    caller,
-    'read',
-    {
-      page: select<EventRow>(caller, eventColumns, 'events', whereListed, inOrder),
-      ...(cursor
-        ? {
-            cursorRow: select(caller, sql`1`, 'events', sql`id = ${cursor.id}`),
-            oldest: select<Pick<EventRow, 'created_at'>>(
-              caller,
-              sql`created_at`,
-              'events',
-              sql`true`,
-              sql`ORDER BY seq ${limitTo(1)}`,
-            ),
-          }
-        : {}),
-    },
-    ({ page, cursorRow, oldest }) => {
-      if (cursor && cursorRow?.length === 0 && !isPast(cursor.id, oldest?.[0]?.created_at)) {
-        return { refused: 'invalid_cursor' }
-      }
-      const events = page.slice(0, limit).map(eventFromRow)
-      const next = page.length > limit ? (events.at(-1)?.id ?? null) : null
-      const back = cursor ? (events[0]?.id ?? null) : null
-      return {
-        granted: isReversed
-          ? { events: events.reverse(), before: next, after: back }
-          : { events, before: back, after: next },
-      }
-    },
-  )
+  const oldest = select<{ created_at: UnixMs }>(caller, sql`created_at`, 'events', sql`true`, sql`ORDER BY seq LIMIT 1`)
+  const statements = {
+    page: select<object>(caller, eventColumns, 'events', whereListed, inOrder),
+    ...(cursor ? { cursorRow: select(caller, sql`1`, 'events', sql`id = ${cursor.id}`), oldest } : {}),
+  }
+  return runBatch(database, caller, 'read', statements, ({ page, cursorRow, oldest }) => {
+    if (cursor && cursorRow?.length === 0 && !isPast(cursor.id, oldest?.[0]?.created_at)) {
+      return { refused: 'invalid_cursor' }
+    }
+    const events = page.slice(0, limit).map(eventFromRow)
+    const next = page.length > limit ? (events.at(-1)?.id ?? null) : null
+    const back = cursor ? (events[0]?.id ?? null) : null
+    return {
+      granted: isReversed
+        ? { events: events.reverse(), before: next, after: back }
+        : { events, before: back, after: next },
+    }
+  })
 }
 
 /** Whether an ID is older than the oldest event that is kept: its event has reached the end of its retention. */
@@ -150,13 +125,7 @@ function isPast(id: string, oldest: UnixMs = Date.now()): boolean {
   return time !== null && time < oldest
 }
 
-export function eventFromRow(row: EventRow): Event {
-  return {
-    id: row.id,
-    type: row.type,
-    data: JSON.parse(row.data),
-    apiKey: row.caller_id === null ? null : { id: row.caller_id, name: row.caller_name ?? '' },
-    requestId: row.request_id,
-    createdAt: row.created_at,
-  }
+export function eventFromRow(row: object): Event {
+  const { callerId, callerName, ...event } = stored.fromRow(row)
+  return { ...event, apiKey: callerId === null ? null : { id: callerId, name: callerName } }
 }

@@ -72,19 +72,19 @@ export function originalColumns(request: KeyedRequest | null): Sql {
   return sql`original.id AS original_id, original.data AS original_data, ${ofRecord}`
 }
 
-export interface Original<Row> {
+export interface Original {
   /** The created row. */
-  readonly data: Row
+  readonly data: object
   /** Null if this change created it. */
   readonly replayedFrom: Derivation | null
 }
 
 /** Null if nothing was created. */
-export function readOriginal<Row>(
+export function readOriginal(
   { original_id, original_data, request_digest, salt, secret_prefix }: OriginalRow,
   change: Change,
   request: KeyedRequest | null,
-): Original<Row> | { readonly refused: 'idempotency_key_reused' } | null {
+): Original | { readonly refused: 'idempotency_key_reused' } | null {
   if (original_id === null || original_data === null) return null
   if (request && request_digest && !sameBytes(bytes(request_digest), request.requestDigest)) {
     return { refused: 'idempotency_key_reused' }

@@ -1,24 +1,9 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
-import {
-  type Application,
-  type ApplicationRow,
-  applicationColumns,
-  applicationFromRow,
-  type Joined,
-  joinLiveApplication,
-} from './applications.ts'
-import { runBatch } from './batch.ts'
+import { type Application, applicationMapping, joinLiveApplication } from './applications.ts'
+import { runChange } from './batch.ts'
 import type { Change, Outcome, Result } from './caller.ts'
-import {
-  BY_APPLICATION,
-  type ClientSecret,
-  type ClientSecretRow,
-  clientSecretFromRow,
-  clientSecretSnapshot,
-  countAgainstLimit,
-  liveAt,
-} from './client-secrets.ts'
+import { type ClientSecret, clientSecretMapping, countAgainstLimit, liveAt } from './client-secrets.ts'
 import type { Blob, Database, UnixMs } from './database.ts'
 import type { EventType } from './events.ts'
 import {
@@ -34,11 +19,11 @@ import {
   rememberRequest,
 } from './idempotency.ts'
 import {
+  BY_APPLICATION,
+  type FoundChangeRow,
   insert,
   limitTo,
-  recordEvent,
   type Statement,
-  selectChangeVerdict,
   touchedSecrets,
   updateDependent,
 } from './statements.ts'
@@ -89,8 +74,7 @@ export function createClientSecret(
   return issue(database, change, secret, request, {
     type: 'connect_application_secret.created',
     withinLimit: sql`${countAgainstLimit('applications', 'id', change.now)} < ${limit}`,
-    dependent: {},
-    data: clientSecretSnapshot,
+    data: clientSecretMapping.snapshot,
   })
 }
 
@@ -112,38 +96,27 @@ export function rotateClientSecrets(
   const expiry = sql`min(coalesce(expires_at, ${retireAt}), ${retireAt})`
   const latestToExpire = sql`SELECT id FROM ${raw(BY_APPLICATION)} WHERE environment_id = ${ofNew('environment_id')} AND ${others}
     ORDER BY ${expiry} DESC, id DESC ${limitTo(limit)}`
+  const set = [sql`retires_at = ${retireAt}`, sql`expires_at = ${expiry}`]
+  if (retireAt > change.now) set.push(sql`revoked_at = CASE WHEN id NOT IN (${latestToExpire}) THEN ${change.now} END`)
   const replaced = touchedSecrets(change, 'client_secrets', 'application_id', secret.id)
   return issue(database, change, secret, request, {
     type: 'connect_application_secret.rotated',
     withinLimit: sql`true`,
-    dependent: {
-      retired: updateDependent(
-        change,
-        BY_APPLICATION,
-        [
-          sql`retires_at = ${retireAt}`,
-          sql`expires_at = ${expiry}`,
-          ...(retireAt > change.now
-            ? [sql`revoked_at = CASE WHEN id NOT IN (${latestToExpire}) THEN ${change.now} END`]
-            : []),
-        ],
-        others,
-      ),
-    },
-    data: sql`json_set(${clientSecretSnapshot}, '$.client_secrets', ${replaced})`,
+    retired: updateDependent(change, BY_APPLICATION, set, others),
+    data: sql`json_set(${clientSecretMapping.snapshot}, '$.client_secrets', ${replaced})`,
   })
 }
 
 interface Issuing {
   readonly type: EventType
   readonly withinLimit: Sql
-  /** Other changes that depend on the new secret. */
-  readonly dependent: Record<string, Statement>
+  /** The change of the secrets that the new one replaces. */
+  readonly retired?: Statement
   /** SQL for the data of the event. */
   readonly data: Sql
 }
 
-interface IssuedRow extends OriginalRow {
+interface IssuedRow extends OriginalRow, FoundChangeRow {
   readonly digest: Blob
   readonly disabled_at: UnixMs | null
   readonly expires_at: UnixMs | null
@@ -157,7 +130,7 @@ function issue(
   change: Change,
   { id, application, digest, hint, name, expiresAt }: NewClientSecret,
   request: KeyedRequest | null,
-  { type, withinLimit, dependent, data }: Issuing,
+  { type, withinLimit, retired, data }: Issuing,
 ): Promise<IssuingOutcome> {
   const isPast = expiresAt !== null && expiresAt <= change.now
   const row = {
@@ -169,43 +142,35 @@ function issue(
     created_by: sql`caller.id`,
     expires_at: expiresAt,
   }
-  return runBatch(
-    database,
-    change.caller,
-    'write',
-    {
-      inserted: insert(database, change, 'client_secrets', row, {
-        source: joinLiveApplication(application),
-        where: sql`${withinLimit} AND ${Number(isPast)} = 0 AND ${keyUnused(change, request)}`,
-      }),
-      ...dependent,
-      event: recordEvent(change, type, 'client_secrets', sql`client_secrets.id = ${id}`, data),
-      ...(request && { remembered: rememberRequest(change, request) }),
-      verdict: selectChangeVerdict<IssuedRow & Joined<ApplicationRow>>(
-        change,
-        type,
-        sql`${applicationColumns}, ${originalColumns(request)},
-          created.digest, created.disabled_at, created.expires_at, created.revoked_at,
-          CASE WHEN original.id IS NULL THEN ${withinLimit} END AS is_within_limit`,
-        sql`LEFT ${joinLiveApplication(application)} ${joinOriginal(change, request)}
-          LEFT JOIN client_secrets AS created ON created.environment_id = caller.environment_id
-          AND created.id = original.data ->> 'id'`,
-      ),
+  const source = joinLiveApplication(application)
+  const where = sql`${withinLimit} AND ${Number(isPast)} = 0 AND ${keyUnused(change, request)}`
+  const plan = {
+    type,
+    statements: {
+      inserted: insert(database, change, 'client_secrets', row, source, where),
+      ...(retired && { retired }),
     },
-    ({ verdict }) => {
-      const original = readOriginal<ClientSecretRow>(verdict, change, request)
-      if (original) return 'refused' in original ? original : readIssued(verdict, original, change.now)
-      if (isPast) return { refused: 'expires_at_past' }
-      if (verdict.id === null) return { refused: 'entity_not_found' }
-      return { refused: verdict.is_within_limit ? 'service_unavailable' : 'client_secret_limit_reached' }
-    },
-  )
+    event: { table: 'client_secrets', where: sql`client_secrets.id = ${id}`, data },
+    record: request && rememberRequest(change, request),
+    columns: sql`${applicationMapping.columns}, ${originalColumns(request)},
+      created.digest, created.disabled_at, created.expires_at, created.revoked_at,
+      CASE WHEN original.id IS NULL THEN ${withinLimit} END AS is_within_limit`,
+    joined: sql`LEFT ${source} ${joinOriginal(change, request)} LEFT JOIN client_secrets AS created
+      ON created.environment_id = caller.environment_id AND created.id = original.data ->> 'id'`,
+  } as const
+  return runChange(database, change, plan, (verdict: IssuedRow) => {
+    const original = readOriginal(verdict, change, request)
+    if (original) return 'refused' in original ? original : readIssued(verdict, original, change.now)
+    if (isPast) return { refused: 'expires_at_past' }
+    if (verdict.id === null) return { refused: 'entity_not_found' }
+    return { refused: verdict.is_within_limit ? 'service_unavailable' : 'client_secret_limit_reached' }
+  })
 }
 
 /** The plaintext is returned again only while the secret can be used. */
 function readIssued(
-  verdict: IssuedRow & Joined<ApplicationRow>,
-  { data, replayedFrom }: Original<ClientSecretRow>,
+  verdict: IssuedRow,
+  { data, replayedFrom }: Original,
   now: UnixMs,
 ): Result<CreatedClientSecret, 'application_deleted' | `client_secret_${'revoked' | 'disabled' | 'expired'}`> {
   if (verdict.id === null) return { refused: 'application_deleted' }
@@ -214,8 +179,8 @@ function readIssued(
   if (verdict.expires_at !== null && verdict.expires_at <= now) return { refused: 'client_secret_expired' }
   return {
     granted: {
-      secret: clientSecretFromRow(data),
-      application: applicationFromRow(verdict),
+      secret: clientSecretMapping.fromRow(data),
+      application: applicationMapping.fromRow(verdict),
       digest: bytes(verdict.digest),
       replayedFrom,
     },

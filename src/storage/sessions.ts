@@ -1,18 +1,11 @@
 import sql, { raw } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
-import { type CallerKey, callerKeyFromRow, MAX_LISTED_CALLERS, selectCallerKeys } from './api-keys.ts'
+import { type CallerKey, callerKeyMapping, MAX_LISTED_CALLERS, selectCallerKeys } from './api-keys.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
-import {
-  activeSession,
-  type CallerRow,
-  environmentOf,
-  insertSession,
-  select,
-  selectVerdict,
-  updateQuietly,
-} from './statements.ts'
+import { flag, mapping } from './mapping.ts'
+import { activeSession, environmentOf, insertSession, select, selectVerdict, updateQuietly } from './statements.ts'
 
 /** A dashboard session. */
 export interface Session {
@@ -32,13 +25,13 @@ export interface NewSession {
   readonly createdAt: UnixMs
 }
 
-interface SessionRow {
-  readonly id: string
-  readonly key_name: string
-  readonly created_at: UnixMs
-  readonly last_used_at: UnixMs
-  readonly is_own: 0 | 1
-}
+const { fromRow } = mapping<Session>('sessions', {
+  id: 'id',
+  keyName: 'key_name',
+  createdAt: 'created_at',
+  lastUsedAt: 'last_used_at',
+  isOwn: ['is_own', flag],
+})
 
 /** An API key has at most this many sessions: a new one ends the oldest. */
 const MAX_SESSIONS_PER_KEY = 10
@@ -71,7 +64,7 @@ export function startSession(
           sql`digest = ${replaces} AND EXISTS (SELECT 1 FROM sessions WHERE id = ${id})`,
         ),
       }),
-      verdict: selectVerdict<CallerRow & { is_started: 0 | 1 }>(
+      verdict: selectVerdict<{ is_started: 0 | 1 }>(
         caller,
         sql`EXISTS (SELECT 1 FROM sessions WHERE id = ${id} AND environment_id = caller.environment_id) AS is_started`,
       ),
@@ -116,20 +109,10 @@ export function listCallers(
     'read',
     {
       keys: selectCallerKeys(caller),
-      sessions: select<SessionRow>(caller, columns, 'sessions', active, newestFirst),
+      sessions: select<object>(caller, columns, 'sessions', active, newestFirst),
     },
     ({ keys, sessions }) => ({
-      granted: { keys: keys.map(callerKeyFromRow), sessions: sessions.map(sessionFromRow) },
+      granted: { keys: keys.map(callerKeyMapping.fromRow), sessions: sessions.map(fromRow) },
     }),
   )
-}
-
-function sessionFromRow(row: SessionRow): Session {
-  return {
-    id: row.id,
-    keyName: row.key_name,
-    createdAt: row.created_at,
-    lastUsedAt: row.last_used_at,
-    isOwn: row.is_own === 1,
-  }
 }

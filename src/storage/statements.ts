@@ -35,9 +35,11 @@ type Table =
  */
 type Source = Table | `${Table} INDEXED BY ${string}`
 /** The tables whose rows record the event of their last change. */
-type ChangingTable = 'applications' | 'client_secrets'
+export type ChangingTable = 'applications' | 'client_secrets'
 type ChangingSource = ChangingTable | `${ChangingTable} INDEXED BY ${string}`
 type Value = string | number | null | Bytes
+
+export const BY_APPLICATION = 'client_secrets INDEXED BY client_secrets_by_application'
 
 /** Whatever a verdict is about, it says who called. */
 export interface CallerRow {
@@ -57,6 +59,14 @@ export interface ChangeRow extends CallerRow {
   /** A webhook endpoint wants the event. */
   readonly has_delivery: 0 | 1
 }
+
+/** A row that LEFT JOIN found; its ID is null if it did not. */
+export interface FoundRow {
+  readonly id: string | null
+}
+
+/** The verdict on a change of a row. */
+export interface FoundChangeRow extends ChangeRow, FoundRow {}
 
 /** A session without use ends after this. */
 export const SESSION_REST_MS = 30 * 60_000
@@ -110,11 +120,11 @@ function ofEnvironment(caller: Sql): Sql {
 }
 
 /** One row: the caller, and columns of what `joined` joins to it. No row if there is no such caller. */
-export function selectVerdict<Row extends CallerRow>(
+export function selectVerdict<Columns>(
   caller: Caller,
   columns: Sql = empty,
   joined: Sql = empty,
-): Statement<Row> {
+): Statement<CallerRow & Columns> {
   const environmentName =
     caller.kind === 'session' ? sql`(SELECT name FROM environments WHERE id = caller.environment_id)` : sql`NULL`
   return new ScopedStatement(
@@ -126,12 +136,12 @@ export function selectVerdict<Row extends CallerRow>(
 }
 
 /** The verdict on a change, and columns of what `joined` joins to the caller. */
-export function selectChangeVerdict<Row extends ChangeRow>(
+export function selectChangeVerdict<Verdict extends ChangeRow>(
   change: Change,
   eventType: string,
   columns: Sql,
   joined: Sql,
-): Statement<Row> {
+): Statement<Verdict> {
   const wanted = sql`EXISTS (SELECT 1 FROM webhook_endpoints WHERE environment_id = caller.environment_id
     AND deleted_at IS NULL AND (events = '[]' OR ${eventType} IN (SELECT value FROM json_each(events))))`
   return selectVerdict(
@@ -174,11 +184,11 @@ export function insert(
   change: Change,
   table: ChangingTable,
   row: Record<string, Value | Sql>,
-  condition: { source?: Sql; where: Sql },
+  source: Sql,
+  where: Sql,
 ): Statement {
   const stamps = { created_at: change.now, updated_at: change.now, event_id: change.eventId }
-  const source = sql`${writerInTime(database, change)} ${condition.source ?? empty}`
-  return insertInto(table, { ...row, ...stamps }, source, condition.where)
+  return insertInto(table, { ...row, ...stamps }, sql`${writerInTime(database, change)} ${source}`, where)
 }
 
 /** Updates rows once: not if the event exists already, and not after the deadline. */
@@ -197,11 +207,13 @@ export function updateDependent(change: Change, table: ChangingSource, set: Sql[
   )
 }
 
-/** Adds to the environment's count of applications, once, if `condition` holds: like `updateDependent`. */
-export function countApplications(change: Change, difference: 1 | -1, condition: Sql): Statement {
+/** Adds to the environment's count of applications, once, if the change was made to the one that `matches`. */
+export function countApplications(change: Change, difference: 1 | -1, matches: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE environments SET application_count = application_count + ${difference}
-      WHERE id = (SELECT environment_id FROM ${writer(change)}) AND NOT ${eventExists(change)} AND (${condition})`,
+      WHERE id = (SELECT environment_id FROM ${writer(change)}) AND NOT ${eventExists(change)}
+      AND EXISTS (SELECT 1 FROM applications
+        WHERE environment_id = environments.id AND ${matches} AND event_id = ${change.eventId})`,
   )
 }
 
@@ -291,16 +303,6 @@ export function eventExists(change: Change): Sql {
 /** Condition: all of them. */
 export function allOf(conditions: Sql[]): Sql {
   return conditions.length === 0 ? sql`true` : join(conditions, ' AND ')
-}
-
-/** Columns of a table as SQL, qualified. They are constants of ours. */
-export function columnsOf(table: string, columns: readonly string[]): Sql {
-  return raw(columns.map((column) => `${table}.${column}`).join(', '))
-}
-
-/** SQL for the JSON of a row, which an event keeps and the row's mapper reads back. */
-export function snapshotOf(table: string, columns: readonly string[]): Sql {
-  return raw(`json_object(${columns.map((column) => `'${column}', ${table}.${column}`).join(', ')})`)
 }
 
 /**

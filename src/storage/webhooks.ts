@@ -3,6 +3,7 @@ import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import type { EventType } from './events.ts'
+import { json, mapping } from './mapping.ts'
 import { limitTo, select, updateQuietly } from './statements.ts'
 
 export interface WebhookEndpoint {
@@ -28,32 +29,32 @@ export interface ListedDelivery {
   readonly createdAt: UnixMs
 }
 
-export interface EndpointRow {
-  readonly id: string
-  readonly url: string
-  /** JSON. */
-  readonly events: string
-  readonly created_at: UnixMs
-  readonly pending: number
-  readonly delivered: number
-  readonly dead: number
-}
-
-interface DeliveryRow {
-  readonly endpoint_id: string
-  readonly event_id: string
-  readonly event_type: EventType | null
-  readonly state: ListedDelivery['state']
-  readonly attempts: number
-  readonly next_attempt_at: UnixMs
-  readonly last_outcome: string | null
-  readonly created_at: UnixMs
-}
-
 const countOf = (state: 'pending' | 'dead') => `(SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries
-  WHERE endpoint_id = webhook_endpoints.id AND state = '${state}' LIMIT 1000)) AS ${state}`
-export const endpointColumns = `id, url, events, created_at, delivered_count AS delivered,
-  ${countOf('pending')}, ${countOf('dead')}`
+  WHERE endpoint_id = webhook_endpoints.id AND state = '${state}' LIMIT 1000))`
+export const endpointColumns = raw(`id, url, events, created_at, json_object('delivered', delivered_count,
+  'pending', ${countOf('pending')}, 'dead', ${countOf('dead')}) AS deliveries`)
+
+export const { fromRow: endpointFromRow } = mapping<WebhookEndpoint>('webhook_endpoints', {
+  id: 'id',
+  url: 'url',
+  events: ['events', json],
+  createdAt: 'created_at',
+  deliveries: ['deliveries', json],
+})
+
+const deliveryColumns = sql`endpoint_id, event_id, (SELECT type FROM events WHERE id = event_id) AS event_type, state,
+  attempts, iif(state = 'pending', next_attempt_at, NULL) AS next_attempt_at, last_outcome, created_at`
+
+const { fromRow: deliveryFromRow } = mapping<ListedDelivery>('webhook_deliveries', {
+  endpointId: 'endpoint_id',
+  eventId: 'event_id',
+  eventType: 'event_type',
+  state: 'state',
+  attempts: 'attempts',
+  nextAttemptAt: 'next_attempt_at',
+  lastOutcome: 'last_outcome',
+  createdAt: 'created_at',
+})
 
 /** The endpoints of the caller's environment, oldest first, and its latest deliveries, newest first. */
 export function listWebhooks(
@@ -61,23 +62,16 @@ export function listWebhooks(
   caller: Caller,
   limit: number,
 ): Promise<Outcome<{ endpoints: WebhookEndpoint[]; deliveries: ListedDelivery[] }>> {
-  const deliveryColumns = sql`endpoint_id, event_id, state, attempts, next_attempt_at, last_outcome, created_at,
-    (SELECT type FROM events WHERE id = event_id) AS event_type`
   const undeleted = sql`deleted_at IS NULL`
   const oldestFirst = sql`ORDER BY created_at, id`
   const latest = sql`ORDER BY created_at DESC ${limitTo(limit)}`
-  return runBatch(
-    database,
-    caller,
-    'read',
-    {
-      endpoints: select<EndpointRow>(caller, raw(endpointColumns), 'webhook_endpoints', undeleted, oldestFirst),
-      deliveries: select<DeliveryRow>(caller, deliveryColumns, 'webhook_deliveries', sql`true`, latest),
-    },
-    ({ endpoints, deliveries }) => ({
-      granted: { endpoints: endpoints.map(endpointFromRow), deliveries: deliveries.map(deliveryFromRow) },
-    }),
-  )
+  const statements = {
+    endpoints: select<object>(caller, endpointColumns, 'webhook_endpoints', undeleted, oldestFirst),
+    deliveries: select<object>(caller, deliveryColumns, 'webhook_deliveries', sql`true`, latest),
+  }
+  return runBatch(database, caller, 'read', statements, ({ endpoints, deliveries }) => ({
+    granted: { endpoints: endpoints.map(endpointFromRow), deliveries: deliveries.map(deliveryFromRow) },
+  }))
 }
 
 /** Makes a dead delivery of the caller's environment pending again. Idempotent. */
@@ -88,15 +82,13 @@ export function reviveDelivery(
   now: UnixMs,
 ): Promise<Outcome<null, 'entity_not_found'>> {
   const matches = sql`endpoint_id = ${endpointId} AND event_id = ${eventId}`
-  return runBatch(
-    database,
-    caller,
-    'write',
-    {
-      revived: updateQuietly(caller, 'write', 'webhook_deliveries', revived(now), sql`${matches} AND state = 'dead'`),
-      found: select(caller, sql`1`, 'webhook_deliveries', matches),
-    },
-    ({ found }) => (found.length > 0 ? { granted: null } : { refused: 'entity_not_found' }),
+  const dead = sql`${matches} AND state = 'dead'`
+  const statements = {
+    revived: updateQuietly(caller, 'write', 'webhook_deliveries', revived(now), dead),
+    found: select(caller, sql`1`, 'webhook_deliveries', matches),
+  }
+  return runBatch(database, caller, 'write', statements, ({ found }) =>
+    found.length > 0 ? { granted: null } : { refused: 'entity_not_found' },
   )
 }
 
@@ -108,27 +100,4 @@ export function revived(now: UnixMs): Sql {
 /** Ends a delivery that cannot be made, because its endpoint or event is gone. */
 export function gone(now: UnixMs): Sql {
   return sql`state = 'dead', lease = NULL, last_outcome = 'gone', settled_at = ${now}`
-}
-
-export function endpointFromRow(row: EndpointRow): WebhookEndpoint {
-  return {
-    id: row.id,
-    url: row.url,
-    events: JSON.parse(row.events),
-    createdAt: row.created_at,
-    deliveries: { pending: row.pending, delivered: row.delivered, dead: row.dead },
-  }
-}
-
-function deliveryFromRow(row: DeliveryRow): ListedDelivery {
-  return {
-    endpointId: row.endpoint_id,
-    eventId: row.event_id,
-    eventType: row.event_type,
-    state: row.state,
-    attempts: row.attempts,
-    nextAttemptAt: row.state === 'pending' ? row.next_attempt_at : null,
-    lastOutcome: row.last_outcome,
-    createdAt: row.created_at,
-  }
 }

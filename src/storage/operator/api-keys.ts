@@ -2,6 +2,7 @@ import sql, { type Sql } from 'sql-template-tag'
 import type { Bytes } from '../../credential/digest.ts'
 import type { Access } from '../caller.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
+import { mapping } from '../mapping.ts'
 
 /** An API key as the operator sees it. The plaintext is not stored. */
 export interface ApiKey {
@@ -19,6 +20,16 @@ export interface NewApiKey extends Omit<ApiKey, 'lastUsedAt' | 'revokedAt'> {
   readonly digest: Bytes
 }
 
+const { columns, fromRow } = mapping<ApiKey>('api_keys', {
+  id: 'id',
+  environmentId: 'environment_id',
+  name: 'name',
+  access: 'access',
+  createdAt: 'created_at',
+  lastUsedAt: 'last_used_at',
+  revokedAt: 'revoked_at',
+})
+
 export async function createApiKey(database: Database, key: NewApiKey): Promise<void> {
   const { id, environmentId, name, digest, access, createdAt } = key
   await sendBatch(database, {
@@ -30,13 +41,13 @@ export async function createApiKey(database: Database, key: NewApiKey): Promise<
 /** The keys of an environment, revoked ones included, oldest first. */
 export async function listApiKeys(database: Database, environmentId: string): Promise<ApiKey[]> {
   const { keys } = await sendBatch(database, { keys: selectApiKeys(sql`environment_id = ${environmentId}`) })
-  return keys.map(apiKeyFromRow)
+  return keys.map(fromRow)
 }
 
 export async function findApiKey(database: Database, by: { id: string } | { digest: Bytes }): Promise<ApiKey | null> {
   const where = 'id' in by ? sql`id = ${by.id}` : sql`digest = ${by.digest}`
   const { keys } = await sendBatch(database, { keys: selectApiKeys(where) })
-  return keys[0] ? apiKeyFromRow(keys[0]) : null
+  return keys[0] ? fromRow(keys[0]) : null
 }
 
 /** Revokes a key, which can't be undone. Returns the key as it is now; null if there is none. */
@@ -45,32 +56,9 @@ export async function revokeApiKey(database: Database, id: string, now: UnixMs):
     revoked: query(sql`UPDATE api_keys SET revoked_at = ${now} WHERE id = ${id} AND revoked_at IS NULL`),
     keys: selectApiKeys(sql`id = ${id}`),
   })
-  return keys[0] ? apiKeyFromRow(keys[0]) : null
+  return keys[0] ? fromRow(keys[0]) : null
 }
 
-interface ApiKeyRow {
-  readonly id: string
-  readonly environment_id: string
-  readonly name: string
-  readonly access: Access
-  readonly created_at: UnixMs
-  readonly last_used_at: UnixMs | null
-  readonly revoked_at: UnixMs | null
-}
-
-function selectApiKeys(where: Sql): Query<ApiKeyRow> {
-  return query(sql`SELECT id, environment_id, name, access, created_at, last_used_at, revoked_at FROM api_keys
-    WHERE ${where} ORDER BY created_at, id`)
-}
-
-function apiKeyFromRow(row: ApiKeyRow): ApiKey {
-  return {
-    id: row.id,
-    environmentId: row.environment_id,
-    name: row.name,
-    access: row.access,
-    createdAt: row.created_at,
-    lastUsedAt: row.last_used_at,
-    revokedAt: row.revoked_at,
-  }
+function selectApiKeys(where: Sql): Query<object> {
+  return query(sql`SELECT ${columns} FROM api_keys WHERE ${where} ORDER BY created_at, id`)
 }

@@ -1,5 +1,6 @@
 import sql, { type Sql } from 'sql-template-tag'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
+import { mapping } from '../mapping.ts'
 
 /** An isolated tenant. Only the operator can create one, or see more than one. */
 export interface Environment {
@@ -10,6 +11,13 @@ export interface Environment {
   readonly createdAt: UnixMs
 }
 
+const { columns, fromRow } = mapping<Environment>('environments', {
+  id: 'id',
+  clientId: 'client_id',
+  name: 'name',
+  createdAt: 'created_at',
+})
+
 /** Creates an environment, unless the name is taken. Returns the environment of that name. */
 export async function createEnvironment(database: Database, environment: Environment): Promise<Environment> {
   const { id, clientId, name, createdAt } = environment
@@ -18,26 +26,15 @@ export async function createEnvironment(database: Database, environment: Environ
       VALUES (${id}, ${clientId}, ${name}, ${createdAt}) ON CONFLICT DO NOTHING`),
     environments: selectEnvironments(sql`name = ${name}`),
   })
-  return environments[0] ? environmentFromRow(environments[0]) : environment
+  return environments[0] ? fromRow(environments[0]) : environment
 }
 
 /** All environments, oldest first. */
 export async function listEnvironments(database: Database): Promise<Environment[]> {
   const { environments } = await sendBatch(database, { environments: selectEnvironments(sql`true`) })
-  return environments.map(environmentFromRow)
+  return environments.map(fromRow)
 }
 
-interface EnvironmentRow {
-  readonly id: string
-  readonly client_id: string
-  readonly name: string
-  readonly created_at: UnixMs
-}
-
-function selectEnvironments(where: Sql): Query<EnvironmentRow> {
-  return query(sql`SELECT id, client_id, name, created_at FROM environments WHERE ${where} ORDER BY created_at, id`)
-}
-
-function environmentFromRow(row: EnvironmentRow): Environment {
-  return { id: row.id, clientId: row.client_id, name: row.name, createdAt: row.created_at }
+function selectEnvironments(where: Sql): Query<object> {
+  return query(sql`SELECT ${columns} FROM environments WHERE ${where} ORDER BY created_at, id`)
 }

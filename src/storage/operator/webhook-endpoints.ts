@@ -1,6 +1,6 @@
-import sql, { raw } from 'sql-template-tag'
+import sql from 'sql-template-tag'
 import { type Database, query, sendBatch, type UnixMs } from '../database.ts'
-import { type EndpointRow, endpointColumns, endpointFromRow, gone, revived, type WebhookEndpoint } from '../webhooks.ts'
+import { endpointColumns, endpointFromRow, gone, revived, type WebhookEndpoint } from '../webhooks.ts'
 
 export interface NewWebhookEndpoint extends Omit<WebhookEndpoint, 'deliveries'> {
   readonly environmentId: string
@@ -21,7 +21,7 @@ export async function createWebhookEndpoint(database: Database, endpoint: NewWeb
 /** The endpoints of an environment, oldest first. */
 export async function listWebhookEndpointsOf(database: Database, environmentId: string): Promise<WebhookEndpoint[]> {
   const { endpoints } = await sendBatch(database, {
-    endpoints: query<EndpointRow>(sql`SELECT ${raw(endpointColumns)} FROM webhook_endpoints
+    endpoints: query<object>(sql`SELECT ${endpointColumns} FROM webhook_endpoints
       WHERE environment_id = ${environmentId} AND deleted_at IS NULL ORDER BY created_at, id`),
   })
   return endpoints.map(endpointFromRow)
@@ -33,8 +33,8 @@ export async function findWebhookEndpoint(
   id: string,
 ): Promise<(WebhookEndpoint & { secret: string }) | null> {
   const { endpoints } = await sendBatch(database, {
-    endpoints: query<EndpointRow & { secret: string }>(
-      sql`SELECT ${raw(endpointColumns)}, secret FROM webhook_endpoints WHERE id = ${id} AND deleted_at IS NULL`,
+    endpoints: query<{ secret: string }>(
+      sql`SELECT ${endpointColumns}, secret FROM webhook_endpoints WHERE id = ${id} AND deleted_at IS NULL`,
     ),
   })
   const [row] = endpoints

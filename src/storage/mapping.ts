@@ -1,0 +1,37 @@
+import { raw, type Sql } from 'sql-template-tag'
+
+/** The column of a member, and how its value is read if it is not the value itself. */
+type Column<Value> = string | readonly [column: string, read: (value: never) => Value]
+
+export interface Mapping<T> {
+  /** SQL for the columns. */
+  readonly columns: Sql
+  /** SQL for the JSON of a row, which an event keeps and `fromRow` reads back. */
+  readonly snapshot: Sql
+  readonly fromRow: (row: object) => T
+}
+
+/** Maps the rows of a table to objects. Names are constants of ours, so they need no quoting. */
+export function mapping<T extends object>(
+  table: string,
+  members: { readonly [Member in keyof T]-?: Column<T[Member]> },
+): Mapping<T> {
+  const fields = Object.entries<Column<unknown>>(members).map(([member, column]) => {
+    const [name, read] = typeof column === 'string' ? [column] : column
+    return { member, name, read: read as ((value: unknown) => unknown) | undefined }
+  })
+  return {
+    columns: raw(fields.map(({ name }) => `${table}.${name}`).join(', ')),
+    snapshot: raw(`json_object(${fields.map(({ name }) => `'${name}', ${table}.${name}`).join(', ')})`),
+    fromRow: (row) => {
+      const values = row as Readonly<Record<string, unknown>>
+      return Object.fromEntries(
+        fields.map(({ member, name, read }) => [member, read ? read(values[name]) : values[name]]),
+      ) as T
+    },
+  }
+}
+
+/** SQLite has no booleans. */
+export const flag = (value: 0 | 1): boolean => value === 1
+export const json = (text: string) => JSON.parse(text)
