@@ -92,7 +92,7 @@ describe('the export to a SIEM', () => {
       .map((line) => JSON.parse(line).id as string)
   const kept = async () => (await events.listEvents({ events: [], limit: 100 })).data.map(({ id }) => id)
 
-  test('continues where it stopped, and starts again when its cursor is no longer kept', async () => {
+  test('continues where it stopped, and with the oldest event if its cursor is no longer kept', async () => {
     await newClient([])
     expect(await exported()).toEqual(await kept())
     expect(await exported()).toEqual([])

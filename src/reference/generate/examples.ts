@@ -40,6 +40,18 @@ const clientSecret = {
 
 const usedSecret = { ...clientSecret, last_used_at: '2026-11-16T02:00:04.000Z' }
 
+const event = {
+  object: 'event',
+  id: 'event_01KA3ZB7QX0H5K8N1P4R7T9V2W',
+  event: 'connect_application_secret.created',
+  data: { ...clientSecret, application_id: IDS.application },
+  created_at: CREATED,
+  context: {
+    api_key: { id: 'api_key_01KA3Z5T4R0E6G8J0M2P4S6V8X', name: 'ci' },
+    request_id: '1d3c2f0e-5b1e-4d52-8f0a-6f2f6c1d9b7a',
+  },
+}
+
 const claims = {
   iss: ISSUER,
   aud: IDS.environment,
@@ -96,6 +108,8 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
   RotateClientSecrets: [{ grace_period_seconds: 3600 }],
   VerifyClientSecret: [{ client_secret: PLAINTEXT, client_id: IDS.client }],
   Verification: [{ valid: true, client_secret: usedSecret, application }, { valid: false }],
+  Event: [event],
+  EventList: [{ object: 'list', data: [event], list_metadata: { before: null, after: null } }],
   TokenRequest: [{ grant_type: 'client_credentials', scope: 'orders:read' }],
   TokenResponse: [{ access_token: ACCESS_TOKEN, token_type: 'bearer', expires_in: 3600, scope: 'orders:read' }],
   IntrospectionRequest: [{ token: ACCESS_TOKEN }],

@@ -54,6 +54,8 @@ const WORDS: Readonly<Record<string, string>> = {
   after: 'Returns the objects after this ID.',
   'list_metadata.before': 'The cursor for the previous page. Null on the first page.',
   'list_metadata.after': 'The cursor for the next page. Null on the last page.',
+  'ListEvents.after':
+    'Returns the events after this ID. If that event has been removed at the end of its retention, the list continues with the oldest event.',
   limit: 'The maximum number of objects per page.',
   order:
     'Order of creation: `asc` is oldest first, `desc` newest first. `normal` is newest first with swapped cursors: `after` returns newer objects, `before` older ones.',
