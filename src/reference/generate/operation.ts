@@ -177,7 +177,7 @@ function queryParameters({ properties = {}, required = [], examples = [] }: Json
     // The typed schema says the rules itself.
     description: TYPED[name] ? words(name) : description,
     schema: TYPED[name] ?? schema,
-    ...(name in example && { example: example[name] }),
+    ...(Object.hasOwn(example, name) && { example: example[name] }),
   }))
 }
 
