@@ -171,6 +171,8 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
       100,
       await requestOfTheVictim(),
     ),
+  replaceClientSecret: async ({ database, change, id }) =>
+    issuing.replaceClientSecret(database, change, await newClientSecret(id), id, 100, await requestOfTheVictim()),
   findClientSecret: ({ database, caller, id }) => clientSecrets.findClientSecret(database, caller, id),
   findClientSecretsByHint: ({ database, caller, change }) =>
     clientSecrets.findClientSecretsByHint(database, caller, secretHint, change.now),

@@ -6,7 +6,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { newClientSecret } from '../http/issuing.ts'
 import { readSettings } from '../http/settings.ts'
-import type { FieldErrors } from '../pages/forms.tsx'
+import { type FieldErrors, PostForm } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
 import type { ClientSecret } from '../storage/client-secrets.ts'
 import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/client-secrets.ts'
@@ -14,11 +14,20 @@ import {
   createClientSecret,
   type IssuingOutcome,
   type NewClientSecret,
+  replaceClientSecret,
   rotateClientSecrets,
 } from '../storage/issuing.ts'
-import { type Fields, keyedForm, readChange, refuse, staleForm, validate } from './form.tsx'
+import { type Fields, keyedForm, newFormToken, readChange, refuse, staleForm, validate } from './form.tsx'
 import { applicationPath } from './layout.tsx'
-import { expiryOf, GRACE_PERIODS, newSecretPage, readLifetime, rotatePage, type SecretValues } from './secret-forms.tsx'
+import {
+  expiryOf,
+  GRACE_PERIODS,
+  lifetimeOf,
+  newSecretPage,
+  readLifetime,
+  rotatePage,
+  type SecretValues,
+} from './secret-forms.tsx'
 import { SecretName } from './secret-table.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
 import { shownOnce } from './shown-once.tsx'
@@ -64,6 +73,20 @@ export const issue = new Hono<HonoEnv>()
     const retireAt = change.now + Number(grace) * 1000
     const outcome = await rotateClientSecrets(c.var.database, change, secret, retireAt, maxSecrets(c), request)
     return answer(c, outcome, plaintext, retireAt)
+  })
+
+  /** For a secret that did not arrive: expires it, and creates another one with its name and lifetime. */
+  .post('/applications/:id/replace-secret', requireSession, async (c) => {
+    const application = c.req.param('id')
+    const field = await readChange(c)
+    const input = readSecret(field)
+    const request = 'granted' in input ? await keyedForm(c, field('token')) : null
+    if ('refused' in input || !request) return refuse(c, staleForm(`${parentOf(c)}/new-secret`))
+    const change = beginChange(c, c.var.session)
+    const { plaintext, row } = await newClientSecret(c.env, c.var.session, change, request)
+    const secret = { ...row, application, ...input.granted }
+    const outcome = await replaceClientSecret(c.var.database, change, secret, field('secret'), maxSecrets(c), request)
+    return answer(c, outcome, plaintext, null)
   })
 
 /** The application of the page, for a caller with write access. */
@@ -114,30 +137,39 @@ function answer(c: Context<HonoEnv>, outcome: IssuingOutcome, plaintext: string,
 
 /** The answer to a form that is sent again: by a second click, by reloading, or by going back. */
 function alreadyCreated(c: Context<HonoEnv>, secret: ClientSecret | null): Problem {
-  const path = secret ? applicationPath(secret.applicationId) : parentOf(c)
+  if (!secret)
+    return new Problem(
+      409,
+      'This secret was already created',
+      <p>
+        This form created a secret that can no longer be used. No new secret was created.{' '}
+        <a href={c.req.path}>Create another secret</a>
+      </p>,
+    )
+  const path = applicationPath(secret.applicationId)
+  const copied = { secret: secret.id, name: secret.name ?? '', lifetime: String(lifetimeOf(secret)) }
   return new Problem(
     409,
     'This secret was already created',
     <>
       <p>
-        {secret ? (
-          <>
-            This form created <SecretName secret={secret} />.
-          </>
-        ) : (
-          'This form created a secret that can no longer be used.'
-        )}{' '}
-        You can’t view it again. No new secret was created.
+        This form created <SecretName secret={secret} />. You can’t view it again. No new secret was created.
       </p>
-      {secret && <p>If it did not reach you, create another one and then revoke it.</p>}
-      <p class="row">
-        <a class="button primary" href={secret ? `${path}#${secret.id}` : path}>
+      <p>
+        <a class="button" href={`${path}#${secret.id}`}>
           Open application
         </a>
-        <a class="button" href={c.req.path}>
-          Create another secret
-        </a>
       </p>
+      <h2>It did not reach you?</h2>
+      <p>
+        Replace it: <SecretName secret={secret} /> stops working immediately, which can’t be undone, and you’ll see a
+        new secret with the same name and lifetime.
+      </p>
+      <PostForm action={`${path}/replace-secret`} fields={{ token: newFormToken(), ...copied }}>
+        <button type="submit" class="danger">
+          Replace secret
+        </button>
+      </PostForm>
     </>,
   )
 }

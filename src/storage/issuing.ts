@@ -90,20 +90,58 @@ export function rotateClientSecrets(
   limit: number,
   request: KeyedRequest | null,
 ): Promise<IssuingOutcome> {
+  return rotate(database, change, secret, request, { retireAt, limit, replaced: sql`true`, withinLimit: sql`true` })
+}
+
+/** Creates a secret in place of another one, which expires at once: a secret that was created and did not arrive. */
+export function replaceClientSecret(
+  database: Database,
+  change: Change,
+  secret: NewClientSecret,
+  replacedId: string,
+  limit: number,
+  request: KeyedRequest | null,
+): Promise<IssuingOutcome> {
+  const counts = sql`EXISTS (SELECT 1 FROM client_secrets WHERE environment_id = applications.environment_id
+    AND id = ${replacedId} AND application_id = applications.id AND ${liveAt(change.now)} AND NOT is_rotated_out)`
+  const withinLimit = sql`(${counts} OR ${countAgainstLimit('applications', 'id', change.now)} < ${limit})`
+  return rotate(database, change, secret, request, {
+    retireAt: change.now,
+    limit,
+    replaced: sql`id = ${replacedId}`,
+    withinLimit,
+  })
+}
+
+interface Rotation {
+  readonly retireAt: UnixMs
+  readonly limit: number
+  /** Condition: among the others, a secret that is replaced. */
+  readonly replaced: Sql
+  readonly withinLimit: Sql
+}
+
+function rotate(
+  database: Database,
+  change: Change,
+  secret: NewClientSecret,
+  request: KeyedRequest | null,
+  { retireAt, limit, replaced, withinLimit }: Rotation,
+): Promise<IssuingOutcome> {
   const ofNew = (column: 'environment_id' | 'application_id') =>
     sql`(SELECT ${raw(column)} FROM client_secrets WHERE digest = ${secret.digest} AND event_id = ${change.eventId})`
-  const others = sql`id <> ${secret.id} AND application_id = ${ofNew('application_id')} AND ${liveAt(change.now)}`
+  const others = sql`id <> ${secret.id} AND application_id = ${ofNew('application_id')} AND ${liveAt(change.now)} AND ${replaced}`
   const expiry = sql`min(coalesce(expires_at, ${retireAt}), ${retireAt})`
   const latestToExpire = sql`SELECT id FROM ${raw(BY_APPLICATION)} WHERE environment_id = ${ofNew('environment_id')} AND ${others}
     ORDER BY ${expiry} DESC, id DESC ${limitTo(limit)}`
   const set = [sql`retires_at = ${retireAt}`, sql`expires_at = ${expiry}`]
   if (retireAt > change.now) set.push(sql`revoked_at = CASE WHEN id NOT IN (${latestToExpire}) THEN ${change.now} END`)
-  const replaced = touchedSecrets(change, 'client_secrets', 'application_id', secret.id)
+  const touched = touchedSecrets(change, 'client_secrets', 'application_id', secret.id)
   return issue(database, change, secret, request, {
     type: 'connect_application_secret.rotated',
-    withinLimit: sql`true`,
+    withinLimit,
     retired: updateDependent(change, BY_APPLICATION, set, others),
-    data: sql`json_set(${clientSecretMapping.snapshot}, '$.client_secrets', ${replaced})`,
+    data: sql`json_set(${clientSecretMapping.snapshot}, '$.client_secrets', ${touched})`,
   })
 }
 

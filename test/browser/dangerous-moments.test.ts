@@ -63,6 +63,49 @@ describe.runIf(chromiumPath)('in a hurry', () => {
     }
   })
 
+  test('a secret that did not reach the browser is replaced, without scripts too', async () => {
+    const { apiKey, path, secrets, isValid } = await environment.newExample()
+    const visitor = await environment.newVisitor({ javaScriptEnabled: false })
+    const { page, press } = visitor
+    page.on('dialog', (dialog) => void dialog.accept())
+    await visitor.signIn(apiKey)
+    await page.goto(`${environment.origin}${path}/new-secret`)
+    await press('Create secret')
+    await page.waitForSelector('#secret')
+    const lost = await page.locator('#secret').inputValue()
+    const before = (await secrets()).length
+    await page.reload()
+    await press('Replace secret')
+    await page.waitForSelector('#secret')
+    const shown = await page.locator('#secret').inputValue()
+    expect([await isValid(lost), await isValid(shown)]).toEqual([false, true])
+    expect(await secrets()).toHaveLength(before)
+    visitor.check()
+  })
+
+  test('a form of one tab writes nothing into the environment that another tab signs in to', async () => {
+    const [first, second] = [await environment.newExample(), await environment.newExample()]
+    const visitor = await environment.newVisitor()
+    const { page, context } = visitor
+    await visitor.signIn(first.apiKey)
+    await page.goto(`${environment.origin}/dashboard/applications/new`)
+    const tab = await context.newPage()
+    await tab.goto(`${environment.origin}/dashboard/sign-in`)
+    await tab.fill('#api_key', second.apiKey)
+    await tab.press('#api_key', 'Enter')
+    await tab.waitForURL(`${environment.origin}/dashboard`)
+    const count = async () =>
+      ((await second.call('GET', '/connect/applications?limit=100')) as { data: [] }).data.length
+    const before = await count()
+    await page.fill('#name', 'Reports')
+    await page.fill('#organization_id', 'org_1')
+    await page.click('main button')
+    await page.waitForSelector('h1:text-is("You are signed in to another environment")')
+    expect(await page.locator('main').textContent()).toContain('Nothing was changed.')
+    expect(await count()).toBe(before)
+    visitor.check()
+  })
+
   test('the focus starts on Cancel or in a field, so that Enter, Enter changes nothing', async () => {
     const { apiKey, path, hint, secrets } = await environment.newExample()
     const visitor = await environment.newVisitor()

@@ -96,6 +96,47 @@ describe('a new secret', () => {
   })
 })
 
+describe('a secret that did not arrive', () => {
+  test('is replaced by one with its name and lifetime, at the limit too', async () => {
+    const { id } = await newApplication(apiKey)
+    const page = `/dashboard/applications/${id}`
+    for (let i = 0; i < 4; i++) await create(id)
+    const form = { ...hiddenFields((await owner.get(`${page}/new-secret`)).html), name: 'production', lifetime: '90' }
+    const lost = shownSecret((await owner.post(`${page}/new-secret`, form)).html)
+    const again = await owner.post(`${page}/new-secret`, form)
+    expect([again.status, again.html.includes(lost)]).toEqual([409, false])
+    expect(again.html).toContain('Replace secret')
+    const replacement = hiddenFields(again.html)
+    const replaced = await owner.post(`${page}/replace-secret`, replacement)
+    const shown = shownSecret(replaced.html)
+    expect([replaced.status, replaced.trips]).toEqual([200, 1])
+    expect([await verify(lost), await verify(shown)]).toEqual([false, true])
+    const secrets = await list(id)
+    expect(secrets).toHaveLength(5)
+    expect(secrets.at(-1)).toMatchObject({ name: 'production', secret_hint: shown.slice(-6) })
+    expect(lifetimeInDays(secrets.at(-1))).toBe(90)
+    expect((await owner.post(`${page}/replace-secret`, replacement)).status).toBe(409)
+    expect(await list(id)).toHaveLength(5)
+  })
+
+  test.each(['secret_01HXYZK8N5V3Q2W1R0T9M8P7J6', '', 'x'])('is no way around the limit: %j', async (secret) => {
+    const { id } = await newApplication(apiKey)
+    const page = `/dashboard/applications/${id}`
+    const token = () => owner.get(`${page}/new-secret`).then(({ html }) => hiddenFields(html).token ?? '')
+    for (let i = 0; i < 5; i++) await create(id)
+    const before = await list(id)
+    const fields = { secret, name: '', lifetime: '0', token: await token() }
+    expect((await owner.post(`${page}/replace-secret`, fields)).status).toBe(422)
+    expect(await list(id)).toEqual(before)
+    // Nor is one that is on its way out already.
+    const [first] = before
+    await owner.submit(`${page}/rotate`, { grace: '604800', lifetime: '0' })
+    for (let i = 0; i < 4; i++) await create(id)
+    const out = { ...fields, secret: first.id, token: await token() }
+    expect((await owner.post(`${page}/replace-secret`, out)).status).toBe(422)
+  })
+})
+
 describe('a rotation', () => {
   test('offers the name and the lifetime of the secret that it replaces', async () => {
     const { id } = await newApplication(apiKey)
