@@ -2,6 +2,7 @@ import type { Context, Next } from 'hono'
 import { type Bytes, toHex } from '../credential/digest.ts'
 import type { HonoEnv } from './context.ts'
 import { ApiError } from './errors.ts'
+import { addLogFields } from './log.ts'
 
 /**
  * Limits on failed authentication and on calls of the management API.
@@ -64,8 +65,15 @@ export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
   const apiKeyId = attempt.digest ? working.get(toHex(attempt.digest)) : undefined
   const until = apiKeyId === undefined ? refusedUntil(c, attempt) : (paused.get(apiKeyId ?? '') ?? 0)
   const seconds = Math.ceil((until - Date.now()) / 1000)
+  if (seconds <= 0) return
+  const reason = apiKeyId === undefined ? 'too_many_failures' : 'too_many_calls'
+  addLogFields(c, {
+    reason,
+    ...(attempt.clientId && { client_id: attempt.clientId }),
+    ...(apiKeyId && { api_key_id: apiKeyId }),
+  })
   // A clock that goes back makes no client wait for longer than a window.
-  if (seconds > 0) throw new ApiError('rate_limit_exceeded', { retryAfter: Math.min(seconds, WINDOW_MS / 1000) })
+  throw new ApiError('rate_limit_exceeded', { retryAfter: Math.min(seconds, WINDOW_MS / 1000) })
 }
 
 /** When an attempt may reach the database again (Unix ms), after too many failures; 0 if it may now. */

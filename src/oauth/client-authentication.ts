@@ -4,8 +4,9 @@ import { sha256 } from '../credential/digest.ts'
 import { databaseOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
+import { addLogFields } from '../http/log.ts'
 import { recordFailure, recordSuccess, requireAllowed } from '../http/rate-limits.ts'
-import type { Proof } from '../storage/authentication.ts'
+import type { Proof, RefusedClient } from '../storage/authentication.ts'
 import type { Database } from '../storage/database.ts'
 import type { Form } from './form.ts'
 
@@ -25,12 +26,13 @@ const CLIENT_ID = /^client_[0-9A-HJKMNP-TV-Z]{26}$/
 /**
  * Authenticates the client of a request (RFC 6749 §2.3) by `client_secret_basic` or `client_secret_post`. `find` makes the
  * request's one D1 request. Throws `invalid_request` for contradictory credentials, 429 after too many failures, and
- * the same `invalid_client` for every invalid credential. A malformed one costs neither I/O nor a digest.
+ * the same `invalid_client` for every invalid credential: only the log has the reason. A malformed one costs neither I/O
+ * nor a digest.
  */
-export async function authenticate<T>(
+export async function authenticate<T extends object>(
   c: Context<HonoEnv>,
   form: Form,
-  find: (database: Database, proof: Proof) => Promise<T | null>,
+  find: (database: Database, proof: Proof) => Promise<T | RefusedClient>,
 ): Promise<T> {
   const authorization = c.req.header('Authorization')
   const credentials = readCredentials(authorization, form)
@@ -40,13 +42,30 @@ export async function authenticate<T>(
   const attempt = { digest, clientId }
   requireAllowed(c, attempt)
   const database = recognised && databaseOf(c, recognised.region)
-  const found = database && digest && (await find(database, { digest, clientId, now: Date.now() }))
-  if (found) {
-    recordSuccess(c, attempt, null)
-    return found
+  if (!database || !digest) {
+    // A request without credentials asks for the challenge: it is no attempt.
+    const isAttempt = credentials !== null || authorization !== undefined
+    if (isAttempt) recordFailure(c, attempt)
+    return refuse(c, clientId, { refusal: isAttempt ? 'credentials_malformed' : 'credentials_missing', secretId: null })
   }
-  // A request without credentials asks for the challenge: it is no attempt.
-  if (credentials || authorization !== undefined) recordFailure(c, attempt)
+  const found = await find(database, { digest, clientId, now: Date.now() })
+  if ('refusal' in found) {
+    recordFailure(c, attempt)
+    return refuse(c, clientId, found)
+  }
+  recordSuccess(c, attempt, null)
+  return found
+}
+
+interface Refusal {
+  readonly refusal: RefusedClient['refusal'] | 'credentials_malformed' | 'credentials_missing'
+  readonly secretId: string | null
+}
+
+/** Logs why, so that a leaked secret in use can be told from noise. */
+function refuse(c: Context<HonoEnv>, clientId: string | null, { refusal, secretId }: Refusal): never {
+  const ids = { ...(clientId && { client_id: clientId }), ...(secretId && { secret_id: secretId }) }
+  addLogFields(c, { reason: refusal, ...ids })
   throw new ApiError('invalid_client')
 }
 

@@ -5,10 +5,12 @@ import { authenticateIntrospection, touchClientSecret } from '../storage/authent
 import { readAccessToken } from './access-token.ts'
 import { authenticate } from './client-authentication.ts'
 import { readForm } from './form.ts'
+import { remainingScope } from './scope.ts'
 
 /**
  * Introspection (RFC 7662). An application sees its own tokens, a first-party one those of its environment. Every other
- * token is inactive, without a reason (§2.2). The client is authenticated before `token` is checked.
+ * token is inactive, without a reason (§2.2). An active one has the scopes that its application still has. The client is
+ * authenticated before `token` is checked.
  */
 export const introspection = new Hono<HonoEnv>().post('/', async (c) => {
   c.header('Pragma', 'no-cache')
@@ -18,12 +20,13 @@ export const introspection = new Hono<HonoEnv>().post('/', async (c) => {
     const claims = token ? await readAccessToken(c.env, token) : null
     const named = claims && { secretId: claims.secret_id, clientId: claims.client_id }
     const found = await authenticateIntrospection(database, proof, named)
-    return found && { ...found, claims, recordUse: () => touchClientSecret(database, proof, found.client) }
+    if ('refusal' in found) return found
+    return { ...found, claims, recordUse: () => touchClientSecret(database, proof, found.client) }
   })
   if (!token) throw new ApiError('invalid_request', { message: 'The parameter token is missing.' })
   recordUse()
   const { application, audience } = client
   const isVisible = claims?.aud === audience && (application.isFirstParty || claims.client_id === application.clientId)
   if (!claims || !tokenScopes || !isVisible) return c.json({ active: false })
-  return c.json({ active: true, token_type: 'bearer', ...claims })
+  return c.json({ active: true, token_type: 'bearer', ...claims, scope: remainingScope(claims.scope, tokenScopes) })
 })

@@ -16,3 +16,13 @@ export function grantScope(requested: string | undefined, allowed: readonly stri
   )
   return scopes.every((scope) => allowed.includes(scope)) ? scopes.join(' ') : null
 }
+
+/** The scopes of a token that its application still has; undefined if none is left, since an empty scope is malformed. */
+export function remainingScope(issued: string | undefined, allowed: readonly string[]): string | undefined {
+  return (
+    issued
+      ?.split(' ')
+      .filter((scope) => allowed.includes(scope))
+      .join(' ') || undefined
+  )
+}

@@ -16,8 +16,9 @@ export const token = new Hono<HonoEnv>().post('/', async (c) => {
   c.header('Pragma', 'no-cache')
   const form = await readForm(c.req.raw, 'grant_type', 'scope')
   const { client, recordUse } = await authenticate(c, form, async (database, proof) => {
-    const client = await authenticateClient(database, proof)
-    return client && { client, recordUse: () => touchClientSecret(database, proof, client) }
+    const found = await authenticateClient(database, proof)
+    if ('refusal' in found) return found
+    return { ...found, recordUse: () => touchClientSecret(database, proof, found.client) }
   })
   const grantType = form.get('grant_type')
   if (!grantType) throw new ApiError('invalid_request', { message: 'The parameter grant_type is missing.' })

@@ -32,10 +32,29 @@ export interface VerifiedClient {
   readonly application: Application
 }
 
-/** Finds the client that a secret authenticates; null if the secret is not active. */
-export async function authenticateClient(database: Database, proof: Proof): Promise<AuthenticatedClient | null> {
-  const { clients } = await sendBatch(database, { clients: query<ClientRow>(selectClient(proof, sql`NULL`)) })
-  return clients[0] ? clientFromRow(clients[0]) : null
+/** Why a secret authenticates no client. For the log only: a response must not tell these apart. */
+export type ClientRefusal =
+  | 'client_unknown'
+  | 'client_mismatch'
+  | 'secret_unknown'
+  | 'secret_revoked'
+  | 'secret_expired'
+  | 'secret_disabled'
+  | 'application_deleted'
+
+/** `secretId` is the secret with this digest, whoever's it is; null if there is none. */
+export interface RefusedClient {
+  readonly refusal: ClientRefusal
+  readonly secretId: string | null
+}
+
+/** Finds the client that a secret authenticates, if the secret is active. */
+export async function authenticateClient(
+  database: Database,
+  proof: Proof,
+): Promise<{ readonly client: AuthenticatedClient } | RefusedClient> {
+  const { clients } = await sendBatch(database, { clients: selectClient(proof, sql`NULL`) })
+  return readClient(clients[0])
 }
 
 /**
@@ -46,16 +65,18 @@ export async function authenticateIntrospection(
   database: Database,
   proof: Proof,
   token: { readonly secretId: string; readonly clientId: string } | null,
-): Promise<{ client: AuthenticatedClient; tokenScopes: readonly string[] | null } | null> {
+): Promise<{ readonly client: AuthenticatedClient; readonly tokenScopes: readonly string[] | null } | RefusedClient> {
   const tokenScopes = sql`(SELECT token_application.scopes FROM client_secrets AS token_secret
     JOIN applications AS token_application ON token_application.environment_id = token_secret.environment_id
       AND token_application.id = token_secret.application_id AND token_application.deleted_at IS NULL
       AND token_application.client_id = ${token?.clientId ?? null}
     WHERE token_secret.environment_id = client_secrets.environment_id AND token_secret.id = ${token?.secretId ?? null}
       AND token_secret.disabled_at IS NULL AND ${liveAt(proof.now, raw('token_secret'))})`
-  const { clients } = await sendBatch(database, { clients: query<ClientRow>(selectClient(proof, tokenScopes)) })
-  const [row] = clients
-  return row ? { client: clientFromRow(row), tokenScopes: row.token_scopes && JSON.parse(row.token_scopes) } : null
+  const { clients } = await sendBatch(database, { clients: selectClient(proof, tokenScopes) })
+  const found = readClient(clients[0])
+  if ('refusal' in found) return found
+  const scopes = clients[0]?.token_scopes ?? null
+  return { ...found, tokenScopes: scopes === null ? null : JSON.parse(scopes) }
 }
 
 /** For a caller with an API key: whether a secret of its own environment is active. Counts as a use of the secret. */
@@ -102,6 +123,9 @@ export function touchClientSecret(
 }
 
 interface ClientRow {
+  /** Null if the secret is active and belongs to the client. */
+  readonly refusal: ClientRefusal | null
+  /** Null, as all that follow, if no secret has the digest. */
   readonly secret_id: string
   readonly last_used_at: UnixMs | null
   readonly client_id: string
@@ -115,16 +139,42 @@ interface ClientRow {
   readonly token_scopes: string | null
 }
 
-function selectClient(proof: Proof, tokenScopes: Sql): Sql {
-  return sql`SELECT client_secrets.id AS secret_id, client_secrets.last_used_at, applications.client_id, application_type,
-      organization_id, scopes, is_first_party, environments.client_id AS audience, ${tokenScopes} AS token_scopes
-    FROM client_secrets JOIN ${activeApplication(proof)}
-    JOIN environments ON environments.id = client_secrets.environment_id WHERE ${activeSecret(proof)}`
+/** One row, whether the secret is active or not, so that the refusal costs no statement of its own. */
+function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
+  const refusal = sql`CASE
+    WHEN ${active(now)} AND applications.deleted_at IS NULL AND applications.client_id = ${clientId} THEN NULL
+    WHEN client_secrets.id IS NULL THEN
+      iif(EXISTS (SELECT 1 FROM applications AS named WHERE named.client_id = ${clientId}), 'secret_unknown', 'client_unknown')
+    WHEN applications.client_id <> ${clientId} THEN 'client_mismatch'
+    WHEN applications.deleted_at IS NOT NULL THEN 'application_deleted'
+    WHEN client_secrets.revoked_at IS NOT NULL THEN 'secret_revoked'
+    WHEN NOT (${liveAt(now)}) THEN 'secret_expired'
+    ELSE 'secret_disabled' END`
+  return query<ClientRow>(
+    sql`SELECT ${refusal} AS refusal, client_secrets.id AS secret_id, client_secrets.last_used_at, applications.client_id,
+        application_type, organization_id, scopes, is_first_party, environments.client_id AS audience,
+        ${tokenScopes} AS token_scopes
+      FROM (SELECT 1) AS request
+      LEFT JOIN client_secrets ON client_secrets.digest = ${digest}
+      LEFT JOIN applications ON applications.environment_id = client_secrets.environment_id
+        AND applications.id = client_secrets.application_id
+      LEFT JOIN environments ON environments.id = client_secrets.environment_id`,
+  )
 }
 
-/** Condition: the secret of the proof, if it is live and not disabled. */
+function readClient(row: ClientRow | undefined): { readonly client: AuthenticatedClient } | RefusedClient {
+  if (!row) return { refusal: 'secret_unknown', secretId: null }
+  return row.refusal === null ? { client: clientFromRow(row) } : { refusal: row.refusal, secretId: row.secret_id }
+}
+
+/** Condition: the secret is neither revoked, expired nor disabled. */
+function active(now: UnixMs): Sql {
+  return sql`${liveAt(now)} AND client_secrets.disabled_at IS NULL`
+}
+
+/** Condition: the secret of the proof, if it is active. */
 function activeSecret({ digest, now }: Proof): Sql {
-  return sql`client_secrets.digest = ${digest} AND ${liveAt(now)} AND client_secrets.disabled_at IS NULL`
+  return sql`client_secrets.digest = ${digest} AND ${active(now)}`
 }
 
 /** The application of the secret, if it has the client ID of the proof and is not deleted. */

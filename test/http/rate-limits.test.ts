@@ -194,8 +194,12 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
     const clientId = newId('client', 0)
     const credential = await madeUp(family.prefix)
     expect((await family.send(credential, { address, bindings }, clientId)).status).toBe(family.refused)
+    const logged = vi.spyOn(console, 'log')
     const { status, trips } = await family.send(credential, { address, bindings }, clientId)
     expect([status, trips]).toEqual([429, 0])
+    const named = family.prefix === 'cs' ? { client_id: clientId } : {}
+    const entry = { status: 429, error: 'rate_limit_exceeded', reason: 'too_many_failures', address, ...named }
+    expect(logged).toHaveBeenLastCalledWith(expect.objectContaining(entry))
   })
 
   test('do not count as failures while the database is unavailable', async () => {
@@ -315,7 +319,8 @@ describe('calls of the management API', () => {
   })
 
   test('are 429 without a D1 request for ten seconds after the binding has too many', async () => {
-    const limited = (await newApiKey()).apiKey
+    const { id, apiKey: limited } = await newApiKey()
+    const logged = vi.spyOn(console, 'log')
     const tooMany = { MANAGEMENT_CALLS: limiter(() => true) }
     vi.setSystemTime(Date.now())
     expect((await reads.send(limited, { bindings: tooMany })).status).toBe(200)
@@ -323,6 +328,8 @@ describe('calls of the management API', () => {
       const { status, headers, trips } = await (FAMILIES[name] as Family).send(limited)
       expect([status, trips]).toEqual([429, 0])
       expect(headers.get('Retry-After')).toBe(String(PAUSE_MS / 1000))
+      const entry = { error: 'rate_limit_exceeded', reason: 'too_many_calls', api_key_id: id }
+      expect(logged).toHaveBeenLastCalledWith(expect.objectContaining(entry))
     }
     expect((await reads.send(apiKey)).status).toBe(200)
     vi.setSystemTime(Date.now() + PAUSE_MS)

@@ -13,6 +13,7 @@ import {
   newSecret,
   oauthApplication,
   post,
+  requestToken,
   revoke,
   setSecret,
 } from './client.ts'
@@ -73,6 +74,34 @@ describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
       vi.setSystemTime(at)
       expect((await introspect(client, token)).text).toEqual(text)
     }
+  })
+})
+
+describe('an active token has the scopes that its application still has (RFC 7662 §2.2)', async () => {
+  const changing = await newClient({ ...m2mApplication, scopes: ['a', 'b', 'c'] }, client)
+  const token = await getToken(changing)
+  const setScopes = (scopes: string[]) =>
+    call(changing.apiKey, 'PUT', `/connect/applications/${changing.applicationId}`, { body: { name: 'x', scopes } })
+
+  test.each<[string[], string | undefined]>([
+    [['a', 'b', 'c'], 'a b c'],
+    [['c', 'a', 'd'], 'a c'],
+    [['ab', 'A'], undefined],
+    [[], undefined],
+    [['b', 'c'], 'b c'],
+  ])('when they are changed to %j', async (scopes, expected) => {
+    expect((await setScopes(scopes)).status).toBe(200)
+    for (const asker of [changing, firstParty]) {
+      const { json } = await introspect(asker, token)
+      expect([json.active, json.scope]).toEqual([true, expected])
+    }
+  })
+
+  test('and never more than it was issued with', async () => {
+    await setScopes(['a', 'b'])
+    const { json } = await requestToken(changing, { scope: 'a' })
+    await setScopes(['a', 'b', 'c'])
+    expect((await introspect(changing, json.access_token)).json.scope).toBe('a')
   })
 })
 

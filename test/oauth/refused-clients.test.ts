@@ -51,6 +51,15 @@ describe('a request with two methods of client authentication (RFC 6749 §2.3)',
   })
 })
 
+test('a request without credentials gets the challenge, and the log says that they are missing (RFC 9110 §15.5.2)', async () => {
+  const logged = vi.spyOn(console, 'log')
+  for (const path of ['/oauth2/token', '/oauth2/introspection']) {
+    const { status, headers } = await post(path, { token: 'x' })
+    expect([status, headers.get('WWW-Authenticate')]).toEqual([401, 'Basic realm="oncekey"'])
+    expect(logged).toHaveBeenLastCalledWith(expect.objectContaining({ reason: 'credentials_missing' }))
+  }
+})
+
 describe('client_secret_post', () => {
   test('authenticates a client (RFC 6749 §2.3.1)', async () =>
     expect((await requestTokenWith(undefined, { client_id: clientId, client_secret: secret })).status).toBe(200))
@@ -110,6 +119,9 @@ describe('client_secret_post', () => {
 })
 
 describe('every invalid credential gets the same response, byte for byte (CWE-204)', async () => {
+  const unknownSecret = (await issueCredential('cs', '0')).plaintext
+  const elsewhere = (await issueCredential('cs', '1')).plaintext
+  const mistyped = secret.replace(/.$/, (last) => (last === '0' ? '1' : '0'))
   const other = await newClient(undefined, client)
   const stranger = await newClient()
   const revoked = await newSecret(client)
@@ -123,19 +135,21 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
   const tombstone = await newClient(undefined, client)
   await env.DB.prepare('UPDATE applications SET deleted_at = 1 WHERE id = ?').bind(tombstone.applicationId).run()
 
-  const cases: [string, Pick<Client, 'clientId' | 'secret'>][] = [
-    ['an unknown client', { clientId: newId('client', Date.now()), secret }],
-    ['an unknown secret', { clientId, secret: (await issueCredential('cs', '0')).plaintext }],
-    ['a secret of an unknown region', { clientId, secret: (await issueCredential('cs', '1')).plaintext }],
-    ['a wrong checksum', { clientId, secret: secret.replace(/.$/, (last) => (last === '0' ? '1' : '0')) }],
-    ['garbage', { clientId: 'nobody', secret: 'nothing' }],
-    ['a secret of another application of the environment', { clientId, secret: other.secret }],
-    ['a secret of another environment', { clientId, secret: stranger.secret }],
-    ['a revoked secret', revoked],
-    ['an expired secret', expired],
-    ['a disabled secret', disabled],
-    ['a deleted application', deleted],
-    ['a deleted application whose secret is not revoked', tombstone],
+  /** Each with the reason in the log, and the secret that is named there. */
+  const cases: [string, Pick<Client, 'clientId' | 'secret'>, reason: string, secretId?: string][] = [
+    ['an unknown client', { clientId: newId('client', Date.now()), secret }, 'client_mismatch', client.secretId],
+    ['an unknown client and secret', { clientId: newId('client', 0), secret: unknownSecret }, 'client_unknown'],
+    ['an unknown secret', { clientId, secret: unknownSecret }, 'secret_unknown'],
+    ['a secret of an unknown region', { clientId, secret: elsewhere }, 'credentials_malformed'],
+    ['a wrong checksum', { clientId, secret: mistyped }, 'credentials_malformed'],
+    ['garbage', { clientId: 'nobody', secret: 'nothing' }, 'credentials_malformed'],
+    ['a secret of another application', { clientId, secret: other.secret }, 'client_mismatch', other.secretId],
+    ['a secret of another environment', { clientId, secret: stranger.secret }, 'client_mismatch', stranger.secretId],
+    ['a revoked secret', revoked, 'secret_revoked', revoked.secretId],
+    ['an expired secret', expired, 'secret_expired', expired.secretId],
+    ['a disabled secret', disabled, 'secret_disabled', disabled.secretId],
+    ['a deleted application', deleted, 'application_deleted', deleted.secretId],
+    ['a deleted application whose secret is not revoked', tombstone, 'application_deleted', tombstone.secretId],
   ]
   const ways: Record<string, (client: Pick<Client, 'clientId' | 'secret'>) => Promise<Reply>> = {
     'token, by Basic': (who) => requestToken(who as Client),
@@ -145,7 +159,7 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
       post('/oauth2/introspection', { token: 'x', client_id: who.clientId, client_secret: who.secret }),
   }
   describe.each(Object.entries(ways))('%s', (_, send) => {
-    test.each(cases)('%s', async (_, who) => {
+    test.each(cases)('%s', async (_, who, reason, secretId) => {
       const logged = [vi.spyOn(console, 'log'), vi.spyOn(console, 'error')]
       const reply = await send(who)
       expect(seen(reply)).toEqual({
@@ -154,10 +168,15 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
         headers: expect.arrayContaining([['content-type', 'application/json']]),
       })
       expect(reply.headers.get('WWW-Authenticate')).toBe('Basic realm="oncekey"')
+      const entries = logged.flatMap(({ mock }) => mock.calls)
       expect(seen(reply).headers).toEqual(seen(await send({ clientId, secret: 'nothing' })).headers)
-      const log = JSON.stringify(logged.map(({ mock }) => mock.calls))
-      expect(log).toContain('"status":401')
-      expect(log).not.toContain(who.secret)
+      const named = {
+        ...(who.clientId !== 'nobody' && { client_id: who.clientId }),
+        ...(secretId && { secret_id: secretId }),
+      }
+      expect(entries).toEqual([[expect.objectContaining({ status: 401, error: 'invalid_client', reason, ...named })]])
+      expect(Object.hasOwn(entries[0]?.[0], 'secret_id')).toBe(secretId !== undefined)
+      expect(JSON.stringify(entries)).not.toContain(who.secret)
     })
   })
 
