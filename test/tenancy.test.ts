@@ -64,11 +64,17 @@ beforeAll(async () => {
   eventId = (await delivery.first<string>('event_id')) ?? ''
   expect(eventId).toMatch(/^event_/)
   ids = [application.id, application.client_id, secret.json.id, gone.id, victim.environmentId, victim.id]
-  const session = { id: newId('session', Date.now()), digest: await sha256('of the victim'), createdAt: Date.now() }
-  await sessions.startSession(operatorDatabase(env.DB), { kind: 'api_key', digest: victim.digest }, session, null)
+  const session = { id: newId('session', Date.now()), digest: await sha256('of the victim') }
+  await sessions.startSession(operatorDatabase(env.DB), changeBy(victim.digest), session, null)
   ids.push(endpointId, eventId, session.id)
   before = await rowsOf(victim.environmentId)
 })
+
+function changeBy(digest: Bytes): Change {
+  const now = Date.now()
+  const caller = { kind: 'api_key' as const, digest }
+  return { caller, eventId: newId('event', now), requestId: 'r', now, origin: null }
+}
 
 /** Every row of an environment, in every table that has environments' rows. */
 async function rowsOf(environmentId: string): Promise<unknown> {
@@ -143,21 +149,20 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
     }),
   findApplicationWithSecrets: ({ database, caller, change, id }) =>
     clientSecrets.findApplicationWithSecrets(database, caller, id, change.now),
-  startSession: async ({ database, caller, change, id }) =>
+  startSession: async ({ database, change, id }) =>
     sessions.startSession(
       database,
-      caller,
+      change,
       {
         id: id.startsWith('session_') ? id : newId('session', change.now),
         digest: await sha256(crypto.randomUUID()),
-        createdAt: change.now,
       },
       null,
     ),
-  endOwnSession: ({ database, caller, change }) => sessions.endOwnSession(database, caller, change.now),
+  endOwnSession: ({ database, change }) => sessions.endOwnSession(database, change),
   listCallers: ({ database, caller }) => sessions.listCallers(database, caller),
-  revokeCallerKey: ({ database, caller, change, id }) => apiKeys.revokeCallerKey(database, caller, id, change.now),
-  endSession: ({ database, caller, change, id }) => sessions.endSession(database, caller, id, change.now),
+  revokeCallerKey: ({ database, change, id }) => apiKeys.revokeCallerKey(database, change, id),
+  endSession: ({ database, change, id }) => sessions.endSession(database, change, id),
   updateApplication: ({ database, change, id }) => applications.updateApplication(database, change, id, { name: 'x' }),
   deleteApplication: ({ database, change, id }) => applications.deleteApplication(database, change, id),
   createClientSecret: async ({ database, change, id }) =>
@@ -211,8 +216,10 @@ const BUILDERS = [
   'insertSession',
   'update',
   'updateDependent',
-  'updateQuietly',
+  'updateUnstamped',
   'countApplications',
+  'nextSeq',
+  'recordAuditEvent',
   'recordEvent',
   'touchCaller',
 ]
@@ -254,9 +261,8 @@ test('every storage function that a caller can reach is tried', () => {
 describe.each(Object.entries(functions))('storage: %s', (_, attempt) => {
   test('neither reads nor changes another environment', async () => {
     for (const id of ids) {
-      const now = Date.now()
-      const caller = { kind: 'api_key' as const, digest: stranger.digest }
-      const change = { caller, eventId: newId('event', now), requestId: 'r', now }
+      const change = changeBy(stranger.digest)
+      const { caller } = change
       const outcome = await attempt({ database: operatorDatabase(), caller, change, id })
       const seen = JSON.stringify(outcome)
       for (const other of ids) expect(seen).not.toContain(other)

@@ -75,7 +75,7 @@ async function createExample(
   now: number,
 ): Promise<string | null> {
   const caller = { kind: 'api_key' as const, digest }
-  const change = { caller, eventId: newId('event', now), requestId: crypto.randomUUID(), now }
+  const change = { caller, eventId: newId('event', now), requestId: crypto.randomUUID(), now, origin: null }
   const example = {
     ...application,
     applicationType: 'm2m' as const,

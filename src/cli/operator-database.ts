@@ -19,10 +19,16 @@ export function databaseOptions(command: Command) {
     .addOption(persistToOption())
 }
 
+/** The options that choose a database. */
+export interface DatabaseChoice {
+  readonly remote?: true | undefined
+  readonly persistTo?: string | undefined
+}
+
 /** Opens the chosen database, uses it, and closes it. */
 export async function withDatabase<T>(
   context: Context,
-  { remote, persistTo }: { remote?: true | undefined; persistTo?: string | undefined },
+  { remote, persistTo }: DatabaseChoice,
   use: (database: Database) => Promise<T>,
 ): Promise<T> {
   context.progress(remote ? 'Connecting to the deployed database…' : 'Opening the local database…')

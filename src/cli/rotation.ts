@@ -44,7 +44,7 @@ type Surroundings = Pick<Context, 'platform' | 'progress'>
 export function rotationSteps(
   { platform, progress }: Surroundings,
   plan: RotationPlan,
-): { steps: Step[]; kid: () => string } {
+): { steps: Step[]; next: () => JWK } {
   const { worker, pendingFile } = plan
   let url = ''
   let live: PublishedKey[] = []
@@ -106,7 +106,7 @@ export function rotationSteps(
       },
     },
   ]
-  return { steps, kid: () => String(next.kid) }
+  return { steps, next: () => next }
 }
 
 /**
@@ -116,7 +116,7 @@ export function rotationSteps(
 export function leakedRotationSteps(
   { platform }: Surroundings,
   plan: RotationPlan,
-): { steps: Step[]; kid: () => string } {
+): { steps: Step[]; next: () => JWK } {
   const { worker, pendingFile } = plan
   let url = ''
   let live: PublishedKey[] = []
@@ -153,7 +153,7 @@ export function leakedRotationSteps(
       },
     },
   ]
-  return { steps, kid: () => String(next.kid) }
+  return { steps, next: () => next }
 }
 
 const Pending = v.object({

@@ -1,9 +1,12 @@
 import { type Command, Option } from '@commander-js/extra-typings'
+import type { JWK } from 'jose'
 import { newSigningKey, type PublishedKey, SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
+import { listEnvironments } from '../storage/operator/environments.ts'
+import { recordSigningKeyRotation } from '../storage/operator/events.ts'
 import { type Context, Failure, jsonOption, print, runSteps, table } from './command.ts'
 import { readConfiguration } from './configuration.ts'
 import { stateFolder } from './local-database.ts'
-import { databaseOptions } from './operator-database.ts'
+import { type DatabaseChoice, databaseOptions, withDatabase } from './operator-database.ts'
 import { hasSigningKey, putSecrets, readPublishedKeys, urlOfDeployed } from './platform.ts'
 import { leakedRotationSteps, PENDING_KEY_FILE, rotationSteps } from './rotation.ts'
 import {
@@ -65,13 +68,15 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
         const published = secrets === 'damaged' ? [] : publishedBy(secrets)
         const next = await newSigningKey(algorithm ?? (published[0]?.alg === 'ES256' ? 'ES256' : 'RS256'))
         await replaceLocalSecrets(directory, next, leaked ? [] : retire(published, next, platform.now()))
+        await recordRotation(context, { persistTo }, next, leaked)
         return show(json, next.kid, AT_NEXT_START)
       }
       const { name, issuer } = await readConfiguration()
       const plan = { worker: name, issuer, algorithm, pendingFile: PENDING_KEY_FILE }
-      const { steps, kid } = leaked ? leakedRotationSteps(context, plan) : rotationSteps(context, plan)
+      const { steps, next } = leaked ? leakedRotationSteps(context, plan) : rotationSteps(context, plan)
       await runSteps(context, steps, `npm run signing-key -- rotate --remote${leaked ? ' --leaked' : ''}`)
-      await show(json, kid(), 'It signs from now on.')
+      await recordRotation(context, { remote }, next(), leaked)
+      await show(json, next().kid, 'It signs from now on.')
     })
 
   databaseOptions(group.command('prune'))
@@ -133,4 +138,22 @@ async function localSecrets(directory: string): Promise<SigningSecrets> {
   const secrets = await requireLocalSecrets(directory)
   if (!secrets) throw new Failure(MISSING)
   return secrets
+}
+
+/** Records a rotation as an event of every environment. It has taken effect, so a failure does not end the command. */
+async function recordRotation(
+  context: Context,
+  choice: DatabaseChoice,
+  { kid = '', alg = '' }: JWK,
+  isLeaked = false,
+): Promise<void> {
+  try {
+    await withDatabase(context, choice, async (database) => {
+      for (const { id } of await listEnvironments(database)) {
+        await recordSigningKeyRotation(database, id, context.platform.now(), { kid, algorithm: alg, isLeaked })
+      }
+    })
+  } catch (error) {
+    context.progress(`The key was replaced, but no event was recorded: ${(error as Error).message}`)
+  }
 }

@@ -192,8 +192,11 @@ function sampleEvent(now: number): Event {
       created_at: now,
       updated_at: now,
     },
+    actor: 'operator',
     apiKey: null,
+    sessionId: null,
     requestId: null,
+    origin: { address: null, country: null, userAgent: null, clientRequestId: null },
     createdAt: now,
   }
 }

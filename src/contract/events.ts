@@ -42,14 +42,25 @@ export const ListEvents = v.pipe(
 /** Secrets that the same change touched. */
 const touched = v.array(v.strictObject({ id: v.string(), secret_hint: v.string() }))
 
+const named = v.strictObject({ id: v.string(), name: v.string() })
+
 const event = {
   object: v.literal('event'),
   id: v.string(),
   created_at: Timestamp,
-  /** The API key that made the change; null for the system. */
   context: v.strictObject({
-    api_key: v.nullable(v.strictObject({ id: v.string(), name: v.string() })),
+    /** Who made the change. */
+    actor: v.picklist(['api_key', 'session', 'operator', 'system']),
+    /** Of the caller, also if it is a dashboard session; null for the operator and the system. */
+    api_key: v.nullable(named),
+    session_id: v.nullable(v.string()),
     request_id: v.nullable(v.string()),
+    /** The X-Request-ID that the caller sent. */
+    client_request_id: v.nullable(v.string()),
+    ip_address: v.nullable(v.string()),
+    /** ISO 3166-1 alpha-2. */
+    country: v.nullable(v.string()),
+    user_agent: v.nullable(v.string()),
   }),
 }
 
@@ -96,6 +107,59 @@ export const Event = v.variant('event', [
       v.strictObject(secretOfApplication),
       v.strictObject({ application_id: v.string(), client_secrets: touched }),
     ]),
+  }),
+  v.strictObject({
+    ...event,
+    event: v.literal('connect_application_secret.replayed'),
+    /** A repeated request received the plaintext of this secret again. */
+    data: v.strictObject(secretOfApplication),
+  }),
+  v.strictObject({
+    ...event,
+    event: v.literal('connect_application_secret.refused'),
+    /** A secret that no longer works was used. At most one event an hour and secret. */
+    data: v.strictObject({
+      ...secretOfApplication,
+      reason: v.picklist(['revoked', 'expired', 'disabled', 'application_deleted']),
+    }),
+  }),
+  v.strictObject({
+    ...event,
+    event: v.picklist(['api_key.created', 'api_key.revoked']),
+    data: v.strictObject({
+      object: v.literal('api_key'),
+      id: v.string(),
+      name: v.string(),
+      access: v.picklist(['read', 'write']),
+    }),
+  }),
+  v.strictObject({
+    ...event,
+    event: v.picklist(['session.created', 'session.revoked']),
+    data: v.strictObject({ object: v.literal('session'), id: v.string(), api_key: named }),
+  }),
+  v.strictObject({
+    ...event,
+    event: v.picklist(['webhook_endpoint.created', 'webhook_endpoint.deleted']),
+    data: v.strictObject({
+      object: v.literal('webhook_endpoint'),
+      id: v.string(),
+      /** Without its query, which may have a credential. */
+      url: v.string(),
+      /** All types if empty. */
+      events: v.array(v.string()),
+    }),
+  }),
+  v.strictObject({
+    ...event,
+    event: v.literal('signing_key.rotated'),
+    data: v.strictObject({
+      object: v.literal('signing_key'),
+      kid: v.string(),
+      algorithm: v.string(),
+      /** The previous key had leaked, so it was withdrawn at once. */
+      leaked: v.boolean(),
+    }),
   }),
 ])
 

@@ -56,18 +56,29 @@ export function eventToWire(event: Event): InferOutput<typeof events.Event> {
     event: event.type,
     data: dataToWire(event),
     created_at: timestamp(event.createdAt),
-    context: { api_key: event.apiKey, request_id: event.requestId },
+    context: {
+      actor: event.actor,
+      api_key: event.apiKey,
+      session_id: event.sessionId,
+      request_id: event.requestId,
+      client_request_id: event.origin.clientRequestId,
+      ip_address: event.origin.address,
+      country: event.origin.country,
+      user_agent: event.origin.userAgent,
+    },
   } as InferOutput<typeof events.Event>
 }
 
-/** The snapshot in an event goes through the same mappers as every other row. */
+/** The snapshot of an application or secret goes through the same mapper as its row. Other data is stored as it is sent. */
 function dataToWire({ type, data }: Event): object {
   const touched = data.client_secrets === undefined ? {} : { client_secrets: data.client_secrets }
   if (type.startsWith('connect_application.'))
     return { ...applicationToWire(applicationMapping.fromRow(data)), ...touched }
+  if (!type.startsWith('connect_application_secret.')) return data
+  const reason = data.reason === undefined ? {} : { reason: data.reason }
   // When all secrets of an application were revoked at once, the event has no single row.
   const secret = data.id === undefined ? {} : clientSecretToWire(clientSecretMapping.fromRow(data))
-  return { ...secret, application_id: data.application_id, ...touched }
+  return { ...secret, application_id: data.application_id, ...touched, ...reason }
 }
 
 /** The parameters of a list that is paged. */

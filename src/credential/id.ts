@@ -26,3 +26,8 @@ export function timeOfId(id: string): number | null {
   const time = ID.exec(id)?.[1]
   return time === undefined ? null : [...time].reduce((ms, symbol) => ms * 32 + SYMBOLS.indexOf(symbol), 0)
 }
+
+/** The region of an ID that `newId` made: the symbol before the random ones. */
+export function regionOfId(id: string): string {
+  return id.at(-1 - RANDOM_SYMBOLS) ?? DEFAULT_REGION
+}

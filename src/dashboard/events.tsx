@@ -25,6 +25,15 @@ const LABELS: Record<EventType, string> = {
   'connect_application_secret.rotated': 'Secrets rotated',
   'connect_application_secret.expired': 'Secret expired',
   'connect_application_secret.deleted': 'Secret revoked',
+  'connect_application_secret.replayed': 'Secret shown again to a retry',
+  'connect_application_secret.refused': 'Inactive secret used',
+  'api_key.created': 'API key created',
+  'api_key.revoked': 'API key revoked',
+  'session.created': 'Signed in',
+  'session.revoked': 'Session ended',
+  'webhook_endpoint.created': 'Webhook endpoint created',
+  'webhook_endpoint.deleted': 'Webhook endpoint deleted',
+  'signing_key.rotated': 'Signing key rotated',
 }
 
 const PERIODS = new Map([
@@ -146,7 +155,16 @@ const COLUMNS: readonly Column<Event>[] = [
   { label: 'Target', cell: (event) => <Target event={event} /> },
   {
     label: 'Actor',
-    cell: ({ apiKey }) => (apiKey ? <bdi>{apiKey.name}</bdi> : <span class="quiet">System</span>),
+    cell: ({ apiKey, actor, origin }) => (
+      <>
+        {apiKey ? <bdi>{apiKey.name}</bdi> : <span class="quiet">{actor === 'operator' ? 'Operator' : 'System'}</span>}
+        {origin.address && (
+          <span class="sub">
+            {origin.address} {origin.country}
+          </span>
+        )}
+      </>
+    ),
   },
   { label: 'Time', cell: ({ createdAt }) => <ExactTime at={createdAt} /> },
 ]
@@ -164,6 +182,7 @@ const Target = ({ event: { type, data } }: { event: Event }) => {
         {touched > 0 && <span class="sub">and {secrets}</span>}
       </>
     )
+  if (!type.startsWith('connect_application_secret.')) return <Other data={data} />
   const application = (
     <a href={applicationPath(String(data.application_id))}>
       Application{typeof data.secret_hint === 'string' && <Hidden> of …{data.secret_hint}</Hidden>}
@@ -191,6 +210,18 @@ const Target = ({ event: { type, data } }: { event: Event }) => {
   )
 }
 
+/** An API key, a session, a webhook endpoint or a signing key. */
+const Other = ({ data }: { data: Event['data'] }) => {
+  const apiKey = data.api_key as { name: string } | undefined
+  const name = apiKey?.name ?? data.name ?? data.url ?? data.algorithm
+  return (
+    <>
+      <Name>{String(name)}</Name>
+      <code class="sub">{String(data.id ?? data.kid)}</code>
+    </>
+  )
+}
+
 const NoEvents = ({ c, isFiltered }: { c: Context<HonoEnv>; isFiltered: boolean }) => (
   <Empty title={isFiltered ? 'No matching events' : 'No events yet'}>
     {isFiltered ? (
@@ -200,8 +231,8 @@ const NoEvents = ({ c, isFiltered }: { c: Context<HonoEnv>; isFiltered: boolean 
     ) : (
       <>
         <p>
-          Oncekey records every change of an application or a secret, with the API key that made it. Programs read the
-          same list:
+          Oncekey records every change of an application or a secret, and every sign-in, with the API key that made it.
+          Programs read the same list:
         </p>
         <Snippet id="list-events" title="List events" text={curl(publicOrigin(c), 'GET', '/events?limit=50')} />
       </>

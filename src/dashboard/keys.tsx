@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
 import { ActionButton, Confirm } from '../pages/forms.tsx'
@@ -32,13 +33,13 @@ export const keys = new Hono<HonoEnv>()
 
   .post('/keys/:id/revoke', requireSession, async (c) => {
     await readChange(c)
-    granted(c, await revokeCallerKey(c.var.database, c.var.session, c.req.param('id'), Date.now()))
+    granted(c, await revokeCallerKey(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
     return redirectWithNotice(c, PATH, 'key-revoked')
   })
 
   .post('/sessions/:id/end', requireSession, async (c) => {
     await readChange(c)
-    granted(c, await endSession(c.var.database, c.var.session, c.req.param('id'), Date.now()))
+    granted(c, await endSession(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
     return redirectWithNotice(c, PATH, 'session-ended')
   })
 

@@ -4,7 +4,7 @@ import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, issueCredential, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
 import { type Bytes, sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
-import { databaseOf } from '../http/caller.ts'
+import { beginChange, databaseOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { recordFailure, recordSuccess, refuseMalformed, requireAllowed, withinLimits } from '../http/rate-limits.ts'
@@ -50,11 +50,10 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
     recordFailure(c, attempt)
     return false
   }
-  const now = Date.now()
   const { plaintext, digest } = await issueCredential(SESSION_PREFIX, key.region)
-  const session = { id: newId('session', now, key.region), digest, createdAt: now }
-  const caller = { kind: 'api_key' as const, digest: attempt.digest }
-  const started = await startSession(database, caller, session, await previousSession(c))
+  const change = beginChange(c, { kind: 'api_key', digest: attempt.digest, region: key.region })
+  const session = { id: newId('session', change.now, key.region), digest }
+  const started = await startSession(database, change, session, await previousSession(c))
   if ('refused' in started) {
     if (started.refused !== 'unauthorized') throw new ApiError(started.refused)
     recordFailure(c, attempt)

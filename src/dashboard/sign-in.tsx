@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Field, PostForm } from '../pages/forms.tsx'
@@ -33,7 +34,7 @@ export const signInAndOut = new Hono<HonoEnv>()
   })
 
   .post('/sign-out', requireSession, async (c) => {
-    granted(c, await endOwnSession(c.var.database, c.var.session, Date.now()))
+    granted(c, await endOwnSession(c.var.database, beginChange(c, c.var.session)))
     removeCookie(c, 'session')
     // Not "cookies": that would clear those of every other host of the domain.
     c.header('Clear-Site-Data', '"cache", "storage"')

@@ -8,6 +8,7 @@ import type { Access, Change } from '../storage/caller.ts'
 import { type Database, openDatabase } from '../storage/database.ts'
 import type { ApiCaller, HonoEnv, SessionCaller } from './context.ts'
 import { type ApiError, granted } from './errors.ts'
+import { originOf } from './log.ts'
 import { refuseMalformed, withinLimits } from './rate-limits.ts'
 import { readSettings } from './settings.ts'
 
@@ -52,7 +53,8 @@ export async function refuse(c: Context<HonoEnv>, error: ApiError): Promise<neve
  */
 export function beginChange(c: Context<HonoEnv>, caller: ApiCaller | SessionCaller = c.var.caller): Change {
   const now = Date.now()
-  const change = { caller, eventId: newId('event', now, caller.region), requestId: c.var.requestId, now }
+  const eventId = newId('event', now, caller.region)
+  const change = { caller, eventId, requestId: c.var.requestId, now, origin: originOf(c) }
   c.set('change', change)
   return change
 }

@@ -2,11 +2,12 @@ import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { routePath } from 'hono/route'
 import { mayContainCredential } from '../credential/credential.ts'
+import type { Origin } from '../storage/caller.ts'
 import type { HonoEnv, LogFields } from './context.ts'
 
 /** Maximum length of a header that the log repeats. */
 const MAX_LENGTH = 200
-const PLAIN_ID = /^[\w.:=-]{1,50}$/
+const CLIENT_REQUEST_ID = /^[\w.:=-]{1,50}$/
 
 /**
  * Gives each request an id of its own, and writes one entry when it is answered. A caller's X-Request-ID is logged beside
@@ -23,7 +24,7 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
   console.log({
     message: 'request',
     request_id: requestId,
-    ...optional('client_request_id', c.req.header('X-Request-ID'), PLAIN_ID),
+    ...clientRequestId(c),
     method: c.req.method,
     route: routePath(c, -1),
     status: c.res.status,
@@ -48,18 +49,33 @@ export function logError(c: Context<HonoEnv>, code: string, error: Error): void 
   })
 }
 
-/** Who sent a refused request. */
-function sender(c: Context<HonoEnv>): object {
-  const { identity } = c.var
+/** Where a request came from. A header that is malformed, or that may contain a credential, is left out. */
+export function originOf(c: Context<HonoEnv>): Origin {
   return {
-    ...(identity && { api_key_id: identity.apiKeyId, environment_id: identity.environmentId }),
-    ...optional('address', c.req.header('CF-Connecting-IP'), /^[\da-f.:]{2,45}$/i),
-    ...optional('country', c.req.raw.cf?.country as string | undefined, /^[A-Z\d]{2}$/),
-    ...optional('user_agent', c.req.header('User-Agent')?.slice(0, MAX_LENGTH)),
+    address: plain(c.req.header('CF-Connecting-IP'), /^[\da-f.:]{2,45}$/i),
+    country: plain(c.req.raw.cf?.country as string | undefined, /^[A-Z\d]{2}$/),
+    userAgent: plain(c.req.header('User-Agent')?.slice(0, MAX_LENGTH), /^[\x20-\x7e]+$/),
+    clientRequestId: plain(c.req.header('X-Request-ID'), CLIENT_REQUEST_ID),
   }
 }
 
-/** Leaves out a header that is malformed, or that may contain a credential. */
-function optional(name: string, value: string | undefined, pattern = /^[\x20-\x7e]+$/): object {
-  return value !== undefined && pattern.test(value) && !mayContainCredential(value) ? { [name]: value } : {}
+function plain(value: string | undefined, pattern: RegExp): string | null {
+  return value !== undefined && pattern.test(value) && !mayContainCredential(value) ? value : null
+}
+
+function clientRequestId(c: Context<HonoEnv>): object {
+  const id = plain(c.req.header('X-Request-ID'), CLIENT_REQUEST_ID)
+  return id === null ? {} : { client_request_id: id }
+}
+
+/** The origin of a refused request. */
+function sender(c: Context<HonoEnv>): object {
+  const { identity } = c.var
+  const { address, country, userAgent } = originOf(c)
+  return {
+    ...(identity && { api_key_id: identity.apiKeyId, environment_id: identity.environmentId }),
+    ...(address && { address }),
+    ...(country && { country }),
+    ...(userAgent && { user_agent: userAgent }),
+  }
 }

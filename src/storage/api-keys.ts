@@ -1,9 +1,9 @@
 import sql, { raw } from 'sql-template-tag'
 import { runBatch } from './batch.ts'
-import type { Access, Caller, Outcome } from './caller.ts'
+import type { Access, Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { flag, mapping } from './mapping.ts'
-import { type Statement, select, updateQuietly } from './statements.ts'
+import { eventExists, recordAuditEvent, type Statement, select, updateUnstamped } from './statements.ts'
 
 /** An API key as callers of its environment see it. */
 export interface CallerKey {
@@ -42,22 +42,39 @@ export function selectCallerKeys(caller: Caller): Statement<object> {
   )
 }
 
+/** SQL for the JSON of an API key: data of its events. */
+export const apiKeySnapshot = sql`json_object('object', 'api_key', 'id', target.id, 'name', target.name, 'access', target.access)`
+
 /** Revokes an API key of the caller's environment, which ends its sessions too. Idempotent. */
 export function revokeCallerKey(
   database: Database,
-  caller: Caller,
+  change: Change,
   id: string,
-  now: UnixMs,
-): Promise<Outcome<null, 'entity_not_found'>> {
-  const found = select(caller, sql`1`, 'api_keys', sql`id = ${id}`)
-  const revoked = updateQuietly(
+): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
+  const { caller, now } = change
+  const target = sql`JOIN api_keys AS target ON target.environment_id = caller.environment_id
+    AND target.id = ${id} AND target.revoked_at IS NULL`
+  return runBatch(
+    database,
     caller,
     'write',
-    'api_keys',
-    sql`revoked_at = ${now}`,
-    sql`id = ${id} AND revoked_at IS NULL`,
-  )
-  return runBatch(database, caller, 'write', { found, revoked }, ({ found }) =>
-    found.length > 0 ? { granted: null } : { refused: 'entity_not_found' },
+    {
+      // Before the change: a caller that revokes its own key is unknown afterwards.
+      found: select<{ revoked_at: UnixMs | null }>(caller, sql`revoked_at`, 'api_keys', sql`id = ${id}`),
+      event: recordAuditEvent(database, change, 'write', 'api_key.revoked', apiKeySnapshot, target),
+      revoked: updateUnstamped(
+        caller,
+        'write',
+        'api_keys',
+        sql`revoked_at = ${now}`,
+        sql`id = ${id} AND revoked_at IS NULL AND ${eventExists(change)}`,
+      ),
+    },
+    ({ found, revoked }) => {
+      if (!found[0]) return { refused: 'entity_not_found' }
+      return found[0].revoked_at === null && revoked.length === 0
+        ? { refused: 'service_unavailable' }
+        : { granted: null }
+    },
   )
 }

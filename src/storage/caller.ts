@@ -26,11 +26,12 @@ export interface Identity {
 
 /** Where a change came from, for its event. */
 export interface Origin {
-  readonly address?: string | undefined
-  readonly country?: string | undefined
-  readonly userAgent?: string | undefined
+  readonly address: string | null
+  /** ISO 3166-1 alpha-2. */
+  readonly country: string | null
+  readonly userAgent: string | null
   /** The request ID that the client chose. */
-  readonly clientRequestId?: string | undefined
+  readonly clientRequestId: string | null
 }
 
 /** A change, fixed before its first attempt, so that a retry cannot make it twice. */
@@ -39,7 +40,8 @@ export interface Change {
   readonly eventId: string
   readonly requestId: string
   readonly now: UnixMs
-  readonly origin?: Origin
+  /** Null if the change does not come from a request. */
+  readonly origin: Origin | null
 }
 
 type Refused<Code extends string> = Code extends string ? { readonly refused: Code } : never

@@ -2,6 +2,7 @@ import sql, { join, raw, type Sql } from 'sql-template-tag'
 import { clientSecretMapping } from './client-secrets.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from './database.ts'
 import { REPLAY_WINDOW_MS } from './idempotency.ts'
+import { nextSeq, organizationOfSecret } from './statements.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
@@ -105,10 +106,9 @@ function recordExpiries(now: UnixMs): Step {
   return {
     expiries_recorded:
       query(sql`INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type, created_at)
-      SELECT max((SELECT coalesce(max(seq), 0) FROM events), ${now * 1000 - 1}) + row_number() OVER (ORDER BY due_at),
+      SELECT ${nextSeq(now)} - 1 + row_number() OVER (ORDER BY due_at),
         'event' || substr(id, length('secret') + 1), environment_id,
-        (SELECT organization_id FROM applications
-          WHERE environment_id = client_secrets.environment_id AND id = client_secrets.application_id),
+        ${organizationOfSecret},
         'connect_application_secret.expired', ${clientSecretMapping.snapshot}, 'system', ${now}
       FROM ${expired} ON CONFLICT DO NOTHING RETURNING 1`),
     expiries_marked: query(sql`UPDATE client_secrets SET expiry_noted_at = ${now}

@@ -1,7 +1,7 @@
 import sql, { raw } from 'sql-template-tag'
 import { timeOfId } from '../credential/id.ts'
 import { runBatch } from './batch.ts'
-import type { Caller, Outcome } from './caller.ts'
+import type { Caller, Origin, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { json, mapping } from './mapping.ts'
 import { allOf, environmentOf, limitTo, select } from './statements.ts'
@@ -15,20 +15,36 @@ export const EVENT_TYPES = [
   'connect_application_secret.rotated',
   'connect_application_secret.expired',
   'connect_application_secret.deleted',
+  'connect_application_secret.replayed',
+  'connect_application_secret.refused',
+  'api_key.created',
+  'api_key.revoked',
+  'session.created',
+  'session.revoked',
+  'webhook_endpoint.created',
+  'webhook_endpoint.deleted',
+  'signing_key.rotated',
 ] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 
 /** A row as a change left it. */
 export type Snapshot = Readonly<Record<string, unknown>>
 
+/** Who made a change. */
+export type Actor = 'api_key' | 'session' | 'operator' | 'system'
+
 export interface Event {
   readonly id: string
   readonly type: EventType
   /** Read by the mapper of its table. */
   readonly data: Snapshot
-  /** Of the caller; null for system events. */
+  readonly actor: Actor
+  /** Of the caller; null for the operator and the system. */
   readonly apiKey: { readonly id: string; readonly name: string } | null
+  /** Of a caller that is a dashboard session. */
+  readonly sessionId: string | null
   readonly requestId: string | null
+  readonly origin: Origin
   readonly createdAt: UnixMs
 }
 
@@ -54,13 +70,26 @@ export interface EventPage {
   readonly after: string | null
 }
 
-const stored = mapping<Omit<Event, 'apiKey'> & { callerId: string | null; callerName: string }>('events', {
+interface StoredEvent extends Omit<Event, 'apiKey' | 'actor' | 'origin'>, Origin {
+  readonly callerId: string | null
+  readonly callerName: string
+  /** Null if the event is older than this column. */
+  readonly actorType: Actor | null
+}
+
+const stored = mapping<StoredEvent>('events', {
   id: 'id',
   type: 'type',
   data: ['data', json],
+  actorType: 'actor_type',
   callerId: 'caller_id',
   callerName: 'caller_name',
+  sessionId: 'session_id',
   requestId: 'request_id',
+  clientRequestId: 'client_request_id',
+  address: 'address',
+  country: 'country',
+  userAgent: 'user_agent',
   createdAt: 'created_at',
 })
 export const eventColumns = stored.columns
@@ -126,6 +155,12 @@ function isPast(id: string, oldest: UnixMs = Date.now()): boolean {
 }
 
 export function eventFromRow(row: object): Event {
-  const { callerId, callerName, ...event } = stored.fromRow(row)
-  return { ...event, apiKey: callerId === null ? null : { id: callerId, name: callerName } }
+  const { callerId, callerName, actorType, clientRequestId, address, country, userAgent, ...event } =
+    stored.fromRow(row)
+  return {
+    ...event,
+    actor: actorType ?? (callerId === null ? 'system' : 'api_key'),
+    apiKey: callerId === null ? null : { id: callerId, name: callerName },
+    origin: { clientRequestId, address, country, userAgent },
+  }
 }

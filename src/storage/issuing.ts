@@ -4,7 +4,7 @@ import { type Application, applicationMapping, joinLiveApplication } from './app
 import { runChange } from './batch.ts'
 import type { Change, Outcome, Result } from './caller.ts'
 import { type ClientSecret, clientSecretMapping, countAgainstLimit, liveAt } from './client-secrets.ts'
-import type { Blob, Database, UnixMs } from './database.ts'
+import { afterResponse, type Blob, type Database, sendBatch, type UnixMs } from './database.ts'
 import type { EventType } from './events.ts'
 import {
   bytes,
@@ -23,6 +23,8 @@ import {
   type FoundChangeRow,
   insert,
   limitTo,
+  organizationOfSecret,
+  recordAuditEvent,
   type Statement,
   touchedSecrets,
   updateDependent,
@@ -163,7 +165,7 @@ interface IssuedRow extends OriginalRow, FoundChangeRow {
   readonly is_within_limit: 0 | 1 | null
 }
 
-function issue(
+async function issue(
   database: Database,
   change: Change,
   { id, application, digest, hint, name, expiresAt }: NewClientSecret,
@@ -196,12 +198,38 @@ function issue(
     joined: sql`LEFT ${source} ${joinOriginal(change, request)} LEFT JOIN client_secrets AS created
       ON created.environment_id = caller.environment_id AND created.id = original.data ->> 'id'`,
   } as const
-  return runChange(database, change, plan, (verdict: IssuedRow) => {
+  const outcome: IssuingOutcome = await runChange(database, change, plan, (verdict: IssuedRow) => {
     const original = readOriginal(verdict, change, request)
     if (original) return 'refused' in original ? original : readIssued(verdict, original, change.now)
     if (isPast) return { refused: 'expires_at_past' }
     if (verdict.id === null) return { refused: 'entity_not_found' }
     return { refused: verdict.is_within_limit ? 'service_unavailable' : 'client_secret_limit_reached' }
+  })
+  if ('granted' in outcome && outcome.granted.replayedFrom) recordReplay(database, change, outcome.granted.secret.id)
+  return outcome
+}
+
+/** Records, after the response, that the plaintext of a secret was returned again. */
+function recordReplay(database: Database, change: Change, id: string): void {
+  const secret = sql`JOIN client_secrets ON client_secrets.environment_id = caller.environment_id AND client_secrets.id = ${id}`
+  const event = recordAuditEvent(
+    database,
+    change,
+    'write',
+    'connect_application_secret.replayed',
+    clientSecretMapping.snapshot,
+    secret,
+    organizationOfSecret,
+  )
+  afterResponse(database, async () => {
+    await sendBatch(database, { event }).catch((error) => {
+      console.error({
+        message: 'replay not recorded',
+        secret_id: id,
+        request_id: change.requestId,
+        error: String(error),
+      })
+    })
   })
 }
 

@@ -1,11 +1,21 @@
-import sql, { raw } from 'sql-template-tag'
+import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
 import { type CallerKey, callerKeyMapping, MAX_LISTED_CALLERS, selectCallerKeys } from './api-keys.ts'
 import { runBatch } from './batch.ts'
-import type { Caller, Outcome } from './caller.ts'
+import type { Access, Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { flag, mapping } from './mapping.ts'
-import { activeSession, environmentOf, insertSession, select, selectVerdict, updateQuietly } from './statements.ts'
+import {
+  activeSession,
+  environmentOf,
+  eventExists,
+  insertSession,
+  recordAuditEvent,
+  type Statement,
+  select,
+  selectVerdict,
+  updateUnstamped,
+} from './statements.ts'
 
 /** A dashboard session. */
 export interface Session {
@@ -22,7 +32,6 @@ export interface Session {
 export interface NewSession {
   readonly id: string
   readonly digest: Bytes
-  readonly createdAt: UnixMs
 }
 
 const { fromRow } = mapping<Session>('sessions', {
@@ -36,27 +45,43 @@ const { fromRow } = mapping<Session>('sessions', {
 /** An API key has at most this many sessions: a new one ends the oldest. */
 const MAX_SESSIONS_PER_KEY = 10
 
+const sessionSnapshot = sql`json_object('object', 'session', 'id', target.id,
+  'api_key', (SELECT json_object('id', id, 'name', name) FROM api_keys WHERE id = target.api_key_id))`
+
+/** Joins to the caller, as `target`, the active session of its environment that `where` selects. */
+const joinSession = (where: Sql) =>
+  sql`JOIN sessions AS target ON target.environment_id = caller.environment_id AND target.ended_at IS NULL AND ${where}`
+
 /** Starts a session of the calling API key. It replaces the session with the digest `replaces`, of whatever key. */
 export function startSession(
   database: Database,
-  caller: Caller,
-  { id, digest, createdAt }: NewSession,
+  change: Change,
+  { id, digest }: NewSession,
   replaces: Bytes | null,
 ): Promise<Outcome<null, 'service_unavailable'>> {
-  const row = { id, api_key_id: sql`caller.id`, digest, created_at: createdAt, last_used_at: createdAt }
+  const { caller, now } = change
+  const row = { id, api_key_id: sql`caller.id`, digest, created_at: now, last_used_at: now }
   const ofKey = sql`api_key_id = (SELECT api_key_id FROM sessions WHERE id = ${id}) AND ended_at IS NULL`
   const newest = sql`SELECT id FROM sessions WHERE environment_id = ${environmentOf(caller)} AND ${ofKey}
     ORDER BY created_at DESC, id DESC LIMIT ${raw(`${MAX_SESSIONS_PER_KEY}`)}`
-  const ended = sql`ended_at = ${createdAt}`
+  const ended = sql`ended_at = ${now}`
   return runBatch(
     database,
     caller,
     'read',
     {
       started: insertSession(database, caller, row),
-      limited: updateQuietly(caller, 'read', 'sessions', ended, sql`${ofKey} AND id NOT IN (${newest})`),
+      event: recordAuditEvent(
+        database,
+        change,
+        'read',
+        'session.created',
+        sessionSnapshot,
+        joinSession(sql`target.id = ${id}`),
+      ),
+      limited: updateUnstamped(caller, 'read', 'sessions', ended, sql`${ofKey} AND id NOT IN (${newest})`),
       ...(replaces && {
-        replaced: updateQuietly(
+        replaced: updateUnstamped(
           { kind: 'session', digest: replaces },
           'read',
           'sessions',
@@ -74,24 +99,49 @@ export function startSession(
 }
 
 /** Ends the calling session. */
-export function endOwnSession(database: Database, caller: Caller, now: UnixMs): Promise<Outcome<null>> {
-  const ended = updateQuietly(caller, 'read', 'sessions', sql`ended_at = ${now}`, sql`digest = ${caller.digest}`)
-  return runBatch(database, caller, 'read', { ended }, () => ({ granted: null }))
+export function endOwnSession(database: Database, change: Change): Promise<Outcome<null, 'service_unavailable'>> {
+  const { caller } = change
+  const own = sql`target.digest = ${caller.digest}`
+  return runBatch(
+    database,
+    caller,
+    'read',
+    {
+      event: recordAuditEvent(database, change, 'read', 'session.revoked', sessionSnapshot, joinSession(own)),
+      ended: endIfRecorded(change, 'read', sql`digest = ${caller.digest}`),
+    },
+    ({ ended }) => (ended.length > 0 ? { granted: null } : { refused: 'service_unavailable' }),
+  )
 }
 
 /** Ends a session of the caller's environment. Idempotent. */
 export function endSession(
   database: Database,
-  caller: Caller,
+  change: Change,
   id: string,
-  now: UnixMs,
-): Promise<Outcome<null, 'entity_not_found'>> {
-  const found = select(caller, sql`1`, 'sessions', sql`id = ${id}`)
-  const where = sql`id = ${id} AND ended_at IS NULL`
-  const ended = updateQuietly(caller, 'write', 'sessions', sql`ended_at = ${now}`, where)
-  return runBatch(database, caller, 'write', { found, ended }, ({ found }) =>
-    found.length > 0 ? { granted: null } : { refused: 'entity_not_found' },
+): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
+  const { caller } = change
+  const target = joinSession(sql`target.id = ${id}`)
+  return runBatch(
+    database,
+    caller,
+    'write',
+    {
+      // Before the change: a session that ends itself is unknown afterwards.
+      found: select<{ ended_at: UnixMs | null }>(caller, sql`ended_at`, 'sessions', sql`id = ${id}`),
+      event: recordAuditEvent(database, change, 'write', 'session.revoked', sessionSnapshot, target),
+      ended: endIfRecorded(change, 'write', sql`id = ${id}`),
+    },
+    ({ found, ended }) => {
+      if (!found[0]) return { refused: 'entity_not_found' }
+      return found[0].ended_at === null && ended.length === 0 ? { refused: 'service_unavailable' } : { granted: null }
+    },
   )
+}
+
+function endIfRecorded(change: Change, needs: Access, where: Sql): Statement<object> {
+  const condition = sql`${where} AND ended_at IS NULL AND ${eventExists(change)}`
+  return updateUnstamped(change.caller, needs, 'sessions', sql`ended_at = ${change.now}`, condition)
 }
 
 /** The callers of the environment: its active API keys, oldest first, and its active sessions, newest first. */

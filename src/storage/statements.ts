@@ -217,20 +217,53 @@ export function countApplications(change: Change, difference: 1 | -1, matches: S
   )
 }
 
+/** SQL for the organization of the application of a row of `client_secrets`. */
+export const organizationOfSecret = sql`(SELECT organization_id FROM applications
+  WHERE environment_id = client_secrets.environment_id AND id = client_secrets.application_id)`
+
 /**
- * Records the event of a change from the row as the change left it. `seq` is later than that of every earlier event and
- * not before the time in microseconds, so that no number is used twice even after all events were removed.
- * `data` is SQL for its JSON.
+ * Records the event of a change to an application or a secret, from the row as the change left it. `data` is SQL for its
+ * JSON.
  */
 export function recordEvent(change: Change, type: string, table: ChangingTable, where: Sql, data: Sql): Statement {
-  const { caller, origin = {} } = change
   const name = raw(table)
-  const organization = sql`(SELECT organization_id FROM applications
-    WHERE environment_id = client_secrets.environment_id AND id = client_secrets.application_id)`
-  const event = {
-    seq: sql`max((SELECT coalesce(max(seq), 0) FROM events) + 1, ${change.now * 1000})`,
+  const organization = table === 'applications' ? sql`applications.organization_id` : organizationOfSecret
+  return insertInto(
+    'events',
+    eventRow(change, type, data, organization),
+    sql`${writer(change)} JOIN ${name} ON ${name}.environment_id = caller.environment_id
+      AND ${name}.event_id = ${change.eventId} AND (${where})`,
+  )
+}
+
+/**
+ * Records the event of a change to anything else, if `joined` finds the row that is to change. The statements that make
+ * the change come after it, and depend on `eventExists`.
+ */
+export function recordAuditEvent(
+  database: Database,
+  change: Change,
+  needs: Access,
+  type: string,
+  data: Sql,
+  joined: Sql,
+  organizationId: Sql | null = null,
+): Statement {
+  const caller = needs === 'write' ? writerInTime(database, change) : callerWhere(change.caller, inTime(database))
+  return insertInto('events', eventRow(change, type, data, organizationId), sql`${caller} ${joined}`)
+}
+
+/** `seq` is later than that of every earlier event and at least the time in microseconds, so that none is used twice. */
+export function nextSeq(now: UnixMs): Sql {
+  return sql`max((SELECT coalesce(max(seq), 0) FROM events) + 1, ${now * 1000})`
+}
+
+function eventRow(change: Change, type: string, data: Sql, organizationId: Sql | null) {
+  const { caller, origin } = change
+  return {
+    seq: nextSeq(change.now),
     id: change.eventId,
-    organization_id: table === 'applications' ? sql`applications.organization_id` : organization,
+    organization_id: organizationId,
     type,
     data,
     actor_type: caller.kind,
@@ -238,18 +271,12 @@ export function recordEvent(change: Change, type: string, table: ChangingTable, 
     caller_name: sql`caller.name`,
     session_id: sql`caller.session_id`,
     request_id: change.requestId,
-    client_request_id: origin.clientRequestId ?? null,
-    address: origin.address ?? null,
-    country: origin.country ?? null,
-    user_agent: origin.userAgent ?? null,
+    client_request_id: origin?.clientRequestId ?? null,
+    address: origin?.address ?? null,
+    country: origin?.country ?? null,
+    user_agent: origin?.userAgent ?? null,
     created_at: change.now,
   }
-  return insertInto(
-    'events',
-    event,
-    sql`${writer(change)} JOIN ${name} ON ${name}.environment_id = caller.environment_id
-      AND ${name}.event_id = ${change.eventId} AND (${where})`,
-  )
 }
 
 /** Stores the record of a keyed request, if the change was made. It replaces one from before `staleAt`. */
@@ -264,21 +291,23 @@ export function insertRecord(change: Change, record: Record<string, Value>, stal
   )
 }
 
-/** Creates a session for the calling key. Read access is enough. No event is recorded. */
+/** Creates a session for the calling key. Read access is enough. */
 export function insertSession(database: Database, caller: Caller, session: Record<string, Value | Sql>): Statement {
   return insertInto('sessions', session, callerWhere(caller, inTime(database)))
 }
 
-/** Updates rows for which no event is recorded. */
-export function updateQuietly(
+/** Updates rows that do not record the event of their last change. Returns a row for each that it updated. */
+export function updateUnstamped(
   caller: Caller,
   needs: Access,
   table: 'client_secrets' | 'webhook_deliveries' | 'api_keys' | 'sessions',
   set: Sql,
   where: Sql,
-): Statement {
+): Statement<object> {
   const source = callerWhere(caller, needs === 'write' ? writeAccess(caller) : sql`true`)
-  return new ScopedStatement(sql`UPDATE ${raw(table)} SET ${set} WHERE ${ofEnvironment(source)} AND (${where})`)
+  return new ScopedStatement(
+    sql`UPDATE ${raw(table)} SET ${set} WHERE ${ofEnvironment(source)} AND (${where}) RETURNING 1`,
+  )
 }
 
 /** Sets `last_used_at` of an API key or session: never backwards, at most once a minute, not if it is no longer active. */

@@ -4,7 +4,7 @@ import type { Caller, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import type { EventType } from './events.ts'
 import { json, mapping } from './mapping.ts'
-import { limitTo, select, updateQuietly } from './statements.ts'
+import { limitTo, select, updateUnstamped } from './statements.ts'
 
 export interface WebhookEndpoint {
   readonly id: string
@@ -84,7 +84,7 @@ export function reviveDelivery(
   const matches = sql`endpoint_id = ${endpointId} AND event_id = ${eventId}`
   const dead = sql`${matches} AND state = 'dead'`
   const statements = {
-    revived: updateQuietly(caller, 'write', 'webhook_deliveries', revived(now), dead),
+    revived: updateUnstamped(caller, 'write', 'webhook_deliveries', revived(now), dead),
     found: select(caller, sql`1`, 'webhook_deliveries', matches),
   }
   return runBatch(database, caller, 'write', statements, ({ found }) =>

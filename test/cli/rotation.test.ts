@@ -67,9 +67,9 @@ class Deployment {
   async rotate({ isLeaked = false, ...changes }: Partial<RotationPlan> & { isLeaked?: boolean; pendingFile: string }) {
     const plan = { worker: 'oncekey', issuer: URL, algorithm: undefined, ...changes }
     const context = { platform: this.platform, progress: (line: string) => void this.said.push(line) }
-    const { steps, kid } = isLeaked ? leakedRotationSteps(context, plan) : rotationSteps(context, plan)
+    const { steps, next } = isLeaked ? leakedRotationSteps(context, plan) : rotationSteps(context, plan)
     await runSteps(context, steps, 'npm run it')
-    return kid()
+    return next().kid
   }
 }
 

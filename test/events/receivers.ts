@@ -7,6 +7,7 @@ import worker from '../../src/index.ts'
 import type { EventType } from '../../src/storage/events.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { operatorDatabase } from '../api.ts'
+import { forgetOperatorEvents } from '../operator.ts'
 
 /** Receivers of webhooks, in place of the network, and the clock by which they are sent to. */
 
@@ -72,6 +73,11 @@ export async function newReceiver({ environmentId, events = [], url, answer }: E
   const { id } = receiver
   const endpoint = { id, environmentId, url: receiver.url, events, secret, createdAt: now }
   await createWebhookEndpoint(operatorDatabase(), endpoint)
+  // Without the event of its creation, which other receivers would get.
+  await forgetOperatorEvents(env.DB)
+  await env.DB.prepare('UPDATE webhook_endpoints SET cursor = (SELECT coalesce(max(seq), 0) FROM events) WHERE id = ?')
+    .bind(id)
+    .run()
   return receiver
 }
 

@@ -47,8 +47,14 @@ const event = {
   data: { ...clientSecret, application_id: IDS.application },
   created_at: CREATED,
   context: {
+    actor: 'api_key',
     api_key: { id: 'api_key_01KA3Z5T4R0E6G8J0M2P4S6V8X', name: 'ci' },
+    session_id: null,
     request_id: '1d3c2f0e-5b1e-4d52-8f0a-6f2f6c1d9b7a',
+    client_request_id: null,
+    ip_address: '203.0.113.7',
+    country: 'NL',
+    user_agent: 'workos-node/11.0.0',
   },
 }
 

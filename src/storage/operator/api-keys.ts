@@ -1,8 +1,11 @@
 import sql, { type Sql } from 'sql-template-tag'
 import type { Bytes } from '../../credential/digest.ts'
+import { apiKeySnapshot } from '../api-keys.ts'
 import type { Access } from '../caller.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
+import type { EventType } from '../events.ts'
 import { mapping } from '../mapping.ts'
+import { recordOperatorEvent } from './events.ts'
 
 /** An API key as the operator sees it. The plaintext is not stored. */
 export interface ApiKey {
@@ -35,6 +38,7 @@ export async function createApiKey(database: Database, key: NewApiKey): Promise<
   await sendBatch(database, {
     created: query(sql`INSERT INTO api_keys (id, environment_id, name, digest, access, created_at)
       VALUES (${id}, ${environmentId}, ${name}, ${digest}, ${access}, ${createdAt}) ON CONFLICT DO NOTHING`),
+    event: recordKeyEvent('api_key.created', id, createdAt),
   })
 }
 
@@ -53,10 +57,17 @@ export async function findApiKey(database: Database, by: { id: string } | { dige
 /** Revokes a key, which can't be undone. Returns the key as it is now; null if there is none. */
 export async function revokeApiKey(database: Database, id: string, now: UnixMs): Promise<ApiKey | null> {
   const { keys } = await sendBatch(database, {
+    event: recordKeyEvent('api_key.revoked', id, now),
     revoked: query(sql`UPDATE api_keys SET revoked_at = ${now} WHERE id = ${id} AND revoked_at IS NULL`),
     keys: selectApiKeys(sql`id = ${id}`),
   })
   return keys[0] ? fromRow(keys[0]) : null
+}
+
+/** Before a revocation, after a creation: the key is active. */
+function recordKeyEvent(type: EventType, id: string, now: UnixMs): Query {
+  const target = sql`api_keys AS target WHERE target.id = ${id} AND target.revoked_at IS NULL`
+  return recordOperatorEvent(type, id, now, apiKeySnapshot, target)
 }
 
 function selectApiKeys(where: Sql): Query<object> {

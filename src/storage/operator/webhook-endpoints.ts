@@ -1,6 +1,8 @@
-import sql from 'sql-template-tag'
-import { type Database, query, sendBatch, type UnixMs } from '../database.ts'
+import sql, { type Sql } from 'sql-template-tag'
+import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
+import type { EventType } from '../events.ts'
 import { endpointColumns, endpointFromRow, gone, revived, type WebhookEndpoint } from '../webhooks.ts'
+import { recordOperatorEvent } from './events.ts'
 
 export interface NewWebhookEndpoint extends Omit<WebhookEndpoint, 'deliveries'> {
   readonly environmentId: string
@@ -8,12 +10,15 @@ export interface NewWebhookEndpoint extends Omit<WebhookEndpoint, 'deliveries'> 
   readonly secret: string
 }
 
-/** It receives the events that are recorded from now on. */
+/** It receives the events that are recorded from now on, without that of its own creation. */
 export async function createWebhookEndpoint(database: Database, endpoint: NewWebhookEndpoint): Promise<void> {
-  const { id, environmentId, url, events, secret, createdAt } = endpoint
+  const { id, environmentId, url, secret, createdAt } = endpoint
+  const events = JSON.stringify(endpoint.events)
+  const target = sql`(SELECT ${id} AS id, ${environmentId} AS environment_id, ${url} AS url, ${events} AS events) AS target WHERE true`
   await sendBatch(database, {
+    event: recordEndpointEvent('webhook_endpoint.created', id, createdAt, target),
     created: query(sql`INSERT INTO webhook_endpoints (id, environment_id, url, events, secret, cursor, created_at)
-      SELECT ${id}, ${environmentId}, ${url}, ${JSON.stringify(events)}, ${secret}, coalesce(max(seq), 0), ${createdAt}
+      SELECT ${id}, ${environmentId}, ${url}, ${events}, ${secret}, max(seq), ${createdAt}
       FROM events WHERE true ON CONFLICT DO NOTHING`),
   })
 }
@@ -43,7 +48,9 @@ export async function findWebhookEndpoint(
 
 /** Deletes an endpoint and its secret: nothing more is delivered to it. False if there is none. */
 export async function deleteWebhookEndpoint(database: Database, id: string, now: UnixMs): Promise<boolean> {
+  const active = sql`target.id = ${id} AND target.deleted_at IS NULL`
   const { found } = await sendBatch(database, {
+    event: recordEndpointEvent('webhook_endpoint.deleted', id, now, sql`webhook_endpoints AS target WHERE ${active}`),
     deleted: query(
       sql`UPDATE webhook_endpoints SET deleted_at = ${now}, secret = '' WHERE id = ${id} AND deleted_at IS NULL`,
     ),
@@ -61,4 +68,11 @@ export async function reviveDeliveries(database: Database, endpointId: string, n
     ),
   })
   return deliveries.length
+}
+
+/** `target` has the endpoint. The event leaves out the query of the URL, which may have a credential. */
+function recordEndpointEvent(type: EventType, id: string, now: UnixMs, target: Sql): Query {
+  const url = sql`substr(target.url, 1, instr(target.url || '?', '?') - 1)`
+  const data = sql`json_object('object', 'webhook_endpoint', 'id', target.id, 'url', ${url}, 'events', json(target.events))`
+  return recordOperatorEvent(type, id, now, data, target)
 }

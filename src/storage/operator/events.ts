@@ -1,0 +1,35 @@
+import sql, { type Sql } from 'sql-template-tag'
+import { newId, regionOfId } from '../../credential/id.ts'
+import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
+import type { EventType } from '../events.ts'
+import { nextSeq } from '../statements.ts'
+
+/** Records a change that the operator made to the object `id`, if `from` finds it as `target`. `data` is SQL for its JSON. */
+export function recordOperatorEvent(type: EventType, id: string, now: UnixMs, data: Sql, from: Sql): Query {
+  const environment = type === 'signing_key.rotated' ? sql`target.id` : sql`target.environment_id`
+  return query(sql`INSERT INTO events (seq, id, environment_id, type, data, actor_type, created_at)
+    SELECT ${nextSeq(now)}, ${newId('event', now, regionOfId(id))}, ${environment}, ${type}, ${data}, 'operator', ${now} FROM ${from}
+    ON CONFLICT DO NOTHING`)
+}
+
+export interface SigningKeyRotation {
+  /** Of the new key. */
+  readonly kid: string
+  readonly algorithm: string
+  /** The old key was leaked, so it was withdrawn at once. */
+  readonly isLeaked: boolean
+}
+
+/** Records a rotation in an environment: all environments share the signing key. */
+export async function recordSigningKeyRotation(
+  database: Database,
+  environmentId: string,
+  now: UnixMs,
+  { kid, algorithm, isLeaked }: SigningKeyRotation,
+): Promise<void> {
+  const data = JSON.stringify({ object: 'signing_key', kid, algorithm, leaked: isLeaked })
+  const environment = sql`environments AS target WHERE target.id = ${environmentId}`
+  await sendBatch(database, {
+    rotated: recordOperatorEvent('signing_key.rotated', environmentId, now, sql`${data}`, environment),
+  })
+}

@@ -1,0 +1,155 @@
+import { env } from 'cloudflare:workers'
+import { describe, expect, test } from 'vitest'
+import { sha256 } from '../../src/credential/digest.ts'
+import { newId } from '../../src/credential/id.ts'
+import { createApiKey } from '../../src/storage/operator/api-keys.ts'
+import { listEnvironments } from '../../src/storage/operator/environments.ts'
+import { recordSigningKeyRotation } from '../../src/storage/operator/events.ts'
+import { createWebhookEndpoint, deleteWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
+import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
+import { hiddenFields, Visitor } from '../dashboard/pages.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
+type Json = any
+
+async function eventsOf(apiKey: string, type: string): Promise<Json[]> {
+  return (await call(apiKey, 'GET', `/events?limit=100&events=${type}`)).json.data
+}
+
+const ORIGIN = { 'CF-Connecting-IP': '203.0.113.7', 'User-Agent': 'test/1.0', 'X-Request-ID': 'mine-1' }
+
+describe('an API key', () => {
+  test('the operator creates it: one event names it, and no caller', async () => {
+    const { apiKey, environmentId } = await newApiKey()
+    const now = Date.now()
+    const id = newId('api_key', now)
+    const digest = await sha256('of a key')
+    await createApiKey(operatorDatabase(), {
+      id,
+      environmentId,
+      name: 'deploy',
+      digest,
+      access: 'read',
+      createdAt: now,
+    })
+    const [event, ...others] = await eventsOf(apiKey, 'api_key.created')
+    expect(others).toEqual([])
+    expect(event.data).toEqual({ object: 'api_key', id, name: 'deploy', access: 'read' })
+    expect(event.context).toMatchObject({ actor: 'operator', api_key: null, session_id: null, ip_address: null })
+  })
+
+  test('a session of another key revokes it: one event names both and the address, and a repeat records none', async () => {
+    const admin = await newApiKey()
+    const victim = await newApiKey({ environmentId: admin.environmentId })
+    const visitor = new Visitor()
+    await visitor.signIn(admin.apiKey)
+    const form = hiddenFields((await visitor.get(`/dashboard/keys/${victim.id}/revoke`)).html)
+    for (const _ of [1, 2]) await visitor.post(`/dashboard/keys/${victim.id}/revoke`, form, ORIGIN)
+    expect((await call(victim.apiKey, 'GET', '/events')).status).toBe(401)
+    const events = await eventsOf(admin.apiKey, 'api_key.revoked')
+    expect(events).toHaveLength(1)
+    expect(events[0].data).toMatchObject({ object: 'api_key', id: victim.id })
+    const [signedIn] = await eventsOf(admin.apiKey, 'session.created')
+    expect(events[0].context).toMatchObject({
+      actor: 'session',
+      api_key: { id: admin.id, name: 'test' },
+      session_id: signedIn.data.id,
+      ip_address: '203.0.113.7',
+      user_agent: 'test/1.0',
+      client_request_id: 'mine-1',
+    })
+  })
+
+  test('it revokes itself: the event is recorded all the same', async () => {
+    const own = await newApiKey()
+    const other = await newApiKey({ environmentId: own.environmentId })
+    const visitor = new Visitor()
+    await visitor.signIn(own.apiKey)
+    await visitor.submit(`/dashboard/keys/${own.id}/revoke`)
+    expect(await eventsOf(other.apiKey, 'api_key.revoked')).toHaveLength(1)
+  })
+})
+
+describe('a session', () => {
+  test('its sign-in and its sign-out are one event each, by the key and by the session', async () => {
+    const { id, apiKey } = await newApiKey({ access: 'read' })
+    const visitor = new Visitor()
+    await visitor.signIn(apiKey)
+    await visitor.post('/dashboard/sign-out', {}, ORIGIN)
+    const [created] = await eventsOf(apiKey, 'session.created')
+    const [revoked] = await eventsOf(apiKey, 'session.revoked')
+    expect(created.data).toEqual({ object: 'session', id: expect.any(String), api_key: { id, name: 'test' } })
+    expect(created.context).toMatchObject({ actor: 'api_key', api_key: { id }, session_id: null })
+    expect(revoked.data).toEqual(created.data)
+    expect(revoked.context).toMatchObject({ actor: 'session', session_id: created.data.id, ip_address: '203.0.113.7' })
+  })
+
+  test('another session ends it: one event, also when that is repeated', async () => {
+    const { apiKey } = await newApiKey()
+    const [stolen, own] = [new Visitor(), new Visitor()]
+    await stolen.signIn(apiKey)
+    await own.signIn(apiKey)
+    const [{ data }] = await eventsOf(apiKey, 'session.created')
+    const form = hiddenFields((await own.get('/dashboard/keys')).html)
+    for (const _ of [1, 2]) await own.post(`/dashboard/sessions/${data.id}/end`, form)
+    const events = await eventsOf(apiKey, 'session.revoked')
+    expect(events.map((event) => event.data.id)).toEqual([data.id])
+  })
+})
+
+test('a webhook endpoint: its creation and its deletion are one event each, without the query of its URL', async () => {
+  const { apiKey, environmentId } = await newApiKey()
+  const database = operatorDatabase()
+  const id = newId('we', Date.now())
+  const url = 'https://hooks.example.com/in?token=hush'
+  const endpoint = { id, environmentId, url, events: [], secret: 'whsec_test', createdAt: Date.now() }
+  await createWebhookEndpoint(database, endpoint)
+  for (const _ of [1, 2]) await deleteWebhookEndpoint(database, id, Date.now())
+  const data = { object: 'webhook_endpoint', id, url: 'https://hooks.example.com/in', events: [] }
+  expect((await eventsOf(apiKey, 'webhook_endpoint.created')).map((event) => event.data)).toEqual([data])
+  expect((await eventsOf(apiKey, 'webhook_endpoint.deleted')).map((event) => event.data)).toEqual([data])
+})
+
+test('a rotation of the signing key is an event of every environment', async () => {
+  const keys = [await newApiKey(), await newApiKey()]
+  const database = operatorDatabase()
+  const rotation = { kid: 'new', algorithm: 'RS256', isLeaked: true }
+  for (const { id } of await listEnvironments(database)) {
+    await recordSigningKeyRotation(database, id, Date.now(), rotation)
+  }
+  for (const { apiKey } of keys) {
+    const events = await eventsOf(apiKey, 'signing_key.rotated')
+    expect(events.map((event) => event.data)).toEqual([
+      { object: 'signing_key', kid: 'new', algorithm: 'RS256', leaked: true },
+    ])
+  }
+})
+
+test('a repeated create that receives the plaintext again is an event of its own each time; the first one is not', async () => {
+  const { apiKey } = await newApiKey()
+  const { id } = await newApplication(apiKey)
+  const create = () =>
+    call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`, {
+      body: { name: 'again' },
+      headers: { 'Idempotency-Key': 'one', ...ORIGIN },
+    })
+  const { json } = await create()
+  expect(await eventsOf(apiKey, 'connect_application_secret.replayed')).toEqual([])
+  const replies = [await create(), await create()]
+  expect(replies.map((reply) => reply.json.secret)).toEqual([json.secret, json.secret])
+  const events = await eventsOf(apiKey, 'connect_application_secret.replayed')
+  expect(events.map((event) => event.data.id)).toEqual([json.id, json.id])
+  expect(events[0].context).toMatchObject({ actor: 'api_key', ip_address: '203.0.113.7', user_agent: 'test/1.0' })
+  expect(JSON.stringify(events)).not.toContain(json.secret)
+})
+
+test('a header that may have a credential is in no event', async () => {
+  const { apiKey } = await newApiKey()
+  const headers = { 'User-Agent': `curl ${apiKey}`, 'X-Request-ID': apiKey.slice(0, 50) }
+  await call(apiKey, 'POST', '/connect/applications', {
+    body: { name: 'x', application_type: 'm2m', organization_id: 'org_1' },
+    headers,
+  })
+  const { results } = await env.DB.prepare('SELECT * FROM events').all()
+  expect(JSON.stringify(results)).not.toContain(apiKey.slice(0, 40))
+})
