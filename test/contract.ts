@@ -71,8 +71,8 @@ afterEach(({ task }) => {
 export async function checkResponse(method: string, url: string, response: Response): Promise<Response> {
   const text = await response.clone().text()
   const { status, headers } = response
-  const what = `${method} ${new URL(url).pathname} → ${status} ${text}`
-  responses.push(what.slice(0, 2_000))
+  const what = `${method} ${new URL(url).pathname} → ${status} ${text}`.slice(0, 1_000)
+  responses.push(what)
   expect(headers.get('X-Request-ID'), what).toMatch(/^[\w=-]{1,255}$/)
   const isCacheable = status === 200 && CACHEABLE.test(new URL(url).pathname)
   expect(headers.get('Cache-Control'), what).toBe(isCacheable ? 'public, max-age=300' : 'no-store')
