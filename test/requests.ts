@@ -6,3 +6,6 @@ export const m2mApplication = { name: 'Nightly export', application_type: 'm2m',
 
 /** The path of an application's secrets. */
 export const secretsOf = (applicationId: string): string => `/connect/applications/${applicationId}/client_secrets`
+
+/** A moment as the API writes it. */
+export const iso = (unixMs: number): string => new Date(unixMs).toISOString()

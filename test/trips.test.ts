@@ -4,6 +4,7 @@ import { app } from '../src/app.ts'
 import { issueCredential } from '../src/credential/credential.ts'
 import { type Call, call, m2mApplication, newApiKey, newApplication, send } from './api.ts'
 import { counted } from './faults/wrapped.ts'
+import { secretsOf } from './requests.ts'
 
 /**
  * Rule 2: one request, at most one trip. Every route is tried with every outcome that it has; what needs no storage to
@@ -29,7 +30,6 @@ for (let i = 0; i < 5; i++) await call(apiKey, 'POST', `/connect/applications/${
 const secret = async (id: string, headers = {}) =>
   (await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`, { headers })).json.id as string
 
-const secretsOf = (id: string) => `/connect/applications/${id}/client_secrets`
 await secret(m2m.id, { 'Idempotency-Key': 'replayed' })
 const revoked = await secret(m2m.id, { 'Idempotency-Key': 'revoked' })
 await call(apiKey, 'DELETE', `/connect/client_secrets/${revoked}`)

@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import { secretsOf } from '../requests.ts'
 import { eventsOf } from './events-of.ts'
 
 const ORGANIZATION = m2mApplication.organization_id
@@ -217,7 +218,6 @@ describe('a deletion', () => {
 
   test('takes its secrets along, and those of no other', async () => {
     const [one, other] = [await newApplication(mine.apiKey), await newApplication(mine.apiKey)]
-    const secretsOf = (id: string) => `/connect/applications/${id}/client_secrets`
     const [a, b] = [
       (await call(mine.apiKey, 'POST', secretsOf(one.id))).json,
       (await call(mine.apiKey, 'POST', secretsOf(one.id))).json,

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { call, newApiKey, newApplication } from '../api.ts'
 import { withBatch } from '../faults/wrapped.ts'
+import { secretsOf } from '../requests.ts'
 import { eventsOf } from './events-of.ts'
 
 let mine: Awaited<ReturnType<typeof newApiKey>>
@@ -12,7 +13,7 @@ beforeEach(async () => {
   application = await newApplication(mine.apiKey)
 })
 
-const path = (id = application.id) => `/connect/applications/${id}/client_secrets`
+const path = (id = application.id) => secretsOf(id)
 const create = (body?: unknown, bindings: Partial<Env> = {}) => call(mine.apiKey, 'POST', path(), { body, bindings })
 const list = async (id?: string) => (await call(mine.apiKey, 'GET', path(id))).json
 const revoke = (id: string) => call(mine.apiKey, 'DELETE', `/connect/client_secrets/${id}`)

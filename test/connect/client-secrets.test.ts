@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { sha256 } from '../../src/credential/digest.ts'
 import { newId } from '../../src/credential/id.ts'
 import { call, newApiKey, newApplication, send } from '../api.ts'
+import { secretsOf } from '../requests.ts'
 
 let mine: Awaited<ReturnType<typeof newApiKey>>
 let application: Awaited<ReturnType<typeof newApplication>>
@@ -11,7 +12,7 @@ beforeEach(async () => {
   application = await newApplication(mine.apiKey)
 })
 
-const path = (id = application.id) => `/connect/applications/${id}/client_secrets`
+const path = (id = application.id) => secretsOf(id)
 const create = (body?: unknown, bindings: Partial<Env> = {}) => call(mine.apiKey, 'POST', path(), { body, bindings })
 const list = async (id?: string) => (await call(mine.apiKey, 'GET', path(id))).json
 const idsOf = (secrets: { id: string }[]) => secrets.map(({ id }) => id)
@@ -130,73 +131,5 @@ describe('a new secret', () => {
     const [a, b] = [await create({}), await call(mine.apiKey, 'POST', path(application.client_id))]
     expect(idsOf(await list()).toSorted()).toEqual([a.json.id, b.json.id].toSorted())
     expect(await list(application.client_id)).toStrictEqual(await list())
-  })
-})
-
-describe('the name of a secret', () => {
-  test.each(['x', 'ci', 'x'.repeat(100), '😀'.repeat(100), ' x ', 'e\u0301', '<b>'])(
-    'is shown where it has one: %s',
-    async (name) => {
-      const { json } = await create({ name })
-      expect(json).toStrictEqual({ ...CREATED, name })
-      expect((await list())[0].name).toBe(name)
-    },
-  )
-
-  test.each(['', ' ', '\u00a0', 'a\nb', '\0', '\x7f', '\x85', '\ud800', 'x'.repeat(256), 5, true, [], ['x'], {}])(
-    'is not %j',
-    async (name) => {
-      const { status, json } = await create({ name })
-      expect([status, json.errors[0].field]).toEqual([422, 'name'])
-    },
-  )
-})
-
-describe('the expiry of a secret', () => {
-  test.each([
-    ['2090-01-31T12:00:00Z', '2090-01-31T12:00:00.000Z'],
-    ['2090-01-31T12:00:00.5Z', '2090-01-31T12:00:00.500Z'],
-    ['2090-01-31T12:00:00.123456Z', '2090-01-31T12:00:00.123Z'],
-    ['2090-01-31T12:00:00+02:00', '2090-01-31T10:00:00.000Z'],
-    ['2088-02-29T00:00:00-11:30', '2088-02-29T11:30:00.000Z'],
-    ['9999-12-31T23:59:59.999Z', '9999-12-31T23:59:59.999Z'],
-  ])('is any moment to come: %s is %s', async (sent, shown) => {
-    const { json } = await create({ expires_at: sent })
-    expect(json).toStrictEqual({ ...CREATED, expires_at: shown })
-    expect((await list())[0].expires_at).toBe(shown)
-  })
-
-  test.each([
-    '',
-    ' ',
-    'tomorrow',
-    '2090',
-    '2090-01-31',
-    '2090-01-31T12:00:00',
-    '12:00:00Z',
-    '31.01.2090',
-    'Mon, 31 Jan 2090 12:00:00 GMT',
-    '2090-02-30T00:00:00Z',
-    '2090-13-01T00:00:00Z',
-    '2090-01-31T25:00:00Z',
-    '2090-01-31T12:60:00Z',
-    '2090-01-31T12:00:00Q',
-    '+012090-01-31T12:00:00Z',
-    '٢٠٩٠-01-31T12:00:00Z',
-    '3789288000000',
-    '2000-01-01T00:00:00Z',
-    '1970-01-01T00:00:00.000Z',
-    '0000-01-01T00:00:00Z',
-    3_789_288_000_000,
-    0,
-    -1,
-    true,
-    [],
-    {},
-    ['2090-01-31T12:00:00Z'],
-  ])('is nothing else, and not past: %j', async (sent) => {
-    const { status, json } = await create({ expires_at: sent })
-    expect([status, json.code, json.errors?.[0]?.field]).toEqual([422, 'invalid_request_parameters', 'expires_at'])
-    expect(await list()).toEqual([])
   })
 })

@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type Call, call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import { secretsOf } from '../requests.ts'
 import { eventsOf } from './events-of.ts'
 
 const HOUR_MS = 60 * 60 * 1000
@@ -12,7 +13,7 @@ beforeEach(async () => {
   application = await newApplication(mine.apiKey)
 })
 
-const secretsPath = (id = application.id) => `/connect/applications/${id}/client_secrets`
+const secretsPath = (id = application.id) => secretsOf(id)
 
 /** Sends a create that names itself. */
 function post(

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { type Call, call, newApiKey } from '../api.ts'
 import { advance, stopClock } from '../clock.ts'
 import { type Client, getToken, introspect, newClient, newSecret, requestToken, revoke } from '../oauth/client.ts'
+import { iso, secretsOf } from '../requests.ts'
 
 /** A new secret in place of the others, which stay good for as long as their holders need to change over. */
 const DAY_SECONDS = 86_400
@@ -15,13 +16,11 @@ beforeEach(async () => {
   client = await newClient()
 })
 
-const iso = (unixMs: number) => new Date(unixMs).toISOString()
 const inSeconds = (seconds: number) => iso(Date.now() + seconds * 1000)
-const secretsOf = ({ applicationId }: Client) => `/connect/applications/${applicationId}/client_secrets`
 const rotate = (body?: object, options: Call = {}) =>
-  call(client.apiKey, 'POST', `${secretsOf(client)}/rotate`, { body, ...options })
-const create = () => call(client.apiKey, 'POST', secretsOf(client))
-const list = async () => (await call(client.apiKey, 'GET', secretsOf(client))).json
+  call(client.apiKey, 'POST', `${secretsOf(client.applicationId)}/rotate`, { body, ...options })
+const create = () => call(client.apiKey, 'POST', secretsOf(client.applicationId))
+const list = async () => (await call(client.apiKey, 'GET', secretsOf(client.applicationId))).json
 const get = async (id: string) => (await call(client.apiKey, 'GET', `/connect/client_secrets/${id}`)).json
 const patch = (id: string, body: object) => call(client.apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body })
 const undo = (id: string) => patch(id, { expires_at: null })
@@ -150,9 +149,9 @@ describe('rotation', () => {
 
   test('touches no other application', async () => {
     const other = await newClient(undefined, client)
-    const before = (await call(client.apiKey, 'GET', secretsOf(other))).json
+    const before = (await call(client.apiKey, 'GET', secretsOf(other.applicationId))).json
     await rotate({ grace_period_seconds: 0 })
-    expect((await call(client.apiKey, 'GET', secretsOf(other))).json).toEqual(before)
+    expect((await call(client.apiKey, 'GET', secretsOf(other.applicationId))).json).toEqual(before)
   })
 
   test('takes the client id too, 404 for what is unknown or deleted, and 403 with a key that may only read', async () => {

@@ -6,6 +6,7 @@ import { type Call, call, type Reply } from '../api.ts'
 import { advance } from '../clock.ts'
 import { withBatch } from '../faults/wrapped.ts'
 import fc from '../property.ts'
+import { iso, secretsOf } from '../requests.ts'
 import {
   type Answer,
   type Changes,
@@ -95,17 +96,16 @@ const BINDINGS: Partial<Env> = {
 }
 
 function ask({ apiKey }: Real, method: string, path: string, bindings: Partial<Env> = {}, options: Call = {}) {
-  return call(apiKey, method, `/connect${path}`, { ...options, bindings: { ...BINDINGS, ...bindings } })
+  return call(apiKey, method, path, { ...options, bindings: { ...BINDINGS, ...bindings } })
 }
 
-const secretsOf = ({ applicationId }: Real) => `/applications/${applicationId}/client_secrets`
-const iso = (unixMs: number | null) => unixMs && new Date(unixMs).toISOString()
+const isoOrNull = (unixMs: number | null) => unixMs && iso(unixMs)
 
 function issue(model: SecretModel, real: Real, request: IssuingRequest, key: string | null, fate: Fate) {
-  const path = secretsOf(real) + (request.kind === 'rotate' ? '/rotate' : '')
+  const path = secretsOf(real.applicationId) + (request.kind === 'rotate' ? '/rotate' : '')
   const body =
     request.kind === 'create'
-      ? { name: request.name, expires_at: iso(request.expiresAt) }
+      ? { name: request.name, expires_at: isoOrNull(request.expiresAt) }
       : { grace_period_seconds: request.graceMs / 1000 }
   const headers = key === null ? {} : { 'Idempotency-Key': key }
   return exchange(
@@ -130,13 +130,13 @@ function onSecret(name: string, nth: number, run: (secret: Secret, ...on: Parame
 }
 
 export async function list(model: SecretModel, real: Real): Promise<void> {
-  const { json } = await ask(real, 'GET', secretsOf(real))
+  const { json } = await ask(real, 'GET', secretsOf(real.applicationId))
   expect(json).toEqual(model.list().body)
 }
 
 export async function verify(secret: Secret, model: SecretModel, real: Real): Promise<void> {
   const body = { client_secret: real.plaintexts.get(secret.id) }
-  const { json } = await ask(real, 'POST', '/client_secrets/verify', {}, { body })
+  const { json } = await ask(real, 'POST', '/connect/client_secrets/verify', {}, { body })
   // The response has the last use before this one.
   const before = model.find(secret).body
   const isGood = model.verify(secret)
@@ -146,11 +146,11 @@ export async function verify(secret: Secret, model: SecretModel, real: Real): Pr
 
 function update(secret: Secret, model: SecretModel, real: Real, changes: Changes, fate: Fate) {
   const { name, expiresAt, isDisabled: disabled } = changes
-  const body = { name, disabled, ...(expiresAt !== undefined && { expires_at: iso(expiresAt) }) }
+  const body = { name, disabled, ...(expiresAt !== undefined && { expires_at: isoOrNull(expiresAt) }) }
   return exchange(
     real,
     fate,
-    (bindings) => ask(real, 'PATCH', `/client_secrets/${secret.id}`, bindings, { body }),
+    (bindings) => ask(real, 'PATCH', `/connect/client_secrets/${secret.id}`, bindings, { body }),
     () => model.change(secret, changes),
   )
 }
@@ -211,13 +211,13 @@ const replay = fc.tuple(nth, fc.nat({ max: 3 }), fate).map(([n, other, fate]) =>
 )
 const revoke = fc.tuple(nth, fate).map(([n, fate]) =>
   onSecret(`revoke ${fate}`, n, (secret, model, real) => {
-    const send = (bindings: Partial<Env>) => ask(real, 'DELETE', `/client_secrets/${secret.id}`, bindings)
+    const send = (bindings: Partial<Env>) => ask(real, 'DELETE', `/connect/client_secrets/${secret.id}`, bindings)
     return exchange(real, fate, send, () => model.revoke(secret))
   }),
 )
 const revokeAll = fate.map((fate) =>
   command(`revoke all ${fate}`, (model, real) => {
-    const send = (bindings: Partial<Env>) => ask(real, 'DELETE', secretsOf(real), bindings)
+    const send = (bindings: Partial<Env>) => ask(real, 'DELETE', secretsOf(real.applicationId), bindings)
     return exchange(real, fate, send, () => model.revokeAll())
   }),
 )
@@ -260,9 +260,9 @@ const expire = fc
   .chain(([ms, name]) => updating(`expire in ${ms}`, (now) => ({ name, expiresAt: now + (ms ?? SECOND) })))
 const find = nth.map((n) =>
   onSecret('find', n, async (secret, model, real) => {
-    const get = () => ask(real, 'GET', `/client_secrets/${secret.id}`)
+    const get = () => ask(real, 'GET', `/connect/client_secrets/${secret.id}`)
     await exchange(real, 'arrives', get, () => model.find(secret))
-    const { json } = await ask(real, 'GET', `/client_secrets?hint=${secret.hint}`)
+    const { json } = await ask(real, 'GET', `/connect/client_secrets?hint=${secret.hint}`)
     const isFound = model.live().includes(secret)
     expect(json.map(({ id }: { id: string }) => id)).toEqual(isFound ? [secret.id] : [])
   }),

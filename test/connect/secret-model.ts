@@ -1,3 +1,5 @@
+import { iso } from '../requests.ts'
+
 /** An application's client secrets as a plain list with a clock. Every method answers as the API should. */
 export const LIMIT = 2
 const MINUTE_MS = 60_000
@@ -214,8 +216,6 @@ export function isRotatedOut({ expiresAt, retiresAt }: Pick<Secret, 'expiresAt' 
 }
 
 const NOT_FOUND: Answer = { status: 404, code: 'entity_not_found' }
-
-const iso = (unixMs: number) => new Date(unixMs).toISOString()
 
 /** The secret as the API returns it, except for members that are not known yet. */
 function toWire({ id, hint, name, expiresAt, isDisabled, createdAt, updatedAt, lastUsedAt }: Secret): object {

@@ -2,6 +2,7 @@ import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { call, newApiKey, newApplication, type Reply } from '../api.ts'
 import { advance, stopClock } from '../clock.ts'
+import { iso, secretsOf } from '../requests.ts'
 
 /** `name` and `expires_at` of a secret: what they may be, on creation and afterwards, and that nobody has to see them. */
 const { apiKey, environmentId } = await newApiKey()
@@ -14,10 +15,9 @@ let path: string
 beforeEach(async () => {
   stopClock()
   application = (await newApplication(apiKey)).id
-  path = `/connect/applications/${application}/client_secrets`
+  path = secretsOf(application)
 })
 
-const iso = (unixMs: number) => new Date(unixMs).toISOString()
 const create = (body?: object, headers = {}) => call(apiKey, 'POST', path, { body, headers })
 const list = async () => (await call(apiKey, 'GET', path)).json
 const patch = (id: string, body: object) => call(apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body })

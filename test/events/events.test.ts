@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { cleanUp } from '../../src/storage/cleanup.ts'
 import { EVENT_TYPES } from '../../src/storage/events.ts'
 import { call, m2mApplication, newApiKey, newApplication, operatorDatabase, type Reply } from '../api.ts'
+import { secretsOf } from '../requests.ts'
 
 type Key = Awaited<ReturnType<typeof newApiKey>>
 // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
@@ -50,7 +51,6 @@ function eventOf(event: string, data: object): Json {
   }
 }
 
-const secretsOf = (application: string) => `/connect/applications/${application}/client_secrets`
 const newSecret = async (application: string, body = {}): Promise<Json> =>
   (await call(key.apiKey, 'POST', secretsOf(application), { body })).json
 const touched = ({ id, secret_hint }: Json) => ({ id, secret_hint })

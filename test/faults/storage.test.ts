@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { type Call, call, m2mApplication, newApiKey, newApplication, type Reply } from '../api.ts'
+import { secretsOf } from '../requests.ts'
 import { withBatch } from './wrapped.ts'
 
 /**
@@ -41,8 +42,6 @@ interface Subject {
   readonly secret: string
 }
 
-const secretsOf = ({ application }: Subject) => `/connect/applications/${application}/client_secrets`
-
 const routes: Route[] = [
   {
     name: 'create an application',
@@ -54,7 +53,7 @@ const routes: Route[] = [
     name: 'create a client secret',
     success: 201,
     events: 1,
-    send: (apiKey, subject, options) => call(apiKey, 'POST', secretsOf(subject), options),
+    send: (apiKey, subject, options) => call(apiKey, 'POST', secretsOf(subject.application), options),
   },
   {
     name: 'update an application',
@@ -86,13 +85,13 @@ const routes: Route[] = [
     name: 'rotate client secrets',
     success: 201,
     events: 1,
-    send: (apiKey, subject, options) => call(apiKey, 'POST', `${secretsOf(subject)}/rotate`, options),
+    send: (apiKey, subject, options) => call(apiKey, 'POST', `${secretsOf(subject.application)}/rotate`, options),
   },
   {
     name: 'revoke all client secrets',
     success: 204,
     events: 1,
-    send: (apiKey, subject, options) => call(apiKey, 'DELETE', secretsOf(subject), options),
+    send: (apiKey, subject, options) => call(apiKey, 'DELETE', secretsOf(subject.application), options),
   },
   {
     name: 'list applications',
@@ -104,7 +103,7 @@ const routes: Route[] = [
     name: 'list client secrets',
     success: 200,
     events: 0,
-    send: (apiKey, subject, options) => call(apiKey, 'GET', secretsOf(subject), options),
+    send: (apiKey, subject, options) => call(apiKey, 'GET', secretsOf(subject.application), options),
   },
 ]
 
@@ -183,7 +182,7 @@ describe.each(routes)('$name', ({ success, events, send }) => {
 /** The faults are all handled in one place, so that one route stands for all. */
 describe('a secret', () => {
   const create = (apiKey: string, subject: Subject) => (options: Call) =>
-    call(apiKey, 'POST', secretsOf(subject), options)
+    call(apiKey, 'POST', secretsOf(subject.application), options)
 
   test.each(TRANSIENT.flatMap((message) => [[message, 'before'] as const, [message, 'after'] as const]))(
     'is created once after one “%s” %s the commit',
@@ -256,7 +255,7 @@ describe('a retry after a lost commit does not undo a change made in between', (
     return (await sendThrough(failingOnce(new Error(TRANSIENT[0]), 'after', meanwhile), send)).reply
   }
   const listIds = async (apiKey: string, subject: Subject) =>
-    (await call(apiKey, 'GET', secretsOf(subject))).json.map(({ id }: { id: string }) => id)
+    (await call(apiKey, 'GET', secretsOf(subject.application))).json.map(({ id }: { id: string }) => id)
   const updateSecret = (apiKey: string, { secret }: Subject, body: object, options: Call = {}) =>
     call(apiKey, 'PATCH', `/connect/client_secrets/${secret}`, { body, ...options })
   const count = async (environmentId: string, type: string) =>
@@ -280,7 +279,7 @@ describe('a retry after a lost commit does not undo a change made in between', (
 
   test('a retried create does not bring back a secret that was revoked', async () => {
     const { apiKey, environmentId, subject } = await newSubject()
-    const path = secretsOf(subject)
+    const path = secretsOf(subject.application)
     const reply = await retried(
       (options) => call(apiKey, 'POST', path, options),
       () => call(apiKey, 'DELETE', path),
@@ -306,9 +305,9 @@ describe('a retry after a lost commit does not undo a change made in between', (
     const { apiKey, environmentId, subject } = await newSubject()
     let created = ''
     const reply = await retried(
-      (options) => call(apiKey, 'DELETE', secretsOf(subject), options),
+      (options) => call(apiKey, 'DELETE', secretsOf(subject.application), options),
       async () => {
-        created = (await call(apiKey, 'POST', secretsOf(subject))).json.id
+        created = (await call(apiKey, 'POST', secretsOf(subject.application))).json.id
       },
     )
     expect(reply.status).toBe(204)
@@ -318,13 +317,13 @@ describe('a retry after a lost commit does not undo a change made in between', (
 
   describe('a retried rotation', () => {
     const rotate = (apiKey: string, subject: Subject) => (options: Call) =>
-      call(apiKey, 'POST', `${secretsOf(subject)}/rotate`, options)
+      call(apiKey, 'POST', `${secretsOf(subject.application)}/rotate`, options)
 
     test('does not expire a secret that was kept', async () => {
       const { apiKey, environmentId, subject } = await newSubject()
       const keep = () => updateSecret(apiKey, subject, { expires_at: null })
       expect((await retried(rotate(apiKey, subject), keep)).status).toBe(201)
-      const [kept] = (await call(apiKey, 'GET', secretsOf(subject))).json
+      const [kept] = (await call(apiKey, 'GET', secretsOf(subject.application))).json
       expect(kept).toMatchObject({ id: subject.secret })
       expect(kept).not.toHaveProperty('expires_at')
       expect(await count(environmentId, 'connect_application_secret.rotated')).toBe(1)
@@ -334,16 +333,17 @@ describe('a retry after a lost commit does not undo a change made in between', (
       const { apiKey, subject } = await newSubject()
       let created = ''
       const reply = await retried(rotate(apiKey, subject), async () => {
-        created = (await call(apiKey, 'POST', secretsOf(subject))).json.id
+        created = (await call(apiKey, 'POST', secretsOf(subject.application))).json.id
       })
-      const secrets: { id: string; expires_at?: string }[] = (await call(apiKey, 'GET', secretsOf(subject))).json
+      const secrets: { id: string; expires_at?: string }[] = (await call(apiKey, 'GET', secretsOf(subject.application)))
+        .json
       expect(secrets.map(({ id }) => id).sort()).toEqual([subject.secret, reply.json.id, created].sort())
       expect(secrets.find(({ id }) => id === created)).not.toHaveProperty('expires_at')
     })
 
     test('does not bring back secrets that were revoked, and says that the new secret was', async () => {
       const { apiKey, environmentId, subject } = await newSubject()
-      const revokeAll = () => call(apiKey, 'DELETE', secretsOf(subject))
+      const revokeAll = () => call(apiKey, 'DELETE', secretsOf(subject.application))
       const reply = await retried(rotate(apiKey, subject), revokeAll)
       expect([reply.status, reply.json.code]).toEqual([422, 'client_secret_revoked'])
       expect(await listIds(apiKey, subject)).toEqual([])
@@ -359,7 +359,7 @@ test('a create with status 503 after its commit returns its secret when it is se
     throw new Error(LASTING[0])
   })
   const headers = { 'Idempotency-Key': crypto.randomUUID() }
-  const path = secretsOf(subject)
+  const path = secretsOf(subject.application)
   expect((await call(apiKey, 'POST', path, { headers, bindings: { DB } })).status).toBe(503)
   const again = await call(apiKey, 'POST', path, { headers })
   expect(again.status).toBe(201)
