@@ -240,7 +240,7 @@ const FRAGMENTS = [
   'eventFromRow',
 ]
 /** Asked by clients, who have no API key and reach what their own secret leads to: see test/oauth. */
-const OF_CLIENTS = ['authenticateClient', 'authenticateIntrospection', 'touchClientSecret']
+const OF_CLIENTS = ['authenticateClient', 'authenticateIntrospection', 'recordRefusedUse', 'touchClientSecret']
 
 test('every storage function that a caller can reach is tried', () => {
   const exported = [

@@ -31,3 +31,8 @@ export function timeOfId(id: string): number | null {
 export function regionOfId(id: string): string {
   return id.at(-1 - RANDOM_SYMBOLS) ?? DEFAULT_REGION
 }
+
+/** The ID of another kind, with the time `now` (Unix ms) and the other symbols of `id`: the same one every time. */
+export function derivedId(prefix: IdPrefix, now: number, id: string): string {
+  return newId(prefix, now, regionOfId(id)).slice(0, -RANDOM_SYMBOLS) + id.slice(-RANDOM_SYMBOLS)
+}

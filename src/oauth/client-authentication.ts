@@ -4,9 +4,9 @@ import { sha256 } from '../credential/digest.ts'
 import { databaseOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
-import { addLogFields } from '../http/log.ts'
+import { addLogFields, originOf } from '../http/log.ts'
 import { recordFailure, recordSuccess, requireAllowed } from '../http/rate-limits.ts'
-import type { Proof, RefusedClient } from '../storage/authentication.ts'
+import { type Proof, type RefusedClient, recordRefusedUse } from '../storage/authentication.ts'
 import type { Database } from '../storage/database.ts'
 import type { Form } from './form.ts'
 
@@ -48,9 +48,11 @@ export async function authenticate<T extends object>(
     if (isAttempt) recordFailure(c, attempt)
     return refuse(c, clientId, { refusal: isAttempt ? 'credentials_malformed' : 'credentials_missing', secretId: null })
   }
-  const found = await find(database, { digest, clientId, now: Date.now() })
+  const proof = { digest, clientId, now: Date.now() }
+  const found = await find(database, proof)
   if ('refusal' in found) {
     recordFailure(c, attempt)
+    recordRefusedUse(database, proof, found, c.var.requestId, originOf(c))
     return refuse(c, clientId, found)
   }
   recordSuccess(c, attempt, null)

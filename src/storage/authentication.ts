@@ -1,12 +1,13 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
+import { derivedId } from '../credential/id.ts'
 import { type Application, applicationMapping } from './applications.ts'
 import { runBatch } from './batch.ts'
-import type { Caller, Outcome } from './caller.ts'
+import type { Caller, Origin, Outcome } from './caller.ts'
 import { type ClientSecret, clientSecretMapping, liveAt } from './client-secrets.ts'
 import { type Database, query, sendBatch, type UnixMs } from './database.ts'
 import { touchAfterResponse } from './last-use.ts'
-import { selectVerdict, useDue } from './statements.ts'
+import { nextSeq, organizationOfSecret, selectVerdict, useDue } from './statements.ts'
 
 /**
  * A client secret in use. A client that authenticates is its own identity: everything that it may know is found by its
@@ -119,6 +120,37 @@ export function touchClientSecret(
   touchAfterResponse(database, clientSecret.id, clientSecret.lastUsedAt, now, () =>
     query(sql`UPDATE client_secrets SET last_used_at = max(${now}, created_at)
       WHERE digest = ${digest} AND disabled_at IS NULL AND ended_at = 0 AND ${useDue(database, now)}`),
+  )
+}
+
+/** Refusals of a secret that once worked, and the reason that their event has. */
+const REASONS = new Map<ClientRefusal, string>([
+  ['secret_revoked', 'revoked'],
+  ['secret_expired', 'expired'],
+  ['secret_disabled', 'disabled'],
+  ['application_deleted', 'application_deleted'],
+])
+
+const HOUR_MS = 60 * 60 * 1000
+
+/** Records, after the response, the use of a secret that no longer works: one event an hour and secret, by its ID. */
+export function recordRefusedUse(
+  database: Database,
+  { digest, now }: Proof,
+  { refusal, secretId }: RefusedClient,
+  requestId: string,
+  { clientRequestId, address, country, userAgent }: Origin,
+): void {
+  const reason = REASONS.get(refusal)
+  if (reason === undefined || secretId === null) return
+  const eventId = derivedId('event', now - (now % HOUR_MS), secretId)
+  touchAfterResponse(database, eventId, null, now, () =>
+    query(sql`INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type, request_id,
+        client_request_id, address, country, user_agent, created_at)
+      SELECT ${nextSeq(now)}, ${eventId}, environment_id, ${organizationOfSecret}, 'connect_application_secret.refused',
+        json_set(${clientSecretMapping.snapshot}, '$.reason', ${reason}), 'system', ${requestId},
+        ${clientRequestId}, ${address}, ${country}, ${userAgent}, ${now}
+      FROM client_secrets WHERE digest = ${digest} ON CONFLICT DO NOTHING`),
   )
 }
 

@@ -1,12 +1,13 @@
 import { env } from 'cloudflare:workers'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
 import { sha256 } from '../../src/credential/digest.ts'
 import { newId } from '../../src/credential/id.ts'
 import { createApiKey } from '../../src/storage/operator/api-keys.ts'
 import { listEnvironments } from '../../src/storage/operator/environments.ts'
 import { recordSigningKeyRotation } from '../../src/storage/operator/events.ts'
 import { createWebhookEndpoint, deleteWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
-import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
+import { call, newApiKey, newApplication, operatorDatabase, send } from '../api.ts'
 import { hiddenFields, Visitor } from '../dashboard/pages.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
@@ -141,6 +142,56 @@ test('a repeated create that receives the plaintext again is an event of its own
   expect(events.map((event) => event.data.id)).toEqual([json.id, json.id])
   expect(events[0].context).toMatchObject({ actor: 'api_key', ip_address: '203.0.113.7', user_agent: 'test/1.0' })
   expect(JSON.stringify(events)).not.toContain(json.secret)
+})
+
+describe('a secret that no longer works', () => {
+  const use = async (clientId: string, secret: string) =>
+    (
+      await send(
+        new Request('https://oncekey.test/oauth2/token', {
+          method: 'POST',
+          headers: { Authorization: `Basic ${btoa(`${clientId}:${secret}`)}`, ...ORIGIN },
+          body: new URLSearchParams({ grant_type: 'client_credentials' }),
+        }),
+      )
+    ).status
+
+  test.each([
+    ['revoked', (apiKey: string, id: string) => call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)],
+    [
+      'disabled',
+      (apiKey: string, id: string) =>
+        call(apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body: { disabled: true } }),
+    ],
+  ] as const)('is used after it was %s: one event an hour says so, with the address', async (reason, end) => {
+    const { apiKey } = await newApiKey()
+    const application = await newApplication(apiKey)
+    const { json } = await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)
+    expect(await use(application.client_id, json.secret)).toBe(200)
+    expect(await eventsOf(apiKey, 'connect_application_secret.refused')).toEqual([])
+    await end(apiKey, json.id)
+    const now = Date.UTC(2030, 0, 1, 12)
+    for (const minutes of [1, 2, 30, 61]) {
+      vi.useFakeTimers({ toFake: ['Date'], now: now + minutes * 60_000 })
+      expect(await use(application.client_id, json.secret)).toBe(401)
+      vi.useRealTimers()
+    }
+    const events = await eventsOf(apiKey, 'connect_application_secret.refused')
+    expect(events.map(({ data }) => [data.id, data.application_id, data.reason])).toEqual([
+      [json.id, application.id, reason],
+      [json.id, application.id, reason],
+    ])
+    expect(events[0].context).toMatchObject({ actor: 'system', ip_address: '203.0.113.7', user_agent: 'test/1.0' })
+    expect(JSON.stringify(events)).not.toContain(json.secret)
+  })
+
+  test('an unknown secret is no event', async () => {
+    const { apiKey } = await newApiKey()
+    const application = await newApplication(apiKey)
+    const { plaintext } = await issueCredential('cs', '0')
+    expect(await use(application.client_id, plaintext)).toBe(401)
+    expect(await eventsOf(apiKey, 'connect_application_secret.refused')).toEqual([])
+  })
 })
 
 test('a header that may have a credential is in no event', async () => {
