@@ -136,6 +136,10 @@ describe('last_used_at is unchanged by', async () => {
   const unknown = (await issueCredential('cs', '0')).plaintext
 
   test.each<[string, (it: Client) => Promise<unknown>]>([
+    ['an exchange that is refused with invalid_scope', (it) => requestToken(it, { scope: 'foreign' })],
+    ['an exchange that is refused with unsupported_grant_type', (it) => requestToken(it, { grant_type: 'password' })],
+    ['an exchange without a grant_type', (it) => requestToken(it, { grant_type: '' })],
+    ['introspection without a token', (it) => introspect(it, '')],
     ['listing', listed],
     ['reading its application', (it) => call(it.apiKey, 'GET', `/connect/applications/${it.applicationId}`)],
     ['a wrong secret of the same client', (it) => requestToken({ ...it, secret: unknown })],
@@ -200,4 +204,12 @@ describe('last_used_at is unchanged by', async () => {
     }
     expect(await lastUsedAt(ended)).toBe(1)
   })
+})
+
+test('last_used_at of an oauth application is unchanged by an exchange that is refused with unauthorized_client', async () => {
+  const other = await newClient(firstPartyApplication, client)
+  expect((await requestToken(other)).json.error).toBe('unauthorized_client')
+  expect(await lastUsedAt(other)).toBeNull()
+  expect((await introspect(other, 'x')).status).toBe(200)
+  expect(await lastUsedAt(other)).not.toBeNull()
 })
