@@ -44,12 +44,14 @@ export const cacheable = createMiddleware<HonoEnv>(async (c, next) => {
   if (c.res.ok) c.res.headers.set('Cache-Control', `public, max-age=${PUBLIC_CACHE_SECONDS}`)
 })
 
-const anyOrigin = cors({ origin: '*', allowMethods: ['GET', 'HEAD'], maxAge: 86_400 })
+const preflight = cors({ origin: '*', allowMethods: ['GET', 'HEAD'], maxAge: 86_400 })
 
 /** For public documents: keys, discovery, the API description. Pages of any origin may read them. */
 export const publicDocument = createMiddleware<HonoEnv>(async (c, next) => {
-  const response = await anyOrigin(c, next)
-  if (response) return response
-  c.res.headers.set('Cross-Origin-Resource-Policy', 'cross-origin')
+  if (c.req.method === 'OPTIONS') return preflight(c, next)
+  // Not by hono/cors: it makes a response before the route does, and Hono then merges the two header by header.
+  c.header('Access-Control-Allow-Origin', '*')
+  c.header('Cross-Origin-Resource-Policy', 'cross-origin')
+  await next()
   if (c.res.ok) c.res.headers.set('Cache-Control', `public, max-age=${PUBLIC_CACHE_SECONDS}`)
 })
