@@ -89,7 +89,7 @@ export function hintOfCredential(text: string): string | null {
 }
 
 /** The last six characters of a text pasted to find a secret: a hint, a log line, a whole secret. */
-export function hintIn(text: string): string | null {
+function hintIn(text: string): string | null {
   return (text.match(/[0-9A-Za-z]{6,}/g) ?? []).at(-1)?.slice(-6) ?? null
 }
 

@@ -14,7 +14,7 @@ const LIFETIMES = new Map([
   [365, '1 year'],
   [0, 'Never'],
 ])
-export const DEFAULT_LIFETIME = 90
+const DEFAULT_LIFETIME = 90
 const MAX_LIFETIME = 3650
 
 /** A whole number of days; null for anything else. */
@@ -63,7 +63,7 @@ export const GRACE_PERIODS = new Map([
   ['604800', 'In 7 days'],
   ['0', 'Immediately'],
 ])
-export const DEFAULT_GRACE_PERIOD = '86400'
+const DEFAULT_GRACE_PERIOD = '86400'
 
 /** The values of the forms' fields. */
 export interface SecretValues {

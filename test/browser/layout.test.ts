@@ -22,8 +22,6 @@ describe.skipIf(!chromiumPath)('the layout', () => {
       scopes: ['s'.repeat(200)],
       description: 'd'.repeat(1000),
     })) as { id: string }
-    const bidi = { name: 'invoice\u202Egpj.exe', application_type: 'm2m', organization_id }
-    await call('POST', '/connect/applications', bidi)
     await call('POST', `/connect/applications/${long.id}/client_secrets`, { name: 'y'.repeat(100) })
     await createWebhookEndpoint(operatorDatabase(database), {
       id: newId('we', Date.now()),
@@ -82,20 +80,16 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     expect((await page.locator('header').boundingBox())?.height).toBeLessThanOrEqual(96)
   })
 
-  test('isolates a name with a bidi override from the text around it', async () => {
-    const { apiKey, call } = await environment.newExample()
+  test('isolates a name with a bidi override, which older rows may have, from the text around it', async () => {
+    const { apiKey, applicationId, path } = await environment.newExample()
     const name = 'invoice\u202Egpj.exe'
-    const organization_id = 'org_1'
-    const { id } = (await call('POST', '/connect/applications', {
-      name,
-      application_type: 'm2m',
-      organization_id,
-    })) as {
-      id: string
-    }
+    await environment.served.database
+      .prepare('UPDATE applications SET name = ? WHERE id = ?')
+      .bind(name, applicationId)
+      .run()
     const visitor = await environment.newVisitor()
     await visitor.signIn(apiKey)
-    await visitor.page.goto(`${environment.origin}/dashboard/applications/${id}/delete`)
+    await visitor.page.goto(`${environment.origin}${path}/delete`)
     const text = `:text-is("${name}")`
     const names = await visitor.page.locator(`main ${text}`).count()
     expect(names).toBeGreaterThan(1)
