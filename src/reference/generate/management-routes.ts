@@ -27,6 +27,7 @@ export const applications: Group = {
       caller: 'write',
       body: required('CreateApplication'),
       takesIdempotencyKey: true,
+      errors: ['application_deleted', 'application_limit_reached'],
       success: { status: 201, description: 'The new application.', schema: 'Application' },
     },
     'GET /connect/applications': {
@@ -90,7 +91,13 @@ export const clientSecrets: Group = {
       body: optional('CreateClientSecret'),
       takesIdempotencyKey: true,
       success: { status: 201, description: 'The new secret, with its plaintext.', schema: 'IssuedClientSecret' },
-      errors: ['client_secret_limit_reached', 'client_secret_revoked'],
+      errors: [
+        'client_secret_limit_reached',
+        'client_secret_revoked',
+        'client_secret_disabled',
+        'client_secret_expired',
+        'application_deleted',
+      ],
     },
     'POST /connect/applications/{id}/client_secrets/rotate': {
       id: 'rotateClientSecrets',
@@ -101,7 +108,7 @@ export const clientSecrets: Group = {
       body: optional('RotateClientSecrets'),
       takesIdempotencyKey: true,
       success: { status: 201, description: 'The new secret, with its plaintext.', schema: 'IssuedClientSecret' },
-      errors: ['client_secret_revoked'],
+      errors: ['client_secret_revoked', 'client_secret_disabled', 'client_secret_expired', 'application_deleted'],
     },
     'GET /connect/applications/{id}/client_secrets': {
       id: 'listClientSecrets',
