@@ -4,7 +4,7 @@ import * as v from 'valibot'
  * Every rule that a parameter can break: the end of its code on the wire, and its sentence. A schema names the rule where
  * Valibot takes a message. Validation, the OpenAPI document and the dashboard's forms all read the sentences here.
  */
-export const RULES = {
+const RULES = {
   name_too_long: ['too_long', 'must have at most 255 characters.'],
   secret_name_too_long: ['too_long', 'must have at most 100 characters.'],
   description_too_long: ['too_long', 'must have at most 1,000 characters.'],

@@ -20,7 +20,7 @@ const WITHIN_LIMIT = `(SELECT count(*) FROM client_secrets AS counted INDEXED BY
 const INSERT_LIMITED = `${INSERT_SECRET} AND ${WITHIN_LIMIT}`
 const INSERT_KEYED = `${INSERT_LIMITED} AND NOT EXISTS (SELECT 1 FROM idempotency_records WHERE digest = ?9)`
 
-export const INSERT_EVENT = `INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type,
+const INSERT_EVENT = `INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type,
     caller_id, caller_name, request_id, created_at)
   SELECT max((SELECT coalesce(max(seq), 0) FROM events) + 1, ?5 * 1000), ?1, applications.environment_id,
     applications.organization_id, ?2, ?3, 'api_key', api_keys.id, api_keys.name, ?4, ?5
