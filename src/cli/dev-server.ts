@@ -25,11 +25,13 @@ export interface RunningDev {
   readonly words: string
 }
 
-/** Finds out early whether the port is free. */
+export class PortInUse extends Failure {}
+
+/** Finds out early whether the port is free; 0 finds one that is. */
 export function freePort(port: number, other: RunningDev | null): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
-    server.once('error', ({ code }: NodeJS.ErrnoException) => reject(new Failure(portProblem(port, code, other))))
+    server.once('error', ({ code }: NodeJS.ErrnoException) => reject(new PortInUse(portProblem(port, code, other))))
     server.listen(port, HOST, () => {
       const address = server.address()
       server.close(() => resolve(typeof address === 'object' && address ? address.port : port))
@@ -75,8 +77,8 @@ async function start({ progress }: Context, { port, directory, secrets }: Servin
     environment.on('error', (event: unknown) => {
       const reason = reasonOfEvent(event)
       if (isReady) progress(`${reason} ${consequenceOf(event)}`)
-      else
-        reject(new Failure(/already in use/i.test(reason) ? portProblem(port) : `The Worker did not start: ${reason}`))
+      else if (/already in use/i.test(reason)) reject(new PortInUse(portProblem(port)))
+      else reject(new Failure(`The Worker did not start: ${reason}`))
     })
     environment.on('buildFailed', () => {
       if (!isReady) reject(new Failure('The Worker does not build, for the reason above.'))

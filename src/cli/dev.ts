@@ -5,7 +5,7 @@ import * as v from 'valibot'
 import { type Bootstrap, bootstrap, bootstrapToJson, bootstrapToText } from './bootstrap.ts'
 import { type Context, Failure, jsonOption, print, UsageError } from './command.ts'
 import { checkDevSettings } from './configuration.ts'
-import { freePort, ownVariables, type RunningDev, serve, urlAt } from './dev-server.ts'
+import { freePort, ownVariables, PortInUse, type RunningDev, serve, urlAt } from './dev-server.ts'
 import { shownPath, stateFolder } from './local-database.ts'
 import { persistToOption, withDatabase } from './operator-database.ts'
 import { createPrivately, readPrivately, writePrivately } from './private-file.ts'
@@ -25,23 +25,38 @@ export function addDevCommand(program: Command, context: Context): void {
       const directory = stateFolder(options.persistTo, context.env)
       const other = await findRunningDev(directory)
       const port = await freePort(wanted, other)
-      const url = urlAt(port)
       const problems = await checkDevSettings(ownVariables(port))
       if (problems.length > 0) throw new Failure(`${problems.join('\n')}\nThe Worker was not started.`)
       if (other) context.progress(`${other.words} Both work, but a request fails with 503 while the other one writes.`)
-      const kept = join(directory, '.dev.json')
-      const made = await withDatabase(context, options, async (database) =>
-        bootstrap(database, 'development', await readKept(kept), (made) => keep(kept, made)),
+      const file = join(directory, '.dev.json')
+      const kept = await readPrivately(file)
+      const made = await withDatabase(context, options, (database) =>
+        bootstrap(database, 'development', parseKept(kept), (made) => keep(file, kept, made)),
       )
       const secrets = (await requireLocalSecrets(directory)) ?? (await createLocalSecrets(directory, 'RS256'))
       context.progress('Starting the Worker…')
-      await serve(context, { port, directory, secrets })
+      const url = urlAt(await serveAt(port, (port) => serve(context, { port, directory, secrets }), wanted === 0))
       await markRunning(directory, url)
       const text = bootstrapToText(url, made, 'Create a client secret:\n', made.apiKey)
       await print(context, options.json ? bootstrapToJson(url, made) : text)
       if (!options.json) context.progress(`Its state is in ${shownPath(directory)}. Press Ctrl-C to stop.`)
       await new Promise(() => {})
     })
+}
+
+const MAX_PORTS = 3
+
+/** Gives the port that is served. A free one may have been taken meanwhile; if any will do, another one is tried. */
+async function serveAt(port: number, serve: (port: number) => Promise<void>, isAny: boolean): Promise<number> {
+  for (let tried = 1; ; tried++) {
+    try {
+      await serve(port)
+      return port
+    } catch (error) {
+      if (!isAny || !(error instanceof PortInUse) || tried === MAX_PORTS) throw error
+      port = await freePort(0, null)
+    }
+  }
 }
 
 const RUNNING_FILE = '.dev.pid'
@@ -83,20 +98,22 @@ function isAlive(pid: number): boolean {
 const Kept = v.object({ api_key: v.string(), application: v.object({ id: v.string(), client_id: v.string() }) })
 
 /** The key and application of an earlier start; null when there was none, or when the file is not what it was. */
-async function readKept(file: string): Promise<Bootstrap | null> {
-  const kept = parsed(Kept, await readPrivately(file))
-  return (
-    kept && { apiKey: kept.api_key, application: { id: kept.application.id, clientId: kept.application.client_id } }
-  )
+function parseKept(text: string | null): Bootstrap | null {
+  const kept = parsed(Kept, text)
+  if (!kept) return null
+  return { apiKey: kept.api_key, application: { id: kept.application.id, clientId: kept.application.client_id } }
 }
 
-/** Later starts show the same key, which the database cannot give back. Of two first starts, one decides. */
-async function keep(file: string, made: Bootstrap): Promise<Bootstrap> {
+/**
+ * Keeps a key for later starts, because the database cannot give it back, and gives the one to use. `before` is what
+ * this start has found: if the file has changed since, another start has been quicker.
+ */
+export async function keep(file: string, before: string | null, made: Bootstrap): Promise<Bootstrap> {
   const { api_key, application } = bootstrapToJson('', made)
   const text = JSON.stringify({ api_key, application })
-  if ((await readPrivately(file)) !== null) await writePrivately(file, text)
-  else await createPrivately(file, text)
-  return (await readKept(file)) ?? made
+  if (before === null) await createPrivately(file, text)
+  else if ((await readPrivately(file)) === before) await writePrivately(file, text)
+  return parseKept(await readPrivately(file)) ?? made
 }
 
 function parsed<T>(schema: v.GenericSchema<unknown, T>, text: string | null): T | null {

@@ -67,21 +67,27 @@ interface Spawned {
   readonly process: ChildProcess
 }
 
+/** The programs that wrangler starts: the runtime, and the bundler, which may be in the middle of its work for ever. */
+const STARTED_BY_WRANGLER = ['workerd', 'esbuild']
+
 /**
- * Ends a local runtime when this process is killed without a chance to do so itself (SIGKILL, out of memory): otherwise
- * the runtime goes on serving. A shell waits for the end of a pipe, which the kernel closes.
+ * Ends such a program with this process, also when this process is killed without a chance to do so (SIGKILL, out of
+ * memory): otherwise the runtime goes on serving. A shell waits for the end of a pipe, which the kernel closes.
  */
-function endWithThisProcess(runtime: ChildProcess): void {
-  if (process.platform === 'win32') return
-  runtime.once('spawn', () => {
-    if (basename(runtime.spawnfile) !== 'workerd') return
-    const guard = spawn('sh', ['-c', 'cat; kill -9 "$0"', String(runtime.pid)], {
+function endWithThisProcess(child: ChildProcess): void {
+  child.once('spawn', () => {
+    if (!STARTED_BY_WRANGLER.includes(basename(child.spawnfile, '.exe'))) return
+    const kill = () => child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
+    if (process.platform === 'win32') return
+    const guard = spawn('sh', ['-c', 'cat; kill -9 "$0"', String(child.pid)], {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,
     })
     guard.unref()
     ;(guard.stdin as Socket).unref()
-    runtime.once('exit', () => guard.kill())
+    child.once('exit', () => guard.kill())
   })
 }
 

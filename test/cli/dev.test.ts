@@ -2,6 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { keep } from '../../src/cli/dev.ts'
 import { reasonOfEvent } from '../../src/cli/dev-server.ts'
 import { newFolder } from './folder.ts'
 import { copyProject, type Dev, paste, run, startDev } from './processes.ts'
@@ -151,6 +152,16 @@ test('two first starts at once both serve, with one API key', async () => {
     expect(response.status).toBe(200)
   }
   for (const each of both) expect(await each.end('SIGTERM')).toEqual([])
+})
+
+test('of two starts that keep a key, the first decides, whenever the second looks', async () => {
+  const file = join(await newFolder(), '.dev.json')
+  const made = (apiKey: string) => ({ apiKey, application: { id: `${apiKey}_id`, clientId: `${apiKey}_client` } })
+  expect(await keep(file, null, made('a'))).toEqual(made('a'))
+  expect(await keep(file, null, made('b'))).toEqual(made('a'))
+  const before = await readFile(file, 'utf8')
+  expect(await keep(file, before, made('c'))).toEqual(made('c'))
+  expect(await keep(file, before, made('d'))).toEqual(made('c'))
 })
 
 test('an invalid setting, or a damaged signing key: a sentence before anything is served, and exit code 1', async () => {
