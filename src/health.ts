@@ -12,7 +12,7 @@ import { requireCurrentSchema } from './storage/migrations.ts'
 /** How long an isolate keeps what the database said, so that unauthenticated calls cost it little. */
 const MEMORY_MS = 5_000
 
-/** What each database said last. A failure is kept too. */
+/** The last answer of each database. A failure is kept too. */
 const answers = new WeakMap<D1Database, { readonly until: number; readonly error: unknown }>()
 
 export const health = new Hono<HonoEnv>()

@@ -117,7 +117,7 @@ async function newClientSecret(application: string): Promise<issuing.NewClientSe
   return { id: newId('secret', Date.now()), application, digest, hint: 'abcdef', name: null, expiresAt: null }
 }
 
-/** How to call each function as somebody who knows an id. */
+/** How to call each function with a known ID. */
 const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
   identify: ({ database, caller }) => batch.identify(database, caller, 'write'),
   createApplication: async ({ database, change }) =>
@@ -278,7 +278,7 @@ const routes = [
 describe.each(routes.filter((route) => route.includes('/connect/')))('%s', (route) => {
   const [method = '', template = ''] = route.split(' ')
 
-  test('answers for another environment’s id as for one that nobody has', async () => {
+  test('answers for another environment’s id as for an unknown one', async () => {
     for (const id of ids) {
       const ask = async (named: string) => {
         const query = template.includes(':id') ? '' : `?after=${named}`

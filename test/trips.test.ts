@@ -76,11 +76,11 @@ const cases: Case[] = [
   { route: LIST, outcome: 200, trips: 1, path: `/connect/applications?after=${m2m.id}&organization_id=org_1` },
   { route: LIST, outcome: 200, trips: 1, path: '/connect/applications?registration_types=dynamic' },
   { route: LIST, outcome: 422, trips: 1, path: '/connect/applications?limit=0' },
-  { route: LIST, outcome: 422, trips: 1, path: '/connect/applications?after=nobody' },
+  { route: LIST, outcome: 422, trips: 1, path: '/connect/applications?after=unknown' },
   { route: GET, outcome: 200, trips: 1, path: `/connect/applications/${m2m.client_id}` },
-  { route: GET, outcome: 404, trips: 1, path: '/connect/applications/nobody' },
+  { route: GET, outcome: 404, trips: 1, path: '/connect/applications/unknown' },
   { route: PUT, outcome: 200, trips: 1, path: `/connect/applications/${m2m.id}`, request: { body: { name: 'x' } } },
-  { route: PUT, outcome: 404, trips: 1, path: '/connect/applications/nobody', request: { body: { name: 'x' } } },
+  { route: PUT, outcome: 404, trips: 1, path: '/connect/applications/unknown', request: { body: { name: 'x' } } },
   { route: PUT, outcome: 422, trips: 1, path: `/connect/applications/${m2m.id}`, request: { body: { name: '' } } },
   {
     route: PUT,
@@ -119,7 +119,7 @@ const cases: Case[] = [
     request: { headers: { 'Idempotency-Key': 'with space' } },
   },
   { route: CREATE_SECRET, outcome: 422, trips: 1, path: secretsOf(full.id) },
-  { route: CREATE_SECRET, outcome: 404, trips: 1, path: secretsOf('nobody') },
+  { route: CREATE_SECRET, outcome: 404, trips: 1, path: secretsOf('unknown') },
   {
     route: CREATE_SECRET,
     outcome: 415,
@@ -129,10 +129,10 @@ const cases: Case[] = [
   },
   { route: CREATE_SECRET, outcome: 413, trips: 1, path: secretsOf(m2m.id), request: { body: 'x'.repeat(70_000) } },
   { route: LIST_SECRETS, outcome: 200, trips: 1, path: secretsOf(m2m.id) },
-  { route: LIST_SECRETS, outcome: 404, trips: 1, path: secretsOf('nobody') },
+  { route: LIST_SECRETS, outcome: 404, trips: 1, path: secretsOf('unknown') },
   { route: REVOKE, outcome: 204, trips: 1, path: `/connect/client_secrets/${await secret(m2m.id)}` },
   { route: REVOKE, outcome: 204, trips: 1, path: `/connect/client_secrets/${revoked}` },
-  { route: REVOKE, outcome: 404, trips: 1, path: '/connect/client_secrets/nobody' },
+  { route: REVOKE, outcome: 404, trips: 1, path: '/connect/client_secrets/unknown' },
   { route: ROTATE, outcome: 201, trips: 1, path: `${secretsOf(rotated.id)}/rotate` },
   {
     route: ROTATE,
@@ -155,7 +155,7 @@ const cases: Case[] = [
     path: `${secretsOf(rotated.id)}/rotate`,
     request: { body: { grace_period_seconds: -1 } },
   },
-  { route: ROTATE, outcome: 404, trips: 1, path: `${secretsOf('nobody')}/rotate` },
+  { route: ROTATE, outcome: 404, trips: 1, path: `${secretsOf('unknown')}/rotate` },
   { route: GET_SECRET, outcome: 200, trips: 1, path: `/connect/client_secrets/${kept}` },
   { route: GET_SECRET, outcome: 404, trips: 1, path: `/connect/client_secrets/${revoked}` },
   { route: FIND_SECRETS, outcome: 200, trips: 1, path: '/connect/client_secrets?hint=abc123' },
@@ -187,12 +187,12 @@ const cases: Case[] = [
     path: '/events?events=connect_application.created&range_start=2026-01-01T00:00:00Z',
   },
   { route: EVENTS, outcome: 200, trips: 1, path: '/events?order=desc&organization_id=org_1' },
-  { route: EVENTS, outcome: 422, trips: 1, path: '/events?after=nobody' },
+  { route: EVENTS, outcome: 422, trips: 1, path: '/events?after=unknown' },
   { route: EVENTS, outcome: 200, trips: 1, path: '/events?events=user.created' },
   { route: REVOKE_ALL, outcome: 204, trips: 1, path: secretsOf(full.id) },
-  { route: REVOKE_ALL, outcome: 404, trips: 1, path: secretsOf('nobody') },
+  { route: REVOKE_ALL, outcome: 404, trips: 1, path: secretsOf('unknown') },
   { route: DELETE, outcome: 204, trips: 1, path: `/connect/applications/${(await newApplication(apiKey)).id}` },
-  { route: DELETE, outcome: 404, trips: 1, path: '/connect/applications/nobody' },
+  { route: DELETE, outcome: 404, trips: 1, path: '/connect/applications/unknown' },
 ]
 
 const routes = app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)
@@ -227,7 +227,7 @@ describe.each(guarded)('%s', (route) => {
     ['with a key whose checksum is wrong', unknownKey.replace(/.$/, (last) => (last === '0' ? '1' : '0')), 401, 0],
     ['with a client secret for a key', clientSecret, 401, 0],
     ['with a key of a region that is not there', elsewhereKey, 401, 0],
-    ['with a key that nobody has', unknownKey, 401, 1],
+    ['with an unknown key', unknownKey, 401, 1],
     ['with a key that may only read', reader.apiKey, isWrite ? 403 : 'as asked', 1],
   ])('%s', async (_, key, status, trips) => {
     const counter = counted(env.DB)

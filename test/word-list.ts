@@ -7,7 +7,11 @@ import { resolve } from 'node:path'
  * this list the worst habits. Usage: `node test/word-list.ts [PATH…]`
  */
 const PHRASES: readonly [phrase: RegExp, advice: string][] = [
-  [/\b(whoever|nobody|anybody|somebody|who is (it|that))\b/gi, 'name the actor: the caller, the client, the operator'],
+  // Not the user of that name in a system's configuration.
+  [
+    /\b(whoever|(?<!_user = )nobody|anybody|somebody|who is (it|that))\b/gi,
+    'name the actor: the caller, the client, the operator',
+  ],
   [/\bfor good\b/gi, 'say that it can’t be undone or changed later'],
   [/\bas (it|they) must\b/gi, 'say which rule is broken'],
   [/\b(is|are|was|were|been|be) told\b/gi, 'say what the response contains'],

@@ -49,7 +49,7 @@ const DOT_SEGMENT = /\/(\.|%2e){1,2}(?![^/?#])/i
 
 /**
  * RFC 6749 §3.1.2: absolute, without a fragment. Only RFC 3986's characters: the URL parser accepts others. No userinfo
- * (https://good.example@evil.example) and no wildcard host: whoever compares URIs must not take one for another.
+ * (https://good.example@evil.example) and no wildcard host: a program that compares URIs must not take one for another.
  */
 function isRedirectUri(uri: string): boolean {
   if (!/^[\w\-.~:/?@!$&'()*+,;=%[\]]+$/.test(uri) || DOT_SEGMENT.test(uri.replace(/\?.*/, ''))) return false

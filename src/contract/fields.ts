@@ -7,7 +7,7 @@ const isAtMost = (most: number) => (text: string) => text.length <= 2 * most && 
 export const wellFormed = v.check((text: string) => text.isWellFormed(), rule('malformed_unicode'))
 
 /**
- * Characters that nobody sees: they turn the text around them (U+202E), or make two names look alike (U+200B). Joiners are
+ * Characters that are not visible: they turn the text around them (U+202E), or make two names look alike (U+200B). Joiners are
  * allowed where scripts and emoji need them, which is not between Latin letters.
  */
 const INVISIBLE =

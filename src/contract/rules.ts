@@ -72,7 +72,7 @@ function isRule(message: unknown): message is Rule {
   return typeof message === 'string' && Object.hasOwn(RULES, message)
 }
 
-/** What Valibot expected, in words. Literals stand for themselves. */
+/** The words for the types that Valibot expects. Literals stand for themselves. */
 const TYPES = new Map([
   ['string', 'a string'],
   ['number', 'a number'],

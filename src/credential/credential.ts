@@ -66,7 +66,7 @@ export async function issueCredential(
   return { plaintext, digest: await sha256(plaintext), hint: plaintext.slice(-HINT_LENGTH) }
 }
 
-/** Reads a credential with any prefix; null for a string that nobody can have issued. Costs no I/O and no cryptography. */
+/** Reads a credential with any prefix; null for a string that Oncekey cannot have issued. Costs no I/O and no cryptography. */
 export function recogniseCredential(text: string): RecognisedCredential | null {
   const match = text.length <= MAX_LENGTH ? SHAPE.exec(text) : null
   if (!match) return null

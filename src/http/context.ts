@@ -15,7 +15,7 @@ export interface SessionCaller extends Caller {
   readonly region: string
 }
 
-/** What a route can add to the log entry of its request. No credential, and nothing that a caller chose freely. */
+/** Fields that a route can add to the log entry of its request. No credential, and nothing that a caller chose freely. */
 export interface LogFields {
   /** The code of the error that was answered. */
   readonly error?: string

@@ -187,7 +187,7 @@ function asApiError(error: Error, c: Context<HonoEnv>): ApiError {
   })
 }
 
-/** What failed, that nothing was changed, and what to do: a retry alone does not help. */
+/** Messages for lasting faults: what failed, that nothing was changed, and what to do. A retry alone does not help. */
 const PERMANENT_FAULTS = new Map<StorageFault, string>([
   [
     'not_migrated',
@@ -212,7 +212,7 @@ const PERMANENT_FAULTS = new Map<StorageFault, string>([
 const MINUTE_SECONDS = 60
 const DAY_SECONDS = 86_400
 
-/** In seconds: the quota is renewed at midnight UTC; any other fault lasts until somebody has acted. */
+/** In seconds: the quota is renewed at midnight UTC; any other fault lasts until the operator has acted. */
 function retryAfter(fault: StorageFault, now: Date): number {
   if (fault !== 'quota_exceeded') return MINUTE_SECONDS
   return DAY_SECONDS - (Math.floor(now.getTime() / 1000) % DAY_SECONDS)

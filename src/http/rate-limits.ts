@@ -13,7 +13,7 @@ import { addLogFields } from './log.ts'
  * correct that memory. Without a binding there is no limit.
  *
  * A credential that has worked in this isolate always goes on to the database: neither a noisy neighbour at the same
- * address nor somebody who fails under a client's ID can lock it out. The memory grants nothing; the database decides.
+ * address nor a caller that fails under a client's ID can lock it out. The memory grants nothing; the database decides.
  *
  *     const attempt = { digest, clientId: null }
  *     requireAllowed(c, attempt)                // before the database: throws 429
@@ -157,7 +157,7 @@ function openWindow(name: string): Window {
 }
 
 /**
- * What an address counts as. One customer has at least a /64 of IPv6 (RFC 6177), so that its addresses count as one; an
+ * The prefix by which an address is counted. One customer has at least a /64 of IPv6 (RFC 6177), so that its addresses count as one; an
  * IPv4-mapped address counts as the IPv4 address in it (RFC 4291 §2.5.5.2).
  */
 export function networkOf(address: string): string {
@@ -178,7 +178,7 @@ export function networkOf(address: string): string {
 
 /**
  * Counts one more of `key` and says whether there are too many. The platform counts per location, approximately. A
- * limiter that is missing or fails limits nobody: it must never refuse a valid credential.
+ * limiter that is missing or fails limits no caller: it must never refuse a valid credential.
  */
 export async function isOverLimit(limiter: RateLimit | undefined, key: string): Promise<boolean> {
   try {

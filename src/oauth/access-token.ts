@@ -54,7 +54,7 @@ export async function readAccessToken(env: Env, token: string): Promise<Claims |
 
 /**
  * Whether an access token may have been issued at its time. A clock that was ahead makes tokens that outlive all others,
- * and a retired key signs no more, so that whoever has stolen it cannot make new tokens.
+ * and a retired key signs no more, so that a thief of it cannot make new tokens.
  */
 function isPlausible({ iat, exp }: Claims, retiredAt: number): boolean {
   const now = Date.now() / 1000

@@ -64,7 +64,7 @@ interface Refusal {
   readonly secretId: string | null
 }
 
-/** Logs why, so that a leaked secret in use can be told from noise. */
+/** Logs the reason, so that the use of a leaked secret stands out from noise. */
 function refuse(c: Context<HonoEnv>, clientId: string | null, { refusal, secretId }: Refusal): never {
   const ids = { ...(clientId && { client_id: clientId }), ...(secretId && { secret_id: secretId }) }
   addLogFields(c, { reason: refusal, ...ids })

@@ -43,7 +43,7 @@ export type ClientRefusal =
   | 'secret_disabled'
   | 'application_deleted'
 
-/** `secretId` is the secret with this digest, whoever's it is; null if there is none. */
+/** `secretId` is the secret with this digest, of any client; null if there is none. */
 export interface RefusedClient {
   readonly refusal: ClientRefusal
   readonly secretId: string | null

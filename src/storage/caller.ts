@@ -3,7 +3,7 @@ import type { UnixMs } from './database.ts'
 
 export type Access = 'read' | 'write'
 
-/** Whoever makes a request, as far as the request tells: the database knows whether there is such a caller. */
+/** The caller that a request names. The database knows whether it exists. */
 export interface Caller {
   readonly kind: 'api_key' | 'session'
   /** SHA-256 of the API key or of the session credential. */

@@ -41,7 +41,7 @@ type Value = string | number | null | Bytes
 
 export const BY_APPLICATION = 'client_secrets INDEXED BY client_secrets_by_application'
 
-/** Whatever a verdict is about, it says who called. */
+/** Every verdict names the caller. */
 export interface CallerRow {
   readonly caller_id: string
   readonly caller_name: string
@@ -351,7 +351,7 @@ export function limitTo(rows: number): Sql {
   return sql`LIMIT ${rows} + 0`
 }
 
-/** What every change sets besides its own columns. */
+/** The columns that every change sets besides its own. */
 function stamped(change: Change, set: Sql[]): Sql {
   return join([...set, sql`updated_at = ${change.now}`, sql`event_id = ${change.eventId}`], ', ')
 }

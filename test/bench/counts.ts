@@ -5,7 +5,7 @@ import type { Runtime } from './runtime.ts'
 import { number, table } from './table.ts'
 import type { SentRequest } from './workers/counting.ts'
 
-/** What one request asks of D1, on average. */
+/** The D1 work of one request, on average. */
 export interface Counts {
   readonly requests: number
   /** Of these, how many follow the answer. */
@@ -16,7 +16,7 @@ export interface Counts {
 }
 
 const REQUESTS = 10
-/** What follows an answer follows at once, and is over before the next request. */
+/** Work after a response starts at once, and ends before the next request. */
 const BEHIND_MS = 25
 
 /** Sends an operation's requests to the Worker that counts, and gives what it sent to D1. */
@@ -38,7 +38,7 @@ export async function countSent(
 ): Promise<SentRequest[]> {
   const all = await requests(count + 1)
   for (const [i, { method, path, headers, body }] of all.entries()) {
-    // What is done once an isolate, or once a minute, the first request has done.
+    // The first request has done the work that is done once per isolate or per minute.
     if (i === 1) await sent(url)
     const response = await fetch(url + path, { method, headers, ...(body !== undefined && { body }) })
     if (response.status !== status) throw new Error(`${name}: ${response.status} ${await response.text()}`)
@@ -48,7 +48,7 @@ export async function countSent(
   return sent(url)
 }
 
-/** What the Worker that counts has sent since it was last asked. */
+/** The statements that the counting Worker has sent since the last call. */
 export async function sent(url: string): Promise<SentRequest[]> {
   return (await (await fetch(`${url}/bench/sent`)).json()) as SentRequest[]
 }

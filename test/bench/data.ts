@@ -10,11 +10,11 @@ export interface BenchApplication {
   readonly plaintext: string
 }
 
-/** What the requests of a run are about. */
+/** The data that the requests of a run use. */
 export interface Data {
   readonly apiKey: string
   readonly applications: readonly BenchApplication[]
-  /** Takes back what a round did, so that every round finds the same rows: secrets used just now, or never. */
+  /** Undoes the changes of a round, so that every round finds the same rows: secrets used just now, or never. */
   readonly restore: (secrets: { readonly isFirstUse: boolean }) => Promise<void>
 }
 
@@ -64,7 +64,7 @@ export async function seed(database: D1Database, origin: string, options: SeedOp
   }
 }
 
-/** What is not in the database now, `restore` removes; what requests change of their own secrets, it puts back. */
+/** `restore` removes the rows that are not in the database now, and resets the changes of requests to their secrets. */
 async function restorer(database: D1Database, environmentId: string, newestSecret: string): Promise<Data['restore']> {
   const columns = (await columnsOf(database, 'client_secrets')).join(', ')
   await run(

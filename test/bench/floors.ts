@@ -28,7 +28,7 @@ const ISSUER = 'http://127.0.0.1:8787'
 const APPLICATIONS = 2_000
 const DATABASE = 'bench'
 
-/** What every Worker of a run is given. */
+/** The bindings of every Worker of a run. */
 export async function bindings(algorithm: 'RS256' | 'ES256' = 'RS256') {
   return {
     ISSUER,

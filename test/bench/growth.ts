@@ -99,14 +99,14 @@ function fill(runtime: Runtime, size: number): Promise<Data> {
   })
 }
 
-/** What the Worker sends once a minute. */
+/** The statements that the Worker sends once a minute. */
 async function scheduledStatements(runtime: Runtime): Promise<string[]> {
   const worker = countingOf(SIZES.at(-1) as number)
   await runtime.runSchedule(worker)
   return (await sent(runtime.url(worker))).flatMap(({ statements }) => statements.map(({ sql }) => sql))
 }
 
-/** What must not be: plans that scan a table, requests that read more rows of a larger database, and failures. */
+/** Findings that fail the run: plans that scan a table, requests that read more rows of a larger database, and failures. */
 export function problemsOf({ plans, results }: GrowthReport): string[] {
   const scans = plans.flatMap(({ sql, scans }) => scans.map((scan) => `${scan}: ${sql}`))
   const growing = results.flatMap(({ operation, counts }) => {

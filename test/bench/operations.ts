@@ -4,7 +4,7 @@ import type { LoadRequest } from './load.ts'
 import type { Contestant } from './rounds.ts'
 import type { Runtime } from './runtime.ts'
 
-/** What is measured: a kind of request, what answers it, and what it needs before a round. */
+/** An operation that is measured: a kind of request, what answers it, and what it needs before a round. */
 export interface Operation {
   readonly name: string
   /** Which key signs its tokens. */
@@ -19,7 +19,7 @@ export interface Operation {
   readonly body?: string
   /** True when its secrets were not used within the minute, so that their use is noted. */
   readonly isFirstUse: boolean
-  /** What must be sent before a round, to the Worker that is measured or to the product. Requests are made from it. */
+  /** Requests to send before a round, to the Worker that is measured or to the product. Requests are made from it. */
   readonly prepare?: (data: Data, origins: Origins) => Promise<readonly string[]>
   readonly request: (data: Data, number: number, prepared: readonly string[]) => LoadRequest | Promise<LoadRequest>
 }

@@ -31,7 +31,7 @@ Measures the production bundle in workerd over D1 on disk, beside a bare Worker 
 
 Operations: ${operations.map(({ name }) => name).join(', ')}`
 
-/** Reads the command line. Throws an Error with a sentence for whoever typed it. */
+/** Reads the command line. Throws an Error with a sentence for the person who typed it. */
 export function readOptions(args: readonly string[]): Options | 'help' {
   const { values } = parseArgs({
     args: [...args],

@@ -17,7 +17,7 @@ interface MappedPlace {
   readonly name?: string
 }
 
-/** What V8 says of the time in which a Worker waits. */
+/** V8's names for the time in which a Worker waits. */
 const IDLE = '(idle)'
 const ROOT = '(root)'
 

@@ -34,7 +34,7 @@ interface Turn extends LoadResult {
   readonly cpu: number
 }
 
-/** What all turns of a contestant come to. */
+/** The result of all turns of a contestant. */
 interface Measured {
   readonly requestsPerSecond: Spread
   /** Milliseconds. */
@@ -112,7 +112,7 @@ async function turn(
   { connections, count }: RoundOptions & { count: number },
 ): Promise<Turn & { noise: number; share: number }> {
   const requests = await prepare(count)
-  // What the last turn left behind its answers is over by then.
+  // Work after the responses of the last turn has ended by then.
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
   const before = usage(pid, load)
   const result = await load.run({ url, connections, requests, status, body })

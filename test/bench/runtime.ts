@@ -80,7 +80,7 @@ export class Runtime {
     )
     await miniflare.ready
     const { pid, stdout, stderr } = await runtimeProcess
-    // Nobody reads the log of a run, but a full pipe would stop the runtime.
+    // The log of a run is not read, but a full pipe would stop the runtime.
     for (const output of [stdout, stderr]) output?.unpipe().resume()
     const urls = new Map<string, URL>()
     for (const { name } of all) urls.set(name, await miniflare.unsafeGetDirectURL(name))

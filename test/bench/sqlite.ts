@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import type { SentStatement } from './workers/counted.ts'
 
-/** What SQLite itself needs for a statement, in microseconds: to compile it, and to run it once compiled. */
+/** SQLite's own time for a statement, in microseconds: to compile it, and to run it once compiled. */
 export interface SqliteTime {
   readonly compile: number
   readonly run: number

@@ -52,7 +52,7 @@ async function list(query: Query = {}) {
   }
 }
 
-/** What a page must be, by the contract alone. */
+/** The page that the contract requires. */
 function expected({ limit = 10, order = 'desc', before, after, organization_id }: Query) {
   const all = (order === 'asc' ? oldestFirst : newestFirst).filter(
     (id) => organization_id === undefined || known.some((one) => one.id === id && one.organization === organization_id),
@@ -272,7 +272,7 @@ describe('refused is', async () => {
     `after=${own}&after=${own}`,
     `before=${own}&before=${own}`,
     'organization_id=org_1&organization_id=org_1',
-  ])('what is repeated (CWE-235): %s', async (query) => {
+  ])('repeated parameters (CWE-235): %s', async (query) => {
     const { status, json } = await call(apiKey, 'GET', `/connect/applications?${query}`)
     expect([status, json.errors[0].field]).toEqual([422, query.split('=')[0]])
   })

@@ -41,7 +41,7 @@ describe('an application', () => {
     ['first-party oauth', firstParty, { ...APPLICATION, ...firstParty, redirect_uris: [], uses_pkce: false }],
   ]
 
-  test.each(KINDS)('of kind %s has exactly these members, whoever shows it', async (_, body, expected) => {
+  test.each(KINDS)('of kind %s has exactly these members in every response', async (_, body, expected) => {
     const created = await create(body)
     expect(created.status).toBe(201)
     expect(created.json).toStrictEqual(expected)
@@ -237,7 +237,7 @@ describe('a deletion', () => {
     )
   })
 
-  test('leaves a tombstone, whose ids nobody gets again', async () => {
+  test('leaves a tombstone, so that its IDs are not used again', async () => {
     const { id } = await newApplication(mine.apiKey)
     await remove(id)
     const row = await env.DB.prepare('SELECT deleted_at FROM applications WHERE id = ?')
@@ -276,8 +276,8 @@ describe('one change is one event, with the object as the change left it', () =>
     await get(id)
     await create({})
     await put(id, { name: '' })
-    await put('nobody', { name: 'x' })
-    await remove('nobody')
+    await put('unknown', { name: 'x' })
+    await remove('unknown')
     await call('sk_x', 'DELETE', `/connect/applications/${id}`)
     expect(await events()).toHaveLength(1)
   })

@@ -135,7 +135,7 @@ describe('the limit of live secrets', () => {
 })
 
 describe('a revocation', () => {
-  test('is 204 with no body, and the secret is gone for good', async () => {
+  test('is 204 without a body, and the secret is gone permanently', async () => {
     const [gone, kept] = [(await create()).json, (await create()).json]
     const { status, text, headers } = await revoke(gone.id)
     expect([status, text, headers.get('Content-Type')]).toEqual([204, '', null])

@@ -10,7 +10,7 @@ interface Event {
   readonly data: any
 }
 
-/** What happened in an environment, in its order. */
+/** The events of an environment, in their order. */
 export async function eventsOf(environmentId: string): Promise<Event[]> {
   const { results } = await env.DB.prepare('SELECT * FROM events WHERE environment_id = ? ORDER BY seq')
     .bind(environmentId)

@@ -134,7 +134,7 @@ describe.each(CREATES)('a create of %s under one key', (_, path, body, another) 
 })
 
 test('a create for an unknown application did not use the key', async () => {
-  for (let i = 0; i < 2; i++) expect((await post(secretsPath('nobody'), 'key')).status).toBe(404)
+  for (let i = 0; i < 2; i++) expect((await post(secretsPath('unknown'), 'key')).status).toBe(404)
   const reply = await post(secretsPath(), 'key')
   expect([reply.status, replayed(reply)]).toEqual([201, null])
 })
@@ -190,7 +190,7 @@ describe('an Idempotency-Key', () => {
   })
 })
 
-describe('what a create made has changed meanwhile', () => {
+describe('the object of a create has changed before its retry', () => {
   test('a secret that was renamed is returned as it was created', async () => {
     const first = await post(secretsPath(), 'key')
     await call(mine.apiKey, 'PATCH', `/connect/client_secrets/${first.json.id}`, { body: { name: 'ci' } })

@@ -123,8 +123,8 @@ describe('an id of another kind finds nothing', () => {
     ["an API key's", keyId],
     ["an environment's", environmentId],
     ["an event's", eventId ?? ''],
-    ['one that nobody has', newId('conn_app', Date.now())],
-    ['a secret that nobody has', newId('secret', Date.now())],
+    ['an unknown one', newId('conn_app', Date.now())],
+    ['an unknown secret', newId('secret', Date.now())],
     ['a hint', secret.secret_hint],
     ['a secret itself', secret.secret],
     ['an API key itself', apiKey],
@@ -145,7 +145,7 @@ describe('an id of another kind finds nothing', () => {
   })
 })
 
-describe('what is no id at all finds nothing', () => {
+describe('a string that is not an ID finds nothing', () => {
   test.each(Object.entries(NAUGHTY))('%s', async (_, strings) => {
     // A path has no empty segment, and none with a lone surrogate.
     const texts = strings.filter((text) => text !== '' && text.isWellFormed())

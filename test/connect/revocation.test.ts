@@ -5,7 +5,7 @@ import { advance, stopClock } from '../clock.ts'
 import { type Client, getToken, introspect, newClient, newSecret, requestToken, revoke } from '../oauth/client.ts'
 import { secretsOf } from '../requests.ts'
 
-/** For whoever is woken by a leak: which secret is it, and then all of them at once. */
+/** The response to a leak: find the secret, then revoke all of them at once. */
 const MINUTE_MS = 60_000
 
 let client: Client
@@ -32,7 +32,7 @@ async function eventsOf({ environmentId }: Client, type: string) {
 }
 
 describe('search by hint', () => {
-  test('finds the live secret that ends so, with its application', async () => {
+  test('finds the active secret with this hint, and its application', async () => {
     await newSecret(client)
     const { status, json } = await searchFor(client)
     expect(status).toBe(200)
@@ -184,7 +184,7 @@ describe('revoking all secrets of an application', () => {
     const stranger = await newClient()
     const deleted = await newClient(undefined, client)
     await call(client.apiKey, 'DELETE', `/connect/applications/${deleted.applicationId}`)
-    for (const id of ['nobody', stranger.applicationId, stranger.clientId, deleted.applicationId, client.secretId]) {
+    for (const id of ['unknown', stranger.applicationId, stranger.clientId, deleted.applicationId, client.secretId]) {
       const { status, json } = await revokeAll(client, id)
       expect([status, json.code, json.entity_id]).toEqual([404, 'entity_not_found', id])
     }

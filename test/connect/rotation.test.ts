@@ -160,7 +160,7 @@ describe('rotation', () => {
     const stranger = await newClient()
     const deleted = await newClient(undefined, client)
     await call(client.apiKey, 'DELETE', `/connect/applications/${deleted.applicationId}`)
-    for (const id of ['nobody', deleted.applicationId, stranger.applicationId, client.secretId]) {
+    for (const id of ['unknown', deleted.applicationId, stranger.applicationId, client.secretId]) {
       const { status, json } = await call(client.apiKey, 'POST', path(id))
       expect([status, json.code, json.entity_id]).toEqual([404, 'entity_not_found', id])
     }

@@ -5,7 +5,7 @@ import { advance, stopClock } from '../clock.ts'
 import { type Client, getToken, introspect, newClient, newSecret, requestToken, revoke } from '../oauth/client.ts'
 import { iso, secretsOf } from '../requests.ts'
 
-/** A secret after its creation: changed, looked up, switched off and on, and over. */
+/** A secret after its creation: changed, looked up, disabled, enabled, expired. */
 const MINUTE_MS = 60_000
 
 let client: Client
@@ -99,7 +99,7 @@ describe('PATCH', () => {
     },
   )
 
-  test('leaves the moment at which the secret was switched off, until it is switched on', async () => {
+  test('keeps the time at which the secret was disabled, until it is enabled', async () => {
     const disabledAt = Date.now()
     await patch(client, { disabled: true })
     advance(MINUTE_MS)
@@ -147,7 +147,7 @@ describe('PATCH', () => {
   )
 
   test.each([{}, { name: 'n' }, { expires_at: null }, { expires_at: '2999-01-01T00:00:00Z' }, { disabled: false }])(
-    'of %j to an expired secret is 422, for good',
+    'of %j to an expired secret is always 422',
     async (body) => {
       await patch(client, { expires_at: iso(Date.now() + MINUTE_MS) })
       advance(MINUTE_MS)
@@ -174,7 +174,7 @@ test('GET of one is what the list has of it, used or not', async () => {
   expect(listed[1].last_used_at).toBe(iso(Date.now()))
 })
 
-/** What a client gets, and what is known of a token that it had got before. */
+/** The responses to a client, and to the introspection of a token that it got before. */
 async function standing(of: Client, token: string, witness: Client) {
   const reply = await requestToken(of)
   return {

@@ -4,7 +4,7 @@ import { call, newApiKey, newApplication, type Reply } from '../api.ts'
 import { advance, stopClock } from '../clock.ts'
 import { iso, secretsOf } from '../requests.ts'
 
-/** `name` and `expires_at` of a secret: what they may be, on creation and afterwards, and that nobody has to see them. */
+/** `name` and `expires_at` of a secret: their rules, on creation and afterwards, and their absence by default. */
 const { apiKey, environmentId } = await newApiKey()
 const reader = await newApiKey({ access: 'read', environmentId })
 const HOUR_MS = 60 * 60 * 1000
@@ -63,7 +63,10 @@ test.each([
   ['no body', undefined],
   ['{}', {}],
   ['nulls', { name: null, expires_at: null }],
-  ['what nobody may set', { disabled: true, disabled_at: 1, is_retiring: 1, last_used_at: '2030-01-01T00:00:00Z' }],
+  [
+    'members that no caller can set',
+    { disabled: true, disabled_at: 1, is_retiring: 1, last_used_at: '2030-01-01T00:00:00Z' },
+  ],
 ])('a secret created with %s has exactly the vendor’s members', async (_, body) => {
   const { json } = await create(body)
   expect(Object.keys(json)).toEqual([...MEMBERS, 'secret'])
@@ -192,9 +195,9 @@ describe('expires_at', () => {
     await expectTaken('expires_at', time, time)
   })
 
-  test('in the past is told before the limit and an unknown application, and after who may ask', async () => {
+  test('in the past is reported before the limit and an unknown application, and after access', async () => {
     const body = { expires_at: '2001-01-01T00:00:00Z' }
-    const unknown = await call(apiKey, 'POST', '/connect/applications/nobody/client_secrets', { body })
+    const unknown = await call(apiKey, 'POST', '/connect/applications/unknown/client_secrets', { body })
     expectInvalid(unknown, 'expires_at', 'past', /in the future/)
     for (let i = 0; i < 5; i++) expect((await create()).status).toBe(201)
     expectInvalid(await create(body), 'expires_at', 'past', /in the future/)

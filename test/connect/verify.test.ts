@@ -47,7 +47,7 @@ describe('a good secret is valid', async () => {
     expect((await verify(reader.apiKey, { client_secret: secret })).json.valid).toBe(true)
   })
 
-  test('whatever prefix it was issued with', async () => {
+  test('with every prefix that it was issued with', async () => {
     const bindings = { CLIENT_SECRET_PREFIX: 'acme_live' }
     const { json } = await call(apiKey, 'POST', `/connect/applications/${client.applicationId}/client_secrets`, {
       bindings,
@@ -122,9 +122,9 @@ test.each([
   expect(text).not.toContain(secret)
 })
 
-test('401 to nobody, whatever the secret', async () => {
-  const nobody = (await issueCredential('sk', '0')).plaintext
-  for (const key of ['', secret, nobody]) {
+test('an unknown API key gets 401 for any secret', async () => {
+  const unissued = (await issueCredential('sk', '0')).plaintext
+  for (const key of ['', secret, unissued]) {
     expect((await verify(key, { client_secret: secret })).status).toBe(401)
     expect((await verify(key, { client_secret: 'garbage' })).status).toBe(401)
   }

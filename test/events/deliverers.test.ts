@@ -17,7 +17,7 @@ beforeEach(async () => {
   key = await newApiKey()
 })
 
-/** Makes events that nobody has tried to send yet. */
+/** Makes events without an attempt. */
 async function backlog(count: number, apiKey = key.apiKey): Promise<void> {
   const overloaded = new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
   const { database: DB } = failingAt(env.DB, /^UPDATE webhook_deliveries/, overloaded)
@@ -167,7 +167,7 @@ describe('one holds up no other', () => {
   })
 })
 
-describe('what cannot be sent any more comes to its end', () => {
+describe('a delivery that cannot be sent any more fails', () => {
   test('an endpoint that was deleted', async () => {
     const receiver = await newReceiver({ ...key, answer: () => new Response('', { status: 500 }) })
     await backlog(2)

@@ -172,7 +172,7 @@ describe('each change makes one event, with the object as the change left it', (
   })
 })
 
-describe('what changes nothing makes no event', () => {
+describe('a request that changes nothing makes no event', () => {
   test('reads, refusals and repeats; a replay, which hands out the plaintext again, has an event of its own', async () => {
     const application = await newApplication(key.apiKey)
     const path = `/connect/applications/${application.id}`
@@ -197,7 +197,7 @@ describe('what changes nothing makes no event', () => {
       await call(key.apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body: { name: 'same' } }),
       await call(key.apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body: {} }),
       await call(key.apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body: { name: '' } }),
-      await call(key.apiKey, 'POST', secretsOf('nobody')),
+      await call(key.apiKey, 'POST', secretsOf('unknown')),
       await call(reader.apiKey, 'DELETE', path),
     ].map(({ status }) => status)
     expect(statuses).toEqual([200, 200, 200, 201, 204, 204, 204, 200, 200, 422, 404, 403])

@@ -42,7 +42,7 @@ beforeEach(() => {
   vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init = {}) => {
     const url = String(input)
     const receiver = receivers.get(url)
-    if (!receiver) throw new TypeError(`nobody listens at ${url}`)
+    if (!receiver) throw new TypeError(`no receiver listens at ${url}`)
     const body = String(init.body)
     const arrival = { url, init, headers: new Headers(init.headers), body, event: JSON.parse(body) }
     receiver.arrivals.push(arrival)
@@ -81,7 +81,7 @@ export async function newReceiver({ environmentId, events = [], url, answer }: E
   return receiver
 }
 
-/** What the platform does once a minute. */
+/** Runs the scheduled job, as the platform does once a minute. */
 export async function runSchedule(bindings: Partial<Env> = {}): Promise<void> {
   const context = createExecutionContext()
   await worker.scheduled(createScheduledController(), { ...env, ...bindings }, context)

@@ -5,7 +5,7 @@ import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
 import { failingAt } from '../faults/wrapped.ts'
 import { deliveries, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
 
-/** What becomes of a webhook whose first attempt did not do. */
+/** The retries of a webhook after a failed first attempt. */
 
 const SECOND_MS = 1000
 const HOUR_MS = 60 * 60 * SECOND_MS

@@ -130,7 +130,7 @@ describe('in development', () => {
   })
 })
 
-describe('whatever the database says', () => {
+describe('with every URL that the database may hold', () => {
   let key: Awaited<ReturnType<typeof newApiKey>>
   beforeEach(async () => {
     key = await newApiKey()

@@ -6,7 +6,7 @@ import { call, m2mApplication, newApiKey, newApplication, operatorDatabase } fro
 import { counted, failingAt, withBatch } from '../faults/wrapped.ts'
 import { deliveries, gate, newReceiver, runSchedule } from './receivers.ts'
 
-/** What a webhook gets right after a change, and what the caller notices of it: nothing. */
+/** The first delivery right after a change. The caller does not notice it. */
 
 let key: Awaited<ReturnType<typeof newApiKey>>
 beforeEach(async () => {
@@ -100,7 +100,7 @@ describe('right after a change', () => {
     await call(key.apiKey, 'GET', '/events', { bindings })
     await call(key.apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: 'x' }, bindings })
     await call(key.apiKey, 'PUT', `/connect/applications/${id}`, { body: { name: '' }, bindings })
-    await call(key.apiKey, 'DELETE', '/connect/client_secrets/nobody', { bindings })
+    await call(key.apiKey, 'DELETE', '/connect/client_secrets/unknown', { bindings })
     expect(counter.trips).toBe(5)
     expect((await create({ headers })).headers.get('Idempotent-Replayed')).toBe('true')
     expect(receiver.arrivals).toEqual([])
@@ -138,7 +138,7 @@ describe('the caller notices nothing', () => {
 
   test.each([
     ['before', () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.'))],
-    ['for good', () => Promise.reject(new Error('D1_ERROR: Network connection lost.'))],
+    ['permanently', () => Promise.reject(new Error('D1_ERROR: Network connection lost.'))],
     ['with what is no error', () => Promise.reject(undefined)],
   ])('storage fails behind the change, %s: the schedule does it', async (_, fail) => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})

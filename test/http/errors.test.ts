@@ -46,7 +46,7 @@ describe('a refusal says what is wrong, and nothing of what was sent', () => {
   })
 
   test('an unknown id is repeated up to 50 characters, and no character is cut in two', async () => {
-    expect(await entityId('nobody')).toBe('nobody')
+    expect(await entityId('unknown')).toBe('unknown')
     expect(await entityId('x_'.repeat(51))).toBe('x_'.repeat(25))
     expect(await entityId(`x${'😀'.repeat(200)}`)).toBe(`x${'😀'.repeat(49)}`)
   })
@@ -89,7 +89,7 @@ describe('a refusal says what is wrong, and nothing of what was sent', () => {
     })
 })
 
-describe('the unexpected is told to the log alone', () => {
+describe('an unexpected error appears in the log only', () => {
   const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
 
   test.each<[string, number, Partial<Env>]>([
@@ -151,13 +151,13 @@ describe('an invalid parameter', () => {
       { field: 'name', code: 'name_required', message: 'name is required.' },
     ],
     [
-      'is told which type it must have',
+      'is reported with the type that it must have',
       v.object({ name: short }),
       { name: 5 },
       { field: 'name', code: 'name_invalid', message: 'name must be a string.' },
     ],
     [
-      'is told which values it may have',
+      'is reported with the values that it may have',
       v.object({ type: v.picklist(['m2m', 'oauth']) }),
       { type: 'x' },
       { field: 'type', code: 'type_invalid', message: 'type must be "m2m" or "oauth".' },

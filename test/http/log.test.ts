@@ -7,7 +7,7 @@ import { call, m2mApplication, newApiKey, newApplication, newLimitedApiKey } fro
 import { withBatch } from '../faults/wrapped.ts'
 
 /**
- * Whatever is sent where by mistake, no credential gets into the log (CWE-532): every route is called with a client
+ * A credential that is sent in the wrong place does not get into the log (CWE-532): every route is called with a client
  * secret and an API key in its path, query, headers and body, is made to fail in every way, and all that was logged is
  * searched for them.
  */

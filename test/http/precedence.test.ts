@@ -21,7 +21,7 @@ interface Draft {
 
 interface Fault {
   readonly name: string
-  /** Whose turn it is: of two faults, the one of the earlier stage is told. */
+  /** The order of the checks: of two faults, the response names the earlier one. */
   readonly stage: number
   readonly answer: [status: number, code: string]
   readonly make: (draft: Draft) => void
@@ -91,7 +91,7 @@ const ROUTES: [method: string, path: string, body: string, faults: Fault[]][] = 
   ['POST', `/connect/applications/${application.id}/client_secrets`, '{}', KEYED],
 ]
 
-describe.each(ROUTES)('of two faults, the earlier one is told: %s', (method, path, body, faults) => {
+describe.each(ROUTES)('of two faults, the response names the earlier one: %s', (method, path, body, faults) => {
   const sendWith = (...made: Fault[]) => {
     const draft: Draft = {
       method,

@@ -361,7 +361,7 @@ describe('a rate-limit binding', () => {
     ['has no limit()', {}],
   ]
 
-  test.each(BROKEN)('that %s limits nobody', async (_, broken) => {
+  test.each(BROKEN)('that %s limits no caller', async (_, broken) => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const binding = broken as RateLimit
     expect(await isOverLimit(binding, 'key')).toBe(false)

@@ -24,7 +24,7 @@ export async function rawCreates() {
 
   const countSecrets = async () => (await call(apiKey, 'GET', path)).json.length as number
 
-  /** What is refused must also have made nothing. */
+  /** A refused create must not have created anything. */
   async function expectRefused(body: BodyInit, status: number, code: string, sent?: Sent) {
     const before = await countSecrets()
     const reply = await create(body, sent)

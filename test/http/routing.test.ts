@@ -12,7 +12,7 @@ const routes = app.routes.filter(({ method }) => method !== 'ALL')
 const served = [...new Set(routes.map(({ path }) => path))].filter((path) => /^\/(connect|events|oauth2)/.test(path))
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'SEARCH', 'QUERY']
 
-/** What a path serves, by every pattern that it matches. */
+/** The methods of a path, by every pattern that it matches. */
 function methodsOf(path: string): string[] {
   const matched = routes.filter((route) => new RegExp(`^${route.path.replace(':id', '[^/]+')}$`).test(path))
   const methods = new Set(matched.map(({ method }) => method))
@@ -26,7 +26,7 @@ async function callKeyless(method: string, path: string, headers: Record<string,
   return { ...reply, trips: counter.trips }
 }
 
-describe('an unknown route is 404 to everybody, and asks nobody', () => {
+describe('an unknown route is 404 to every caller, without a database request', () => {
   test.each([
     '/connect',
     '/connect/',
@@ -92,8 +92,8 @@ describe('an unknown route is 404 to everybody, and asks nobody', () => {
   }
 })
 
-describe('a method that a route does not serve is 405, with those that it serves, and asks nobody', () => {
-  test('what is served has the routes of the contract', () => {
+describe('a method that a route does not support is 405, with those that it supports, without a database request', () => {
+  test('the Worker has the routes of the contract', () => {
     const routes = served.flatMap((path) => methodsOf(path).map((method) => `${method} ${path}`))
     expect(routes).toEqual(
       expect.arrayContaining([
@@ -134,7 +134,7 @@ describe('a method that a route does not serve is 405, with those that it serves
   })
 
   test('an entity that is not there is 404 all the same, not 405', async () => {
-    const { status, json } = await call(apiKey, 'GET', '/connect/applications/nobody')
+    const { status, json } = await call(apiKey, 'GET', '/connect/applications/unknown')
     expect([status, json.code]).toEqual([404, 'entity_not_found'])
   })
 })
@@ -154,7 +154,7 @@ describe('a method is what the request line says', () => {
     for (const path of [
       '/connect/applications',
       `/connect/applications/${application.id}`,
-      '/connect/applications/nobody',
+      '/connect/applications/unknown',
     ]) {
       const [get, head] = [await call(apiKey, 'GET', path), await call(apiKey, 'HEAD', path)]
       expect(head.status).toBe(get.status)
@@ -225,7 +225,7 @@ describe('the request id', () => {
 /** Sends a request as it is; what every response must have, `send` checks. */
 const get = (headers: [string, string][]) =>
   send(
-    new Request('https://oncekey.test/connect/applications/nobody', {
+    new Request('https://oncekey.test/connect/applications/unknown', {
       headers: [['Authorization', `Bearer ${apiKey}`], ...headers],
     }),
   )
@@ -252,7 +252,7 @@ describe('a response is JSON, uncached, and for no other origin', () => {
     'https://oncekey.test',
     'https://x.oncekey.test',
     'http://localhost:3000',
-  ])('whoever asks from a browser: %s', async (origin) => {
+  ])('for every browser origin: %s', async (origin) => {
     for (const reply of [
       await get([['Origin', origin]]),
       await callKeyless('OPTIONS', '/connect/applications', { Origin: origin }),
@@ -263,7 +263,7 @@ describe('a response is JSON, uncached, and for no other origin', () => {
   })
 
   test.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf'])(
-    'whatever a header is called: %s (CWE-1321)',
+    'with a header of any name: %s (CWE-1321)',
     async (name) => {
       expect((await get([[name, 'x']])).status).toBe(404)
       expect(Object.hasOwn(Object.prototype, 'x')).toBe(false)

@@ -185,7 +185,7 @@ describe('public documents', () => {
 
   test('the keys are the same where WorkOS SDKs look for them, for any client ID', async () => {
     const { text } = await get('/oauth2/jwks')
-    for (const id of [clientId, 'client_x', 'nobody', secret, '%2F'])
+    for (const id of [clientId, 'client_x', 'unknown', secret, '%2F'])
       expect((await get(`/sso/jwks/${id}`)).text).toBe(text)
     for (const path of ['/sso/jwks', '/sso/jwks/', `/sso/jwks/${clientId}/x`, '/sso/authorize'])
       expect((await get(path)).status).toBe(404)

@@ -52,7 +52,7 @@ describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
   })
 
   test.each(['access_token', 'refresh_token', 'nonsense', ''])(
-    'whatever the hint is: token_type_hint=%s (RFC 7662 §2.1)',
+    'with any hint: token_type_hint=%s (RFC 7662 §2.1)',
     async (hint) => {
       const reply = await post(
         '/oauth2/introspection',

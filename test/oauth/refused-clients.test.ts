@@ -142,7 +142,7 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
     ['an unknown secret', { clientId, secret: unknownSecret }, 'secret_unknown'],
     ['a secret of an unknown region', { clientId, secret: elsewhere }, 'credentials_malformed'],
     ['a wrong checksum', { clientId, secret: mistyped }, 'credentials_malformed'],
-    ['garbage', { clientId: 'nobody', secret: 'nothing' }, 'credentials_malformed'],
+    ['garbage', { clientId: 'unknown', secret: 'nothing' }, 'credentials_malformed'],
     ['a secret of another application', { clientId, secret: other.secret }, 'client_mismatch', other.secretId],
     ['a secret of another environment', { clientId, secret: stranger.secret }, 'client_mismatch', stranger.secretId],
     ['a revoked secret', revoked, 'secret_revoked', revoked.secretId],
@@ -171,7 +171,7 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
       const entries = logged.flatMap(({ mock }) => mock.calls)
       expect(seen(reply).headers).toEqual(seen(await send({ clientId, secret: 'nothing' })).headers)
       const named = {
-        ...(who.clientId !== 'nobody' && { client_id: who.clientId }),
+        ...(who.clientId !== 'unknown' && { client_id: who.clientId }),
         ...(secretId && { secret_id: secretId }),
       }
       expect(entries).toEqual([[expect.objectContaining({ status: 401, error: 'invalid_client', reason, ...named })]])

@@ -33,7 +33,7 @@ test('further requests within the minute make one D1 request that only reads', a
   const { apiKey } = await newApiKey()
   await call(apiKey, 'GET', '/connect/applications')
   const counter = counted(env.DB)
-  for (const path of ['/connect/applications', '/connect/applications/nobody']) {
+  for (const path of ['/connect/applications', '/connect/applications/unknown']) {
     await call(apiKey, 'GET', path, { bindings: { DB: counter.database } })
   }
   expect(counter.trips).toBe(2)

@@ -10,7 +10,7 @@ import { token } from './token.ts'
 import { verifySecret } from './verify.ts'
 
 /**
- * What each operation costs at the least: a Worker with no framework, no validation and no log. It answers the same bytes
+ * The minimal cost of each operation: a Worker with no framework, no validation and no log. It answers the same bytes
  * over the same schema, with the one unavoidable database request or signature.
  */
 export default {

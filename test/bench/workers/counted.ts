@@ -62,7 +62,7 @@ function countedStatement(statement: D1PreparedStatement, text: Text, onRequest:
   return proxy
 }
 
-/** What any object may be asked: whether it is a promise, what kind it is, how it looks as JSON. */
+/** Properties that any object may be asked for: whether it is a promise, what kind it is, how it looks as JSON. */
 const HARMLESS = new Set<string | symbol>(['then', 'constructor', 'toJSON'])
 
 function refuse(property: string | symbol): undefined {
