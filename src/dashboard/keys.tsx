@@ -60,7 +60,7 @@ function keysPage(c: Context<HonoEnv>, keys: CallerKey[], sessions: Session[]) {
       </section>
       <section aria-labelledby="sessions">
         <h2 id="sessions">Sessions</h2>
-        <p class="quiet">Sessions end after 30 minutes of inactivity, or when their key is revoked.</p>
+        <p class="quiet">Sessions end after 30 minutes of inactivity, after 12 hours, or when their key is revoked.</p>
         <Table label="Sessions" columns={sessionColumns(now, canWrite(c))} rows={sessions} />
       </section>
     </>,

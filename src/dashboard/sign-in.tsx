@@ -75,7 +75,7 @@ function signInPage(
           isRequired
           isCode
           autofocus
-          help="The key decides which environment you see and whether you can change it. Your session ends after 30 minutes of inactivity."
+          help="The key decides which environment you see and whether you can change it. Your session ends after 30 minutes of inactivity, and after 12 hours."
           {...(error && { errors: { api_key: error } })}
         />
         <div class="row">

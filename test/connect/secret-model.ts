@@ -83,6 +83,7 @@ export class SecretModel {
       if (earlier.secret.revokedAt !== null) return { status: 422, code: 'client_secret_revoked' }
       if (earlier.secret.isDisabled) return { status: 422, code: 'client_secret_disabled' }
       if (!this.isLive(earlier.secret)) return { status: 422, code: 'client_secret_expired' }
+      this.#record('replayed', [earlier.secret])
       return {
         status: 201,
         body: toWire({ ...earlier.snapshot, id: earlier.secret.id, hint: earlier.secret.hint }),

@@ -162,6 +162,40 @@ describe('a session', () => {
     }
   })
 
+  test('ends after 12 hours, however much it is used', async () => {
+    const { visitor, credential } = await signedIn()
+    const age = async (milliseconds: number) =>
+      env.DB.prepare('UPDATE sessions SET created_at = created_at - ? WHERE digest = ?')
+        .bind(milliseconds, await sha256(credential))
+        .run()
+    await age(12 * 60 * MINUTE_MS - MINUTE_MS)
+    expect((await visitor.get('/dashboard')).status).toBe(200)
+    await age(2 * MINUTE_MS)
+    expect((await visitor.get('/dashboard')).headers.get('Location')).toBe('/dashboard/sign-in?ended=')
+  })
+
+  test('ends when its browser signs in again', async () => {
+    const { visitor, credential, apiKey } = await signedIn()
+    await visitor.post('/dashboard/sign-in', { api_key: apiKey })
+    expect(visitor.session).not.toBe(credential)
+    expect((await visitor.get('/dashboard')).status).toBe(200)
+    const before = new Visitor()
+    before.session = credential
+    expect((await before.get('/dashboard')).status).toBe(303)
+  })
+
+  test('ends when its key has signed in ten more times', async () => {
+    const { visitor, apiKey } = await signedIn()
+    const later: Visitor[] = []
+    for (let i = 0; i < 10; i++) {
+      const next = new Visitor()
+      await next.signIn(apiKey)
+      later.push(next)
+    }
+    expect((await visitor.get('/dashboard')).status).toBe(303)
+    for (const next of later) expect((await next.get('/dashboard')).status).toBe(200)
+  })
+
   test('records its use once a minute, in the request of the page', async () => {
     const { visitor, credential } = await signedIn()
     await rest(credential, 5 * MINUTE_MS)
