@@ -93,8 +93,8 @@ describe('a name that would look like another one is refused', () => {
     ['a space in front', ' production', 'must not begin or end with a space'],
     ['two spaces', 'a  b', 'must have single ordinary spaces only'],
     ['a no-break space', 'a\u00a0b', 'must have single ordinary spaces only'],
-    ['a zero-width space', 'prod\u200b', 'must not have invisible characters'],
-    ['a bidirectional override', 'a\u202eb', 'must not have invisible characters'],
+    ['a zero-width space', 'prod\u200b', 'must not contain invisible or text-direction characters'],
+    ['a bidirectional override', 'a\u202eb', 'must not contain invisible or text-direction characters'],
     ['a variation selector', 'a\ufe0f', 'must not have invisible characters'],
     ['a decomposed character', 'cafe\u0301', 'must be in Unicode normalization form C'],
   ])('%s', async (_, name, sentence) => {

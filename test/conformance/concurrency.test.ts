@@ -69,7 +69,8 @@ test(`${MANY} concurrent creates of a secret under one Idempotency-Key create on
   expect(new Set(replies.map(({ text }) => text))).toHaveLength(1)
   expect(replies.filter(({ isReplay }) => isReplay)).toHaveLength(MANY - 1)
   expect(await count('client_secrets WHERE application_id = ?', id)).toBe(1)
-  expect(await count(`events WHERE data ->> 'application_id' = ?`, id)).toBe(1)
+  // Each replay, which returns the plaintext again, has an event of its own.
+  expect(await count(`events WHERE type NOT LIKE '%.replayed' AND data ->> 'application_id' = ?`, id)).toBe(1)
 })
 
 test(`${MANY / 2} concurrent creates of an application under one Idempotency-Key create one application`, async () => {

@@ -4,7 +4,7 @@ import { issueCredential } from '../../src/credential/credential.ts'
 import { sha256 } from '../../src/credential/digest.ts'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
-import { newApiKey, operatorDatabase } from '../operator.ts'
+import { forgetOperatorEvents, newApiKey, operatorDatabase } from '../operator.ts'
 import { ORGANIZATION } from '../requests.ts'
 import { serve } from '../served.ts'
 import { size } from '../sizes.ts'
@@ -29,6 +29,9 @@ async function newEndpoint(environmentId: string, answer?: Answer) {
   const { plaintext: secret } = await issueCredential('whsec', '0')
   const endpoint = { id: newId('we', Date.now()), environmentId, url: receiver.url, events: [], secret, createdAt: 0 }
   await createWebhookEndpoint(operatorDatabase(database), endpoint)
+  // Without the event of its creation, which other endpoints would get.
+  await forgetOperatorEvents(database)
+  await database.prepare('UPDATE webhook_endpoints SET cursor = cursor - 1 WHERE id = ?').bind(endpoint.id).run()
   return { ...endpoint, receiver }
 }
 

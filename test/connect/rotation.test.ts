@@ -201,9 +201,9 @@ describe('the limit', () => {
   test('is how many may be retiring: the one that expires first goes, revoked in the same event', async () => {
     const secrets = await rotated(LIMIT + 1, { grace_period_seconds: 2_592_000 })
     expect((await list()).map(({ id }: { id: string }) => id)).toEqual(secrets.slice(1))
+    const event = (await events()).at(-1)
     expect((await requestToken(client)).json.error).toBe('invalid_client')
     expect(await get(client.secretId)).toMatchObject({ code: 'entity_not_found' })
-    const event = (await events()).at(-1)
     expect(event?.type).toBe('rotated')
     const named = event?.data.client_secrets.map(({ id }: { id: string }) => id)
     expect(named).toHaveLength(LIMIT + 1)
