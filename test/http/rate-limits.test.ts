@@ -127,6 +127,10 @@ let networks = 0
 const newAddress = () => `198.51.${networks >> 8}.${networks++ & 255}`
 const newNetwork = () => `2001:db8:${(networks++).toString(16)}:1`
 
+/** Another address of the network each time. */
+const inNetwork = (network: string) => (i: number) => `${network}:${i.toString(16)}:0:0:${(i * 7).toString(16)}`
+const always = (address: string) => () => address
+
 /** A rate-limit binding that keeps the keys that it counts, and has had enough of those that `isTooMuch` names. */
 function limiter(isTooMuch: (key: string) => boolean = () => false) {
   const keys: string[] = []
@@ -143,37 +147,44 @@ afterEach(() => {
 })
 
 describe.each(families)('made-up credentials at %s', (_, family) => {
-  test('cost at most 100 D1 requests a minute from one IPv6 /64, none for a 429, and lock out no valid credential', async () => {
-    const network = newNetwork()
-    const valid = await validFor(family)
-    const attempt = async (i: number) => {
-      const address = `${network}:${i.toString(16)}:0:0:${(i * 7).toString(16)}`
-      return family.send(await madeUp(family.prefix), { address }, newId('client', i))
-    }
-    let trips = 0
-    const beforeFirst = Date.now()
-    let afterFirst = 0
-    for (let i = 0; i < size(MAX_FAILURES + 10, 1_500); i++) {
-      const answer = await attempt(i)
-      if (i === 0) afterFirst = Date.now()
-      expect(answer.status).toBe(i < MAX_FAILURES ? family.refused : 429)
-      if (answer.status === 429) expect(answer.trips).toBe(0)
-      trips += answer.trips
-      if (i % 35 === 0) expect(succeeded(await family.send(valid, { address: `${network}::1` }))).toBe(true)
-    }
-    expect(trips).toBe(MAX_FAILURES)
-    const { headers } = await attempt(0)
-    const rest = (beforeFirst + WINDOW_MS - Date.now()) / 1000
-    expect(Number(headers.get('Retry-After'))).toBeGreaterThanOrEqual(Math.floor(rest))
-    expect(Number(headers.get('Retry-After'))).toBeLessThanOrEqual(60)
-    expect(headers.has('WWW-Authenticate')).toBe(false)
-    const elsewhere = { address: `${newNetwork()}::1` }
-    expect((await family.send(await madeUp(family.prefix), elsewhere, newId('client', 1))).status).toBe(family.refused)
-    vi.setSystemTime(beforeFirst + WINDOW_MS - 1)
-    expect((await attempt(1)).status).toBe(429)
-    vi.setSystemTime(afterFirst + WINDOW_MS)
-    expect((await attempt(2)).status).toBe(family.refused)
-  })
+  test.each([
+    ['one IPv6 /64', () => inNetwork(newNetwork())],
+    ['one IPv4 address', () => always(newAddress())],
+  ] as const)(
+    'cost at most 100 D1 requests a minute from %s, none for a 429, and lock out no valid credential',
+    async (_, newSender) => {
+      const addressOf = newSender()
+      const valid = await validFor(family)
+      const attempt = async (i: number) => {
+        return family.send(await madeUp(family.prefix), { address: addressOf(i) }, newId('client', i))
+      }
+      let trips = 0
+      const beforeFirst = Date.now()
+      let afterFirst = 0
+      for (let i = 0; i < size(MAX_FAILURES + 10, 1_500); i++) {
+        const answer = await attempt(i)
+        if (i === 0) afterFirst = Date.now()
+        expect(answer.status).toBe(i < MAX_FAILURES ? family.refused : 429)
+        if (answer.status === 429) expect(answer.trips).toBe(0)
+        trips += answer.trips
+        if (i % 35 === 0) expect(succeeded(await family.send(valid, { address: addressOf(0) }))).toBe(true)
+      }
+      expect(trips).toBe(MAX_FAILURES)
+      const { headers } = await attempt(0)
+      const rest = (beforeFirst + WINDOW_MS - Date.now()) / 1000
+      expect(Number(headers.get('Retry-After'))).toBeGreaterThanOrEqual(Math.floor(rest))
+      expect(Number(headers.get('Retry-After'))).toBeLessThanOrEqual(60)
+      expect(headers.has('WWW-Authenticate')).toBe(false)
+      const elsewhere = { address: `${newNetwork()}::1` }
+      expect((await family.send(await madeUp(family.prefix), elsewhere, newId('client', 1))).status).toBe(
+        family.refused,
+      )
+      vi.setSystemTime(beforeFirst + WINDOW_MS - 1)
+      expect((await attempt(1)).status).toBe(429)
+      vi.setSystemTime(afterFirst + WINDOW_MS)
+      expect((await attempt(2)).status).toBe(family.refused)
+    },
+  )
 
   test('count in the rate-limit binding, by names that hold no credential', async () => {
     const failed = limiter()
