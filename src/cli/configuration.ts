@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { checkSettings } from '../http/settings.ts'
+import { parseRegions, type Region } from '../storage/regions.ts'
 import { Failure } from './command.ts'
 import { configPath, loadWrangler, oneLine } from './wrangler.ts'
 
@@ -9,6 +10,8 @@ export interface Configuration {
   /** Of the Worker. */
   readonly name: string
   readonly databaseName: string
+  /** The D1 databases that have a name. */
+  readonly databases: readonly { readonly binding: string; readonly name: string }[]
   readonly accountId: string | undefined
   readonly compatibilityDate: string | undefined
   /** Empty unless the operator has set it. */
@@ -36,6 +39,7 @@ export async function readConfiguration(path = configPath): Promise<Configuratio
   return {
     name: config.name ?? 'oncekey',
     databaseName: database.database_name,
+    databases: config.d1_databases.flatMap(({ binding, database_name: name }) => (name ? [{ binding, name }] : [])),
     accountId: config.account_id,
     compatibilityDate: config.compatibility_date,
     issuer: String(config.vars.ISSUER ?? ''),
@@ -43,9 +47,28 @@ export async function readConfiguration(path = configPath): Promise<Configuratio
   }
 }
 
+/** A region, and the name of its database on the account. */
+export interface RegionDatabase extends Region {
+  readonly databaseName: string
+}
+
+/** The regions of REGIONS, with the default one first. Throws Failure if the setting is invalid. */
+export function regionDatabases({ vars, databases }: Pick<Configuration, 'vars' | 'databases'>): RegionDatabase[] {
+  const problem = problemsOf({ vars, databases }).find((problem) => problem.startsWith('REGIONS '))
+  if (problem) throw new Failure(`${problem} Nothing was changed.`)
+  return (parseRegions(String(vars.REGIONS)) ?? []).map((region) => ({
+    ...region,
+    databaseName: databases.find(({ binding }) => binding === region.binding)?.name ?? '',
+  }))
+}
+
+function problemsOf({ vars, databases }: Pick<Configuration, 'vars' | 'databases'>, file?: string): string[] {
+  return checkSettings(vars, file, (name) => databases.some(({ binding }) => binding === name))
+}
+
 /** Refuses settings that the Worker would refuse, before anything is deployed. */
-export function requireValidSettings({ vars }: Pick<Configuration, 'vars'>): void {
-  const problems = checkSettings(vars)
+export function requireValidSettings(configuration: Pick<Configuration, 'vars' | 'databases'>): void {
+  const problems = problemsOf(configuration)
   if (problems.length > 0) throw new Failure(`${problems.join('\n')}\nNothing was deployed.`)
 }
 
@@ -54,7 +77,7 @@ export function requireValidSettings({ vars }: Pick<Configuration, 'vars'>): voi
  * itself; the others come from .dev.vars, if they are there, and from wrangler.toml.
  */
 export async function checkDevSettings(own: Readonly<Record<string, unknown>>, path = configPath): Promise<string[]> {
-  const { vars } = await readConfiguration(path)
+  const { vars, databases } = await readConfiguration(path)
   const { unstable_getVarsForDev } = await loadWrangler()
   const file = existsSync(join(dirname(path), '.dev.vars')) ? '.dev.vars' : '.env'
   const local = Object.entries(unstable_getVarsForDev(path, undefined, {}, undefined, true)).filter(
@@ -63,8 +86,8 @@ export async function checkDevSettings(own: Readonly<Record<string, unknown>>, p
   const isLocal = (problem: string) => local.some(([name]) => problem.startsWith(`${name} `))
   const variables = { ...vars, ...Object.fromEntries(local.map(([name, { value }]) => [name, value])), ...own }
   return [
-    ...checkSettings(variables).filter((problem) => !isLocal(problem)),
-    ...checkSettings(variables, file).filter(isLocal),
+    ...problemsOf({ vars: variables, databases }).filter((problem) => !isLocal(problem)),
+    ...problemsOf({ vars: variables, databases }, file).filter(isLocal),
   ]
 }
 

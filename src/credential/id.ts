@@ -27,6 +27,11 @@ export function timeOfId(id: string): number | null {
   return time === undefined ? null : [...time].reduce((ms, symbol) => ms * 32 + SYMBOLS.indexOf(symbol), 0)
 }
 
+/** Whether IDs and credentials can carry a region's digit: it must be a symbol of both. */
+export function isRegionDigit(text: string): boolean {
+  return text.length === 1 && SYMBOLS.includes(text)
+}
+
 /** The region of an ID that `newId` made: the symbol before the random ones. */
 export function regionOfId(id: string): string {
   return id.at(-1 - RANDOM_SYMBOLS) ?? DEFAULT_REGION

@@ -16,9 +16,12 @@ import { readSettings } from './settings.ts'
 const BEARER = /^Bearer +([A-Za-z0-9_]{1,100})$/i
 
 /** Opens the database of a region for this request; null if there is no such region. */
-export function databaseOf(c: Context<HonoEnv>, region: string): Database | null {
+export function databaseOf(c: Context<HonoEnv>, digit: string): Database | null {
+  const { REGIONS, REQUEST_BUDGET_MS } = readSettings(c.env)
+  const region = REGIONS.find((region) => region.digit === digit)
+  if (!region) return null
   return openDatabase(c.env, region, {
-    deadline: Date.now() + readSettings(c.env).REQUEST_BUDGET_MS,
+    deadline: Date.now() + REQUEST_BUDGET_MS,
     waitUntil: (promise) => c.executionCtx.waitUntil(promise),
   })
 }

@@ -1,4 +1,5 @@
 import { API_KEY_PREFIX, CREDENTIAL_PREFIX, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
+import { parseRegions, type Region } from '../storage/regions.ts'
 
 /** The variables of wrangler.toml: the Worker and the commands check them by this one schema. */
 
@@ -68,7 +69,14 @@ export const MAX_ACCESS_TOKEN_TTL_SECONDS = 86_400
 /** How long anyone may keep the public keys and other public documents. A rotation of signing keys waits for as long. */
 export const PUBLIC_CACHE_SECONDS = 300
 
+const regions: Setting<readonly Region[]> = {
+  requirement:
+    'must be DIGIT=BINDING, or several of them with commas between, such as 0=DB,1=DB_WEUR: each digit once, from 0-9 and A-Z without I, L, O and U, and each binding once',
+  parse: (value) => (typeof value === 'string' ? parseRegions(value) : undefined),
+}
+
 const SETTINGS = {
+  REGIONS: regions,
   CLIENT_SECRET_PREFIX: clientSecretPrefix,
   MAX_SECRETS_PER_APPLICATION: integer(1, 100),
   MAX_APPLICATIONS_PER_ENVIRONMENT: integer(1, 10_000_000),
@@ -90,13 +98,36 @@ export class SettingsError extends Error {
   override readonly name = 'SettingsError'
 }
 
-/** A sentence for each invalid variable: its name, its value, what it must be, and the file to look in. */
-export function checkSettings(variables: object, file = 'wrangler.toml'): string[] {
+/**
+ * A sentence for each invalid variable: its name, its value, what it must be, and the file to look in. `isDatabase` tells
+ * whether a binding is a D1 database; by default `variables` has the bindings, too, as in the Worker.
+ */
+export function checkSettings(
+  variables: object,
+  file = 'wrangler.toml',
+  isDatabase = (binding: string) => isD1Database(valueIn(variables, binding)),
+): string[] {
   return Object.entries(SETTINGS).flatMap(([name, { parse, requirement }]) => {
-    const value = Object.hasOwn(variables, name) ? (variables as Record<string, unknown>)[name] : undefined
-    if (parse(value) !== undefined) return []
-    return [`${name} is ${shown(value)}. It ${requirement} (${file}).`]
+    const value = valueIn(variables, name)
+    const parsed = parse(value)
+    if (parsed === undefined) return [`${name} is ${shown(value)}. It ${requirement} (${file}).`]
+    if (name !== 'REGIONS') return []
+    const missing = (parsed as readonly Region[]).filter(({ binding }) => !isDatabase(binding))
+    return missing.map(
+      ({ binding }) => `${name} is ${shown(value)} (${file}), and wrangler.toml has no D1 database ${binding}.`,
+    )
   })
+}
+
+function valueIn(variables: object, name: string): unknown {
+  return Object.hasOwn(variables, name) ? (variables as Record<string, unknown>)[name] : undefined
+}
+
+/** Any property of a binding to another Worker looks like a method; only such a binding has `fetch`. */
+function isD1Database(value: unknown): value is D1Database {
+  if (typeof value !== 'object' || value === null || 'fetch' in value) return false
+  const { prepare, batch } = value as Partial<D1Database>
+  return typeof prepare === 'function' && typeof batch === 'function'
 }
 
 /** A pasted credential is not repeated. */

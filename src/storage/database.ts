@@ -1,9 +1,5 @@
 import type { RawValue, Sql } from 'sql-template-tag'
-
-/** The bindings that hold databases. */
-export interface DatabaseBindings {
-  DB: D1Database
-}
+import type { Region } from './regions.ts'
 
 /** Unix time in milliseconds. */
 export type UnixMs = number
@@ -81,13 +77,13 @@ export function changeDeadline(database: Database): UnixMs {
   return database.deadline - COMMIT_MARGIN_MS
 }
 
-/** Opens the database of a region; null if there is no such region. The only place that maps regions to bindings. */
+/** Opens the database of a region. */
 export function openDatabase(
-  bindings: DatabaseBindings,
-  region: string,
+  bindings: object,
+  { binding }: Region,
   request: Pick<Database, 'deadline' | 'waitUntil'>,
-): Database | null {
-  return region === '0' ? { binding: bindings.DB, ...request } : null
+): Database {
+  return { binding: (bindings as Record<string, D1Database>)[binding] as D1Database, ...request }
 }
 
 export function query<Row = never>(sql: Sql): Query<Row> {

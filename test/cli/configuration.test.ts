@@ -1,7 +1,12 @@
 import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { checkDevSettings, readConfiguration, requireValidSettings } from '../../src/cli/configuration.ts'
+import {
+  checkDevSettings,
+  readConfiguration,
+  regionDatabases,
+  requireValidSettings,
+} from '../../src/cli/configuration.ts'
 import { configPath } from '../../src/cli/wrangler.ts'
 import { newFolder } from './folder.ts'
 
@@ -24,7 +29,7 @@ const own = { ISSUER: 'http://127.0.0.1:8787', WEBHOOKS_TO_LOCALHOST: true }
 
 describe('settings', () => {
   test('as released are valid', async () => {
-    expect(() => requireValidSettings({ vars: {} })).toThrow()
+    expect(() => requireValidSettings({ vars: {}, databases: [] })).toThrow()
     requireValidSettings(await readConfiguration(path))
     expect(await checkDevSettings(own, path)).toEqual([])
   })
@@ -85,6 +90,38 @@ describe('settings', () => {
   test('of .env are named with that file when there is no .dev.vars', async () => {
     await writeFile(join(folder, '.env'), 'ACCESS_TOKEN_TTL_SECONDS=5\n')
     expect(await checkDevSettings(own, path)).toEqual([expect.stringContaining('(.env).')])
+  })
+})
+
+describe('regions', () => {
+  const second = '[[d1_databases]]\nbinding = "DB_WEUR"\ndatabase_name = "oncekey-weur"\n\n[vars]'
+
+  test('as released are one, in the database of the binding DB', async () => {
+    const regions = regionDatabases(await readConfiguration(path))
+    expect(regions).toEqual([{ digit: '0', binding: 'DB', databaseName: 'oncekey' }])
+  })
+
+  test('are listed in the order of REGIONS, with the names of their databases', async () => {
+    await configure([/^\[vars\]$/m, second], [/^REGIONS = .*$/m, 'REGIONS = "A=DB_WEUR,0=DB"'])
+    const configuration = await readConfiguration(path)
+    requireValidSettings(configuration)
+    expect(await checkDevSettings(own, path)).toEqual([])
+    expect(regionDatabases(configuration)).toEqual([
+      { digit: 'A', binding: 'DB_WEUR', databaseName: 'oncekey-weur' },
+      { digit: '0', binding: 'DB', databaseName: 'oncekey' },
+    ])
+  })
+
+  test.each([
+    ['0=DB,1=DB_WEUR', 'REGIONS is "0=DB,1=DB_WEUR" (wrangler.toml), and wrangler.toml has no D1 database DB_WEUR.'],
+    ['0=DB,1=ASSETS', 'REGIONS is "0=DB,1=ASSETS" (wrangler.toml), and wrangler.toml has no D1 database ASSETS.'],
+    ['DB', 'REGIONS is "DB". It must be DIGIT=BINDING'],
+  ])('%s are refused by every command', async (value, sentence) => {
+    await configure([/^REGIONS = .*$/m, `REGIONS = "${value}"`])
+    const configuration = await readConfiguration(path)
+    expect(() => requireValidSettings(configuration)).toThrow(sentence)
+    expect(() => regionDatabases(configuration)).toThrow(sentence)
+    expect((await checkDevSettings(own, path)).join()).toContain(sentence)
   })
 })
 

@@ -15,6 +15,11 @@ const CASES: [name: keyof Settings, valid: unknown[], invalid: unknown[]][] = [
     [1, 5, 100, '1', '100', '05'],
     [0, 101, -1, 1.5, '', 'x', '5x', ' 5', '5 ', '+5', '5.0', '0x10', '1e1', true, [5], null, undefined, Number.NaN],
   ],
+  [
+    'REGIONS',
+    ['0=DB', 'A=DB', 'Z=DB'],
+    ['', 'DB', '0=', '=DB', '0:DB', '0=DB,', '0=DB, 1=DB', '0=DB,0=D', '0=DB,1=DB', '00=DB', 'a=DB', 'I=DB', 'é=DB', 0],
+  ],
   ['REQUEST_BUDGET_MS', [1000, 5000, 30_000, '5000'], [0, 999, 30_001, '5s', '', undefined, '9'.repeat(400)]],
   ['ACCESS_TOKEN_TTL_SECONDS', [60, 3600, 86_400, '3600'], [0, 3, 59, 86_401, -3600, '1h', undefined]],
   ['EVENT_RETENTION_DAYS', [1, 365, 3650, '30'], [0, 3651, '30 days', false, undefined]],
@@ -43,7 +48,8 @@ const CASES: [name: keyof Settings, valid: unknown[], invalid: unknown[]][] = [
 
 describe.each(CASES)('%s', (name, valid, invalid) => {
   test.each(valid)('accepts %j', (value) => {
-    expect(String(readSettings({ ...env, [name]: value })[name])).toBe(String(value).replace(/^0(?=\d)/, ''))
+    const read = readSettings({ ...env, [name]: value })[name]
+    if (name !== 'REGIONS') expect(String(read)).toBe(String(value).replace(/^0(?=\d)/, ''))
     expect(checkSettings({ ...env, [name]: value })).toEqual([])
   })
 
@@ -54,6 +60,23 @@ describe.each(CASES)('%s', (name, valid, invalid) => {
     expect(() => readSettings({ ...env, [name]: value })).toThrow(problem)
   })
 })
+
+test('regions are read in their order, each with its digit and binding', () => {
+  expect(readSettings({ ...env, REGIONS: 'Z=DB_A,0=DB', DB_A: env.DB }).REGIONS).toEqual([
+    { digit: 'Z', binding: 'DB_A' },
+    { digit: '0', binding: 'DB' },
+  ])
+})
+
+test.each(['DB_MISSING', 'ASSETS', 'MANAGEMENT_CALLS', 'ISSUER', 'REGIONS', 'constructor', '__proto__'])(
+  'a region of %s is refused, because that is not a D1 database',
+  (binding) => {
+    const REGIONS = `0=DB,1=${binding}`
+    const problem = `REGIONS is "${REGIONS}" (wrangler.toml), and wrangler.toml has no D1 database ${binding}.`
+    expect(checkSettings({ ...env, REGIONS })).toEqual([problem])
+    expect(() => readSettings({ ...env, REGIONS })).toThrow(problem)
+  },
+)
 
 test('a problem names the variable, its value, its bounds and the file', () => {
   expect(checkSettings({ ...env, ACCESS_TOKEN_TTL_SECONDS: 3 }, '.dev.vars')).toEqual([
