@@ -10,7 +10,7 @@ import { deliverAfterChange } from './events/webhooks.ts'
 import { health } from './health.ts'
 import type { HonoEnv } from './http/context.ts'
 import { ApiError, onError, onOAuthError } from './http/errors.ts'
-import { defaultHeaders, publicDocument, requireHttps } from './http/headers.ts'
+import { defaultHeaders, keptDocument, publicDocument, requireHttps } from './http/headers.ts'
 import { logRequests } from './http/log.ts'
 import { introspection } from './oauth/introspection.ts'
 import { metadata } from './oauth/metadata.ts'
@@ -36,9 +36,17 @@ function isBrowser(c: Context<HonoEnv>): boolean {
   return c.req.header('Accept')?.startsWith('text/html,application/xhtml+xml') ?? false
 }
 
+/** Public documents that depend on the settings alone. */
+const SETTINGS_DOCUMENTS = [
+  '/oauth2/jwks',
+  '/.well-known/oauth-authorization-server',
+  '/.well-known/openid-configuration',
+]
+
 /** Every mount and guard, in order. Unknown routes and wrong methods are answered before the caller is identified. */
 export const app = new Hono<HonoEnv>()
 
+for (const path of SETTINGS_DOCUMENTS) app.use(path, keptDocument)
 app.use(logRequests, ...defaultHeaders, requireHttps)
 app.use(
   methodNotAllowed({
@@ -46,15 +54,7 @@ app.use(
     onMethodNotAllowed: (c, allow) => answerError(new ApiError('method_not_allowed', { allow }), c),
   }),
 )
-for (const path of [
-  '/oauth2/jwks',
-  '/sso/jwks/*',
-  '/.well-known/oauth-authorization-server',
-  '/.well-known/openid-configuration',
-  '/openapi.json',
-]) {
-  app.use(path, publicDocument)
-}
+for (const path of [...SETTINGS_DOCUMENTS, '/sso/jwks/*', '/openapi.json']) app.use(path, publicDocument)
 app.use('/connect/*', deliverAfterChange)
 app.use('/dashboard/*', deliverAfterChange)
 

@@ -55,3 +55,38 @@ export const publicDocument = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
   if (c.res.ok) c.res.headers.set('Cache-Control', `public, max-age=${PUBLIC_CACHE_SECONDS}`)
 })
+
+interface KeptResponse {
+  readonly body: string
+  readonly headers: Headers
+  readonly until: number
+}
+
+/** How long an isolate keeps a public document: a retired signing key disappears from it this late at most. */
+const KEPT_MS = 60_000
+
+/** By settings, so that changed ones are answered at once, and by scheme and path. */
+const keptResponses = new WeakMap<Env, Map<string, KeptResponse>>()
+
+/**
+ * For public documents that depend on the settings alone: answers from memory, without the rest of the app. It writes no
+ * log entry, which would take longer than the answer.
+ */
+export const keptDocument = createMiddleware<HonoEnv>(async (c, next) => {
+  if (c.req.method !== 'GET') return next()
+  const responses = keptResponses.get(c.env) ?? new Map<string, KeptResponse>()
+  const key = `${c.req.url.startsWith('https:')} ${c.req.path}`
+  const found = responses.get(key)
+  if (found && Date.now() < found.until) {
+    const headers = new Headers(found.headers)
+    headers.set('X-Request-ID', crypto.randomUUID())
+    return new Response(found.body, { headers })
+  }
+  await next()
+  if (c.res.status !== 200) return
+  const body = await c.res.clone().text()
+  keptResponses.set(
+    c.env,
+    responses.set(key, { body, headers: new Headers(c.res.headers), until: Date.now() + KEPT_MS }),
+  )
+})

@@ -29,21 +29,21 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
     route: routePath(c, -1),
     status: c.res.status,
     duration_ms: Date.now() - start,
-    ...c.var.logFields,
+    ...c.get('logFields'),
     ...(c.res.status >= 400 && sender(c)),
   })
 })
 
 /** Adds to the log entry of this request. */
 export function addLogFields(c: Context<HonoEnv>, fields: LogFields): void {
-  c.set('logFields', { ...c.var.logFields, ...fields })
+  c.set('logFields', { ...c.get('logFields'), ...fields })
 }
 
 /** Logs an unexpected error. Its text is the database's or ours, without bound values. */
 export function logError(c: Context<HonoEnv>, code: string, error: Error): void {
   console.error({
     message: code,
-    request_id: c.var.requestId,
+    request_id: c.get('requestId'),
     error: `${error.name}: ${error.message}`,
     stack: error.stack,
   })
@@ -70,7 +70,7 @@ function clientRequestId(c: Context<HonoEnv>): object {
 
 /** The origin of a refused request. */
 function sender(c: Context<HonoEnv>): object {
-  const { identity } = c.var
+  const identity = c.get('identity')
   const { address, country, userAgent } = originOf(c)
   return {
     ...(identity && { api_key_id: identity.apiKeyId, environment_id: identity.environmentId }),

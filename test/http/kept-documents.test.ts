@@ -1,0 +1,71 @@
+import { createExecutionContext } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { app } from '../../src/app.ts'
+
+const DOCUMENTS = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration', '/oauth2/jwks']
+
+/** The Worker of one isolate: its settings are the same object in every request. */
+function isolate(bindings: Partial<Env> = {}) {
+  const settings: Env = { ...env, ...bindings }
+  return async (url: string, init?: RequestInit): Promise<Response> =>
+    app.fetch(new Request(url, init), settings, createExecutionContext())
+}
+
+/** Everything but the request's own ID. */
+async function answerOf(response: Response) {
+  const headers = [...response.headers].filter(([name]) => name !== 'x-request-id')
+  return { status: response.status, headers, body: await response.text() }
+}
+
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.useRealTimers()
+})
+
+describe.each(DOCUMENTS)('%s', (path) => {
+  const url = `https://oncekey.test${path}`
+
+  test('is the same when it comes from memory, under an ID of its own and without a log entry', async () => {
+    const get = isolate()
+    const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
+    const first = await get(url)
+    const second = await get(url)
+    expect(logged).toHaveBeenCalledTimes(1)
+    expect(second.headers.get('X-Request-ID')).not.toBe(first.headers.get('X-Request-ID'))
+    expect(await answerOf(second)).toEqual(await answerOf(first))
+  })
+
+  test('follows other settings at once', async () => {
+    await isolate()(url)
+    expect((await isolate({ ISSUER: '', SIGNING_KEY: 'damaged' })(url)).status).toBe(500)
+  })
+
+  test('is made again after a minute', async () => {
+    vi.useFakeTimers({ now: Date.now() })
+    const get = isolate()
+    const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
+    await get(url)
+    vi.advanceTimersByTime(60_000)
+    await get(url)
+    expect(logged).toHaveBeenCalledTimes(2)
+  })
+
+  test('keeps other methods and plain http as they are', async () => {
+    const get = isolate()
+    await get(url)
+    expect((await get(url, { method: 'POST' })).status).toBe(405)
+    expect(await (await get(url, { method: 'HEAD' })).text()).toBe('')
+    expect((await get(url, { method: 'OPTIONS' })).headers.get('Access-Control-Allow-Methods')).toBe('GET,HEAD')
+    expect((await get(url.replace('https:', 'http:'))).status).toBe(403)
+  })
+
+  test('is not kept when it fails', async () => {
+    const get = isolate({ ISSUER: '', SIGNING_KEY: 'damaged' })
+    vi.spyOn(console, 'error').mockImplementation(() => {})
+    const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
+    await get(url)
+    await get(url)
+    expect(logged).toHaveBeenCalledTimes(2)
+  })
+})
