@@ -11,12 +11,15 @@ import * as batch from '../src/storage/batch.ts'
 import type { Caller, Change } from '../src/storage/caller.ts'
 import * as clientSecrets from '../src/storage/client-secrets.ts'
 import type { Database } from '../src/storage/database.ts'
+import * as eventStatements from '../src/storage/event-statements.ts'
 import * as events from '../src/storage/events.ts'
 import type { KeyedRequest } from '../src/storage/idempotency.ts'
 import * as issuing from '../src/storage/issuing.ts'
 import { createWebhookEndpoint } from '../src/storage/operator/webhook-endpoints.ts'
+import * as scope from '../src/storage/scope.ts'
 import * as sessions from '../src/storage/sessions.ts'
 import * as statements from '../src/storage/statements.ts'
+import * as verdicts from '../src/storage/verdicts.ts'
 import * as webhooks from '../src/storage/webhooks.ts'
 import { call, m2mApplication, newApiKey, newApplication, operatorDatabase } from './api.ts'
 
@@ -210,8 +213,10 @@ const BUILDERS = [
   'selectChangeVerdict',
   'selectCallerKeys',
   'select',
+  'selectCaller',
   'selectFromFirst',
   'insert',
+  'insertInto',
   'insertRecord',
   'insertSession',
   'update',
@@ -228,6 +233,8 @@ const FRAGMENTS = [
   'countAgainstLimit',
   'environmentOf',
   'eventExists',
+  'inEnvironmentOf',
+  'scopeOf',
   'gone',
   'joinLiveApplication',
   'limitTo',
@@ -254,6 +261,9 @@ test('every storage function that a caller can reach is tried', () => {
     authentication,
     sessions,
     statements,
+    eventStatements,
+    verdicts,
+    scope,
   ].flatMap((module) => Object.entries(module).flatMap(([name, value]) => (typeof value === 'function' ? [name] : [])))
   expect([...Object.keys(functions), ...BUILDERS, ...FRAGMENTS, ...OF_CLIENTS].sort()).toEqual(exported.sort())
 })

@@ -64,7 +64,7 @@ async function isUsable(database: Database, environment: Environment, apiKey: st
 
 async function hasApplication(database: Database, digest: Bytes, wanted: Bootstrap['application']): Promise<boolean> {
   const found = await findApplication(database, { kind: 'api_key', digest }, wanted.id)
-  return 'granted' in found && found.granted.clientId === wanted.clientId
+  return !found.refused && found.granted.clientId === wanted.clientId
 }
 
 /** Gives the reason of a refusal, such as that another process has created it. */
@@ -88,7 +88,7 @@ async function createExample(
     isFirstParty: false,
   }
   const created = await createApplication(database, change, example, 1_000, null)
-  return 'refused' in created ? created.refused : null
+  return created.refused ?? null
 }
 
 /** The result of a command that bootstraps, as one object. */

@@ -36,51 +36,64 @@ export interface RotationPlan {
 
 type Surroundings = Pick<Context, 'platform' | 'progress'>
 
-/**
- * Replaces the signing key of the deployed Worker without refusing a token meanwhile: the new key is published first,
- * and signs when every cache of the published keys has it; the old key stays published behind it until its tokens have
- * expired. When it is stopped, the next run continues with the same key, if that is still the right one.
- */
+/** What the steps find out and decide on, for those after them. */
+interface Rotation {
+  url: string
+  live: PublishedKey[]
+  next: JWK
+}
+
+/** The steps that replace the signing key of the deployed Worker. `next` is the new key, once they have run. */
 export function rotationSteps(
-  { platform, progress }: Surroundings,
+  context: Surroundings,
   plan: RotationPlan,
+  isLeaked = false,
 ): { steps: Step[]; next: () => JWK } {
-  const { worker, pendingFile } = plan
-  let url = ''
-  let live: PublishedKey[] = []
-  let next: JWK = {}
-  const isSigning = () => live[0]?.kid === next.kid
-  const steps: Step[] = [
-    {
-      title: 'Read the published keys',
-      run: async () => {
-        url = await urlOfDeployed(platform, worker, plan.issuer)
-        live = await readPublishedKeys(platform, url)
-        return live.map(describeKey).join(', ')
-      },
+  const rotation: Rotation = { url: '', live: [], next: {} }
+  const readKeys: Step = {
+    title: 'Read the published keys',
+    run: async () => {
+      rotation.url = await urlOfDeployed(context.platform, plan.worker, plan.issuer)
+      rotation.live = await readPublishedKeys(context.platform, rotation.url)
+      return rotation.live.map(describeKey).join(', ')
     },
+  }
+  const steps = (isLeaked ? leakedSteps : plannedSteps)(context, plan, rotation)
+  return { steps: [readKeys, ...steps], next: () => rotation.next }
+}
+
+/**
+ * Refuses no token meanwhile: the new key is published first, and signs when every cache of the published keys has it;
+ * the old key stays published until its tokens have expired. After an interruption the next run continues with the same
+ * key, if that is still the right one.
+ */
+function plannedSteps({ platform, progress }: Surroundings, plan: RotationPlan, rotation: Rotation): Step[] {
+  const { worker, pendingFile } = plan
+  const isSigning = () => rotation.live[0]?.kid === rotation.next.kid
+  return [
     {
       title: 'Create a new key, or continue with that of an interrupted rotation',
       run: async () => {
+        const { url, live } = rotation
         const algorithm = plan.algorithm ?? algorithmOf(live)
         const now = platform.now()
         const pending = await readPending(pendingFile)
         const problem = pending && problemOf(pending, { worker, url, algorithm, live, now })
         if (pending !== null && pending !== 'damaged' && problem === null) {
-          next = pending.key as JWK
-          return `Continuing with ${describeKey(next)}.`
+          rotation.next = pending.key as JWK
+          return `Continuing with ${describeKey(rotation.next)}.`
         }
-        next = await newSigningKey(algorithm)
-        const saved: Pending = { worker, url, created_at: now, key: next as Pending['key'] }
+        rotation.next = await newSigningKey(algorithm)
+        const saved: Pending = { worker, url, created_at: now, key: rotation.next as Pending['key'] }
         await writePrivately(pendingFile, JSON.stringify(saved))
-        return `${problem ? `The saved key is not used: ${problem}. ` : ''}Created ${describeKey(next)}.`
+        return `${problem ? `The saved key is not used: ${problem}. ` : ''}Created ${describeKey(rotation.next)}.`
       },
     },
     {
       title: 'Publish it beside the key in use',
       run: async () => {
-        if (live.some(({ kid }) => kid === next.kid)) return 'It is published.'
-        await putSecrets(platform, worker, { PUBLISHED_KEYS: keySetOf([...live, next]) })
+        if (rotation.live.some(({ kid }) => kid === rotation.next.kid)) return 'It is published.'
+        await putSecrets(platform, worker, { PUBLISHED_KEYS: keySetOf([...rotation.live, rotation.next]) })
         return 'Sent.'
       },
     },
@@ -88,7 +101,7 @@ export function rotationSteps(
       title: 'Wait until every cache of the published keys has it',
       run: async () => {
         if (isSigning()) return 'They have it.'
-        await awaitPublished(platform, url, next)
+        await awaitPublished(platform, rotation.url, rotation.next)
         for (let left = CACHE_MS; left > 0; left -= CACHE_MS / 10) {
           progress(`      ${left / 1000} s left`)
           await platform.sleep(CACHE_MS / 10)
@@ -100,60 +113,48 @@ export function rotationSteps(
       title: 'Sign with it',
       run: async () => {
         const wasSigning = isSigning()
+        const { live, next } = rotation
         if (!wasSigning) await putSecrets(platform, worker, secretsOf(next, retire(live, next, platform.now())))
         await rm(pendingFile, { force: true })
         return wasSigning ? 'The interrupted rotation had taken effect already: it signs.' : 'It signs from now on.'
       },
     },
   ]
-  return { steps, next: () => next }
 }
 
 /**
- * Replaces a signing key that has leaked. No saved key is used, because it may have leaked as well; no other key stays
- * published, so that every token of the old key is refused.
+ * For a key that has leaked. A saved key may have leaked as well, so it is not used. No other key stays published, so
+ * that every token of the old key is refused.
  */
-export function leakedRotationSteps(
+function leakedSteps(
   { platform }: Surroundings,
-  plan: RotationPlan,
-): { steps: Step[]; next: () => JWK } {
-  const { worker, pendingFile } = plan
-  let url = ''
-  let live: PublishedKey[] = []
-  let next: JWK = {}
-  const steps: Step[] = [
-    {
-      title: 'Read the published keys',
-      run: async () => {
-        url = await urlOfDeployed(platform, worker, plan.issuer)
-        live = await readPublishedKeys(platform, url)
-        return live.map(describeKey).join(', ')
-      },
-    },
+  { worker, pendingFile, algorithm }: RotationPlan,
+  rotation: Rotation,
+): Step[] {
+  return [
     {
       title: 'Create a new key',
       run: async () => {
         await rm(pendingFile, { force: true })
-        next = await newSigningKey(plan.algorithm ?? algorithmOf(live))
-        return `Created ${describeKey(next)}.`
+        rotation.next = await newSigningKey(algorithm ?? algorithmOf(rotation.live))
+        return `Created ${describeKey(rotation.next)}.`
       },
     },
     {
       title: 'Sign with it, and publish no other key',
       run: async () => {
-        await putSecrets(platform, worker, secretsOf(next, []))
+        await putSecrets(platform, worker, secretsOf(rotation.next, []))
         return 'Sent.'
       },
     },
     {
       title: 'Wait until the Worker has it',
       run: async () => {
-        await awaitPublished(platform, url, next, live)
+        await awaitPublished(platform, rotation.url, rotation.next, rotation.live)
         return 'Tokens signed with any other key are refused, by caches of the published keys within five minutes.'
       },
     },
   ]
-  return { steps, next: () => next }
 }
 
 const Pending = v.object({
@@ -210,7 +211,7 @@ async function awaitPublished(
   }
 }
 
-function algorithmOf(live: readonly PublishedKey[]): SigningAlgorithm {
+export function algorithmOf(live: readonly PublishedKey[]): SigningAlgorithm {
   return live[0]?.alg === 'ES256' ? 'ES256' : 'RS256'
 }
 

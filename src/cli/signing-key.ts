@@ -8,7 +8,7 @@ import { readConfiguration } from './configuration.ts'
 import { stateFolder } from './local-database.ts'
 import { type DatabaseChoice, databaseOptions, withDatabase } from './operator-database.ts'
 import { hasSigningKey, putSecrets, readPublishedKeys, urlOfDeployed } from './platform.ts'
-import { leakedRotationSteps, PENDING_KEY_FILE, rotationSteps } from './rotation.ts'
+import { algorithmOf, PENDING_KEY_FILE, rotationSteps } from './rotation.ts'
 import {
   createLocalSecrets,
   keySetOf,
@@ -66,14 +66,14 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
         if (secrets === null) throw new Failure(MISSING)
         if (secrets === 'damaged') progress('The old key is damaged, so that tokens signed with it are refused.')
         const published = secrets === 'damaged' ? [] : publishedBy(secrets)
-        const next = await newSigningKey(algorithm ?? (published[0]?.alg === 'ES256' ? 'ES256' : 'RS256'))
+        const next = await newSigningKey(algorithm ?? algorithmOf(published))
         await replaceLocalSecrets(directory, next, leaked ? [] : retire(published, next, platform.now()))
         await recordRotation(context, { persistTo }, next, leaked)
         return show(json, next.kid, AT_NEXT_START)
       }
       const { name, issuer } = await readConfiguration()
       const plan = { worker: name, issuer, algorithm, pendingFile: PENDING_KEY_FILE }
-      const { steps, next } = leaked ? leakedRotationSteps(context, plan) : rotationSteps(context, plan)
+      const { steps, next } = rotationSteps(context, plan, leaked)
       await runSteps(context, steps, `npm run signing-key -- rotate --remote${leaked ? ' --leaked' : ''}`)
       await recordRotation(context, { remote }, next(), leaked)
       await show(json, next().kid, 'It signs from now on.')

@@ -12,9 +12,8 @@ import { newId } from '../credential/id.ts'
 import { beginChange, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { keyedRequest } from '../http/idempotency-key.ts'
 import { readSettings } from '../http/settings.ts'
-import { validJson, validQuery } from '../http/validation.ts'
+import { keyedRequest, validJson, validQuery } from '../http/validation.ts'
 import {
   createApplication,
   deleteApplication,

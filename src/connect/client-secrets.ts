@@ -2,17 +2,18 @@ import type { Context } from 'hono'
 import { Hono } from 'hono'
 import * as schemas from '../contract/client-secrets.ts'
 import { applicationToWire, clientSecretToWire } from '../contract/wire.ts'
-import { recogniseCredential } from '../credential/credential.ts'
+import { type IssuedCredential, issueCredential, recogniseCredential } from '../credential/credential.ts'
+import { deriveEntropy } from '../credential/derivation.ts'
 import { type Bytes, sameBytes, sha256 } from '../credential/digest.ts'
+import { newId } from '../credential/id.ts'
 import { beginChange, requireApiKey } from '../http/caller.ts'
-import type { HonoEnv } from '../http/context.ts'
+import type { ApiCaller, HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { keyedRequest } from '../http/idempotency-key.ts'
-import { deriveClientSecret, newClientSecret } from '../http/issuing.ts'
 import { readSettings } from '../http/settings.ts'
-import { validJson, validQuery } from '../http/validation.ts'
+import { keyedRequest, validJson, validQuery } from '../http/validation.ts'
 import { verifyClientSecret } from '../storage/authentication.ts'
 import { identify } from '../storage/batch.ts'
+import type { Change } from '../storage/caller.ts'
 import {
   findApplicationWithSecrets,
   findClientSecret,
@@ -21,7 +22,7 @@ import {
   revokeClientSecret,
   updateClientSecret,
 } from '../storage/client-secrets.ts'
-import type { KeyedRequest } from '../storage/idempotency.ts'
+import type { Derivation, KeyedRequest } from '../storage/idempotency.ts'
 import { type CreatedClientSecret, createClientSecret, rotateClientSecrets } from '../storage/issuing.ts'
 
 export const clientSecrets = new Hono<HonoEnv>()
@@ -35,7 +36,7 @@ export const clientSecrets = new Hono<HonoEnv>()
       const { name = null, expires_at = null } = c.req.valid('json')
       const request = await keyedRequest(c)
       const change = beginChange(c)
-      const { plaintext, row } = await newClientSecret(c.env, c.var.caller, change, request)
+      const { plaintext, row } = await newClientSecret(c, change, request)
       const secret = { ...row, application, name, expiresAt: expires_at }
       const outcome = await createClientSecret(c.var.database, change, secret, maxSecrets(c), request)
       return answerIssued(c, granted(c, outcome, application), plaintext, row.digest, request)
@@ -51,7 +52,7 @@ export const clientSecrets = new Hono<HonoEnv>()
       const { grace_period_seconds } = c.req.valid('json')
       const request = await keyedRequest(c)
       const change = beginChange(c)
-      const { plaintext, row } = await newClientSecret(c.env, c.var.caller, change, request)
+      const { plaintext, row } = await newClientSecret(c, change, request)
       const secret = { ...row, application, name: null, expiresAt: null }
       const retireAt = change.now + grace_period_seconds * 1000
       const outcome = await rotateClientSecrets(c.var.database, change, secret, retireAt, maxSecrets(c), request)
@@ -120,6 +121,24 @@ export const clientSecrets = new Hono<HonoEnv>()
 
 function maxSecrets(c: Context<HonoEnv>): number {
   return readSettings(c.env).MAX_SECRETS_PER_APPLICATION
+}
+
+/** Makes a client secret from random bytes; for a request with an Idempotency-Key from bytes that it can derive again. */
+async function newClientSecret(c: Context<HonoEnv>, change: Change, request: KeyedRequest | null) {
+  const { caller } = c.var
+  const { plaintext, digest, hint } = request
+    ? await deriveClientSecret(caller, request, request)
+    : await issueCredential(readSettings(c.env).CLIENT_SECRET_PREFIX, caller.region)
+  return { plaintext, row: { id: newId('secret', change.now, caller.region), digest, hint } }
+}
+
+/** Derives the secret of a request, now or again: a replay takes the salt and the prefix of the first attempt. */
+async function deriveClientSecret(
+  { apiKey, region }: ApiCaller,
+  { requestDigest }: KeyedRequest,
+  { salt, prefix }: Derivation,
+): Promise<IssuedCredential> {
+  return issueCredential(prefix, region, await deriveEntropy(apiKey, salt, requestDigest))
 }
 
 /** Answers with the plaintext: this once, or again to the same request, which derives it again. */

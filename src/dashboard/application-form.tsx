@@ -62,7 +62,7 @@ export const applicationForm = new Hono<HonoEnv>()
       ...(kind === 'm2m' && { redirect_uris: null }),
       organization_id: kind === 'first-party' ? null : values.organization_id,
     })
-    if ('refused' in input) {
+    if (input.refused) {
       granted(c, await identify(c.var.database, c.var.session, 'write'))
       return newPage(c, values, input.refused)
     }
@@ -100,7 +100,7 @@ export const applicationForm = new Hono<HonoEnv>()
       ...toWire(values),
       ...(field('type') === 'm2m' && { redirect_uris: null }),
     })
-    if ('refused' in input) {
+    if (input.refused) {
       const application = granted(c, await findApplication(database, session, id))
       requireWriteAccess(c)
       return editPage(c, application, values, input.refused)
@@ -113,7 +113,7 @@ export const applicationForm = new Hono<HonoEnv>()
       redirectUris: redirect_uris ? redirectUris(redirect_uris) : undefined,
     }
     const outcome = await updateApplication(database, beginChange(c, session), id, changes)
-    if ('refused' in outcome && outcome.refused === 'redirect_uris_not_allowed')
+    if (outcome.refused === 'redirect_uris_not_allowed')
       throw new Problem(422, 'Not saved', 'Only OAuth applications have redirect URIs. Nothing was saved.')
     return redirectWithNotice(c, applicationPath(granted(c, outcome).id), 'application-saved')
   })

@@ -26,7 +26,7 @@ export const applicationList = new Hono<HonoEnv>()
     const cursor =
       id === undefined ? null : { id, side: after === undefined ? ('before' as const) : ('after' as const) }
     const outcome = await listApplications(c.var.database, c.var.session, { ...options, cursor })
-    if ('refused' in outcome && outcome.refused === 'invalid_cursor') return c.redirect('/dashboard', 303)
+    if (outcome.refused === 'invalid_cursor') return c.redirect('/dashboard', 303)
     return listPage(c, granted(c, outcome), search, cursor !== null)
   })
 

@@ -65,7 +65,7 @@ export const eventList = new Hono<HonoEnv>()
       from: filter.days === '' ? null : Date.now() - Number(filter.days) * DAY_MS,
       until: null,
     })
-    if ('refused' in outcome && outcome.refused === 'invalid_cursor') return c.redirect('/dashboard/events', 303)
+    if (outcome.refused === 'invalid_cursor') return c.redirect('/dashboard/events', 303)
     const page = granted(c, outcome)
     return eventsPage(c, filter, page.events, page.after)
   })

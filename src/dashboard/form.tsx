@@ -68,7 +68,7 @@ export async function refuse(c: Context<HonoEnv>, error: Error): Promise<never> 
   throw error
 }
 
-type Validated<T> = { readonly granted: T } | { readonly refused: FieldErrors }
+export type Validated<T> = { readonly granted: T; readonly refused?: undefined } | { readonly refused: FieldErrors }
 
 /** Checks a form by the rules of the API. */
 export function validate<S extends v.GenericSchema>(schema: S, value: unknown): Validated<v.InferOutput<S>> {

@@ -1,15 +1,15 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import { CreateClientSecret } from '../contract/client-secrets.ts'
+import { issueCredential } from '../credential/credential.ts'
+import { newId } from '../credential/id.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { newClientSecret } from '../http/issuing.ts'
 import { readSettings } from '../http/settings.ts'
-import { type FieldErrors, PostForm } from '../pages/forms.tsx'
+import { PostForm } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
 import type { ClientSecret } from '../storage/client-secrets.ts'
-import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/client-secrets.ts'
 import {
   createClientSecret,
   type IssuingOutcome,
@@ -17,7 +17,16 @@ import {
   replaceClientSecret,
   rotateClientSecrets,
 } from '../storage/issuing.ts'
-import { type Fields, keyedForm, newFormToken, readChange, refuse, staleForm, validate } from './form.tsx'
+import {
+  type Fields,
+  keyedForm,
+  newFormToken,
+  readChange,
+  refuse,
+  staleForm,
+  type Validated,
+  validate,
+} from './form.tsx'
 import { applicationPath } from './layout.tsx'
 import {
   expiryOf,
@@ -29,7 +38,8 @@ import {
   type SecretValues,
 } from './secret-forms.tsx'
 import { SecretName } from './secret-table.tsx'
-import { requireSession, requireWriteAccess } from './session.ts'
+import { findToChange } from './secrets.tsx'
+import { requireSession } from './session.ts'
 import { shownOnce } from './shown-once.tsx'
 
 /**
@@ -38,22 +48,22 @@ import { shownOnce } from './shown-once.tsx'
  */
 export const issue = new Hono<HonoEnv>()
 
-  .get('/applications/:id/new-secret', requireSession, async (c) => newSecretPage(c, await find(c, c.req.param('id'))))
+  .get('/applications/:id/new-secret', requireSession, async (c) =>
+    newSecretPage(c, await findToChange(c, c.req.param('id'))),
+  )
 
   .post('/applications/:id/new-secret', requireSession, async (c) => {
     const application = c.req.param('id')
     const field = await readChange(c)
     const input = readSecret(field)
-    if ('refused' in input) return newSecretPage(c, await find(c, application), input.values, input.refused)
+    if (input.refused) return newSecretPage(c, await findToChange(c, application), input.values, input.refused)
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
-    const change = beginChange(c, c.var.session)
-    const { plaintext, row } = await newClientSecret(c.env, c.var.session, change, request)
-    const secret = { ...row, application, ...input.granted }
+    const { change, plaintext, secret } = await newClientSecret(c, application, input.granted)
     const outcome = await createClientSecret(c.var.database, change, secret, maxSecrets(c), request)
     return answer(c, outcome, plaintext, null)
   })
 
-  .get('/applications/:id/rotate', requireSession, async (c) => rotatePage(c, await find(c, c.req.param('id'))))
+  .get('/applications/:id/rotate', requireSession, async (c) => rotatePage(c, await findToChange(c, c.req.param('id'))))
 
   .post('/applications/:id/rotate', requireSession, async (c) => {
     const application = c.req.param('id')
@@ -61,15 +71,13 @@ export const issue = new Hono<HonoEnv>()
     const grace = field('grace')
     const input = readSecret(field)
     const errors = {
-      ...('refused' in input && input.refused),
+      ...input.refused,
       ...(!GRACE_PERIODS.has(grace) && { grace: 'Choose when the current secrets stop working.' }),
     }
-    if ('refused' in input || Object.keys(errors).length > 0)
-      return rotatePage(c, await find(c, application), { ...input.values, grace }, errors)
+    if (input.refused || Object.keys(errors).length > 0)
+      return rotatePage(c, await findToChange(c, application), { ...input.values, grace }, errors)
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
-    const change = beginChange(c, c.var.session)
-    const { plaintext, row } = await newClientSecret(c.env, c.var.session, change, request)
-    const secret = { ...row, application, ...input.granted }
+    const { change, plaintext, secret } = await newClientSecret(c, application, input.granted)
     const retireAt = change.now + Number(grace) * 1000
     const outcome = await rotateClientSecrets(c.var.database, change, secret, retireAt, maxSecrets(c), request)
     return answer(c, outcome, plaintext, retireAt)
@@ -80,37 +88,33 @@ export const issue = new Hono<HonoEnv>()
     const application = c.req.param('id')
     const field = await readChange(c)
     const input = readSecret(field)
-    const request = 'granted' in input ? await keyedForm(c, field('token')) : null
-    if ('refused' in input || !request) return refuse(c, staleForm(`${parentOf(c)}/new-secret`))
-    const change = beginChange(c, c.var.session)
-    const { plaintext, row } = await newClientSecret(c.env, c.var.session, change, request)
-    const secret = { ...row, application, ...input.granted }
+    const request = await keyedForm(c, field('token'))
+    if (input.refused || !request) return refuse(c, staleForm(`${parentOf(c)}/new-secret`))
+    const { change, plaintext, secret } = await newClientSecret(c, application, input.granted)
     const outcome = await replaceClientSecret(c.var.database, change, secret, field('secret'), maxSecrets(c), request)
     return answer(c, outcome, plaintext, null)
   })
-
-/** The application of the page, for a caller with write access. */
-async function find(c: Context<HonoEnv>, id: string): Promise<ApplicationWithSecrets> {
-  const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, id, Date.now()))
-  requireWriteAccess(c)
-  return found
-}
 
 function maxSecrets(c: Context<HonoEnv>): number {
   return readSettings(c.env).MAX_SECRETS_PER_APPLICATION
 }
 
-type Input = { readonly values: SecretValues } & (
-  | { readonly granted: Pick<NewClientSecret, 'name' | 'expiresAt'> }
-  | { readonly refused: FieldErrors }
-)
+type Input = Pick<NewClientSecret, 'name' | 'expiresAt'>
+
+async function newClientSecret(c: Context<HonoEnv>, application: string, input: Input) {
+  const { region } = c.var.session
+  const change = beginChange(c, c.var.session)
+  const { plaintext, digest, hint } = await issueCredential(readSettings(c.env).CLIENT_SECRET_PREFIX, region)
+  const secret = { id: newId('secret', change.now, region), application, digest, hint, ...input }
+  return { change, plaintext, secret }
+}
 
 /** Reads the name and the lifetime of a new secret. */
-function readSecret(field: Fields): Input {
+function readSecret(field: Fields): Validated<Input> & { readonly values: SecretValues } {
   const lifetime = readLifetime(field('lifetime'))
   const values = { name: field('name'), lifetime: lifetime ?? undefined }
   const input = validate(CreateClientSecret, { name: values.name.trim() || null })
-  if ('refused' in input) return { refused: input.refused, values }
+  if (input.refused) return { refused: input.refused, values }
   if (lifetime === null) return { refused: { lifetime: 'Choose when the secret expires.' }, values }
   return { granted: { name: input.granted.name ?? null, expiresAt: expiryOf(lifetime, Date.now()) }, values }
 }
@@ -126,10 +130,8 @@ const SENT_BEFORE: ReadonlySet<string> = new Set([
 
 /** Shows the secret that was created. `retireAt` is when a rotation ends the others, in Unix ms. */
 function answer(c: Context<HonoEnv>, outcome: IssuingOutcome, plaintext: string, retireAt: number | null): Response {
-  if ('refused' in outcome) {
-    if (SENT_BEFORE.has(outcome.refused)) throw alreadyCreated(c, null)
-    if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
-  }
+  if (outcome.refused && SENT_BEFORE.has(outcome.refused)) throw alreadyCreated(c, null)
+  if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
   const created = granted(c, outcome)
   if (created.replayedFrom) throw alreadyCreated(c, created.secret)
   return shownOnce(c, created, plaintext, retireAt)

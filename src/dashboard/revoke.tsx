@@ -11,15 +11,14 @@ import { deleteApplication } from '../storage/applications.ts'
 import {
   type ApplicationWithSecrets,
   type ClientSecret,
-  findApplicationWithSecrets,
   revokeAllClientSecrets,
   revokeClientSecret,
 } from '../storage/client-secrets.ts'
 import { readChange } from './form.tsx'
 import { applicationPath, page, redirectWithNotice } from './layout.tsx'
 import { isActive, isInUse, LastUse, SecretName } from './secret-table.tsx'
-import { findSecret } from './secrets.tsx'
-import { requireSession, requireWriteAccess } from './session.ts'
+import { findSecret, findToChange } from './secrets.tsx'
+import { requireSession } from './session.ts'
 
 /** Changes of an application and its secrets that can't be undone. Each is confirmed first. */
 export const revoke = new Hono<HonoEnv>()
@@ -35,7 +34,9 @@ export const revoke = new Hono<HonoEnv>()
     return redirectWithNotice(c, applicationPath(application), 'secret-revoked')
   })
 
-  .get('/applications/:id/revoke-all', requireSession, async (c) => revokeAllPage(c, await find(c, c.req.param('id'))))
+  .get('/applications/:id/revoke-all', requireSession, async (c) =>
+    revokeAllPage(c, await findToChange(c, c.req.param('id'))),
+  )
 
   .post('/applications/:id/revoke-all', requireSession, async (c) => {
     await readChange(c)
@@ -44,24 +45,17 @@ export const revoke = new Hono<HonoEnv>()
     return redirectWithNotice(c, applicationPath(id), 'secrets-revoked')
   })
 
-  .get('/applications/:id/delete', requireSession, async (c) => deletePage(c, await find(c, c.req.param('id'))))
+  .get('/applications/:id/delete', requireSession, async (c) => deletePage(c, await findToChange(c, c.req.param('id'))))
 
   .post('/applications/:id/delete', requireSession, async (c) => {
     const id = c.req.param('id')
     const field = await readChange(c)
     const typed = field('name').trim()
     const isConfirmed = typed !== '' && (typed === field('expected').trim() || typed === field('client_id').slice(-8))
-    if (!isConfirmed) return deletePage(c, await find(c, id), field('name'))
+    if (!isConfirmed) return deletePage(c, await findToChange(c, id), field('name'))
     granted(c, await deleteApplication(c.var.database, beginChange(c, c.var.session), id))
     return redirectWithNotice(c, '/dashboard', 'application-deleted')
   })
-
-/** An application with its secrets, for a caller with write access. */
-async function find(c: Context<HonoEnv>, id: string): Promise<ApplicationWithSecrets> {
-  const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, id, Date.now()))
-  requireWriteAccess(c)
-  return found
-}
 
 function revokePage(c: Context<HonoEnv>, { application, secret, secrets }: Awaited<ReturnType<typeof findSecret>>) {
   const now = Date.now()

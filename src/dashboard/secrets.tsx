@@ -53,10 +53,10 @@ export const secrets = new Hono<HonoEnv>()
     const lifetime = readLifetime(field('lifetime'))
     const input = validate(UpdateClientSecret, { name: field('name').trim() || null })
     const errors = {
-      ...('refused' in input && input.refused),
+      ...input.refused,
       ...(!isSame && lifetime === null && { lifetime: 'Choose when the secret expires.' }),
     }
-    if ('refused' in input || Object.keys(errors).length > 0)
+    if (input.refused || Object.keys(errors).length > 0)
       return editPage(c, await findSecret(c, id, secret), field('name'), errors)
     const expiresAt = lifetime === null ? undefined : expiryOf(lifetime, Date.now())
     return update(c, { id, secret }, { name: input.granted.name ?? null, expiresAt }, 'secret-saved')
@@ -71,7 +71,7 @@ async function update(
   const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
   const change = beginChange(c, c.var.session)
   const outcome = await updateClientSecret(c.var.database, change, { id, application }, changes, limit)
-  if ('refused' in outcome && outcome.refused === 'client_secret_limit_reached')
+  if (outcome.refused === 'client_secret_limit_reached')
     throw new Problem(
       422,
       'Limit reached',
@@ -80,16 +80,22 @@ async function update(
   return redirectWithNotice(c, applicationPath(granted(c, outcome).applicationId), notice)
 }
 
-/** A secret of an application, among all of them, for a caller with write access. */
+/** An application with its secrets, for a form: the caller must have write access. */
+export async function findToChange(c: Context<HonoEnv>, application: string): Promise<ApplicationWithSecrets> {
+  const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, application, Date.now()))
+  requireWriteAccess(c)
+  return found
+}
+
+/** A secret of an application, among all of them, for a form. */
 export async function findSecret(
   c: Context<HonoEnv>,
   application: string,
   id: string,
 ): Promise<ApplicationWithSecrets & { secret: ClientSecret }> {
-  const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, application, Date.now()))
+  const found = await findToChange(c, application)
   const secret = found.secrets.find((secret) => secret.id === id)
   if (!secret) throw new ApiError('entity_not_found')
-  requireWriteAccess(c)
   return { ...found, secret }
 }
 

@@ -54,7 +54,7 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
   const change = beginChange(c, { kind: 'api_key', digest: attempt.digest, region: key.region })
   const session = { id: newId('session', change.now, key.region), digest }
   const started = await startSession(database, change, session, await previousSession(c))
-  if ('refused' in started) {
+  if (started.refused) {
     if (started.refused !== 'unauthorized') throw new ApiError(started.refused)
     recordFailure(c, attempt)
     return false

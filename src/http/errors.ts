@@ -114,11 +114,11 @@ export function granted<T>(
   outcome: Outcome<T, ErrorCode>,
   details: ErrorDetails | string = {},
 ): T {
-  if ('identity' in outcome) {
+  if (outcome.identity) {
     c.set('identity', outcome.identity)
     c.set('hasDelivery', outcome.hasDelivery)
   }
-  if ('granted' in outcome) return outcome.granted
+  if (outcome.refused === undefined) return outcome.granted
   throw new ApiError(outcome.refused, typeof details === 'string' ? { entityId: details } : details)
 }
 

@@ -3,10 +3,13 @@ import { createMiddleware } from 'hono/factory'
 import { validator } from 'hono/validator'
 import * as v from 'valibot'
 import { describeIssue } from '../contract/rules.ts'
-import { readJson } from './body.ts'
+import { idempotencyDigest, newSalt, requestDigest } from '../credential/derivation.ts'
+import type { KeyedRequest } from '../storage/idempotency.ts'
+import { canonicalJson, readJson } from './body.ts'
 import { refuse } from './caller.ts'
 import type { HonoEnv } from './context.ts'
 import { ApiError } from './errors.ts'
+import { readSettings } from './settings.ts'
 
 /** Maximum number of validation errors in one response. */
 const MAX_ERRORS = 20
@@ -64,4 +67,22 @@ async function validate<S extends Schema>(c: Context<HonoEnv>, schema: S, value:
   if (result.success) return result.output
   const errors = result.issues.slice(0, MAX_ERRORS).map(describeIssue)
   return refuse(c, new ApiError('invalid_request_parameters', { errors }))
+}
+
+const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/
+
+/** The SDK for Kotlin sends a hash of the request, the same for every create on one application: ignored. */
+const HASH_OF_REQUEST = /^retry-[0-9a-f]{64}$/
+
+/** Identifies a POST by its Idempotency-Key; null if it has none. */
+export async function keyedRequest(c: Context<HonoEnv>): Promise<KeyedRequest | null> {
+  const key = c.req.header('Idempotency-Key')
+  if (key === undefined || HASH_OF_REQUEST.test(key)) return null
+  if (!VISIBLE_ASCII.test(key)) return refuse(c, new ApiError('invalid_idempotency_key'))
+  return {
+    digest: await idempotencyDigest(c.var.caller.digest, key),
+    requestDigest: await requestDigest(c.req.method, c.req.path, canonicalJson(c.var.body)),
+    salt: newSalt(),
+    prefix: readSettings(c.env).CLIENT_SECRET_PREFIX,
+  }
 }

@@ -2,8 +2,10 @@ import sql, { raw } from 'sql-template-tag'
 import { runBatch } from './batch.ts'
 import type { Access, Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
+import { recordAuditEvent } from './event-statements.ts'
 import { flag, mapping } from './mapping.ts'
-import { eventExists, recordAuditEvent, type Statement, select, updateUnstamped } from './statements.ts'
+import { eventExists } from './scope.ts'
+import { type Statement, select, updateUnstamped } from './statements.ts'
 
 /** An API key as callers of its environment see it. */
 export interface CallerKey {

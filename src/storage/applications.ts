@@ -2,6 +2,7 @@ import sql, { raw, type Sql } from 'sql-template-tag'
 import { runBatch, runChange } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
+import { touchedSecrets } from './event-statements.ts'
 import {
   joinOriginal,
   type KeyedRequest,
@@ -12,22 +13,19 @@ import {
   rememberRequest,
 } from './idempotency.ts'
 import { flag, json, mapping } from './mapping.ts'
+import { environmentOf } from './scope.ts'
 import {
   allOf,
   BY_APPLICATION,
   countApplications,
-  environmentOf,
-  type FoundChangeRow,
-  type FoundRow,
   insert,
   limitTo,
   select,
   selectFromFirst,
-  selectVerdict,
-  touchedSecrets,
   update,
   updateDependent,
 } from './statements.ts'
+import { type FoundChangeRow, type FoundRow, selectVerdict } from './verdicts.ts'
 
 export interface RedirectUri {
   readonly uri: string
@@ -161,9 +159,10 @@ export function createApplication(
   return runChange(database, change, plan, (verdict: Verdict) => {
     const original = readOriginal(verdict, change, request)
     if (!original) return { refused: verdict.is_within_limit ? 'service_unavailable' : 'application_limit_reached' }
-    if ('refused' in original) return original
+    if (original.refused) return original
     if (verdict.deleted_at !== null) return { refused: 'application_deleted' }
-    return { granted: { application: fromRow(original.data), isReplay: original.replayedFrom !== null } }
+    const { data, replayedFrom } = original.granted
+    return { granted: { application: fromRow(data), isReplay: replayedFrom !== null } }
   })
 }
 

@@ -6,8 +6,10 @@ import { runBatch } from './batch.ts'
 import type { Caller, Origin, Outcome } from './caller.ts'
 import { type ClientSecret, clientSecretMapping, liveAt } from './client-secrets.ts'
 import { type Database, query, sendBatch, type UnixMs } from './database.ts'
+import { nextSeq, organizationOfSecret } from './event-statements.ts'
 import { touchAfterResponse } from './last-use.ts'
-import { nextSeq, organizationOfSecret, selectVerdict, useDue } from './statements.ts'
+import { useDue } from './scope.ts'
+import { selectVerdict } from './verdicts.ts'
 
 /**
  * A client secret in use. A client that authenticates is its own identity: everything that it may know is found by its
@@ -106,7 +108,7 @@ export async function verifyClientSecret(
       return { granted: { clientSecret, application: applicationMapping.fromRow(JSON.parse(application)) } }
     },
   )
-  if ('granted' in outcome && outcome.granted) touchClientSecret(database, proof, outcome.granted)
+  if (!outcome.refused && outcome.granted) touchClientSecret(database, proof, outcome.granted)
   return outcome
 }
 

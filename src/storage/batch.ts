@@ -1,17 +1,10 @@
 import type { Sql } from 'sql-template-tag'
 import type { Access, Caller, Change, Outcome, Result } from './caller.ts'
 import { type Database, sendBatch } from './database.ts'
+import { recordEvent } from './event-statements.ts'
 import { touchAfterResponse } from './last-use.ts'
-import {
-  type CallerRow,
-  type ChangeRow,
-  type ChangingTable,
-  recordEvent,
-  type Statement,
-  selectChangeVerdict,
-  selectVerdict,
-  touchCaller,
-} from './statements.ts'
+import { type ChangingTable, type Statement, touchCaller } from './statements.ts'
+import { type CallerRow, type ChangeRow, selectChangeVerdict, selectVerdict } from './verdicts.ts'
 
 /** The statements of a request. The verdict is its one row about the caller and what the outcome depends on. */
 type Statements = Readonly<Record<string, Statement<unknown>>> & { readonly verdict?: Statement<CallerRow> }

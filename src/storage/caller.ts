@@ -46,12 +46,14 @@ export interface Change {
 
 type Refused<Code extends string> = Code extends string ? { readonly refused: Code } : never
 
-/** The result of a request, as a value: granted, or refused for one reason. */
-export type Result<Granted, Refusal extends string = never> = { readonly granted: Granted } | Refused<Refusal>
+/** The result of a request, as a value: granted, or refused for one reason. `refused` tells which. */
+export type Result<Granted, Refusal extends string = never> =
+  | { readonly granted: Granted; readonly refused?: undefined }
+  | Refused<Refusal>
 
 /** A result, with the identity of the caller unless it is unknown. */
 export type Outcome<Granted, Refusal extends string = never> =
-  | { readonly refused: 'unauthorized' }
+  | (Refused<'unauthorized'> & { readonly identity?: undefined })
   | (Result<Granted, Refusal | 'forbidden'> & {
       readonly identity: Identity
       /** A change recorded an event that a webhook endpoint wants. */

@@ -1,8 +1,8 @@
 import sql, { join, raw, type Sql } from 'sql-template-tag'
 import { clientSecretMapping } from './client-secrets.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from './database.ts'
+import { nextSeq, organizationOfSecret } from './event-statements.ts'
 import { REPLAY_WINDOW_MS } from './idempotency.ts'
-import { nextSeq, organizationOfSecret } from './statements.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 

@@ -3,18 +3,11 @@ import { type Application, applicationMapping, joinLiveApplication, matchesAppli
 import { runBatch, runChange } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
+import { touchedSecrets } from './event-statements.ts'
 import { flag, mapping } from './mapping.ts'
-import {
-  allOf,
-  BY_APPLICATION,
-  environmentOf,
-  type FoundChangeRow,
-  type FoundRow,
-  select,
-  selectVerdict,
-  touchedSecrets,
-  update,
-} from './statements.ts'
+import { environmentOf } from './scope.ts'
+import { allOf, BY_APPLICATION, select, update } from './statements.ts'
+import { type FoundChangeRow, type FoundRow, selectVerdict } from './verdicts.ts'
 
 export interface ClientSecret {
   readonly id: string

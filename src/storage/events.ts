@@ -4,7 +4,8 @@ import { runBatch } from './batch.ts'
 import type { Caller, Origin, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { json, mapping } from './mapping.ts'
-import { allOf, environmentOf, limitTo, select } from './statements.ts'
+import { environmentOf } from './scope.ts'
+import { allOf, limitTo, select } from './statements.ts'
 
 export const EVENT_TYPES = [
   'connect_application.created',

@@ -1,8 +1,9 @@
 import sql, { type Sql } from 'sql-template-tag'
 import { type Bytes, sameBytes } from '../credential/digest.ts'
-import type { Change } from './caller.ts'
+import type { Change, Result } from './caller.ts'
 import type { Blob, UnixMs } from './database.ts'
-import { type ChangeRow, insertRecord, type Statement } from './statements.ts'
+import { insertRecord, type Statement } from './statements.ts'
+import type { ChangeRow } from './verdicts.ts'
 
 /** A create can be repeated with the same Idempotency-Key, and returns the same response, for this long. */
 export const REPLAY_WINDOW_MS = 60 * 60 * 1000
@@ -84,15 +85,17 @@ export function readOriginal(
   { original_id, original_data, request_digest, salt, secret_prefix }: OriginalRow,
   change: Change,
   request: KeyedRequest | null,
-): Original | { readonly refused: 'idempotency_key_reused' } | null {
+): Result<Original, 'idempotency_key_reused'> | null {
   if (original_id === null || original_data === null) return null
   if (request && request_digest && !sameBytes(bytes(request_digest), request.requestDigest)) {
     return { refused: 'idempotency_key_reused' }
   }
   const isReplay = original_id !== change.eventId
   return {
-    data: JSON.parse(original_data),
-    replayedFrom: isReplay && salt && secret_prefix !== null ? { salt: bytes(salt), prefix: secret_prefix } : null,
+    granted: {
+      data: JSON.parse(original_data),
+      replayedFrom: isReplay && salt && secret_prefix !== null ? { salt: bytes(salt), prefix: secret_prefix } : null,
+    },
   }
 }
 

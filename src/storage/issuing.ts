@@ -5,6 +5,7 @@ import { runChange } from './batch.ts'
 import type { Change, Outcome, Result } from './caller.ts'
 import { type ClientSecret, clientSecretMapping, countAgainstLimit, liveAt } from './client-secrets.ts'
 import { afterResponse, type Blob, type Database, sendBatch, type UnixMs } from './database.ts'
+import { organizationOfSecret, recordAuditEvent, touchedSecrets } from './event-statements.ts'
 import type { EventType } from './events.ts'
 import {
   bytes,
@@ -18,17 +19,8 @@ import {
   readOriginal,
   rememberRequest,
 } from './idempotency.ts'
-import {
-  BY_APPLICATION,
-  type FoundChangeRow,
-  insert,
-  limitTo,
-  organizationOfSecret,
-  recordAuditEvent,
-  type Statement,
-  touchedSecrets,
-  updateDependent,
-} from './statements.ts'
+import { BY_APPLICATION, insert, limitTo, type Statement, updateDependent } from './statements.ts'
+import type { FoundChangeRow } from './verdicts.ts'
 
 /** A client secret to be stored: created on its own, or by a rotation. */
 export interface NewClientSecret {
@@ -52,8 +44,7 @@ export interface CreatedClientSecret {
   readonly replayedFrom: Derivation | null
 }
 
-export type IssuingOutcome = Outcome<
-  CreatedClientSecret,
+type IssuingRefusal =
   | 'entity_not_found'
   | 'expires_at_past'
   | 'client_secret_limit_reached'
@@ -63,7 +54,7 @@ export type IssuingOutcome = Outcome<
   | 'application_deleted'
   | 'idempotency_key_reused'
   | 'service_unavailable'
->
+export type IssuingOutcome = Outcome<CreatedClientSecret, IssuingRefusal>
 
 /** Creates a secret, if the application has fewer than `limit`. */
 export function createClientSecret(
@@ -198,14 +189,15 @@ async function issue(
     joined: sql`LEFT ${source} ${joinOriginal(change, request)} LEFT JOIN client_secrets AS created
       ON created.environment_id = caller.environment_id AND created.id = original.data ->> 'id'`,
   } as const
-  const outcome: IssuingOutcome = await runChange(database, change, plan, (verdict: IssuedRow) => {
+  const read = (verdict: IssuedRow): Result<CreatedClientSecret, IssuingRefusal> => {
     const original = readOriginal(verdict, change, request)
-    if (original) return 'refused' in original ? original : readIssued(verdict, original, change.now)
+    if (original) return original.refused ? original : readIssued(verdict, original.granted, change.now)
     if (isPast) return { refused: 'expires_at_past' }
     if (verdict.id === null) return { refused: 'entity_not_found' }
     return { refused: verdict.is_within_limit ? 'service_unavailable' : 'client_secret_limit_reached' }
-  })
-  if ('granted' in outcome && outcome.granted.replayedFrom) recordReplay(database, change, outcome.granted.secret.id)
+  }
+  const outcome = await runChange(database, change, plan, read)
+  if (!outcome.refused && outcome.granted.replayedFrom) recordReplay(database, change, outcome.granted.secret.id)
   return outcome
 }
 
@@ -238,7 +230,7 @@ function readIssued(
   verdict: IssuedRow,
   { data, replayedFrom }: Original,
   now: UnixMs,
-): Result<CreatedClientSecret, 'application_deleted' | `client_secret_${'revoked' | 'disabled' | 'expired'}`> {
+): Result<CreatedClientSecret, IssuingRefusal> {
   if (verdict.id === null) return { refused: 'application_deleted' }
   if (verdict.revoked_at !== null) return { refused: 'client_secret_revoked' }
   if (verdict.disabled_at !== null) return { refused: 'client_secret_disabled' }

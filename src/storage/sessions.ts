@@ -4,18 +4,11 @@ import { type CallerKey, callerKeyMapping, MAX_LISTED_CALLERS, selectCallerKeys 
 import { runBatch } from './batch.ts'
 import type { Access, Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
+import { recordAuditEvent } from './event-statements.ts'
 import { flag, mapping } from './mapping.ts'
-import {
-  activeSession,
-  environmentOf,
-  eventExists,
-  insertSession,
-  recordAuditEvent,
-  type Statement,
-  select,
-  selectVerdict,
-  updateUnstamped,
-} from './statements.ts'
+import { activeSession, environmentOf, eventExists } from './scope.ts'
+import { insertSession, type Statement, select, updateUnstamped } from './statements.ts'
+import { selectVerdict } from './verdicts.ts'
 
 /** A dashboard session. */
 export interface Session {

@@ -5,7 +5,7 @@ import { createLocalJWKSet, type JSONWebKeySet, type JWK, jwtVerify, SignJWT } f
 import { describe, expect, test } from 'vitest'
 import { type Platform, runSteps } from '../../src/cli/command.ts'
 import { hasSigningKey } from '../../src/cli/platform.ts'
-import { leakedRotationSteps, type RotationPlan, rotationSteps } from '../../src/cli/rotation.ts'
+import { type RotationPlan, rotationSteps } from '../../src/cli/rotation.ts'
 import type { Finished } from '../../src/cli/wrangler.ts'
 import { newSigningKey } from '../../src/credential/signing-key.ts'
 import { signingKeys } from '../../src/oauth/signing-keys.ts'
@@ -67,7 +67,7 @@ class Deployment {
   async rotate({ isLeaked = false, ...changes }: Partial<RotationPlan> & { isLeaked?: boolean; pendingFile: string }) {
     const plan = { worker: 'oncekey', issuer: URL, algorithm: undefined, ...changes }
     const context = { platform: this.platform, progress: (line: string) => void this.said.push(line) }
-    const { steps, next } = isLeaked ? leakedRotationSteps(context, plan) : rotationSteps(context, plan)
+    const { steps, next } = rotationSteps(context, plan, isLeaked)
     await runSteps(context, steps, 'npm run it')
     return next().kid
   }

@@ -1,8 +1,8 @@
 import sql, { type Sql } from 'sql-template-tag'
 import { newId, regionOfId } from '../../credential/id.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
+import { nextSeq } from '../event-statements.ts'
 import type { EventType } from '../events.ts'
-import { nextSeq } from '../statements.ts'
 
 /** Records a change that the operator made to the object `id`, if `from` finds it as `target`. `data` is SQL for its JSON. */
 export function recordOperatorEvent(type: EventType, id: string, now: UnixMs, data: Sql, from: Sql): Query {

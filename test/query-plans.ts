@@ -6,8 +6,8 @@ export interface Plan {
   readonly scans: readonly string[]
 }
 
-/** These read what a statement itself carries. */
-const SCAN = /^SCAN (?!CONSTANT ROW|json_each)/
+/** No scan of a table: of what the statement carries, of JSON, or of the rows that a subquery has found. */
+const SCAN = /^SCAN (?!CONSTANT ROW|json_each|request$|first$|\(|.* VIRTUAL TABLE)/
 
 export async function plansOf(database: D1Database, statements: Iterable<string>): Promise<Plan[]> {
   const plans: Plan[] = []
@@ -21,6 +21,12 @@ export async function plansOf(database: D1Database, statements: Iterable<string>
     plans.push({ sql: sql.replace(/\s+/g, ' ').trim(), steps, scans: steps.filter((step) => SCAN.test(step)) })
   }
   return plans
+}
+
+/** The scans of all statements, each with its SQL. */
+export async function scansOf(database: D1Database, statements: Iterable<string>): Promise<string[]> {
+  const plans = await plansOf(database, statements)
+  return plans.flatMap(({ sql, scans }) => scans.map((scan) => `${scan} in ${sql}`))
 }
 
 /** How many values a statement takes: `?` is one more than any before it, `?3` is the third. */

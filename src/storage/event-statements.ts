@@ -1,0 +1,80 @@
+import sql, { raw, type Sql } from 'sql-template-tag'
+import type { Access, Change } from './caller.ts'
+import type { Database, UnixMs } from './database.ts'
+import { scopeOf } from './scope.ts'
+import { type ChangingTable, insertInto, type Statement } from './statements.ts'
+
+/** SQL for the organization of the application of a row of `client_secrets`. */
+export const organizationOfSecret = sql`(SELECT organization_id FROM applications
+  WHERE environment_id = client_secrets.environment_id AND id = client_secrets.application_id)`
+
+/**
+ * Records the event of a change to an application or a secret, from the row as the change left it. `data` is SQL for its
+ * JSON.
+ */
+export function recordEvent(change: Change, type: string, table: ChangingTable, where: Sql, data: Sql): Statement {
+  const name = raw(table)
+  const organization = table === 'applications' ? sql`applications.organization_id` : organizationOfSecret
+  return insertInto(
+    'events',
+    eventRow(change, type, data, organization),
+    scopeOf(change.caller, 'write'),
+    sql`JOIN ${name} ON ${name}.environment_id = caller.environment_id
+      AND ${name}.event_id = ${change.eventId} AND (${where})`,
+  )
+}
+
+/**
+ * Records the event of a change to anything else, if `joined` finds the row that is to change. The statements that make
+ * the change come after it, and depend on `eventExists`.
+ */
+export function recordAuditEvent(
+  database: Database,
+  change: Change,
+  needs: Access,
+  type: string,
+  data: Sql,
+  joined: Sql,
+  organizationId: Sql | null = null,
+): Statement {
+  const scope = scopeOf(change.caller, needs, database)
+  return insertInto('events', eventRow(change, type, data, organizationId), scope, joined)
+}
+
+/** `seq` is later than that of every earlier event and at least the time in microseconds, so that none is used twice. */
+export function nextSeq(now: UnixMs): Sql {
+  return sql`max((SELECT coalesce(max(seq), 0) FROM events) + 1, ${now * 1000})`
+}
+
+function eventRow(change: Change, type: string, data: Sql, organizationId: Sql | null) {
+  const { caller, origin } = change
+  return {
+    seq: nextSeq(change.now),
+    id: change.eventId,
+    organization_id: organizationId,
+    type,
+    data,
+    actor_type: caller.kind,
+    caller_id: sql`caller.id`,
+    caller_name: sql`caller.name`,
+    session_id: sql`caller.session_id`,
+    request_id: change.requestId,
+    client_request_id: origin?.clientRequestId ?? null,
+    address: origin?.address ?? null,
+    country: origin?.country ?? null,
+    user_agent: origin?.userAgent ?? null,
+    created_at: change.now,
+  }
+}
+
+/**
+ * SQL for the JSON array of the secrets that a change touched in the application of the changed row, except one: data of
+ * its event. `applicationId` is a column of `table`. What the change has ended, it has ended now.
+ */
+export function touchedSecrets(change: Change, table: ChangingTable, applicationId: string, except = ''): Sql {
+  return sql`json((SELECT json_group_array(json_object('id', touched.id, 'secret_hint', touched.secret_hint))
+    FROM client_secrets AS touched INDEXED BY client_secrets_by_application
+    WHERE touched.environment_id = ${raw(table)}.environment_id
+    AND touched.application_id = ${raw(table)}.${raw(applicationId)} AND touched.ended_at IN (0, ${change.now})
+    AND touched.event_id = ${change.eventId} AND touched.id <> ${except}))`
+}

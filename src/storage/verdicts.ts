@@ -1,0 +1,65 @@
+import sql, { empty, type Sql } from 'sql-template-tag'
+import type { Access, Caller, Change } from './caller.ts'
+import type { UnixMs } from './database.ts'
+import { eventExists } from './scope.ts'
+import { type Statement, selectCaller } from './statements.ts'
+
+/** Every verdict names the caller. */
+export interface CallerRow {
+  readonly caller_id: string
+  readonly caller_name: string
+  readonly access: Access
+  readonly environment_id: string
+  readonly environment_name: string | null
+  readonly session_id: string | null
+  readonly caller_last_used_at: UnixMs | null
+}
+
+/** The verdict on a change. */
+export interface ChangeRow extends CallerRow {
+  /** The change was made: its event exists. */
+  readonly is_done: 0 | 1
+  /** A webhook endpoint wants the event. */
+  readonly has_delivery: 0 | 1
+}
+
+/** A row that LEFT JOIN found; its ID is null if it did not. */
+export interface FoundRow {
+  readonly id: string | null
+}
+
+/** The verdict on a change of a row. */
+export interface FoundChangeRow extends ChangeRow, FoundRow {}
+
+/** One row: the caller, and columns of what `joined` joins to it. No row if there is no such caller. */
+export function selectVerdict<Columns>(
+  caller: Caller,
+  columns: Sql = empty,
+  joined: Sql = empty,
+): Statement<CallerRow & Columns> {
+  const environmentName =
+    caller.kind === 'session' ? sql`(SELECT name FROM environments WHERE id = caller.environment_id)` : sql`NULL`
+  return selectCaller(
+    caller,
+    sql`caller.id AS caller_id, caller.name AS caller_name, caller.access, caller.environment_id,
+      ${environmentName} AS environment_name, caller.session_id, caller.last_used_at AS caller_last_used_at
+      ${columns === empty ? empty : sql`, ${columns}`}`,
+    joined,
+  )
+}
+
+/** The verdict on a change, and columns of what `joined` joins to the caller. */
+export function selectChangeVerdict<Verdict extends ChangeRow>(
+  change: Change,
+  eventType: string,
+  columns: Sql,
+  joined: Sql,
+): Statement<Verdict> {
+  const wanted = sql`EXISTS (SELECT 1 FROM webhook_endpoints WHERE environment_id = caller.environment_id
+    AND deleted_at IS NULL AND (events = '[]' OR ${eventType} IN (SELECT value FROM json_each(events))))`
+  return selectVerdict(
+    change.caller,
+    sql`${eventExists(change)} AS is_done, ${wanted} AND ${eventExists(change)} AS has_delivery, ${columns}`,
+    joined,
+  )
+}
