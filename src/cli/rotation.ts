@@ -36,7 +36,7 @@ export interface RotationPlan {
 
 type Surroundings = Pick<Context, 'platform' | 'progress'>
 
-/** What the steps find out and decide on, for those after them. */
+/** The state that the steps share. */
 interface Rotation {
   url: string
   live: PublishedKey[]
