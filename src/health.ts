@@ -32,7 +32,7 @@ export const health = new Hono<HonoEnv>()
     const known = answers.get(c.env.DB)
     const error = known && Date.now() < known.until ? known.error : await askDatabase(c)
     if (error) throw error
-    return c.json({ status: 'ok', version })
+    return c.json({ status: 'ok', version, version_id: c.env.CF_VERSION_METADATA.id })
   })
 
 async function askDatabase(c: Parameters<typeof databaseOf>[0]): Promise<unknown> {

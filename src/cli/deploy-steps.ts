@@ -17,8 +17,6 @@ export interface DeployPlan {
   readonly databaseName: string
   /** Where the Worker is reached, if wrangler.toml says so; otherwise the address of its first deployment. */
   readonly issuer: string
-  /** Of package.json. */
-  readonly version: string
   readonly location: string | undefined
   readonly jurisdiction: string | undefined
   readonly environment: string
@@ -38,6 +36,7 @@ export function deploySteps(
   plan: DeployPlan,
 ): { steps: Step[]; deployed: () => Deployed } {
   let url = plan.issuer
+  let versionId = ''
   let made: Bootstrap | null = null
   let secrets: Partial<SigningSecrets> = {}
   const place = plan.jurisdiction ?? plan.location
@@ -60,11 +59,11 @@ export function deploySteps(
       {
         title: `Deploy the Worker ${plan.name}`,
         run: async () => {
-          url = await deployWorker(platform, plan, secrets)
+          ;({ url, versionId } = await deployWorker(platform, plan, secrets))
           return `Deployed at ${url}`
         },
       },
-      { title: 'Wait until it is ready', run: () => awaitReady(platform, url, plan.version, progress) },
+      { title: 'Wait until it is ready', run: () => awaitReady(platform, url, versionId, progress) },
       {
         title: `Create the environment ${plan.environment} and its first API key, unless it has one`,
         run: async () => {
@@ -115,17 +114,24 @@ async function migrate({ wrangler }: Platform, { databaseName }: DeployPlan): Pr
   return /No migrations to apply/.test(finished.stdout) ? 'They were up to date.' : 'Done.'
 }
 
-async function deployWorker(platform: Platform, plan: DeployPlan, secrets: Partial<SigningSecrets>): Promise<string> {
-  const known = plan.issuer || (await deployedIssuer(platform, plan.name))
-  const url = await uploadWorker(platform, known)
-  if ('SIGNING_KEY' in secrets) await putSecrets(platform, plan.name, secrets)
-  if (known) return known
-  // Its tokens name the issuer, and only the first deployment tells the address.
-  await uploadWorker(platform, url)
-  return url
+interface Upload {
+  readonly url: string
+  /** The ID of the version that was deployed. */
+  readonly versionId: string
 }
 
-async function uploadWorker({ wrangler }: Platform, issuer: string): Promise<string> {
+async function deployWorker(platform: Platform, plan: DeployPlan, secrets: Partial<SigningSecrets>): Promise<Upload> {
+  const known = plan.issuer || (await deployedIssuer(platform, plan.name))
+  const first = await uploadWorker(platform, known)
+  const url = known || first.url
+  const hasNewKey = 'SIGNING_KEY' in secrets
+  if (hasNewKey) await putSecrets(platform, plan.name, secrets)
+  // Secrets make a version of their own. And tokens name the issuer, whose address only the first deployment tells.
+  const { versionId } = hasNewKey || !known ? await uploadWorker(platform, url) : first
+  return { url, versionId }
+}
+
+async function uploadWorker({ wrangler }: Platform, issuer: string): Promise<Upload> {
   const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
   const file = join(folder, 'deployed')
   try {
@@ -133,9 +139,10 @@ async function uploadWorker({ wrangler }: Platform, issuer: string): Promise<str
     const finished = await wrangler(args, { env: { WRANGLER_OUTPUT_FILE_PATH: file } })
     if (finished.code !== 0) throw new Failure(`Could not deploy the Worker: ${reasonOf(finished)}`)
     const records = (await readFile(file, 'utf8')).split('\n').map((line) => parseJson<WranglerRecord>(line))
-    const url = urlOf(records.find((record) => record?.type === 'deploy')?.targets ?? [])
+    const record = records.find((record) => record?.type === 'deploy')
+    const url = urlOf(record?.targets ?? [])
     if (!url) throw new Failure('The Worker was deployed without a route. Set workers_dev or routes in wrangler.toml.')
-    return url
+    return { url, versionId: record?.version_id ?? '' }
   } finally {
     await rm(folder, { recursive: true })
   }
@@ -143,6 +150,7 @@ async function uploadWorker({ wrangler }: Platform, issuer: string): Promise<str
 
 interface WranglerRecord {
   readonly type: string
+  readonly version_id?: string | null
   readonly targets?: readonly string[]
 }
 
@@ -161,13 +169,13 @@ const READY_PROGRESS_MS = 20_000
 async function awaitReady(
   platform: Platform,
   url: string,
-  version: string,
+  versionId: string,
   progress: (line: string) => void,
 ): Promise<string> {
   let problem = ''
   for (let waited = 0; waited < READY_WITHIN_MS; waited += READY_INTERVAL_MS) {
-    problem = await readinessProblem(platform.fetch, url, version)
-    if (problem === '') return `Ready, with version ${version}.`
+    problem = await readinessProblem(platform.fetch, url, versionId)
+    if (problem === '') return `Ready, with version ${versionId}.`
     if (waited > 0 && waited % READY_PROGRESS_MS === 0)
       progress(`      Not ready after ${waited / 1000} s: ${problem}.`)
     await platform.sleep(READY_INTERVAL_MS)
@@ -176,12 +184,12 @@ async function awaitReady(
 }
 
 /** Empty when the Worker is ready. */
-async function readinessProblem(fetch: Platform['fetch'], url: string, version: string): Promise<string> {
+async function readinessProblem(fetch: Platform['fetch'], url: string, versionId: string): Promise<string> {
   try {
     const response = await fetch(`${url}/readyz`)
-    const body = parseJson<{ version?: string; message?: string }>(await response.text())
+    const body = parseJson<{ version_id?: string; message?: string }>(await response.text())
     if (response.status !== 200) return `${response.status}${body?.message ? ` (${body.message})` : ''}`
-    return body?.version === version ? '' : `version ${body?.version}, not ${version}`
+    return body?.version_id === versionId ? '' : `version ${body?.version_id} answers, not ${versionId}`
   } catch (error) {
     const { message, cause } = error as Error
     return cause instanceof Error ? cause.message : message

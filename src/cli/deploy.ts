@@ -1,5 +1,4 @@
 import { type Command, Option } from '@commander-js/extra-typings'
-import packageJson from '../../package.json' with { type: 'json' }
 import { sha256 } from '../credential/digest.ts'
 import { findApiKey, revokeApiKey } from '../storage/operator/api-keys.ts'
 import { type Bootstrap, bootstrapToJson, bootstrapToText } from './bootstrap.ts'
@@ -36,7 +35,6 @@ export function addDeployCommand(program: Command, context: Context): void {
       const { name, databaseName, issuer } = configuration
       const { steps, deployed } = deploySteps(context, {
         ...{ name, databaseName, issuer, location, jurisdiction, environment },
-        version: packageJson.version,
         unattended: unattendedReason(context),
       })
       if (dryRun) {

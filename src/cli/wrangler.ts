@@ -141,12 +141,15 @@ export async function runWrangler(
   return { code, ...output }
 }
 
+/** How wrangler says that it has no login. A missing account ID begins with some of the same words. */
+const LOGIN_REQUIRED = /it's necessary to set a CLOUDFLARE_API_TOKEN|^\s*Not logged in\.|no credentials were found/i
+
 /** The reason that wrangler gives for its failure: its first error, without decoration. */
 export function reasonOf({ stdout, stderr }: Finished): string {
   const output = stripVTControlCharacters(`${stderr}\n${stdout}`)
   const [, error = output] = /\[ERROR\]([\s\S]*)/.exec(output) ?? []
   const [reason = ''] = error.split(/\n\s*\n\s*\n|If you think this is a bug|To continue without logging in|🪵/)
-  if (reason.includes('In a non-interactive environment')) return NOT_LOGGED_IN
+  if (LOGIN_REQUIRED.test(reason)) return NOT_LOGGED_IN
   return oneLine(reason).slice(0, 600) || 'wrangler gave no reason'
 }
 

@@ -2,8 +2,8 @@ import { createServer } from 'node:http'
 import { afterAll } from 'vitest'
 
 /**
- * A stand-in for Cloudflare's API, for as much of it as wrangler asks while it deploys. It cannot stand in for what is
- * reached by an address of its own: the deployed Worker, and the Worker by which wrangler reaches a database.
+ * A stand-in for Cloudflare's API, for as much of it as wrangler asks while it deploys, and for the `/readyz` of the
+ * deployed Worker. It cannot stand in for the Worker by which wrangler reaches a database.
  */
 export interface Cloudflare {
   /** For CLOUDFLARE_API_BASE_URL. */
@@ -12,6 +12,8 @@ export interface Cloudflare {
   readonly changes: string[]
   /** The bindings of each version that was uploaded. */
   readonly uploads: { readonly name: string; readonly type: string; readonly text?: string }[][]
+  /** Which addresses of the Worker are on: what was last set. */
+  readonly subdomain: { enabled: boolean; previews_enabled?: boolean }
   /** Names of the secrets that were set, and the last text of each. */
   readonly secrets: Record<string, string>
   /** The call that is refused from now on, such as `POST /d1/database`. */
@@ -30,7 +32,17 @@ export async function startCloudflare(): Promise<Cloudflare> {
   const changes: string[] = []
   const uploads: Cloudflare['uploads'] = []
   const secrets: Cloudflare['secrets'] = {}
-  const cloudflare: Cloudflare = { url: '', changes, uploads, secrets, refused: '', held: '', onHeld: () => {} }
+  const subdomain: Cloudflare['subdomain'] = { enabled: false }
+  const cloudflare: Cloudflare = {
+    url: '',
+    changes,
+    uploads,
+    subdomain,
+    secrets,
+    refused: '',
+    held: '',
+    onHeld: () => {},
+  }
   const databases: object[] = []
   const migrations: object[] = []
 
@@ -39,10 +51,15 @@ export async function startCloudflare(): Promise<Cloudflare> {
   })
   const noWorker: Answer = { status: 404, code: 10007, message: 'This Worker does not exist on your account.' }
   const ifDeployed = (result: unknown): Answer => (uploads.length > 0 ? { result } : noWorker)
+  /** Of the newest version. */
+  const versionId = () => `00000000-0000-4000-8000-${String(uploads.length).padStart(12, '0')}`
   const upload = (body: string): Answer => {
     const metadata = /name="metadata"[^{]*(\{.*\})\r?$/m.exec(body)?.[1] ?? '{}'
     uploads.push(JSON.parse(metadata).bindings)
-    return { result: { id: 'v1', etag: 'e', tag: 't', metadata: {}, resources: { script: { etag: 'e' } } } }
+    const id = versionId()
+    // wrangler reads the ID of the version from `id` or from `deployment_id`, which has no hyphens.
+    const ids = { id, deployment_id: id.replaceAll('-', '') }
+    return { result: { ...ids, etag: 'e', tag: 't', metadata: {}, resources: { script: { etag: 'e' } } } }
   }
   const setSecrets = (body: string): Answer => {
     for (const [name, { text }] of Object.entries<{ text: string }>(JSON.parse(body).secrets)) secrets[name] = text
@@ -59,9 +76,9 @@ export async function startCloudflare(): Promise<Cloudflare> {
     databases.push({ uuid: '11111111-2222-3333-4444-555555555555', ...JSON.parse(body) })
     return { result: databases.at(-1) }
   }
-  const deployments = { deployments: [{ id: 'd', versions: [{ version_id: 'v1', percentage: 100 }] }] }
+  const deployments = () => ({ deployments: [{ id: 'd', versions: [{ version_id: versionId(), percentage: 100 }] }] })
   const version = () => ({
-    id: 'v1',
+    id: versionId(),
     metadata: {},
     resources: { bindings: uploads.at(-1), script: {}, script_runtime: {} },
   })
@@ -75,8 +92,8 @@ export async function startCloudflare(): Promise<Cloudflare> {
     [/^POST \/d1\/database$/, (_, body) => createDatabase(body)],
     [/^GET \/d1\/database\/\S+$/, () => ({ result: databases[0] })],
     [/^POST \/d1\/database\/\S+\/query$/, (_, body) => query(body)],
-    [/^GET \/workers\/scripts\/oncekey\/deployments$/, () => ifDeployed(deployments)],
-    [/^GET \/workers\/scripts\/oncekey\/versions\/v1$/, () => ifDeployed(version())],
+    [/^GET \/workers\/scripts\/oncekey\/deployments$/, () => ifDeployed(deployments())],
+    [/^GET \/workers\/scripts\/oncekey\/versions\/\S+$/, () => ifDeployed(version())],
     [/^GET \/workers\/scripts\/oncekey\/settings$/, () => ifDeployed({ bindings: uploads.at(-1) })],
     [
       /^GET \/workers\/scripts\/oncekey\/secrets$/,
@@ -89,15 +106,16 @@ export async function startCloudflare(): Promise<Cloudflare> {
           default_environment: { environment: 'production', script: { last_deployed_from: 'wrangler', tag: 't' } },
         }),
     ],
-    [
-      /^GET \/workers\/workers\/oncekey$/,
-      () => ({ result: { id: 'w', name: 'oncekey', subdomain: { enabled: true } } }),
-    ],
+    [/^GET \/workers\/workers\/oncekey$/, () => ({ result: { id: 'w', name: 'oncekey', subdomain } })],
     [/^PUT \/workers\/scripts\/oncekey$/, (_, body) => upload(body)],
     [/^POST \/workers\/scripts\/oncekey\/versions$/, (_, body) => upload(body)],
     // It has all files already.
     [/^POST \/workers\/scripts\/oncekey\/assets-upload-session$/, () => ({ result: { jwt: 'jwt', buckets: [] } })],
-    [/^POST \/workers\/scripts\/oncekey\/(deployments|subdomain)$/, () => ({ result: { id: 'd', enabled: true } })],
+    [/^POST \/workers\/scripts\/oncekey\/deployments$/, () => ({ result: { id: 'd' } })],
+    [
+      /^POST \/workers\/scripts\/oncekey\/subdomain$/,
+      (_, body) => ({ result: Object.assign(subdomain, JSON.parse(body)) }),
+    ],
     [/^PATCH \/workers\/scripts\/oncekey\/script-settings$/, () => ({ result: {} })],
     [/^PATCH \/workers\/scripts\/oncekey\/secrets-bulk$/, (_, body) => setSecrets(body)],
     [/^PUT \/workers\/scripts\/oncekey\/schedules$/, () => ({ result: [] })],
@@ -110,6 +128,7 @@ export async function startCloudflare(): Promise<Cloudflare> {
     const url = new URL(request.url ?? '/', 'http://api')
     const call = `${request.method} ${url.pathname.replace(ACCOUNT_PATH, '')}`
     if (request.method !== 'GET' && !call.endsWith('/query')) changes.push(call)
+    if (call === 'GET /readyz') return response.end(JSON.stringify({ status: 'ok', version_id: versionId() }))
     if (call === cloudflare.held) return cloudflare.onHeld()
     const [, answer] = routes.find(([pattern]) => pattern.test(call)) ?? []
     const unknown: Answer = { status: 404, code: 7003, message: `Could not route to ${call}` }

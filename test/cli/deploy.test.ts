@@ -1,6 +1,5 @@
 import { appendFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import packageJson from '../../package.json' with { type: 'json' }
 import { type Platform, runSteps } from '../../src/cli/command.ts'
 import { type DeployPlan, deploySteps } from '../../src/cli/deploy-steps.ts'
 import { operatorDatabase } from '../../src/cli/local-database.ts'
@@ -20,7 +19,6 @@ const plan: DeployPlan = {
   name: 'oncekey',
   databaseName: 'oncekey',
   issuer: '',
-  version: '1.2.3',
   location: undefined,
   jurisdiction: undefined,
   environment: 'production',
@@ -33,12 +31,16 @@ class Account {
   readonly databases: { uuid: string; name: string; jurisdiction?: string }[] = []
   /** ISSUER of the deployed version; undefined while there is no Worker. */
   issuer: string | undefined
+  /** How many versions were made. */
+  versions = 0
   /** The Worker's secrets. */
   secrets: Record<string, string> = {}
   targets = ['oncekey.jane.workers.dev', 'schedule: * * * * *']
   user: object = { loggedIn: true, email: 'jane@example.com', accounts: [{ id: 'a', name: 'Jane’s' }] }
   /** The call that fails, once: arguments of wrangler, a request, or the opening of the database. */
   broken: string | null = null
+  /** The version that answers requests, if it is not the newest. */
+  answering: string | undefined
   /** How many requests fail before one is answered. */
   silence = 0
   #database: Database | undefined
@@ -59,7 +61,7 @@ class Account {
         this.calls.push(`GET ${url}`)
         this.#breakAt('GET')
         if (this.silence-- > 0) throw new TypeError('fetch failed', { cause: new Error('getaddrinfo ENOTFOUND') })
-        return Response.json({ status: 'ok', version: plan.version })
+        return Response.json({ status: 'ok', version_id: this.answering ?? `v${this.versions}` })
       },
       sleep: async () => {},
       now: () => Date.now(),
@@ -95,14 +97,14 @@ class Account {
     if (args === 'deployments status --name oncekey --json') {
       return this.issuer === undefined
         ? fails('This Worker does not exist on your account. [code: 10007]')
-        : says({ versions: [{ version_id: 'v1', percentage: 100 }] })
+        : says({ versions: [{ version_id: `v${this.versions}`, percentage: 100 }] })
     }
-    if (args === 'versions view v1 --name oncekey --json') {
+    if (args === `versions view v${this.versions} --name oncekey --json`) {
       return says({ resources: { bindings: [{ type: 'plain_text', name: 'ISSUER', text: this.issuer }] } })
     }
     if (args.startsWith('deploy')) {
       this.issuer = /--var ISSUER:(\S+)/.exec(args)?.[1] ?? ''
-      const record = { type: 'deploy', version: 1, targets: this.targets }
+      const record = { type: 'deploy', version: 1, version_id: `v${++this.versions}`, targets: this.targets }
       appendFileSync(
         env.WRANGLER_OUTPUT_FILE_PATH ?? '',
         `${JSON.stringify({ type: 'x' })}\n${JSON.stringify(record)}\n`,
@@ -111,6 +113,7 @@ class Account {
     }
     if (args === 'secret bulk --name oncekey') {
       Object.assign(this.secrets, JSON.parse(input))
+      this.versions++
       return says(Object.keys(JSON.parse(input)))
     }
     throw new Error(`the stand-in does not know: wrangler ${args}`)
@@ -168,7 +171,7 @@ const LATER_CALLS = [
   'd1 migrations apply oncekey --remote',
   'secret list --name oncekey --format json',
   'deployments status --name oncekey --json',
-  'versions view v1 --name oncekey --json',
+  'versions view v3 --name oncekey --json',
   `deploy --var ISSUER:${URL}`,
   `GET ${URL}/readyz`,
 ]
@@ -186,7 +189,7 @@ test('the first run creates everything, and the key that it shows works', async 
     'Done.',
     'Created. The next step sets it.',
     `Deployed at ${URL}`,
-    'Ready, with version 1.2.3.',
+    'Ready, with version v3.',
     'Created.',
   ])
   const database = await account.database()
@@ -210,7 +213,7 @@ test('a second run migrates, deploys and checks, and creates no second key', asy
     'They were up to date.',
     'It has one.',
     `Deployed at ${URL}`,
-    'Ready, with version 1.2.3.',
+    'Ready, with version v4.',
     'It has one.',
   ])
   expect((await createdIn(account)).keys).toHaveLength(1)
@@ -288,7 +291,7 @@ test('a new address may take a while, with progress every 20 seconds; one that s
     '      Not ready after 20 s: getaddrinfo ENOTFOUND.',
     '      Not ready after 40 s: getaddrinfo ENOTFOUND.',
   ])
-  expect(said.at(-2)).toBe('Ready, with version 1.2.3.')
+  expect(said.at(-2)).toBe('Ready, with version v3.')
   account.silence = Number.POSITIVE_INFINITY
   await expect(deploy(account)).rejects.toThrow(
     `The Worker was deployed, and ${URL}/readyz is not ready after two minutes: getaddrinfo ENOTFOUND.`,
@@ -296,7 +299,11 @@ test('a new address may take a while, with progress every 20 seconds; one that s
 })
 
 test('an older version that still answers is not taken for the deployed one', async () => {
-  await expect(deploy(new Account(), { version: '1.2.4' })).rejects.toThrow('version 1.2.3, not 1.2.4')
+  const account = new Account()
+  account.answering = 'v0'
+  await expect(deploy(account)).rejects.toThrow('version v0 answers, not v3')
+  account.answering = undefined
+  expect((await deploy(account)).said.at(-2)).toBe('Ready, with version v4.')
 })
 
 test('a jurisdiction applies to a new database, and is checked against an existing one', async () => {
@@ -315,9 +322,9 @@ test('a jurisdiction applies to a new database, and is checked against an existi
 test('the ISSUER of wrangler.toml, and then a custom domain, go before workers.dev', async () => {
   const set = new Account()
   expect((await deploy(set, { issuer: 'https://secrets.example.com' })).url).toBe('https://secrets.example.com')
-  expect(set.calls.filter((call) => call.startsWith('deploy '))).toEqual([
-    'deploy --var ISSUER:https://secrets.example.com',
-  ])
+  expect(set.calls.filter((call) => call.startsWith('deploy '))).toEqual(
+    Array(2).fill('deploy --var ISSUER:https://secrets.example.com'),
+  )
   const custom = new Account()
   custom.targets = ['oncekey.jane.workers.dev', 'secrets.example.com (custom domain)']
   expect((await deploy(custom)).url).toBe('https://secrets.example.com')
@@ -336,8 +343,7 @@ test('the signing key goes through a pipe: it is in no argument and in no file',
 
 describe('npm run deploy', () => {
   const run = (account: Account, words: string[] = [], surroundings: Surroundings = {}) => {
-    const fetch = async () => Response.json({ status: 'ok', version: packageJson.version })
-    return cli(['deploy', ...words], { platform: { ...account.platform, fetch }, ...surroundings })
+    return cli(['deploy', ...words], { platform: account.platform, ...surroundings })
   }
 
   test('shows the first API key once, and keeps it out of the command line to paste', async () => {

@@ -1,8 +1,7 @@
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
-import packageJson from '../../package.json' with { type: 'json' }
-import { compileCacheFolder } from '../../src/cli/wrangler.ts'
+import { compileCacheFolder, reasonOf } from '../../src/cli/wrangler.ts'
 import { startCloudflare } from './cloudflare.ts'
 import { newFolder } from './folder.ts'
 import { copyProject, paste, run, startCommand } from './processes.ts'
@@ -10,8 +9,6 @@ import { copyProject, paste, run, startCommand } from './processes.ts'
 /** Commands as processes, with the real wrangler, against a stand-in for Cloudflare. */
 
 vi.setConfig({ testTimeout: 180_000 })
-
-const { version } = packageJson
 
 describe('the folder of compiled code, which runs as this user', () => {
   test('is in the project, and no other user can write to it', async () => {
@@ -80,14 +77,29 @@ test('without a login: how to log in, and exit code 1', async () => {
   }
 })
 
+test.each([
+  ["In a non-interactive environment, it's necessary to set a CLOUDFLARE_API_TOKEN environment variable", true],
+  ['Not logged in. Please run `wrangler login` to authenticate.', true],
+  ['Not logged in. Could not authenticate because no credentials were found and the environment is…', true],
+  [
+    'In a non-interactive environment, it is mandatory to specify an account ID, either by assigning its value to',
+    false,
+  ],
+  ['More than one account available but unable to select one in non-interactive mode.', false],
+])('“%s” is taken for a missing login: %s', (words, isLogin) => {
+  const reason = reasonOf({ code: 1, stdout: '', stderr: `\n✘ [ERROR] ${words}\n\n\n` })
+  expect(reason.startsWith('You are not logged in')).toBe(isLogin)
+})
+
 test('wrangler does what each step of a deployment asks of it', async () => {
   const cloudflare = await startCloudflare()
-  const ready = `globalThis.fetch = async () => Response.json({ version: '${version}' })`
+  const redirect = `const { fetch } = globalThis
+    globalThis.fetch = (url, options) => fetch(String(url).replace(/^https:..oncekey[^/]+/, '${cloudflare.url}'), options)`
   const env = {
     CLOUDFLARE_API_BASE_URL: cloudflare.url,
     CLOUDFLARE_API_TOKEN: 'token',
     // In place of the Worker that was not deployed.
-    NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(ready)}`,
+    NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(redirect)}`,
   }
   const first = await run(['deploy'], { env })
   expect(first.stderr.split('\n').slice(0, -3)).toEqual([
@@ -102,7 +114,7 @@ test('wrangler does what each step of a deployment asks of it', async () => {
     '[5/7] Deploy the Worker oncekey…',
     '      Deployed at https://oncekey.jane.workers.dev',
     '[6/7] Wait until it is ready…',
-    `      Ready, with version ${version}.`,
+    '      Ready, with version 00000000-0000-4000-8000-000000000002.',
     '[7/7] Create the environment production and its first API key, unless it has one…',
   ])
   expect(first.stderr).toContain('Could not reach the deployed database: ')
@@ -128,6 +140,7 @@ test('wrangler does what each step of a deployment asks of it', async () => {
   expect(issuers).toEqual(['', ...Array(2).fill('https://oncekey.jane.workers.dev')])
   const d1 = cloudflare.uploads[0]?.find(({ name }) => name === 'DB')
   expect(d1).toMatchObject({ type: 'd1', id: '11111111-2222-3333-4444-555555555555' })
+  expect(cloudflare.subdomain).toEqual({ enabled: true, previews_enabled: false })
   expect(first.stderr + first.stdout + second.stderr + second.stdout).not.toContain('"d":')
 })
 

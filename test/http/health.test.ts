@@ -25,7 +25,8 @@ describe('GET /readyz', () => {
     stopClock()
     const counter = counted(env.DB)
     const ready = () => get('/readyz', { DB: counter.database })
-    expect(await ready()).toMatchObject({ status: 200, json: { status: 'ok', version } })
+    const { id } = env.CF_VERSION_METADATA
+    expect(await ready()).toMatchObject({ status: 200, json: { status: 'ok', version, version_id: id } })
     for (let i = 0; i < 20; i++) expect((await ready()).status).toBe(200)
     advance(4_999)
     expect((await ready()).status).toBe(200)

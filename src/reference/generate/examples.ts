@@ -138,4 +138,5 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
     },
   ],
   Health: [{ status: 'ok', version: '0.1.0' }],
+  Readiness: [{ status: 'ok', version: '0.1.0', version_id: 'dc8dcd28-271b-4367-9840-6c244f84cb40' }],
 }

@@ -78,7 +78,10 @@ export const service: Group = {
   name: 'Service',
   description: 'Health checks and documentation, without authentication.',
   errorStyle: 'api',
-  schemas: { Health: v.strictObject({ status: v.literal('ok'), version: v.string() }) },
+  schemas: {
+    Health: v.strictObject({ status: v.literal('ok'), version: v.string() }),
+    Readiness: v.strictObject({ status: v.literal('ok'), version: v.string(), version_id: v.string() }),
+  },
   routes: {
     'GET /healthz': {
       id: 'getHealth',
@@ -92,7 +95,7 @@ export const service: Group = {
       summary: 'Readiness check',
       description: 'Reports whether the database responds and has the schema of this version.',
       caller: 'public',
-      success: { status: 200, description: 'The Worker can serve requests.', schema: 'Health' },
+      success: { status: 200, description: 'The Worker can serve requests.', schema: 'Readiness' },
       errors: ['service_unavailable'],
     },
     'GET /openapi.json': {

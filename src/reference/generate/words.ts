@@ -112,6 +112,7 @@ const WORDS: Readonly<Record<string, string>> = {
   retired_at: 'The time at which a rotation retired the key, in seconds since 1970. Absent while the key may sign.',
   status: 'Always `ok`.',
   version: 'The version of Oncekey.',
+  version_id: 'The ID that Cloudflare gave to the deployed version of the Worker.',
 }
 
 const used = new Set<string>()
