@@ -97,7 +97,8 @@ function peer(
       mostRequests: MOST_REQUESTS,
       requests: async (count) => {
         await forget()
-        const clients = await Promise.all(Array.from({ length: CLIENTS }, newClient))
+        const clients: Client[] = []
+        while (clients.length < CLIENTS) clients.push(...(await Promise.all(Array.from({ length: 10 }, newClient))))
         return Array.from({ length: count }, (_, i) => tokenRequest(tokenPath, clients[i % CLIENTS] as Client))
       },
     },
