@@ -50,8 +50,8 @@ export const applications = new Hono<HonoEnv>()
     }
     const options = { ...pageFromWire(query), organizationId: query.organization_id ?? null }
     const outcome = await listApplications(database, caller, options)
-    const { applications, ...cursors } = granted(c, outcome, { field: cursorParameter(query) })
-    return c.json(listToWire(query, applications.map(applicationToWire), cursors))
+    const { items, ...cursors } = granted(c, outcome, { field: cursorParameter(query) })
+    return c.json(listToWire(query, items.map(applicationToWire), cursors))
   })
 
   .get('/:id', requireApiKey('read'), async (c) => {

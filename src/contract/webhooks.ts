@@ -1,4 +1,4 @@
-import { signWebhook, WEBHOOK_SIGNATURE_HEADER } from '../credential/webhook-signature.ts'
+import { toHex, utf8 } from '../credential/digest.ts'
 import type { Event } from '../storage/events.ts'
 import { eventToWire } from './wire.ts'
 
@@ -26,6 +26,16 @@ export function webhookUrlProblem(text: string, isLocal: boolean): string | null
   if (labels.length < 2 || PRIVATE_DOMAINS.some((domain) => `.${host}`.endsWith(`.${domain}`)))
     return 'is a name of this machine or network'
   return null
+}
+
+/** The header that WorkOS's SDKs verify. */
+const WEBHOOK_SIGNATURE_HEADER = 'WorkOS-Signature'
+
+/** Signs a webhook's body as WorkOS does: HMAC-SHA-256 of `now` (Unix ms) and the body. Returns the header's value. */
+async function signWebhook(body: string, secret: string, now: number): Promise<string> {
+  const key = await crypto.subtle.importKey('raw', utf8(secret), { name: 'HMAC', hash: 'SHA-256' }, false, ['sign'])
+  const signature = await crypto.subtle.sign('HMAC', key, utf8(`${now}.${body}`))
+  return `t=${now}, v1=${toHex(new Uint8Array(signature))}`
 }
 
 /** The request that sends an event to a webhook endpoint, signed with its secret. `now` is Unix ms. */

@@ -2,6 +2,7 @@ import type { InferOutput } from 'valibot'
 import { type Application, applicationMapping, type NewApplication, type RedirectUri } from '../storage/applications.ts'
 import { type ClientSecret, clientSecretMapping } from '../storage/client-secrets.ts'
 import type { Event } from '../storage/events.ts'
+import type { Page, PageRequest } from '../storage/paging.ts'
 import type * as applications from './applications.ts'
 import type * as clientSecrets from './client-secrets.ts'
 import type * as events from './events.ts'
@@ -89,25 +90,15 @@ interface PageQuery {
   readonly after?: string | undefined
 }
 
-/** The cursors for the pages before and after a page, in its own order; null if there is nothing more. */
-interface Cursors {
-  readonly before: string | null
-  readonly after: string | null
-}
-
 /**
  * Which page a query asks for. WorkOS's order `normal` is newest first, as `desc`, but its cursors are the other way
  * round: `after` leads to newer objects, against the order of the page, and `before` to older ones.
  */
-export function pageFromWire({ limit, order, before, after }: PageQuery) {
+export function pageFromWire({ limit, order, before, after }: PageQuery): PageRequest {
   const [forwards, backwards] = order === 'normal' ? [before, after] : [after, before]
   const id = forwards ?? backwards
-  const side = forwards === undefined ? ('before' as const) : ('after' as const)
-  return {
-    limit,
-    order: order === 'asc' ? ('asc' as const) : ('desc' as const),
-    cursor: id === undefined ? null : { id, side },
-  }
+  const side = forwards === undefined ? 'before' : 'after'
+  return { limit, order: order === 'asc' ? 'asc' : 'desc', cursor: id === undefined ? null : { id, side } }
 }
 
 /** The parameter of a query that names its cursor. */
@@ -115,7 +106,7 @@ export function cursorParameter({ before }: PageQuery): 'before' | 'after' {
   return before === undefined ? 'after' : 'before'
 }
 
-export function listToWire<T>({ order }: PageQuery, data: T[], { before, after }: Cursors) {
+export function listToWire<T>({ order }: PageQuery, data: T[], { before, after }: Omit<Page<T>, 'items'>) {
   const list_metadata = order === 'normal' ? { before: after, after: before } : { before, after }
   return { object: 'list' as const, data, list_metadata }
 }

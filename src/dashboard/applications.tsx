@@ -6,7 +6,8 @@ import { publicOrigin } from '../pages/document.tsx'
 import { PostForm } from '../pages/forms.tsx'
 import { type Column, curl, Empty, Hidden, Id, Name, Snippet, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
-import { type Application, listApplications, type Page } from '../storage/applications.ts'
+import { type Application, listApplications } from '../storage/applications.ts'
+import type { Page } from '../storage/paging.ts'
 import { findPath, hintOfCredential } from './find.tsx'
 import { readForm } from './form.tsx'
 import { applicationPath, page } from './layout.tsx'
@@ -41,8 +42,8 @@ export const applicationList = new Hono<HonoEnv>()
 
 export const TYPES = { m2m: 'Machine to machine', oauth: 'OAuth' } as const
 
-function listPage(c: Context<HonoEnv>, list: Page, search: string, isLater: boolean) {
-  const { applications } = list
+function listPage(c: Context<HonoEnv>, list: Page<Application>, search: string, isLater: boolean) {
+  const applications = list.items
   const isEmpty = applications.length === 0 && search === '' && !isLater
   return page(
     c,
@@ -112,7 +113,7 @@ const columnsAt = (now: number): Column<Application>[] => [
   { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
 ]
 
-const Paging = ({ before, after, search }: Page & { search: string }) => {
+const Paging = ({ before, after, search }: Page<Application> & { search: string }) => {
   const link = (parameter: 'before' | 'after', id: string) =>
     `/dashboard?${new URLSearchParams({ ...(search && { search }), [parameter]: id })}`
   if (!before && !after) return null

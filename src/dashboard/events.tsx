@@ -67,7 +67,7 @@ export const eventList = new Hono<HonoEnv>()
     })
     if (outcome.refused === 'invalid_cursor') return c.redirect('/dashboard/events', 303)
     const page = granted(c, outcome)
-    return eventsPage(c, filter, page.events, page.after)
+    return eventsPage(c, filter, page.items, page.after)
   })
 
   // A POST, so that a pasted credential comes into no URL.

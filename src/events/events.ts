@@ -23,6 +23,6 @@ export const events = new Hono<HonoEnv>().get('/', requireApiKey('read'), validQ
     from: query.range_start ?? null,
     until: query.range_end ?? null,
   })
-  const { events, ...cursors } = granted(c, outcome, { field: cursorParameter(query) })
-  return c.json(listToWire(query, events.map(eventToWire), cursors))
+  const { items, ...cursors } = granted(c, outcome, { field: cursorParameter(query) })
+  return c.json(listToWire(query, items.map(eventToWire), cursors))
 })

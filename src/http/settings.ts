@@ -53,7 +53,7 @@ const clientSecretPrefix: Setting<string> = {
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
 /** RFC 8414 §2, without a path. Empty until `npm run deploy` sets it. */
-const issuer: Setting<string> = {
+const issuerSetting: Setting<string> = {
   requirement:
     'must be an https origin without a path or a trailing slash, such as https://secrets.example.com, or http on loopback',
   parse: (value) => {
@@ -81,7 +81,7 @@ const SETTINGS = {
   MAX_SECRETS_PER_APPLICATION: integer(1, 100),
   MAX_APPLICATIONS_PER_ENVIRONMENT: integer(1, 10_000_000),
   REQUEST_BUDGET_MS: integer(1_000, 30_000),
-  ISSUER: issuer,
+  ISSUER: issuerSetting,
   ACCESS_TOKEN_TTL_SECONDS: integer(60, MAX_ACCESS_TOKEN_TTL_SECONDS),
   EVENT_RETENTION_DAYS: integer(1, 3_650),
   /** A deliverer holds a delivery for 30 seconds. */
@@ -154,4 +154,11 @@ export function readSettings(env: object): Settings {
   const settings = Object.fromEntries(parsed) as Settings
   known.set(env, settings)
   return settings
+}
+
+/** The issuer of tokens, from the settings only: neither Host nor Forwarded changes it. Throws if it is not set. */
+export function issuer(env: Env): string {
+  const { ISSUER } = readSettings(env)
+  if (ISSUER === '') throw new SettingsError('ISSUER is empty. `npm run deploy` and `npm run dev` set it.')
+  return ISSUER
 }

@@ -2,9 +2,8 @@ import { decodeProtectedHeader, jwtVerify, SignJWT } from 'jose'
 import * as v from 'valibot'
 import { AccessTokenClaims } from '../contract/oauth.ts'
 import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
-import { MAX_ACCESS_TOKEN_TTL_SECONDS, readSettings } from '../http/settings.ts'
+import { issuer, MAX_ACCESS_TOKEN_TTL_SECONDS, readSettings } from '../http/settings.ts'
 import type { AuthenticatedClient } from '../storage/authentication.ts'
-import { issuer } from './issuer.ts'
 import { CLOCK_SKEW_SECONDS, signingKeys } from './signing-keys.ts'
 
 /** RFC 9068 §2.1: distinguishes access tokens from every other JWT. */

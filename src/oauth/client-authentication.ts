@@ -29,7 +29,7 @@ const CLIENT_ID = /^client_[0-9A-HJKMNP-TV-Z]{26}$/
  * the same `invalid_client` for every invalid credential: only the log has the reason. A malformed one costs neither I/O
  * nor a digest.
  */
-export async function authenticate<T extends object>(
+export async function authenticate<T extends { readonly refused?: undefined }>(
   c: Context<HonoEnv>,
   form: Form,
   find: (database: Database, proof: Proof) => Promise<T | RefusedClient>,
@@ -46,11 +46,11 @@ export async function authenticate<T extends object>(
     // A request without credentials asks for the challenge: it is no attempt.
     const isAttempt = credentials !== null || authorization !== undefined
     if (isAttempt) recordFailure(c, attempt)
-    return refuse(c, clientId, { refusal: isAttempt ? 'credentials_malformed' : 'credentials_missing', secretId: null })
+    return refuse(c, clientId, { refused: isAttempt ? 'credentials_malformed' : 'credentials_missing', secretId: null })
   }
   const proof = { digest, clientId, now: Date.now() }
   const found = await find(database, proof)
-  if ('refusal' in found) {
+  if (found.refused) {
     recordFailure(c, attempt)
     recordRefusedUse(database, proof, found, c.var.requestId, originOf(c))
     return refuse(c, clientId, found)
@@ -60,14 +60,14 @@ export async function authenticate<T extends object>(
 }
 
 interface Refusal {
-  readonly refusal: RefusedClient['refusal'] | 'credentials_malformed' | 'credentials_missing'
+  readonly refused: RefusedClient['refused'] | 'credentials_malformed' | 'credentials_missing'
   readonly secretId: string | null
 }
 
 /** Logs the reason, so that the use of a leaked secret stands out from noise. */
-function refuse(c: Context<HonoEnv>, clientId: string | null, { refusal, secretId }: Refusal): never {
+function refuse(c: Context<HonoEnv>, clientId: string | null, { refused, secretId }: Refusal): never {
   const ids = { ...(clientId && { client_id: clientId }), ...(secretId && { secret_id: secretId }) }
-  addLogFields(c, { reason: refusal, ...ids })
+  addLogFields(c, { reason: refused, ...ids })
   throw new ApiError('invalid_client')
 }
 

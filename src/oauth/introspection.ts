@@ -20,7 +20,7 @@ export const introspection = new Hono<HonoEnv>().post('/', async (c) => {
     const claims = token ? await readAccessToken(c.env, token) : null
     const named = claims && { secretId: claims.secret_id, clientId: claims.client_id }
     const found = await authenticateIntrospection(database, proof, named)
-    if ('refusal' in found) return found
+    if (found.refused) return found
     return { ...found, claims, recordUse: () => touchClientSecret(database, proof, found.client) }
   })
   if (!token) throw new ApiError('invalid_request', { message: 'The parameter token is missing.' })

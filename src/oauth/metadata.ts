@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import { Hono } from 'hono'
 import { openIdConfigurationOf, serverMetadataOf } from '../contract/oauth.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { issuer } from './issuer.ts'
+import { issuer } from '../http/settings.ts'
 import { publishedAt, signingKeys } from './signing-keys.ts'
 
 /**

@@ -17,7 +17,7 @@ export const token = new Hono<HonoEnv>().post('/', async (c) => {
   const form = await readForm(c.req.raw, 'grant_type', 'scope')
   const { client, recordUse } = await authenticate(c, form, async (database, proof) => {
     const found = await authenticateClient(database, proof)
-    if ('refusal' in found) return found
+    if (found.refused) return found
     return { ...found, recordUse: () => touchClientSecret(database, proof, found.client) }
   })
   const grantType = form.get('grant_type')

@@ -13,6 +13,7 @@ import {
   rememberRequest,
 } from './idempotency.ts'
 import { flag, json, mapping } from './mapping.ts'
+import { isAscending, limitToPage, orderBy, type Page, type PageRequest, toPage } from './paging.ts'
 import { environmentOf } from './scope.ts'
 import {
   allOf,
@@ -59,22 +60,10 @@ export interface ApplicationChanges {
   readonly redirectUris?: readonly RedirectUri[] | undefined
 }
 
-export interface ListOptions {
-  readonly limit: number
-  /** Of the page: newest first, or oldest first. */
-  readonly order: 'desc' | 'asc'
-  /** The page lies before or after this application, in the page's order. */
-  readonly cursor: { readonly id: string; readonly side: 'before' | 'after' } | null
+export interface ListOptions extends PageRequest {
   readonly organizationId: string | null
   /** Part of a name, case-insensitive for ASCII, or a whole ID or client ID. */
   readonly search?: string
-}
-
-export interface Page {
-  readonly applications: readonly Application[]
-  /** Cursors for the pages on either side, in the page's order; null if there is nothing more. */
-  readonly before: string | null
-  readonly after: string | null
 }
 
 export const applicationMapping = mapping<Application>('applications', {
@@ -181,20 +170,20 @@ export function findApplication(
 export function listApplications(
   database: Database,
   caller: Caller,
-  { limit, order, cursor, organizationId, search }: ListOptions,
-): Promise<Outcome<Page, 'invalid_cursor'>> {
-  const isReversed = cursor?.side === 'before'
-  const isAscending = (order === 'asc') !== isReversed
+  options: ListOptions,
+): Promise<Outcome<Page<Application>, 'invalid_cursor'>> {
+  const { limit, cursor, organizationId, search } = options
+  const [further, passed] = isAscending(options) ? ['>', '<='] : ['<', '>=']
   const index =
     `applications INDEXED BY applications_by_${organizationId === null ? 'creation' : 'organization'}` as const
   const listed = [
     sql`deleted_at IS NULL`,
     ...(organizationId === null ? [] : [sql`organization_id = ${organizationId}`]),
   ]
-  const whereListed = allOf([...listed, ...(cursor ? [sql`id ${raw(isAscending ? '>' : '<')} ${cursor.id}`] : [])])
-  const wherePassed = (id: string) => allOf([...listed, sql`id ${raw(isAscending ? '<=' : '>=')} ${id}`])
-  const inOrder = sql`ORDER BY id ${raw(isAscending ? 'ASC' : 'DESC')}`
-  const upTo = sql`${inOrder} ${limitTo(limit + 1)}`
+  const whereListed = allOf([...listed, ...(cursor ? [sql`id ${raw(further)} ${cursor.id}`] : [])])
+  const wherePassed = (id: string) => allOf([...listed, sql`id ${raw(passed)} ${id}`])
+  const inOrder = orderBy('id', options)
+  const upTo = sql`${inOrder} ${limitToPage(options)}`
   const first = sql`${whereListed} ${inOrder} ${limitTo(MAX_SEARCHED)}`
   const whereFound = sql`WHERE instr(lower(name), lower(${search})) > 0 OR id = ${search} OR client_id = ${search}`
   const lastSearched = sql`${inOrder} LIMIT 1 OFFSET ${raw(`${MAX_SEARCHED - 1}`)}`
@@ -216,14 +205,9 @@ export function listApplications(
   return runBatch(database, caller, 'read', pages, ({ page, searchedTo, previous, cursorRow }) => {
     if (cursorRow?.length === 0) return { refused: 'invalid_cursor' }
     const rows = page.slice(0, limit)
-    const next = (page.length > limit ? rows.at(-1)?.id : searchedTo?.[0]?.id) ?? null
-    const back = previous?.length === 1 ? (rows[0]?.id ?? null) : null
-    const applications = rows.map(fromRow)
-    return {
-      granted: isReversed
-        ? { applications: applications.reverse(), before: next, after: back }
-        : { applications, before: back, after: next },
-    }
+    const next = page.length > limit ? rows.at(-1)?.id : searchedTo?.[0]?.id
+    const back = previous?.length === 1 ? rows[0]?.id : null
+    return { granted: toPage(options, rows.map(fromRow), next, back) }
   })
 }
 

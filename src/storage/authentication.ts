@@ -47,15 +47,17 @@ export type ClientRefusal =
 
 /** `secretId` is the secret with this digest, of any client; null if there is none. */
 export interface RefusedClient {
-  readonly refusal: ClientRefusal
+  readonly refused: ClientRefusal
   readonly secretId: string | null
 }
 
+interface FoundClient {
+  readonly client: AuthenticatedClient
+  readonly refused?: undefined
+}
+
 /** Finds the client that a secret authenticates, if the secret is active. */
-export async function authenticateClient(
-  database: Database,
-  proof: Proof,
-): Promise<{ readonly client: AuthenticatedClient } | RefusedClient> {
+export async function authenticateClient(database: Database, proof: Proof): Promise<FoundClient | RefusedClient> {
   const { clients } = await sendBatch(database, { clients: selectClient(proof, sql`NULL`) })
   return readClient(clients[0])
 }
@@ -68,7 +70,7 @@ export async function authenticateIntrospection(
   database: Database,
   proof: Proof,
   token: { readonly secretId: string; readonly clientId: string } | null,
-): Promise<{ readonly client: AuthenticatedClient; readonly tokenScopes: readonly string[] | null } | RefusedClient> {
+): Promise<(FoundClient & { readonly tokenScopes: readonly string[] | null }) | RefusedClient> {
   const tokenScopes = sql`(SELECT token_application.scopes FROM client_secrets AS token_secret
     JOIN applications AS token_application ON token_application.environment_id = token_secret.environment_id
       AND token_application.id = token_secret.application_id AND token_application.deleted_at IS NULL
@@ -77,7 +79,7 @@ export async function authenticateIntrospection(
       AND token_secret.disabled_at IS NULL AND ${liveAt(proof.now, raw('token_secret'))})`
   const { clients } = await sendBatch(database, { clients: selectClient(proof, tokenScopes) })
   const found = readClient(clients[0])
-  if ('refusal' in found) return found
+  if (found.refused) return found
   const scopes = clients[0]?.token_scopes ?? null
   return { ...found, tokenScopes: scopes === null ? null : JSON.parse(scopes) }
 }
@@ -139,11 +141,11 @@ const HOUR_MS = 60 * 60 * 1000
 export function recordRefusedUse(
   database: Database,
   { digest, now }: Proof,
-  { refusal, secretId }: RefusedClient,
+  { refused, secretId }: RefusedClient,
   requestId: string,
   { clientRequestId, address, country, userAgent }: Origin,
 ): void {
-  const reason = REASONS.get(refusal)
+  const reason = REASONS.get(refused)
   if (reason === undefined || secretId === null) return
   const eventId = derivedId('event', now - (now % HOUR_MS), secretId)
   touchAfterResponse(database, eventId, null, now, () =>
@@ -196,9 +198,9 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
   )
 }
 
-function readClient(row: ClientRow | undefined): { readonly client: AuthenticatedClient } | RefusedClient {
-  if (!row) return { refusal: 'secret_unknown', secretId: null }
-  return row.refusal === null ? { client: clientFromRow(row) } : { refusal: row.refusal, secretId: row.secret_id }
+function readClient(row: ClientRow | undefined): FoundClient | RefusedClient {
+  if (!row) return { refused: 'secret_unknown', secretId: null }
+  return row.refusal === null ? { client: clientFromRow(row) } : { refused: row.refusal, secretId: row.secret_id }
 }
 
 /** Condition: the secret is neither revoked, expired nor disabled. */

@@ -4,8 +4,9 @@ import { runBatch } from './batch.ts'
 import type { Caller, Origin, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { json, mapping } from './mapping.ts'
+import { isAscending, limitToPage, orderBy, type Page, type PageRequest, toPage } from './paging.ts'
 import { environmentOf } from './scope.ts'
-import { allOf, limitTo, select } from './statements.ts'
+import { allOf, select } from './statements.ts'
 
 export const EVENT_TYPES = [
   'connect_application.created',
@@ -49,12 +50,7 @@ export interface Event {
   readonly createdAt: UnixMs
 }
 
-export interface EventFilter {
-  readonly limit: number
-  /** Of the page: in the order of commits, or newest first. */
-  readonly order: 'asc' | 'desc'
-  /** The page lies before or after this event, in the page's order. */
-  readonly cursor: { readonly id: string; readonly side: 'before' | 'after' } | null
+export interface EventFilter extends PageRequest {
   /** All types if empty. */
   readonly types: readonly EventType[]
   readonly organizationId: string | null
@@ -62,13 +58,6 @@ export interface EventFilter {
   readonly from: UnixMs | null
   /** Exclusive. */
   readonly until: UnixMs | null
-}
-
-export interface EventPage {
-  readonly events: readonly Event[]
-  /** Cursors for the pages on either side, in the page's order; null if there is nothing more. */
-  readonly before: string | null
-  readonly after: string | null
 }
 
 interface StoredEvent extends Omit<Event, 'apiKey' | 'actor' | 'origin'>, Origin {
@@ -109,15 +98,14 @@ const MAX_SKEW_MS = 60 * 60_000
 export function listEvents(
   database: Database,
   caller: Caller,
-  { limit, order, cursor, types, organizationId, from, until }: EventFilter,
-): Promise<Outcome<EventPage, 'invalid_cursor'>> {
-  const isReversed = cursor?.side === 'before'
-  const isAscending = (order === 'asc') !== isReversed
-  const inOrder = sql`ORDER BY seq ${raw(isAscending ? 'ASC' : 'DESC')} ${limitTo(limit + 1)}`
+  filter: EventFilter,
+): Promise<Outcome<Page<Event>, 'invalid_cursor'>> {
+  const { limit, cursor, types, organizationId, from, until } = filter
+  const inOrder = sql`${orderBy('seq', filter)} ${limitToPage(filter)}`
   // A deleted event lies before every event that is kept.
   const cursorSeq = sql`coalesce((SELECT seq FROM events WHERE id = ${cursor?.id ?? null}), 0)`
   const inRange = allOf([
-    ...(cursor ? [sql`seq ${raw(isAscending ? '>' : '<')} ${cursorSeq}`] : []),
+    ...(cursor ? [sql`seq ${raw(isAscending(filter) ? '>' : '<')} ${cursorSeq}`] : []),
     ...(from === null ? [] : [sql`seq >= ${from * 1000} AND created_at >= ${from}`]),
     ...(until === null ? [] : [sql`seq < ${(until + MAX_SKEW_MS) * 1000} AND created_at < ${until}`]),
   ])
@@ -139,13 +127,9 @@ export function listEvents(
       return { refused: 'invalid_cursor' }
     }
     const events = page.slice(0, limit).map(eventFromRow)
-    const next = page.length > limit ? (events.at(-1)?.id ?? null) : null
-    const back = cursor ? (events[0]?.id ?? null) : null
-    return {
-      granted: isReversed
-        ? { events: events.reverse(), before: next, after: back }
-        : { events, before: back, after: next },
-    }
+    const next = page.length > limit ? events.at(-1)?.id : null
+    const back = cursor ? events[0]?.id : null
+    return { granted: toPage(filter, events, next, back) }
   })
 }
 

@@ -65,12 +65,12 @@ describe('applications', () => {
       const cursor = after === null ? null : { id: after, side: 'after' as const }
       const options = { limit: 10, order: 'desc' as const, cursor, organizationId: null, search: 'needle' }
       const outcome = await listApplications(operatorDatabase(counter.database), callerOf(key), options)
-      return 'granted' in outcome ? outcome.granted : expect.unreachable()
+      return outcome.refused === undefined ? outcome.granted : expect.unreachable()
     }
     const first = await search(null)
-    expect(first.applications).toEqual([])
+    expect(first.items).toEqual([])
     expect(counter.rowsRead).toBeLessThan(20_000)
-    expect((await search(first.after)).applications).toMatchObject([{ id, name: 'Needle' }])
+    expect((await search(first.after)).items).toMatchObject([{ id, name: 'Needle' }])
   })
 })
 
@@ -88,7 +88,7 @@ describe('sessions', () => {
   }
   const activeOf = async (key: Awaited<ReturnType<typeof newApiKey>>) => {
     const outcome = await listCallers(operatorDatabase(), callerOf(key))
-    return 'granted' in outcome ? outcome.granted.sessions.map(({ id }) => id) : expect.unreachable()
+    return outcome.refused === undefined ? outcome.granted.sessions.map(({ id }) => id) : expect.unreachable()
   }
 
   test('an API key has at most ten sessions: the oldest ends', async () => {
