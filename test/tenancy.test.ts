@@ -202,7 +202,12 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
   reviveDelivery: ({ database, caller, change, id }) =>
     webhooks.reviveDelivery(database, caller, { endpointId: id, eventId }, change.now),
   verifyClientSecret: ({ database, caller, change }) =>
-    authentication.verifyClientSecret(database, caller, { digest: secretDigest, clientId: null, now: change.now }),
+    authentication.verifyClientSecret(
+      database,
+      caller,
+      { digest: secretDigest, clientId: null, now: change.now },
+      { address: null, country: null, userAgent: null },
+    ),
 }
 
 /** Makes statements, or parts of them, and sends nothing. */
@@ -231,6 +236,7 @@ const BUILDERS = [
 const FRAGMENTS = [
   'allOf',
   'countAgainstLimit',
+  'endsIn',
   'environmentOf',
   'eventExists',
   'inEnvironmentOf',

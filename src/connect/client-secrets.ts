@@ -9,6 +9,7 @@ import { newId } from '../credential/id.ts'
 import { beginChange, requireApiKey } from '../http/caller.ts'
 import type { ApiCaller, HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
+import { useOf } from '../http/log.ts'
 import { readSettings } from '../http/settings.ts'
 import { keyedRequest, validJson, validQuery } from '../http/validation.ts'
 import { verifyClientSecret } from '../storage/authentication.ts'
@@ -110,7 +111,7 @@ export const clientSecrets = new Hono<HonoEnv>()
       return c.json({ valid: false })
     }
     const proof = { digest: await sha256(input.client_secret), clientId: input.client_id ?? null, now: Date.now() }
-    const verified = granted(c, await verifyClientSecret(database, caller, proof))
+    const verified = granted(c, await verifyClientSecret(database, caller, proof, useOf(c)))
     if (!verified) return c.json({ valid: false })
     return c.json({
       valid: true,

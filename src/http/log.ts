@@ -2,7 +2,9 @@ import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { routePath } from 'hono/route'
 import { mayContainCredential } from '../credential/credential.ts'
+import type { Use } from '../storage/authentication.ts'
 import type { Origin } from '../storage/caller.ts'
+import { siteOf } from './address.ts'
 import type { HonoEnv, LogFields } from './context.ts'
 
 /** Maximum length of a header that the log repeats. */
@@ -57,6 +59,12 @@ export function originOf(c: Context<HonoEnv>): Origin {
     userAgent: plain(c.req.header('User-Agent')?.slice(0, MAX_LENGTH), /^[\x20-\x7e]+$/),
     clientRequestId: plain(c.req.header('X-Request-ID'), CLIENT_REQUEST_ID),
   }
+}
+
+/** The origin of a use of a client secret: of its address the network alone. */
+export function useOf(c: Context<HonoEnv>): Use {
+  const { address, country, userAgent } = originOf(c)
+  return { address: address && siteOf(address), country, userAgent }
 }
 
 function plain(value: string | undefined, pattern: RegExp): string | null {

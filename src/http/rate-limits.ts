@@ -1,5 +1,6 @@
 import type { Context, Next } from 'hono'
 import { type Bytes, toHex } from '../credential/digest.ts'
+import { networkOf } from './address.ts'
 import type { HonoEnv } from './context.ts'
 import { ApiError } from './errors.ts'
 import { addLogFields } from './log.ts'
@@ -154,26 +155,6 @@ function openWindow(name: string): Window {
   const window = { count: 0, until: Date.now() + WINDOW_MS }
   failures.set(name, window)
   return window
-}
-
-/**
- * The prefix by which an address is counted. One customer has at least a /64 of IPv6 (RFC 6177), so that its addresses count as one; an
- * IPv4-mapped address counts as the IPv4 address in it (RFC 4291 §2.5.5.2).
- */
-export function networkOf(address: string): string {
-  if (!address.includes(':')) return address
-  // The URL parser gives the canonical form: lower case, at most one `::`, and IPv4 in hexadecimal.
-  const [head = '', tail] = (URL.parse(`http://[${address}]`)?.hostname.slice(1, -1) ?? '').split('::')
-  const before = head.split(':').filter(Boolean)
-  const after = (tail ?? '').split(':').filter(Boolean)
-  const groups = [...before, ...Array<string>(8 - before.length - after.length).fill('0'), ...after]
-  if (groups.slice(0, 6).join() === '0,0,0,0,0,ffff') {
-    const bytes = groups
-      .slice(6)
-      .flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 255])
-    return bytes.join('.')
-  }
-  return `${groups.slice(0, 4).join(':')}::/64`
 }
 
 /**

@@ -1,6 +1,7 @@
 import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
+import { useOf } from '../http/log.ts'
 import { authenticateIntrospection, touchClientSecret } from '../storage/authentication.ts'
 import { readAccessToken } from './access-token.ts'
 import { authenticate } from './client-authentication.ts'
@@ -21,7 +22,7 @@ export const introspection = new Hono<HonoEnv>().post('/', async (c) => {
     const named = claims && { secretId: claims.secret_id, clientId: claims.client_id }
     const found = await authenticateIntrospection(database, proof, named)
     if (found.refused) return found
-    return { ...found, claims, recordUse: () => touchClientSecret(database, proof, found.client) }
+    return { ...found, claims, recordUse: () => touchClientSecret(database, proof, found.client, useOf(c)) }
   })
   if (!token) throw new ApiError('invalid_request', { message: 'The parameter token is missing.' })
   recordUse()

@@ -1,6 +1,7 @@
 import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
+import { useOf } from '../http/log.ts'
 import { authenticateClient, touchClientSecret } from '../storage/authentication.ts'
 import { issueAccessToken } from './access-token.ts'
 import { authenticate } from './client-authentication.ts'
@@ -18,7 +19,7 @@ export const token = new Hono<HonoEnv>().post('/', async (c) => {
   const { client, recordUse } = await authenticate(c, form, async (database, proof) => {
     const found = await authenticateClient(database, proof)
     if (found.refused) return found
-    return { ...found, recordUse: () => touchClientSecret(database, proof, found.client) }
+    return { ...found, recordUse: () => touchClientSecret(database, proof, found.client, useOf(c)) }
   })
   const grantType = form.get('grant_type')
   if (!grantType) throw new ApiError('invalid_request', { message: 'The parameter grant_type is missing.' })

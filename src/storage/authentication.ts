@@ -9,6 +9,7 @@ import { type Database, query, sendBatch, type UnixMs } from './database.ts'
 import { nextSeq, organizationOfSecret } from './event-statements.ts'
 import { touchAfterResponse } from './last-use.ts'
 import { useDue } from './scope.ts'
+import { oneMoreMinute } from './used-minutes.ts'
 import { selectVerdict } from './verdicts.ts'
 
 /**
@@ -21,6 +22,15 @@ export interface Proof {
   /** The client ID that the secret must belong to; null for any. */
   readonly clientId: string | null
   readonly now: UnixMs
+}
+
+/** The origin of the latest use of a secret. */
+export interface Use {
+  /** The network of the address: /24 of IPv4, /48 of IPv6. */
+  readonly address: string | null
+  /** ISO 3166-1 alpha-2. */
+  readonly country: string | null
+  readonly userAgent: string | null
 }
 
 export interface AuthenticatedClient {
@@ -89,6 +99,7 @@ export async function verifyClientSecret(
   database: Database,
   caller: Caller,
   proof: Proof,
+  use: Use,
 ): Promise<Outcome<VerifiedClient | null>> {
   const columns = sql`applications.id IS NOT NULL AS is_found,
     ${clientSecretMapping.snapshot} AS client_secret, ${applicationMapping.snapshot} AS application`
@@ -110,7 +121,7 @@ export async function verifyClientSecret(
       return { granted: { clientSecret, application: applicationMapping.fromRow(JSON.parse(application)) } }
     },
   )
-  if (!outcome.refused && outcome.granted) touchClientSecret(database, proof, outcome.granted)
+  if (!outcome.refused && outcome.granted) touchClientSecret(database, proof, outcome.granted, use)
   return outcome
 }
 
@@ -119,10 +130,12 @@ export function touchClientSecret(
   database: Database,
   { digest, now }: Proof,
   { clientSecret }: Pick<AuthenticatedClient, 'clientSecret'>,
+  { address, country, userAgent }: Use,
 ): void {
   // Never before the creation, even if the clock went back.
   touchAfterResponse(database, clientSecret.id, clientSecret.lastUsedAt, now, () =>
-    query(sql`UPDATE client_secrets SET last_used_at = max(${now}, created_at)
+    query(sql`UPDATE client_secrets SET last_used_at = max(${now}, created_at), used_minutes = ${oneMoreMinute(now)},
+        last_used_address = ${address}, last_used_country = ${country}, last_used_agent = ${userAgent}
       WHERE digest = ${digest} AND disabled_at IS NULL AND ended_at = 0 AND ${useDue(database, now)}`),
   )
 }

@@ -136,6 +136,12 @@ export function findApplicationWithSecrets(
   )
 }
 
+/** Condition: the secret ends in these four to six characters. In the terms of the index. */
+export function endsIn(hint: string): Sql {
+  return sql`substr(client_secrets.secret_hint, -4) = ${hint.slice(-4)}
+    AND substr(client_secrets.secret_hint, ${raw(`${-hint.length}`)}) = ${hint}`
+}
+
 /** The live secrets of the environment that end in `hint`, oldest first. */
 export function findClientSecretsByHint(
   database: Database,
@@ -146,7 +152,7 @@ export function findClientSecretsByHint(
   const withApplication = sql`${columns}, (SELECT name FROM applications
     WHERE environment_id = client_secrets.environment_id AND id = client_secrets.application_id) AS application_name`
   const index = 'client_secrets INDEXED BY client_secrets_by_hint'
-  const where = sql`secret_hint = ${hint} AND ${liveAt(now)}`
+  const where = sql`${endsIn(hint)} AND ${liveAt(now)}`
   const found = select<{ application_name: string }>(caller, withApplication, index, where, oldestFirst)
   return runBatch(database, caller, 'read', { found }, ({ found }) => ({
     granted: found.map((row) => ({ ...fromRow(row), applicationName: row.application_name })),

@@ -7,6 +7,7 @@ import { type ClientSecret, clientSecretMapping, countAgainstLimit, liveAt } fro
 import { afterResponse, type Blob, type Database, sendBatch, type UnixMs } from './database.ts'
 import { organizationOfSecret, recordAuditEvent, touchedSecrets } from './event-statements.ts'
 import type { EventType } from './events.ts'
+import { withEvent } from './history.ts'
 import {
   bytes,
   type Derivation,
@@ -19,7 +20,8 @@ import {
   readOriginal,
   rememberRequest,
 } from './idempotency.ts'
-import { BY_APPLICATION, insert, limitTo, type Statement, updateDependent } from './statements.ts'
+import { eventExists } from './scope.ts'
+import { BY_APPLICATION, insert, limitTo, type Statement, updateDependent, updateUnstamped } from './statements.ts'
 import type { FoundChangeRow } from './verdicts.ts'
 
 /** A client secret to be stored: created on its own, or by a rotation. */
@@ -171,6 +173,8 @@ async function issue(
     secret_hint: hint,
     name,
     created_by: sql`caller.id`,
+    created_by_name: sql`caller.name`,
+    history: JSON.stringify([change.eventId]),
     expires_at: expiresAt,
   }
   const source = joinLiveApplication(application)
@@ -213,8 +217,11 @@ function recordReplay(database: Database, change: Change, id: string): void {
     secret,
     organizationOfSecret,
   )
+  const isNew = sql`${eventExists(change)} AND coalesce(instr(history, ${change.eventId}), 0) = 0`
+  const set = sql`history = ${withEvent(change.eventId)}`
+  const history = updateUnstamped(change.caller, 'write', 'client_secrets', set, sql`id = ${id} AND ${isNew}`)
   afterResponse(database, async () => {
-    await sendBatch(database, { event }).catch((error) => {
+    await sendBatch(database, { event, history }).catch((error) => {
       console.error({
         message: 'replay not recorded',
         secret_id: id,

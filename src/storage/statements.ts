@@ -2,6 +2,7 @@ import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
 import type { Access, Caller, Change } from './caller.ts'
 import type { Database, Query, UnixMs } from './database.ts'
+import { withEvent } from './history.ts'
 import { activeSession, eventExists, inEnvironmentOf, type Scope, scopeOf, useDue } from './scope.ts'
 
 /**
@@ -89,7 +90,7 @@ export function insert(
 /** Updates rows once: not if the event exists already, and not after the deadline. */
 export function update(database: Database, change: Change, table: ChangingSource, set: Sql[], where: Sql): Statement {
   return new ScopedStatement(
-    sql`UPDATE ${raw(table)} SET ${stamped(change, set)}
+    sql`UPDATE ${raw(table)} SET ${stamped(change, table, set)}
       WHERE ${inEnvironmentOf(scopeOf(change.caller, 'write', database))} AND NOT ${eventExists(change)} AND (${where})`,
   )
 }
@@ -97,7 +98,7 @@ export function update(database: Database, change: Change, table: ChangingSource
 /** Follow-up update in the same batch. `where` must depend on the leading statement, which alone checks the deadline. */
 export function updateDependent(change: Change, table: ChangingSource, set: Sql[], where: Sql): Statement {
   return new ScopedStatement(
-    sql`UPDATE ${raw(table)} SET ${stamped(change, set)}
+    sql`UPDATE ${raw(table)} SET ${stamped(change, table, set)}
       WHERE ${inEnvironmentOf(scopeOf(change.caller, 'write'))} AND NOT ${eventExists(change)} AND (${where})`,
   )
 }
@@ -163,8 +164,9 @@ export function limitTo(rows: number): Sql {
 }
 
 /** The columns that every change sets besides its own. */
-function stamped(change: Change, set: Sql[]): Sql {
-  return join([...set, sql`updated_at = ${change.now}`, sql`event_id = ${change.eventId}`], ', ')
+function stamped({ now, eventId }: Change, table: ChangingSource, set: Sql[]): Sql {
+  const history = table.startsWith('client_secrets') ? [sql`history = ${withEvent(eventId)}`] : []
+  return join([...set, ...history, sql`updated_at = ${now}`, sql`event_id = ${eventId}`], ', ')
 }
 
 /**

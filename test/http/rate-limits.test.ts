@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { newId } from '../../src/credential/id.ts'
-import { isOverLimit, networkOf } from '../../src/http/rate-limits.ts'
+import { isOverLimit } from '../../src/http/rate-limits.ts'
 import { newApiKey } from '../api.ts'
 import { counted, withBatch } from '../faults/wrapped.ts'
 import { basic, newClient } from '../oauth/client.ts'
@@ -392,22 +392,4 @@ describe('a rate-limit binding', () => {
   test.each(['FAILED_AUTHENTICATIONS', 'MANAGEMENT_CALLS'] as const)('%s is configured in wrangler.toml', (name) =>
     expect(typeof env[name].limit).toBe('function'),
   )
-})
-
-describe('the network of an address', () => {
-  test.each([
-    ['192.0.2.1', '192.0.2.1'],
-    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
-    ['2001:DB8:0001:0002::', '2001:db8:1:2::/64'],
-    ['2001:db8::1', '2001:db8:0:0::/64'],
-    ['2001:db8:0:0:1::', '2001:db8:0:0::/64'],
-    ['::1', '0:0:0:0::/64'],
-    ['::', '0:0:0:0::/64'],
-    ['fe80::1', 'fe80:0:0:0::/64'],
-    ['::ffff:192.0.2.1', '192.0.2.1'],
-    ['::FFFF:c000:201', '192.0.2.1'],
-    ['0:0:0:0:0:ffff:192.0.2.1', '192.0.2.1'],
-    ['1::ffff:192.0.2.1', '1:0:0:0::/64'],
-    ['not:an:address', '0:0:0:0::/64'],
-  ])('of %s is %s (RFC 6177, RFC 4291 §2.5.5.2)', (address, network) => expect(networkOf(address)).toBe(network))
 })

@@ -1,7 +1,40 @@
-import { env } from 'cloudflare:workers'
+import { applyD1Migrations, env, reset } from 'cloudflare:test'
 import { expect, test } from 'vitest'
 import { SCHEMA_VERSION } from '../../src/storage/migrations.ts'
+import { call, newApiKey, newApplication } from '../api.ts'
+import { secretsOf } from '../requests.ts'
 
 test('the newest migration that the Worker asks for is the newest file', () => {
   expect(SCHEMA_VERSION).toBe(Number.parseInt(env.MIGRATIONS.at(-1)?.name ?? '', 10))
+})
+
+test('a database of schema version 2 with secrets is brought up to date, and keeps them', async () => {
+  await reset()
+  await applyD1Migrations(env.DB, env.MIGRATIONS.slice(0, 2))
+  const { apiKey, environmentId, id: keyId } = await newApiKey()
+  const application = await newApplication(apiKey)
+  const insert = (id: string, hint: string, more: string) =>
+    env.DB.prepare(
+      `INSERT INTO client_secrets (environment_id, id, application_id, digest, secret_hint, name, created_by, created_at,
+        updated_at, event_id, ${more.split('=')[0]}) VALUES (?, ?, ?, randomblob(32), ?, 'ci', ?, 1, 2, 'event_x', ${more.split('=')[1]})`,
+    )
+      .bind(environmentId, id, application.id, hint, keyId)
+      .run()
+  await insert('secret_a', 'abc123', 'last_used_at = 1000')
+  await insert('secret_b', 'xyz789', 'revoked_at = 5')
+  const rows = async () => (await env.DB.prepare('SELECT * FROM client_secrets ORDER BY id').all()).results
+  const before = await rows()
+
+  await applyD1Migrations(env.DB, env.MIGRATIONS)
+
+  const added = { created_by_name: null, last_used_country: null, last_used_address: null, last_used_agent: null }
+  expect(await rows()).toEqual(before.map((row) => ({ ...row, ...added, used_minutes: null, history: null })))
+  expect(await env.DB.prepare('SELECT version FROM schema_version').first('version')).toBe(SCHEMA_VERSION)
+  const found = await call(apiKey, 'GET', '/connect/client_secrets?hint=abc123')
+  expect(found.json).toMatchObject([{ id: 'secret_a', name: 'ci', application_id: application.id }])
+  const changed = await call(apiKey, 'PATCH', '/connect/client_secrets/secret_a', { body: { disabled: true } })
+  expect(changed.json).toMatchObject({ disabled: true })
+  const [first] = await rows()
+  expect(JSON.parse(String(first?.history))).toEqual(['event_x', first?.event_id])
+  expect((await call(apiKey, 'POST', secretsOf(application.id))).status).toBe(201)
 })
