@@ -4,7 +4,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { publicOrigin } from '../pages/document.tsx'
 import { PostForm } from '../pages/forms.tsx'
-import { type Column, curl, Empty, Hidden, Id, Name, Snippet, Table } from '../pages/parts.tsx'
+import { type Column, curl, Empty, Hidden, Id, isolated, Name, NameOverId, Snippet, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type Application, listApplications } from '../storage/applications.ts'
 import type { Page } from '../storage/paging.ts'
@@ -96,19 +96,18 @@ const columnsAt = (now: number): Column<Application>[] => [
     label: 'Application',
     kind: 'wide',
     cell: ({ id, name, clientId }) => (
-      <>
+      <NameOverId name={name} id={clientId} what={`Client ID of ${isolated(name)}`}>
         <a href={applicationPath(id)}>
           <Name>{name}</Name>
         </a>
-        <code class="sub">{clientId}</code>
-      </>
+      </NameOverId>
     ),
   },
-  { label: 'Type', cell: ({ applicationType }) => <span class="nowrap">{TYPES[applicationType]}</span> },
+  { label: 'Type', cell: ({ applicationType }) => TYPES[applicationType] },
   {
     label: 'Organization',
     cell: ({ organizationId }) =>
-      organizationId ? <Id id={organizationId} /> : <span class="quiet">first-party</span>,
+      organizationId ? <Id id={organizationId} what="Organization ID" /> : <span class="quiet">First-party</span>,
   },
   { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
 ]

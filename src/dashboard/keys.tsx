@@ -4,13 +4,13 @@ import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
 import { ActionButton, Confirm } from '../pages/forms.tsx'
-import { type Column, Hidden, isolated, Name, Table } from '../pages/parts.tsx'
+import { type Column, Hidden, isolated, Name, NameOverId, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type CallerKey, revokeCallerKey } from '../storage/api-keys.ts'
 import { endSession, listCallers, type Session } from '../storage/sessions.ts'
 import { readChange } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
-import { TimeOrNever } from './secret-table.tsx'
+import { LastUsed } from './secret-table.tsx'
 import { canWrite, requireSession, requireWriteAccess } from './session.ts'
 
 const PATH = '/dashboard/keys'
@@ -72,15 +72,14 @@ const keyColumns = (now: number, canWrite: boolean): Column<CallerKey>[] => [
     label: 'Name',
     kind: 'wide',
     cell: (key) => (
-      <>
+      <NameOverId name={key.name} id={key.id} what={`ID of ${isolated(key.name)}`}>
         <Name>{key.name}</Name>
         {key.isOwn && <span class="quiet"> (you)</span>}
-        <code class="sub">{key.id}</code>
-      </>
+      </NameOverId>
     ),
   },
   { label: 'Access', cell: ({ access }) => (access === 'write' ? 'Read and write' : 'Read-only') },
-  { label: 'Last used', cell: ({ lastUsedAt }) => <TimeOrNever at={lastUsedAt} now={now} /> },
+  { label: 'Last used', cell: ({ lastUsedAt }) => <LastUsed at={lastUsedAt} now={now} /> },
   { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
   ...(canWrite ? [revokeColumn] : []),
 ]
@@ -100,10 +99,10 @@ const sessionColumns = (now: number, canWrite: boolean): Column<Session>[] => [
     label: 'API key',
     kind: 'wide',
     cell: (session) => (
-      <>
+      <span class="line" title={session.keyName}>
         <Name>{session.keyName}</Name>
         {session.isOwn && <span class="quiet"> (this session)</span>}
-      </>
+      </span>
     ),
   },
   { label: 'Last used', cell: ({ lastUsedAt }) => <Time at={lastUsedAt} now={now} /> },

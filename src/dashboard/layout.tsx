@@ -5,13 +5,13 @@ import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { Brand, htmlPage } from '../pages/document.tsx'
 import { CommonFields, noSpellcheck, PostForm } from '../pages/forms.tsx'
-import { Name } from '../pages/parts.tsx'
+import { isolated, Name } from '../pages/parts.tsx'
 import { ProblemText, problemOf } from '../pages/problem.tsx'
 import { readCookie, removeCookie, writeCookie } from './session.ts'
 
 const SECTIONS = [
   ['/dashboard', 'Applications'],
-  ['/dashboard/events', 'Events'],
+  ['/dashboard/events', 'Activity'],
   ['/dashboard/webhooks', 'Webhooks'],
   ['/dashboard/keys', 'Keys'],
 ] as const
@@ -72,39 +72,52 @@ interface HeaderProps {
   readonly section: string | undefined
 }
 
-const Header = ({ identity, section }: HeaderProps) => (
-  <>
-    <Brand href="/dashboard" />
-    {identity && (
-      <>
-        <p class="where">
-          <Name>{identity.environmentName}</Name>
-        </p>
-        <nav aria-label="Dashboard">
-          {SECTIONS.map(([href, name]) => (
-            <a href={href} aria-current={href === section ? 'page' : undefined}>
-              {name}
-            </a>
-          ))}
-          <a href="/docs">Docs</a>
-          <a href="/dashboard/find" class="if-narrow">
-            Find
-          </a>
-        </nav>
-        <FindByHint />
-        <p class="who">
-          <bdi>{identity.apiKeyName}</bdi>
-          {identity.access === 'read' && ' · Read-only'}
-        </p>
-        <PostForm action="/dashboard/sign-out">
-          <button type="submit" class="plain">
-            Sign out
+/** On a narrow screen the sections, the search and the account are in one menu. The browser opens it without a script. */
+const Header = ({ identity, section }: HeaderProps) => {
+  const name = identity?.apiKeyName ?? ''
+  return (
+    <>
+      <Brand href="/dashboard" />
+      {identity && (
+        <>
+          <p class="where" title={identity.environmentName ?? undefined}>
+            <Name>{identity.environmentName}</Name>
+          </p>
+          <button type="button" class="if-narrow" popovertarget="site-menu">
+            Menu
           </button>
-        </PostForm>
-      </>
-    )}
-  </>
-)
+          <div id="site-menu" popover="auto">
+            <nav aria-label="Dashboard">
+              {SECTIONS.map(([href, name]) => (
+                <a href={href} aria-current={href === section ? 'page' : undefined}>
+                  {name}
+                </a>
+              ))}
+            </nav>
+            <FindByHint />
+            <button type="button" class="who if-wide" popovertarget="account" aria-label={`Account: ${isolated(name)}`}>
+              <bdi>{name}</bdi>
+            </button>
+            <div id="account" class="menu" popover="auto">
+              <p>
+                API key <Name>{name}</Name>
+                {identity.access === 'read' && ' · Read-only'}
+              </p>
+              <a class="button plain" href="/docs">
+                API reference
+              </a>
+              <PostForm action="/dashboard/sign-out">
+                <button type="submit" class="plain">
+                  Sign out
+                </button>
+              </PostForm>
+            </div>
+          </div>
+        </>
+      )}
+    </>
+  )
+}
 
 /** A POST, so that a whole secret that is pasted here comes into no URL. */
 const FindByHint = () => (

@@ -21,7 +21,7 @@ export function isActive(secret: ClientSecret, now: number): boolean {
 const STATES = {
   disabled: ['off', 'Disabled'],
   rotated: ['wait', 'Expiring (rotated)'],
-  expiring: ['wait', 'Expiring'],
+  expiring: ['wait', 'Expires soon'],
   active: ['good', 'Active'],
 } as const
 
@@ -40,6 +40,16 @@ export const SecretName = ({ secret }: { secret: { readonly name: string | null;
       </>
     )}
     <Hint hint={secret.hint} />
+  </>
+)
+
+/** In a table: the name over the hint. */
+const NamedSecret = ({ secret: { name, hint } }: { secret: ClientSecret }) => (
+  <>
+    <span class="line" title={name ?? undefined}>
+      {name === null ? <span class="quiet">No name</span> : <Name>{name}</Name>}
+    </span>
+    <Hint hint={hint} />
   </>
 )
 
@@ -67,19 +77,23 @@ export const SecretTable = ({ secrets, now, canWrite }: SecretTableProps) => (
     rows={secrets}
     idOf={({ id }) => id}
     columns={[
-      { label: 'Secret', kind: 'wide', cell: (secret) => <SecretName secret={secret} /> },
+      { label: 'Secret', kind: 'wide', cell: (secret) => <NamedSecret secret={secret} /> },
       ...(secrets.some((secret) => 'applicationName' in secret) ? [applicationColumn] : []),
       { label: 'State', cell: (secret) => <State secret={secret} now={now} /> },
-      { label: 'Last used', cell: ({ lastUsedAt }) => <TimeOrNever at={lastUsedAt} now={now} /> },
+      { label: 'Last used', cell: ({ lastUsedAt }) => <LastUsed at={lastUsedAt} now={now} /> },
       { label: 'Expires', cell: ({ expiresAt }) => <TimeOrNever at={expiresAt} now={now} /> },
-      { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+      { label: 'Created', kind: 'extra', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
       ...(canWrite ? [actionColumn] : []),
     ]}
   />
 )
 
-export const TimeOrNever = ({ at, now }: { at: number | null; now: number }) =>
-  at === null ? <span class="quiet">never</span> : <Time at={at} now={now} />
+const TimeOrNever = ({ at, now }: { at: number | null; now: number }) =>
+  at === null ? <span class="quiet">Never</span> : <Time at={at} now={now} />
+
+/** When a secret or an API key was last used. */
+export const LastUsed = ({ at, now }: { at: number | null; now: number }) =>
+  at === null ? <span class="state">Never used</span> : <Time at={at} now={now} />
 
 const State = ({ secret, now }: { secret: ClientSecret; now: number }) => {
   const [kind, text] = stateOf(secret, now)
@@ -90,7 +104,7 @@ const applicationColumn: Column<ClientSecret | FoundClientSecret> = {
   label: 'Application',
   cell: (secret) =>
     'applicationName' in secret && (
-      <a href={`${applicationPath(secret.applicationId)}#${secret.id}`}>
+      <a class="line" href={`${applicationPath(secret.applicationId)}#${secret.id}`} title={secret.applicationName}>
         <bdi>{secret.applicationName}</bdi>
       </a>
     ),

@@ -17,7 +17,7 @@ import {
   updateClientSecret,
 } from '../storage/client-secrets.ts'
 import { formPage, readChange, validate } from './form.tsx'
-import { applicationPath, redirectWithNotice } from './layout.tsx'
+import { applicationPath, page, redirectWithNotice } from './layout.tsx'
 import { expiryOf, Lifetimes, readLifetime } from './secret-forms.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
 
@@ -40,6 +40,11 @@ export const secrets = new Hono<HonoEnv>()
   .post(`${SECRET}/keep`, requireSession, async (c) => {
     await readChange(c)
     return update(c, c.req.param(), { expiresAt: null }, 'secret-kept')
+  })
+
+  .get(`${SECRET}/first-use`, requireSession, async (c) => {
+    const { secret } = await findSecret(c, c.req.param('id'), c.req.param('secret'))
+    return firstUsePage(c, secret)
   })
 
   .get(`${SECRET}/edit`, requireSession, async (c) =>
@@ -97,6 +102,26 @@ export async function findSecret(
   const secret = found.secrets.find((secret) => secret.id === id)
   if (!secret) throw new ApiError('entity_not_found')
   return { ...found, secret }
+}
+
+/** Says whether a new secret has reached its program. The page that shows the secret once asks it every few seconds. */
+function firstUsePage(c: Context<HonoEnv>, { hint, lastUsedAt }: ClientSecret) {
+  return page(
+    c,
+    { title: `First use of …${hint}`, section: '/dashboard' },
+    <section>
+      <h1>
+        First use of <Hint hint={hint} />
+      </h1>
+      {lastUsedAt === null ? (
+        <p id="first-use">Not used yet. Reload this page to see whether it was.</p>
+      ) : (
+        <p id="first-use" data-used>
+          Used on <ExactTime at={lastUsedAt} />. The secret works.
+        </p>
+      )}
+    </section>,
+  )
 }
 
 function editPage(

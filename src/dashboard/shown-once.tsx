@@ -1,12 +1,16 @@
 import type { Context } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { publicOrigin } from '../pages/document.tsx'
-import { noSpellcheck } from '../pages/forms.tsx'
-import { CopyButton, Snippet } from '../pages/parts.tsx'
+import { noSpellcheck, PostForm } from '../pages/forms.tsx'
+import { CopyButton, Hint, region, Tabs } from '../pages/parts.tsx'
 import { ExactTime } from '../pages/time.tsx'
 import type { Application } from '../storage/applications.ts'
+import type { ClientSecret } from '../storage/client-secrets.ts'
 import type { CreatedClientSecret } from '../storage/issuing.ts'
+import { newFormToken } from './form.tsx'
 import { applicationPath, page } from './layout.tsx'
+import { lifetimeOf } from './secret-forms.tsx'
+import { examplesOf } from './snippets.ts'
 
 /**
  * The only page that holds a plaintext. `data-unsaved` has the browser script ask before it is left, clear it when it
@@ -20,6 +24,13 @@ export function shownOnce(
 ) {
   const path = applicationPath(application.id)
   const origin = publicOrigin(c)
+  const isM2m = application.applicationType === 'm2m'
+  const endpoint = {
+    name: isM2m ? 'Token URL' : 'Introspection URL',
+    member: isM2m ? 'token_url' : 'introspection_url',
+    url: `${origin}/oauth2/${isM2m ? 'token' : 'introspection'}`,
+  }
+  const json = { client_id: application.clientId, client_secret: plaintext, [endpoint.member]: endpoint.url }
   return page(
     c,
     { title: 'Save your client secret', section: '/dashboard' },
@@ -29,52 +40,99 @@ export function shownOnce(
           <bdi>{application.name}</bdi>
         </p>
         <h1>Save your client secret</h1>
-      </div>
-      <div class="secret">
-        <Value id="client-id" label="Client ID" value={application.clientId} />
-        <Value id="secret" label="Client secret" name={secret.name} value={plaintext} isMain />
-        <Value id="token-url" label="Token URL" value={`${origin}/oauth2/token`} />
-        <p id="secret-help">
+        <p id="secret-help" class="quiet">
           <b>You won’t see the secret again.</b> We store only a hash of it, so we can’t show it a second time.
-          {secret.expiresAt !== null && (
-            <>
-              {' '}
-              It expires on <ExactTime at={secret.expiresAt} />.
-            </>
-          )}
         </p>
       </div>
-      {retireAt !== null && (
-        <p>
-          {retireAt > Date.now() ? (
-            <>
-              The application’s other secrets stop working on <ExactTime at={retireAt} />. Until then you can keep each
-              of them on the application’s page.
-            </>
-          ) : (
-            'The application’s other secrets have stopped working.'
-          )}
-        </p>
-      )}
-      <p>
-        {/* With a query, or it would only jump to a part of this page, whose address is the application's by then. */}
-        <a class="button primary" href={`${path}?saved#${secret.id}`} data-saved>
-          I have saved it
-        </a>
-      </p>
-      <hr />
-      <h2>Use it</h2>
-      <Snippet
-        id="env"
-        title=".env"
-        text={`ONCEKEY_URL=${origin}\nONCEKEY_CLIENT_ID=${application.clientId}\nONCEKEY_CLIENT_SECRET=${plaintext}`}
-      />
-      {usesOf(application, origin).map(({ id, title, text }) => (
-        <Snippet id={id} title={title} text={text} />
-      ))}
+      <div class="beside">
+        <div class="stack">
+          <div class="secret">
+            <Value id="client-id" label="Client ID" value={application.clientId} />
+            <Value id="secret" label="Client secret" name={secret.name} value={plaintext} isMain />
+            <Value id="endpoint" label={endpoint.name} value={endpoint.url} />
+            <label class="choice">
+              <input type="checkbox" id="mask" />
+              <span>Mask the secret, such as while you share your screen</span>
+            </label>
+            <Files
+              files={[
+                ['env', '.env', '.env', envFile(application, secret, plaintext, origin)],
+                ['json', 'JSON', 'client.json', JSON.stringify(json, null, 2)],
+              ]}
+            />
+          </div>
+          <Expiry secret={secret} retireAt={retireAt} />
+          <div class="row">
+            {/* With a query, or it would only jump to a part of this page, whose address is the application's by then. */}
+            <a class="button primary" href={`${path}?saved#${secret.id}`} data-saved>
+              Done
+            </a>
+            <Lost path={path} secret={secret} />
+          </div>
+        </div>
+        <div class="panel">
+          <h2>{isM2m ? 'Get a token' : 'Check a token'}</h2>
+          <Tabs name="language" label="Language" tabs={examplesOf(application, origin)} />
+          <p class="quiet small">Save the .env file above beside it.</p>
+          <FirstUse path={`${path}/secrets/${secret.id}/first-use`} />
+        </div>
+      </div>
     </section>,
   )
 }
+
+const Expiry = ({ secret, retireAt }: { secret: ClientSecret; retireAt: number | null }) => (
+  <>
+    <p>
+      You can tell it by its last characters, <Hint hint={secret.hint} />.{' '}
+      {secret.expiresAt === null ? (
+        'It never expires.'
+      ) : (
+        <>
+          It expires on <ExactTime at={secret.expiresAt} />.
+        </>
+      )}
+    </p>
+    {retireAt !== null && (
+      <p>
+        {retireAt > Date.now() ? (
+          <>
+            The application’s other secrets stop working on <ExactTime at={retireAt} />. Until then you can keep each of
+            them on the application’s page.
+          </>
+        ) : (
+          'The application’s other secrets have stopped working.'
+        )}
+      </p>
+    )}
+  </>
+)
+
+/** Replaces the secret with another one of the same name and lifetime, which has a page like this one. */
+const Lost = ({ path, secret }: { path: string; secret: ClientSecret }) => (
+  <PostForm
+    action={`${path}/replace-secret`}
+    fields={{
+      token: newFormToken(),
+      secret: secret.id,
+      name: secret.name ?? '',
+      lifetime: String(lifetimeOf(secret)),
+    }}
+  >
+    <button type="submit" class="danger">
+      I lost it: revoke and start over
+    </button>
+  </PostForm>
+)
+
+/** The browser script asks this page every few seconds, and shows here when the secret was used. */
+const FirstUse = ({ path }: { path: string }) => (
+  <p class="small" data-poll={path} role="status">
+    <a href={path} target="_blank" rel="noopener">
+      See whether the secret was used
+    </a>
+  </p>
+)
 
 interface ValueProps {
   readonly id: string
@@ -101,7 +159,7 @@ const Value = ({ id, label, name, value, isMain }: ValueProps) => (
         rows={1}
         readonly
         autocomplete="off"
-        class="code"
+        class={isMain ? 'code masked' : 'code'}
         aria-describedby={isMain ? 'secret-help' : undefined}
         {...noSpellcheck}
       >
@@ -112,60 +170,41 @@ const Value = ({ id, label, name, value, isMain }: ValueProps) => (
   </div>
 )
 
-/** They read the secret from the environment, which keeps it out of the shell's history. */
-function usesOf({ applicationType, scopes }: Application, origin: string) {
-  const scope = scopes.join(' ')
-  if (applicationType === 'm2m') {
-    const quoted = scope.replaceAll("'", "'\\''")
-    return [
-      {
-        id: 'curl',
-        title: 'Get a token (curl)',
-        text: [
-          'set -a; . ./.env',
-          'curl "$ONCEKEY_URL/oauth2/token" -u "$ONCEKEY_CLIENT_ID:$ONCEKEY_CLIENT_SECRET" \\',
-          `  -d grant_type=client_credentials${scope && ` --data-urlencode 'scope=${quoted}'`}`,
-        ].join('\n'),
-      },
-      {
-        id: 'sdk',
-        title: 'Get a token (openid-client)',
-        text: [
-          ...discovery(origin),
-          `const { access_token } = await client.clientCredentialsGrant(config${scope && `, { scope: ${JSON.stringify(scope)} }`})`,
-        ].join('\n'),
-      },
-    ]
-  }
-  return [
-    {
-      id: 'curl',
-      title: 'Check a token (curl)',
-      text: [
-        'set -a; . ./.env',
-        'curl "$ONCEKEY_URL/oauth2/introspection" -u "$ONCEKEY_CLIENT_ID:$ONCEKEY_CLIENT_SECRET" \\',
-        '  -d token="$TOKEN"',
-      ].join('\n'),
-    },
-    {
-      id: 'sdk',
-      title: 'Check a token (openid-client)',
-      text: [...discovery(origin), 'const { active } = await client.tokenIntrospection(config, token)'].join('\n'),
-    },
-  ]
-}
+/** ID, label, file name, text. */
+type TextFile = readonly [id: string, label: string, file: string, text: string]
 
-/** openid-client refuses http, which `npm run dev` serves, unless an option allows it. */
-function discovery(origin: string): string[] {
-  const isHttp = origin.startsWith('http://')
+/** All of it as one text. The browser script makes the downloads, whose address must not hold the secret. */
+const Files = ({ files }: { files: readonly TextFile[] }) => (
+  <>
+    <div class="row">
+      {files.map(([id, label, file]) => (
+        <>
+          <CopyButton of={id} what={label}>
+            Copy as {label}
+          </CopyButton>
+          <button type="button" data-download={id} data-file={file} hidden>
+            Download {label}
+          </button>
+        </>
+      ))}
+    </div>
+    <details>
+      <summary>Show as .env and as JSON</summary>
+      {files.map(([id, label, , text]) => (
+        <pre id={id} class="masked" {...region(label)}>
+          {text}
+        </pre>
+      ))}
+    </details>
+  </>
+)
+
+function envFile({ name, clientId }: Application, secret: ClientSecret, plaintext: string, origin: string): string {
+  const expiry = secret.expiresAt === null ? 'never expires' : `expires ${new Date(secret.expiresAt).toISOString()}`
   return [
-    "import * as client from 'openid-client'",
-    '',
-    'const { ONCEKEY_URL, ONCEKEY_CLIENT_ID, ONCEKEY_CLIENT_SECRET } = process.env',
-    'const config = await client.discovery(',
-    '  new URL(ONCEKEY_URL),',
-    '  ONCEKEY_CLIENT_ID,',
-    `  ONCEKEY_CLIENT_SECRET,${isHttp ? '\n  undefined,\n  { execute: [client.allowInsecureRequests] },' : ''}`,
-    ')',
-  ]
+    `# ${name}: client secret …${secret.hint}, ${expiry}`,
+    `ONCEKEY_URL=${origin}`,
+    `ONCEKEY_CLIENT_ID=${clientId}`,
+    `ONCEKEY_CLIENT_SECRET=${plaintext}`,
+  ].join('\n')
 }

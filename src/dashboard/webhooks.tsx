@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { ActionButton } from '../pages/forms.tsx'
-import { type Column, Empty, Hidden, Snippet, Table } from '../pages/parts.tsx'
+import { type Column, Empty, Hidden, NameOverId, Snippet, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type ListedDelivery, listWebhooks, reviveDelivery, type WebhookEndpoint } from '../storage/webhooks.ts'
 import { readChange } from './form.tsx'
@@ -65,10 +65,9 @@ const endpointColumns = (now: number): Column<WebhookEndpoint>[] => [
     label: 'URL',
     kind: 'wide',
     cell: ({ id, url }) => (
-      <>
+      <NameOverId name={withoutQuery(url)} id={id} what="endpoint ID">
         <code>{withoutQuery(url)}</code>
-        <code class="sub">{id}</code>
-      </>
+      </NameOverId>
     ),
   },
   {
@@ -107,23 +106,29 @@ function deliveryColumns(now: number, endpoints: readonly WebhookEndpoint[]): Co
       label: 'Event',
       kind: 'wide',
       cell: ({ eventType, eventId }) => (
-        <>
+        <NameOverId id={eventId} what="event ID">
           {eventType ? <code>{eventType}</code> : <span class="quiet">(event deleted)</span>}
-          <code class="sub">{eventId}</code>
-        </>
+        </NameOverId>
       ),
     },
     {
       label: 'Endpoint',
       cell: ({ endpointId }) => {
         const url = URL.parse(urls.get(endpointId) ?? '')
-        return url ? <code>{url.host + url.pathname}</code> : <span class="quiet">(deleted endpoint)</span>
+        return url ? <code class="line">{url.host + url.pathname}</code> : <span class="quiet">(deleted endpoint)</span>
       },
     },
     { label: 'State', cell: (delivery) => <State delivery={delivery} now={now} /> },
-    { label: 'Attempts', cell: ({ attempts }) => attempts },
-    { label: 'Last response', cell: ({ lastOutcome }) => lastOutcome ?? <span class="quiet">none yet</span> },
-    { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+    {
+      label: 'Last response',
+      cell: ({ lastOutcome, attempts }) => (
+        <>
+          {lastOutcome ?? <span class="quiet">None yet</span>}
+          <span class="sub">{attempts === 1 ? '1 attempt' : `${attempts} attempts`}</span>
+        </>
+      ),
+    },
+    { label: 'Created', kind: 'extra', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
   ]
 }
 

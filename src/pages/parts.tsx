@@ -3,6 +3,9 @@ import type { Child, PropsWithChildren } from 'hono/jsx'
 /** A role that a layout may take from its element, or that an element needs to be scrolled by keyboard. */
 const as = (role: string, labelledBy?: string): object => ({ role, 'aria-labelledby': labelledBy })
 
+/** A part that scrolls by keyboard, with its name. */
+export const region = (label: string): object => ({ tabindex: 0, role: 'region', 'aria-label': label })
+
 export const Hint = ({ hint }: { hint: string }) => <code class="hint">…{hint}</code>
 
 /** A name that a user chose. Isolated, so that a bidi override in it cannot reorder the text around it. */
@@ -11,12 +14,31 @@ export const Name = ({ children }: PropsWithChildren) => <bdi class="name">{chil
 /** The same isolation where no element may stand: first strong isolate, and pop directional isolate. */
 export const isolated = (name: string) => `\u2068${name}\u2069`
 
-/** A long id in a table, cut to the width of its column. */
-export const Id = ({ id }: { id: string }) => (
-  <code class="id" title={id}>
-    {id}
-  </code>
+/** An ID in a table, cut to the width of its column. Pointing at the row, or the keyboard, shows the copy button. */
+export const Id = ({ id, what }: { id: string; what: string }) => (
+  <span class="copyable">
+    <code class="id" title={id}>
+      {id}
+    </code>
+    <CopyButton what={what} />
+  </span>
 )
+
+/** A name over an ID: the first cell of a row. A long name is cut, and `title` has all of it. */
+export const NameOverId = ({ name, id, what, children }: PropsWithChildren<NameOverIdProps>) => (
+  <>
+    <span class="line" title={name}>
+      {children}
+    </span>
+    <Id id={id} what={what} />
+  </>
+)
+
+interface NameOverIdProps {
+  readonly name?: string | undefined
+  readonly id: string
+  readonly what: string
+}
 
 /** A value to copy. The browser script shows the button. */
 export const Copyable = ({ id, what, value }: { id: string; what: string; value: string }) => (
@@ -26,12 +48,25 @@ export const Copyable = ({ id, what, value }: { id: string; what: string; value:
   </span>
 )
 
-export const CopyButton = ({ of, what, isMain }: { of: string; what: string; isMain?: boolean }) => (
-  <button type="button" class={isMain ? 'primary' : 'plain'} data-copy={of} data-what={what} hidden>
-    <span class="label">Copy</span>
-    <Hidden> {what}</Hidden>
+/** Copies the element with the ID `of`, or the one before the button. */
+export const CopyButton = ({ of = '', what, isMain, children }: PropsWithChildren<CopyButtonProps>) => (
+  <button
+    type="button"
+    class={isMain ? 'primary' : children ? undefined : 'plain'}
+    data-copy={of}
+    data-what={what}
+    hidden
+  >
+    <span class="label">{children ?? 'Copy'}</span>
+    {!children && <Hidden> {what}</Hidden>}
   </button>
 )
+
+interface CopyButtonProps {
+  readonly of?: string
+  readonly what: string
+  readonly isMain?: boolean
+}
 
 /** Text for screen readers only. */
 export const Hidden = ({ children }: PropsWithChildren) => <span class="visually-hidden">{children}</span>
@@ -49,10 +84,39 @@ export const Snippet = ({ id, title, text }: { id: string; title: string; text: 
   </div>
 )
 
+interface TabsProps {
+  readonly name: string
+  readonly label: string
+  readonly tabs: readonly { readonly id: string; readonly language: string; readonly text: string }[]
+}
+
+/** A program in several languages. Radio buttons choose one, and the stylesheet shows it: no script is needed. */
+export const Tabs = ({ name, label, tabs }: TabsProps) => (
+  <fieldset class="tabs">
+    <legend class="visually-hidden">{label}</legend>
+    <div class="row">
+      {tabs.map(({ id, language }, i) => (
+        <label>
+          <input type="radio" name={name} value={id} checked={i === 0} class="visually-hidden" />
+          <span>{language}</span>
+        </label>
+      ))}
+    </div>
+    {tabs.map(({ id, language, text }) => (
+      <div class="tab">
+        <pre id={id} {...region(language)}>
+          {text}
+        </pre>
+        <CopyButton of={id} what={language} />
+      </div>
+    ))}
+  </fieldset>
+)
+
 export interface Column<T> {
   readonly label: string
-  /** `wide` stands first and without its label on a narrow screen; `actions` are buttons. */
-  readonly kind?: 'wide' | 'actions'
+  /** `wide` stands first and without its label on a narrow screen; `actions` are buttons; `extra` is shown if it fits. */
+  readonly kind?: 'wide' | 'actions' | 'extra'
   readonly cell: (row: T) => Child
 }
 
@@ -69,7 +133,7 @@ export const Table = <T,>({ label, columns, rows, idOf }: TableProps<T>) => (
     <thead {...as('rowgroup')}>
       <tr {...as('row')}>
         {columns.map((column) => (
-          <th {...as('columnheader')} scope="col">
+          <th {...as('columnheader')} scope="col" class={column.kind}>
             {column.kind === 'actions' ? <Hidden>{column.label}</Hidden> : column.label}
           </th>
         ))}
@@ -79,7 +143,7 @@ export const Table = <T,>({ label, columns, rows, idOf }: TableProps<T>) => (
       {rows.map((row) => (
         <tr id={idOf?.(row)} {...as('row')}>
           {columns.map(({ label, kind, cell }) => (
-            <td class={kind} data-label={kind ? undefined : label} {...as('cell')}>
+            <td class={kind} data-label={kind === 'wide' || kind === 'actions' ? undefined : label} {...as('cell')}>
               <div>{cell(row)}</div>
             </td>
           ))}

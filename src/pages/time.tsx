@@ -4,9 +4,13 @@ const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 export const DAY_MS = 24 * HOUR
+const MONTH = 30.44 * DAY_MS
+const YEAR = 365.25 * DAY_MS
 
 /** From which distance on a unit is used, its length, and its name. */
 const UNITS = [
+  [2 * YEAR, YEAR, 'year'],
+  [60 * DAY_MS, MONTH, 'month'],
   [2 * DAY_MS, DAY_MS, 'day'],
   [HOUR, HOUR, 'hour'],
   [MINUTE, MINUTE, 'minute'],
@@ -15,13 +19,9 @@ const UNITS = [
 const relative = new Intl.RelativeTimeFormat('en')
 const date = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' })
 
-/** Beyond this distance the date is clearer. */
-const MAX_RELATIVE = 60 * DAY_MS
-
 /** `at` and `now` are unix ms. */
 function inWords(at: number, now: number): string {
   const distance = at - now
-  if (Math.abs(distance) > MAX_RELATIVE) return date.format(at)
   for (const [least, length, unit] of UNITS) {
     if (Math.abs(distance) >= least) return relative.format(Math.round(distance / length), unit)
   }
@@ -36,11 +36,11 @@ function exactTime(at: number): string {
 /** To the second, for a tooltip: 2027-01-31 12:00:00 UTC. */
 const tooltip = (at: number) => `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 
-/** How long ago, or in how long. */
+/** The exact time, and how long ago or in how long that is: in a table as a second line, in a sentence in brackets. */
 export const Time = ({ at, now }: { at: number; now: number }) => (
-  <time datetime={new Date(at).toISOString()} title={tooltip(at)}>
-    {inWords(at, now)}
-  </time>
+  <>
+    <ExactTime at={at} /> <span class="ago">{inWords(at, now)}</span>
+  </>
 )
 
 /** The exact time, for decisions and for comparing with a log. */

@@ -209,12 +209,12 @@ describe.runIf(chromiumPath)('in a hurry', () => {
     await visitor.press('Create secret')
     await page.waitForSelector('#secret')
     expect(await isValid(await page.locator('#secret').inputValue())).toBe(true)
-    const shown = (id: string) => page.locator(`pre#${id}`).innerText()
+    const shown = async (id: string) => `${await page.locator(`pre#${id}`).textContent()}`
     const directory = await mkdtemp(join(tmpdir(), 'oncekey-snippets-'))
     try {
       await symlink(join(root, 'node_modules'), join(directory, 'node_modules'))
       await writeFile(join(directory, '.env'), await shown('env'))
-      await writeFile(join(directory, 'sdk.mjs'), `${await shown('sdk')}\nconsole.log(access_token)`)
+      await writeFile(join(directory, 'sdk.mjs'), `${await shown('node')}\nconsole.log(access_token)`)
       const curl = await run('bash', ['-c', await shown('curl')], { cwd: directory })
       expect(JSON.parse(curl.stdout)).toMatchObject({ token_type: 'bearer', scope: 'orders:read export:write' })
       const sdk = await run(process.execPath, ['--env-file=.env', 'sdk.mjs'], { cwd: directory })

@@ -1,3 +1,4 @@
+import type { Locator } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
@@ -6,19 +7,26 @@ import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 
 const WIDTHS = [320, 360, 768, 1024, 1440, 1920]
+/** Words that no browser can break, right-to-left text, emoji, markup. */
+const HOSTILE_NAMES = [
+  'x'.repeat(255),
+  'تطبيق الفواتير الشهرية',
+  '🚀🔥 Deploy 🎉',
+  '<b>x</b>',
+  'שרת הדיווח \u2067abc\u2069',
+]
+const HOSTILE = { application_type: 'm2m', organization_id: `org_${'Ab1Cd2Ef'.repeat(8)}` }
 const TOO_WIDE = 'document.documentElement.scrollWidth > innerWidth'
 
 describe.skipIf(!chromiumPath)('the layout', () => {
   const environment = new Environment()
 
-  test('never scrolls sideways, however long names, ids and URLs are', async () => {
+  test('never scrolls sideways, whatever names, ids and URLs are', async () => {
     const { apiKey, id, environmentId, call, applicationId, path } = await environment.newExample()
     const { database } = environment.served
-    const organization_id = `org_${'Ab1'.repeat(21)}`
     const long = (await call('POST', '/connect/applications', {
       name: 'x'.repeat(255),
-      application_type: 'm2m',
-      organization_id,
+      ...HOSTILE,
       scopes: ['s'.repeat(200)],
       description: 'd'.repeat(1000),
     })) as { id: string }
@@ -31,6 +39,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
       secret: 'whsec_x',
       createdAt: Date.now(),
     })
+    for (const name of HOSTILE_NAMES) await call('POST', '/connect/applications', { ...HOSTILE, name })
     await call('POST', `/connect/applications/${applicationId}/client_secrets`, {})
     await database.batch([
       database.prepare('UPDATE api_keys SET name = ? WHERE id = ?').bind('k'.repeat(255), id),
@@ -62,22 +71,76 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     visitor.check()
   })
 
-  test('shows 14 applications at once on a desktop, and a header of at most 96 px on a phone', async () => {
+  test('shows 14 rows of any names at once on a desktop, and a header of at most 96 px on a phone', async () => {
     const { apiKey, call } = await environment.newExample()
     for (let i = 0; i < 16; i++) {
-      await call('POST', '/connect/applications', {
-        name: `Application ${i}`,
-        application_type: 'm2m',
-        organization_id: 'org_01EHZNVPK3SFK441A1RGBFSHRT',
-      })
+      const name = HOSTILE_NAMES[i % HOSTILE_NAMES.length]
+      await call('POST', '/connect/applications', { ...HOSTILE, name })
     }
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
     const { page } = visitor
     await visitor.signIn(apiKey)
-    const row = await page.locator('tbody tr').nth(13).boundingBox()
-    expect((row?.y ?? Infinity) + (row?.height ?? 0)).toBeLessThanOrEqual(900)
+    for (const path of ['/dashboard', '/dashboard/events']) {
+      await page.goto(environment.origin + path)
+      const row = await page.locator('tbody tr').nth(13).boundingBox()
+      expect((row?.y ?? Infinity) + (row?.height ?? 0), path).toBeLessThanOrEqual(900)
+      for (const { height } of await boxes(page.locator('tbody tr'))) {
+        expect(height).toBeGreaterThanOrEqual(40)
+        expect(height).toBeLessThanOrEqual(45)
+      }
+    }
     await page.setViewportSize({ width: 360, height: 780 })
     expect((await page.locator('header').boundingBox())?.height).toBeLessThanOrEqual(96)
+  })
+
+  test('starts every page at the left edge of the header', async () => {
+    const { apiKey, path } = await environment.newExample()
+    const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
+    const { page } = visitor
+    await visitor.signIn(apiKey)
+    for (const target of [
+      '/dashboard',
+      path,
+      `${path}/edit`,
+      `${path}/new-secret`,
+      `${path}/delete`,
+      '/dashboard/keys',
+    ]) {
+      await page.goto(environment.origin + target)
+      const [brand, heading] = await Promise.all([
+        page.locator('.brand').boundingBox(),
+        page.locator('h1').boundingBox(),
+      ])
+      expect(heading?.x, target).toBe(brand?.x)
+    }
+  })
+
+  test('opens its sections, its search and the account from one menu on a phone, without a script', async () => {
+    const { apiKey } = await environment.newExample()
+    const visitor = await environment.newVisitor({ viewport: { width: 360, height: 780 }, javaScriptEnabled: false })
+    const { page, press } = visitor
+    await visitor.signIn(apiKey)
+    await press('Menu')
+    await press('Webhooks')
+    await page.waitForURL(/webhooks$/)
+    await press('Menu')
+    await press('Sign out')
+    await page.waitForURL(/sign-in/)
+    visitor.check()
+  })
+
+  test('copies the ID of a row with a button that the keyboard reaches', async () => {
+    const { apiKey, call } = await environment.newExample()
+    const { client_id } = (await call('POST', '/connect/applications', { ...HOSTILE, name: 'Copied' })) as {
+      client_id: string
+    }
+    const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
+    const { page, press } = visitor
+    await visitor.signIn(apiKey)
+    await press('Copy Client ID of \u2068Copied\u2069')
+    await page.waitForSelector('#status:text("copied.")', { state: 'attached' })
+    expect(await page.evaluate('navigator.clipboard.readText()')).toBe(client_id)
+    visitor.check()
   })
 
   test('isolates a name with a bidi override, which older rows may have, from the text around it', async () => {
@@ -97,3 +160,8 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     expect(await visitor.page.title()).toBe(`Delete \u2068${name}\u2069 · Oncekey`)
   })
 })
+
+async function boxes(locator: Locator): Promise<{ height: number }[]> {
+  const found = await Promise.all((await locator.all()).map((element) => element.boundingBox()))
+  return found.map((box) => box ?? { height: 0 })
+}

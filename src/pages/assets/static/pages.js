@@ -7,17 +7,21 @@ const COPIED_MS = 3000
 /** As `mayContainCredential` of the Worker. */
 const CREDENTIAL = /[0-9A-Za-z]{40,}/
 const HINT_LENGTH = 6
+const POLL_MS = 5000
+const POLLS = 120
 
 const status = document.getElementById('status')
 let unsaved = document.querySelector('[data-unsaved]')
 
-for (const button of document.querySelectorAll('[data-copy]')) button.hidden = false
+for (const button of document.querySelectorAll('[data-copy], [data-download]')) button.hidden = false
+
+for (const element of document.querySelectorAll('[data-poll]')) showFirstUse(element)
 
 // Reloading or coming back leads to the application. The page itself is the answer to a form and can't be shown again.
 if (unsaved) history.replaceState(null, '', unsaved.dataset.unsaved)
 
 async function copy(button) {
-  const source = document.getElementById(button.dataset.copy)
+  const source = document.getElementById(button.dataset.copy) ?? button.previousElementSibling
   let isCopied = true
   try {
     await navigator.clipboard.writeText(source.value ?? source.textContent)
@@ -36,6 +40,36 @@ async function copy(button) {
     delete button.dataset.state
     status.textContent = ''
   }, COPIED_MS)
+}
+
+/** The address of the file names no text of it, so that the browser's list of downloads does not keep the secret. */
+function download(button) {
+  const text = document.getElementById(button.dataset.download).textContent
+  const link = document.createElement('a')
+  link.href = URL.createObjectURL(new Blob([`${text}\n`], { type: 'text/plain' }))
+  link.download = button.dataset.file
+  link.click()
+  URL.revokeObjectURL(link.href)
+  unsaved = null
+  status.textContent = `${link.download} downloaded.`
+}
+
+/** Shows the first use of a new secret when it happens. Stops after 10 minutes: each request keeps the session active. */
+async function showFirstUse(element) {
+  const link = element.querySelector('a')
+  const url = link.href
+  link.replaceWith('Waiting for the first use. It appears here.')
+  for (let i = 0; i < POLLS; i++) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+    if (document.hidden) continue
+    const found = (await loadPage(url).catch(() => null))?.querySelector('#first-use[data-used]')
+    if (found) {
+      element.textContent = found.textContent
+      element.classList.add('notice', 'good')
+      return
+    }
+  }
+  element.replaceChildren(link)
 }
 
 /** XMLHttpRequest parses HTML without running its scripts, and no string is ever assigned to innerHTML. */
@@ -69,6 +103,7 @@ async function openDialog(link) {
 document.addEventListener('click', (event) => {
   const closest = (selector) => event.target.closest(selector)
   if (closest('[data-copy]')) copy(closest('[data-copy]'))
+  if (closest('[data-download]')) download(closest('[data-download]'))
   if (closest('[data-saved]')) unsaved = null
   if (event.ctrlKey || event.metaKey || event.shiftKey) return
   if (closest('[data-dialog]')) {
@@ -87,7 +122,12 @@ document.addEventListener('submit', (event) => {
   const form = event.target
   if (submitted.has(form)) event.preventDefault()
   submitted.add(form)
+  if (unsaved?.contains(form)) unsaved = null
   for (const button of form.querySelectorAll('[type=submit]')) button.setAttribute('aria-disabled', 'true')
+})
+
+document.addEventListener('copy', (event) => {
+  if (unsaved?.contains(event.target)) unsaved = null
 })
 
 addEventListener('beforeunload', (event) => {
