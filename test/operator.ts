@@ -8,11 +8,13 @@ import { createEnvironment } from '../src/storage/operator/environments.ts'
 /** Sets up keys and environments as an operator does, in any database, inside the runtime or outside it. */
 
 /** A database for operators' functions, outside any request. */
-export function operatorDatabase(binding: D1Database): Database {
-  return { binding, deadline: Date.now() + 10_000, waitUntil: () => {} }
+export function operatorDatabase(binding: D1Database, region = '0'): Database {
+  return { region, binding, deadline: Date.now() + 10_000, waitUntil: () => {} }
 }
 
 export interface KeyOptions {
+  /** The region of the database. */
+  readonly region?: string
   readonly access?: Access
   readonly environmentId?: string
 }
@@ -23,19 +25,22 @@ export async function forgetOperatorEvents(binding: D1Database): Promise<void> {
 }
 
 /** Makes an API key, and an environment for it unless one is given. */
-export async function newApiKey(binding: D1Database, { access = 'write', environmentId }: KeyOptions = {}) {
+export async function newApiKey(
+  binding: D1Database,
+  { access = 'write', environmentId, region = '0' }: KeyOptions = {},
+) {
   const now = Date.now()
-  const database = operatorDatabase(binding)
+  const database = operatorDatabase(binding, region)
   const environment = environmentId
     ? { id: environmentId }
     : await createEnvironment(database, {
-        id: newId('env', now),
-        clientId: newId('client', now),
+        id: newId('env', now, region),
+        clientId: newId('client', now, region),
         name: crypto.randomUUID(),
         createdAt: now,
       })
-  const { plaintext, digest } = await issueCredential('sk', '0')
-  const id = newId('api_key', now)
+  const { plaintext, digest } = await issueCredential('sk', region)
+  const id = newId('api_key', now, region)
   await createApiKey(database, { id, environmentId: environment.id, name: 'test', digest, access, createdAt: now })
   await forgetOperatorEvents(binding)
   return { id, environmentId: environment.id, apiKey: plaintext, digest }

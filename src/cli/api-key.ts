@@ -1,7 +1,6 @@
 import { type Command, Option } from '@commander-js/extra-typings'
-import { API_KEY_PREFIX, DEFAULT_REGION, issueCredential } from '../credential/credential.ts'
+import { API_KEY_PREFIX, issueCredential } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
-import type { Database } from '../storage/database.ts'
 import { type ApiKey, createApiKey, findApiKey, listApiKeys, revokeApiKey } from '../storage/operator/api-keys.ts'
 import { listEnvironments } from '../storage/operator/environments.ts'
 import {
@@ -9,6 +8,7 @@ import {
   checkName,
   Failure,
   jsonOption,
+  type OpenRegions,
   print,
   printOnce,
   requireReader,
@@ -16,10 +16,20 @@ import {
   table,
   UsageError,
 } from './command.ts'
-import { environmentNamed, environmentsNamed } from './environment.ts'
-import { databaseOptions, withDatabase } from './operator-database.ts'
+import { databaseOptions, withRegions } from './operator-database.ts'
+import {
+  databaseOfId,
+  environmentNamed,
+  type FoundEnvironment,
+  listInEnvironments,
+  type Place,
+  regionCell,
+  regionHeading,
+  regionMember,
+  requireAllAnswered,
+} from './regions.ts'
 
-const environmentOption = () => new Option('--environment <NAME>', 'Environment, by name.')
+const environmentOption = () => new Option('--environment <NAME>', 'Environment, by name or ID.')
 
 export function addApiKeyCommands(program: Command, context: Context): void {
   const group = program.command('api-key').description('Create, list and revoke API keys.')
@@ -36,11 +46,11 @@ export function addApiKeyCommands(program: Command, context: Context): void {
       const { environment: environmentName, access } = options
       const name = checkName('--name', options.name)
       requireReader(context, 'the API key')
-      const { plaintext, digest } = await issueCredential(API_KEY_PREFIX, DEFAULT_REGION)
-      const now = Date.now()
-      const id = newId('api_key', now)
-      await withDatabase(context, options, async (database) => {
-        const { id: environmentId } = await environmentNamed(database, environmentName)
+      const id = await withRegions(context, options, async (open) => {
+        const { id: environmentId, database } = await environmentNamed(open, environmentName)
+        const { plaintext, digest } = await issueCredential(API_KEY_PREFIX, database.region)
+        const now = Date.now()
+        const id = newId('api_key', now, database.region)
         await createApiKey(database, { id, environmentId, name, digest, access, createdAt: now })
         await printOnce(context, options.json ? { id, api_key: plaintext } : plaintext, {
           created: `API key ${id}`,
@@ -48,6 +58,7 @@ export function addApiKeyCommands(program: Command, context: Context): void {
           undo: () => revokeApiKey(database, id, Date.now()),
           byHand: `npm run api-key -- revoke ${id}${options.remote ? ' --remote' : ''}`,
         })
+        return id
       })
       if (options.json) return
       context.progress(`API key ${id} can ${accessOf({ access })} in ${environmentName}. It is not shown again.`)
@@ -58,26 +69,31 @@ export function addApiKeyCommands(program: Command, context: Context): void {
     .addOption(environmentOption())
     .addOption(jsonOption())
     .action(async (options) => {
-      const keys = await withDatabase(context, options, async (database) => {
-        const environments = await environmentsNamed(database, options.environment)
-        const lists = await Promise.all(environments.map(({ id }) => listApiKeys(database, id)))
-        return environments.flatMap(({ name }, i) => (lists[i] ?? []).map((key) => ({ environment: name, key })))
-      })
-      if (options.json)
-        return print(
+      const found = await withRegions(context, options, (open) =>
+        listInEnvironments(open, options.environment, listApiKeys),
+      )
+      const environments = found.answers.map(([environment]) => environment)
+      if (options.json) {
+        await print(
           context,
-          keys.map(({ environment, key }) => toJson(environment, key)),
+          found.answers.map(([environment, key]) => toJson(environment, key)),
         )
-      if (keys.length === 0) return print(context, 'No API keys yet: npm run api-key -- create --help')
-      const rows = keys.map(({ environment, key }) => [
-        environment,
-        key.name,
-        key.access,
-        key.id,
-        minuteOf(key.lastUsedAt) ?? 'never',
-        minuteOf(key.revokedAt) ?? '-',
-      ])
-      await print(context, table(['ENVIRONMENT', 'NAME', 'ACCESS', 'ID', 'LAST USED', 'REVOKED'], rows))
+      } else if (found.answers.length > 0) {
+        const rows = found.answers.map(([environment, key]) => [
+          environment.name,
+          key.name,
+          key.access,
+          key.id,
+          minuteOf(key.lastUsedAt) ?? 'never',
+          minuteOf(key.revokedAt) ?? '-',
+          ...regionCell(environment),
+        ])
+        const headings = ['ENVIRONMENT', 'NAME', 'ACCESS', 'ID', 'LAST USED', 'REVOKED']
+        await print(context, table([...headings, ...regionHeading(environments)], rows))
+      } else if (found.problems.length === 0) {
+        await print(context, 'No API keys yet: npm run api-key -- create --help')
+      }
+      requireAllAnswered(found)
     })
 
   databaseOptions(group.command('revoke'))
@@ -90,43 +106,50 @@ export function addApiKeyCommands(program: Command, context: Context): void {
       const isNamed = options.environment !== undefined && options.name !== undefined
       if ((id === undefined) !== isNamed)
         throw new UsageError('Give the ID of the key, or both --environment and --name.')
-      const { environment, key, wasRevoked } = await withDatabase(context, options, async (database) => {
-        const before = await findKey(database, id, options)
+      const { environment, key, wasRevoked } = await withRegions(context, options, async (open) => {
+        const { database, key: before, region } = await findKey(open, id, options)
         const key = await revokeApiKey(database, before.id, Date.now())
         const environments = await listEnvironments(database)
-        const environment = environments.find(({ id }) => id === before.environmentId)?.name ?? before.environmentId
-        return { environment, key: key ?? before, wasRevoked: before.revokedAt !== null }
+        const name = environments.find(({ id }) => id === before.environmentId)?.name ?? before.environmentId
+        return { environment: { name, region }, key: key ?? before, wasRevoked: before.revokedAt !== null }
       })
       if (options.json) return print(context, toJson(environment, key))
       const use = key.lastUsedAt === null ? 'It was never used.' : `It was last used at ${minuteOf(key.lastUsedAt)}.`
       const verb = wasRevoked ? 'Already revoked' : 'Revoked'
-      await print(context, `${verb}: ${key.name} (${key.id}), which could ${accessOf(key)} in ${environment}. ${use}`)
+      const could = `could ${accessOf(key)} in ${environment.name}`
+      await print(context, `${verb}: ${key.name} (${key.id}), which ${could}. ${use}`)
     })
 }
 
+interface FoundKey extends Place {
+  readonly key: ApiKey
+}
+
 async function findKey(
-  database: Database,
+  open: OpenRegions,
   id: string | undefined,
-  { environment, name }: { environment?: string | undefined; name?: string | undefined },
-): Promise<ApiKey> {
+  { environment: wanted, name }: { environment?: string | undefined; name?: string | undefined },
+): Promise<FoundKey> {
   if (id !== undefined) {
-    const found = await findApiKey(database, { id })
-    if (!found) throw new Failure(`API key ${id} not found. Nothing was changed. See: npm run api-key -- list`)
-    return found
+    const place = await databaseOfId(open, id)
+    const key = place && (await findApiKey(place.database, { id }))
+    if (!key) throw new Failure(`API key ${id} not found. Nothing was changed. See: npm run api-key -- list`)
+    return { key, ...place }
   }
-  const { id: environmentId } = await environmentNamed(database, environment ?? '')
-  const named = (await listApiKeys(database, environmentId)).filter((key) => key.name === name)
+  const environment = await environmentNamed(open, wanted ?? '')
+  const { database, region } = environment
+  const named = (await listApiKeys(database, environment.id)).filter((key) => key.name === name)
   const active = named.filter(({ revokedAt }) => revokedAt === null)
   if (active.length > 1) {
     const ids = active.map(({ id }) => id).join(', ')
     throw new Failure(
-      `${environment} has ${active.length} API keys named ${name}: ${ids}. Nothing was changed. Give the ID of one.`,
+      `${wanted} has ${active.length} API keys named ${name}: ${ids}. Nothing was changed. Give the ID of one.`,
     )
   }
-  const found = active[0] ?? named.at(-1)
-  if (found) return found
+  const key = active[0] ?? named.at(-1)
+  if (key) return { key, database, region }
   throw new Failure(
-    `${environment} has no API key named ${shellWord(name ?? '')}. Nothing was changed. See: npm run api-key -- list`,
+    `${wanted} has no API key named ${shellWord(name ?? '')}. Nothing was changed. See: npm run api-key -- list`,
   )
 }
 
@@ -138,15 +161,19 @@ function minuteOf(unixMs: number | null): string | undefined {
   return unixMs === null ? undefined : new Date(unixMs).toISOString().replace(/:\d\d\.\d+Z$/, 'Z')
 }
 
-function toJson(environment: string, { id, name, access, createdAt, lastUsedAt, revokedAt }: ApiKey) {
+function toJson(
+  environment: Pick<FoundEnvironment, 'name' | 'region'>,
+  { id, name, access, createdAt, lastUsedAt, revokedAt }: ApiKey,
+) {
   const time = (unixMs: number | null) => (unixMs === null ? null : new Date(unixMs).toISOString())
   return {
     id,
-    environment,
+    environment: environment.name,
     name,
     access,
     created_at: time(createdAt),
     last_used_at: time(lastUsedAt),
     revoked_at: time(revokedAt),
+    ...regionMember(environment),
   }
 }

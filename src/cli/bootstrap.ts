@@ -1,4 +1,4 @@
-import { API_KEY_PREFIX, DEFAULT_REGION, issueCredential, recogniseCredential } from '../credential/credential.ts'
+import { API_KEY_PREFIX, issueCredential, recogniseCredential } from '../credential/credential.ts'
 import { type Bytes, sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
 import { createApplication, findApplication } from '../storage/applications.ts'
@@ -25,22 +25,23 @@ export async function bootstrap(
   keep: (made: Bootstrap) => Promise<Bootstrap> = async (made) => made,
 ): Promise<Bootstrap> {
   const now = Date.now()
+  const { region } = database
   const environment = await createEnvironment(database, {
-    id: newId('env', now),
-    clientId: newId('client', now),
+    id: newId('env', now, region),
+    clientId: newId('client', now, region),
     name: environmentName,
     createdAt: now,
   })
   const isKept = kept !== null && (await isUsable(database, environment, kept.apiKey))
-  const apiKey = isKept ? kept.apiKey : (await issueCredential(API_KEY_PREFIX, DEFAULT_REGION)).plaintext
+  const apiKey = isKept ? kept.apiKey : (await issueCredential(API_KEY_PREFIX, region)).plaintext
   const application =
     isKept && (await hasApplication(database, await sha256(apiKey), kept.application))
       ? kept.application
-      : { id: newId('conn_app', now), clientId: newId('client', now) }
+      : { id: newId('conn_app', now, region), clientId: newId('client', now, region) }
   const chosen = await keep({ apiKey, application })
   const digest = await sha256(chosen.apiKey)
   await createApiKey(database, {
-    id: newId('api_key', now),
+    id: newId('api_key', now, region),
     environmentId: environment.id,
     name: 'first',
     digest,
@@ -75,7 +76,13 @@ async function createExample(
   now: number,
 ): Promise<string | null> {
   const caller = { kind: 'api_key' as const, digest }
-  const change = { caller, eventId: newId('event', now), requestId: crypto.randomUUID(), now, origin: null }
+  const change = {
+    caller,
+    eventId: newId('event', now, database.region),
+    requestId: crypto.randomUUID(),
+    now,
+    origin: null,
+  }
   const example = {
     ...application,
     applicationType: 'm2m' as const,

@@ -3,6 +3,7 @@ import * as v from 'valibot'
 import { Name } from '../contract/fields.ts'
 import { sentenceOf } from '../contract/rules.ts'
 import type { Database } from '../storage/database.ts'
+import type { Region } from '../storage/regions.ts'
 import type { Finished } from './wrangler.ts'
 
 /** Everything that a command reaches outside its own code. A test gives its own. */
@@ -14,8 +15,8 @@ export interface Context {
   readonly hasReader: boolean
   /** Writes a line to stderr. Never fails. */
   readonly progress: (line: string) => void
-  /** Opens the database of a state folder, with the current tables in it. */
-  readonly openLocalDatabase: (directory: string) => Promise<OpenDatabase>
+  /** Opens the databases of a state folder, `wanted` of them at least, with the current tables in them. */
+  readonly openLocalRegions: (directory: string, wanted?: number) => Promise<OpenRegions>
   readonly platform: Platform
 }
 
@@ -25,16 +26,22 @@ export interface Platform {
     args: readonly string[],
     options?: { env?: Record<string, string>; input?: string },
   ) => Promise<Finished>
-  readonly openDatabase: () => Promise<OpenDatabase>
+  readonly openRegions: () => Promise<OpenRegions>
   readonly fetch: (url: string) => Promise<Response>
   readonly sleep: (milliseconds: number) => Promise<void>
   /** Unix ms. */
   readonly now: () => number
 }
 
-/** A database as the operator holds it: no request stands behind it. */
-export interface OpenDatabase {
-  readonly database: Database
+/** A region as the operator holds it: no request stands behind its database. */
+export interface OperatorRegion extends Region {
+  /** Opens its database, once. Throws Failure if that is not possible. */
+  readonly open: () => Promise<Database>
+}
+
+/** All regions of a state folder, or of the deployed Worker. The first one is the default. */
+export interface OpenRegions {
+  readonly regions: readonly [OperatorRegion, ...OperatorRegion[]]
   readonly close: () => Promise<void>
   /** Words a failure of storage so that the operator knows the remedy. */
   readonly explain?: (error: Error) => string

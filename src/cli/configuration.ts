@@ -11,7 +11,7 @@ export interface Configuration {
   readonly name: string
   readonly databaseName: string
   /** The D1 databases that have a name. */
-  readonly databases: readonly { readonly binding: string; readonly name: string }[]
+  readonly databases: readonly ConfiguredDatabase[]
   readonly accountId: string | undefined
   readonly compatibilityDate: string | undefined
   /** Empty unless the operator has set it. */
@@ -19,12 +19,24 @@ export interface Configuration {
   readonly vars: Readonly<Record<string, unknown>>
 }
 
+interface ConfiguredDatabase {
+  readonly binding: string
+  readonly name: string
+  /** The name that wrangler gives the local database. */
+  readonly localId: string
+}
+
 /** The members that are read: wrangler's own type is not to be had. */
 interface WranglerConfig {
   readonly name?: string
   readonly account_id?: string
   readonly compatibility_date?: string
-  readonly d1_databases: readonly { readonly binding: string; readonly database_name?: string }[]
+  readonly d1_databases: readonly {
+    readonly binding: string
+    readonly database_name?: string
+    readonly database_id?: string
+    readonly preview_database_id?: string
+  }[]
   readonly vars: Readonly<Record<string, unknown>>
 }
 
@@ -39,7 +51,10 @@ export async function readConfiguration(path = configPath): Promise<Configuratio
   return {
     name: config.name ?? 'oncekey',
     databaseName: database.database_name,
-    databases: config.d1_databases.flatMap(({ binding, database_name: name }) => (name ? [{ binding, name }] : [])),
+    databases: config.d1_databases.flatMap((database) => {
+      const { binding, database_name: name, database_id: id, preview_database_id: previewId } = database
+      return name ? [{ binding, name, localId: previewId ?? id ?? binding }] : []
+    }),
     accountId: config.account_id,
     compatibilityDate: config.compatibility_date,
     issuer: String(config.vars.ISSUER ?? ''),
@@ -47,22 +62,28 @@ export async function readConfiguration(path = configPath): Promise<Configuratio
   }
 }
 
-/** A region, and the name of its database on the account. */
+/** A region, and the names of its database on the account and on this machine. */
 export interface RegionDatabase extends Region {
   readonly databaseName: string
+  readonly localId: string
 }
 
 /** The regions of REGIONS, with the default one first. Throws Failure if the setting is invalid. */
 export function regionDatabases({ vars, databases }: Pick<Configuration, 'vars' | 'databases'>): RegionDatabase[] {
   const problem = problemsOf({ vars, databases }).find((problem) => problem.startsWith('REGIONS '))
   if (problem) throw new Failure(`${problem} Nothing was changed.`)
-  return (parseRegions(String(vars.REGIONS)) ?? []).map((region) => ({
-    ...region,
-    databaseName: databases.find(({ binding }) => binding === region.binding)?.name ?? '',
-  }))
+  return (parseRegions(String(vars.REGIONS)) ?? []).map((region) => {
+    const { name = '', localId = '' } = databases.find(({ binding }) => binding === region.binding) ?? {}
+    return { ...region, databaseName: name, localId }
+  })
 }
 
-function problemsOf({ vars, databases }: Pick<Configuration, 'vars' | 'databases'>, file?: string): string[] {
+interface Checked {
+  readonly vars: Configuration['vars']
+  readonly databases: readonly Pick<ConfiguredDatabase, 'binding'>[]
+}
+
+function problemsOf({ vars, databases }: Checked, file?: string): string[] {
   return checkSettings(vars, file, (name) => databases.some(({ binding }) => binding === name))
 }
 
@@ -74,21 +95,30 @@ export function requireValidSettings(configuration: Pick<Configuration, 'vars' |
 
 /**
  * Checks the settings that `dev` would serve with, and gives one sentence for each problem. `own` are those that it sets
- * itself; the others come from .dev.vars, if they are there, and from wrangler.toml.
+ * itself; the others come from .dev.vars, if they are there, and from wrangler.toml. `added` are regions that this lacks.
  */
-export async function checkDevSettings(own: Readonly<Record<string, unknown>>, path = configPath): Promise<string[]> {
-  const { vars, databases } = await readConfiguration(path)
-  const { unstable_getVarsForDev } = await loadWrangler()
+export async function checkDevSettings(
+  own: Readonly<Record<string, unknown>>,
+  added: readonly Region[] = [],
+  path = configPath,
+): Promise<string[]> {
+  const { vars, databases, local } = await readLocalConfiguration(path)
   const file = existsSync(join(dirname(path), '.dev.vars')) ? '.dev.vars' : '.env'
-  const local = Object.entries(unstable_getVarsForDev(path, undefined, {}, undefined, true)).filter(
-    ([name]) => !Object.hasOwn(own, name),
-  )
-  const isLocal = (problem: string) => local.some(([name]) => problem.startsWith(`${name} `))
-  const variables = { ...vars, ...Object.fromEntries(local.map(([name, { value }]) => [name, value])), ...own }
+  const isLocal = (problem: string) => local.some((name) => problem.startsWith(`${name} `) && !Object.hasOwn(own, name))
+  const variables = { vars: { ...vars, ...own }, databases: [...databases, ...added] }
   return [
-    ...problemsOf({ vars: variables, databases }).filter((problem) => !isLocal(problem)),
-    ...problemsOf({ vars: variables, databases }, file).filter(isLocal),
+    ...problemsOf(variables).filter((problem) => !isLocal(problem)),
+    ...problemsOf(variables, file).filter(isLocal),
   ]
+}
+
+/** The configuration of local commands: variables of .dev.vars replace those of wrangler.toml. `local` has their names. */
+export async function readLocalConfiguration(path = configPath): Promise<Configuration & { local: readonly string[] }> {
+  const configuration = await readConfiguration(path)
+  const { unstable_getVarsForDev } = await loadWrangler()
+  const local = Object.entries(unstable_getVarsForDev(path, undefined, {}, undefined, true))
+  const vars = { ...configuration.vars, ...Object.fromEntries(local.map(([name, { value }]) => [name, value])) }
+  return { ...configuration, vars, local: local.map(([name]) => name) }
 }
 
 function parsed<T>(read: () => T): T {

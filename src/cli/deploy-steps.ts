@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { newSigningKey } from '../credential/signing-key.ts'
 import { listApiKeys } from '../storage/operator/api-keys.ts'
-import { listEnvironments } from '../storage/operator/environments.ts'
 import { type Bootstrap, bootstrap } from './bootstrap.ts'
 import { type Context, Failure, type Platform, type Step, shellWord } from './command.ts'
 import { findDatabase } from './operator-database.ts'
 import { deployedIssuer, hasSigningKey, parseJson, putSecrets } from './platform.ts'
+import { findEnvironments, requireAllAnswered } from './regions.ts'
 import type { SigningSecrets } from './signing-secrets.ts'
 import { NOT_LOGGED_IN, reasonOf } from './wrangler.ts'
 
@@ -197,10 +197,12 @@ async function readinessProblem(fetch: Platform['fetch'], url: string, versionId
 }
 
 async function provideFirstKey(platform: Platform, plan: DeployPlan): Promise<Bootstrap | string> {
-  const { database, close } = await platform.openDatabase()
+  const open = await platform.openRegions()
   try {
-    const environments = await listEnvironments(database)
-    const found = environments.find(({ name }) => name === plan.environment)
+    const environments = await findEnvironments(open)
+    requireAllAnswered(environments)
+    const found = environments.answers.find(({ name }) => name === plan.environment)
+    const database = found?.database ?? (await open.regions[0].open())
     const keys = found ? await listApiKeys(database, found.id) : []
     if (keys.some(({ revokedAt }) => revokedAt === null)) return 'It has one.'
     if (plan.unattended) {
@@ -213,6 +215,6 @@ async function provideFirstKey(platform: Platform, plan: DeployPlan): Promise<Bo
       )
     })
   } finally {
-    await close()
+    await open.close()
   }
 }

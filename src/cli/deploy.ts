@@ -77,8 +77,9 @@ async function announce(context: Context, url: string, bootstrap: Bootstrap, isJ
     created: 'The first API key',
     undone: 'revoked, because it was not shown. The Worker is deployed; run `npm run deploy` again for another key',
     undo: async () => {
-      const { database, close } = await context.platform.openDatabase()
+      const { regions, close } = await context.platform.openRegions()
       try {
+        const database = await regions[0].open()
         const key = await findApiKey(database, { digest: await sha256(bootstrap.apiKey) })
         if (key) await revokeApiKey(database, key.id, context.platform.now())
       } finally {

@@ -1,9 +1,11 @@
 import { readFileSync, watch } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
+import type { Region } from '../storage/regions.ts'
 import { type Context, Failure } from './command.ts'
 import { checkDevSettings } from './configuration.ts'
 import { patiently } from './local-database.ts'
+import { isAdded, regionsSetting } from './local-regions.ts'
 import type { SigningSecrets } from './signing-secrets.ts'
 import { configPath, loadWrangler, oneLine } from './wrangler.ts'
 
@@ -14,8 +16,12 @@ const SCHEDULE_MS = 60_000
 
 export const urlAt = (port: number) => `http://${HOST}:${port}`
 
-/** The settings that this command makes itself. */
-export const ownVariables = (port: number) => ({ ISSUER: urlAt(port), WEBHOOKS_TO_LOCALHOST: true })
+/** The settings that this command makes itself. REGIONS is one of them if regions were added that wrangler.toml lacks. */
+export const ownVariables = (port: number, regions: readonly Region[] = []) => ({
+  ISSUER: urlAt(port),
+  WEBHOOKS_TO_LOCALHOST: true,
+  ...(regions.some(isAdded) && { REGIONS: regionsSetting(regions) }),
+})
 type OwnVariables = ReturnType<typeof ownVariables>
 
 /** Another `dev` over the same state, or the rest of one that was killed. */
@@ -50,14 +56,17 @@ interface Serving {
   readonly port: number
   readonly directory: string
   readonly secrets: SigningSecrets
+  readonly regions: readonly Region[]
 }
 
 /** Serves until this process ends. Resolves when the Worker is ready. */
 export async function serve(context: Context, serving: Serving): Promise<void> {
-  const own = ownVariables(serving.port)
+  const own = ownVariables(serving.port, serving.regions)
   const worker = await patiently(() => start(context, serving, own))
   watchConfiguration(async () => {
-    const problems = await checkDevSettings(own).catch((error: Error) => [error.message])
+    const problems = await checkDevSettings(own, serving.regions.filter(isAdded)).catch((error: Error) => [
+      error.message,
+    ])
     if (problems.length === 0) return void (await worker.patchConfig({}))
     context.progress(`${problems.join('\n')}\n${STILL_SERVED}`)
   })
@@ -66,7 +75,7 @@ export async function serve(context: Context, serving: Serving): Promise<void> {
   setInterval(() => fetch(schedule).catch(() => {}), SCHEDULE_MS).unref()
 }
 
-async function start({ progress }: Context, { port, directory, secrets }: Serving, own: OwnVariables) {
+async function start({ progress }: Context, { port, directory, secrets, regions }: Serving, own: OwnVariables) {
   // This command reloads wrangler.toml itself, if it is valid: wrangler would end, or serve what is invalid.
   process.env.WRANGLER_CI_DISABLE_CONFIG_WATCHING = 'true'
   const { unstable_DevEnv } = await loadWrangler(directory)
@@ -94,6 +103,10 @@ async function start({ progress }: Context, { port, directory, secrets }: Servin
       WEBHOOKS_TO_LOCALHOST: { type: 'json', value: own.WEBHOOKS_TO_LOCALHOST },
       SIGNING_KEY: { type: 'secret_text', value: secrets.SIGNING_KEY },
       PUBLISHED_KEYS: { type: 'secret_text', value: secrets.PUBLISHED_KEYS },
+      ...(own.REGIONS && { REGIONS: { type: 'plain_text', value: own.REGIONS } }),
+      ...Object.fromEntries(
+        regions.filter(isAdded).map(({ binding }) => [binding, { type: 'd1', database_id: binding } as const]),
+      ),
     },
     dev: {
       server: { hostname: HOST, port },

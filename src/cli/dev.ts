@@ -2,13 +2,17 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from '@commander-js/extra-typings'
 import * as v from 'valibot'
+import { DEFAULT_REGION } from '../credential/credential.ts'
+import type { Region } from '../storage/regions.ts'
 import { type Bootstrap, bootstrap, bootstrapToJson, bootstrapToText } from './bootstrap.ts'
-import { type Context, Failure, jsonOption, print, UsageError } from './command.ts'
+import { type Context, Failure, jsonOption, type OperatorRegion, print, UsageError } from './command.ts'
 import { checkDevSettings } from './configuration.ts'
 import { freePort, ownVariables, PortInUse, type RunningDev, serve, urlAt } from './dev-server.ts'
 import { shownPath, stateFolder } from './local-database.ts'
-import { persistToOption, withDatabase } from './operator-database.ts'
+import { MAX_LOCAL_REGIONS } from './local-regions.ts'
+import { persistToOption, withRegions } from './operator-database.ts'
 import { createPrivately, readPrivately, writePrivately } from './private-file.ts'
+import { shownRegion } from './regions.ts'
 import { createLocalSecrets, requireLocalSecrets } from './signing-secrets.ts'
 
 export function addDevCommand(program: Command, context: Context): void {
@@ -16,32 +20,73 @@ export function addDevCommand(program: Command, context: Context): void {
     .command('dev')
     .description('Serve Oncekey on this machine with a local database, and reload when the sources change.')
     .option('--port <N>', 'Port to listen on, 0 for any free one.', '8787')
+    .option('--regions <N>', `Regions, 1 to ${MAX_LOCAL_REGIONS}, each with a database and an environment of its own.`)
     .addOption(persistToOption())
     .addOption(jsonOption())
     .action(async (options) => {
-      const wanted = Number(options.port)
-      if (!/^\d{1,5}$/.test(options.port) || wanted > 65_535)
+      const wantedPort = Number(options.port)
+      if (!/^\d{1,5}$/.test(options.port) || wantedPort > 65_535)
         throw new UsageError('--port must be a number from 0 to 65535.')
+      const wanted = Number(options.regions ?? 1)
+      if (!Number.isInteger(wanted) || wanted < 1 || wanted > MAX_LOCAL_REGIONS)
+        throw new UsageError(`--regions must be a number from 1 to ${MAX_LOCAL_REGIONS}.`)
       const directory = stateFolder(options.persistTo, context.env)
       const other = await findRunningDev(directory)
-      const port = await freePort(wanted, other)
+      const port = await freePort(wantedPort, other)
       const problems = await checkDevSettings(ownVariables(port))
       if (problems.length > 0) throw new Failure(`${problems.join('\n')}\nThe Worker was not started.`)
       if (other) context.progress(`${other.words} Both work, but a request fails with 503 while the other one writes.`)
-      const file = join(directory, '.dev.json')
-      const kept = await readPrivately(file)
-      const made = await withDatabase(context, options, (database) =>
-        bootstrap(database, 'development', parseKept(kept), (made) => keep(file, kept, made)),
+      const made = await withRegions(
+        context,
+        options,
+        ({ regions }) => Promise.all(regions.map((region) => provide(directory, region))),
+        wanted,
       )
       const secrets = (await requireLocalSecrets(directory)) ?? (await createLocalSecrets(directory, 'RS256'))
       context.progress('Starting the Worker…')
-      const url = urlAt(await serveAt(port, (port) => serve(context, { port, directory, secrets }), wanted === 0))
+      const regions = made.map(({ region }) => region)
+      const url = urlAt(
+        await serveAt(port, (port) => serve(context, { port, directory, secrets, regions }), wantedPort === 0),
+      )
       await markRunning(directory, url)
-      const text = bootstrapToText(url, made, 'Create a client secret:\n', made.apiKey)
-      await print(context, options.json ? bootstrapToJson(url, made) : text)
+      await print(context, options.json ? toJson(url, made) : toText(url, made))
       if (!options.json) context.progress(`Its state is in ${shownPath(directory)}. Press Ctrl-C to stop.`)
       await new Promise(() => {})
     })
+}
+
+/** The environment of a region, with its key and application. */
+async function provide(directory: string, region: OperatorRegion): Promise<Made> {
+  const { digit, open } = region
+  const suffix = digit === DEFAULT_REGION ? '' : `-${digit}`
+  const file = join(directory, `.dev${suffix}.json`)
+  const kept = await readPrivately(file)
+  const made = bootstrap(await open(), `development${suffix}`, parseKept(kept), (made) => keep(file, kept, made))
+  return { region, bootstrap: await made }
+}
+
+/** The environment, key and application of a region. */
+interface Made {
+  readonly region: Region
+  readonly bootstrap: Bootstrap
+}
+
+/** The result of this command: of the default region, and of each region when there are several. */
+function toJson(url: string, made: readonly Made[]) {
+  const [first, ...others] = made.map(({ region, bootstrap }) => ({
+    ...bootstrapToJson(url, bootstrap),
+    region: region.digit,
+  }))
+  const { region: _, ...only } = first ?? {}
+  return others.length > 0 ? { ...only, regions: [first, ...others] } : only
+}
+
+function toText(url: string, made: readonly Made[]): string {
+  const texts = made.map(({ region, bootstrap }) => {
+    const place = made.length > 1 ? `\n  Region          ${shownRegion(region)}` : ''
+    return place + bootstrapToText(url, bootstrap, 'Create a client secret:\n', bootstrap.apiKey)
+  })
+  return texts.join('')
 }
 
 const MAX_PORTS = 3

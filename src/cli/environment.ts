@@ -1,9 +1,18 @@
 import type { Command } from '@commander-js/extra-typings'
 import { newId } from '../credential/id.ts'
-import type { Database } from '../storage/database.ts'
-import { createEnvironment, type Environment, listEnvironments } from '../storage/operator/environments.ts'
+import { createEnvironment, type Environment } from '../storage/operator/environments.ts'
 import { type Context, checkName, Failure, jsonOption, print, shellWord, table } from './command.ts'
-import { databaseOptions, withDatabase } from './operator-database.ts'
+import { databaseOptions, withRegions } from './operator-database.ts'
+import {
+  findEnvironments,
+  ifSeveral,
+  regionCell,
+  regionHeading,
+  regionMember,
+  regionNamed,
+  requireAllAnswered,
+  shownRegion,
+} from './regions.ts'
 
 export function addEnvironmentCommands(program: Command, context: Context): void {
   const group = program.command('environment').description('Create and list environments.')
@@ -11,20 +20,33 @@ export function addEnvironmentCommands(program: Command, context: Context): void
   databaseOptions(group.command('create'))
     .description('Create an environment: an isolated tenant with its own API keys, applications and secrets.')
     .requiredOption('--name <NAME>', 'Name of the environment.')
+    .option(
+      '--region <REGION>',
+      "Its region, by digit or binding. The first one by default. This can't be changed later.",
+    )
     .addOption(jsonOption())
     .action(async (options) => {
       const name = checkName('--name', options.name)
-      const now = Date.now()
-      const wanted = { id: newId('env', now), clientId: newId('client', now), name, createdAt: now }
-      const { id, clientId } = await withDatabase(context, options, async (database) => {
-        const similar = (await listEnvironments(database)).find((other) => looksLike(other.name, name))
+      const { id, clientId, region } = await withRegions(context, options, async (open) => {
+        const region = regionNamed(open, options.region)
+        const { answers, problems } = await findEnvironments(open)
+        if (problems.length > 0)
+          throw new Failure(`${problems.join('\n')}\nThe name may be taken there. Nothing was changed.`)
+        const similar = answers.find((other) => looksLike(other.name, name))
         if (similar) throw new Failure(alreadyThere(similar, name))
-        return createEnvironment(database, wanted)
+        const now = Date.now()
+        const ids = { id: newId('env', now, region.digit), clientId: newId('client', now, region.digit) }
+        const created = await createEnvironment(await region.open(), { ...ids, name, createdAt: now })
+        if (created.id !== ids.id) throw new Failure(alreadyThere(created, name))
+        return { ...ids, region: ifSeveral(open, region) }
       })
-      if (id !== wanted.id) throw new Failure(alreadyThere({ id, name }, name))
-      if (options.json) return print(context, { id, name, client_id: clientId })
+      if (options.json) return print(context, { id, name, client_id: clientId, ...regionMember({ region }) })
       const next = `npm run api-key -- create --environment ${shellWord(name)} --name NAME --access read|write`
-      await print(context, `Created environment ${name} (${id}). The audience (aud) of its tokens is ${clientId}.`)
+      const where = region ? ` in region ${shownRegion(region)}` : ''
+      await print(
+        context,
+        `Created environment ${name} (${id})${where}. The audience (aud) of its tokens is ${clientId}.`,
+      )
       await print(context, `Next, create an API key for it: ${next}`)
     })
 
@@ -32,38 +54,24 @@ export function addEnvironmentCommands(program: Command, context: Context): void
     .description('List environments. The client ID is the audience (aud) of the tokens of an environment.')
     .addOption(jsonOption())
     .action(async (options) => {
-      const environments = await withDatabase(context, options, listEnvironments)
+      const found = await withRegions(context, options, findEnvironments)
       if (options.json) {
-        const rows = environments.map(({ id, name, clientId, createdAt }) => ({
-          id,
-          name,
-          client_id: clientId,
-          created_at: new Date(createdAt).toISOString(),
+        const rows = found.answers.map(({ id, name, clientId, createdAt, region }) => ({
+          ...{ id, name, client_id: clientId, created_at: new Date(createdAt).toISOString() },
+          ...regionMember({ region }),
         }))
-        return print(context, rows)
+        await print(context, rows)
+      } else if (found.answers.length > 0) {
+        const rows = found.answers.map(({ name, id, clientId, createdAt, region }) => [
+          ...[name, id, clientId, dateOf(createdAt)],
+          ...regionCell({ region }),
+        ])
+        await print(context, table(['NAME', 'ID', 'CLIENT ID', 'CREATED', ...regionHeading(found.answers)], rows))
+      } else if (found.problems.length === 0) {
+        await print(context, 'No environments yet: npm run environment -- create --name NAME')
       }
-      if (environments.length === 0)
-        return print(context, 'No environments yet: npm run environment -- create --name NAME')
-      const rows = environments.map(({ name, id, clientId, createdAt }) => [name, id, clientId, dateOf(createdAt)])
-      await print(context, table(['NAME', 'ID', 'CLIENT ID', 'CREATED'], rows))
+      requireAllAnswered(found)
     })
-}
-
-/** Finds an environment by its exact name. */
-export async function environmentNamed(database: Database, name: string): Promise<Environment> {
-  const environments = await listEnvironments(database)
-  const found = environments.find((environment) => environment.name === name)
-  if (found) return found
-  const names = environments.map((environment) => shellWord(environment.name)).join(', ')
-  const next = names
-    ? `The environments are: ${names}.`
-    : `Create it: npm run environment -- create --name ${shellWord(name)}`
-  throw new Failure(`Environment ${shellWord(name)} not found. Nothing was changed. ${next}`)
-}
-
-/** The environment of this name, or all of them when no name is given. */
-export async function environmentsNamed(database: Database, name: string | undefined): Promise<Environment[]> {
-  return name === undefined ? listEnvironments(database) : [await environmentNamed(database, name)]
 }
 
 /** Whether two names can be confused on a terminal: they differ in case, or in how a character is composed, at most. */

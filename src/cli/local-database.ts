@@ -1,11 +1,17 @@
-import { access, chmod, constants, open, readdir, readFile, stat } from 'node:fs/promises'
+import { access, chmod, constants, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
+import { DEFAULT_REGION } from '../credential/credential.ts'
 import { type Database, StorageUnavailable } from '../storage/database.ts'
 import { requireCurrentSchema } from '../storage/migrations.ts'
+import { listEnvironments } from '../storage/operator/environments.ts'
 import { applyMigrations } from '../storage/operator/migrations.ts'
-import { Failure, type OpenDatabase } from './command.ts'
+import type { Region } from '../storage/regions.ts'
+import { Failure, type OpenRegions, type OperatorRegion } from './command.ts'
+import { findLocalRegions, type LocalRegion } from './local-regions.ts'
 import { makePrivateFolder } from './private-file.ts'
-import { captureConsole, configPath, loadWrangler, oneLine, root } from './wrangler.ts'
+import { type RemovedRegion, requireEmpty, requireOwnEnvironments } from './regions.ts'
+import { captureConsole, loadWrangler, oneLine, root } from './wrangler.ts'
 
 export const STATE_FOLDER = '.wrangler/state'
 
@@ -16,37 +22,83 @@ export function stateFolder(path: string | undefined, env: NodeJS.Dict<string>):
   return path === undefined ? join(root, STATE_FOLDER) : resolve(env.INIT_CWD ?? process.cwd(), path)
 }
 
-/** Opens the local database of a state folder, and brings its tables up to date. */
-export async function openLocalDatabase(
+/** Opens the local databases of a state folder, and brings their tables up to date. `wanted` regions are there at least. */
+export async function openLocalRegions(
   directory: string,
   progress: (line: string) => void = () => {},
-): Promise<OpenDatabase> {
+  wanted?: number,
+): Promise<OpenRegions> {
   await checkFolder(directory)
   try {
-    return await patiently(() => openOnce(directory, progress))
+    return await patiently(() => openOnce(directory, progress, wanted))
   } catch (error) {
     throw error instanceof Failure ? error : new Failure(explainLocal(directory, (error as Error).message))
   }
 }
 
-async function openOnce(directory: string, progress: (line: string) => void): Promise<OpenDatabase> {
-  const { getPlatformProxy, unstable_splitSqlQuery } = await loadWrangler(directory)
+async function openOnce(
+  directory: string,
+  progress: (line: string) => void,
+  wanted: number | undefined,
+): Promise<OpenRegions> {
+  const { regions, removed, record } = await findLocalRegions(directory, wanted)
+  const { unstable_splitSqlQuery } = await loadWrangler(directory)
   const output = captureConsole()
   let close = async () => output.release()
   try {
-    const persist = { path: wranglerFolder(directory) }
-    const proxy = await getPlatformProxy<Env>({ configPath, persist, remoteBindings: false })
+    const proxy = await openProxy(directory, [...regions, ...removed])
     close = () => proxy.dispose().finally(output.release)
-    const database = operatorDatabase(proxy.env.DB)
-    if (!(await isCurrent(directory, database))) {
-      progress('Bringing the local database up to date…')
-      await migrate(directory, database, unstable_splitSqlQuery)
+    const databaseOf = (region: LocalRegion) => operatorDatabase(proxy.env[nameInProxy(region)] as D1Database, region)
+    requireEmpty(await Promise.all(removed.map((region) => withEnvironments(region, databaseOf(region)))))
+    const open = async (region: LocalRegion): Promise<OperatorRegion> => {
+      const database = databaseOf(region)
+      if (!(await isCurrent(directory, database))) {
+        progress('Bringing the local database up to date…')
+        await migrate(directory, database, unstable_splitSqlQuery)
+      }
+      await requireOwnEnvironments(database, region)
+      return { ...region, open: async () => database }
     }
-    return { database, close, explain: (error) => explainLocal(directory, reasonIn(output.captured(), error)) }
+    const opened = await Promise.all(regions.map(open))
+    await record()
+    return {
+      regions: opened as [OperatorRegion, ...OperatorRegion[]],
+      close,
+      explain: (error) => explainLocal(directory, reasonIn(output.captured(), error)),
+    }
   } catch (error) {
     await close()
     throw error instanceof Failure ? error : new Error(reasonIn(output.captured(), error))
   }
+}
+
+/** A region that was removed may have had the binding of another one. */
+const nameInProxy = ({ digit, binding }: LocalRegion) => `${binding}_${digit}`
+
+/** Opens exactly these databases: wrangler.toml may lack one. wrangler reads its configuration from a file. */
+async function openProxy(directory: string, regions: readonly LocalRegion[]) {
+  const { getPlatformProxy } = await loadWrangler(directory)
+  const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
+  try {
+    const configFile = join(folder, 'wrangler.json')
+    const databases = regions.map((region) => ({ binding: nameInProxy(region), database_id: region.localId }))
+    await writeFile(configFile, JSON.stringify({ d1_databases: databases }))
+    return await getPlatformProxy<Record<string, D1Database>>({
+      configPath: configFile,
+      persist: { path: wranglerFolder(directory) },
+      remoteBindings: false,
+    })
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+async function withEnvironments(region: LocalRegion, database: Database): Promise<RemovedRegion> {
+  const environments = await listEnvironments(database).catch((error) => {
+    if (error instanceof StorageUnavailable && error.fault === 'not_migrated') return []
+    throw error
+  })
+  return { ...region, environments }
 }
 
 /** How long a command waits while another process uses the local database. */
@@ -68,9 +120,13 @@ export async function patiently<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
-/** A database without a request behind it. */
-export function operatorDatabase(binding: D1Database): Database {
+/** The database of a region, without a request behind it. */
+export function operatorDatabase(
+  binding: D1Database,
+  { digit }: Pick<Region, 'digit'> = { digit: DEFAULT_REGION },
+): Database {
   return {
+    region: digit,
     binding: withPatience(binding),
     get deadline() {
       return Date.now() + PATIENCE_MS

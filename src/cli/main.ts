@@ -1,6 +1,6 @@
 import { fstatSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
-import { openLocalDatabase } from './local-database.ts'
+import { openLocalRegions } from './local-database.ts'
 import { cloudflare } from './platform.ts'
 import { run } from './program.ts'
 
@@ -35,7 +35,7 @@ process.exit(
       new Promise((resolve, reject) => process.stdout.write(text, (error) => (error ? reject(error) : resolve()))),
     hasReader: !isNullDevice(1),
     progress,
-    openLocalDatabase: (directory) => openLocalDatabase(directory, progress),
+    openLocalRegions: (directory, wanted) => openLocalRegions(directory, progress, wanted),
     platform: cloudflare,
   }),
 )

@@ -1,7 +1,7 @@
 import type { Command } from '@commander-js/extra-typings'
 import { SCHEMA_VERSION } from '../storage/migrations.ts'
 import { type Context, jsonOption, print } from './command.ts'
-import { persistToOption, withDatabase } from './operator-database.ts'
+import { persistToOption, withRegions } from './operator-database.ts'
 
 export function addMigrateCommand(program: Command, context: Context): void {
   program
@@ -12,8 +12,15 @@ export function addMigrateCommand(program: Command, context: Context): void {
     .addOption(persistToOption())
     .addOption(jsonOption())
     .action(async (options) => {
-      // Opening it migrates it.
-      await withDatabase(context, options, async () => {})
-      await print(context, options.json ? { schema_version: SCHEMA_VERSION } : 'The local database is up to date.')
+      // Opening a region migrates it.
+      const count = await withRegions(context, options, async ({ regions }) => regions.length)
+      await print(
+        context,
+        options.json
+          ? { schema_version: SCHEMA_VERSION }
+          : count === 1
+            ? 'The local database is up to date.'
+            : `The local databases of ${count} regions are up to date.`,
+      )
     })
 }

@@ -4,9 +4,11 @@ import { join } from 'node:path'
 import { type Command, Option } from '@commander-js/extra-typings'
 import { type Database, StorageUnavailable } from '../storage/database.ts'
 import { requireCurrentSchema } from '../storage/migrations.ts'
-import { type Context, Failure, type OpenDatabase } from './command.ts'
-import { readConfiguration } from './configuration.ts'
+import type { Region } from '../storage/regions.ts'
+import { type Context, Failure, type OpenRegions } from './command.ts'
+import { type Configuration, type RegionDatabase, readConfiguration, regionDatabases } from './configuration.ts'
 import { operatorDatabase, STATE_FOLDER, stateFolder } from './local-database.ts'
+import { requireOwnEnvironments } from './regions.ts'
 import { captureConsole, loadWrangler, oneLine, reasonOf, runWrangler } from './wrangler.ts'
 
 export const persistToOption = () =>
@@ -25,22 +27,23 @@ export interface DatabaseChoice {
   readonly persistTo?: string | undefined
 }
 
-/** Opens the chosen database, uses it, and closes it. */
-export async function withDatabase<T>(
+/** Opens the regions of the chosen place, uses them, and closes them. */
+export async function withRegions<T>(
   context: Context,
   { remote, persistTo }: DatabaseChoice,
-  use: (database: Database) => Promise<T>,
+  use: (open: OpenRegions) => Promise<T>,
+  wanted?: number,
 ): Promise<T> {
   context.progress(remote ? 'Connecting to the deployed database…' : 'Opening the local database…')
-  const { database, close, explain } = remote
-    ? await context.platform.openDatabase()
-    : await context.openLocalDatabase(stateFolder(persistTo, context.env))
+  const open = remote
+    ? await context.platform.openRegions()
+    : await context.openLocalRegions(stateFolder(persistTo, context.env), wanted)
   try {
-    return await use(database)
+    return await use(open)
   } catch (error) {
-    throw explain && error instanceof StorageUnavailable ? new Failure(explain(error)) : error
+    throw open.explain && error instanceof StorageUnavailable ? new Failure(open.explain(error)) : error
   } finally {
-    await close()
+    await open.close()
   }
 }
 
@@ -59,32 +62,67 @@ export async function findDatabase(name: string, wrangler = runWrangler): Promis
   return databases.find((database) => database.name === name) ?? null
 }
 
-/** Opens the deployed database: wrangler reaches it through a Worker of its own on the account. */
-export async function openRemoteDatabase(): Promise<OpenDatabase> {
-  const { name, accountId, compatibilityDate, databaseName } = await readConfiguration()
-  const found = await findDatabase(databaseName)
-  if (!found) {
-    throw new Failure(
-      `The account has no database ${databaseName}. Nothing was changed. \`npm run deploy\` creates it.`,
-    )
-  }
-  const d1 = { binding: 'DB', database_name: databaseName, database_id: found.uuid, remote: true }
-  const config = { name, account_id: accountId, compatibility_date: compatibilityDate, d1_databases: [d1] }
+/** Opens the deployed databases: wrangler reaches them through a Worker of its own on the account. */
+export async function openRemoteRegions(): Promise<OpenRegions> {
+  const configuration = await readConfiguration()
+  const regions = regionDatabases(configuration)
+  const ids = await Promise.all(regions.map(({ databaseName }) => findDatabase(databaseName)))
+  const missing = ({ databaseName }: RegionDatabase) =>
+    new Failure(`The account has no database ${databaseName}. Nothing was changed. \`npm run deploy\` creates it.`)
+  const found = regions.flatMap((region, i) => (ids[i] ? [{ ...region, id: ids[i].uuid }] : []))
+  if (regions[0] && found.length === 0) throw missing(regions[0])
+  const { env, close } = await openProxy(configuration, found)
+  const open = regions.map((region) => {
+    const binding = env[region.binding]
+    const opening = async () => {
+      if (!binding) throw missing(region)
+      const database = operatorDatabase(binding, region)
+      await requireUsable(database, region)
+      return database
+    }
+    let opened: Promise<Database> | undefined
+    return { ...region, open: () => (opened ??= opening()) }
+  })
+  return { regions: open as unknown as OpenRegions['regions'], close }
+}
+
+interface Proxy {
+  readonly env: Readonly<Record<string, D1Database>>
+  readonly close: () => Promise<void>
+}
+
+async function openProxy(
+  { name, accountId, compatibilityDate }: Configuration,
+  regions: readonly (RegionDatabase & { readonly id: string })[],
+): Promise<Proxy> {
+  const databases = regions.map(({ binding, databaseName, id }) => ({
+    ...{ binding, database_name: databaseName, database_id: id },
+    remote: true,
+  }))
+  const config = { name, account_id: accountId, compatibility_date: compatibilityDate, d1_databases: databases }
   const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
   const output = captureConsole()
-  let close = async () => {}
   try {
     const { getPlatformProxy } = await loadWrangler()
     const file = join(folder, 'wrangler.json')
     await writeFile(file, JSON.stringify(config))
-    const proxy = await getPlatformProxy<Env>({ configPath: file, persist: false, remoteBindings: true })
-    close = proxy.dispose
-    const database = operatorDatabase(proxy.env.DB)
-    await requireCurrentSchema(database)
-    return { database, close: () => close().finally(output.release) }
+    const { env, dispose } = await getPlatformProxy<Record<string, D1Database>>({
+      ...{ configPath: file, persist: false, remoteBindings: true },
+    })
+    return { env, close: () => dispose().finally(output.release) }
   } catch (error) {
-    await close()
     output.release()
+    throw unreachable(error as Error)
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+/** Refuses a deployed database that is of another version, or that belongs to another region. */
+async function requireUsable(database: Database, region: Region): Promise<void> {
+  try {
+    await requireCurrentSchema(database)
+  } catch (error) {
     const fault = error instanceof StorageUnavailable ? error.fault : null
     if (fault === 'not_migrated') {
       throw new Failure(
@@ -96,9 +134,12 @@ export async function openRemoteDatabase(): Promise<OpenDatabase> {
         'The deployed database is from a newer version. Nothing was changed. Use that version here, too.',
       )
     }
-    const reason = oneLine((error as Error).message).replace(/\.+$/, '')
-    throw new Failure(`Could not reach the deployed database: ${reason}. Nothing was changed.`)
-  } finally {
-    await rm(folder, { recursive: true })
+    throw unreachable(error as Error)
   }
+  await requireOwnEnvironments(database, region)
+}
+
+function unreachable({ message }: Error): Failure {
+  const reason = oneLine(message).replace(/\.+$/, '')
+  return new Failure(`Could not reach the deployed database: ${reason}. Nothing was changed.`)
 }

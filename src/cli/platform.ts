@@ -2,13 +2,13 @@ import * as v from 'valibot'
 import { PublishedKeys } from '../contract/oauth.ts'
 import type { PublishedKey } from '../credential/signing-key.ts'
 import { Failure, type Platform } from './command.ts'
-import { openRemoteDatabase } from './operator-database.ts'
+import { openRemoteRegions } from './operator-database.ts'
 import type { SigningSecrets } from './signing-secrets.ts'
 import { reasonOf, runWrangler } from './wrangler.ts'
 
 export const cloudflare: Platform = {
   wrangler: runWrangler,
-  openDatabase: openRemoteDatabase,
+  openRegions: openRemoteRegions,
   fetch: (url) => fetch(url, { signal: AbortSignal.timeout(10_000), headers: { 'Cache-Control': 'no-cache' } }),
   sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
   now: () => Date.now(),

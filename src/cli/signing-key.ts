@@ -1,13 +1,15 @@
 import { type Command, Option } from '@commander-js/extra-typings'
 import type { JWK } from 'jose'
 import { newSigningKey, type PublishedKey, SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
+import type { Database } from '../storage/database.ts'
 import { listEnvironments } from '../storage/operator/environments.ts'
 import { recordSigningKeyRotation } from '../storage/operator/events.ts'
 import { type Context, Failure, jsonOption, print, runSteps, table } from './command.ts'
 import { readConfiguration } from './configuration.ts'
 import { stateFolder } from './local-database.ts'
-import { type DatabaseChoice, databaseOptions, withDatabase } from './operator-database.ts'
+import { type DatabaseChoice, databaseOptions, withRegions } from './operator-database.ts'
 import { hasSigningKey, putSecrets, readPublishedKeys, urlOfDeployed } from './platform.ts'
+import { askRegions, requireAllAnswered } from './regions.ts'
 import { algorithmOf, PENDING_KEY_FILE, rotationSteps } from './rotation.ts'
 import {
   createLocalSecrets,
@@ -148,12 +150,13 @@ async function recordRotation(
   isLeaked = false,
 ): Promise<void> {
   try {
-    await withDatabase(context, choice, async (database) => {
+    const record = async (database: Database) => {
       for (const { id } of await listEnvironments(database)) {
         await recordSigningKeyRotation(database, id, context.platform.now(), { kid, algorithm: alg, isLeaked })
       }
-    })
+    }
+    requireAllAnswered(await withRegions(context, choice, (open) => askRegions(open, record)))
   } catch (error) {
-    context.progress(`The key was replaced, but no event was recorded: ${(error as Error).message}`)
+    context.progress(`The key was replaced, but not every event was recorded: ${(error as Error).message}`)
   }
 }

@@ -1,9 +1,8 @@
 import type { Command } from '@commander-js/extra-typings'
 import { webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
 import { timestamp } from '../contract/wire.ts'
-import { DEFAULT_REGION, issueCredential } from '../credential/credential.ts'
+import { issueCredential } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
-import type { Database } from '../storage/database.ts'
 import { EVENT_TYPES, type Event, type EventType } from '../storage/events.ts'
 import {
   createWebhookEndpoint,
@@ -17,6 +16,7 @@ import {
   codeOf,
   Failure,
   jsonOption,
+  type OpenRegions,
   print,
   printOnce,
   requireReader,
@@ -24,8 +24,16 @@ import {
   UsageError,
 } from './command.ts'
 import { readConfiguration } from './configuration.ts'
-import { environmentNamed, environmentsNamed } from './environment.ts'
-import { databaseOptions, withDatabase } from './operator-database.ts'
+import { databaseOptions, withRegions } from './operator-database.ts'
+import {
+  databaseOfId,
+  environmentNamed,
+  listInEnvironments,
+  regionCell,
+  regionHeading,
+  regionMember,
+  requireAllAnswered,
+} from './regions.ts'
 
 const SECRET_PREFIX = 'whsec'
 
@@ -36,7 +44,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
     .description(
       'Create a webhook endpoint of an environment, and show the secret that signs its events. Readers of the database can read this secret, and sign with it.',
     )
-    .requiredOption('--environment <NAME>', 'Environment, by name.')
+    .requiredOption('--environment <NAME>', 'Environment, by name or ID.')
     .requiredOption('--url <URL>', 'Where events are sent, over https.')
     .option('--events <TYPES>', 'Event types, separated by commas. All of them by default.')
     .addOption(jsonOption())
@@ -47,11 +55,11 @@ export function addWebhookCommands(program: Command, context: Context): void {
       if (problem) throw new UsageError(`--url ${problem}. Give one like https://example.com/hook.`)
       const events = eventTypesOf(options.events)
       requireReader(context, 'the signing secret')
-      const { plaintext: secret } = await issueCredential(SECRET_PREFIX, DEFAULT_REGION)
-      const now = Date.now()
-      const id = newId('we', now)
-      await withDatabase(context, options, async (database) => {
-        const { id: environmentId } = await environmentNamed(database, environmentName)
+      const id = await withRegions(context, options, async (open) => {
+        const { id: environmentId, database } = await environmentNamed(open, environmentName)
+        const { plaintext: secret } = await issueCredential(SECRET_PREFIX, database.region)
+        const now = Date.now()
+        const id = newId('we', now, database.region)
         await createWebhookEndpoint(database, { id, environmentId, url, events, secret, createdAt: now })
         await printOnce(context, json ? { id, secret } : secret, {
           created: `Webhook endpoint ${id}`,
@@ -59,6 +67,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
           undo: () => deleteWebhookEndpoint(database, id, Date.now()),
           byHand: `npm run webhook -- delete ${id}${remote ? ' --remote' : ''}`,
         })
+        return id
       })
       if (json) return
       context.progress(
@@ -70,32 +79,37 @@ export function addWebhookCommands(program: Command, context: Context): void {
     .description(
       'List webhook endpoints of one environment or of all, with their pending, delivered and failed events.',
     )
-    .option('--environment <NAME>', 'Environment, by name.')
+    .option('--environment <NAME>', 'Environment, by name or ID.')
     .addOption(jsonOption())
     .action(async (options) => {
-      const rows = await withDatabase(context, options, async (database) => {
-        const environments = await environmentsNamed(database, options.environment)
-        const lists = await Promise.all(environments.map(({ id }) => listWebhookEndpointsOf(database, id)))
-        return environments.flatMap(({ name }, i) => (lists[i] ?? []).map((endpoint) => ({ name, ...endpoint })))
-      })
+      const found = await withRegions(context, options, (open) =>
+        listInEnvironments(open, options.environment, listWebhookEndpointsOf),
+      )
+      const environments = found.answers.map(([environment]) => environment)
       if (options.json) {
-        const result = rows.map(({ id, name, url, events, createdAt, deliveries }) => ({
+        const result = found.answers.map(([environment, { id, url, events, createdAt, deliveries }]) => ({
           id,
-          environment: name,
+          environment: environment.name,
           url,
           events,
           created_at: timestamp(createdAt),
           deliveries,
+          ...regionMember(environment),
         }))
-        return print(context, result)
+        await print(context, result)
+      } else if (found.answers.length > 0) {
+        const rows = found.answers.map(([environment, { id, url, events, deliveries }]) => [
+          ...[environment.name, url, events.join(',') || 'all'],
+          ...[deliveries.pending, deliveries.delivered, deliveries.dead].map(String),
+          id,
+          ...regionCell(environment),
+        ])
+        const headings = ['ENVIRONMENT', 'URL', 'EVENTS', 'PENDING', 'DELIVERED', 'FAILED', 'ID']
+        await print(context, table([...headings, ...regionHeading(environments)], rows))
+      } else if (found.problems.length === 0) {
+        await print(context, 'No webhook endpoints yet: npm run webhook -- create --help')
       }
-      if (rows.length === 0) return print(context, 'No webhook endpoints yet: npm run webhook -- create --help')
-      const lines = rows.map(({ id, name, url, events, deliveries: { pending, delivered, dead } }) => [
-        ...[name, url, events.join(',') || 'all'],
-        ...[pending, delivered, dead].map(String),
-        id,
-      ])
-      await print(context, table(['ENVIRONMENT', 'URL', 'EVENTS', 'PENDING', 'DELIVERED', 'FAILED', 'ID'], lines))
+      requireAllAnswered(found)
     })
 
   databaseOptions(group.command('test'))
@@ -103,7 +117,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
     .argument('<ID>', 'ID of the webhook endpoint.')
     .addOption(jsonOption())
     .action(async (id, options) => {
-      const endpoint = await withDatabase(context, options, (database) => findEndpoint(database, id))
+      const { endpoint } = await withRegions(context, options, (open) => findEndpoint(open, id))
       const problem = webhookUrlProblem(endpoint.url, !options.remote)
       if (problem) throw new Failure(`Nothing was sent: the URL of ${id} ${problem}.`)
       context.progress(`Sending to ${endpoint.url}…`)
@@ -117,10 +131,10 @@ export function addWebhookCommands(program: Command, context: Context): void {
     .argument('<ID>', 'ID of the webhook endpoint.')
     .addOption(jsonOption())
     .action(async (id, options) => {
-      const isFound = await withDatabase(context, options, (database) =>
-        deleteWebhookEndpoint(database, id, Date.now()),
-      )
-      if (!isFound) throw notFound(id)
+      await withRegions(context, options, async (open) => {
+        const place = await databaseOfId(open, id)
+        if (!place || !(await deleteWebhookEndpoint(place.database, id, Date.now()))) throw notFound(id)
+      })
       await print(context, options.json ? { id } : `Deleted: ${id}.`)
     })
 
@@ -129,8 +143,8 @@ export function addWebhookCommands(program: Command, context: Context): void {
     .argument('<ID>', 'ID of the webhook endpoint.')
     .addOption(jsonOption())
     .action(async (id, options) => {
-      const revived = await withDatabase(context, options, async (database) => {
-        const endpoint = await findEndpoint(database, id)
+      const revived = await withRegions(context, options, async (open) => {
+        const { endpoint, database } = await findEndpoint(open, id)
         return reviveDeliveries(database, endpoint.id, Date.now())
       })
       if (options.json) return print(context, { id, revived })
@@ -151,10 +165,11 @@ function eventTypesOf(list: string | undefined): EventType[] {
   return [...new Set(types as EventType[])]
 }
 
-async function findEndpoint(database: Database, id: string) {
-  const found = await findWebhookEndpoint(database, id)
-  if (!found) throw notFound(id)
-  return found
+async function findEndpoint(open: OpenRegions, id: string) {
+  const place = await databaseOfId(open, id)
+  const endpoint = place && (await findWebhookEndpoint(place.database, id))
+  if (!endpoint) throw notFound(id)
+  return { endpoint, ...place }
 }
 
 function notFound(id: string): Failure {

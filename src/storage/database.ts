@@ -6,6 +6,8 @@ export type UnixMs = number
 
 /** One request's access to its database. */
 export interface Database {
+  /** The digit of its region: IDs and credentials that are created in the database carry it. */
+  readonly region: string
   readonly binding: D1Database
   /** After this the request fails with StorageUnavailable. */
   readonly deadline: UnixMs
@@ -80,10 +82,10 @@ export function changeDeadline(database: Database): UnixMs {
 /** Opens the database of a region. */
 export function openDatabase(
   bindings: object,
-  { binding }: Region,
+  { digit, binding }: Region,
   request: Pick<Database, 'deadline' | 'waitUntil'>,
 ): Database {
-  return { binding: (bindings as Record<string, D1Database>)[binding] as D1Database, ...request }
+  return { region: digit, binding: (bindings as Record<string, D1Database>)[binding] as D1Database, ...request }
 }
 
 export function query<Row = never>(sql: Sql): Query<Row> {

@@ -3,7 +3,7 @@ import { operatorDatabase } from '../../src/cli/local-database.ts'
 import { sha256 } from '../../src/credential/digest.ts'
 import { findApiKey } from '../../src/storage/operator/api-keys.ts'
 import { newDatabase } from './databases.ts'
-import { cli, type Surroundings } from './terminal.ts'
+import { cli, regionsOf, type Surroundings } from './terminal.ts'
 
 let database: D1Database
 
@@ -109,7 +109,6 @@ describe('a key that cannot be shown', () => {
   })
 
   test('is named when it cannot be revoked either', async () => {
-    const opened = operatorDatabase(database)
     let batches = 0
     const binding = new Proxy(database, {
       get: (target, property) =>
@@ -120,8 +119,10 @@ describe('a key that cannot be shown', () => {
             }
           : Reflect.get(target, property).bind(target),
     })
-    const openLocalDatabase = async () => ({ database: { ...opened, binding }, close: async () => {} })
-    const { code, stderr } = await apiKey(words('lost'), { write: full, openLocalDatabase })
+    const { code, stderr } = await apiKey(words('lost'), {
+      write: full,
+      openLocalRegions: async () => regionsOf(binding),
+    })
     const [{ id }] = await keysNamed('lost')
     expect(stderr).toContain(
       `API key ${id} could not be written to standard output (ENOSPC). It exists, and could not be undone (the database is gone). Run: npm run api-key -- revoke ${id}`,

@@ -31,7 +31,7 @@ describe('settings', () => {
   test('as released are valid', async () => {
     expect(() => requireValidSettings({ vars: {}, databases: [] })).toThrow()
     requireValidSettings(await readConfiguration(path))
-    expect(await checkDevSettings(own, path)).toEqual([])
+    expect(await checkDevSettings(own, [], path)).toEqual([])
   })
 
   test.each<[string, RegExp, string, string]>([
@@ -60,7 +60,7 @@ describe('settings', () => {
     const configuration = await readConfiguration(path)
     expect(() => requireValidSettings(configuration)).toThrow(sentence)
     expect(() => requireValidSettings(configuration)).toThrow(/\nNothing was deployed\.$/)
-    expect((await checkDevSettings(own, path)).join('\n')).toContain(sentence)
+    expect((await checkDevSettings(own, [], path)).join('\n')).toContain(sentence)
   })
 
   test.each([
@@ -73,23 +73,23 @@ describe('settings', () => {
     const configuration = await readConfiguration(path)
     expect(() => requireValidSettings(configuration)).toThrow(`ISSUER is "${issuer}". It must be an https origin`)
     // dev has an issuer of its own.
-    expect(await checkDevSettings(own, path)).toEqual([])
+    expect(await checkDevSettings(own, [], path)).toEqual([])
   })
 
   test('of .dev.vars go first, and are named with their file', async () => {
     await configure([/^EVENT_RETENTION_DAYS = .*$/m, 'EVENT_RETENTION_DAYS = 0'])
     await writeFile(join(folder, '.dev.vars'), 'ACCESS_TOKEN_TTL_SECONDS=5\nISSUER=nonsense\nOTHER=1\n')
-    expect(await checkDevSettings(own, path)).toEqual([
+    expect(await checkDevSettings(own, [], path)).toEqual([
       'EVENT_RETENTION_DAYS is 0. It must be a whole number from 1 to 3650 (wrangler.toml).',
       'ACCESS_TOKEN_TTL_SECONDS is "5". It must be a whole number from 60 to 86400 (.dev.vars).',
     ])
     await writeFile(join(folder, '.dev.vars'), 'EVENT_RETENTION_DAYS=30\n')
-    expect(await checkDevSettings(own, path)).toEqual([])
+    expect(await checkDevSettings(own, [], path)).toEqual([])
   })
 
   test('of .env are named with that file when there is no .dev.vars', async () => {
     await writeFile(join(folder, '.env'), 'ACCESS_TOKEN_TTL_SECONDS=5\n')
-    expect(await checkDevSettings(own, path)).toEqual([expect.stringContaining('(.env).')])
+    expect(await checkDevSettings(own, [], path)).toEqual([expect.stringContaining('(.env).')])
   })
 })
 
@@ -98,17 +98,17 @@ describe('regions', () => {
 
   test('as released are one, in the database of the binding DB', async () => {
     const regions = regionDatabases(await readConfiguration(path))
-    expect(regions).toEqual([{ digit: '0', binding: 'DB', databaseName: 'oncekey' }])
+    expect(regions).toEqual([{ digit: '0', binding: 'DB', databaseName: 'oncekey', localId: 'DB' }])
   })
 
   test('are listed in the order of REGIONS, with the names of their databases', async () => {
     await configure([/^\[vars\]$/m, second], [/^REGIONS = .*$/m, 'REGIONS = "A=DB_WEUR,0=DB"'])
     const configuration = await readConfiguration(path)
     requireValidSettings(configuration)
-    expect(await checkDevSettings(own, path)).toEqual([])
+    expect(await checkDevSettings(own, [], path)).toEqual([])
     expect(regionDatabases(configuration)).toEqual([
-      { digit: 'A', binding: 'DB_WEUR', databaseName: 'oncekey-weur' },
-      { digit: '0', binding: 'DB', databaseName: 'oncekey' },
+      { digit: 'A', binding: 'DB_WEUR', databaseName: 'oncekey-weur', localId: 'DB_WEUR' },
+      { digit: '0', binding: 'DB', databaseName: 'oncekey', localId: 'DB' },
     ])
   })
 
@@ -121,7 +121,7 @@ describe('regions', () => {
     const configuration = await readConfiguration(path)
     expect(() => requireValidSettings(configuration)).toThrow(sentence)
     expect(() => regionDatabases(configuration)).toThrow(sentence)
-    expect((await checkDevSettings(own, path)).join()).toContain(sentence)
+    expect((await checkDevSettings(own, [], path)).join()).toContain(sentence)
   })
 })
 

@@ -11,7 +11,7 @@ import { findApiKey, listApiKeys, revokeApiKey } from '../../src/storage/operato
 import { listEnvironments } from '../../src/storage/operator/environments.ts'
 import { withBatch } from '../faults/wrapped.ts'
 import { applyMigrations, emptyDatabase } from './databases.ts'
-import { cli, type Surroundings } from './terminal.ts'
+import { cli, regionsOf, type Surroundings } from './terminal.ts'
 
 /** Every run of `npm run deploy`, against a stand-in for the platform's answers, and a real D1. */
 
@@ -53,9 +53,9 @@ class Account {
   get platform(): Platform {
     return {
       wrangler: (args, options) => this.#wrangler(args.join(' '), options),
-      openDatabase: async () => {
+      openRegions: async () => {
         this.#breakAt('open')
-        return { database: await this.database(), close: async () => {} }
+        return regionsOf((await this.database()).binding)
       },
       fetch: async (url) => {
         this.calls.push(`GET ${url}`)
@@ -247,16 +247,17 @@ describe('a deployment that fails at a step says so, and the next run completes 
   test('an API key that may have been created without being shown is mentioned', async () => {
     const account = new Account()
     const { platform } = account
-    const openDatabase: Platform['openDatabase'] = async () => {
-      const { database, close } = await platform.openDatabase()
+    const openRegions: Platform['openRegions'] = async () => {
+      const { regions } = await platform.openRegions()
+      const database = await regions[0].open()
       const binding = withBatch(database.binding, (real, statements) => {
         // Only the example application takes so many.
         if (statements.length > 2) throw new Error('D1_ERROR: Network connection lost.')
         return real(statements)
       })
-      return { database: { binding, deadline: database.deadline, waitUntil: database.waitUntil }, close }
+      return regionsOf(binding)
     }
-    const context = { platform: { ...platform, openDatabase }, progress: () => {} }
+    const context = { platform: { ...platform, openRegions }, progress: () => {} }
     const run = runSteps(context, deploySteps(context, plan).steps, 'npm run deploy')
     await expect(run).rejects.toThrow('An API key may have been created without being shown.')
     const [key] = (await createdIn(account)).keys

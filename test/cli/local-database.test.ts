@@ -3,15 +3,23 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { unstable_splitSqlQuery } from 'wrangler'
-import { explainLocal, openLocalDatabase, stateFolder } from '../../src/cli/local-database.ts'
+import { explainLocal, openLocalRegions, stateFolder } from '../../src/cli/local-database.ts'
 import { root } from '../../src/cli/wrangler.ts'
 import { createEnvironment, listEnvironments } from '../../src/storage/operator/environments.ts'
 import { applyMigrations } from '../../src/storage/operator/migrations.ts'
 import { newFolder } from './folder.ts'
 import { cli } from './terminal.ts'
 
+/** Opens the only region of a state folder. */
+async function openLocalDatabase(folder: string) {
+  const { regions, close } = await openLocalRegions(folder)
+  return { database: await regions[0].open(), close }
+}
+
 const environment = (folder: string, ...words: string[]) =>
-  cli(['environment', ...words, '--persist-to', folder, '--json'], { openLocalDatabase })
+  cli(['environment', ...words, '--persist-to', folder, '--json'], {
+    openLocalRegions: (directory) => openLocalRegions(directory),
+  })
 
 test('two first commands at once create the tables once, and both succeed', async () => {
   const folder = await newFolder()
@@ -177,15 +185,18 @@ describe('a failure of the runtime is explained by its reason', () => {
 test('a failure of a statement is explained with what the runtime has printed', async () => {
   const folder = await newFolder()
   const { code, stderr } = await cli(['environment', 'list', '--persist-to', folder], {
-    openLocalDatabase: async (directory) => {
-      const opened = await openLocalDatabase(directory)
-      const binding = new Proxy(opened.database.binding, {
+    openLocalRegions: async (directory) => {
+      const opened = await openLocalRegions(directory)
+      const [region] = opened.regions
+      const { binding: working } = await region.open()
+      const binding = new Proxy(working, {
         get: (target, property) =>
           property === 'batch'
             ? () => Promise.reject(new Error('D1_ERROR: database or disk is full: SQLITE_FULL'))
             : Reflect.get(target, property).bind(target),
       })
-      return { ...opened, database: { binding, deadline: Date.now() + 5_000, waitUntil: () => {} } }
+      const database = { region: '0', binding, deadline: Date.now() + 5_000, waitUntil: () => {} }
+      return { ...opened, regions: [{ ...region, open: async () => database }] }
     },
   })
   expect(stderr).toContain(`The disk that has ${folder} is full`)
@@ -214,7 +225,7 @@ test('a relative --persist-to starts where npm was called', async () => {
   expect(stateFolder(undefined, { INIT_CWD: folder })).toBe(join(root, '.wrangler/state'))
   await mkdir(join(folder, 'from'))
   const { code } = await cli(['environment', 'list', '--persist-to', 'x'], {
-    openLocalDatabase,
+    openLocalRegions: (directory) => openLocalRegions(directory),
     env: { INIT_CWD: join(folder, 'from') },
   })
   expect(code).toBe(0)

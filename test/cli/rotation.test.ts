@@ -47,7 +47,7 @@ class Deployment {
         ? failed('The operation was aborted due to timeout')
         : succeeded(Object.keys(JSON.parse(input)).join())
     },
-    openDatabase: () => Promise.reject(new Error('no command about keys opens the database')),
+    openRegions: () => Promise.reject(new Error('no command about keys opens the database')),
     fetch: async (url) => {
       expect(url).toBe(`${URL}/oauth2/jwks`)
       const secrets = this.#stale-- > 0 ? this.#before : this.secrets

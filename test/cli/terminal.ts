@@ -1,4 +1,4 @@
-import type { Context, OpenDatabase, Platform } from '../../src/cli/command.ts'
+import type { Context, OpenRegions, OperatorRegion, Platform } from '../../src/cli/command.ts'
 import { operatorDatabase } from '../../src/cli/local-database.ts'
 import { run } from '../../src/cli/program.ts'
 
@@ -14,17 +14,26 @@ export interface Finished {
 }
 
 /** Everything that a command may reach outside. What a test does not give must not be used. */
-export interface Surroundings extends Partial<Omit<Context, 'platform' | 'openLocalDatabase'>> {
+export interface Surroundings extends Partial<Omit<Context, 'platform'>> {
+  /** The local database, or those of several regions. */
   readonly database?: D1Database
+  readonly databases?: readonly D1Database[]
   readonly platform?: Partial<Platform>
-  readonly openLocalDatabase?: (directory: string) => Promise<OpenDatabase>
 }
 
 const unexpected = (name: string) => () => Promise.reject(new Error(`unexpected use of ${name}`))
 
-function contextOf({ database, platform, ...rest }: Surroundings = {}) {
+/** Regions 0 (DB), 1 (DB_1) and so on, without anything to close. */
+export function regionsOf(...databases: readonly D1Database[]): OpenRegions {
+  const regions = databases.map((binding, i): OperatorRegion => {
+    const region = { digit: String(i), binding: i === 0 ? 'DB' : `DB_${i}` }
+    return { ...region, open: async () => operatorDatabase(binding, region) }
+  })
+  return { regions: regions as [OperatorRegion, ...OperatorRegion[]], close: async () => {} }
+}
+
+function contextOf({ database, databases = database ? [database] : [], platform, ...rest }: Surroundings = {}) {
   const output = { stdout: '', stderr: '' }
-  const open = async () => ({ database: operatorDatabase(database as D1Database), close: async () => {} })
   const context: Context = {
     env: {},
     hasReader: true,
@@ -34,11 +43,11 @@ function contextOf({ database, platform, ...rest }: Surroundings = {}) {
     progress: (line) => {
       output.stderr += `${line}\n`
     },
-    openLocalDatabase: database ? open : unexpected('the local database'),
+    openLocalRegions: databases.length > 0 ? async () => regionsOf(...databases) : unexpected('the local database'),
     ...rest,
     platform: {
       wrangler: unexpected('wrangler'),
-      openDatabase: unexpected('the deployed database'),
+      openRegions: unexpected('the deployed database'),
       fetch: unexpected('the network'),
       sleep: async () => {},
       now: () => Date.now(),

@@ -1,0 +1,150 @@
+import { regionOfId } from '../credential/id.ts'
+import { type Database, StorageUnavailable } from '../storage/database.ts'
+import { type Environment, listEnvironments } from '../storage/operator/environments.ts'
+import type { Region } from '../storage/regions.ts'
+import { Failure, type OpenRegions, type OperatorRegion, shellWord, UsageError } from './command.ts'
+
+/** A region as people read it. `--region` takes either part. */
+export const shownRegion = ({ digit, binding }: Region) => `${digit} (${binding})`
+
+/** The database that an object is in. */
+export interface Place {
+  readonly database: Database
+  /** Null when there is one region only: then it is not shown. */
+  readonly region: Region | null
+}
+type Shown = Pick<Place, 'region'>
+
+/** The last column of a table, which there is when there are several regions. */
+export const regionHeading = (rows: readonly Shown[]) => (rows.some(({ region }) => region) ? ['REGION'] : [])
+export const regionCell = ({ region }: Shown) => (region ? [shownRegion(region)] : [])
+export const regionMember = ({ region }: Shown) => region && { region: region.digit }
+
+/** The region that `--region` names, by its digit or its binding; the default one if it is not given. */
+export function regionNamed({ regions }: OpenRegions, name: string | undefined): OperatorRegion {
+  if (name === undefined) return regions[0]
+  const found = regions.find(({ digit }) => digit === name) ?? regions.find(({ binding }) => binding === name)
+  if (found) return found
+  throw new UsageError(`--region must be one of ${regions.map(shownRegion).join(', ')}.`)
+}
+
+/** The database that an ID leads to; null if there is no such region. */
+export async function databaseOfId(open: OpenRegions, id: string): Promise<Place | null> {
+  const region = open.regions.find(({ digit }) => digit === regionOfId(id))
+  return region ? { database: await region.open(), region: ifSeveral(open, region) } : null
+}
+
+/** The answers of the regions, and a sentence for each region that did not answer. */
+export interface Answers<T> {
+  readonly answers: readonly T[]
+  readonly problems: readonly string[]
+}
+
+/** Asks all regions side by side: the failure of one does not keep the others from answering. The only region throws. */
+export async function askRegions<T>(
+  { regions, explain }: OpenRegions,
+  ask: (database: Database, region: OperatorRegion) => Promise<T>,
+): Promise<Answers<T>> {
+  const askRegion = async (region: OperatorRegion) => ask(await region.open(), region)
+  if (regions.length === 1) return { answers: [await askRegion(regions[0])], problems: [] }
+  const settled = await Promise.allSettled(regions.map(askRegion))
+  const reasonOf = (error: Error) =>
+    (explain && error instanceof StorageUnavailable ? explain(error) : error.message).replace(/\.?$/, '.')
+  return {
+    answers: settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])),
+    problems: settled.flatMap((each, i) =>
+      each.status === 'rejected' && regions[i] ? [`Region ${shownRegion(regions[i])}: ${reasonOf(each.reason)}`] : [],
+    ),
+  }
+}
+
+/** Ends a command that has shown what the other regions answered. */
+export function requireAllAnswered({ problems }: Answers<unknown>): void {
+  if (problems.length > 0) throw new Failure(problems.join('\n'))
+}
+
+export type FoundEnvironment = Environment & Place
+
+/** The environments of all regions, oldest first in each. */
+export async function findEnvironments(open: OpenRegions): Promise<Answers<FoundEnvironment>> {
+  const { answers, problems } = await askRegions(open, async (database, region) =>
+    (await listEnvironments(database)).map((environment) => ({
+      ...environment,
+      database,
+      region: ifSeveral(open, region),
+    })),
+  )
+  return { answers: answers.flat(), problems }
+}
+
+/** A region as results show it: null when it is the only one. */
+export function ifSeveral({ regions }: OpenRegions, region: Region): Region | null {
+  return regions.length > 1 ? region : null
+}
+
+/** Finds an environment by its exact name, or by its ID. */
+export async function environmentNamed(open: OpenRegions, name: string): Promise<FoundEnvironment> {
+  const { answers, problems } = await findEnvironments(open)
+  const [found, other] = answers.filter((environment) => environment.name === name || environment.id === name)
+  if (found && other) {
+    const ids = `${found.id} and ${other.id}`
+    throw new Failure(`Two environments have the name ${shellWord(name)}: ${ids}. Nothing was changed. Give the ID.`)
+  }
+  if (found) return found
+  const words = `Environment ${shellWord(name)} not found. Nothing was changed.`
+  if (problems.length > 0) throw new Failure(`${words} Not all regions responded.\n${problems.join('\n')}`)
+  const names = answers.map((environment) => shellWord(environment.name)).join(', ')
+  const next = names
+    ? `The environments are: ${names}.`
+    : `Create it: npm run environment -- create --name ${shellWord(name)}`
+  throw new Failure(`${words} ${next}`)
+}
+
+/** Items of the environment of this name, or of every environment when no name is given. */
+export async function listInEnvironments<T>(
+  open: OpenRegions,
+  name: string | undefined,
+  list: (database: Database, environmentId: string) => Promise<T[]>,
+): Promise<Answers<readonly [environment: FoundEnvironment, item: T]>> {
+  const listOf = async (environment: FoundEnvironment) =>
+    (await list(environment.database, environment.id)).map((item) => [environment, item] as const)
+  if (name !== undefined) return { answers: await listOf(await environmentNamed(open, name)), problems: [] }
+  const { answers, problems } = await askRegions(open, async (database, region) => {
+    const found = { database, region: ifSeveral(open, region) }
+    const environments = await listEnvironments(database)
+    return (await Promise.all(environments.map((environment) => listOf({ ...environment, ...found })))).flat()
+  })
+  return { answers: answers.flat(), problems }
+}
+
+/** Refuses a region whose database has environments of another one: their IDs and credentials lead elsewhere. */
+export async function requireOwnEnvironments(database: Database, region: Region): Promise<void> {
+  const others = (await listEnvironments(database)).filter(({ id }) => regionOfId(id) !== region.digit)
+  if (others.length === 0) return
+  throw new Failure(
+    `The database ${region.binding} has environments of another region, and REGIONS gives it the digit ${region.digit}: ${namesOf(others)}. Nothing was changed. Correct REGIONS in wrangler.toml.`,
+  )
+}
+
+/** A region that REGIONS had before, and the environments in its database. */
+export interface RemovedRegion extends Region {
+  readonly environments: readonly Environment[]
+}
+
+/** Refuses a configuration that leaves environments behind: a region can be removed when it is empty. */
+export function requireEmpty(removed: readonly RemovedRegion[]): void {
+  const problems = removed
+    .filter(({ environments }) => environments.length > 0)
+    .map(
+      ({ digit, binding, environments }) =>
+        `REGIONS no longer has ${digit}=${binding}, and that region has environments: ${namesOf(environments)}.`,
+    )
+  if (problems.length === 0) return
+  throw new Failure(
+    `${problems.join('\n')}\nTheir keys, secrets and IDs lead there. Nothing was changed. Put the region back into wrangler.toml.`,
+  )
+}
+
+function namesOf(environments: readonly Environment[]): string {
+  return environments.map(({ name, id }) => `${name} (${id.slice(0, 40)})`).join(', ')
+}
