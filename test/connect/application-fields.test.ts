@@ -88,37 +88,40 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
       '\u00e9',
       '﷽',
       '0',
-    ])('is kept byte for byte: %s', async (name) => {
+    ])('the name is kept byte for byte: %s', async (name) => {
       await expectTaken(kind, 'name', name)
     })
 
-    test.each(['', ' ', '   ', '\u00a0', '\u3000\u2003', '\ufeff', '\u2028'])('is not blank: %j', async (name) => {
-      await expectRefused(kind, 'name', name, 'name_blank')
-    })
+    test.each(['', ' ', '   ', '\u00a0', '\u3000\u2003', '\ufeff', '\u2028'])(
+      'a blank name is refused: %j',
+      async (name) => {
+        await expectRefused(kind, 'name', name, 'name_blank')
+      },
+    )
 
-    test('has at most 255 characters, counted as code points', async () => {
+    test('a name of more than 255 code points is refused', async () => {
       await expectRefused(kind, 'name', 'x'.repeat(256), 'name_too_long')
       await expectRefused(kind, 'name', '😀'.repeat(256), 'name_too_long')
     })
 
-    test('has no control characters (CWE-158)', async () => {
+    test('a name with control characters is refused (CWE-158)', async () => {
       for (const character of controlCharacters(kind))
         await expectRefused(kind, 'name', `a${character}b`, 'name_control_character')
     })
 
-    test('has no invisible or text-direction characters, by which names look alike or read backwards', async () => {
+    test('a name with invisible or text-direction characters, which make names look alike, is refused', async () => {
       for (const name of INVISIBLE) await expectRefused(kind, 'name', name, 'name_invisible_character')
     })
 
-    test('is well-formed Unicode', async () => {
+    test('a name that is not well-formed Unicode is refused', async () => {
       for (const name of LONE_SURROGATES) await expectRefused(kind, 'name', name, 'name_malformed')
     })
 
-    test('is a string (CWE-843)', async () => {
+    test('a name that is not a string is refused (CWE-843)', async () => {
       for (const name of [...NO_STRINGS, null]) await expectRefused(kind, 'name', name, 'name_invalid')
     })
 
-    test('is needed to create', async () => {
+    test('an application cannot be created without a name', async () => {
       const { name: _, ...nameless } = KINDS[kind] as { name: string }
       const { status, json } = await call(apiKey, 'POST', '/connect/applications', { body: nameless })
       expect([status, json.errors[0].code]).toEqual([422, 'name_required'])
@@ -127,33 +130,33 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
 
   describe('description', () => {
     test.each(['', ' ', 'x', 'several\nlines\r\nand\ttabs', 'x'.repeat(1000), '😀'.repeat(1000), null])(
-      'is kept: %j',
+      'the description is kept: %j',
       async (text) => {
         await expectTaken(kind, 'description', text)
       },
     )
 
-    test('has at most 1,000 characters', async () => {
+    test('a description of more than 1,000 characters is refused', async () => {
       await expectRefused(kind, 'description', 'x'.repeat(1001), 'description_too_long')
       await expectRefused(kind, 'description', '😀'.repeat(1001), 'description_too_long')
     })
 
-    test('has no control characters but tabs and line ends, and no lone surrogates', async () => {
+    test('a description may have tabs and line ends, but no other control characters and no lone surrogates', async () => {
       for (const character of controlCharacters(kind).filter((c) => !/[\t\n\r]/.test(c))) {
         await expectRefused(kind, 'description', character, 'description_control_character')
       }
       for (const text of LONE_SURROGATES) await expectRefused(kind, 'description', text, 'description_malformed')
     })
 
-    test('has no invisible or text-direction characters', async () => {
+    test('a description with invisible or text-direction characters is refused', async () => {
       for (const text of INVISIBLE) await expectRefused(kind, 'description', text, 'description_invisible_character')
     })
 
-    test('is a string or null', async () => {
+    test('a description that is neither a string nor null is refused', async () => {
       for (const value of NO_STRINGS) await expectRefused(kind, 'description', value, 'description_invalid')
     })
 
-    test('is null when absent', async () => {
+    test('a description that is not sent is null', async () => {
       const { description: _, ...rest } = KINDS[kind] as { description?: string }
       expect((await call(apiKey, 'POST', '/connect/applications', { body: rest })).json.description).toBeNull()
     })
@@ -162,7 +165,7 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
   describe('scopes', () => {
     const anyToken = fc.stringMatching(/^[\x21\x23-\x5b\x5d-\x7e]{1,30}$/)
 
-    test('are any scope-tokens of RFC 6749 §3.3, in their order', async () => {
+    test('all scope-tokens of RFC 6749 §3.3 are accepted and kept in their order', async () => {
       await fc.assert(
         fc.asyncProperty(fc.uniqueArray(anyToken, { maxLength: 100 }), async (scopes) => {
           await expectTaken(kind, 'scopes', scopes)
@@ -179,37 +182,37 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
       )
     })
 
-    test('may be a hundred', async () => {
+    test('an application may have 100 scopes, and no more', async () => {
       const scopes = Array.from({ length: 101 }, (_, i) => `scope-${i}`)
       await expectTaken(kind, 'scopes', scopes.slice(1))
       await expectRefused(kind, 'scopes', scopes, 'scopes_too_many')
     })
 
     test.each(['', ' ', 'a b', 'a"', 'a\\b', 'é', '\x7f', 'a\tb', '\0', 'a\n', '😀', '\ud800'])(
-      'are nothing else: %j',
+      'a scope that is not a scope-token is refused: %j',
       async (scope) => {
         await expectRefused(kind, 'scopes', ['ok', scope], 'scopes_malformed', 'scopes.1')
       },
     )
 
-    test('do not repeat', async () => {
+    test('a repeated scope is refused', async () => {
       await expectRefused(kind, 'scopes', ['a', 'b', 'a'], 'scopes_repeated')
     })
 
-    test('are an array of strings', async () => {
+    test('scopes that are not an array of strings are refused', async () => {
       for (const value of ['a', 'a b', 5, true, {}, { 0: 'a' }])
         await expectRefused(kind, 'scopes', value, 'scopes_invalid')
       for (const value of [5, null, true, {}, ['a']])
         await expectRefused(kind, 'scopes', [value], 'scopes_invalid', 'scopes.0')
     })
 
-    test.each([{}, { scopes: null }])('are none when %j is sent to create', async (fields) => {
+    test.each([{}, { scopes: null }])('an application created with %j has no scopes', async (fields) => {
       expect((await create(kind, fields)).json.scopes).toEqual([])
     })
   })
 })
 
-test('every naughty string comes back as it was sent, or is refused', async () => {
+test('every naughty string is either returned as it was sent or refused', async () => {
   const { apiKey } = await newApiKey()
   const sent = new Map<string, [field: string, value: unknown]>()
   for (const text of Object.values(NAUGHTY).flat()) {
@@ -241,17 +244,20 @@ test('every naughty string comes back as it was sent, or is refused', async () =
 
 describe('application_type and is_first_party', () => {
   test.each(['M2M', 'Oauth', 'user', '', null, 5, true, ['m2m'], { m2m: 1 }, undefined])(
-    'know m2m and oauth alone: %j',
+    'an application_type other than m2m and oauth is refused: %j',
     async (value) => {
       const { status, json } = await create('m2m', { application_type: value })
       expect([status, json.errors[0].field]).toEqual([422, 'application_type'])
     },
   )
 
-  test.each(['true', 'false', '', 0, 1, null, [], {}, undefined])('know true and false alone: %j', async (value) => {
-    const { status, json } = await create('third-party oauth', { is_first_party: value })
-    expect([status, json.errors[0].field]).toEqual([422, 'is_first_party'])
-  })
+  test.each(['true', 'false', '', 0, 1, null, [], {}, undefined])(
+    'an is_first_party other than true and false is refused: %j',
+    async (value) => {
+      const { status, json } = await create('third-party oauth', { is_first_party: value })
+      expect([status, json.errors[0].field]).toEqual([422, 'is_first_party'])
+    },
+  )
 })
 
 describe('organization_id', () => {
@@ -275,16 +281,19 @@ describe('organization_id', () => {
     `org_${'x'.repeat(65)}`,
   ]
 
-  describe.each(['m2m', 'third-party oauth'])('of %s', (kind) => {
-    test.each(GOOD)('is an organization that need not exist here: %s', async (id) => {
+  describe.each(['m2m', 'third-party oauth'])('organization_id of %s', (kind) => {
+    test.each(GOOD)('a well-formed organization_id is accepted without a look-up: %s', async (id) => {
       const { status, json } = await create(kind, { organization_id: id })
       expect([status, json.organization_id]).toEqual([201, id])
     })
 
-    test.each([...BAD, null, 5, true, [], ['org_1'], {}, undefined])('is no %j', async (id) => {
-      const { status, json } = await create(kind, { organization_id: id })
-      expect([status, json.errors[0].field]).toEqual([422, 'organization_id'])
-    })
+    test.each([...BAD, null, 5, true, [], ['org_1'], {}, undefined])(
+      'a malformed organization_id is refused: %j',
+      async (id) => {
+        const { status, json } = await create(kind, { organization_id: id })
+        expect([status, json.errors[0].field]).toEqual([422, 'organization_id'])
+      },
+    )
   })
 
   test.each([...GOOD, ...BAD, 5, false, [], {}, null])(
@@ -302,11 +311,11 @@ describe.each(OAUTH)('uses_pkce of %s', (kind) => {
     [false, false],
     [null, false],
     [undefined, false],
-  ])('%j becomes %j', async (value, becomes) => {
+  ])('uses_pkce: %j is stored as %j', async (value, becomes) => {
     expect((await create(kind, { uses_pkce: value })).json.uses_pkce).toBe(becomes)
   })
 
-  test.each(['true', 1, 0, '', [], {}])('is no %j', async (value) => {
+  test.each(['true', 1, 0, '', [], {}])('a uses_pkce that is not a boolean is refused: %j', async (value) => {
     const { status, json } = await create(kind, { uses_pkce: value })
     expect([status, json.errors[0].code]).toEqual([422, 'uses_pkce_invalid'])
   })

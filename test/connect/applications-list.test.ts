@@ -67,15 +67,15 @@ function expected({ limit = 10, order = 'desc', before, after, organization_id }
   return { ids, ...(order === 'normal' ? { before: last, after: first } : { before: first, after: last }) }
 }
 
-describe('a page of applications', () => {
-  test('is ten, newest first, unless it is asked for otherwise', async () => {
+describe('the list of applications', () => {
+  test('a page has ten applications, newest first, unless the query says otherwise', async () => {
     expect(await list()).toEqual({ ids: newestFirst.slice(0, 10), before: null, after: newestFirst[9] })
     expect(await list({ limit: 100 })).toEqual({ ids: newestFirst, before: null, after: null })
     expect(await list({ limit: 11, order: 'asc' })).toEqual({ ids: oldestFirst, before: null, after: null })
     expect(await list({ limit: 11, order: 'normal' })).toEqual({ ids: newestFirst, before: null, after: null })
   })
 
-  test('lies where its cursor, order and filter say, with cursors that lead on where there is more', async () => {
+  test('random combinations of cursor, order and filter return the page that a plain model expects', async () => {
     const anyQuery = fc.record(
       {
         limit: fc.integer({ min: 1, max: 12 }),
@@ -99,22 +99,25 @@ describe('a page of applications', () => {
 
   test.each(
     (['asc', 'desc', 'normal'] as const).flatMap((order) => [1, 2, 3, 5, 10].map((limit) => ({ order, limit }))),
-  )('leads through all, each once, in order $order by $limit, and back again', async ({ order, limit }) => {
-    const [onwards, back] = order === 'normal' ? (['before', 'after'] as const) : (['after', 'before'] as const)
-    const walk = async (from: Query, direction: 'before' | 'after') => {
-      const pages = [await list({ limit, order, ...from })]
-      for (let cursor = pages[0]?.[direction]; cursor; cursor = pages.at(-1)?.[direction]) {
-        pages.push(await list({ limit, order, [direction]: cursor }))
+  )(
+    'the cursors lead through all applications once and back, in order $order with limit $limit',
+    async ({ order, limit }) => {
+      const [onwards, back] = order === 'normal' ? (['before', 'after'] as const) : (['after', 'before'] as const)
+      const walk = async (from: Query, direction: 'before' | 'after') => {
+        const pages = [await list({ limit, order, ...from })]
+        for (let cursor = pages[0]?.[direction]; cursor; cursor = pages.at(-1)?.[direction]) {
+          pages.push(await list({ limit, order, [direction]: cursor }))
+        }
+        return pages.map(({ ids }) => ids)
       }
-      return pages.map(({ ids }) => ids)
-    }
-    const all = order === 'asc' ? oldestFirst : newestFirst
-    expect((await walk({}, onwards)).flat()).toEqual(all)
-    const last = all.at(-1) as string
-    expect([...(await walk({ [back]: last }, back)).toReversed().flat(), last]).toEqual(all)
-  })
+      const all = order === 'asc' ? oldestFirst : newestFirst
+      expect((await walk({}, onwards)).flat()).toEqual(all)
+      const last = all.at(-1) as string
+      expect([...(await walk({ [back]: last }, back)).toReversed().flat(), last]).toEqual(all)
+    },
+  )
 
-  test('keeps its place when the application at its cursor is deleted', async () => {
+  test('the cursor of a deleted application keeps its place', async () => {
     const { apiKey } = await newApiKey()
     const ids: string[] = []
     for (let i = 0; i < 3; i++) ids.push((await newApplication(apiKey)).id)
@@ -128,20 +131,20 @@ describe('a page of applications', () => {
     expect(await page(`before=${ids[1]}`)).toEqual([ids[2]])
   })
 
-  test('is empty, with no cursors, where there is nothing', async () => {
+  test('an environment without applications has an empty page without cursors', async () => {
     const { apiKey } = await newApiKey()
     const { json } = await call(apiKey, 'GET', '/connect/applications')
     expect(json).toStrictEqual({ object: 'list', data: [], list_metadata: { before: null, after: null } })
   })
 })
 
-describe('a filter', () => {
+describe('the filters of the list of applications', () => {
   test.each(['org_b', 'org_b__', 'org_B_', 'org_bx', 'org_'.padEnd(40, '_'), 'org_a', 'org_a_', 'org_A1'])(
-    'by organization is literal, not a pattern (CWE-89): %s',
+    'organization_id is compared literally, not as a pattern (CWE-89): %s',
     async (organization_id) => expect((await list({ organization_id })).ids).toEqual([]),
   )
 
-  test('by organization finds its own', async () => {
+  test('organization_id finds the applications of that organization only', async () => {
     for (const organization_id of ['org_a1', 'org_b_']) {
       const own = newestFirst.filter((id) => known.some((one) => one.id === id && one.organization === organization_id))
       expect((await list({ organization_id, limit: 100 })).ids).toEqual(own)
@@ -166,14 +169,14 @@ describe('a filter', () => {
       'registration_types[0][name]=Dynamic&registration_types[0][value]=dynamic&registration_types[1][value]=authenticated',
       11,
     ],
-  ])('by registration type %s finds %i', async (query, count) => {
+  ])('the query "%s" finds %i applications', async (query, count) => {
     const { status, json } = await call(apiKey, 'GET', `/connect/applications?limit=100&${query}`)
     expect([status, json.data.length]).toEqual([200, count])
     if (count === 0) expect(json.list_metadata).toEqual({ before: null, after: null })
   })
 })
 
-describe('refused is', async () => {
+describe('an invalid list query is 422', async () => {
   const stranger = await newApiKey()
   const theirs = await newApplication(stranger.apiKey)
   const own = oldestFirst[5] as string
@@ -257,7 +260,7 @@ describe('refused is', async () => {
       ['', 'x', 'org_', 'org_%25', 'org_*', 'org_[a]', 'org_a1%00', 'ORG_a1', "org_'--", 'x'.repeat(5000)],
     ],
     ['registration_types', ['x', 'authenticated,', ',', 'AUTHENTICATED', 'authenticated,x', 'all', '*', "x'--"]],
-  ])('any other %s', async (name, values) => {
+  ])('with an invalid %s', async (name, values) => {
     for (const value of values) {
       const { status, json } = await call(apiKey, 'GET', `/connect/applications?${name}=${value}`)
       expect([status, json.code], value).toEqual([422, 'invalid_request_parameters'])
@@ -272,18 +275,18 @@ describe('refused is', async () => {
     `after=${own}&after=${own}`,
     `before=${own}&before=${own}`,
     'organization_id=org_1&organization_id=org_1',
-  ])('repeated parameters (CWE-235): %s', async (query) => {
+  ])('with a repeated parameter (CWE-235): %s', async (query) => {
     const { status, json } = await call(apiKey, 'GET', `/connect/applications?${query}`)
     expect([status, json.errors[0].field]).toEqual([422, query.split('=')[0]])
   })
 
-  test('before together with after', async () => {
+  test('with both before and after', async () => {
     const { status, json } = await call(apiKey, 'GET', `/connect/applications?before=${own}&after=${own}`)
     expect([status, json.errors[0].code]).toEqual([422, 'before_with_after'])
   })
 })
 
-test('parameters that mean nothing are ignored', async () => {
+test('unknown parameters of a list query are ignored', async () => {
   for (const query of [
     'x=1',
     'LIMIT=1',

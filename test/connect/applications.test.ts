@@ -41,7 +41,7 @@ describe('an application', () => {
     ['first-party oauth', firstParty, { ...APPLICATION, ...firstParty, redirect_uris: [], uses_pkce: false }],
   ]
 
-  test.each(KINDS)('of kind %s has exactly these members in every response', async (_, body, expected) => {
+  test.each(KINDS)('every response has exactly the documented members: %s', async (_, body, expected) => {
     const created = await create(body)
     expect(created.status).toBe(201)
     expect(created.json).toStrictEqual(expected)
@@ -53,14 +53,14 @@ describe('an application', () => {
     expect((await call(mine.apiKey, 'GET', '/connect/applications')).json.data).toStrictEqual([created.json])
   })
 
-  test.each(KINDS)('of kind %s may be created with null for every option', async (_, body, expected) => {
+  test.each(KINDS)('every optional member may be null on creation: %s', async (_, body, expected) => {
     const nulls = { description: null, scopes: null, redirect_uris: null, uses_pkce: null }
     const { status, json } = await create({ ...nulls, ...body })
     expect([status, json]).toStrictEqual([201, expected])
   })
 
   test.each(KINDS)(
-    'of kind %s takes nothing that a caller may not set, on creation and on update',
+    'members that a caller may not set are ignored on creation and on update: %s',
     async (_, body, expected) => {
       const other = await newApiKey()
       const theirs = await newApplication(other.apiKey)
@@ -99,7 +99,7 @@ describe('an application', () => {
     },
   )
 
-  test('is kept with all that it can have', async () => {
+  test('an application with every optional member is stored completely', async () => {
     const body = {
       ...thirdParty,
       description: 'Two\nlines',
@@ -115,14 +115,14 @@ describe('an application', () => {
     expect((await get(json.id)).json).toStrictEqual(json)
   })
 
-  test('has a name of its own bytes: NFC and NFD are two, and so are look-alikes', async () => {
+  test('names are stored byte for byte: NFC and NFD forms, and look-alikes, stay distinct', async () => {
     const names = ['\u00e9', 'e\u0301', 'Paypal', 'Р\u0430ypal', 'Ⅳ', 'IV', '\ufb01', 'fi', '\u212b', '\u00c5']
     const created = await Promise.all(names.map((name) => create({ ...m2mApplication, name })))
     for (const [i, { json }] of created.entries()) expect((await get(json.id)).json.name).toBe(names[i])
     expect(new Set(names).size).toBe(names.length)
   })
 
-  test('need not differ from another one in anything', async () => {
+  test('two applications may have the same name and settings', async () => {
     const [a, b] = [await create(m2mApplication), await create(m2mApplication)]
     expect(a.json.id).not.toBe(b.json.id)
     expect(a.json.client_id).not.toBe(b.json.client_id)
@@ -158,7 +158,7 @@ describe('an update', () => {
       { name: 'New', description: null, scopes: null, redirect_uris: null },
       { name: 'New', description: null },
     ],
-  ])('%s', async (_, body, changes) => {
+  ])('an update %s', async (_, body, changes) => {
     const before = await newApplication(mine.apiKey, full)
     const { status, json } = await put(before.id, body)
     expect([status, json]).toStrictEqual([200, { ...before, ...changes, updated_at: json.updated_at }])
@@ -166,13 +166,13 @@ describe('an update', () => {
     expect((await get(before.id)).json).toStrictEqual(json)
   })
 
-  test('by client id is the same', async () => {
+  test('an update by client ID changes the same application', async () => {
     const before = await newApplication(mine.apiKey)
     const { status, json } = await put(before.client_id, { name: 'New' })
     expect([status, json.id, json.name]).toEqual([200, before.id, 'New'])
   })
 
-  test('moves updated_at, and leaves all others as they are', async () => {
+  test('an update sets updated_at, and does not change other applications', async () => {
     const [one, other] = [await newApplication(mine.apiKey), await newApplication(mine.apiKey)]
     await env.DB.prepare('UPDATE applications SET created_at = 1000, updated_at = 1000 WHERE environment_id = ?')
       .bind(mine.environmentId)
@@ -183,7 +183,7 @@ describe('an update', () => {
     expect((await get(other.id)).json).toMatchObject({ name: other.name, updated_at: '1970-01-01T00:00:01.000Z' })
   })
 
-  test('that is refused changes nothing, not even what is right in it', async () => {
+  test('a refused update changes nothing, not even its valid members', async () => {
     const before = await newApplication(mine.apiKey, full)
     expect((await put(before.id, { name: 'New', scopes: ['a', 'a'] })).status).toBe(422)
     expect((await get(before.id)).json).toStrictEqual(before)
@@ -191,7 +191,7 @@ describe('an update', () => {
 })
 
 describe('a deletion', () => {
-  test('is 204, and the application is gone, by either id', async () => {
+  test('deleting an application returns 204, and it is not found by either ID afterwards', async () => {
     const { id, client_id } = await newApplication(mine.apiKey)
     const { status, headers } = await remove(id)
     expect([status, headers.get('Content-Type')]).toEqual([204, null])
@@ -207,7 +207,7 @@ describe('a deletion', () => {
     expect((await call(mine.apiKey, 'GET', '/connect/applications')).json.data).toEqual([])
   })
 
-  test('again is 204 again, by either id, and happened once', async () => {
+  test('deleting an application twice returns 204 both times and records one event', async () => {
     const { id, client_id } = await newApplication(mine.apiKey)
     for (const either of [client_id, id, client_id]) expect((await remove(either)).status).toBe(204)
     expect((await events()).map(({ type }) => type)).toEqual([
@@ -216,7 +216,7 @@ describe('a deletion', () => {
     ])
   })
 
-  test('takes its secrets along, and those of no other', async () => {
+  test('deleting an application revokes its secrets, and not those of other applications', async () => {
     const [one, other] = [await newApplication(mine.apiKey), await newApplication(mine.apiKey)]
     const [a, b] = [
       (await call(mine.apiKey, 'POST', secretsOf(one.id))).json,
@@ -237,7 +237,7 @@ describe('a deletion', () => {
     )
   })
 
-  test('leaves a tombstone, so that its IDs are not used again', async () => {
+  test('the row of a deleted application is kept, so that its IDs are not used again', async () => {
     const { id } = await newApplication(mine.apiKey)
     await remove(id)
     const row = await env.DB.prepare('SELECT deleted_at FROM applications WHERE id = ?')
@@ -246,7 +246,7 @@ describe('a deletion', () => {
     expect(row?.deleted_at).toBeGreaterThan(Date.now() - 5000)
   })
 
-  test('with a body, or a content type and none, is no different', async () => {
+  test('a body or a content type on DELETE is ignored', async () => {
     for (const body of [undefined, {}, { id: 'x' }]) {
       const { id } = await newApplication(mine.apiKey)
       expect((await call(mine.apiKey, 'DELETE', `/connect/applications/${id}`, { body })).status).toBe(204)
@@ -254,8 +254,8 @@ describe('a deletion', () => {
   })
 })
 
-describe('one change is one event, with the object as the change left it', () => {
-  test('and with who made it, in which request', async () => {
+describe('the events of applications', () => {
+  test('each change records one event with the new state of the object, the API key and the request', async () => {
     const { json, headers } = await create(m2mApplication, { 'X-Request-ID': 'chosen-by-the-caller' })
     await put(json.id, { name: 'New' })
     await put(json.id, { name: 'Newer', scopes: ['a'] })
@@ -271,7 +271,7 @@ describe('one change is one event, with the object as the change left it', () =>
     expect(new Set(all.map(({ id }) => id)).size).toBe(4)
   })
 
-  test('and what is read, refused or not found is none', async () => {
+  test('reads, refused requests and unknown IDs record no event', async () => {
     const { id } = await newApplication(mine.apiKey)
     await get(id)
     await create({})

@@ -26,11 +26,11 @@ const edit = (id: string, set: string, ...values: unknown[]) =>
     .run()
 
 describe('the list of secrets', () => {
-  test('is a bare array, [] when there are none', async () => {
+  test('the list is a bare array, and [] for an application without secrets', async () => {
     expect((await call(mine.apiKey, 'GET', path())).text).toBe('[]')
   })
 
-  test('is oldest first, then by id, whole, whatever page is asked for', async () => {
+  test('the list is complete, oldest first and then by ID, whatever page the query names', async () => {
     const made = await Promise.all(Array.from({ length: 12 }, () => create({}, { MAX_SECRETS_PER_APPLICATION: 100 })))
     const moments = [3, 1, 2, 2, 2, 1, 3, 2, 1, 2, 2, 4]
     for (const [i, { json }] of made.entries()) await edit(json.id, 'created_at = ?', moments[i])
@@ -43,13 +43,13 @@ describe('the list of secrets', () => {
     }
   })
 
-  test('has those of its application alone', async () => {
+  test('the list has the secrets of its application only', async () => {
     const other = await newApplication(mine.apiKey)
     const [a, b] = [await create(), await call(mine.apiKey, 'POST', path(other.id))]
     expect([idsOf(await list()), idsOf(await list(other.id))]).toEqual([[a.json.id], [b.json.id]])
   })
 
-  test('has the live ones: not the revoked, not the expired, but the disabled', async () => {
+  test('the list has active and disabled secrets, and no revoked or expired ones', async () => {
     const [kept, revoked, expired, disabled, expiring] = await Promise.all(Array.from({ length: 5 }, () => create()))
     await revoke(revoked?.json.id)
     await edit(expired?.json.id, 'expires_at = ?', Date.now() - 1)
@@ -60,7 +60,7 @@ describe('the list of secrets', () => {
     expect(secrets.find(({ id }: { id: string }) => id === disabled?.json.id).disabled).toBe(true)
   })
 
-  test('tells when each was last used', async () => {
+  test('each secret in the list has its last_used_at', async () => {
     const [a, b] = [(await create()).json, (await create()).json]
     await edit(a.id, 'last_used_at = ?', 1_700_000_000_123)
     const used = Object.fromEntries(
@@ -69,7 +69,7 @@ describe('the list of secrets', () => {
     expect(used).toEqual({ [a.id]: '2023-11-14T22:13:20.123Z', [b.id]: null })
   })
 
-  test('reads the live ones alone, where 10,000 are revoked', async () => {
+  test('listing reads fewer than 500 rows when 10,000 other secrets are revoked', async () => {
     const columns =
       'id, environment_id, application_id, digest, secret_hint, created_at, updated_at, event_id, revoked_at'
     const insert = (prefix: string, count: number, revokedAt: string) =>
@@ -91,13 +91,13 @@ describe('the list of secrets', () => {
   })
 })
 
-describe('the limit of live secrets', () => {
+describe('the limit of active secrets', () => {
   const LIMIT_REACHED = {
     message: 'The application has reached its limit of active client secrets. Nothing was changed. Revoke one first.',
     code: 'client_secret_limit_reached',
   }
 
-  test('is five: the sixth is refused, and nothing is written', async () => {
+  test('the sixth secret of an application is refused, and nothing is written', async () => {
     for (let i = 0; i < 5; i++) expect((await create()).status).toBe(201)
     const { status, json } = await create()
     expect([status, json]).toStrictEqual([422, LIMIT_REACHED])
@@ -105,13 +105,13 @@ describe('the limit of live secrets', () => {
     expect(await eventsOf(mine.environmentId)).toHaveLength(1 + 5)
   })
 
-  test.each([1, 2, 7])('is what the operator configured: %i', async (limit) => {
+  test.each([1, 2, 7])('the operator can set the limit: %i', async (limit) => {
     const bindings = { MAX_SECRETS_PER_APPLICATION: limit }
     for (let i = 0; i < limit; i++) expect((await create({}, bindings)).status).toBe(201)
     expect((await create({}, bindings)).json).toStrictEqual(LIMIT_REACHED)
   })
 
-  test('is each application’s own', async () => {
+  test('each application has its own limit', async () => {
     const bindings = { MAX_SECRETS_PER_APPLICATION: 1 }
     const other = await newApplication(mine.apiKey)
     expect((await create({}, bindings)).status).toBe(201)
@@ -124,7 +124,7 @@ describe('the limit of live secrets', () => {
     ['is freed by one that has expired', (id) => edit(id, 'expires_at = ?', Date.now() - 1), 201],
     ['counts one that will expire', (id) => edit(id, 'expires_at = ?', Date.now() + 60_000), 422],
     ['counts one that is disabled', (id) => edit(id, 'disabled_at = ?', Date.now()), 422],
-  ])('%s', async (_, change, status) => {
+  ])('the limit %s', async (_, change, status) => {
     const bindings = { MAX_SECRETS_PER_APPLICATION: 2 }
     const { json } = await create({}, bindings)
     await create({}, bindings)
@@ -135,14 +135,14 @@ describe('the limit of live secrets', () => {
 })
 
 describe('a revocation', () => {
-  test('is 204 without a body, and the secret is gone permanently', async () => {
+  test('revoking a secret returns 204 without a body, and the secret leaves the list', async () => {
     const [gone, kept] = [(await create()).json, (await create()).json]
     const { status, text, headers } = await revoke(gone.id)
     expect([status, text, headers.get('Content-Type')]).toEqual([204, '', null])
     expect(idsOf(await list())).toEqual([kept.id])
   })
 
-  test('again is 204 again, and happened once: the tombstone keeps its first date (RFC 9110 §9.2.2)', async () => {
+  test('revoking a secret again returns 204, records no event and keeps the first revoked_at (RFC 9110 §9.2.2)', async () => {
     const { json } = await create()
     await revoke(json.id)
     const tombstone = await rowOf(json.id)
@@ -158,20 +158,20 @@ describe('a revocation', () => {
     ])
   })
 
-  test.each([undefined, {}, { id: 'x' }])('with the body %j, as some SDKs send it, is no different', async (body) => {
+  test.each([undefined, {}, { id: 'x' }])('a body on DELETE, which some SDKs send, is ignored: %j', async (body) => {
     const { json } = await create()
     expect((await call(mine.apiKey, 'DELETE', `/connect/client_secrets/${json.id}`, { body })).status).toBe(204)
     expect(await list()).toEqual([])
   })
 
-  test('of what was never there is 404, and no event', async () => {
+  test('revoking an unknown secret returns 404 and records no event', async () => {
     const { status, json } = await revoke(newId('secret', Date.now()))
     expect([status, json.code]).toEqual([404, 'entity_not_found'])
     expect(await eventsOf(mine.environmentId)).toHaveLength(1)
   })
 })
 
-test('a change is one event, with the secret as the change left it, and without its digest', async () => {
+test('each change of a secret records one event with its new state, without the digest', async () => {
   const { json } = await create({ name: 'ci' })
   await revoke(json.id)
   const [, created, deleted] = await eventsOf(mine.environmentId)

@@ -31,7 +31,7 @@ const CREATED = {
 }
 
 describe('a new secret', () => {
-  test('has exactly seven members, one of them the plaintext, which is shown nowhere else', async () => {
+  test('the response has exactly seven members, and the list has the same without the plaintext', async () => {
     const { status, json } = await create({})
     expect([status, json]).toStrictEqual([201, CREATED])
     const { secret, ...rest } = json
@@ -41,7 +41,7 @@ describe('a new secret', () => {
     expect(await list()).toStrictEqual([rest])
   })
 
-  test('is kept as its digest: the plaintext is in no row of any table', async () => {
+  test('the database has the digest of the secret; no row of any table has the plaintext', async () => {
     const { json } = await create({}, {})
     const keyed = await call(mine.apiKey, 'POST', path(), { headers: { 'Idempotency-Key': 'key' } })
     expect(new Uint8Array((await rowOf(json.id))?.digest as number[])).toEqual(await sha256(json.secret))
@@ -67,7 +67,7 @@ describe('a new secret', () => {
     ['an empty body', '', { 'Content-Type': 'application/json' }],
     ['null for every option', '{"name":null,"expires_at":null}', { 'Content-Type': 'application/json' }],
     ['keys that mean nothing', '{"foo":1,"description":"x","scopes":["a"]}', { 'Content-Type': 'application/json' }],
-  ])('is made by %s', async (_, body, headers) => {
+  ])('a secret is created by a request with %s', async (_, body, headers) => {
     const { status, json } = await send(
       new Request(`https://oncekey.test${path()}`, {
         method: 'POST',
@@ -79,7 +79,7 @@ describe('a new secret', () => {
     expect([status, json]).toStrictEqual([201, CREATED])
   })
 
-  test('takes nothing that a caller may not set (CVE-2025-61928, CWE-915)', async () => {
+  test('members that a caller may not set are ignored (CVE-2025-61928, CWE-915)', async () => {
     const stranger = await newApiKey()
     const theirs = await newApplication(stranger.apiKey)
     const foreign = {
@@ -109,7 +109,7 @@ describe('a new secret', () => {
     expect((await call(stranger.apiKey, 'GET', path(theirs.id))).json).toEqual([])
   })
 
-  test('is unlike every other one', async () => {
+  test('the ID, plaintext and hint of each secret are unique', async () => {
     const secrets = await Promise.all(
       Array.from({ length: 20 }, () => create({}, { MAX_SECRETS_PER_APPLICATION: 100 })),
     )
@@ -117,17 +117,17 @@ describe('a new secret', () => {
       expect(new Set(secrets.map(({ json }) => json[member])).size).toBe(20)
   })
 
-  test.each(['my_app', 'A', 'x'.repeat(32), 'cs'])('starts as the operator configured it: %s', async (prefix) => {
+  test.each(['my_app', 'A', 'x'.repeat(32), 'cs'])('a secret starts with the configured prefix: %s', async (prefix) => {
     const { json } = await create({}, { CLIENT_SECRET_PREFIX: prefix as 'cs' })
     expect(json.secret).toMatch(new RegExp(`^${prefix}_0[0-9A-Za-z]{49}$`))
   })
 
-  test('is of an oauth application too', async () => {
+  test('a secret can be created for an oauth application', async () => {
     const oauth = await newApplication(mine.apiKey, { name: 'x', application_type: 'oauth', is_first_party: true })
     expect((await call(mine.apiKey, 'POST', path(oauth.id))).json).toStrictEqual(CREATED)
   })
 
-  test('is had by the id and by the client id of its application, which give the same list', async () => {
+  test('an application’s secrets are created and listed by its ID or its client ID', async () => {
     const [a, b] = [await create({}), await call(mine.apiKey, 'POST', path(application.client_id))]
     expect(idsOf(await list()).toSorted()).toEqual([a.json.id, b.json.id].toSorted())
     expect(await list(application.client_id)).toStrictEqual(await list())

@@ -48,8 +48,8 @@ const CREATES: [what: string, path: () => string, body: object, another: object]
   ['a rotation', () => `${secretsPath()}/rotate`, { grace_period_seconds: 60 }, { grace_period_seconds: 61 }],
 ]
 
-describe.each(CREATES)('a create of %s under one key', (_, path, body, another) => {
-  test('is answered alike however often it is sent, and happens once', async () => {
+describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, another) => {
+  test('a create that is sent several times gets the same response and happens once', async () => {
     const before = await countEvents()
     const first = await post(path(), 'key', body)
     expect([first.status, replayed(first)]).toEqual([201, null])
@@ -60,7 +60,7 @@ describe.each(CREATES)('a create of %s under one key', (_, path, body, another) 
     expect(await countEvents()).toBe(before + 1)
   })
 
-  test('is the same whatever the order of its keys and the spaces between them', async () => {
+  test('the order of JSON members and white space do not make another request', async () => {
     const first = await post(path(), 'key', body)
     const reversed = Object.fromEntries(Object.entries(body).reverse())
     const again = await post(path(), 'key', reversed, {
@@ -69,14 +69,14 @@ describe.each(CREATES)('a create of %s under one key', (_, path, body, another) 
     expect([again.status, again.text]).toEqual([201, first.text])
   })
 
-  test('is another one with another body: refused', async () => {
+  test('the same key with another body is refused', async () => {
     await post(path(), 'key', body)
     await expectRefused(post(path(), 'key', another), 'idempotency_key_reused')
     await expectRefused(post(path(), 'key', { ...body, unknown: 1 }), 'idempotency_key_reused')
     expect((await post(path(), 'key', body)).status).toBe(201)
   })
 
-  test('is another one on another path: refused', async () => {
+  test('the same key on another path is refused', async () => {
     await post(path(), 'key', body)
     for (const [, other] of CREATES) {
       if (other() !== path())
@@ -84,7 +84,7 @@ describe.each(CREATES)('a create of %s under one key', (_, path, body, another) 
     }
   })
 
-  test('is new for another API key, of this environment or another one', async () => {
+  test('the same key sent with another API key is a new request', async () => {
     const first = await post(path(), 'key', body)
     const colleague = await newApiKey({ environmentId: mine.environmentId })
     const theirs = await post(path(), 'key', body, { apiKey: colleague.apiKey })
@@ -99,7 +99,7 @@ describe.each(CREATES)('a create of %s under one key', (_, path, body, another) 
     expect(foreign.json.id).not.toBe(first.json.id)
   })
 
-  test('is new under another key', async () => {
+  test('the same body with another key is a new request', async () => {
     const ids = []
     for (const key of ['key', 'Key', 'key2', 'kez', 'KEY']) {
       const reply = await post(path(), key, body)
@@ -109,7 +109,7 @@ describe.each(CREATES)('a create of %s under one key', (_, path, body, another) 
     expect(new Set(ids).size).toBe(5)
   })
 
-  test('is answered alike for an hour, and is new after it', async () => {
+  test('a replay is possible for an hour; after that the request is new', async () => {
     const first = await post(path(), 'key', body)
     await age(HOUR_MS - 10_000)
     expect((await post(path(), 'key', body)).text).toBe(first.text)
@@ -120,7 +120,7 @@ describe.each(CREATES)('a create of %s under one key', (_, path, body, another) 
     expect((await post(path(), 'key', body)).text).toBe(second.text)
   })
 
-  test('makes room after the hour for another request too', async () => {
+  test('after an hour the key may be used for a different request', async () => {
     await post(path(), 'key', body)
     await age(HOUR_MS)
     const other = await post(path(), 'key', another)
@@ -128,14 +128,14 @@ describe.each(CREATES)('a create of %s under one key', (_, path, body, another) 
     await expectRefused(post(path(), 'key', body), 'idempotency_key_reused')
   })
 
-  test('that was refused for its form did not use the key', async () => {
+  test('a request that fails validation does not use up its key', async () => {
     expect((await post(path(), 'key', { ...body, name: 5, grace_period_seconds: 'x' })).status).toBe(422)
     const reply = await post(path(), 'key', body)
     expect([reply.status, replayed(reply)]).toEqual([201, null])
   })
 })
 
-test('a create for an unknown application did not use the key', async () => {
+test('a create for an unknown application does not use up its key', async () => {
   for (let i = 0; i < 2; i++) expect((await post(secretsPath('unknown'), 'key')).status).toBe(404)
   const reply = await post(secretsPath(), 'key')
   expect([reply.status, replayed(reply)]).toEqual([201, null])
@@ -151,18 +151,18 @@ describe('an Idempotency-Key', () => {
     ['of 255 characters', 'x'.repeat(255)],
     ['of all visible ASCII characters', VISIBLE],
     ['in quotes, as the IETF draft writes it', '"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
-    ['like the one of Kotlin, but shorter', `retry-${'a'.repeat(63)}`],
-    ['like the one of Kotlin, but longer', `retry-${'a'.repeat(65)}`],
-    ['like the one of Kotlin, but in upper case', `retry-${'A'.repeat(64)}`],
-    ['like the one of Kotlin, but for its prefix', 'a'.repeat(64)],
-  ])('%s is one', async (_, key) => {
+    ['like that of the SDK for Kotlin, but shorter', `retry-${'a'.repeat(63)}`],
+    ['like that of the SDK for Kotlin, but longer', `retry-${'a'.repeat(65)}`],
+    ['like that of the SDK for Kotlin, but in upper case', `retry-${'A'.repeat(64)}`],
+    ['like that of the SDK for Kotlin, but without its prefix', 'a'.repeat(64)],
+  ])('an Idempotency-Key %s is accepted', async (_, key) => {
     const first = await post(secretsPath(), key)
     const again = await post(secretsPath(), key)
     expect([first.status, again.text, replayed(again)]).toEqual([201, first.text, 'true'])
   })
 
   test.each([
-    ['empty', ''],
+    ['that is empty', ''],
     ['of 256 characters', 'x'.repeat(256)],
     ['of 10,000 characters', 'x'.repeat(10_000)],
     ['with a space', 'a b'],
@@ -170,19 +170,19 @@ describe('an Idempotency-Key', () => {
     ['sent twice, which arrives as a list', 'a, b'],
     ['with a character outside ASCII', 'cl\u00e9'],
     ['with DEL', 'a\x7f'],
-  ])('%s is none: refused', async (_, key) => {
+  ])('an Idempotency-Key %s is refused', async (_, key) => {
     await expectRefused(post(secretsPath(), key), 'invalid_idempotency_key')
     await expectRefused(post('/connect/applications', key, m2mApplication), 'invalid_idempotency_key')
   })
 
-  test('that is a hash of the request, as the SDK for Kotlin sends it with every create, is ignored', async () => {
+  test('the hash of the request, which the SDK for Kotlin sends as its key, is ignored', async () => {
     const key = `retry-${'0123456789abcdef'.repeat(4)}`
     const [a, b] = [await post(secretsPath(), key), await post(secretsPath(), key)]
     expect([a.status, b.status, replayed(b)]).toEqual([201, 201, null])
     expect(a.json.id).not.toBe(b.json.id)
   })
 
-  test('says nothing to other methods', async () => {
+  test('other methods ignore the Idempotency-Key', async () => {
     const headers = { 'Idempotency-Key': 'a b' }
     expect((await call(mine.apiKey, 'GET', secretsPath(), { headers })).status).toBe(200)
     expect(
@@ -192,8 +192,8 @@ describe('an Idempotency-Key', () => {
   })
 })
 
-describe('the object of a create has changed before its retry', () => {
-  test('a secret that was renamed is returned as it was created', async () => {
+describe('a replay after the created object has changed', () => {
+  test('a replay returns a renamed secret as it was created', async () => {
     const first = await post(secretsPath(), 'key')
     await call(mine.apiKey, 'PATCH', `/connect/client_secrets/${first.json.id}`, { body: { name: 'ci' } })
     expect((await post(secretsPath(), 'key')).text).toBe(first.text)
@@ -208,7 +208,7 @@ describe('the object of a create has changed before its retry', () => {
     expect((await post(secretsPath(), 'key')).text).toBe(first.text)
   })
 
-  test('an application that was updated is shown as it was created', async () => {
+  test('a replay returns an updated application as it was created', async () => {
     const first = await post('/connect/applications', 'key', m2mApplication)
     await call(mine.apiKey, 'PUT', `/connect/applications/${first.json.id}`, { body: { name: 'New', scopes: ['a'] } })
     expect((await post('/connect/applications', 'key', m2mApplication)).text).toBe(first.text)
@@ -236,7 +236,7 @@ describe('the object of a create has changed before its retry', () => {
     await expectRefused(post(secretsPath(), 'key', { name: 'x' }), 'idempotency_key_reused')
   })
 
-  test('after the hour, a revoked secret makes way for a new one', async () => {
+  test('after an hour the same request creates a new secret in place of a revoked one', async () => {
     const first = await post(secretsPath(), 'key')
     await call(mine.apiKey, 'DELETE', `/connect/client_secrets/${first.json.id}`)
     await age(HOUR_MS)
@@ -246,16 +246,16 @@ describe('the object of a create has changed before its retry', () => {
   })
 })
 
-describe('at the limit', () => {
+describe('a retry when the limit of secrets is reached', () => {
   const bindings = { MAX_SECRETS_PER_APPLICATION: 1 }
 
-  test('a create that was answered is answered again', async () => {
+  test('a replay succeeds although the limit is reached', async () => {
     const first = await post(secretsPath(), 'key', {}, { bindings })
     expect((await post(secretsPath(), 'key', {}, { bindings })).text).toBe(first.text)
     await expectRefused(post(secretsPath(), 'key2', {}, { bindings }), 'client_secret_limit_reached')
   })
 
-  test('a create that was refused did not use the key: it succeeds where there is room again', async () => {
+  test('a create refused for the limit succeeds with the same key when there is room again', async () => {
     const first = await post(secretsPath(), 'key', {}, { bindings })
     await expectRefused(post(secretsPath(), 'key2', {}, { bindings }), 'client_secret_limit_reached')
     await call(mine.apiKey, 'DELETE', `/connect/client_secrets/${first.json.id}`)
@@ -264,17 +264,17 @@ describe('at the limit', () => {
   })
 })
 
-test('an application named by its id and by its client id makes two requests, as they were sent', async () => {
+test('a path with the application’s ID and one with its client ID are different requests', async () => {
   await post(secretsPath(), 'key')
   await expectRefused(post(secretsPath(application.client_id), 'key'), 'idempotency_key_reused')
 })
 
-test('no body and {} are one request', async () => {
+test('a request without a body and one with {} are the same request', async () => {
   const first = await call(mine.apiKey, 'POST', secretsPath(), { headers: { 'Idempotency-Key': 'key' } })
   expect((await post(secretsPath(), 'key', {})).text).toBe(first.text)
 })
 
-test('a secret is made again with the prefix that it was made with, whatever the setting says by then', async () => {
+test('a replay returns the secret with its original prefix although the setting has changed', async () => {
   const first = await post(secretsPath(), 'key')
   const again = await post(secretsPath(), 'key', {}, { bindings: { CLIENT_SECRET_PREFIX: 'acme' } })
   expect([again.status, again.text]).toEqual([201, first.text])

@@ -62,7 +62,7 @@ async function expectUnknown(raw: string, decoded: string, tried = routes) {
   }
 }
 
-test('every route that takes an id is tried', () => {
+test('every route that takes an ID is in this test', () => {
   expect(routes).toEqual(
     expect.arrayContaining([
       'GET /connect/applications/:id',
@@ -75,7 +75,7 @@ test('every route that takes an id is tried', () => {
   )
 })
 
-describe('an application or a secret is not found by', () => {
+describe('a variant of an ID finds neither an application nor a secret', () => {
   const swapped = (id: string, from: string, to: string) =>
     id.includes(from) ? id.replace(from, to) : `${id.slice(0, -1)}${to}`
   const variants = (id: string): [string, string][] => [
@@ -118,7 +118,7 @@ describe('an application or a secret is not found by', () => {
   })
 })
 
-describe('an id of another kind finds nothing', () => {
+describe('the ID of another kind of object finds nothing', () => {
   test.each([
     ["an API key's", keyId],
     ["an environment's", environmentId],
@@ -132,7 +132,7 @@ describe('an id of another kind finds nothing', () => {
     ['an organization', application.organization_id as string],
   ])('%s', async (_, id) => expectUnknown(encodeURIComponent(id), id))
 
-  test('an application’s where a secret is asked for, and the other way round', async () => {
+  test('an application ID finds no secret, and a secret ID no application', async () => {
     for (const [method, path] of [
       ['DELETE', `/connect/client_secrets/${application.id}`],
       ['DELETE', `/connect/client_secrets/${application.client_id}`],
@@ -157,26 +157,26 @@ describe('a string that is not an ID finds nothing', () => {
   test.each([
     ['an encoded slash', 'a%2Fb', 'a/b'],
     ['encoded dots', '..%2F..%2Fetc', '../../etc'],
-    ['an encoded path of ours', '..%2Fclient_secrets', '../client_secrets'],
+    ['an encoded path of another route', '..%2Fclient_secrets', '../client_secrets'],
     ['percent signs that encode nothing', '%zz', '%zz'],
     ['a percent sign alone', '%', '%'],
-    ['bytes that are no UTF-8', '%ff', '%ff'],
+    ['bytes that are not UTF-8', '%ff', '%ff'],
     ['an overlong slash', '%c0%af', '%c0%af'],
     ['half a character', '%e2%82', '%e2%82'],
     ['an encoded surrogate', '%ed%a0%80', '%ed%a0%80'],
     ['encoding twice', '%2561', '%61'],
-    ['a plus sign, which is no space here', 'a+b', 'a+b'],
+    ['a plus sign, which is not a space in a path', 'a+b', 'a+b'],
     ['a matrix parameter', 'a;x=1', 'a;x=1'],
     ['an encoded question mark', 'a%3Fb', 'a?b'],
     ['an encoded hash', 'a%23b', 'a#b'],
     ['a colon', ':id', ':id'],
-    ['a star', '*', '*'],
+    ['an asterisk', '*', '*'],
     ['16 KiB', 'x'.repeat(16_384), 'x'.repeat(16_384)],
     ['1,000 emoji', '%F0%9F%98%80'.repeat(1000), '😀'.repeat(1000)],
   ])('%s', async (_, raw, decoded) => expectUnknown(raw, decoded))
 })
 
-test('ids arrive percent-encoded', async () => {
+test('a percent-encoded ID is decoded', async () => {
   const encoded = application.id.replaceAll('_', '%5F').replace('0', '%30')
   expect((await call(apiKey, 'GET', `/connect/applications/${encoded}`)).json).toEqual(application)
 })

@@ -55,14 +55,11 @@ describe('a redirect URI', () => {
     'com.example.app://callback',
     'com.example:x',
     `https://example.com/${'x'.repeat(2028)}`,
-  ])(
-    'is absolute, over https, on loopback, or in a private scheme with a dot, and kept as written: %s',
-    async (uri) => {
-      await expectTaken([{ uri }], [{ uri, default: true }])
-    },
-  )
+  ])('a redirect URI with https, loopback or a private scheme is kept as written: %s', async (uri) => {
+    await expectTaken([{ uri }], [{ uri, default: true }])
+  })
 
-  test('is any https URL without dot segments', async () => {
+  test('random https URLs without dot segments are accepted', async () => {
     const httpsUrl = fc
       .webUrl({ validSchemes: ['https'], withQueryParameters: true })
       .filter((uri) => !/\/(\.|%2e){1,2}(\/|\?|$)/i.test(uri))
@@ -84,7 +81,7 @@ describe('a redirect URI', () => {
       ['https://example.com/#', 'https://example.com/#x', 'https://example.com#x', 'com.example.app:/x#y'],
     ],
     [
-      'over http elsewhere',
+      'with http to a host other than loopback',
       [
         'http://example.com/',
         'http://10.0.0.1/',
@@ -99,7 +96,7 @@ describe('a redirect URI', () => {
       ],
     ],
     [
-      'in a scheme that runs or reads something',
+      'in a scheme that runs code or reads files',
       [
         'javascript:alert(1)',
         'data:text/html,x.y',
@@ -161,7 +158,7 @@ describe('a redirect URI', () => {
       ],
     ],
     [
-      'with characters that RFC 3986 has not',
+      'with characters that RFC 3986 does not allow',
       [
         'https://example.com/a b',
         ' https://example.com/',
@@ -193,11 +190,11 @@ describe('a redirect URI', () => {
         'https://exa%00mple.com/',
       ],
     ],
-  ])('is not %s', async (_, uris) => {
+  ])('a redirect URI is refused: %s', async (_, uris) => {
     for (const uri of uris) await expectRefused([{ uri }], 'redirect_uris_uri_malformed', 'redirect_uris.0.uri')
   })
 
-  test('has at most 2,048 characters', async () => {
+  test('a redirect URI of more than 2,048 characters is refused', async () => {
     await expectRefused(
       [{ uri: `https://example.com/${'x'.repeat(2029)}` }],
       'redirect_uris_uri_too_long',
@@ -205,7 +202,7 @@ describe('a redirect URI', () => {
     )
   })
 
-  test('is a string in an object', async () => {
+  test('a redirect URI that is not an object with a string is refused', async () => {
     for (const uri of [null, 5, true, [], ['https://example.com'], {}]) {
       await expectRefused([{ uri }], 'redirect_uris_uri_invalid', 'redirect_uris.0.uri')
     }
@@ -255,7 +252,7 @@ describe('the default redirect URI', () => {
       [{ uri: A, default: false }, { uri: B }, { uri: C, default: true }],
       [false, false, true],
     ],
-  ])('is %s', async (_, sent, defaults) => {
+  ])('the default redirect URI is %s', async (_, sent, defaults) => {
     const uris = [A, B, C].slice(0, sent.length)
     await expectTaken(
       sent,
@@ -263,7 +260,7 @@ describe('the default redirect URI', () => {
     )
   })
 
-  test('is one at most', async () => {
+  test('two default redirect URIs are refused', async () => {
     await expectRefused(
       [
         { uri: A, default: true },
@@ -274,15 +271,15 @@ describe('the default redirect URI', () => {
     )
   })
 
-  test.each(['true', 1, 0, '', [], {}])('is marked by true, not by %j', async (mark) => {
+  test.each(['true', 1, 0, '', [], {}])('a default that is not a boolean is refused: %j', async (mark) => {
     await expectRefused([{ uri: A, default: mark }], 'redirect_uris_default_invalid', 'redirect_uris.0.default')
   })
 })
 
-describe('redirect URIs', () => {
+describe('the list of redirect URIs', () => {
   const many = (n: number) => Array.from({ length: n }, (_, i) => ({ uri: `https://example.com/${i}` }))
 
-  test('are twenty at most, in their order', async () => {
+  test('up to 20 redirect URIs are accepted, and keep their order', async () => {
     await expectTaken(
       many(20),
       many(20).map((entry, i) => ({ ...entry, default: i === 0 })),
@@ -290,13 +287,13 @@ describe('redirect URIs', () => {
     await expectRefused(many(21), 'redirect_uris_too_many', 'redirect_uris')
   })
 
-  test('may be none', async () => {
+  test('an application may have no redirect URIs', async () => {
     await expectTaken([], [])
     const { json } = await call(apiKey, 'POST', '/connect/applications', { body: oauthApplication })
     expect(json.redirect_uris).toEqual([])
   })
 
-  test.each([null, []])('of m2m may be sent as %j, to create and to update', async (value) => {
+  test.each([null, []])('an m2m application is created and updated with the redirect URIs %j', async (value) => {
     const created = await call(apiKey, 'POST', '/connect/applications', {
       body: { ...m2mApplication, redirect_uris: value },
     })
@@ -307,7 +304,7 @@ describe('redirect URIs', () => {
     expect([updated.status, 'redirect_uris' in updated.json]).toEqual([200, false])
   })
 
-  test('of m2m are refused, to create and to update, which then changes nothing', async () => {
+  test('redirect URIs are refused for an m2m application, and the refused update changes nothing', async () => {
     const fields = { name: 'Changed', redirect_uris: many(1) }
     const created = await call(apiKey, 'POST', '/connect/applications', { body: { ...m2mApplication, ...fields } })
     const application = await newApplication(apiKey)

@@ -32,7 +32,7 @@ async function eventsOf({ environmentId }: Client, type: string) {
 }
 
 describe('search by hint', () => {
-  test('finds the active secret with this hint, and its application', async () => {
+  test('the search returns the active secret with this hint and its application', async () => {
     await newSecret(client)
     const { status, json } = await searchFor(client)
     expect(status).toBe(200)
@@ -40,7 +40,7 @@ describe('search by hint', () => {
     expect(json).toEqual([{ ...listed, application_id: client.applicationId }])
   })
 
-  test('finds all that end so, oldest first, in every application of the environment', async () => {
+  test('the search returns all secrets with this hint in the environment, oldest first', async () => {
     const other = await newClient(undefined, client)
     const third = await newSecret(client)
     const rows = [third, client, other].map(({ secretId }, i) =>
@@ -55,7 +55,7 @@ describe('search by hint', () => {
     expect(json.map(({ id }: { id: string }) => id)).toEqual([third.secretId, client.secretId, other.secretId])
   })
 
-  test('finds a disabled one and a retiring one, and says so', async () => {
+  test('the search returns disabled and expiring secrets, with their state', async () => {
     await patch(client, { disabled: true, name: 'Leaked' })
     await call(client.apiKey, 'POST', `${secretsOf(client.applicationId)}/rotate`)
     expect((await searchFor(client)).json).toMatchObject([
@@ -63,7 +63,7 @@ describe('search by hint', () => {
     ])
   })
 
-  test('finds none that is revoked, expired or of a deleted application', async () => {
+  test('the search returns no secret that is revoked, expired or of a deleted application', async () => {
     const expired = await newSecret(client)
     const deleted = await newClient(undefined, client)
     await revoke(client)
@@ -74,7 +74,7 @@ describe('search by hint', () => {
     for (const gone of [client, expired, deleted]) expect((await searchFor(gone)).json).toEqual([])
   })
 
-  test('finds none of another environment, and none by another’s hint or in another case', async () => {
+  test('the search returns no secret of another environment, and hints are case-sensitive', async () => {
     const { apiKey } = await newApiKey()
     expect((await searchFor(client, apiKey)).json).toEqual([])
     await env.DB.prepare('UPDATE client_secrets SET secret_hint = ? WHERE id = ?').bind('abcDEF', client.secretId).run()
@@ -83,22 +83,22 @@ describe('search by hint', () => {
       expect((await search(client.apiKey, `?hint=${hint}`)).json).toEqual([])
   })
 
-  test('may be asked with a key that may only read', async () => {
+  test('a read-only API key may search', async () => {
     const { apiKey } = await newApiKey({ access: 'read', environmentId: client.environmentId })
     expect((await searchFor(client, apiKey)).json).toHaveLength(1)
   })
 
   test.each([
     ['no hint', '', 'hint_required'],
-    ['an empty one', '?hint=', 'hint_malformed'],
-    ['five characters', '?hint=abc12', 'hint_malformed'],
-    ['seven characters', '?hint=abc1234', 'hint_malformed'],
+    ['an empty hint', '?hint=', 'hint_malformed'],
+    ['a hint of five characters', '?hint=abc12', 'hint_malformed'],
+    ['a hint of seven characters', '?hint=abc1234', 'hint_malformed'],
     ['two hints', '?hint=abc123&hint=abc123', 'hint_required'],
     ['wildcards', '?hint=%25%25%25%25%25%25', 'hint_malformed'],
     ['underscores', '?hint=______', 'hint_malformed'],
-    ['a line end behind it', '?hint=abc123%0A', 'hint_malformed'],
+    ['a line end behind the hint', '?hint=abc123%0A', 'hint_malformed'],
     ['SQL', `?hint=${encodeURIComponent("' OR 1")}`, 'hint_malformed'],
-  ])('for %s is refused', async (_, query, code) => {
+  ])('a search with %s is refused', async (_, query, code) => {
     const { status, json } = await search(client.apiKey, query)
     expect([status, json.code, json.errors.map((error: { code: string }) => error.code)]).toEqual([
       422,
@@ -107,7 +107,7 @@ describe('search by hint', () => {
     ])
   })
 
-  test('for a whole secret, by mistake, is refused, and says none of it again', async () => {
+  test('a search with a whole secret is refused, and the response repeats no part of it', async () => {
     const { status, text, headers } = await search(client.apiKey, `?hint=${client.secret}`)
     expect(status).toBe(422)
     const said = text + JSON.stringify([...headers])
@@ -117,7 +117,7 @@ describe('search by hint', () => {
 })
 
 describe('revoking all secrets of an application', () => {
-  test('ends every one, with its tokens, in one event that names them', async () => {
+  test('all secrets and their tokens become invalid, and one event names the secrets', async () => {
     advance(1)
     const second = await newSecret(client)
     await patch(second, { disabled: true })
@@ -145,13 +145,13 @@ describe('revoking all secrets of an application', () => {
     expect(event.client_secrets).toEqual(expect.arrayContaining(named))
   })
 
-  test('takes the client id too', async () => {
+  test('the client ID may be used in place of the application ID', async () => {
     expect((await revokeAll(client, client.clientId)).status).toBe(204)
     expect(await list(client)).toEqual([])
     expect(await eventsOf(client, 'deleted')).toHaveLength(1)
   })
 
-  test('again, or where there are none, is a success and no event', async () => {
+  test('a repeat, or a call without active secrets, returns 204 and records no event', async () => {
     await revokeAll(client)
     const empty = await newClient(undefined, client)
     await revoke(empty)
@@ -161,7 +161,7 @@ describe('revoking all secrets of an application', () => {
     expect(await eventsOf(client, 'deleted')).toEqual(before)
   })
 
-  test('leaves what was revoked or has expired before as it is', async () => {
+  test('secrets that were revoked or had expired before stay as they are', async () => {
     const revoked = await newSecret(client)
     const expired = await newSecret(client)
     await revoke(revoked)
@@ -174,13 +174,13 @@ describe('revoking all secrets of an application', () => {
     expect((await call(client.apiKey, 'GET', `/connect/client_secrets/${expired.secretId}`)).status).toBe(200)
   })
 
-  test('leaves room for new ones', async () => {
+  test('new secrets can be created afterwards, up to the limit', async () => {
     await revokeAll(client)
     for (let i = 0; i < 5; i++) expect(await newSecret(client)).toHaveProperty('secret', expect.any(String))
     expect(await list(client)).toHaveLength(5)
   })
 
-  test('is 404 for an application that is unknown, deleted or of another environment', async () => {
+  test('an application that is unknown, deleted or of another environment is 404', async () => {
     const stranger = await newClient()
     const deleted = await newClient(undefined, client)
     await call(client.apiKey, 'DELETE', `/connect/applications/${deleted.applicationId}`)
@@ -191,7 +191,7 @@ describe('revoking all secrets of an application', () => {
     expect((await requestToken(stranger)).status).toBe(200)
   })
 
-  test('is 403 with a key that may only read', async () => {
+  test('a read-only API key gets 403', async () => {
     const { apiKey } = await newApiKey({ access: 'read', environmentId: client.environmentId })
     expect((await revokeAll({ ...client, apiKey })).status).toBe(403)
     expect((await requestToken(client)).status).toBe(200)

@@ -45,7 +45,7 @@ async function rotated(times: number, body: object = {}) {
 }
 
 describe('rotation', () => {
-  test('makes a secret of the vendor’s shape, and lets the other ones expire in a day', async () => {
+  test('a rotation creates a secret with the documented members, and the others expire in a day', async () => {
     const second = await newSecret(client)
     advance(1)
     const { status, json } = await rotate()
@@ -68,7 +68,7 @@ describe('rotation', () => {
     for (const good of [client, second, { ...client, secret }]) expect((await requestToken(good)).status).toBe(200)
   })
 
-  test('keeps the old secrets and their tokens good until the grace is over, and not a millisecond longer', async () => {
+  test('old secrets and their tokens are valid until the grace period ends, and not a millisecond longer', async () => {
     const token = await getToken(client)
     const fresh = { ...client, secret: (await rotate({ grace_period_seconds: 60 })).json.secret }
     advance(59_999)
@@ -81,7 +81,7 @@ describe('rotation', () => {
     expect((await requestToken(fresh)).status).toBe(200)
   })
 
-  test('with a grace of 0 ends the old ones at once', async () => {
+  test('a grace period of 0 expires the old secrets immediately', async () => {
     const { json } = await rotate({ grace_period_seconds: 0 })
     expect((await requestToken(client)).json.error).toBe('invalid_client')
     expect((await list()).map(({ id }: { id: string }) => id)).toEqual([json.id])
@@ -92,12 +92,12 @@ describe('rotation', () => {
     [1, 1],
     [2_592_000, 2_592_000],
     [null, DAY_SECONDS],
-  ])('takes a grace of %j seconds', async (given, seconds) => {
+  ])('a grace period of %j seconds is accepted', async (given, seconds) => {
     expect((await rotate({ grace_period_seconds: given })).status).toBe(201)
     expect((await get(client.secretId)).expires_at).toBe(inSeconds(seconds))
   })
 
-  test.each([-1, 2_592_001, 0.5, 1e300, '60', true, [60], {}])('refuses a grace of %j', async (grace) => {
+  test.each([-1, 2_592_001, 0.5, 1e300, '60', true, [60], {}])('a grace period of %j is refused', async (grace) => {
     const before = [await list(), await events()]
     const { status, json } = await rotate({ grace_period_seconds: grace })
     expect([status, json.code, json.errors]).toEqual([
@@ -108,7 +108,7 @@ describe('rotation', () => {
     expect([await list(), await events()]).toEqual(before)
   })
 
-  test('lets no secret live longer than it would have', async () => {
+  test('a rotation does not extend the life of a secret that expires sooner', async () => {
     await patch(client.secretId, { expires_at: inSeconds(60) })
     const later = await newSecret(client)
     await patch(later.secretId, { expires_at: inSeconds(7200) })
@@ -117,7 +117,7 @@ describe('rotation', () => {
     expect((await get(later.secretId)).expires_at).toBe(inSeconds(3600))
   })
 
-  test('leaves what has expired or is revoked as it is', async () => {
+  test('a rotation does not change expired or revoked secrets', async () => {
     const expired = await newSecret(client)
     const revoked = await newSecret(client)
     await patch(expired.secretId, { expires_at: inSeconds(60) })
@@ -129,7 +129,7 @@ describe('rotation', () => {
     expect((await events()).at(-1)?.data.client_secrets).toHaveLength(1)
   })
 
-  test('retires a disabled secret as it is: it may be enabled within the grace', async () => {
+  test('a disabled secret stays disabled, and can be enabled within the grace period', async () => {
     await patch(client.secretId, { disabled: true })
     await rotate()
     expect(await get(client.secretId)).toMatchObject({ disabled: true, expires_at: inSeconds(DAY_SECONDS) })
@@ -139,7 +139,7 @@ describe('rotation', () => {
     expect((await get(client.secretId)).expires_at).toBe(inSeconds(DAY_SECONDS))
   })
 
-  test('of an application without secrets is its first one', async () => {
+  test('a rotation of an application without secrets creates its first secret', async () => {
     await revoke(client)
     const { status, json } = await rotate()
     expect(status).toBe(201)
@@ -147,14 +147,14 @@ describe('rotation', () => {
     expect((await events()).at(-1)).toMatchObject({ type: 'rotated', data: { id: json.id, client_secrets: [] } })
   })
 
-  test('touches no other application', async () => {
+  test('a rotation does not change the secrets of other applications', async () => {
     const other = await newClient(undefined, client)
     const before = (await call(client.apiKey, 'GET', secretsOf(other.applicationId))).json
     await rotate({ grace_period_seconds: 0 })
     expect((await call(client.apiKey, 'GET', secretsOf(other.applicationId))).json).toEqual(before)
   })
 
-  test('takes the client id too, 404 for what is unknown or deleted, and 403 with a key that may only read', async () => {
+  test('a rotation accepts the client ID; unknown or deleted applications are 404, and read-only keys get 403', async () => {
     const path = (id: string) => `/connect/applications/${id}/client_secrets/rotate`
     expect((await call(client.apiKey, 'POST', path(client.clientId))).status).toBe(201)
     const stranger = await newClient()
@@ -169,7 +169,7 @@ describe('rotation', () => {
     expect((await requestToken(stranger)).status).toBe(200)
   })
 
-  test('is one event, which names the new secret and those retired, and has no plaintext', async () => {
+  test('a rotation records one event with the new and the expiring secrets, without plaintext', async () => {
     const second = await newSecret(client)
     const { secret, ...issued } = (await rotate()).json
     const all = await events()
@@ -187,8 +187,8 @@ describe('rotation', () => {
   })
 })
 
-describe('the limit', () => {
-  test('does not count what is retiring, nor stands in rotation’s way', async () => {
+describe('rotation and the limit of active secrets', () => {
+  test('expiring secrets do not count against the limit, and a rotation succeeds at the limit', async () => {
     for (let i = 1; i < LIMIT; i++) await create()
     expect((await create()).json.code).toBe('client_secret_limit_reached')
     expect((await rotate()).status).toBe(201)
@@ -198,7 +198,7 @@ describe('the limit', () => {
     expect(await list()).toHaveLength(2 * LIMIT)
   })
 
-  test('is how many may be retiring: the one that expires first goes, revoked in the same event', async () => {
+  test('at most as many secrets as the limit may be expiring: the earliest to expire is revoked in the same event', async () => {
     const secrets = await rotated(LIMIT + 1, { grace_period_seconds: 2_592_000 })
     expect((await list()).map(({ id }: { id: string }) => id)).toEqual(secrets.slice(1))
     const event = (await events()).at(-1)
@@ -210,7 +210,7 @@ describe('the limit', () => {
     expect(named).toEqual(expect.arrayContaining(secrets.slice(0, -1)))
   })
 
-  test('lets the first to expire go, not the first made', async () => {
+  test('the secret that expires first is revoked, not the oldest one', async () => {
     const secrets = await rotated(LIMIT, { grace_period_seconds: 2_592_000 })
     await patch(secrets[2] ?? '', { expires_at: inSeconds(3600) })
     advance(1)
@@ -219,8 +219,8 @@ describe('the limit', () => {
   })
 })
 
-describe('undo', () => {
-  test('keeps an old secret beyond its grace, and counts it again', async () => {
+describe('keeping a secret that a rotation expires', () => {
+  test('a kept secret is valid after the grace period, and counts against the limit again', async () => {
     await rotate()
     advance(1)
     const { status, json } = await undo(client.secretId)
@@ -232,7 +232,7 @@ describe('undo', () => {
     expect((await events()).map(({ type }) => type)).toContain('updated')
   })
 
-  test('at the limit is refused and changes nothing, until there is room', async () => {
+  test('keeping a secret at the limit is refused and changes nothing, until there is room', async () => {
     await rotate()
     for (let i = 1; i < LIMIT; i++) await create()
     const before = [await list(), await events()]
@@ -246,14 +246,14 @@ describe('undo', () => {
     expect((await undo(client.secretId)).status).toBe(200)
   })
 
-  test('after the grace is refused', async () => {
+  test('keeping a secret after the grace period is refused', async () => {
     await rotate({ grace_period_seconds: 60 })
     advance(60_000)
     const { status, json } = await undo(client.secretId)
     expect([status, json.code]).toEqual([422, 'client_secret_expired'])
   })
 
-  test('again is a success and no second event', async () => {
+  test('keeping a secret twice returns 200 and records one event', async () => {
     await rotate()
     await undo(client.secretId)
     const before = await events()
@@ -261,7 +261,7 @@ describe('undo', () => {
     expect(await events()).toEqual(before)
   })
 
-  test('an expiry within the grace period leaves the secret outside the limit', async () => {
+  test('a secret whose expiry stays within the grace period does not count against the limit', async () => {
     await rotate()
     expect((await patch(client.secretId, { expires_at: inSeconds(60) })).status).toBe(200)
     for (let i = 1; i < LIMIT; i++) expect((await create()).status).toBe(201)
@@ -270,7 +270,7 @@ describe('undo', () => {
   })
 
   test.each([null, inSeconds(5 * DAY_SECONDS), '9999-12-31T23:59:59Z'])(
-    'an expiry beyond the grace period, %s, counts the secret against the limit again',
+    'a secret whose expiry moves beyond the grace period counts against the limit again: %s',
     async (expires_at) => {
       await rotate()
       for (let i = 1; i < LIMIT; i++) expect((await create()).status).toBe(201)
@@ -285,7 +285,7 @@ describe('undo', () => {
     },
   )
 
-  test('a secret that was kept and is to expire earlier again still counts against the limit after its grace period', async () => {
+  test('a kept secret still counts against the limit after its expiry is moved forward again', async () => {
     await rotate({ grace_period_seconds: 60 })
     await patch(client.secretId, { expires_at: inSeconds(5 * DAY_SECONDS) })
     await patch(client.secretId, { expires_at: inSeconds(120) })

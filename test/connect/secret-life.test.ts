@@ -41,7 +41,7 @@ async function expectUnchanged(of: Client, ask: () => Promise<Reply>): Promise<R
   return reply
 }
 
-describe('PATCH', () => {
+describe('updating a secret', () => {
   const SET = { name: () => 'n', expires_at: inAnHour, disabled: () => true }
   const CLEARED = { name: null, expires_at: null, disabled: false }
   type Field = keyof typeof SET
@@ -50,7 +50,7 @@ describe('PATCH', () => {
   }))
   const set = (fields: Field[]) => Object.fromEntries(fields.map((field) => [field, SET[field]()]))
 
-  test.each(SUBSETS)('sets $fields, and leaves the rest', async ({ fields }) => {
+  test.each(SUBSETS)('PATCH sets $fields and leaves the other members unchanged', async ({ fields }) => {
     const before = (await get(client)).json
     const now = advance(1)
     const { status, json } = await patch(client, set(fields))
@@ -60,7 +60,7 @@ describe('PATCH', () => {
     expect(await list(client)).toEqual([json])
   })
 
-  test.each(SUBSETS)('clears $fields, and leaves the rest', async ({ fields }) => {
+  test.each(SUBSETS)('PATCH clears $fields and leaves the other members unchanged', async ({ fields }) => {
     const before = (await patch(client, set(['name', 'expires_at', 'disabled']))).json
     const now = advance(1)
     const { json } = await patch(client, Object.fromEntries(fields.map((field) => [field, CLEARED[field]])))
@@ -69,7 +69,7 @@ describe('PATCH', () => {
     expect((await get(client)).json).toEqual(json)
   })
 
-  test('is one event, which has the secret as it is now, and never its plaintext', async () => {
+  test('PATCH records one event with the new state of the secret, without its plaintext', async () => {
     const now = advance(1)
     await patch(client, { name: 'n', disabled: true })
     const { row, events } = await stored(client)
@@ -86,20 +86,20 @@ describe('PATCH', () => {
     ['all that is set', (time) => ({ name: 'n', expires_at: time, disabled: true })],
     ['one thing that is set', () => ({ disabled: true })],
     ['the same time in another time zone', (time) => ({ expires_at: inTokyo(time) })],
-  ])('of %s is a success, makes no event and leaves updated_at', async (_, body) => {
+  ])('a PATCH of %s returns 200, records no event and leaves updated_at unchanged', async (_, body) => {
     const { json } = await patch(client, { name: 'n', expires_at: inAnHour(), disabled: true })
     const again = await expectUnchanged(client, () => patch(client, body(json.expires_at)))
     expect([again.status, again.json]).toEqual([200, json])
   })
 
   test.each([{ name: null }, { expires_at: null }, { disabled: false }])(
-    'of %j to a secret that has it not is no change',
+    'a PATCH of %j to a secret without that setting is not a change',
     async (body) => {
       expect((await expectUnchanged(client, () => patch(client, body))).status).toBe(200)
     },
   )
 
-  test('keeps the time at which the secret was disabled, until it is enabled', async () => {
+  test('disabled_at keeps the time of the first disable until the secret is enabled', async () => {
     const disabledAt = Date.now()
     await patch(client, { disabled: true })
     advance(MINUTE_MS)
@@ -110,17 +110,20 @@ describe('PATCH', () => {
     expect((await stored(client)).row?.disabled_at).toBe(disabledAt + MINUTE_MS)
   })
 
-  test.each([null, 'true', 1, 0, 'yes', [], {}])('disabled: %j is refused', async (disabled) => {
-    const reply = await expectUnchanged(client, () => patch(client, { name: 'n', disabled }))
-    expect([reply.status, reply.json.errors[0].code]).toEqual([422, 'disabled_invalid'])
-  })
+  test.each([null, 'true', 1, 0, 'yes', [], {}])(
+    'a disabled member that is not a boolean is refused: %j',
+    async (disabled) => {
+      const reply = await expectUnchanged(client, () => patch(client, { name: 'n', disabled }))
+      expect([reply.status, reply.json.errors[0].code]).toEqual([422, 'disabled_invalid'])
+    },
+  )
 
-  test.each([[[]], [null], ['x'], [5], [true]])('a body of %j is refused', async (body) => {
+  test.each([[[]], [null], ['x'], [5], [true]])('a PATCH body that is not an object is refused: %j', async (body) => {
     const reply = await expectUnchanged(client, () => patch(client, body))
     expect([reply.status, reply.json.code]).toEqual([422, 'invalid_request_parameters'])
   })
 
-  test('sets nothing that is not the caller’s to set', async () => {
+  test('PATCH ignores members that a caller may not set', async () => {
     const theirs = {
       id: 'secret_x',
       secret: 'x',
@@ -133,7 +136,7 @@ describe('PATCH', () => {
   })
 
   test.each([{}, { name: 'n' }, { expires_at: null }, { disabled: true }])(
-    'of %j is 404 for who is revoked, deleted with its application, or unknown',
+    'a PATCH of %j is 404 for a secret that is revoked, unknown or of a deleted application',
     async (body) => {
       const other = await newClient(undefined, client)
       await revoke(client)
@@ -147,7 +150,7 @@ describe('PATCH', () => {
   )
 
   test.each([{}, { name: 'n' }, { expires_at: null }, { expires_at: '2999-01-01T00:00:00Z' }, { disabled: false }])(
-    'of %j to an expired secret is always 422',
+    'a PATCH of %j to an expired secret is 422',
     async (body) => {
       await patch(client, { expires_at: iso(Date.now() + MINUTE_MS) })
       advance(MINUTE_MS)
@@ -156,7 +159,7 @@ describe('PATCH', () => {
     },
   )
 
-  test('is 403 with a key that may only read, and GET is not', async () => {
+  test('PATCH with a read-only API key is 403, and GET succeeds', async () => {
     const { apiKey } = await newApiKey({ access: 'read', environmentId: client.environmentId })
     const reply = await expectUnchanged(client, () => patch({ ...client, apiKey }, { disabled: true }))
     expect([reply.status, reply.json.code]).toEqual([403, 'forbidden'])
@@ -164,7 +167,7 @@ describe('PATCH', () => {
   })
 })
 
-test('GET of one is what the list has of it, used or not', async () => {
+test('GET of one secret returns what the list has, before and after its use', async () => {
   advance(1)
   const second = await newSecret(client)
   await patch(second, { name: 'Second' })
@@ -187,7 +190,7 @@ async function standing(of: Client, token: string, witness: Client) {
 const GOOD = { token: true, verified: true, ownIntrospection: 200, active: true }
 const REFUSED = { token: 'invalid_client', verified: false, ownIntrospection: 401, active: false }
 
-describe('in use', () => {
+describe('the states of a secret', () => {
   let witness: Client
   let token: string
   beforeEach(async () => {
@@ -195,7 +198,7 @@ describe('in use', () => {
     token = await getToken(client)
   })
 
-  test('a secret is good until the moment at which it expires, and then refused like a wrong one, with its tokens', async () => {
+  test('a secret and its tokens are valid until expires_at, and from then on refused like an unknown secret', async () => {
     await patch(client, { expires_at: iso(Date.now() + MINUTE_MS) })
     advance(MINUTE_MS - 1)
     expect(await standing(client, token, witness)).toEqual(GOOD)
@@ -206,7 +209,7 @@ describe('in use', () => {
     expect((await introspect(witness, token)).json).toEqual({ active: false })
   })
 
-  test('one that has expired leaves the list and the limit, and is still found by its id', async () => {
+  test('an expired secret leaves the list and the limit, and is still found by its ID', async () => {
     await patch(client, { expires_at: iso(Date.now() + MINUTE_MS) })
     for (let i = 0; i < 3; i++) await newSecret(client)
     const create = () => call(client.apiKey, 'POST', `/connect/applications/${client.applicationId}/client_secrets`)
@@ -219,14 +222,14 @@ describe('in use', () => {
     expect((await get(client)).status).toBe(404)
   })
 
-  test('a time to expire that is taken away keeps the secret good', async () => {
+  test('a secret whose expires_at is cleared stays valid', async () => {
     await patch(client, { expires_at: iso(Date.now() + MINUTE_MS) })
     await patch(client, { expires_at: null })
     advance(2 * MINUTE_MS)
     expect(await standing(client, token, witness)).toEqual(GOOD)
   })
 
-  test('a disabled secret is refused with its tokens, and enabling brings both back', async () => {
+  test('a disabled secret and its tokens are refused, and both are valid again when it is enabled', async () => {
     await patch(client, { disabled: true })
     expect(await standing(client, token, witness)).toEqual(REFUSED)
     const used = (await get(client)).json.last_used_at
@@ -237,7 +240,7 @@ describe('in use', () => {
     expect(await standing(client, token, witness)).toEqual(GOOD)
   })
 
-  test('a disabled secret stays in the list and in the limit, and its own expiry and revocation still end it', async () => {
+  test('a disabled secret stays in the list and counts against the limit, and can expire and be revoked', async () => {
     await patch(client, { disabled: true, expires_at: iso(Date.now() + MINUTE_MS) })
     await patch(witness, { disabled: true })
     expect(await list(client)).toMatchObject([{ disabled: true }, { disabled: true }])

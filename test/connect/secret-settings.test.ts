@@ -64,16 +64,16 @@ test.each([
   ['{}', {}],
   ['nulls', { name: null, expires_at: null }],
   [
-    'members that no caller can set',
+    'members that a caller may not set',
     { disabled: true, disabled_at: 1, is_retiring: 1, last_used_at: '2030-01-01T00:00:00Z' },
   ],
-])('a secret created with %s has exactly the vendor’s members', async (_, body) => {
+])('a secret created with %s has exactly the members of WorkOS’s API', async (_, body) => {
   const { json } = await create(body)
   expect(Object.keys(json)).toEqual([...MEMBERS, 'secret'])
   expect((await list()).map(Object.keys)).toEqual([MEMBERS])
 })
 
-test('a secret has the settings that it was given, in its event too', async () => {
+test('the settings of a new secret are in the response, the list and the event', async () => {
   const settings = { name: 'Production', expires_at: iso(Date.now() + HOUR_MS) }
   const { secret, ...rest } = (await create(settings)).json
   expect(rest).toMatchObject(settings)
@@ -86,16 +86,16 @@ test('a secret has the settings that it was given, in its event too', async () =
   expect(data).not.toContain(secret)
 })
 
-describe('name', () => {
+describe('the name of a secret', () => {
   test.each([
     ['one character', 'x'],
     ['100 characters', 'x'.repeat(100)],
     ['100 characters of two UTF-16 units', '🔑'.repeat(100)],
     ['spaces around it', '  Nightly export '],
-    ['one form of a letter', 'Caf\u00e9'],
-    ['the other form of it', 'Cafe\u0301'],
-    ['what SQL and HTML mind', `'); DROP TABLE client_secrets; --<script>%_\\"`],
-  ])('of %s is kept byte for byte', async (_, name) => {
+    ['a composed letter (NFC)', 'Caf\u00e9'],
+    ['a decomposed letter (NFD)', 'Cafe\u0301'],
+    ['characters that are special in SQL and HTML', `'); DROP TABLE client_secrets; --<script>%_\\"`],
+  ])('a name of %s is kept byte for byte', async (_, name) => {
     await expectTaken('name', name, name)
   })
 
@@ -112,12 +112,12 @@ describe('name', () => {
     ['that is an array', ['x'], 'invalid', /a string/],
     ['that is an object', { toString: 'x' }, 'invalid', /a string/],
     ['that is false', false, 'invalid', /a string/],
-  ])('%s is refused', async (_, name, kind, words) => {
+  ])('a name %s is refused', async (_, name, kind, words) => {
     await expectRefused('name', name, kind, words)
   })
 })
 
-describe('expires_at', () => {
+describe('the expires_at of a secret', () => {
   test.each([
     ['2031-01-31T12:00:00Z', '2031-01-31T12:00:00.000Z'],
     ['2031-01-31t12:00:00z', '2031-01-31T12:00:00.000Z'],
@@ -131,37 +131,37 @@ describe('expires_at', () => {
     ['2031-01-31T12:00:00-00:00', '2031-01-31T12:00:00.000Z'],
     ['2032-02-29T00:00:00Z', '2032-02-29T00:00:00.000Z'],
     ['9999-12-31T23:59:59.999Z', '9999-12-31T23:59:59.999Z'],
-  ])('%s is %s', async (given, becomes) => {
+  ])('%s is accepted and returned as %s', async (given, becomes) => {
     await expectTaken('expires_at', given, becomes)
   })
 
   test.each<[string, unknown]>([
-    ['empty', ''],
-    ['a word', 'tomorrow'],
-    ['a day', '2031-01-31'],
+    ['that is empty', ''],
+    ['that is a word', 'tomorrow'],
+    ['that is a date without a time', '2031-01-31'],
     ['without a time zone', '2031-01-31T12:00:00'],
     ['without seconds', '2031-01-31T12:00Z'],
-    ['with a time zone in a word', '2031-01-31T12:00:00 CET'],
-    ['with half a time zone', '2031-01-31T12:00:00+05'],
-    ['of a month that is not', '2031-13-01T00:00:00Z'],
-    ['of a day that is not', '2031-02-30T00:00:00Z'],
-    ['of a leap day that is not', '2031-02-29T00:00:00Z'],
-    ['with an offset that is not', '2031-01-31T12:00:00+24:00'],
+    ['with a time zone by name', '2031-01-31T12:00:00 CET'],
+    ['with an offset without minutes', '2031-01-31T12:00:00+05'],
+    ['with month 13', '2031-13-01T00:00:00Z'],
+    ['with February 30', '2031-02-30T00:00:00Z'],
+    ['with February 29 in a common year', '2031-02-29T00:00:00Z'],
+    ['with an offset of 24 hours', '2031-01-31T12:00:00+24:00'],
     ['with an offset of 60 minutes', '2031-01-31T12:00:00+01:60'],
     ['with an offset without a colon', '2031-01-31T12:00:00+0100'],
-    ['of a minute that is not', '2031-01-31T12:60:00Z'],
+    ['with minute 60', '2031-01-31T12:60:00Z'],
     ['with an empty fraction', '2031-01-31T12:00:00.Z'],
-    ['with a comma for the point', '2031-01-31T12:00:00,5Z'],
+    ['with a decimal comma', '2031-01-31T12:00:00,5Z'],
     ['with two spaces', '2031-01-31  12:00:00Z'],
     ['with white space around it', ' 2031-01-31T12:00:00Z'],
-    ['of an hour that is not', '2031-01-31T24:00:00Z'],
-    ['of a leap second', '2031-06-30T23:59:60Z'],
+    ['with hour 24', '2031-01-31T24:00:00Z'],
+    ['with a leap second', '2031-06-30T23:59:60Z'],
     ['of the year 10000, in UTC', '9999-12-31T23:59:59-12:00'],
     ['of a year with six digits', '+012031-01-01T00:00:00Z'],
-    ['as e-mail has it', 'Fri, 31 Jan 2031 12:00:00 GMT'],
+    ['in the format of e-mail', 'Fri, 31 Jan 2031 12:00:00 GMT'],
     ['with a line end', '2031-01-31T12:00:00Z\n'],
     ['in digits of another script', '２０31-01-31T12:00:00Z'],
-  ])('%s is refused as malformed', async (_, time) => {
+  ])('an expires_at %s is refused as malformed', async (_, time) => {
     await expectRefused(
       'expires_at',
       time,
@@ -170,32 +170,35 @@ describe('expires_at', () => {
     )
   })
 
-  test.each([1927454400000, 0, true, ['2031-01-31T12:00:00Z'], {}])('%j is refused for its type', async (time) => {
-    await expectRefused('expires_at', time, 'invalid', /a string/)
-  })
+  test.each([1927454400000, 0, true, ['2031-01-31T12:00:00Z'], {}])(
+    'an expires_at of the wrong type is refused: %j',
+    async (time) => {
+      await expectRefused('expires_at', time, 'invalid', /a string/)
+    },
+  )
 
   test.each([
     ['this very moment', 0],
     ['a millisecond ago', -1],
     ['an hour ago', -HOUR_MS],
-  ])('%s is refused as past, whatever its time zone', async (_, ms) => {
+  ])('an expires_at of %s is refused as past, in any time zone', async (_, ms) => {
     const local = iso(Date.now() + ms + 14 * HOUR_MS).replace('Z', '+14:00')
     for (const time of [iso(Date.now() + ms), local]) await expectRefused('expires_at', time, 'past', /in the future/)
   })
 
   test.each(['0000-01-01T00:00:00Z', '0099-12-31T23:59:59Z', '1969-12-31T23:59:59Z', '1970-01-01T00:00:00Z'])(
-    '%s is refused as past',
+    'an expires_at of %s is refused as past',
     async (time) => {
       await expectRefused('expires_at', time, 'past', /in the future/)
     },
   )
 
-  test('a millisecond ahead is taken', async () => {
+  test('an expires_at that is a millisecond ahead is accepted', async () => {
     const time = iso(Date.now() + 1)
     await expectTaken('expires_at', time, time)
   })
 
-  test('in the past is reported before the limit and an unknown application, and after access', async () => {
+  test('a past expires_at is reported after 401 and 403, and before 404 and the limit', async () => {
     const body = { expires_at: '2001-01-01T00:00:00Z' }
     const unknown = await call(apiKey, 'POST', '/connect/applications/unknown/client_secrets', { body })
     expectInvalid(unknown, 'expires_at', 'past', /in the future/)
@@ -204,13 +207,13 @@ describe('expires_at', () => {
     expect((await call(reader.apiKey, 'POST', path, { body })).status).toBe(403)
   })
 
-  test('both settings that are wrong are both told', async () => {
+  test('two invalid settings are both listed', async () => {
     const { json } = await create({ name: '', expires_at: '' })
     expect(json.errors.map(({ code }: { code: string }) => code)).toEqual(['name_blank', 'expires_at_malformed'])
   })
 })
 
-describe('the same create, sent again', () => {
+describe('a replay of a create with settings', () => {
   let headers: Record<string, string>
   beforeEach(() => {
     headers = { 'Idempotency-Key': crypto.randomUUID() }
@@ -223,7 +226,7 @@ describe('the same create, sent again', () => {
     expect(await count('client_secrets', 'application_id', application)).toBe(1)
   }
 
-  test('is answered as the secret was created, whatever was changed since', async () => {
+  test('a replay returns the settings as they were at creation', async () => {
     const body = { name: 'First', expires_at: iso(Date.now() + HOUR_MS) }
     const first = await create(body, headers)
     advance(1)
@@ -232,7 +235,7 @@ describe('the same create, sent again', () => {
     expect(await list()).toMatchObject([{ name: 'Second' }])
   })
 
-  test('is refused once the secret has expired', async () => {
+  test('a replay is refused when the secret has expired', async () => {
     const body = { expires_at: iso(Date.now() + minutes(1)) }
     await create(body, headers)
     for (const later of [minutes(1), minutes(58)]) {
@@ -243,7 +246,7 @@ describe('the same create, sent again', () => {
     expect(await list()).toEqual([])
   })
 
-  test('past its hour is a new request, whose time to expire is past', async () => {
+  test('after an hour the same request is new, and its expires_at is refused as past', async () => {
     const body = { expires_at: iso(Date.now() + minutes(1)) }
     await create(body, headers)
     advance(HOUR_MS)
@@ -251,7 +254,7 @@ describe('the same create, sent again', () => {
   })
 
   test.each([{}, { name: 'Other' }, { name: 'First', expires_at: '2031-01-01T00:00:00Z' }])(
-    'but with %j in place of its settings is another request',
+    'the same key with the settings %j is refused as another request',
     async (other) => {
       await create({ name: 'First' }, headers)
       const reply = await create(other, headers)

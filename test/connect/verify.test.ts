@@ -20,11 +20,11 @@ const PATH = '/connect/client_secrets/verify'
 
 const verify = (key: string, body: unknown, bindings: Partial<Env> = {}) => call(key, 'POST', PATH, { body, bindings })
 
-describe('a good secret is valid', async () => {
+describe('verifying an active secret', async () => {
   const other = await newClient(undefined, client)
 
   test.each([m2mApplication, oauthApplication, firstPartyApplication])(
-    'and comes with itself, without its plaintext, and its application: $name',
+    'the response has the secret without its plaintext, and its application: $name',
     async (application) => {
       const good = await newClient(application, client)
       const list = async () =>
@@ -42,12 +42,12 @@ describe('a good secret is valid', async () => {
     },
   )
 
-  test('to a key that may only read', async () => {
+  test('a read-only API key may verify', async () => {
     const reader = await newApiKey({ access: 'read', environmentId })
     expect((await verify(reader.apiKey, { client_secret: secret })).json.valid).toBe(true)
   })
 
-  test('with every prefix that it was issued with', async () => {
+  test('a secret with an earlier prefix is valid', async () => {
     const bindings = { CLIENT_SECRET_PREFIX: 'acme_live' }
     const { json } = await call(apiKey, 'POST', `/connect/applications/${client.applicationId}/client_secrets`, {
       bindings,
@@ -57,19 +57,19 @@ describe('a good secret is valid', async () => {
   })
 
   test.each([
-    ['its own client id', { client_id: clientId }, true],
+    ['its own client ID', { client_id: clientId }, true],
     ['null', { client_id: null }, true],
     ['unknown keys', { client: 'x', secret: 'x' }, true],
-    ['its application’s id', { client_id: client.applicationId }, false],
-    ['nothing', { client_id: '' }, false],
-    ['another client id', { client_id: other.clientId }, false],
-    ['its client id in lower case', { client_id: clientId.toLowerCase() }, false],
-  ])('for the client that is named, if one is: %s', async (_, named, valid) => {
+    ['the ID of its application', { client_id: client.applicationId }, false],
+    ['an empty client ID', { client_id: '' }, false],
+    ['another client ID', { client_id: other.clientId }, false],
+    ['its client ID in lower case', { client_id: clientId.toLowerCase() }, false],
+  ])('client_id limits which secret is valid: %s', async (_, named, valid) => {
     expect((await verify(apiKey, { client_secret: secret, ...named })).json.valid).toBe(valid)
   })
 })
 
-describe('any other is not, and nothing tells why (CWE-204)', async () => {
+describe('an invalid secret gets {"valid":false} without a reason (CWE-204)', async () => {
   const ended = async (end: (it: Client) => Promise<unknown>) => {
     const made = await newClient(undefined, client)
     expect((await verify(apiKey, { client_secret: made.secret })).json.valid).toBe(true)
@@ -79,26 +79,26 @@ describe('any other is not, and nothing tells why (CWE-204)', async () => {
   const other = await newClient()
 
   test.each<[string, string]>([
-    ['nothing', ''],
+    ['an empty string', ''],
     ['garbage', 'garbage'],
-    ['its hint', secret.slice(-6)],
-    ['a space behind it', `${secret} `],
-    ['a wrong checksum', secret.replace(/.$/, (last) => (last === '0' ? '1' : '0'))],
+    ['the hint of a secret', secret.slice(-6)],
+    ['a secret with a space behind it', `${secret} `],
+    ['a secret with a wrong checksum', secret.replace(/.$/, (last) => (last === '0' ? '1' : '0'))],
     ['60 KB', 'x'.repeat(60_000)],
     ['an API key', apiKey],
     ['SQL', "' OR 1=1--"],
     ['an unknown secret', (await issueCredential('cs', '0')).plaintext],
-    ['one of a region that is not there', (await issueCredential('cs', '1')).plaintext],
-    ['one of another environment', other.secret],
-    ['a revoked one', await ended(revoke)],
-    ['an expired one', await ended((it) => setSecret(it, { expires_at: Date.now() }))],
-    ['a disabled one', await ended((it) => setSecret(it, { disabled_at: Date.now() }))],
+    ['a secret of an unknown region', (await issueCredential('cs', '1')).plaintext],
+    ['a secret of another environment', other.secret],
+    ['a revoked secret', await ended(revoke)],
+    ['an expired secret', await ended((it) => setSecret(it, { expires_at: Date.now() }))],
+    ['a disabled secret', await ended((it) => setSecret(it, { disabled_at: Date.now() }))],
     [
-      'one of a deleted application',
+      'a secret of a deleted application',
       await ended((it) => call(apiKey, 'DELETE', `/connect/applications/${it.applicationId}`)),
     ],
     [
-      'one of an application deleted under it',
+      'an active secret whose application row is marked as deleted',
       await ended((it) =>
         env.DB.prepare('UPDATE applications SET deleted_at = 1 WHERE id = ?').bind(it.applicationId).run(),
       ),
@@ -116,7 +116,7 @@ test.each([
   { client_secret: 1 },
   { client_secret: [secret] },
   { client_secret: secret, client_id: 1 },
-])('422 without a string for a secret, which is not repeated: %j', async (body) => {
+])('a request of the wrong type is 422, and the response does not repeat the secret: %j', async (body) => {
   const { status, json, text } = await verify(apiKey, body)
   expect([status, json.code]).toEqual([422, 'invalid_request_parameters'])
   expect(text).not.toContain(secret)
@@ -130,7 +130,7 @@ test('an unknown API key gets 401 for any secret', async () => {
   }
 })
 
-test('503 where storage does not answer, never valid:false', async () => {
+test('a verification while the database is unavailable is 503, never valid: false', async () => {
   const DB = withBatch(env.DB, () =>
     Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')),
   )
@@ -138,7 +138,7 @@ test('503 where storage does not answer, never valid:false', async () => {
     expect((await verify(apiKey, { client_secret: clientSecret }, { DB })).status).toBe(503)
 })
 
-test('of two secrets each is verified by itself', async () => {
+test('revoking one of two secrets leaves the other valid', async () => {
   const second = await newSecret(client)
   await revoke(second)
   expect((await verify(apiKey, { client_secret: second.secret })).json.valid).toBe(false)
