@@ -19,8 +19,8 @@ async function eventsOf(apiKey: string, type: string): Promise<Json[]> {
 
 const ORIGIN = { 'CF-Connecting-IP': '203.0.113.7', 'User-Agent': 'test/1.0', 'X-Request-ID': 'mine-1' }
 
-describe('an API key', () => {
-  test('the operator creates it: one event names it, and no caller', async () => {
+describe('the events of API keys', () => {
+  test('creating an API key records one event, with the operator as its actor', async () => {
     const { apiKey, environmentId } = await newApiKey()
     const now = Date.now()
     const id = newId('api_key', now)
@@ -39,7 +39,7 @@ describe('an API key', () => {
     expect(event.context).toMatchObject({ actor: 'operator', api_key: null, session_id: null, ip_address: null })
   })
 
-  test('a session of another key revokes it: one event names both and the address, and a repeat records none', async () => {
+  test('revoking an API key in the dashboard records one event with the caller and the address, also when it is repeated', async () => {
     const admin = await newApiKey()
     const victim = await newApiKey({ environmentId: admin.environmentId })
     const visitor = new Visitor()
@@ -61,7 +61,7 @@ describe('an API key', () => {
     })
   })
 
-  test('it revokes itself: the event is recorded all the same', async () => {
+  test('an API key that revokes itself leaves its event', async () => {
     const own = await newApiKey()
     const other = await newApiKey({ environmentId: own.environmentId })
     const visitor = new Visitor()
@@ -71,8 +71,8 @@ describe('an API key', () => {
   })
 })
 
-describe('a session', () => {
-  test('its sign-in and its sign-out are one event each, by the key and by the session', async () => {
+describe('the events of sessions', () => {
+  test('sign-in and sign-out record one event each', async () => {
     const { id, apiKey } = await newApiKey({ access: 'read' })
     const visitor = new Visitor()
     await visitor.signIn(apiKey)
@@ -85,7 +85,7 @@ describe('a session', () => {
     expect(revoked.context).toMatchObject({ actor: 'session', session_id: created.data.id, ip_address: '203.0.113.7' })
   })
 
-  test('another session ends it: one event, also when that is repeated', async () => {
+  test('ending another session records one event, also when it is repeated', async () => {
     const { apiKey } = await newApiKey()
     const [stolen, own] = [new Visitor(), new Visitor()]
     await stolen.signIn(apiKey)
@@ -98,7 +98,7 @@ describe('a session', () => {
   })
 })
 
-test('a webhook endpoint: its creation and its deletion are one event each, without the query of its URL', async () => {
+test('creating and deleting a webhook endpoint records one event each, without the query of its URL', async () => {
   const { apiKey, environmentId } = await newApiKey()
   const database = operatorDatabase()
   const id = newId('we', Date.now())
@@ -111,7 +111,7 @@ test('a webhook endpoint: its creation and its deletion are one event each, with
   expect((await eventsOf(apiKey, 'webhook_endpoint.deleted')).map((event) => event.data)).toEqual([data])
 })
 
-test('a rotation of the signing key is an event of every environment', async () => {
+test('a rotation of the signing key records one event in every environment', async () => {
   const keys = [await newApiKey(), await newApiKey()]
   const database = operatorDatabase()
   const rotation = { kid: 'new', algorithm: 'RS256', isLeaked: true }
@@ -126,7 +126,7 @@ test('a rotation of the signing key is an event of every environment', async () 
   }
 })
 
-test('a repeated create that receives the plaintext again is an event of its own each time; the first one is not', async () => {
+test('each replay that returns a plaintext again records an event', async () => {
   const { apiKey } = await newApiKey()
   const { id } = await newApplication(apiKey)
   const create = () =>
@@ -144,7 +144,7 @@ test('a repeated create that receives the plaintext again is an event of its own
   expect(JSON.stringify(events)).not.toContain(json.secret)
 })
 
-describe('a secret that no longer works', () => {
+describe('the use of a secret that is no longer active', () => {
   const use = async (clientId: string, secret: string) =>
     (
       await send(
@@ -185,7 +185,7 @@ describe('a secret that no longer works', () => {
     expect(JSON.stringify(events)).not.toContain(json.secret)
   })
 
-  test('an unknown secret is no event', async () => {
+  test('the use of an unknown secret records no event', async () => {
     const { apiKey } = await newApiKey()
     const application = await newApplication(apiKey)
     const { plaintext } = await issueCredential('cs', '0')
@@ -194,7 +194,7 @@ describe('a secret that no longer works', () => {
   })
 })
 
-test('a header that may have a credential is in no event', async () => {
+test('a header that may contain a credential is not in the event', async () => {
   const { apiKey } = await newApiKey()
   const headers = { 'User-Agent': `curl ${apiKey}`, 'X-Request-ID': apiKey.slice(0, 50) }
   await call(apiKey, 'POST', '/connect/applications', {

@@ -31,8 +31,8 @@ async function backlog(count: number, apiKey = key.apiKey): Promise<void> {
 const idsAt = ({ arrivals }: Receiver) => arrivals.map(({ event }) => event.id)
 const all = { limit: 100, event: null, except: [] }
 
-describe('a lease', () => {
-  test('keeps two and more deliverers from sending an event twice', async () => {
+describe('the lease of a delivery', () => {
+  test('several deliverers at once send each event once', async () => {
     const answer = async () => {
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
       return new Response()
@@ -47,7 +47,7 @@ describe('a lease', () => {
     expect((await deliveries()).map(({ attempts }) => attempts)).toEqual(Array(60).fill(1))
   })
 
-  test('of a deliverer that died runs out, and another takes its place', async () => {
+  test('another deliverer sends the event when the lease of a dead one ends', async () => {
     const receiver = await newReceiver(key)
     await backlog(1)
     const start = Date.now()
@@ -64,7 +64,7 @@ describe('a lease', () => {
     expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', attempts: 2 }])
   })
 
-  test('that has passed to another does not let the first one say how it ended', async () => {
+  test('a deliverer that lost its lease cannot record an outcome', async () => {
     const { promise, resolve } = gate()
     const receiver = await newReceiver({ ...key, answer: () => promise })
     await backlog(1)
@@ -84,7 +84,7 @@ describe('a lease', () => {
     expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', last_outcome: '200', lease: null }])
   })
 
-  test('is taken once, when the reply to taking it was lost', async () => {
+  test('a lease is taken once when the response of the database was lost', async () => {
     const receiver = await newReceiver(key)
     await backlog(3)
     let claims = 0
@@ -101,8 +101,8 @@ describe('a lease', () => {
   })
 })
 
-describe('one holds up no other', () => {
-  test('an endpoint that does not answer, with more due and for longer, leaves room for the rest', async () => {
+describe('deliveries do not block each other', () => {
+  test('an endpoint that does not respond does not delay the deliveries of other endpoints', async () => {
     const hanging: PromiseWithResolvers<Response>[] = []
     const answer = () => {
       const held = gate()
@@ -123,7 +123,7 @@ describe('one holds up no other', () => {
     expect(quick.arrivals).toHaveLength(20)
   })
 
-  test('an event that its receiver refuses leaves the endpoint’s others alone', async () => {
+  test('an event that its receiver refuses does not stop other events of the endpoint', async () => {
     const receiver = await newReceiver(key)
     await backlog(10)
     const [poisoned] = await deliveries(receiver)
@@ -134,7 +134,7 @@ describe('one holds up no other', () => {
     expect(rows.filter(({ state }) => state === 'pending')).toMatchObject([{ event_id: poisoned?.event_id }])
   })
 
-  test('an event that cannot be read leaves all others alone', async () => {
+  test('an event that cannot be read does not stop other events', async () => {
     const receiver = await newReceiver(key)
     await backlog(5)
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
@@ -145,7 +145,7 @@ describe('one holds up no other', () => {
     expect(logged).toHaveBeenCalledWith(expect.objectContaining({ event_id: broken?.event_id }))
   })
 
-  test('a run that finds more than it has time for ends in time, and the next one goes on', async () => {
+  test('a run with too much to do ends at its deadline, and the next run continues', async () => {
     const receiver = await newReceiver(key)
     await backlog(10)
     setClock(Date.now())
@@ -167,8 +167,8 @@ describe('one holds up no other', () => {
   })
 })
 
-describe('a delivery that cannot be sent any more fails', () => {
-  test('an endpoint that was deleted', async () => {
+describe('a delivery fails when it can no longer be sent', () => {
+  test('deliveries to a deleted endpoint fail', async () => {
     const receiver = await newReceiver({ ...key, answer: () => new Response('', { status: 500 }) })
     await backlog(2)
     await runSchedule()
@@ -186,7 +186,7 @@ describe('a delivery that cannot be sent any more fails', () => {
     expect(results).toEqual([{ secret: '' }])
   })
 
-  test('an event that was pruned, while its endpoint’s others go on', async () => {
+  test('the delivery of a pruned event fails, and those of other events continue', async () => {
     const receiver = await newReceiver(key)
     await backlog(3)
     const [pruned] = await deliveries(receiver)
@@ -199,7 +199,7 @@ describe('a delivery that cannot be sent any more fails', () => {
     expect((await deliveries(receiver))[0]).toMatchObject({ state: 'dead', last_outcome: 'gone' })
   })
 
-  test('a delivery is kept for 30 days behind its end', async () => {
+  test('a delivery is kept for 30 days after it ended', async () => {
     const receiver = await newReceiver(key)
     await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication })
     const DAY_MS = 24 * 60 * 60 * 1000

@@ -61,7 +61,7 @@ function inOrder(event: Json): Json {
   return event
 }
 
-describe('each change makes one event, with the object as the change left it', () => {
+describe('each change records one event with the new state of the object', () => {
   const firstParty = { name: 'Console', application_type: 'oauth', is_first_party: true, description: 'x' }
   const thirdParty = { ...firstParty, is_first_party: false, organization_id: 'org_1', scopes: ['a'] }
   test.each([
@@ -114,7 +114,7 @@ describe('each change makes one event, with the object as the change left it', (
     },
   )
 
-  test('connect_application_secret.rotated has the new secret, and names those that it takes the place of', async () => {
+  test('connect_application_secret.rotated has the new secret, and names the secrets that it replaces', async () => {
     const { id } = await newApplication(key.apiKey)
     const old = [await newSecret(id), await newSecret(id)]
     const made = await eventsBy(() => call(key.apiKey, 'POST', `${secretsOf(id)}/rotate`, REQUEST))
@@ -165,15 +165,15 @@ describe('each change makes one event, with the object as the change left it', (
     ])
   })
 
-  test('these are all types that a change of an application or a secret has', async () => {
+  test('these tests have every event type of applications and secrets', async () => {
     const seen = new Set((await eventsOf(key)).map(({ event }) => event))
     const ofChanges = EVENT_TYPES.filter((type) => /^connect_.*(?<!replayed|refused)$/.test(type))
     expect([...seen].sort()).toEqual(ofChanges.sort())
   })
 })
 
-describe('a request that changes nothing makes no event', () => {
-  test('reads, refusals and repeats; a replay, which hands out the plaintext again, has an event of its own', async () => {
+describe('a request that changes nothing records no event', () => {
+  test('reads, refusals and repeats record no event, but a replay that returns a plaintext does', async () => {
     const application = await newApplication(key.apiKey)
     const path = `/connect/applications/${application.id}`
     const headers = { 'Idempotency-Key': crypto.randomUUID() }

@@ -64,28 +64,31 @@ async function walk(query: string, side: 'before' | 'after' = 'after', from = ''
   return met
 }
 
-describe('pages', () => {
-  test('without a word, the ten oldest, and where to go on', async () => {
+describe('the pages of the event list', () => {
+  test('a query without parameters returns the ten oldest events and a cursor', async () => {
     const { json } = await get('')
     expect(json.data.map(({ id }: { id: string }) => id)).toEqual(plannedIds().slice(0, 10))
     expect(json.list_metadata).toStrictEqual({ before: null, after: planted[9]?.id })
   })
 
-  test.each(['1', '7', '80', '100'])('lead to the end in both orders, %s at a time, each event once', async (limit) => {
-    const of = limit === '1' ? `&range_end=${new Date(START + 5 * HOUR_MS).toISOString()}` : ''
-    const all = limit === '1' ? plannedIds().slice(0, 15) : plannedIds()
-    expect(await walk(`limit=${limit}${of}`)).toEqual(all)
-    expect(await walk(`limit=${limit}&order=asc${of}`)).toEqual(all)
-    expect(await walk(`limit=${limit}&order=desc${of}`)).toEqual(all.toReversed())
-  })
+  test.each(['1', '7', '80', '100'])(
+    'the after cursor leads through all events once in both orders, with limit %s',
+    async (limit) => {
+      const of = limit === '1' ? `&range_end=${new Date(START + 5 * HOUR_MS).toISOString()}` : ''
+      const all = limit === '1' ? plannedIds().slice(0, 15) : plannedIds()
+      expect(await walk(`limit=${limit}${of}`)).toEqual(all)
+      expect(await walk(`limit=${limit}&order=asc${of}`)).toEqual(all)
+      expect(await walk(`limit=${limit}&order=desc${of}`)).toEqual(all.toReversed())
+    },
+  )
 
-  test.each(['7', '80', '100'])('before an event lead back to the beginning, %s at a time', async (limit) => {
+  test.each(['7', '80', '100'])('the before cursor leads back to the beginning, with limit %s', async (limit) => {
     const [all, reversed] = [plannedIds(), plannedIds().toReversed()]
     expect(await walk(`limit=${limit}`, 'before', all[140])).toEqual(all.slice(0, 140))
     expect(await walk(`limit=${limit}&order=desc`, 'before', reversed[140])).toEqual(reversed.slice(0, 140))
   })
 
-  test('in the order normal are newest first, `before` leads to older events and `after` to newer ones', async () => {
+  test('pages in the order normal are newest first, `before` leads to older events and `after` to newer ones', async () => {
     const reversed = plannedIds().toReversed()
     const first = (await get('order=normal&limit=5')).json
     expect(first.data.map(({ id }: { id: string }) => id)).toEqual(reversed.slice(0, 5))
@@ -97,25 +100,25 @@ describe('pages', () => {
     expect(newer.data.map(({ id }: { id: string }) => id)).toEqual(reversed.slice(0, 5))
   })
 
-  test('the last one, full or not, says that there is no more', async () => {
+  test('the last page has no cursor for a next one, whether it is full or not', async () => {
     for (const from of [COUNT - 81, COUNT - 41]) {
       const { json } = await get(`limit=80&after=${planted[from]?.id}`)
       expect(json.list_metadata).toStrictEqual({ before: planted[from + 1]?.id, after: null })
     }
   })
 
-  test('behind the last event there is an empty one', async () => {
+  test('the page after the last event is empty', async () => {
     const empty = { object: 'list', data: [], list_metadata: { before: null, after: null } }
     expect((await get(`after=${planted[COUNT - 1]?.id}`)).json).toStrictEqual(empty)
     expect((await get(`order=desc&after=${planted[0]?.id}`)).json).toStrictEqual(empty)
   })
 
-  test('a key that may only read reads them', async () => {
+  test('a read-only API key reads the events', async () => {
     const reader = await newApiKey({ access: 'read', environmentId: key.environmentId })
     expect((await get('', reader.apiKey)).json).toStrictEqual((await get('')).json)
   })
 
-  test('another environment has its own', async () => {
+  test('an environment sees its own events only', async () => {
     const { json } = await get('limit=100', other.apiKey)
     expect(json.data).toHaveLength(1)
     expect(plannedIds()).not.toContain(json.data[0].id)
@@ -130,7 +133,7 @@ const isBetween =
   ({ createdAt }: Planted) =>
     createdAt >= START + from * HOUR_MS && createdAt < START + until * HOUR_MS
 
-describe('filters', () => {
+describe('the filters of the event list', () => {
   test.each([
     ['one type', `events=${created}`, isCreated],
     ['types by comma', `events=${created},${updated}`, () => true],
@@ -162,7 +165,7 @@ describe('filters', () => {
     if (expected.length > 0) expect(await walk(`limit=9&order=desc&${query}`)).toEqual(expected.toReversed())
   })
 
-  test('a cursor leads on from an event that the filter leaves out', async () => {
+  test('a cursor may be an event that the filter excludes', async () => {
     const [from = '', ...rest] = plannedIds().slice(1)
     expect(isCreated(planted[1] as Planted)).toBe(false)
     expect(await idsOf(`limit=5&events=${created}&after=${from}`)).toEqual(
@@ -186,7 +189,7 @@ describe('filters', () => {
     ['range_end', 'range_end=2026-01-01T00:00:00', 'range_end_malformed'],
     ['organization_id', 'organization_id=acme', 'organization_id_malformed'],
     ['organization_id', "organization_id=org_'--", 'organization_id_malformed'],
-  ])('422, of %s: %s', async (field, query, code) => {
+  ])('an invalid %s is 422: %s', async (field, query, code) => {
     const { status, json, text } = await get(query)
     expect(status).toBe(422)
     const errors: { field: string; code: string }[] = json.errors
@@ -195,7 +198,7 @@ describe('filters', () => {
   })
 })
 
-describe('a cursor', () => {
+describe('the cursor of the event list', () => {
   const refusal = (field: string) => ({
     code: 'invalid_request_parameters',
     message: expect.any(String),
@@ -211,7 +214,7 @@ describe('a cursor', () => {
     ['is long', 'x'.repeat(5_000)],
     ['is the ID of another kind of object', newId('conn_app', START - HOUR_MS)],
     ['has a symbol that no ULID has', `event_0000000000${'U'.repeat(16)}`],
-  ])('that %s is 422', async (_, cursor) => {
+  ])('a cursor that %s is 422', async (_, cursor) => {
     for (const order of ['asc', 'desc', 'normal']) {
       for (const side of ['before', 'after']) {
         const { status, json } = await get(`order=${order}&${side}=${cursor}`)
@@ -221,7 +224,7 @@ describe('a cursor', () => {
     }
   })
 
-  test('of another environment is 422', async () => {
+  test('a cursor of another environment is 422', async () => {
     const theirs = (await get('', other.apiKey)).json.data[0].id
     expect((await get(`after=${theirs}`, other.apiKey)).status).toBe(200)
     const { status, json } = await get(`after=${theirs}`)
@@ -229,7 +232,7 @@ describe('a cursor', () => {
     expect(json).toStrictEqual(refusal('after'))
   })
 
-  test('whose event has reached the end of its retention leads on from the oldest event that is kept', async () => {
+  test('a cursor whose event is past its retention continues with the oldest event that is kept', async () => {
     const gone = planted.splice(0, 30)
     await env.DB.prepare(`DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))`)
       .bind(JSON.stringify(gone.map(({ id }) => id)))
@@ -244,7 +247,7 @@ describe('a cursor', () => {
     }
   })
 
-  test('of an environment without events leads to an empty page', async () => {
+  test('a past cursor in an environment without events returns an empty page', async () => {
     const quiet = await newApiKey()
     const { status, json } = await get(`after=${newId('event', START)}`, quiet.apiKey)
     expect([status, json.data]).toEqual([200, []])

@@ -35,7 +35,7 @@ async function runWhenDue(): Promise<void> {
 const idsAt = ({ arrivals }: Receiver) => arrivals.map(({ event }) => event.id)
 const listed = async () => (await listWebhookEndpointsOf(operatorDatabase(), key.environmentId))[0]?.deliveries
 
-describe('backoff', () => {
+describe('the backoff of a delivery', () => {
   /** The waits between the attempts at one event, in ms, until it is dead. */
   async function waitsUntilDead(): Promise<number[]> {
     setClock(Date.now())
@@ -54,7 +54,7 @@ describe('backoff', () => {
   const sum = (waits: number[]) => waits.reduce((total, wait) => total + wait, 0)
 
   test.each([0, 0.999999])(
-    'waits grow from ten seconds and sum up to at least 72 hours; then the delivery has failed (jitter %d)',
+    'the waits grow from ten seconds to 72 hours in all, and then the delivery fails (jitter %d)',
     async (jitter) => {
       vi.spyOn(Math, 'random').mockReturnValue(jitter)
       const waits = await waitsUntilDead()
@@ -67,7 +67,7 @@ describe('backoff', () => {
     },
   )
 
-  test('events that failed together do not come back together', async () => {
+  test('events that failed together are retried at different times', async () => {
     setClock(Date.now())
     let draws = 0
     vi.spyOn(Math, 'random').mockImplementation(() => (draws++ % 8) / 8)
@@ -77,7 +77,7 @@ describe('backoff', () => {
     expect(new Set(times).size).toBeGreaterThan(4)
   })
 
-  test('nothing is sent before its time', async () => {
+  test('no event is sent before its next attempt is due', async () => {
     const receiver = await newReceiver({ ...key, answer: down })
     await change()
     const [row] = await deliveries(receiver)
@@ -90,7 +90,7 @@ describe('backoff', () => {
   })
 })
 
-describe('the receiver decides', () => {
+describe('a receiver influences the retries', () => {
   const answerWith = (status: number, retryAfter: string) => () =>
     new Response('', { status, headers: { 'Retry-After': retryAfter } })
 
@@ -138,7 +138,7 @@ describe('the receiver decides', () => {
   )
 })
 
-describe('each event gets there once the receiver is back', () => {
+describe('each event is delivered when the receiver works again', () => {
   test.each<[string, Receiver['answer'], string]>([
     ['500', () => new Response('', { status: 500 }), '500'],
     ['404', () => new Response('', { status: 404 }), '404'],
@@ -162,13 +162,13 @@ describe('each event gets there once the receiver is back', () => {
     expect(receiver.arrivals).toHaveLength(sent)
   })
 
-  test.each([200, 201, 204, 299])('%i means that it is there', async (status) => {
+  test.each([200, 201, 204, 299])('a status of %i counts as delivered', async (status) => {
     const receiver = await newReceiver({ ...key, answer: () => ({ status, body: null }) as Response })
     await change()
     expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', last_outcome: String(status) }])
   })
 
-  test('one that does not answer within 10 s is tried again', async () => {
+  test('an attempt without a response within 10 s is retried', async () => {
     const timeout = vi.spyOn(AbortSignal, 'timeout').mockImplementation(() => {
       return AbortSignal.abort(new DOMException('', 'TimeoutError'))
     })
@@ -182,7 +182,7 @@ describe('each event gets there once the receiver is back', () => {
     expect(await listed()).toEqual({ pending: 0, delivered: 1, dead: 0 })
   })
 
-  test('each try has a signature of its own time', async () => {
+  test('each attempt has a signature with its own time', async () => {
     const receiver = await newReceiver({ ...key, answer: down })
     await change()
     await runWhenDue()
@@ -194,7 +194,7 @@ describe('each event gets there once the receiver is back', () => {
     expect(times[1]).toBeGreaterThan((times[0] as number) + 4 * SECOND_MS)
   })
 
-  test('also when what became of the first try could not be noted', async () => {
+  test('an event is sent again when the outcome of its first attempt was not recorded', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const receiver = await newReceiver(key)
     const overloaded = new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
@@ -208,7 +208,7 @@ describe('each event gets there once the receiver is back', () => {
   })
 })
 
-test('the dead are listed, and revived with all of their attempts before them', async () => {
+test('failed deliveries are listed, and a revived one gets all attempts again', async () => {
   const receiver = await newReceiver({ ...key, answer: down })
   const ids = [await change(), await change()]
   while ((await listed())?.pending) await runWhenDue()

@@ -95,8 +95,8 @@ const CREDENTIALS = [
   'https://:password@example.com/',
 ]
 
-describe('outside of development', () => {
-  test.each(GOOD)('%s may be sent to', (url) => {
+describe('a webhook URL in production', () => {
+  test.each(GOOD)('%s is accepted', (url) => {
     expect(webhookUrlProblem(url, false)).toBeNull()
   })
 
@@ -106,14 +106,14 @@ describe('outside of development', () => {
     ...ADDRESSES.map((url) => [url, 'is an IP address']),
     ...THIS_NETWORK.map((url) => [url, 'is a name of this machine or network']),
     ...CREDENTIALS.map((url) => [url, 'has a user name or a password in it']),
-  ])('%s %s', (url = '', problem = '') => {
+  ])('%s is refused, because it %s', (url = '', problem = '') => {
     expect(webhookUrlProblem(url, false)).toBe(problem)
   })
 })
 
-describe('in development', () => {
+describe('a webhook URL in development', () => {
   test.each([...GOOD, ...ADDRESSES, ...THIS_NETWORK, 'http://localhost:3000/hook', 'http://127.0.0.1:3000/'])(
-    '%s may be sent to',
+    '%s is accepted',
     (url) => {
       expect(webhookUrlProblem(url, true)).toBeNull()
     },
@@ -125,12 +125,12 @@ describe('in development', () => {
     'ftp://example.com/',
     'file:///etc/passwd',
     'http://user:password@localhost/',
-  ])('%s may not', (url) => {
+  ])('%s is refused', (url) => {
     expect(webhookUrlProblem(url, true)).not.toBeNull()
   })
 })
 
-describe('with every URL that the database may hold', () => {
+describe('a stored webhook URL', () => {
   let key: Awaited<ReturnType<typeof newApiKey>>
   beforeEach(async () => {
     key = await newApiKey()
@@ -143,7 +143,7 @@ describe('with every URL that the database may hold', () => {
     ['https://127.1/', 'is an IP address'],
     ['https://localhost/', 'is a name of this machine or network'],
     ['https://user:password@example.com/', 'has a user name or a password in it'],
-  ])('nothing goes to %s: right after a change, nor later', async (url, problem) => {
+  ])('no webhook is sent to %s, neither right after the change nor later', async (url, problem) => {
     const receiver = await newReceiver({ ...key, url })
     expect((await create()).status).toBe(201)
     setClock(Date.now() + 60_000)
@@ -153,7 +153,7 @@ describe('with every URL that the database may hold', () => {
     expect(await deliveries(receiver)).toMatchObject([outcome])
   })
 
-  test('a setting lets it go to this machine, right after a change and later', async () => {
+  test('with WEBHOOKS_TO_LOCALHOST webhooks are sent to this machine', async () => {
     const receiver = await newReceiver({ ...key, url: 'http://localhost:3000/hook' })
     await create({ WEBHOOKS_TO_LOCALHOST: true })
     expect(receiver.arrivals).toHaveLength(1)

@@ -17,7 +17,7 @@ const create = (options = {}) => call(key.apiKey, 'POST', '/connect/applications
 const events = async () => (await call(key.apiKey, 'GET', '/events?limit=100')).json.data
 
 describe('right after a change', () => {
-  test('its event is sent, as it stands in the list', async () => {
+  test('the event is sent as the event list shows it', async () => {
     const receiver = await newReceiver(key)
     const { id } = await newApplication(key.apiKey)
     await call(key.apiKey, 'PUT', `/connect/applications/${id}`, { body: { name: 'Żółw 🐢' } })
@@ -32,7 +32,7 @@ describe('right after a change', () => {
     expect(states).toEqual(Array(7).fill({ state: 'delivered', attempts: 1 }))
   })
 
-  test('it is a POST of JSON with the signature of WorkOS, by this endpoint’s secret', async () => {
+  test('the webhook is a POST of JSON with WorkOS’s signature by the endpoint’s secret', async () => {
     const receiver = await newReceiver(key)
     const other = await newReceiver(key)
     await create()
@@ -54,7 +54,7 @@ describe('right after a change', () => {
     expect(await isSignedWith(other.secret)).toBe(false)
   })
 
-  test('it goes to those endpoints of the environment that want its type, and were there', async () => {
+  test('the webhook is sent to the endpoints of the environment that want its type', async () => {
     const all = await newReceiver(key)
     const secrets = await newReceiver({ ...key, events: ['connect_application_secret.created'] })
     const both = await newReceiver({
@@ -71,13 +71,13 @@ describe('right after a change', () => {
     expect([all, secrets, both, elsewhere, late].map(typesAt)).toEqual([types, [types[1]], types, [], [types[1]]])
   })
 
-  test('more endpoints than are sent to at once all get it, once', async () => {
+  test('15 endpoints, more than are called at once, each get the event once', async () => {
     const receivers = await Promise.all(Array.from({ length: 15 }, () => newReceiver(key)))
     await create()
     expect(receivers.map(({ arrivals }) => arrivals.length)).toEqual(Array(15).fill(1))
   })
 
-  test('an expiry is sent by the run that notes it', async () => {
+  test('the run that records an expiry also sends its event', async () => {
     const { id } = await newApplication(key.apiKey)
     const body = { expires_at: new Date(Date.now() + 50).toISOString() }
     const secret = await call(key.apiKey, 'POST', `/connect/applications/${id}/client_secrets`, { body })
@@ -90,7 +90,7 @@ describe('right after a change', () => {
     ])
   })
 
-  test('a replay, a repeat, a read and a refusal send nothing, and ask storage for nothing to send', async () => {
+  test('replays, repeats, reads and refusals send no webhook, and make no D1 request for one', async () => {
     const headers = { 'Idempotency-Key': 'k' }
     const { id } = (await create({ headers })).json
     const receiver = await newReceiver(key)
@@ -107,8 +107,8 @@ describe('right after a change', () => {
   })
 })
 
-describe('the caller notices nothing', () => {
-  test('the answer is there before the webhook is sent, whatever that takes', async () => {
+describe('a webhook does not affect the response to the caller', () => {
+  test('the response is sent before the webhook', async () => {
     const { promise, resolve } = gate()
     const receiver = await newReceiver({ ...key, answer: () => promise })
     let arrivalsAtAnswer = -1
@@ -128,7 +128,7 @@ describe('the caller notices nothing', () => {
     ['a broken connection', () => Promise.reject(new TypeError('Network connection lost.'))],
     ['an error that is none', () => Promise.reject(undefined)],
     ['a body that breaks', () => new Response(new ReadableStream({ cancel: () => Promise.reject(new Error('x')) }))],
-  ])('the receiver answers with %s', async (_, answer) => {
+  ])('a receiver that answers with %s does not affect the response', async (_, answer) => {
     const receiver = await newReceiver({ ...key, answer })
     expect((await create()).status).toBe(201)
     expect(receiver.arrivals).toHaveLength(1)
@@ -140,7 +140,7 @@ describe('the caller notices nothing', () => {
     ['before', () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.'))],
     ['permanently', () => Promise.reject(new Error('D1_ERROR: Network connection lost.'))],
     ['with what is no error', () => Promise.reject(undefined)],
-  ])('storage fails behind the change, %s: the schedule does it', async (_, fail) => {
+  ])('the schedule sends the event when the database fails after the change, %s', async (_, fail) => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const receiver = await newReceiver(key)
     let batches = 0
@@ -154,7 +154,7 @@ describe('the caller notices nothing', () => {
   })
 })
 
-test('a change sends its own event, and waits for no other that is due', async () => {
+test('a change sends its own event, and no others that are due', async () => {
   const backlogged = await newApiKey()
   const receiver = await newReceiver({ ...backlogged, answer: () => new Promise(() => {}) })
   // As if each isolate had vanished behind its first batch.

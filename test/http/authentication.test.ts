@@ -24,20 +24,20 @@ async function authorize(...values: string[]) {
 
 const UNAUTHORIZED = { message: 'Unauthorized', code: 'unauthorized' }
 
-describe('an API key is accepted', () => {
+describe('a valid API key', () => {
   test.each(['Bearer', 'bearer', 'BEARER', 'bEaReR', 'Bearer  ', 'Bearer      '])(
-    'behind %s (RFC 9110 §11.1)',
+    'an API key is accepted after the scheme "%s" (RFC 9110 §11.1)',
     async (scheme) => {
       expect((await authorize(`${scheme} ${mine.apiKey}`)).status).toBe(200)
     },
   )
 
-  test('with white space around the header, which is no part of it (RFC 9110 §5.5)', async () => {
+  test('white space around the Authorization header is ignored (RFC 9110 §5.5)', async () => {
     expect((await authorize(`  Bearer ${mine.apiKey}\t `)).status).toBe(200)
   })
 })
 
-describe('refused without asking storage, all alike', async () => {
+describe('a malformed Authorization header gets the same 401, without a D1 request', async () => {
   const reference = await authorize()
   const { apiKey } = mine
 
@@ -104,7 +104,7 @@ describe('refused without asking storage, all alike', async () => {
     ['an unknown key', async () => (await issueCredential('sk', '0')).plaintext],
     ['a revoked key', revokedKey],
     ['a client secret made with the prefix of keys', secretWithPrefixOfKeys],
-  ])('%s, which only storage can tell, is no different', async (_, key) => {
+  ])('%s gets the same 401, after one D1 request', async (_, key) => {
     const reply = await authorize(`Bearer ${await key()}`)
     expect(reply.status).toBe(401)
     expect(reply.text).toBe(reference.text)
@@ -130,7 +130,7 @@ async function secretWithPrefixOfKeys(): Promise<string> {
   return plaintext
 }
 
-describe('a key counts in the Authorization header alone', () => {
+describe('an API key outside the Authorization header authenticates nothing', () => {
   const withoutHeader = (path: string, headers: Record<string, string> = {}, body?: string) =>
     send(
       new Request(`https://oncekey.test${path}`, {
@@ -142,14 +142,14 @@ describe('a key counts in the Authorization header alone', () => {
   const { apiKey } = mine
 
   test.each(['access_token', 'api_key', 'apikey', 'key', 'token', 'authorization', 'Authorization', 'client_secret'])(
-    'not in the query, as %s (RFC 6750 §2.3, RFC 9700 §4.3.2)',
+    'in the query, as %s (RFC 6750 §2.3, RFC 9700 §4.3.2)',
     async (name) => {
       expect((await withoutHeader(`/connect/applications?${name}=${apiKey}`)).json).toEqual(UNAUTHORIZED)
       expect((await withoutHeader(`/connect/applications?${name}=Bearer%20${apiKey}`)).json).toEqual(UNAUTHORIZED)
     },
   )
 
-  test('not in the body', async () => {
+  test('in the body', async () => {
     const body = JSON.stringify({ ...m2mApplication, access_token: apiKey, api_key: apiKey })
     expect((await withoutHeader('/connect/applications', {}, body)).json).toEqual(UNAUTHORIZED)
   })
@@ -161,25 +161,25 @@ describe('a key counts in the Authorization header alone', () => {
     'Proxy-Authorization',
     'X-Forwarded-Authorization',
     'X-Original-Authorization',
-  ])('not in %s', async (name) => {
+  ])('in the header %s', async (name) => {
     for (const value of [apiKey, `Bearer ${apiKey}`]) {
       expect((await withoutHeader('/connect/applications', { [name]: value })).json).toEqual(UNAUTHORIZED)
     }
   })
 
   test.each(['session', '__Host-session', 'access_token', 'Authorization', 'wos-session'])(
-    'not in a cookie, so that no page can use it on its own (CWE-352): %s',
+    'in the cookie %s, which a foreign page could make a browser send (CWE-352)',
     async (name) => {
       expect((await withoutHeader('/connect/applications', { Cookie: `${name}=${apiKey}` })).json).toEqual(UNAUTHORIZED)
     },
   )
 
-  test('not in the path or the user part of the URL', async () => {
+  test('in the path of the URL', async () => {
     expect((await withoutHeader(`/connect/applications/${apiKey}`)).json).toEqual(UNAUTHORIZED)
   })
 })
 
-describe('a key that may only read', async () => {
+describe('a read-only API key', async () => {
   const reader = await newApiKey({ access: 'read', environmentId: mine.environmentId })
   const writes: [string, string, Call][] = [
     ['POST', '/connect/applications', { body: m2mApplication }],
@@ -192,7 +192,7 @@ describe('a key that may only read', async () => {
     ['DELETE', '/connect/applications/unknown', {}],
   ]
 
-  test.each(writes)('is 403 on %s %s, which changes nothing', async (method, path, request) => {
+  test.each(writes)('a read-only API key gets 403 for %s %s, and nothing changes', async (method, path, request) => {
     const everything = () =>
       env.DB.batch(
         ['applications', 'client_secrets', 'events'].map((table) => env.DB.prepare(`SELECT * FROM ${table}`)),
@@ -210,7 +210,7 @@ describe('a key that may only read', async () => {
   })
 
   test.each(['/connect/applications', `/connect/applications/${application.id}`, secretsPath])(
-    'gets what a key that may write gets on GET %s, without secrets or digests',
+    'GET %s returns the same to a read-only key as to a key with write access, without secrets or digests',
     async (path) => {
       const [reads, writes] = [await call(reader.apiKey, 'GET', path), await call(mine.apiKey, 'GET', path)]
       expect(reads.status).toBe(200)

@@ -3,7 +3,7 @@ import { rawCreates } from './raw-creates.ts'
 
 const { create, countSecrets, expectRefused } = await rawCreates()
 
-describe('a media type', () => {
+describe('the media type of a body', () => {
   test.each([
     'application/json',
     'APPLICATION/JSON; Charset=UTF-8',
@@ -11,7 +11,7 @@ describe('a media type', () => {
     'application/json ; charset="utf-8"',
     'application/json;',
     'Application/Json;odata=verbose;x=y',
-  ])('is that of JSON, written as RFC 9110 §8.3.1 allows: %s', async (type) => {
+  ])('a media type of JSON is accepted in every form of RFC 9110 §8.3.1: %s', async (type) => {
     expect((await create('{}', { type })).status).toBe(201)
   })
 
@@ -46,14 +46,11 @@ describe('a media type', () => {
       'application/javascript',
       '',
     ],
-  ])(
-    'of anything else is 415, which leaves no request that a foreign page can send (CVE-2024-43787): %s',
-    async (type) => {
-      await expectRefused('{}', 415, 'unsupported_media_type', { type })
-    },
-  )
+  ])('another media type is 415, so that no form of a foreign page is accepted (CVE-2024-43787): %s', async (type) => {
+    await expectRefused('{}', 415, 'unsupported_media_type', { type })
+  })
 
-  test('is asked of a body that has none', async () => {
+  test('a body without a media type is 415', async () => {
     await expectRefused('{}', 415, 'unsupported_media_type', { type: null })
     await expectRefused(' ', 415, 'unsupported_media_type', { type: null })
   })
@@ -65,14 +62,14 @@ describe('a media type', () => {
     'application/x-www-form-urlencoded',
     '',
     null,
-  ])('does not matter to an empty body, which counts as {}: %s', async (type) => {
+  ])('an empty body counts as {}, whatever its media type: %s', async (type) => {
     for (const body of [null, '', new ReadableStream({ start: (controller) => controller.close() })]) {
       expect((await create(body, { type })).status).toBe(201)
     }
   })
 
   test.each(['gzip', 'deflate', 'br', 'zstd', 'compress', 'gzip, gzip', 'GZIP', 'x'])(
-    'is of a body as it is, not compressed (CWE-409): %s',
+    'a compressed body is 415 (CWE-409): %s',
     async (encoding) => {
       const zipped = new Blob(['{}']).stream().pipeThrough(new CompressionStream('gzip'))
       const headers = { 'Content-Encoding': encoding }
@@ -82,22 +79,22 @@ describe('a media type', () => {
   )
 })
 
-describe('a body of 64 KiB', () => {
+describe('the size of a body', () => {
   const LIMIT = 65_536
   const padded = (length: number) => `{"a":"${'x'.repeat(length - 8)}"}`
 
-  test('is read, and a byte more is 413', async () => {
+  test('a body of 64 KiB is read, and one more byte is 413', async () => {
     expect(padded(LIMIT)).toHaveLength(LIMIT)
     expect((await create(padded(LIMIT))).status).toBe(201)
     await expectRefused(padded(LIMIT + 1), 413, 'payload_too_large')
   })
 
-  test('is counted in bytes, not in characters', async () => {
+  test('the size is counted in bytes, not in characters', async () => {
     await expectRefused(`{"a":"${'€'.repeat(22_000)}"}`, 413, 'payload_too_large')
   })
 
   test.each(['2', '65536', '0', '-1', 'x', '99999999999999999999'])(
-    'is what arrives, whatever Content-Length says: %s',
+    'the bytes that arrive are counted, not a wrong Content-Length: %s',
     async (length) => {
       const headers = { 'Content-Length': length }
       await expectRefused(padded(LIMIT + 1), 413, 'payload_too_large', { headers })
@@ -105,13 +102,13 @@ describe('a body of 64 KiB', () => {
     },
   )
 
-  test('is 413 over it, whatever else is wrong with it', async () => {
+  test('a body that is too large is 413, whatever else is invalid', async () => {
     await expectRefused('['.repeat(LIMIT + 1), 413, 'payload_too_large')
     await expectRefused(padded(LIMIT + 1), 413, 'payload_too_large', { type: 'text/plain' })
     await expectRefused(new Uint8Array(1_000_000).fill(0xff), 413, 'payload_too_large')
   })
 
-  test('is counted as it comes, and no more is read than that', async () => {
+  test('a body without a length is read only up to the limit', async () => {
     let pulled = 0
     let isCancelled = false
     const endless = new ReadableStream<Uint8Array>({
@@ -128,7 +125,7 @@ describe('a body of 64 KiB', () => {
     expect(isCancelled).toBe(true)
   })
 
-  test('that breaks off makes nothing', async () => {
+  test('a body that breaks off changes nothing', async () => {
     const before = await countSecrets()
     const broken = new ReadableStream({
       start(controller) {
@@ -140,7 +137,7 @@ describe('a body of 64 KiB', () => {
     expect(await countSecrets()).toBe(before)
   })
 
-  test('comes in any chunks', async () => {
+  test('a body is read in chunks of any size', async () => {
     const bytes = new TextEncoder().encode('{"é€😀":"\\u00e9"}'.padEnd(5000))
     for (const size of [1, 7, 4096]) {
       const chunked = new ReadableStream({

@@ -9,7 +9,7 @@ import { withBatch } from '../faults/wrapped.ts'
 const { apiKey } = await newApiKey()
 const application = await newApplication(apiKey)
 
-describe('a refusal says what is wrong, and nothing of what was sent', () => {
+describe('an error names the problem, and does not repeat the input', () => {
   const CANARY = 'canary-7f3a'
 
   test.each<[string, () => ReturnType<typeof call>]>([
@@ -45,7 +45,7 @@ describe('a refusal says what is wrong, and nothing of what was sent', () => {
     expect(text).not.toContain(CANARY)
   })
 
-  test('an unknown id is repeated up to 50 characters, and no character is cut in two', async () => {
+  test('an unknown ID is repeated up to 50 characters, and no character is cut in two', async () => {
     expect(await entityId('unknown')).toBe('unknown')
     expect(await entityId('x_'.repeat(51))).toBe('x_'.repeat(25))
     expect(await entityId(`x${'😀'.repeat(200)}`)).toBe(`x${'😀'.repeat(49)}`)
@@ -58,7 +58,7 @@ describe('a refusal says what is wrong, and nothing of what was sent', () => {
     ['a credential without its last two characters', (credential) => credential.slice(0, -2)],
     ['a credential without its prefix', (credential) => credential.slice(3)],
     ['the first 45 characters of a credential', (credential) => credential.slice(0, 45)],
-  ])('an unknown id that is %s is not repeated', async (_, id) => {
+  ])('an unknown ID that is %s is not repeated', async (_, id) => {
     for (const prefix of ['cs', 'sk']) {
       const { plaintext } = await issueCredential(prefix, '0')
       expect(await entityId(id(plaintext))).toBeUndefined()

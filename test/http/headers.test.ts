@@ -16,7 +16,7 @@ describe('the security headers', () => {
     ['an unknown route', '/nothing', {}],
     ['an error of OAuth', '/oauth2/nothing', {}],
     ['liveness', '/healthz', {}],
-  ])('are on %s: a year of HSTS, no framing, no content, no features', async (_, path, headers) => {
+  ])('%s has HSTS for a year, and forbids framing, content and browser features', async (_, path, headers) => {
     const reply = await get(path, headers as Record<string, string>)
     expect(Object.fromEntries(reply.headers)).toMatchObject({
       'strict-transport-security': 'max-age=31536000; includeSubDomains',
@@ -30,7 +30,7 @@ describe('the security headers', () => {
   })
 
   test.each(['/', '/docs', '/dashboard/sign-in'])(
-    'let the page %s have its own content, and the same rest',
+    'the page %s may load its own content, and has the other headers',
     async (path) => {
       const { headers } = await app.request(`https://oncekey.test${path}`, {}, env)
       expect(headers.get('Content-Security-Policy')).toMatch(/default-src 'none';.* frame-ancestors 'none'/)
@@ -51,7 +51,7 @@ describe('a public document', () => {
   ]
   const Origin = 'https://console.example'
 
-  test.each(PUBLIC)('%s may be read by pages of any origin, and kept for five minutes', async (path) => {
+  test.each(PUBLIC)('pages of any origin may read %s, and caches keep it for five minutes', async (path) => {
     for (const headers of [{}, { Origin }]) {
       const reply = await get(path, headers as Record<string, string>)
       expect(reply.status).toBe(200)
@@ -64,7 +64,7 @@ describe('a public document', () => {
     }
   })
 
-  test.each(PUBLIC)('%s answers a preflight', async (path) => {
+  test.each(PUBLIC)('%s answers a CORS preflight', async (path) => {
     const headers = { Origin, 'Access-Control-Request-Method': 'GET', 'Access-Control-Request-Headers': 'x-custom' }
     const response = await app.request(`https://oncekey.test${path}`, { method: 'OPTIONS', headers }, env)
     expect([response.status, response.headers.get('Access-Control-Allow-Origin')]).toEqual([204, '*'])
@@ -73,7 +73,7 @@ describe('a public document', () => {
   })
 
   test.each(['/connect/applications', '/events', '/oauth2/token', '/oauth2/introspection', '/healthz'])(
-    'is not %s',
+    '%s does not answer to pages of other origins',
     async (path) => {
       const reply = await get(path, { Origin })
       expect([...reply.headers.keys()].filter((name) => name.startsWith('access-control-'))).toEqual([])
@@ -82,7 +82,7 @@ describe('a public document', () => {
   )
 })
 
-describe('plain http, where the issuer is https', async () => {
+describe('plain http for a deployment with an https issuer', async () => {
   const { plaintext } = await issueCredential('cs', '0')
   const byHttp = (path: string, init: RequestInit = {}, bindings: Partial<Env> = {}) => {
     const request = new Request(`http://oncekey.test${path}`, { redirect: 'manual', ...init })
@@ -99,7 +99,7 @@ describe('plain http, where the issuer is https', async () => {
     ['/nothing', {}],
     ['/readyz', {}],
     ['/dashboard/sign-in', { method: 'POST', body: new URLSearchParams({ api_key: apiKey }) }],
-  ])('is 403 for %s before anything is read', async (path, init) => {
+  ])('a plain http request to %s is 403 before anything is read', async (path, init) => {
     const counter = counted(env.DB)
     const response = await byHttp(path, init, { DB: counter.database })
     expect([response.status, counter.trips]).toEqual([403, 0])
@@ -107,7 +107,7 @@ describe('plain http, where the issuer is https', async () => {
   })
 
   test.each(['/oauth2/token', '/oauth2/introspection', '/oauth2/jwks'])(
-    'is 403 for %s, in its format',
+    'a plain http request to %s is 403 in the OAuth error format',
     async (path) => {
       const response = await byHttp(path, { method: 'POST', body: new URLSearchParams({ client_secret: plaintext }) })
       expect([response.status, await response.json()]).toMatchObject([403, { error: 'invalid_request' }])
@@ -120,13 +120,13 @@ describe('plain http, where the issuer is https', async () => {
     ['/dashboard', 'https://oncekey.test/dashboard'],
     [`/dashboard/applications/${plaintext}?notice=${plaintext}`, 'https://oncekey.test/dashboard'],
     [`/?client_secret=${plaintext}`, 'https://oncekey.test/'],
-  ])('leads a browser from the page %s to https, and repeats nothing', async (path, location) => {
+  ])('the page %s redirects to https, without credentials from its URL', async (path, location) => {
     const response = await byHttp(path)
     expect([response.status, response.headers.get('Location')]).toEqual([308, location])
     expect(response.headers.get('Cache-Control')).toBe('no-store')
   })
 
-  test('is served where the issuer is http, as in development', async () => {
+  test('plain http is served when the issuer is http, as in development', async () => {
     expect((await byHttp('/healthz', {}, { ISSUER: 'http://127.0.0.1:8787' })).status).toBe(200)
     expect((await byHttp('/healthz', {}, { ISSUER: '' })).status).toBe(200)
   })

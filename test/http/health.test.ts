@@ -10,7 +10,7 @@ const broken = withBatch(env.DB, () => {
   throw new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
 })
 
-test('GET /healthz does not ask the database', async () => {
+test('GET /healthz makes no D1 request', async () => {
   const counter = counted(env.DB)
   expect(await get('/healthz', { DB: counter.database })).toMatchObject({
     status: 200,
@@ -21,7 +21,7 @@ test('GET /healthz does not ask the database', async () => {
 })
 
 describe('GET /readyz', () => {
-  test('sends one database request, and none within the next five seconds', async () => {
+  test('/readyz makes one D1 request, and none within the next five seconds', async () => {
     stopClock()
     const counter = counted(env.DB)
     const ready = () => get('/readyz', { DB: counter.database })
@@ -37,7 +37,7 @@ describe('GET /readyz', () => {
     vi.useRealTimers()
   })
 
-  test('is 503 while the database does not respond, which it asks once in five seconds', async () => {
+  test('/readyz is 503 while the database does not respond, and asks it once in five seconds', async () => {
     const counter = counted(broken)
     for (let i = 0; i < 20; i++) {
       const { status, headers, json } = await get('/readyz', { DB: counter.database })
@@ -50,7 +50,7 @@ describe('GET /readyz', () => {
   test.each([
     ['has no tables', 'SELECT 1 FROM table_of_a_later_version'],
     ['lacks the newest migration', 'SELECT 1 WHERE false'],
-  ])('is 503 when the database %s, and tells the operator what to run', async (_, sql) => {
+  ])('/readyz is 503 when the database %s, and names the command to run', async (_, sql) => {
     const DB = withBatch(env.DB, (real) => real([env.DB.prepare(sql)]))
     const { status, json } = await get('/readyz', { DB })
     expect(status).toBe(503)
@@ -65,7 +65,7 @@ describe('GET /readyz', () => {
     ['there is no signing key', { SIGNING_KEY: '' }, 'SIGNING_KEY is missing'],
     ['the signing key is malformed', { SIGNING_KEY: 'x' }, 'SIGNING_KEY is missing'],
     ['the published keys are malformed', { PUBLISHED_KEYS: 'y' }, 'PUBLISHED_KEYS'],
-  ])('is 503 when %s, and says so without asking the database', async (_, bindings, words) => {
+  ])('/readyz is 503 when %s, and gives the reason without a D1 request', async (_, bindings, words) => {
     const counter = counted(env.DB)
     const { status, json } = await get('/readyz', { ...bindings, DB: counter.database })
     expect([status, counter.trips]).toEqual([503, 0])

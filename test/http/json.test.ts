@@ -63,7 +63,7 @@ describe('malformed JSON is 400', () => {
     ],
   }
 
-  test('in more ways than sixty', () => {
+  test('there are more than 60 cases', () => {
     expect(Object.values(MALFORMED).flat().length).toBeGreaterThan(150)
   })
 
@@ -99,7 +99,7 @@ describe('malformed JSON is 400', () => {
     ['a BOM behind the object', [0x7b, 0x7d, 0xef, 0xbb, 0xbf]],
     ['half a BOM', [0xef, 0xbb, 0x7b, 0x7d]],
     ['gzip', [0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0]],
-  ])('bytes that are not UTF-8, or not JSON in it: %s', async (_, bytes) => {
+  ])('bytes that are not JSON in UTF-8: %s', async (_, bytes) => {
     await expectRefused(new Uint8Array(bytes), 400, 'malformed_request')
   })
 })
@@ -129,7 +129,7 @@ describe('well-formed JSON', () => {
       `{"a":"${'x'.repeat(60_000)}"}`,
       `{${' '.repeat(65_000)}}`,
     ].map((text) => [show(text), text]),
-  )('is read where it is an object, and unknown keys are ignored: %s', async (_, text) => {
+  )('an object is accepted, and its unknown keys are ignored: %s', async (_, text) => {
     const { status, json } = await create(text as string)
     expect([status, json.object], JSON.stringify(json)).toEqual([201, 'connect_application_secret'])
   })
@@ -137,11 +137,11 @@ describe('well-formed JSON', () => {
   test.each([
     ...list('null ¦ true ¦ false ¦ 0 ¦ -0 ¦ 1 ¦ -1.5e3 ¦ 1e400 ¦ "" ¦ "x" ¦ "{}" ¦ "\\u0000" ¦ "😀"'),
     ...list('[] ¦ [{}] ¦ [1,2] ¦ ["name","x"] ¦ [[[]]] ¦ [null] ¦ \n[ ] ¦ \ufeff[]'),
-  ])('is 422 where it is no object: %s', async (text) => {
+  ])('a value other than an object is 422: %s', async (text) => {
     await expectRefused(text, 422, 'invalid_request_parameters')
   })
 
-  test('leaves the prototype of all objects as it is (CWE-1321)', async () => {
+  test('no body changes the prototype of objects (CWE-1321)', async () => {
     const texts = [
       '{"__proto__":{"polluted":1}}',
       '{"constructor":{"prototype":{"polluted":1}}}',
@@ -154,7 +154,7 @@ describe('well-formed JSON', () => {
 })
 
 describe('the work before the caller is identified is bounded', () => {
-  test('a body with more than 512 levels is malformed, and brackets in strings do not count', async () => {
+  test('a body with more than 512 levels is refused, and brackets in strings do not count', async () => {
     const nested = (levels: number) => `{"a":${'['.repeat(levels - 1)}${']'.repeat(levels - 1)}}`
     expect((await create(nested(512))).status).toBe(201)
     await expectRefused(nested(513), 400, 'malformed_request')
@@ -192,7 +192,7 @@ describe('the canonical form of a body', () => {
     ['the writing of numbers', '{"a":[1,100,0.5]}', '{"a":[1.0,1e2,5e-1]}'],
     ['a BOM', '{}', '\ufeff{}'],
     ['whether an empty object is written', '{}', ''],
-  ])('does not depend on %s', async (_, a, b) => expect(await canonical(a)).toBe(await canonical(b)))
+  ])('the canonical form does not depend on %s', async (_, a, b) => expect(await canonical(a)).toBe(await canonical(b)))
 
   test.each([
     ['the order of an array', '{"a":[1,2]}', '{"a":[2,1]}'],
@@ -202,9 +202,9 @@ describe('the canonical form of a body', () => {
     ['where a key stands', '{"a":{"b":1},"c":{}}', '{"a":{},"c":{"b":1}}'],
     ['composed or decomposed characters', '{"a":"\u00e9"}', '{"a":"e\u0301"}'],
     ['a key called __proto__', '{"__proto__":1}', '{}'],
-  ])('depends on %s', async (_, a, b) => expect(await canonical(a)).not.toBe(await canonical(b)))
+  ])('the canonical form depends on %s', async (_, a, b) => expect(await canonical(a)).not.toBe(await canonical(b)))
 
-  test('is JSON of the same value', async () => {
+  test('the canonical form is JSON of the same value', async () => {
     await fc.assert(
       fc.asyncProperty(fc.dictionary(fc.string({ unit: 'grapheme' }), fc.jsonValue()), async (value) => {
         const text = JSON.stringify(value)

@@ -26,7 +26,7 @@ afterEach(() => {
 describe.each(DOCUMENTS)('%s', (path) => {
   const url = `https://oncekey.test${path}`
 
-  test('is the same when it comes from memory, under an ID of its own and without a log entry', async () => {
+  test('a document from memory has the same content, a request ID of its own and no log entry', async () => {
     const get = isolate()
     const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
     const first = await get(url)
@@ -36,12 +36,12 @@ describe.each(DOCUMENTS)('%s', (path) => {
     expect(await answerOf(second)).toEqual(await answerOf(first))
   })
 
-  test('follows other settings at once', async () => {
+  test('a change of the settings takes effect immediately', async () => {
     await isolate()(url)
     expect((await isolate({ ISSUER: '', SIGNING_KEY: 'damaged' })(url)).status).toBe(500)
   })
 
-  test('is made again after a minute', async () => {
+  test('a document is made again after a minute', async () => {
     vi.useFakeTimers({ now: Date.now() })
     const get = isolate()
     const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
@@ -51,7 +51,7 @@ describe.each(DOCUMENTS)('%s', (path) => {
     expect(logged).toHaveBeenCalledTimes(2)
   })
 
-  test('keeps other methods and plain http as they are', async () => {
+  test('other methods and plain http are not answered from memory', async () => {
     const get = isolate()
     await get(url)
     expect((await get(url, { method: 'POST' })).status).toBe(405)
@@ -60,7 +60,7 @@ describe.each(DOCUMENTS)('%s', (path) => {
     expect((await get(url.replace('https:', 'http:'))).status).toBe(403)
   })
 
-  test('is not kept when it fails', async () => {
+  test('a failed response is not kept', async () => {
     const get = isolate({ ISSUER: '', SIGNING_KEY: 'damaged' })
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const logged = vi.spyOn(console, 'log').mockImplementation(() => {})

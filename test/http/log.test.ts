@@ -173,8 +173,8 @@ beforeAll(async () => {
   }
 }, 60_000)
 
-describe('the log of a run of all routes, with credentials wherever they do not belong', () => {
-  test('has an entry for each request, and every kind of answer', () => {
+describe('the log of all routes, each called with credentials in wrong places', () => {
+  test('the log has an entry for each request, with every status', () => {
     const entries = logged.filter((value) => (value as { message?: string }).message === 'request') as {
       status: number
     }[]
@@ -184,13 +184,13 @@ describe('the log of a run of all routes, with credentials wherever they do not 
       expect(statuses).toContain(status)
   })
 
-  test('has the reasons of what failed', () => {
+  test('the log has the cause of each failure', () => {
     expect(logged.map(serialise).some((text) => text.includes('D1_ERROR: storage failed'))).toBe(true)
   })
 
-  test('has no credential, in any form', () => expect(found()).toEqual([]))
+  test('the log has no credential in any encoding', () => expect(found()).toEqual([]))
 
-  test('names routes by their patterns, and requests by their ids', () => {
+  test('the log names routes by their patterns, and has only the documented fields', () => {
     const patterns = app.routes.map(({ path }) => path)
     const known = ['message', 'request_id', 'client_request_id', 'method', 'route', 'status', 'duration_ms']
     const ofRefusals = [
@@ -219,14 +219,14 @@ describe('the log of a run of all routes, with credentials wherever they do not 
       { headers: { authorization: `Basic ${btoa(`${application.client_id}:${created.secret}`)}` } },
     ],
     ['as a header name', { headers: { [reader.apiKey.toLowerCase()]: '' } }],
-  ])('would be seen to have one %s', (_, planted) => {
+  ])('this test finds a credential that is planted %s', (_, planted) => {
     logged.push(planted)
     expect(found()).not.toEqual([])
     logged.pop()
   })
 })
 
-describe('the entry of a refused request', () => {
+describe('the log entry of a refused request', () => {
   const entryOf = async (path: string, init: RequestInit = {}) => {
     logged.length = 0
     const request = new Request(`https://oncekey.test${path}`, init)
@@ -240,7 +240,7 @@ describe('the entry of a refused request', () => {
     'User-Agent': 'curl/8.0',
   }
 
-  test('says why it was refused, and where it came from', async () => {
+  test('the entry has the reason and the origin of the request', async () => {
     const headers = { ...from, Authorization: `Bearer ${unknownKey}` }
     expect(await entryOf('/connect/applications', { headers })).toMatchObject({
       status: 401,
@@ -259,7 +259,7 @@ describe('the entry of a refused request', () => {
     })
   })
 
-  test('does not say where a success came from', async () => {
+  test('the entry of a successful request has no origin', async () => {
     const entry = await entryOf('/connect/applications', {
       headers: { ...from, Authorization: `Bearer ${writer.apiKey}` },
     })
@@ -272,7 +272,7 @@ describe('the entry of a refused request', () => {
     ['a user agent with a credential', { 'User-Agent': `curl ${unknownKey}` }, 'user_agent'],
     ['a user agent with part of a credential', { 'User-Agent': unknownKey.slice(5, 48) }, 'user_agent'],
     ['a user agent that is not ASCII', { 'User-Agent': '\u00e9' }, 'user_agent'],
-  ])('leaves out %s', async (_, headers, name) => {
+  ])('the entry leaves out %s', async (_, headers, name) => {
     const entry = await entryOf('/connect/applications', { headers })
     expect(entry).toMatchObject({ status: 401 })
     expect(entry).not.toHaveProperty(name)

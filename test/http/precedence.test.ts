@@ -91,56 +91,59 @@ const ROUTES: [method: string, path: string, body: string, faults: Fault[]][] = 
   ['POST', `/connect/applications/${application.id}/client_secrets`, '{}', KEYED],
 ]
 
-describe.each(ROUTES)('of two faults, the response names the earlier one: %s', (method, path, body, faults) => {
-  const sendWith = (...made: Fault[]) => {
-    const draft: Draft = {
-      method,
-      path,
-      key: writer.apiKey,
-      headers: { 'Content-Type': 'application/json' },
-      body,
-      length: 0,
+describe.each(ROUTES)(
+  'a request with several faults gets the error of the earliest one: %s',
+  (method, path, body, faults) => {
+    const sendWith = (...made: Fault[]) => {
+      const draft: Draft = {
+        method,
+        path,
+        key: writer.apiKey,
+        headers: { 'Content-Type': 'application/json' },
+        body,
+        length: 0,
+      }
+      for (const { make } of made) make(draft)
+      const headers = { Authorization: `Bearer ${draft.key}`, ...draft.headers }
+      return send(
+        new Request(`https://oncekey.test${draft.path}`, {
+          method: draft.method,
+          headers,
+          body: draft.body.padEnd(draft.length),
+        }),
+      )
     }
-    for (const { make } of made) make(draft)
-    const headers = { Authorization: `Bearer ${draft.key}`, ...draft.headers }
-    return send(
-      new Request(`https://oncekey.test${draft.path}`, {
-        method: draft.method,
-        headers,
-        body: draft.body.padEnd(draft.length),
-      }),
+
+    test('a request without a fault succeeds', async () => expect((await sendWith()).status).toBeLessThan(300))
+
+    test.each(faults)('$name alone is $answer', async (alone) => {
+      const { status, json } = await sendWith(alone)
+      expect([status, json.code]).toEqual(alone.answer)
+    })
+
+    const pairs = faults.flatMap((first) =>
+      faults
+        .filter((second) => second.stage > first.stage && second.part !== first.part)
+        .map((second) => ({ first, second })),
     )
-  }
 
-  test('without a fault, there is a success', async () => expect((await sendWith()).status).toBeLessThan(300))
+    test.each(pairs)('$first.name is reported before $second.name', async ({ first, second }) => {
+      const { status, json } = await sendWith(second, first)
+      expect([status, json.code]).toEqual(first.answer)
+    })
 
-  test.each(faults)('$name alone is $answer', async (alone) => {
-    const { status, json } = await sendWith(alone)
-    expect([status, json.code]).toEqual(alone.answer)
-  })
+    test('each fault is reported before all later ones together', async () => {
+      for (const first of faults) {
+        const later = pairs.filter((pair) => pair.first === first).map(({ second }) => second)
+        const parts = [...new Map(later.map((second) => [second.part, second])).values()]
+        const { status, json } = await sendWith(...parts, first)
+        expect([status, json.code], first.name).toEqual(first.answer)
+      }
+    })
+  },
+)
 
-  const pairs = faults.flatMap((first) =>
-    faults
-      .filter((second) => second.stage > first.stage && second.part !== first.part)
-      .map((second) => ({ first, second })),
-  )
-
-  test.each(pairs)('$first.name before $second.name', async ({ first, second }) => {
-    const { status, json } = await sendWith(second, first)
-    expect([status, json.code]).toEqual(first.answer)
-  })
-
-  test('each before all that come later', async () => {
-    for (const first of faults) {
-      const later = pairs.filter((pair) => pair.first === first).map(({ second }) => second)
-      const parts = [...new Map(later.map((second) => [second.part, second])).values()]
-      const { status, json } = await sendWith(...parts, first)
-      expect([status, json.code], first.name).toEqual(first.answer)
-    }
-  })
-})
-
-test('a key that is no key is 401 before any other fault, and is not counted', async () => {
+test('a malformed API key is 401 before any other fault, and calls no rate-limit binding', async () => {
   const limit = vi.fn(async () => ({ success: false }))
   const reply = await call('sk_nonsense', 'POST', '/connect/applications', {
     body: 1,

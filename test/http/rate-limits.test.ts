@@ -186,7 +186,7 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
     },
   )
 
-  test('count in the rate-limit binding, by names that hold no credential', async () => {
+  test('failures count in the rate-limit binding, under keys that hold no credential', async () => {
     const failed = limiter()
     const credential = await madeUp(family.prefix)
     await family.send(credential, { address: '2001:DB8:0:a::1', bindings: { FAILED_AUTHENTICATIONS: failed } })
@@ -200,7 +200,7 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
   test.each([
     ['address', /^address/],
     ['client or key', /^(client|key)/],
-  ])('are refused after the first failure when the binding has too many of the %s', async (_name, pattern) => {
+  ])('failures are refused after the first when the binding has too many of the %s', async (_name, pattern) => {
     const address = newAddress()
     const bindings = { FAILED_AUTHENTICATIONS: limiter((key) => pattern.test(key)) }
     const clientId = newId('client', 0)
@@ -214,7 +214,7 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
     expect(logged).toHaveBeenLastCalledWith(expect.objectContaining(entry))
   })
 
-  test('do not count as failures while the database is unavailable', async () => {
+  test('a request during an outage of the database does not count as a failure', async () => {
     const address = newAddress()
     const failed = limiter()
     const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: storage failed')))
@@ -228,22 +228,25 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
 describe('malformed credentials', () => {
   const MALFORMED: [string, Family, string][] = families.map(([name, family]) => [name, family, `${family.prefix}_x`])
 
-  test.each(MALFORMED)('cost neither a D1 request nor a call of the binding at %s', async (_, family, credential) => {
-    const failed = limiter()
-    const bindings = { FAILED_AUTHENTICATIONS: failed, MANAGEMENT_CALLS: failed }
-    const digest = vi.spyOn(crypto.subtle, 'digest')
-    const { status, trips } = await family.send(credential, { address: newAddress(), bindings })
-    expect([status, trips, failed.keys]).toEqual([family.refused, 0, []])
-    expect(digest).not.toHaveBeenCalled()
-  })
+  test.each(MALFORMED)(
+    'a malformed credential at %s makes no D1 request and no call of the binding',
+    async (_, family, credential) => {
+      const failed = limiter()
+      const bindings = { FAILED_AUTHENTICATIONS: failed, MANAGEMENT_CALLS: failed }
+      const digest = vi.spyOn(crypto.subtle, 'digest')
+      const { status, trips } = await family.send(credential, { address: newAddress(), bindings })
+      expect([status, trips, failed.keys]).toEqual([family.refused, 0, []])
+      expect(digest).not.toHaveBeenCalled()
+    },
+  )
 
-  test.each(families)('are refused with 429 after 100 failures at %s', async (_, { send, refused }) => {
+  test.each(families)('the address gets 429 after 100 malformed credentials at %s', async (_, { send, refused }) => {
     const address = newAddress()
     for (let i = 0; i < MAX_FAILURES; i++) expect((await send('garbage', { address }, 'x')).status).toBe(refused)
     expect((await send('garbage', { address }, 'x')).status).toBe(429)
   })
 
-  test('are not counted when a request has no credentials: it asks for the challenge', async () => {
+  test('a request without credentials asks for the challenge, and is not counted', async () => {
     const address = newAddress()
     for (let i = 0; i <= MAX_FAILURES; i++) {
       const grant = { grant_type: 'client_credentials' }
@@ -256,7 +259,7 @@ describe('malformed credentials', () => {
 describe('failures under the ID of one client', () => {
   const { send } = FAMILIES['the token endpoint'] as Family
 
-  test('cost each further address one D1 request, and lock out no secret that is sent from elsewhere', async () => {
+  test('many failures under one client ID cost each new address one D1 request, and lock out no valid secret', async () => {
     const attacked = await newClient()
     for (let i = 0; i < MAX_FAILURES; i++) {
       const address = newAddress()
@@ -272,7 +275,7 @@ describe('failures under the ID of one client', () => {
     expect((await send(attacked.secret, { address }, attacked.clientId)).status).toBe(200)
   })
 
-  test('are refused after 100 of them when no address is known', async () => {
+  test('failures without a known address are refused after 100', async () => {
     const { clientId } = await newClient()
     for (let i = 0; i < MAX_FAILURES; i++) expect((await send(await madeUp('cs'), {}, clientId)).status).toBe(401)
     const { status, trips } = await send(await madeUp('cs'), {}, clientId)
@@ -280,7 +283,7 @@ describe('failures under the ID of one client', () => {
   })
 })
 
-test('a secret that is revoked loses its privilege at its first failure', async () => {
+test('a revoked secret loses the privilege of a known secret at its first failure', async () => {
   const address = newAddress()
   const { send } = FAMILIES['the token endpoint'] as Family
   const revoked = await newClient()
@@ -295,7 +298,7 @@ test('a secret that is revoked loses its privilege at its first failure', async 
   expect([second.status, second.trips]).toEqual([429, 0])
 })
 
-test('one key that fails is refused from every address, however many there are', async () => {
+test('an API key that fails is refused from every address', async () => {
   const key = await madeUp('sk')
   const { send } = FAMILIES.events as Family
   for (let i = 0; i < MAX_FAILURES; i++) expect((await send(key, { address: newAddress() })).status).toBe(401)
@@ -306,7 +309,7 @@ test('one key that fails is refused from every address, however many there are',
 describe('calls of the management API', () => {
   const reads = FAMILIES['reads of the management API'] as Family
 
-  test('count per API key once it is known, and made-up keys count for none', async () => {
+  test('calls count for the known API key, and calls with made-up keys count for none', async () => {
     const calls = limiter()
     const bindings = { MANAGEMENT_CALLS: calls }
     const [one, other] = [await newApiKey(), await newApiKey()]
@@ -315,7 +318,7 @@ describe('calls of the management API', () => {
     expect(calls.keys).toEqual([one.id, one.id, other.id])
   })
 
-  test('count for the API key when one of its sessions makes them', async () => {
+  test('calls of a session count for its API key', async () => {
     const calls = limiter()
     const bindings = { MANAGEMENT_CALLS: calls }
     const { id, apiKey: key } = await newApiKey()
@@ -331,7 +334,7 @@ describe('calls of the management API', () => {
       expect([answer?.status, answer?.trips]).toEqual([429, 0])
   })
 
-  test('are 429 without a D1 request for ten seconds after the binding has too many', async () => {
+  test('calls get 429 without a D1 request for ten seconds after the binding reports too many', async () => {
     const { id, apiKey: limited } = await newApiKey()
     const logged = vi.spyOn(console, 'log')
     const tooMany = { MANAGEMENT_CALLS: limiter(() => true) }
@@ -349,7 +352,7 @@ describe('calls of the management API', () => {
     expect((await reads.send(limited)).status).toBe(200)
   })
 
-  test('do not count the OAuth endpoints', async () => {
+  test('calls of the OAuth endpoints are not counted', async () => {
     const calls = limiter(() => true)
     const { send } = FAMILIES['the token endpoint'] as Family
     expect((await send(client.secret, { bindings: { MANAGEMENT_CALLS: calls } })).status).toBe(200)
@@ -374,7 +377,7 @@ describe('a rate-limit binding', () => {
     ['has no limit()', {}],
   ]
 
-  test.each(BROKEN)('that %s limits no caller', async (_, broken) => {
+  test.each(BROKEN)('a rate-limit binding that %s limits no caller', async (_, broken) => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const binding = broken as RateLimit
     expect(await isOverLimit(binding, 'key')).toBe(false)

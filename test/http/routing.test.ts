@@ -71,7 +71,7 @@ describe('an unknown route is 404 to every caller, without a database request', 
     await expectUnknown(path.replace('{id}', application.id))
   })
 
-  test('also where it is longer than any of ours', async () => {
+  test('a path longer than every known one', async () => {
     await expectUnknown(`/${'a'.repeat(20_000)}`)
     await expectUnknown(`/${'a/'.repeat(8000)}`)
     await expectUnknown(`/connect/applications/${'a/'.repeat(8000)}`)
@@ -93,7 +93,7 @@ describe('an unknown route is 404 to every caller, without a database request', 
 })
 
 describe('a method that a route does not support is 405, with those that it supports, without a database request', () => {
-  test('the Worker has the routes of the contract', () => {
+  test('the Worker serves exactly the routes of the contract', () => {
     const routes = served.flatMap((path) => methodsOf(path).map((method) => `${method} ${path}`))
     expect(routes).toEqual(
       expect.arrayContaining([
@@ -125,7 +125,7 @@ describe('a method that a route does not support is 405, with those that it supp
     }
   })
 
-  test('TRACE gives nothing of the request back', async () => {
+  test('TRACE does not return the request', async () => {
     const { text } = await callKeyless('TRACE', '/connect/applications?q=canary', {
       Authorization: 'canary',
       Cookie: 'canary',
@@ -133,13 +133,13 @@ describe('a method that a route does not support is 405, with those that it supp
     expect(text).not.toContain('canary')
   })
 
-  test('an entity that is not there is 404 all the same, not 405', async () => {
+  test('an unknown object is 404, not 405', async () => {
     const { status, json } = await call(apiKey, 'GET', '/connect/applications/unknown')
     expect([status, json.code]).toEqual([404, 'entity_not_found'])
   })
 })
 
-describe('a method is what the request line says', () => {
+describe('the request line alone decides the method', () => {
   test.each(['X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override', '_method'])(
     '%s: DELETE changes nothing on a GET (CWE-650)',
     async (header) => {
@@ -150,7 +150,7 @@ describe('a method is what the request line says', () => {
     },
   )
 
-  test('HEAD is GET without its body', async () => {
+  test('HEAD returns what GET returns, without the body', async () => {
     for (const path of [
       '/connect/applications',
       `/connect/applications/${application.id}`,
@@ -164,7 +164,7 @@ describe('a method is what the request line says', () => {
   })
 })
 
-describe('a path is authorised as what it resolves to (CWE-22)', () => {
+describe('a path that resolves to a route needs the authorisation of that route (CWE-22)', () => {
   test.each([
     '/x/../connect/applications',
     '/x/%2e%2e/connect/applications',
@@ -182,7 +182,7 @@ describe('a path is authorised as what it resolves to (CWE-22)', () => {
   })
 })
 
-describe('the request id', () => {
+describe('the request ID', () => {
   const idFor = async (given?: string) => {
     const reply = await call(apiKey, 'GET', '/connect/applications', {
       headers: given === undefined ? {} : { 'X-Request-ID': given },
@@ -190,18 +190,18 @@ describe('the request id', () => {
     return reply.headers.get('X-Request-ID')
   }
 
-  test('is new for each request', async () => {
+  test('each response has a new request ID', async () => {
     const ids = await Promise.all(Array.from({ length: 20 }, () => idFor()))
     expect(new Set(ids).size).toBe(20)
     for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
   })
 
   test.each(['a', '6d9e0f6a-0d5b-4c3e-8b1a-3f1f6f0c0a11', '', 'a b', '<script>', '%0d%0a', 'x'.repeat(300)])(
-    'is never the one that the caller sent, who could then choose the ids of the audit: %s',
+    'the request ID is never the one that the caller sent, so that no caller chooses the IDs in events: %s',
     async (given) => expect(await idFor(given)).toMatch(/^[0-9a-f-]{36}$/),
   )
 
-  test('of the caller is logged beside it, unless it is malformed or may be a credential', async () => {
+  test('the caller’s own ID is logged too, unless it is malformed or may be a credential', async () => {
     const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
     const sent = ['nightly-42', 'a.b:c=d_e', 'a b', 'x'.repeat(51), '{}', apiKey, apiKey.slice(0, 45)]
     const ids = []
@@ -216,7 +216,7 @@ describe('the request id', () => {
     ['an unknown route', 'GET', '/nothing'],
     ['a wrong method', 'PATCH', '/connect/applications'],
     ['no key', 'GET', '/connect/applications'],
-  ])('is on refusals too: %s', async (_, method, path) => {
+  ])('a refusal has a request ID: %s', async (_, method, path) => {
     const { headers } = await callKeyless(method, path, { 'X-Request-ID': 'mine' })
     expect(headers.get('X-Request-ID')).toMatch(/^[0-9a-f-]{36}$/)
   })
@@ -230,7 +230,7 @@ const get = (headers: [string, string][]) =>
     }),
   )
 
-describe('a response is JSON, uncached, and for no other origin', () => {
+describe('every response is JSON, is not cached, and is not readable by other origins', () => {
   test.each([
     'text/html',
     '*/*;q=0',
@@ -239,7 +239,7 @@ describe('a response is JSON, uncached, and for no other origin', () => {
     '',
     'application/json;q=0, text/html',
     'x'.repeat(100),
-  ])('whatever is accepted: %s', async (accept) => {
+  ])('with Accept: %s', async (accept) => {
     const reply = await get([['Accept', accept]])
     expect(reply.status).toBe(404)
     expect(reply.headers.get('Content-Type')).toBe('application/json')
@@ -252,7 +252,7 @@ describe('a response is JSON, uncached, and for no other origin', () => {
     'https://oncekey.test',
     'https://x.oncekey.test',
     'http://localhost:3000',
-  ])('for every browser origin: %s', async (origin) => {
+  ])('with Origin: %s', async (origin) => {
     for (const reply of [
       await get([['Origin', origin]]),
       await callKeyless('OPTIONS', '/connect/applications', { Origin: origin }),
@@ -263,14 +263,14 @@ describe('a response is JSON, uncached, and for no other origin', () => {
   })
 
   test.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf'])(
-    'with a header of any name: %s (CWE-1321)',
+    'with a header named %s (CWE-1321)',
     async (name) => {
       expect((await get([[name, 'x']])).status).toBe(404)
       expect(Object.hasOwn(Object.prototype, 'x')).toBe(false)
     },
   )
 
-  test('one caller never gets what another one was answered at the same URL', async () => {
+  test('a caller never gets the response of another caller at the same URL', async () => {
     const other = await newApiKey()
     const url = '/connect/applications?limit=100'
     expect((await call(apiKey, 'GET', url)).json.data).toHaveLength(1)
