@@ -20,9 +20,11 @@ export async function emptyDatabase(): Promise<D1Database> {
   return runtime.getD1Database(`DB${used++}`)
 }
 
-/** Creates the tables, as wrangler does. */
-export async function applyMigrations(binding: D1Database): Promise<void> {
-  for (const { queries } of migrations) await binding.batch(queries.map((query) => binding.prepare(query)))
+/** Creates the tables, as wrangler does; or applies the migrations that follow one. */
+export async function applyMigrations(binding: D1Database, { after = '' } = {}): Promise<void> {
+  for (const { name, queries } of migrations) {
+    if (name > after) await binding.batch(queries.map((query) => binding.prepare(query)))
+  }
 }
 
 export async function newDatabase(): Promise<D1Database> {
