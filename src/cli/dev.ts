@@ -92,7 +92,7 @@ function toText(url: string, made: readonly Made[]): string {
 const MAX_PORTS = 3
 
 /** Gives the port that is served. A free one may have been taken meanwhile; if any will do, another one is tried. */
-async function serveAt(port: number, serve: (port: number) => Promise<void>, isAny: boolean): Promise<number> {
+export async function serveAt(port: number, serve: (port: number) => Promise<void>, isAny: boolean): Promise<number> {
   for (let tried = 1; ; tried++) {
     try {
       await serve(port)

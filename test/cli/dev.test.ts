@@ -2,8 +2,8 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { keep } from '../../src/cli/dev.ts'
-import { reasonOfEvent } from '../../src/cli/dev-server.ts'
+import { keep, serveAt } from '../../src/cli/dev.ts'
+import { PortInUse, reasonOfEvent } from '../../src/cli/dev-server.ts'
 import { newFolder } from './folder.ts'
 import { copyProject, type Dev, paste, run, startDev } from './processes.ts'
 
@@ -184,6 +184,30 @@ test('an invalid setting, or a damaged signing key: a sentence before anything i
   expect(file.stderr).toContain('.dev.json is not a directory and cannot be created. Nothing was changed.')
   expect(damaged.stderr).toContain('.signing-key.json has no usable signing key. Nothing was changed.')
   expect(damaged).toMatchObject({ code: 1, stdout: '' })
+})
+
+describe('a free port that was taken before the Worker listened', () => {
+  const failing = (times: number) => {
+    const tried: number[] = []
+    const serve = async (port: number) => {
+      tried.push(port)
+      if (tried.length <= times) throw new PortInUse(`Port ${port} is in use.`)
+    }
+    return { tried, serve }
+  }
+
+  test('is replaced by another one', async () => {
+    const { tried, serve } = failing(2)
+    expect(await serveAt(1, serve, true)).toBe(tried[2])
+    expect(new Set(tried).size).toBe(3)
+  })
+
+  test('is an error at the third time, and at once if the port was chosen', async () => {
+    await expect(serveAt(1, failing(3).serve, true)).rejects.toThrow(PortInUse)
+    const chosen = failing(1)
+    await expect(serveAt(1, chosen.serve, false)).rejects.toThrow(PortInUse)
+    expect(chosen.tried).toEqual([1])
+  })
 })
 
 test('a port that another program uses: a sentence, and exit code 1', async () => {

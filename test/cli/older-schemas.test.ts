@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { unstable_splitSqlQuery } from 'wrangler'
 import { applyMigrations, emptyDatabase, newDatabase } from './databases.ts'
@@ -7,7 +8,7 @@ import { applyMigrations, emptyDatabase, newDatabase } from './databases.ts'
  * The first migration was edited six times before it was frozen. `older-schemas/` has these editions, without comments: a
  * database that any of them created is brought to today's schema, and keeps its rows.
  */
-const folder = new URL('older-schemas/', import.meta.url)
+const folder = join(import.meta.dirname, 'older-schemas')
 const editions = readdirSync(folder).sort()
 
 const ROWS = [
@@ -37,7 +38,7 @@ const today = await schemaOf(await newDatabase())
 
 test.each(editions)('edition %s of the first migration is brought up to date with its rows', async (edition) => {
   const database = await emptyDatabase()
-  const statements = unstable_splitSqlQuery(readFileSync(new URL(edition, folder), 'utf8'))
+  const statements = unstable_splitSqlQuery(readFileSync(join(folder, edition), 'utf8'))
   await database.batch([...statements, ...ROWS].map((sql) => database.prepare(sql)))
   await applyMigrations(database, { after: '0001_management.sql' })
   const { results } = await database.prepare(KEPT).all()

@@ -127,6 +127,19 @@ describe('an unexpected error appears in the log only', () => {
   })
 })
 
+test.each([
+  ['GET', '', 'The database did not respond in time. Nothing was changed. Try again.'],
+  ['POST', '/client_secrets', 'the outcome is unknown. Retry with the same Idempotency-Key.'],
+  ['DELETE', '', 'the outcome is unknown. Send the same request again.'],
+])('a 503 of %s says whether something changed, and what to do next', async (method, path, words) => {
+  vi.spyOn(console, 'error').mockImplementation(() => {})
+  const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded.')))
+  const url = `/connect/applications/${application.id}${path}`
+  const { status, json } = await call(apiKey, method, url, { bindings: { DB } })
+  expect(status).toBe(503)
+  expect(json.message).toContain(words)
+})
+
 describe('an invalid parameter', () => {
   const issuesOf = (schema: v.GenericSchema, value: unknown) => v.safeParse(schema, value).issues?.map(describeIssue)
   const short = v.pipe(v.string(), v.maxLength(3, rule('name_too_long')))

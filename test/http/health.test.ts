@@ -10,6 +10,9 @@ const broken = withBatch(env.DB, () => {
   throw new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
 })
 
+/** A key whose members are those of a private JWK, and whose modulus is cut off. */
+const damaged = JSON.stringify({ ...JSON.parse(`${env.SIGNING_KEY}`), n: 'AQAB' })
+
 test('GET /healthz makes no D1 request', async () => {
   const counter = counted(env.DB)
   expect(await get('/healthz', { DB: counter.database })).toMatchObject({
@@ -64,6 +67,7 @@ describe('GET /readyz', () => {
     ['the issuer is not set', { ISSUER: '' }, 'ISSUER is empty.'],
     ['there is no signing key', { SIGNING_KEY: '' }, 'SIGNING_KEY is missing'],
     ['the signing key is malformed', { SIGNING_KEY: 'x' }, 'SIGNING_KEY is missing'],
+    ['the signing key is damaged', { SIGNING_KEY: damaged }, 'SIGNING_KEY or PUBLISHED_KEYS has a damaged key: run `'],
     ['the published keys are malformed', { PUBLISHED_KEYS: 'y' }, 'PUBLISHED_KEYS'],
   ])('/readyz is 503 when %s, and gives the reason without a D1 request', async (_, bindings, words) => {
     const counter = counted(env.DB)
