@@ -8,7 +8,7 @@ import { issuer, SettingsError } from './http/settings.ts'
 import { signingKeys } from './oauth/signing-keys.ts'
 import { requireCurrentSchema } from './storage/migrations.ts'
 
-/** How long an isolate keeps what the database said, so that unauthenticated calls cost it little. */
+/** How long an isolate keeps the database's answer, so that unauthenticated calls cause few D1 requests. */
 const MEMORY_MS = 5_000
 
 /** The last answer of each database. A failure is kept too. */

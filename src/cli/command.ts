@@ -110,7 +110,7 @@ export function table(headings: string[], rows: string[][]): string {
   return padded.map((line) => line.trimEnd()).join('\n')
 }
 
-/** A word as a POSIX shell reads it back. */
+/** Quotes a word for a POSIX shell. */
 export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }
@@ -140,11 +140,11 @@ export function codeOf(error: unknown): string {
 /** One of several things that a command does in order, each safe to repeat. */
 export interface Step {
   readonly title: string
-  /** Does it, unless it was done before, and says what came of it. */
+  /** Does the step unless it was done before, and returns a sentence about the result. */
   readonly run: () => Promise<string>
 }
 
-/** Shows what each step would do. */
+/** Shows the steps without doing them. */
 export function showSteps({ progress }: Pick<Context, 'progress'>, steps: readonly Step[]): void {
   for (const i of steps.keys()) progress(headingOf(steps, i))
 }

@@ -26,7 +26,7 @@ interface ConfiguredDatabase {
   readonly localId: string
 }
 
-/** The members that are read: wrangler's own type is not to be had. */
+/** The members that are read: wrangler does not export its type. */
 interface WranglerConfig {
   readonly name?: string
   readonly account_id?: string

@@ -126,7 +126,7 @@ async function deployWorker(platform: Platform, plan: DeployPlan, secrets: Parti
   const url = known || first.url
   const hasNewKey = 'SIGNING_KEY' in secrets
   if (hasNewKey) await putSecrets(platform, plan.name, secrets)
-  // Secrets make a version of their own. And tokens name the issuer, whose address only the first deployment tells.
+  // Setting secrets makes a version of its own. The issuer of tokens is the address, which is known after the first deployment.
   const { versionId } = hasNewKey || !known ? await uploadWorker(platform, url) : first
   return { url, versionId }
 }
@@ -154,7 +154,7 @@ interface WranglerRecord {
   readonly targets?: readonly string[]
 }
 
-/** wrangler names addresses as hosts, routes and schedules. The operator's own domain goes before workers.dev. */
+/** wrangler lists hosts, routes and schedules. The operator's own domain is preferred to workers.dev. */
 function urlOf(targets: readonly string[]): string {
   const hosts = targets.flatMap((target) => /^(?:https?:\/\/)?([\w.-]+\.[a-z]{2,})(?=$|[/ ])/i.exec(target)?.[1] ?? [])
   const host = hosts.find((host) => !host.endsWith('.workers.dev')) ?? hosts[0]
@@ -165,7 +165,7 @@ const READY_WITHIN_MS = 120_000
 const READY_INTERVAL_MS = 2_000
 const READY_PROGRESS_MS = 20_000
 
-/** A new address takes a while to be known everywhere, and a new version to run there. */
+/** A new address or version takes a while to reach every location. */
 async function awaitReady(
   platform: Platform,
   url: string,

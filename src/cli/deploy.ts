@@ -53,7 +53,7 @@ export function addDeployCommand(program: Command, context: Context): void {
     })
 }
 
-/** An API key is shown once, to the operator: neither to the log of a build nor to /dev/null. */
+/** An API key is shown once, so it must not be lost in /dev/null or kept in the log of a build. */
 function unattendedReason({ env, hasReader }: Context): string | null {
   if (env.CI) return 'the output of CI is kept in a log'
   return hasReader ? null : 'standard output is closed or /dev/null'

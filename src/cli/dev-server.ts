@@ -33,7 +33,7 @@ export interface RunningDev {
 
 export class PortInUse extends Failure {}
 
-/** Finds out early whether the port is free; 0 finds one that is. */
+/** Checks early whether the port is free; 0 chooses a free one. */
 export function freePort(port: number, other: RunningDev | null): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()

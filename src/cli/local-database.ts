@@ -172,7 +172,7 @@ async function databaseFiles(directory: string): Promise<string[]> {
   return names.filter((name) => name.endsWith('.sqlite')).map((name) => join(folder, name))
 }
 
-/** SQLite's files begin with these 16 bytes; a new one is empty. The runtime answers to others with a stack trace. */
+/** SQLite files begin with these 16 bytes; a new one is empty. The runtime fails on other files with a stack trace. */
 async function isForeign(file: string): Promise<boolean> {
   const handle = await open(file)
   try {

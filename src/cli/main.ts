@@ -17,7 +17,7 @@ process.umask(0o077)
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => process.exit(name === 'dev' ? 0 : 128 + constants.signals[signal]))
 }
-// npm passes a signal on to the shell that it has started, and many a shell dies of it without telling its child.
+// npm passes a signal to the shell that it started. Many shells end without passing it to their child process.
 if (process.env.npm_lifecycle_event) {
   const shell = process.ppid
   setInterval(() => process.ppid === shell || process.exit(0), PARENT_CHECK_MS).unref()

@@ -59,7 +59,7 @@ export async function putSecrets(
 ): Promise<void> {
   const finished = await wrangler(['secret', 'bulk', '--name', worker], { input: JSON.stringify(secrets) })
   if (finished.code !== 0) throw new Failure(`Could not set the secrets of the Worker: ${reasonOf(finished)}`)
-  // wrangler ends with 0 where it has set none, too.
+  // wrangler also exits with 0 if it has set none.
   const missing = Object.keys(secrets).filter((name) => !finished.stdout.includes(name))
   if (missing.length > 0) throw new Failure(`wrangler does not say that it has set ${missing.join(' and ')}.`)
 }

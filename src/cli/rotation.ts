@@ -18,7 +18,7 @@ import { WRANGLER_FOLDER } from './wrangler.ts'
 /** The new key of a rotation that is under way, because the secrets of a Worker cannot be read back. */
 export const PENDING_KEY_FILE = join(WRANGLER_FOLDER, 'signing-key.pending.json')
 
-/** A rotation takes minutes. A key that has lain on a disk for longer is not worth trusting. */
+/** A rotation takes minutes. A saved key that is older than this is not trusted. */
 const MAX_PENDING_MS = 24 * 60 * 60 * 1000
 
 const CACHE_MS = PUBLIC_CACHE_SECONDS * 1000
@@ -165,7 +165,7 @@ const Pending = v.object({
 })
 type Pending = v.InferOutput<typeof Pending>
 
-/** The saved key of an interrupted rotation; 'damaged' when the file is not what a rotation has written. */
+/** The saved key of an interrupted rotation; 'damaged' if a rotation cannot have written the file. */
 async function readPending(file: string): Promise<Pending | 'damaged' | null> {
   const text = await readPrivately(file)
   if (text === null) return null

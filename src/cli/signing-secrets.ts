@@ -40,7 +40,7 @@ export async function readLocalSecrets(directory: string): Promise<SigningSecret
   return isUsable ? JSON.parse(text) : 'damaged'
 }
 
-/** The same, for a command that cannot go on with a damaged file. */
+/** The same, for a command that cannot continue with a damaged file. */
 export async function requireLocalSecrets(directory: string): Promise<SigningSecrets | null> {
   const secrets = await readLocalSecrets(directory)
   if (secrets !== 'damaged') return secrets
@@ -72,7 +72,7 @@ export function publishedBy({ SIGNING_KEY, PUBLISHED_KEYS }: SigningSecrets): Pu
   return [own, ...others.filter(({ kid }) => kid !== own.kid)]
 }
 
-/** How long the old key may go on signing after a rotation: a new version of the Worker takes a while to be everywhere. */
+/** How long the old key may still sign after a rotation, until every location of Cloudflare runs the new version. */
 const HANDOVER_SECONDS = 300
 
 /** How far the clocks of two machines may differ. */

@@ -32,8 +32,8 @@ function quietVariables(env: NodeJS.ProcessEnv): Record<string, string> {
 }
 
 /**
- * Where compiled code is kept: wrangler is large, and starts in two thirds of the time with it. V8 runs what it finds
- * there without asking who wrote it, so no other user may be able to write there. Undefined where that is not certain.
+ * The folder of compiled code, with which wrangler starts in two thirds of the time. V8 runs the code in it without a
+ * check, so no other user may be able to write to it. Undefined if that is not certain.
  */
 export function compileCacheFolder(parent = WRANGLER_FOLDER): string | undefined {
   const folder = join(parent, 'compile-cache')
@@ -67,12 +67,12 @@ interface Spawned {
   readonly process: ChildProcess
 }
 
-/** The programs that wrangler starts: the runtime, and the bundler, which may be in the middle of its work for ever. */
+/** The programs that wrangler starts: the runtime, and the bundler, which may hang. */
 const STARTED_BY_WRANGLER = ['workerd', 'esbuild']
 
 /**
- * Ends such a program with this process, also when this process is killed without a chance to do so (SIGKILL, out of
- * memory): otherwise the runtime goes on serving. A shell waits for the end of a pipe, which the kernel closes.
+ * Ends such a program when this process ends, even by SIGKILL or for lack of memory: otherwise the runtime would go on
+ * serving. A shell waits for the end of a pipe, which the kernel closes when this process ends.
  */
 function endWithThisProcess(child: ChildProcess): void {
   child.once('spawn', () => {
@@ -153,7 +153,7 @@ export function reasonOf({ stdout, stderr }: Finished): string {
   return oneLine(reason).slice(0, 600) || 'wrangler gave no reason'
 }
 
-/** wrangler and the runtime break lines, and end sentences, as they please. */
+/** wrangler and the runtime break lines and end sentences in different ways. */
 export function oneLine(text: string): string {
   return stripVTControlCharacters(text).split(/\s+/).join(' ').trim()
 }

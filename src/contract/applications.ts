@@ -44,7 +44,10 @@ const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 /** Schemes that run or read something. A private-use scheme must not contain their names: `javascript.x`. */
 const DANGEROUS_SCHEMES = new Set(['javascript', 'vbscript', 'data', 'blob', 'file', 'about', 'view-source'])
 
-/** RFC 3986 §6.2.2.3. A parser removes them, percent-encoded too, so that the URI leads elsewhere than it reads. */
+/**
+ * RFC 3986 §6.2.2.3. URL parsers remove dot segments, also percent-encoded ones, so the URI would lead to another path
+ * than it shows.
+ */
 const DOT_SEGMENT = /\/(\.|%2e){1,2}(?![^/?#])/i
 
 /**

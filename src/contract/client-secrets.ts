@@ -5,7 +5,10 @@ import { rule } from './rules.ts'
 
 /** Client secrets in requests and responses, in WorkOS's words. Unknown keys of a request are ignored. */
 
-/** Storage checks that `expires_at` is in the future: a repeated request may find it past, and is answered as before. */
+/**
+ * Storage checks that `expires_at` is in the future: for a replay it may be past, and the response must be the same as
+ * before.
+ */
 export const CreateClientSecret = v.object({
   name: v.nullish(SecretName),
   expires_at: v.nullish(Time),
@@ -42,7 +45,7 @@ export const FindClientSecrets = v.object({
 
 export const VerifyClientSecret = v.object({
   client_secret: v.string(),
-  /** The client whose secret it must be; null or absent for any client of the environment. */
+  /** The client ID that must own the secret. Null or absent means any client of the environment. */
   client_id: v.nullish(v.string()),
 })
 

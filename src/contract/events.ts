@@ -117,7 +117,7 @@ export const Event = v.variant('event', [
   v.strictObject({
     ...event,
     event: v.literal('connect_application_secret.refused'),
-    /** A secret that no longer works was used. At most one event an hour and secret. */
+    /** A secret that no longer works was used. At most one event per hour and secret. */
     data: v.strictObject({
       ...secretOfApplication,
       reason: v.picklist(['revoked', 'expired', 'disabled', 'application_deleted']),

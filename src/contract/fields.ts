@@ -7,8 +7,8 @@ const isAtMost = (most: number) => (text: string) => text.length <= 2 * most && 
 export const wellFormed = v.check((text: string) => text.isWellFormed(), rule('malformed_unicode'))
 
 /**
- * Characters that are not visible: they turn the text around them (U+202E), or make two names look alike (U+200B). Joiners are
- * allowed where scripts and emoji need them, which is not between Latin letters.
+ * Invisible characters: they reverse the text around them (U+202E), or make two names look alike (U+200B). Joiners are
+ * allowed where scripts and emoji need them, but not between Latin letters.
  */
 const INVISIBLE =
   /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff]|(?:^|[\p{sc=Latin}\p{ASCII}])[\u200c\u200d]|[\u200c\u200d](?:[\p{sc=Latin}\p{ASCII}]|$)/u

@@ -11,7 +11,10 @@ export const TokenResponse = v.strictObject({
   scope: v.optional(v.string()),
 })
 
-/** The claims of an access token (RFC 9068 §2.2). `secret_id` is the secret that obtained it, and ends with it. */
+/**
+ * The claims of an access token (RFC 9068 §2.2). `secret_id` is the secret that obtained the token, which is inactive
+ * as soon as that secret is.
+ */
 const claims = {
   iss: v.string(),
   aud: v.string(),

@@ -28,7 +28,7 @@ const MAX_LENGTH = 83
 /** 2^256 - 1. Digits are in ASCII order, so that numbers compare as text. */
 const MAX_ENTROPY = 'yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1'
 
-/** The region of everything while there is only one. */
+/** The region of a deployment that has only one. */
 export const DEFAULT_REGION = '0'
 
 /** The prefix of API keys. */

@@ -14,7 +14,7 @@ import { applicationPath, page } from './layout.tsx'
 import { canWrite, requireSession } from './session.ts'
 
 const PAGE_LENGTH = 25
-/** The length of a name. A longer text finds nothing. */
+/** The maximum length of a name: a longer text cannot match. */
 const MAX_SEARCH = 255
 
 export const applicationList = new Hono<HonoEnv>()

@@ -43,8 +43,8 @@ import { requireSession } from './session.ts'
 import { shownOnce } from './shown-once.tsx'
 
 /**
- * The two forms whose answer holds a plaintext. Only that answer does: the same form sent again creates nothing, and
- * nothing is kept from which its secret could be derived.
+ * The forms whose response has a plaintext. No other page has it: the same form sent again creates nothing, and nothing
+ * is stored from which its secret could be derived.
  */
 export const issue = new Hono<HonoEnv>()
 
@@ -119,7 +119,7 @@ function readSecret(field: Fields): Validated<Input> & { readonly values: Secret
   return { granted: { name: input.granted.name ?? null, expiresAt: expiryOf(lifetime, Date.now()) }, values }
 }
 
-/** Refusals of a form that was sent before, whatever became of its secret since. */
+/** Refusals of a form that has already created a secret, whatever the state of that secret is now. */
 const SENT_BEFORE: ReadonlySet<string> = new Set([
   'idempotency_key_reused',
   'application_deleted',

@@ -32,7 +32,7 @@ const NOTICES = new Map([
   ['delivery-queued', 'Delivery queued.'],
 ])
 
-/** Leads on to a page after a change, and has it say what was done. */
+/** Redirects to a page after a change. The page shows the notice once. */
 export function redirectWithNotice(c: Context<HonoEnv>, path: string, notice: string): Response {
   writeCookie(c, 'notice', notice)
   return c.redirect(path, 303)

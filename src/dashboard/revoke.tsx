@@ -97,7 +97,7 @@ function revokePage(c: Context<HonoEnv>, { application, secret, secrets }: Await
   )
 }
 
-/** Warns before the last secret is revoked that will go on working. */
+/** Warns before the last active secret is revoked. */
 const LastActive = ({
   secret,
   secrets,

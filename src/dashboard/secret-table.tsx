@@ -31,7 +31,7 @@ function stateOf({ disabledAt, isRotatedOut, expiresAt }: ClientSecret, now: num
   return expiresAt !== null && expiresAt - now < EXPIRING_MS ? STATES.expiring : STATES.active
 }
 
-/** By what people tell secrets apart. */
+/** The name and hint by which people tell secrets apart. */
 export const SecretName = ({ secret }: { secret: { readonly name: string | null; readonly hint: string } }) => (
   <>
     {secret.name && (

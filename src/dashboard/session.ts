@@ -11,7 +11,7 @@ import { recordFailure, recordSuccess, refuseMalformed, requireAllowed, withinLi
 import { publicOrigin } from '../pages/document.tsx'
 import { startSession } from '../storage/sessions.ts'
 
-/** No credential is longer. Anything that is longer is not hashed. */
+/** No credential is longer, so a longer text is not hashed. */
 const MAX_CREDENTIAL_LENGTH = 100
 
 /**
@@ -82,7 +82,7 @@ function recognise(credential: string, prefix: string) {
  */
 const options = { path: '/', httpOnly: true, sameSite: 'Lax' } as const
 
-/** Safari keeps no Secure cookie of http on loopback, where `npm run dev` serves. */
+/** Safari refuses Secure cookies from http on loopback, where `npm run dev` serves. */
 const LOOPBACK = /^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:|$)/
 const isOnLoopback = (c: Context<HonoEnv>) => LOOPBACK.test(publicOrigin(c))
 const localName = (name: string) => `oncekey-${name}`

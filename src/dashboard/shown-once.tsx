@@ -63,7 +63,7 @@ export function shownOnce(
           </div>
           <Expiry secret={secret} retireAt={retireAt} />
           <div class="row">
-            {/* With a query, or it would only jump to a part of this page, whose address is the application's by then. */}
+            {/* The script has given this page the application's address: without the query, the link would not load it. */}
             <a class="button primary" href={`${path}?saved#${secret.id}`} data-saved>
               Done
             </a>

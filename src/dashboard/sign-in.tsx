@@ -9,7 +9,7 @@ import { readForm } from './form.tsx'
 import { isOwnPath, page } from './layout.tsx'
 import { readCookie, removeCookie, requireSession, signIn } from './session.ts'
 
-/** Where to go after signing in: a page of the dashboard, whatever the request says. */
+/** Where to go after signing in: always a page of the dashboard, even if the request names another address. */
 const targetOf = (to: string | undefined) => (to && isOwnPath(to) ? to : '/dashboard')
 
 export const signInAndOut = new Hono<HonoEnv>()
@@ -27,7 +27,7 @@ export const signInAndOut = new Hono<HonoEnv>()
     const to = targetOf(field('to'))
     if (await signIn(c, field('api_key').trim()))
       return c.redirect(`/dashboard/sign-in?${new URLSearchParams({ signed: '', to })}`, 303)
-    // The same answer for every invalid key: which part of it is wrong would help to guess.
+    // Every invalid key gets the same response, because details would help an attacker to guess.
     return signInPage(c, to, {
       error: 'Invalid or revoked API key. Keys begin with sk_ and have 52 characters.',
     })
@@ -36,7 +36,7 @@ export const signInAndOut = new Hono<HonoEnv>()
   .post('/sign-out', requireSession, async (c) => {
     granted(c, await endOwnSession(c.var.database, beginChange(c, c.var.session)))
     removeCookie(c, 'session')
-    // Not "cookies": that would clear those of every other host of the domain.
+    // "cookies" is left out: it would clear the cookies of every other host of the domain.
     c.header('Clear-Site-Data', '"cache", "storage"')
     return c.redirect('/dashboard/sign-in?out', 303)
   })

@@ -12,7 +12,7 @@ import { canWrite, requireSession } from './session.ts'
 
 const MAX_DELIVERIES = 50
 
-/** The webhook endpoints of the environment, and whether deliveries arrive. */
+/** The webhook endpoints of the environment, and the state of their deliveries. */
 export const webhooks = new Hono<HonoEnv>()
 
   .get('/webhooks', requireSession, async (c) => {

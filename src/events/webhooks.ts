@@ -5,16 +5,16 @@ import { readSettings } from '../http/settings.ts'
 import { afterResponse, type Database } from '../storage/database.ts'
 import { claimDeliveries, type Delivery, type Settlement, settleDelivery } from '../storage/deliveries.ts'
 
-/** After the response to a change: as long as the platform keeps a request alive. */
+/** How long deliveries may run after a change: Cloudflare keeps a request alive for this time after its response. */
 const AFTER_CHANGE_MS = 30_000
 
 /** Time for the outcome of the last attempt to be recorded before the deadline. */
 const SETTLE_MARGIN_MS = 5_000
 
-/** A Worker has six connections. */
+/** A Worker can have six open connections. */
 const MAX_CONCURRENT_ATTEMPTS = 6
 
-/** A slow endpoint leaves connections to the others. */
+/** Keeps connections free for other endpoints when one is slow. */
 const MAX_ATTEMPTS_PER_ENDPOINT = 2
 
 const TIMED_OUT = 'timed out'
@@ -24,8 +24,8 @@ const MINUTE_MS = 60 * SECOND_MS
 const HOUR_MS = 60 * MINUTE_MS
 
 /**
- * The wait after each failed attempt, at least: 72 hours in all. Jitter only adds. After the last attempt the delivery has
- * failed.
+ * The minimum wait after each failed attempt, 72 hours in all. Jitter is added to it. After the last attempt the
+ * delivery has failed.
  */
 const BACKOFF_MS = [
   10 * SECOND_MS,
@@ -45,9 +45,11 @@ const MAX_JITTER = 0.1
 const MAX_RETRY_AFTER_MS = 24 * HOUR_MS
 
 export interface DeliverOptions {
-  /** Only the first attempts at this event: right after its change. The rest has its own schedule. */
+  /**
+   * Limits the run to the first attempts at this event, right after its change. The schedule makes all other attempts.
+   */
   readonly event?: { readonly id: string; readonly environmentId: string }
-  /** Allows http and this machine: for development. */
+  /** Allows http and URLs of this machine, for development. */
   readonly isLocal: boolean
   /** How long a receiver may take to respond. */
   readonly timeoutMs: number
@@ -62,7 +64,7 @@ export async function deliverWebhooks(database: Database, options: DeliverOption
   const slow = new Set<string>()
   let delivered = 0
 
-  /** If the outcome cannot be recorded, the event is sent again when its lease ends: at least once. */
+  /** Delivery is at least once: if the outcome cannot be recorded, the event is sent again when its lease ends. */
   async function deliver(lease: string, delivery: Delivery): Promise<void> {
     try {
       const settlement = await attempt(delivery, options)
@@ -79,7 +81,7 @@ export async function deliverWebhooks(database: Database, options: DeliverOption
     return endpoints.filter((id) => endpoints.filter((other) => other === id).length >= MAX_ATTEMPTS_PER_ENDPOINT)
   }
 
-  /** Begins as many attempts as there is room for. False if there is nothing to begin. */
+  /** Begins as many attempts as the limits allow. Returns whether more deliveries are due. */
   async function begin(): Promise<boolean> {
     const limit = MAX_CONCURRENT_ATTEMPTS - underWay.size
     if (limit === 0 || Date.now() > database.deadline - options.timeoutMs - SETTLE_MARGIN_MS) return false
@@ -96,7 +98,7 @@ export async function deliverWebhooks(database: Database, options: DeliverOption
 
   try {
     for (;;) {
-      // Attempts that end meanwhile make room, so the database is asked once more.
+      // An attempt that ended during the query made room for another, so the database is queried once more.
       const wasIdle = underWay.size === 0
       if (await begin()) continue
       if (wasIdle) return delivered
@@ -137,7 +139,10 @@ async function attempt(delivery: Delivery, options: DeliverOptions): Promise<Set
 }
 
 interface Sent {
-  /** The status, or a word for what went wrong. Never what the receiver says: that may be anything. */
+  /**
+   * The HTTP status, or a description of the failure. The text that the receiver sends is not stored: it may contain
+   * anything.
+   */
   readonly outcome: string
   readonly isDelivered: boolean
   /** The receiver wants no more attempts. */

@@ -64,7 +64,10 @@ export function canonicalJson(value: unknown): string {
   })
 }
 
-/** Looks before JSON.parse makes objects of it. A quote or bracket that is malformed JSON may be miscounted. */
+/**
+ * Checks the depth before JSON.parse builds objects. It may miscount brackets in malformed JSON, which is refused
+ * anyway.
+ */
 function isTooDeep(text: string): boolean {
   let depth = 0
   let isInString = false

@@ -31,7 +31,7 @@ export interface LogFields {
 export interface HonoEnv {
   Bindings: Env
   Variables: {
-    /** Ours, whatever X-Request-ID the caller sent. */
+    /** An ID that the Worker made, never the X-Request-ID that the caller sent. */
     requestId: string
     logFields: LogFields
     caller: ApiCaller

@@ -80,7 +80,7 @@ interface ErrorDetails {
   readonly message?: string
   /** The id that the caller asked for. */
   readonly entityId?: string | undefined
-  /** The parameter, where it is not the table's. */
+  /** The name of the parameter, if it differs from the table. */
   readonly field?: string
   readonly errors?: readonly InvalidParameter[]
   readonly allow?: readonly string[]
@@ -230,7 +230,7 @@ function unavailable(error: StorageUnavailable, c: Context<HonoEnv>): ApiError {
   return new ApiError('service_unavailable', { message })
 }
 
-/** Only a POST may do its work twice. */
+/** Every other method is idempotent, and needs no Idempotency-Key. */
 function nextStep(c: Context<HonoEnv>): string {
   return c.req.method === 'POST' ? 'Retry with the same Idempotency-Key.' : 'Send the same request again.'
 }

@@ -26,8 +26,8 @@ export const defaultHeaders = [fixedHeaders, defaults]
 const PAGES = ['/dashboard', '/docs', '/']
 
 /**
- * Refuses plain http where the issuer is https, before anything is read: RFC 6749 §3.2 requires TLS, and a client with
- * http in its base URL would go on unnoticed. Browsers are led to the page by https.
+ * Refuses plain http if the issuer is https, before anything is read: RFC 6749 §3.2 requires TLS, and a redirect would
+ * hide that a client sends credentials by http. Browsers are redirected to the page with https.
  */
 export const requireHttps = createMiddleware<HonoEnv>(async (c, next) => {
   const { ISSUER } = c.env
@@ -38,7 +38,7 @@ export const requireHttps = createMiddleware<HonoEnv>(async (c, next) => {
   throw new ApiError('https_required')
 })
 
-/** Lets everyone keep a successful response, which is the same for all callers. Errors are never kept. */
+/** Lets every cache keep a successful response, which is the same for all callers. Errors are not cached. */
 export const cacheable = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
   if (c.res.ok) c.res.headers.set('Cache-Control', `public, max-age=${PUBLIC_CACHE_SECONDS}`)
@@ -49,7 +49,7 @@ const preflight = cors({ origin: '*', allowMethods: ['GET', 'HEAD'], maxAge: 86_
 /** For public documents: keys, discovery, the API description. Pages of any origin may read them. */
 export const publicDocument = createMiddleware<HonoEnv>(async (c, next) => {
   if (c.req.method === 'OPTIONS') return preflight(c, next)
-  // Not by hono/cors: it makes a response before the route does, and Hono then merges the two header by header.
+  // hono/cors is not used: it sets headers on a response of its own, and Hono then merges both responses header by header.
   c.header('Access-Control-Allow-Origin', '*')
   c.header('Cross-Origin-Resource-Policy', 'cross-origin')
   await next()

@@ -12,9 +12,9 @@ const MAX_LENGTH = 200
 const CLIENT_REQUEST_ID = /^[\w.:=-]{1,50}$/
 
 /**
- * Gives each request an id of its own, and writes one entry when it is answered. A caller's X-Request-ID is logged beside
- * it: were it used instead, a thief could choose the ids of the audit. The route is its pattern, not the path, so that
- * a secret in a URL stays out of the log.
+ * Gives each request an ID, and writes one log entry after its response. The caller's X-Request-ID is logged beside the
+ * ID and never used in its place, because a thief could otherwise choose the request IDs of events. The entry has the
+ * route's pattern, not the path, so that a secret in a URL stays out of the log.
  */
 export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
   const start = Date.now()
@@ -41,7 +41,7 @@ export function addLogFields(c: Context<HonoEnv>, fields: LogFields): void {
   c.set('logFields', { ...c.get('logFields'), ...fields })
 }
 
-/** Logs an unexpected error. Its text is the database's or ours, without bound values. */
+/** Logs an unexpected error. Its text comes from D1 or from this Worker, and has no bound values. */
 export function logError(c: Context<HonoEnv>, code: string, error: Error): void {
   console.error({
     message: code,

@@ -61,7 +61,9 @@ const working = new RecentMap<string | null>()
 /** The API keys that have made too many calls, by ID, each with the end of its pause (Unix ms). */
 const paused = new RecentMap<number>()
 
-/** Throws 429 for an attempt that must not cost a D1 request, with the time until the next one may. */
+/**
+ * Throws 429 for an attempt that must not cost a D1 request. The error has the time until the next attempt is allowed.
+ */
 export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
   const apiKeyId = attempt.digest ? working.get(toHex(attempt.digest)) : undefined
   const until = apiKeyId === undefined ? refusedUntil(c, attempt) : (paused.get(apiKeyId ?? '') ?? 0)
@@ -83,7 +85,7 @@ function refusedUntil(c: Context<HonoEnv>, attempt: Attempt): number {
   const { address, account } = namesOf(c, attempt)
   const ofAddress = currentWindow(address)
   if (ofAddress && ofAddress.count >= MAX_FAILURES) return ofAddress.until
-  // Anyone can fail under a client's ID. An address that has not failed itself is let through, so that this locks out no client.
+  // Anyone can fail under another client's ID. An address without failures of its own still reaches the database, so that no other caller can lock a client out.
   if (attempt.clientId !== null && address !== null && !ofAddress) return 0
   const ofAccount = currentWindow(account)
   return ofAccount && ofAccount.count >= MAX_FAILURES ? ofAccount.until : 0

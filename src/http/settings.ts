@@ -27,7 +27,7 @@ const boolean: Setting<boolean> = {
     value === true || value === 'true' ? true : value === false || value === 'false' ? false : undefined,
 }
 
-/** Prefixes that name something else: other credentials, and ids. */
+/** Prefixes of other credentials and of IDs. */
 const RESERVED_PREFIXES = new Set([
   API_KEY_PREFIX,
   SESSION_PREFIX,
@@ -66,7 +66,9 @@ const issuerSetting: Setting<string> = {
 
 export const MAX_ACCESS_TOKEN_TTL_SECONDS = 86_400
 
-/** How long anyone may keep the public keys and other public documents. A rotation of signing keys waits for as long. */
+/**
+ * How long caches may keep the public keys and other public documents. A rotation of signing keys waits for this time.
+ */
 export const PUBLIC_CACHE_SECONDS = 300
 
 const regions: Setting<readonly Region[]> = {

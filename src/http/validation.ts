@@ -71,7 +71,10 @@ async function validate<S extends Schema>(c: Context<HonoEnv>, schema: S, value:
 
 const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/
 
-/** The SDK for Kotlin sends a hash of the request, the same for every create on one application: ignored. */
+/**
+ * The SDK for Kotlin sends a hash of the request as its key, which is the same for every create on one application. It
+ * is ignored.
+ */
 const HASH_OF_REQUEST = /^retry-[0-9a-f]{64}$/
 
 /** Identifies a POST by its Idempotency-Key; null if it has none. */

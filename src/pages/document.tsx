@@ -17,7 +17,7 @@ const policyOf = (isInteractive: boolean) =>
     "trusted-types 'none'",
   ].join('; ')
 
-/** The origin for every address shown to people: from the settings, and from the request only if they have none. */
+/** The origin of every address that pages show: the setting ISSUER, or the origin of the request if ISSUER is empty. */
 export function publicOrigin(c: Context<HonoEnv>): string {
   return c.env.ISSUER || new URL(c.req.url).origin
 }

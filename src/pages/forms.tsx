@@ -45,7 +45,7 @@ interface FieldProps {
   readonly type?: string
 }
 
-/** Written in full, because JSX omits `false`. Browsers may send what they check for spelling to a server. */
+/** Keeps browsers from sending the text to a spelling service. The value is a string because JSX omits `false`. */
 export const noSpellcheck: object = { spellcheck: 'false' }
 
 /** A field with its label, help and error. */

@@ -7,7 +7,7 @@ export const DAY_MS = 24 * HOUR
 const MONTH = 30.44 * DAY_MS
 const YEAR = 365.25 * DAY_MS
 
-/** From which distance on a unit is used, its length, and its name. */
+/** The distance from which a unit is used, its length, and its name. */
 const UNITS = [
   [2 * YEAR, YEAR, 'year'],
   [60 * DAY_MS, MONTH, 'month'],

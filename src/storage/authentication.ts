@@ -150,7 +150,10 @@ const REASONS = new Map<ClientRefusal, string>([
 
 const HOUR_MS = 60 * 60 * 1000
 
-/** Records, after the response, the use of a secret that no longer works: one event an hour and secret, by its ID. */
+/**
+ * Records the use of a secret that no longer works, after the response: at most one event per hour and secret, because
+ * they share an ID.
+ */
 export function recordRefusedUse(
   database: Database,
   { digest, now }: Proof,
@@ -174,7 +177,7 @@ export function recordRefusedUse(
 interface ClientRow {
   /** Null if the secret is active and belongs to the client. */
   readonly refusal: ClientRefusal | null
-  /** Null, as all that follow, if no secret has the digest. */
+  /** Null if no secret has the digest, like all members below. */
   readonly secret_id: string
   readonly last_used_at: UnixMs | null
   readonly client_id: string

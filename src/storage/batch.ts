@@ -19,8 +19,8 @@ type Results<Named> = {
 }
 
 /**
- * Sends a request's statements as one batch. The verdict identifies the caller; a batch without one is led by a plain
- * one. `read` runs only if the caller is known and has the access that the request needs.
+ * Sends a request's statements as one batch. The verdict identifies the caller; a plain verdict is added to a batch
+ * that has none. `read` runs only if the caller is known and has the access that the request needs.
  */
 export async function runBatch<Named extends Statements, T, Refusal extends string>(
   database: Database,
@@ -53,7 +53,7 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
 }
 
 interface Plan {
-  /** Of the event. */
+  /** The type of the event. */
   readonly type: string
   /** The first one decides whether the change is made. */
   readonly statements: Readonly<Record<string, Statement>>
@@ -66,7 +66,7 @@ interface Plan {
   readonly joined: Sql
 }
 
-/** Makes a change and records its event, in one batch. `read` has the verdict on it. */
+/** Makes a change and records its event, in one batch. `read` turns the verdict into the result. */
 export function runChange<Verdict extends ChangeRow, T, Refusal extends string>(
   database: Database,
   change: Change,

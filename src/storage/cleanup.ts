@@ -19,15 +19,16 @@ const SESSION_RETENTION_MS = DAY_MS
 const MAX_STEP_ROWS = 500
 const upToMax = raw(`LIMIT ${MAX_STEP_ROWS}`)
 
-/** The number of rows by step, or that the step failed and is left to the next run. */
+/** The number of changed rows by step. A step that failed is left to the next run. */
 export type CleanupReport = Record<string, number | 'failed'>
 
 /** Statements that belong together. The one with the name of the step returns a row for each that it changes. */
 type Step = Readonly<Record<string, Query>>
 
 /**
- * The scheduled job: runs its steps until they find no more, or until the deadline. They are idempotent, independent of
- * each other, and read only what they change. They go in one batch, or each in its own if one of them fails.
+ * The scheduled job. It repeats its steps until they find nothing to do, or until the deadline. The steps are
+ * idempotent and independent of each other, and read only the rows that they change. They are sent as one batch; if
+ * that fails, each step is sent in a batch of its own.
  */
 export async function cleanUp(database: Database, now: UnixMs, eventRetentionDays: number): Promise<CleanupReport> {
   const steps = stepsAt(now, eventRetentionDays)

@@ -32,7 +32,7 @@ export interface ClientSecret {
 
 export interface ApplicationWithSecrets {
   readonly application: Application
-  /** The live ones, oldest first. */
+  /** The active and disabled ones, oldest first. */
   readonly secrets: readonly ClientSecret[]
 }
 
@@ -136,7 +136,7 @@ export function findApplicationWithSecrets(
   )
 }
 
-/** Condition: the secret ends in these four to six characters. In the terms of the index. */
+/** Condition: the secret ends in these four to six characters. It is written so that SQLite uses the index. */
 export function endsIn(hint: string): Sql {
   return sql`substr(client_secrets.secret_hint, -4) = ${hint.slice(-4)}
     AND substr(client_secrets.secret_hint, ${raw(`${-hint.length}`)}) = ${hint}`

@@ -42,10 +42,10 @@ const PERMANENT = {
   read_only: /SQLITE_READONLY|readonly database/,
 } as const
 
-/** Why the database did not do what it was asked; `unavailable` may pass by itself. */
+/** Why the database failed. `unavailable` is transient; the others last until the operator acts. */
 export type StorageFault = 'unavailable' | 'newer_schema' | keyof typeof PERMANENT
 
-/** The database did not respond, or refused: 503. A write may have been committed. `cause` is for the log. */
+/** The database did not respond or failed: 503. A write may have been committed. `cause` is for the log. */
 export class StorageUnavailable extends Error {
   override readonly name = 'StorageUnavailable'
   readonly fault: StorageFault

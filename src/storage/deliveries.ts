@@ -17,7 +17,7 @@ export interface Delivery {
 
 export interface Settlement {
   readonly delivery: Delivery
-  /** For people: the status, or what failed. */
+  /** The HTTP status, or a description of the failure. Shown to people. */
   readonly outcome: string
   /** Null if the delivery is delivered or dead. */
   readonly nextAttemptAt: UnixMs | null
@@ -32,7 +32,7 @@ const MAX_QUEUED = 100
 
 export interface Claim {
   readonly limit: number
-  /** Only the first attempts at this event; null for everything that is due. */
+  /** Claims only the first attempts at this event; null claims all deliveries that are due. */
   readonly event: { readonly id: string; readonly environmentId: string } | null
   /** Endpoints to leave out. */
   readonly except: readonly string[]

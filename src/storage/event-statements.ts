@@ -68,8 +68,8 @@ function eventRow(change: Change, type: string, data: Sql, organizationId: Sql |
 }
 
 /**
- * SQL for the JSON array of the secrets that a change touched in the application of the changed row, except one: data of
- * its event. `applicationId` is a column of `table`. What the change has ended, it has ended now.
+ * SQL for the JSON array of the secrets that a change touched in the application of the changed row, except one. It is
+ * data of the event. `applicationId` is a column of `table`. A secret that the change ended has `ended_at` = now.
  */
 export function touchedSecrets(change: Change, table: ChangingTable, applicationId: string, except = ''): Sql {
   return sql`json((SELECT json_group_array(json_object('id', touched.id, 'secret_hint', touched.secret_hint))

@@ -23,7 +23,7 @@ export interface KeyedRequest extends Derivation {
   readonly requestDigest: Bytes
 }
 
-/** The verdict on a create: what this change created, or earlier the same request. */
+/** The verdict on a create. `original` is the event of this change, or of an earlier attempt of the same request. */
 export interface OriginalRow extends ChangeRow {
   /** Of the event that recorded the creation. Null if nothing was created. */
   readonly original_id: string | null

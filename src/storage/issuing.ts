@@ -88,7 +88,7 @@ export function rotateClientSecrets(
   return rotate(database, change, secret, request, { retireAt, limit, replaced: sql`true`, withinLimit: sql`true` })
 }
 
-/** Creates a secret in place of another one, which expires at once: a secret that was created and did not arrive. */
+/** Creates a secret in place of one that was created and did not reach the user. The old one expires immediately. */
 export function replaceClientSecret(
   database: Database,
   change: Change,

@@ -3,7 +3,9 @@ import { afterResponse, type Database, type Query, sendBatch, type UnixMs } from
 /** `last_used_at` of a credential in use is written at most once in this time. */
 export const USE_GRANULARITY_MS = 60_000
 
-/** When this isolate last touched a credential, by its ID: concurrent requests must not touch it all at once. */
+/**
+ * When this isolate last touched a credential, by its ID. It keeps concurrent requests from all writing the same row.
+ */
 const touchedAt = new Map<string, UnixMs>()
 const MAX_TOUCHED = 1_000
 

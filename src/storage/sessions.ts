@@ -45,7 +45,9 @@ const sessionSnapshot = sql`json_object('object', 'session', 'id', target.id,
 const joinSession = (where: Sql) =>
   sql`JOIN sessions AS target ON target.environment_id = caller.environment_id AND target.ended_at IS NULL AND ${where}`
 
-/** Starts a session of the calling API key. It replaces the session with the digest `replaces`, of whatever key. */
+/**
+ * Starts a session of the calling API key. It replaces the session with the digest `replaces`, even one of another key.
+ */
 export function startSession(
   database: Database,
   change: Change,

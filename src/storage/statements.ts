@@ -31,8 +31,8 @@ type Table =
   | 'webhook_endpoints'
   | 'webhook_deliveries'
 /**
- * A table, and the index to use. SQLite has no statistics here, so it would rather read all rows of an environment, which
- * are a range of the table, than look up the few that an index finds.
+ * A table, and the index to use. D1 has no statistics for SQLite, which would otherwise read all rows of an environment
+ * (a range of the table) instead of the few that the index finds.
  */
 type Source = Table | `${Table} INDEXED BY ${string}`
 /** The tables whose rows record the event of their last change. */
@@ -74,7 +74,10 @@ export function selectFromFirst<Row>(
   )
 }
 
-/** Inserts a row unless it exists, so that it may be repeated. `source` joins to `caller` the rows that it depends on. */
+/**
+ * Inserts a row unless it exists, so that the statement may be repeated. `source` joins the rows that it depends on to
+ * `caller`.
+ */
 export function insert(
   database: Database,
   change: Change,

@@ -12,7 +12,7 @@ export interface WebhookEndpoint {
   /** The types that it receives; all of them if empty. */
   readonly events: readonly EventType[]
   readonly createdAt: UnixMs
-  /** Deliveries by state: all that were ever delivered; of the others that are kept, counted up to 1,000. */
+  /** Deliveries by state. `delivered` counts all of them ever; the other states count stored rows, up to 1,000. */
   readonly deliveries: { readonly pending: number; readonly delivered: number; readonly dead: number }
 }
 
@@ -23,7 +23,7 @@ export interface ListedDelivery {
   readonly eventType: EventType | null
   readonly state: 'pending' | 'delivered' | 'dead'
   readonly attempts: number
-  /** Null if there is none to come. */
+  /** Null if no attempt will follow. */
   readonly nextAttemptAt: UnixMs | null
   readonly lastOutcome: string | null
   readonly createdAt: UnixMs
@@ -92,7 +92,7 @@ export function reviveDelivery(
   )
 }
 
-/** Sets a delivery to pending, with all of its attempts to come. */
+/** SQL that makes a delivery pending again, as if it had no attempt yet. */
 export function revived(now: UnixMs): Sql {
   return sql`state = 'pending', attempts = 0, next_attempt_at = ${now}, settled_at = NULL`
 }

@@ -17,7 +17,7 @@ const WORDS: Readonly<Record<string, string>> = {
   organization_id:
     'The organization that owns the application, by its ID in your own system. Oncekey checks the form of the ID only.',
   redirect_uris: 'The redirect URIs of an `oauth` application.',
-  uri: 'Compared character by character.',
+  uri: 'The redirect URI, kept exactly as it was sent.',
   default: 'Whether this is the default redirect URI. If no URI has this member, the first one is the default.',
   uses_pkce: 'Whether the application uses PKCE (RFC 7636). False by default.',
   is_first_party:
@@ -98,7 +98,7 @@ const WORDS: Readonly<Record<string, string>> = {
   token: 'The access token to check.',
   token_type_hint: 'Ignored: Oncekey issues access tokens only.',
   access_token: 'The access token, a JWT (RFC 9068).',
-  token_type: 'RFC 6750.',
+  token_type: 'Always `bearer` (RFC 6750).',
   expires_in: 'The lifetime of the token, in seconds.',
   active: 'Whether the token is valid now.',
   iss: 'The issuer: the origin of this deployment.',

@@ -21,7 +21,7 @@ export async function applyMigrations({ binding }: Database, migrations: readonl
     try {
       await binding.batch(batch)
     } catch (error) {
-      // Another process may have been quicker.
+      // Another process may have applied it in the meantime.
       if (!(await isApplied(binding, name))) throw error
     }
   }
