@@ -25,7 +25,6 @@ export const requireSession = createMiddleware<HonoEnv>(async (c, next) => {
   if (!database) return refuseMalformed(c, credential)
   const digest = await sha256(credential)
   c.set('session', { kind: 'session', digest, region: recognised.region })
-  c.set('database', database)
   await withinLimits(c, digest, next)
 })
 

@@ -8,22 +8,25 @@ import type { Access, Change } from '../storage/caller.ts'
 import { type Database, openDatabase } from '../storage/database.ts'
 import type { ApiCaller, HonoEnv, SessionCaller } from './context.ts'
 import { type ApiError, granted } from './errors.ts'
-import { originOf } from './log.ts'
+import { addLogFields, originOf } from './log.ts'
 import { refuseMalformed, withinLimits } from './rate-limits.ts'
 import { readSettings } from './settings.ts'
 
 /** RFC 6750 §2.1. API keys are shorter: longer strings are not hashed. */
 const BEARER = /^Bearer +([A-Za-z0-9_]{1,100})$/i
 
-/** Opens the database of a region for this request; null if there is no such region. */
+/** Opens the database of a region for this request, which logs its figures; null if there is no such region. */
 export function databaseOf(c: Context<HonoEnv>, digit: string): Database | null {
   const { REGIONS, REQUEST_BUDGET_MS } = readSettings(c.env)
   const region = REGIONS.find((region) => region.digit === digit)
   if (!region) return null
-  return openDatabase(c.env, region, {
+  const database = openDatabase(c.env, region, {
     deadline: Date.now() + REQUEST_BUDGET_MS,
     waitUntil: (promise) => c.executionCtx.waitUntil(promise),
   })
+  c.set('database', database)
+  addLogFields(c, { region: digit })
+  return database
 }
 
 /**
@@ -39,7 +42,6 @@ export const requireApiKey = (needs: Access) =>
     if (!key || !database) return refuseMalformed(c, authorization)
     const digest = await sha256(apiKey)
     c.set('caller', { kind: 'api_key', apiKey, digest, region: key.region, needs })
-    c.set('database', database)
     await withinLimits(c, digest, next)
   })
 

@@ -4,6 +4,7 @@ import { routePath } from 'hono/route'
 import { mayContainCredential } from '../credential/credential.ts'
 import type { Use } from '../storage/authentication.ts'
 import type { Origin } from '../storage/caller.ts'
+import type { Figures } from '../storage/figures.ts'
 import { siteOf } from './address.ts'
 import type { HonoEnv, LogFields } from './context.ts'
 
@@ -20,9 +21,10 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
   const start = Date.now()
   const requestId = crypto.randomUUID()
   c.set('requestId', requestId)
-  c.set('logFields', {})
+  c.set('logFields', placeOf(c))
   c.header('X-Request-ID', requestId)
   await next()
+  const figures = c.get('database')?.figures
   console.log({
     message: 'request',
     request_id: requestId,
@@ -32,13 +34,40 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
     status: c.res.status,
     duration_ms: Date.now() - start,
     ...c.get('logFields'),
+    ...identityOf(c),
+    ...(figures && figureFields(figures)),
     ...(c.res.status >= 400 && sender(c)),
   })
 })
 
 /** Adds to the log entry of this request. */
 export function addLogFields(c: Context<HonoEnv>, fields: LogFields): void {
-  c.set('logFields', { ...c.get('logFields'), ...fields })
+  Object.assign(c.get('logFields'), fields)
+}
+
+/** The Cloudflare location and the version of the Worker, where the platform tells them. */
+function placeOf(c: Context<HonoEnv>): LogFields {
+  const colo = c.req.raw.cf?.colo as string | undefined
+  const version = versionOf(c.env)
+  return { ...(colo && { colo }), ...(version && { version }) }
+}
+
+/** The ID of the deployed version. Undefined where the binding is missing. */
+export function versionOf(env: Partial<Pick<Env, 'CF_VERSION_METADATA'>>): string | undefined {
+  return env.CF_VERSION_METADATA?.id
+}
+
+/** The fields of a log entry that tell what its D1 requests took. What D1 did not say is left out. */
+export function figureFields({ requests, attempts, rowsRead, rowsWritten, waited, sql, region }: Figures): object {
+  return {
+    d1_requests: requests,
+    d1_ms: waited,
+    ...(attempts !== null && { d1_attempts: attempts }),
+    ...(rowsRead !== null && { d1_rows_read: rowsRead }),
+    ...(rowsWritten !== null && { d1_rows_written: rowsWritten }),
+    ...(sql !== null && { d1_sql_ms: Math.round(sql * 1000) / 1000 }),
+    ...(region !== null && { d1_region: region }),
+  }
 }
 
 /** Logs an unexpected error. Its text comes from D1 or from this Worker, and has no bound values. */
@@ -76,12 +105,18 @@ function clientRequestId(c: Context<HonoEnv>): object {
   return id === null ? {} : { client_request_id: id }
 }
 
+/** The caller, if the database knows it. */
+function identityOf(c: Context<HonoEnv>): object | undefined {
+  const identity = c.get('identity')
+  const client = c.get('client')
+  if (identity) return { environment_id: identity.environmentId, api_key_id: identity.apiKeyId }
+  return client && { environment_id: client.environmentId, client_id: client.application.clientId }
+}
+
 /** The origin of a refused request. */
 function sender(c: Context<HonoEnv>): object {
-  const identity = c.get('identity')
   const { address, country, userAgent } = originOf(c)
   return {
-    ...(identity && { api_key_id: identity.apiKeyId, environment_id: identity.environmentId }),
     ...(address && { address }),
     ...(country && { country }),
     ...(userAgent && { user_agent: userAgent }),

@@ -6,7 +6,12 @@ import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { addLogFields, originOf } from '../http/log.ts'
 import { recordFailure, recordSuccess, requireAllowed } from '../http/rate-limits.ts'
-import { type Proof, type RefusedClient, recordRefusedUse } from '../storage/authentication.ts'
+import {
+  type AuthenticatedClient,
+  type Proof,
+  type RefusedClient,
+  recordRefusedUse,
+} from '../storage/authentication.ts'
 import type { Database } from '../storage/database.ts'
 import type { Form } from './form.ts'
 
@@ -29,7 +34,7 @@ const CLIENT_ID = /^client_[0-9A-HJKMNP-TV-Z]{26}$/
  * the same `invalid_client` for every invalid credential: only the log has the reason. A malformed one costs neither I/O
  * nor a digest.
  */
-export async function authenticate<T extends { readonly refused?: undefined }>(
+export async function authenticate<T extends { readonly client: AuthenticatedClient; readonly refused?: undefined }>(
   c: Context<HonoEnv>,
   form: Form,
   find: (database: Database, proof: Proof) => Promise<T | RefusedClient>,
@@ -46,7 +51,7 @@ export async function authenticate<T extends { readonly refused?: undefined }>(
     // A request without credentials asks for the challenge: it is no attempt.
     const isAttempt = credentials !== null || authorization !== undefined
     if (isAttempt) recordFailure(c, attempt)
-    return refuse(c, clientId, { refused: isAttempt ? 'credentials_malformed' : 'credentials_missing', secretId: null })
+    return refuse(c, clientId, { refused: isAttempt ? 'credentials_malformed' : 'credentials_missing' })
   }
   const proof = { digest, clientId, now: Date.now() }
   const found = await find(database, proof)
@@ -56,18 +61,22 @@ export async function authenticate<T extends { readonly refused?: undefined }>(
     return refuse(c, clientId, found)
   }
   recordSuccess(c, attempt, null)
+  c.set('client', found.client)
   return found
 }
 
-interface Refusal {
+interface Refusal extends Partial<Omit<RefusedClient, 'refused'>> {
   readonly refused: RefusedClient['refused'] | 'credentials_malformed' | 'credentials_missing'
-  readonly secretId: string | null
 }
 
 /** Logs the reason, so that the use of a leaked secret stands out from noise. */
-function refuse(c: Context<HonoEnv>, clientId: string | null, { refused, secretId }: Refusal): never {
-  const ids = { ...(clientId && { client_id: clientId }), ...(secretId && { secret_id: secretId }) }
-  addLogFields(c, { reason: refused, ...ids })
+function refuse(c: Context<HonoEnv>, clientId: string | null, { refused, secretId, environmentId }: Refusal): never {
+  addLogFields(c, {
+    reason: refused,
+    ...(clientId && { client_id: clientId }),
+    ...(secretId && { secret_id: secretId }),
+    ...(environmentId && { environment_id: environmentId }),
+  })
   throw new ApiError('invalid_client')
 }
 

@@ -36,6 +36,7 @@ export interface Use {
 export interface AuthenticatedClient {
   readonly clientSecret: Pick<ClientSecret, 'id' | 'lastUsedAt'>
   readonly application: Pick<Application, 'clientId' | 'applicationType' | 'organizationId' | 'scopes' | 'isFirstParty'>
+  readonly environmentId: string
   /** The client ID of its environment: the `aud` of its access tokens. */
   readonly audience: string
 }
@@ -55,10 +56,11 @@ export type ClientRefusal =
   | 'secret_disabled'
   | 'application_deleted'
 
-/** `secretId` is the secret with this digest, of any client; null if there is none. */
+/** The secret with this digest, of any client, and its environment; null if there is none. */
 export interface RefusedClient {
   readonly refused: ClientRefusal
   readonly secretId: string | null
+  readonly environmentId: string | null
 }
 
 interface FoundClient {
@@ -179,6 +181,7 @@ interface ClientRow {
   readonly refusal: ClientRefusal | null
   /** Null if no secret has the digest, like all members below. */
   readonly secret_id: string
+  readonly environment_id: string
   readonly last_used_at: UnixMs | null
   readonly client_id: string
   readonly application_type: Application['applicationType']
@@ -203,8 +206,8 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
     WHEN NOT (${liveAt(now)}) THEN 'secret_expired'
     ELSE 'secret_disabled' END`
   return query<ClientRow>(
-    sql`SELECT ${refusal} AS refusal, client_secrets.id AS secret_id, client_secrets.last_used_at, applications.client_id,
-        application_type, organization_id, scopes, is_first_party, environments.client_id AS audience,
+    sql`SELECT ${refusal} AS refusal, client_secrets.id AS secret_id, client_secrets.environment_id, client_secrets.last_used_at,
+        applications.client_id, application_type, organization_id, scopes, is_first_party, environments.client_id AS audience,
         ${tokenScopes} AS token_scopes
       FROM (SELECT 1) AS request
       LEFT JOIN client_secrets ON client_secrets.digest = ${digest}
@@ -215,8 +218,9 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
 }
 
 function readClient(row: ClientRow | undefined): FoundClient | RefusedClient {
-  if (!row) return { refused: 'secret_unknown', secretId: null }
-  return row.refusal === null ? { client: clientFromRow(row) } : { refused: row.refusal, secretId: row.secret_id }
+  if (!row) return { refused: 'secret_unknown', secretId: null, environmentId: null }
+  if (row.refusal === null) return { client: clientFromRow(row) }
+  return { refused: row.refusal, secretId: row.secret_id, environmentId: row.environment_id }
 }
 
 /** Condition: the secret is neither revoked, expired nor disabled. */
@@ -246,6 +250,7 @@ function clientFromRow(row: ClientRow): AuthenticatedClient {
       scopes: JSON.parse(row.scopes),
       isFirstParty: row.is_first_party === 1,
     },
+    environmentId: row.environment_id,
     audience: row.audience,
   }
 }

@@ -1,4 +1,5 @@
 import type { RawValue, Sql } from 'sql-template-tag'
+import { addAnswer, type Figures, newFigures } from './figures.ts'
 import type { Region } from './regions.ts'
 
 /** Unix time in milliseconds. */
@@ -13,6 +14,8 @@ export interface Database {
   readonly deadline: UnixMs
   /** Keeps work alive after the response, or after its client has disconnected. */
   readonly waitUntil: (promise: Promise<unknown>) => void
+  /** Absent where they are not logged. */
+  readonly figures?: Figures
 }
 
 /** A statement, and the shape of the rows that it returns. */
@@ -85,7 +88,13 @@ export function openDatabase(
   { digit, binding }: Region,
   request: Pick<Database, 'deadline' | 'waitUntil'>,
 ): Database {
-  return { region: digit, binding: (bindings as Record<string, D1Database>)[binding] as D1Database, ...request }
+  const database = (bindings as Record<string, D1Database>)[binding] as D1Database
+  return { region: digit, binding: database, figures: newFigures(), ...request }
+}
+
+/** The same database with figures of its own: for work after the response, whose log entry has been written. */
+export function measuredApart<T extends Database>(database: T): T & { readonly figures: Figures } {
+  return { ...database, figures: newFigures() }
 }
 
 export function query<Row = never>(sql: Sql): Query<Row> {
@@ -103,13 +112,17 @@ export async function sendBatch<Queries extends Record<string, Query>>(
   const statements = Object.values(queries).map(({ sql }) =>
     database.binding.prepare(sql.sql).bind(...sql.values.map(bindable)),
   )
+  const sentAt = Date.now()
   try {
     const attempts = attempt(database, statements)
     database.waitUntil(attempts.catch(() => {}))
     const results = await beforeDeadline(attempts, database.deadline)
+    if (database.figures) addAnswer(database.figures, results)
     return Object.fromEntries(Object.keys(queries).map((name, i) => [name, results[i]?.results])) as RowsOf<Queries>
   } catch (cause) {
     throw new StorageUnavailable(cause)
+  } finally {
+    if (database.figures) database.figures.waited += Date.now() - sentAt
   }
 }
 
@@ -127,6 +140,7 @@ function bindable(value: RawValue): RawValue {
 }
 
 async function attempt(database: Database, statements: D1PreparedStatement[], retries = 0): Promise<D1Result[]> {
+  if (database.figures) database.figures.requests++
   try {
     return await database.binding.batch(statements)
   } catch (error) {

@@ -4,7 +4,7 @@ import { type Application, applicationMapping, joinLiveApplication } from './app
 import { runChange } from './batch.ts'
 import type { Change, Outcome, Result } from './caller.ts'
 import { type ClientSecret, clientSecretMapping, countAgainstLimit, liveAt } from './client-secrets.ts'
-import { afterResponse, type Blob, type Database, sendBatch, type UnixMs } from './database.ts'
+import { afterResponse, type Blob, type Database, measuredApart, sendBatch, type UnixMs } from './database.ts'
 import { organizationOfSecret, recordAuditEvent, touchedSecrets } from './event-statements.ts'
 import type { EventType } from './events.ts'
 import { withEvent } from './history.ts'
@@ -221,7 +221,7 @@ function recordReplay(database: Database, change: Change, id: string): void {
   const set = sql`history = ${withEvent(change.eventId)}`
   const history = updateUnstamped(change.caller, 'write', 'client_secrets', set, sql`id = ${id} AND ${isNew}`)
   afterResponse(database, async () => {
-    await sendBatch(database, { event, history }).catch((error) => {
+    await sendBatch(measuredApart(database), { event, history }).catch((error) => {
       console.error({
         message: 'replay not recorded',
         secret_id: id,

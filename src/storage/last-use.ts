@@ -1,4 +1,4 @@
-import { afterResponse, type Database, type Query, sendBatch, type UnixMs } from './database.ts'
+import { afterResponse, type Database, measuredApart, type Query, sendBatch, type UnixMs } from './database.ts'
 
 /** `last_used_at` of a credential in use is written at most once in this time. */
 export const USE_GRANULARITY_MS = 60_000
@@ -36,7 +36,7 @@ export function touchAfterResponse(
   pending.set(database, first)
   afterResponse(database, async () => {
     pending.delete(database)
-    await sendBatch(database, first).catch((error) => {
+    await sendBatch(measuredApart(database), first).catch((error) => {
       for (const touched of Object.keys(first)) touchedAt.delete(touched)
       console.error({ message: 'last use not recorded', error: String(error) })
     })

@@ -193,6 +193,7 @@ describe('the log of all routes, each called with credentials in wrong places', 
   test('the log names routes by their patterns, and has only the documented fields', () => {
     const patterns = app.routes.map(({ path }) => path)
     const known = ['message', 'request_id', 'client_request_id', 'method', 'route', 'status', 'duration_ms']
+    const ofThePlatform = ['colo', 'version', 'region', 'd1_requests', 'd1_attempts', 'd1_rows_read', 'd1_rows_written']
     const ofRefusals = [
       'error',
       'reason',
@@ -204,9 +205,13 @@ describe('the log of all routes, each called with credentials in wrong places', 
       'country',
       'user_agent',
       'stack',
+      'd1_ms',
+      'd1_sql_ms',
     ]
     for (const entry of logged as Record<string, unknown>[]) {
-      expect(Object.keys(entry).filter((name) => ![...known, ...ofRefusals].includes(name))).toEqual([])
+      expect(Object.keys(entry).filter((name) => ![...known, ...ofThePlatform, ...ofRefusals].includes(name))).toEqual(
+        [],
+      )
       if (entry.message === 'request') expect(patterns).toContain(entry.route)
     }
   })

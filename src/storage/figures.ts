@@ -1,0 +1,50 @@
+/** What the D1 requests of one task took, added up. Null is what D1 did not say. */
+export interface Figures {
+  /** Sent by this Worker, its retries included. */
+  requests: number
+  /** Made by D1: it repeats reads by itself (`total_attempts`). */
+  attempts: number | null
+  rowsRead: number | null
+  rowsWritten: number | null
+  /** In milliseconds, the way to D1 included. */
+  waited: number
+  /** In milliseconds, inside D1. */
+  sql: number | null
+  /** Where the database is that answered last. */
+  region: string | null
+  /** Of the database, in bytes, after the last statement. */
+  size: number | null
+}
+
+export function newFigures(): Figures {
+  return {
+    requests: 0,
+    attempts: null,
+    rowsRead: null,
+    rowsWritten: null,
+    waited: 0,
+    sql: null,
+    region: null,
+    size: null,
+  }
+}
+
+/** Adds the answer to one D1 request. Never fails: the batch has been committed. */
+export function addAnswer(figures: Figures, results: readonly { readonly meta?: Partial<D1Meta> }[]): void {
+  let attempts = 0
+  for (const { meta } of results) {
+    if (!meta) continue
+    figures.rowsRead = sum(figures.rowsRead, meta.rows_read)
+    figures.rowsWritten = sum(figures.rowsWritten, meta.rows_written)
+    figures.sql = sum(figures.sql, meta.timings?.sql_duration_ms)
+    // Each statement of a batch has the attempts of the whole batch.
+    attempts = Math.max(attempts, meta.total_attempts ?? 0)
+    figures.region = meta.served_by_region ?? figures.region
+    figures.size = meta.size_after ?? figures.size
+  }
+  if (attempts > 0) figures.attempts = sum(figures.attempts, attempts)
+}
+
+function sum(total: number | null, more: number | undefined): number | null {
+  return more === undefined ? total : (total ?? 0) + more
+}
