@@ -1,8 +1,9 @@
 import { app } from './app.ts'
 import { deliverWebhooks, deliverySettings } from './events/webhooks.ts'
+import { figureFields, versionField } from './http/log.ts'
 import { readSettings } from './http/settings.ts'
 import { cleanUp } from './storage/cleanup.ts'
-import { openDatabase } from './storage/database.ts'
+import { measuredApart, openDatabase } from './storage/database.ts'
 import type { Region } from './storage/regions.ts'
 
 const CLEANUP_BUDGET_MS = 30_000
@@ -24,7 +25,18 @@ async function cleanRegion(env: Env, region: Region, context: ExecutionContext):
     deadline: now + CLEANUP_BUDGET_MS,
     waitUntil: (promise) => context.waitUntil(promise),
   })
-  const report = await cleanUp(database, now, readSettings(env).EVENT_RETENTION_DAYS)
-  const delivered = await deliverWebhooks(database, deliverySettings(env))
-  console.log({ message: 'cleanup', region: region.digit, ...report, webhooks_delivered: delivered })
+  const place = { ...versionField(env), region: region.digit }
+  const cleaned = measuredApart(database)
+  const report = await cleanUp(cleaned, now, readSettings(env).EVENT_RETENTION_DAYS)
+  const { size } = cleaned.figures
+  console.log({
+    message: 'cleanup',
+    ...place,
+    ...report,
+    ...figureFields(cleaned.figures),
+    ...(size !== null && { d1_size_bytes: size }),
+  })
+  const delivered = measuredApart(database)
+  const deliveries = await deliverWebhooks(delivered, deliverySettings(env))
+  console.log({ message: 'webhooks', ...place, ...deliveries, ...figureFields(delivered.figures) })
 }

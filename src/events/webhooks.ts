@@ -1,8 +1,9 @@
 import { createMiddleware } from 'hono/factory'
 import { webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
 import type { HonoEnv } from '../http/context.ts'
+import { figureFields, placeOf } from '../http/log.ts'
 import { readSettings } from '../http/settings.ts'
-import { afterResponse, type Database } from '../storage/database.ts'
+import { afterResponse, type Database, measuredApart } from '../storage/database.ts'
 import { claimDeliveries, type Delivery, type Settlement, settleDelivery } from '../storage/deliveries.ts'
 
 /** How long deliveries may run after a change: Cloudflare keeps a request alive for this time after its response. */
@@ -55,21 +56,28 @@ export interface DeliverOptions {
   readonly timeoutMs: number
 }
 
+/** The outcomes of attempts, as log fields. `failed`: no attempt follows. */
+export interface DeliveryReport {
+  webhooks_delivered: number
+  webhooks_to_retry: number
+  webhooks_failed: number
+}
+
 /**
  * Sends what is due to webhook endpoints, until shortly before the database's deadline. Attempts run concurrently, so that
- * a slow endpoint does not hold up the others. Returns how many were delivered.
+ * a slow endpoint does not hold up the others.
  */
-export async function deliverWebhooks(database: Database, options: DeliverOptions): Promise<number> {
+export async function deliverWebhooks(database: Database, options: DeliverOptions): Promise<DeliveryReport> {
   const underWay = new Map<Promise<void>, string>()
   const slow = new Set<string>()
-  let delivered = 0
+  const report: DeliveryReport = { webhooks_delivered: 0, webhooks_to_retry: 0, webhooks_failed: 0 }
 
   /** Delivery is at least once: if the outcome cannot be recorded, the event is sent again when its lease ends. */
   async function deliver(lease: string, delivery: Delivery): Promise<void> {
     try {
       const settlement = await attempt(delivery, options)
       if (settlement.outcome === TIMED_OUT) slow.add(delivery.endpointId)
-      if (settlement.isDelivered) delivered++
+      report[reportedAs(settlement)]++
       await settleDelivery(database, lease, Date.now(), settlement)
     } catch (error) {
       console.error({ message: 'webhook attempt not recorded', event_id: delivery.event.id, error: String(error) })
@@ -101,12 +109,17 @@ export async function deliverWebhooks(database: Database, options: DeliverOption
       // An attempt that ended during the query made room for another, so the database is queried once more.
       const wasIdle = underWay.size === 0
       if (await begin()) continue
-      if (wasIdle) return delivered
+      if (wasIdle) return report
       if (underWay.size > 0) await Promise.race(underWay.keys())
     }
   } finally {
     await Promise.all(underWay.keys())
   }
+}
+
+function reportedAs({ isDelivered, nextAttemptAt }: Settlement): keyof DeliveryReport {
+  if (isDelivered) return 'webhooks_delivered'
+  return nextAttemptAt === null ? 'webhooks_failed' : 'webhooks_to_retry'
 }
 
 /** Sends the event of a change right after the response, if a webhook endpoint wants it. Failures are left to the schedule. */
@@ -117,10 +130,20 @@ export const deliverAfterChange = createMiddleware<HonoEnv>(async (c, next) => {
   const event = { id: change.eventId, environmentId: identity.environmentId }
   const options = { ...deliverySettings(c.env), event }
   afterResponse(database, async () => {
-    const unhurried = { ...database, deadline: Date.now() + AFTER_CHANGE_MS }
-    await deliverWebhooks(unhurried, options).catch((error) => {
+    const unhurried = measuredApart({ ...database, deadline: Date.now() + AFTER_CHANGE_MS })
+    try {
+      const report = await deliverWebhooks(unhurried, options)
+      console.log({
+        message: 'webhooks',
+        request_id: requestId,
+        ...placeOf(c),
+        environment_id: identity.environmentId,
+        ...report,
+        ...figureFields(unhurried.figures),
+      })
+    } catch (error) {
       console.error({ message: 'webhooks left to the schedule', request_id: requestId, error: String(error) })
-    })
+    }
   })
 })
 

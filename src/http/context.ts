@@ -40,7 +40,6 @@ export interface HonoEnv {
   Variables: {
     /** An ID that the Worker made, never the X-Request-ID that the caller sent. */
     requestId: string
-    /** Only `addLogFields` adds to it. */
     logFields: LogFields
     caller: ApiCaller
     session: SessionCaller

@@ -42,19 +42,19 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
 
 /** Adds to the log entry of this request. */
 export function addLogFields(c: Context<HonoEnv>, fields: LogFields): void {
-  Object.assign(c.get('logFields'), fields)
+  c.set('logFields', { ...c.get('logFields'), ...fields })
 }
 
 /** The Cloudflare location and the version of the Worker, where the platform tells them. */
-function placeOf(c: Context<HonoEnv>): LogFields {
+export function placeOf(c: Context<HonoEnv>): LogFields {
   const colo = c.req.raw.cf?.colo as string | undefined
-  const version = versionOf(c.env)
-  return { ...(colo && { colo }), ...(version && { version }) }
+  return { ...(colo && { colo }), ...versionField(c.env) }
 }
 
-/** The ID of the deployed version. Undefined where the binding is missing. */
-export function versionOf(env: Partial<Pick<Env, 'CF_VERSION_METADATA'>>): string | undefined {
-  return env.CF_VERSION_METADATA?.id
+/** The deployed version, where the platform tells it. */
+export function versionField(env: Partial<Pick<Env, 'CF_VERSION_METADATA'>>): Pick<LogFields, 'version'> {
+  const id = env.CF_VERSION_METADATA?.id
+  return id ? { version: id } : {}
 }
 
 /** The fields of a log entry that tell what its D1 requests took. What D1 did not say is left out. */

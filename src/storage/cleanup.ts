@@ -19,7 +19,10 @@ const SESSION_RETENTION_MS = DAY_MS
 const MAX_STEP_ROWS = 500
 const upToMax = raw(`LIMIT ${MAX_STEP_ROWS}`)
 
-/** The number of changed rows by step. A step that failed is left to the next run. */
+/**
+ * The number of changed rows by step. A step that failed is left to the next run. `clock_skew_ms` is how far D1's clock is
+ * ahead of the Worker's, as far as is certain: both clocks read the deadline of a change.
+ */
 export type CleanupReport = Record<string, number | 'failed'>
 
 /** Statements that belong together. The one with the name of the step returns a row for each that it changes. */
@@ -35,7 +38,8 @@ export async function cleanUp(database: Database, now: UnixMs, eventRetentionDay
   const report: CleanupReport = Object.fromEntries(Object.keys(steps).map((step) => [step, 0]))
   let changed = MAX_STEP_ROWS
   while (changed >= MAX_STEP_ROWS && Date.now() < database.deadline) {
-    const counts = await runSteps(database, steps)
+    const { clockSkewMs, counts } = await runSteps(database, steps)
+    if (clockSkewMs !== null) report.clock_skew_ms = clockSkewMs
     for (const [step, count] of Object.entries(counts)) {
       report[step] = count === 'failed' || report[step] === 'failed' ? 'failed' : (report[step] ?? 0) + count
     }
@@ -44,10 +48,20 @@ export async function cleanUp(database: Database, now: UnixMs, eventRetentionDay
   return report
 }
 
-async function runSteps(database: Database, steps: Record<string, Step>): Promise<CleanupReport> {
+interface Run {
+  /** Null if no batch could tell. */
+  readonly clockSkewMs: number | null
+  readonly counts: CleanupReport
+}
+
+async function runSteps(database: Database, steps: Record<string, Step>): Promise<Run> {
   try {
-    const rows = await sendBatch(database, Object.assign({}, ...Object.values(steps)) as Step)
-    return Object.fromEntries(Object.keys(steps).map((step) => [step, rows[step]?.length ?? 0]))
+    const sentAt = Date.now()
+    const statements: Step = Object.assign({ clock: readClock }, ...Object.values(steps))
+    const rows = await sendBatch(database, statements)
+    const counts = Object.fromEntries(Object.keys(steps).map((step) => [step, rows[step]?.length ?? 0]))
+    const [clock] = rows.clock as { now: UnixMs }[]
+    return { clockSkewMs: clock ? skewOf(clock.now, sentAt, Date.now()) : null, counts }
   } catch {
     const counts: CleanupReport = {}
     for (const [step, statements] of Object.entries(steps)) {
@@ -59,8 +73,15 @@ async function runSteps(database: Database, steps: Record<string, Step>): Promis
         counts[step] = 'failed'
       }
     }
-    return counts
+    return { clockSkewMs: null, counts }
   }
+}
+
+const readClock = query<{ now: UnixMs }>(sql`SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now`)
+
+/** How far a clock is ahead of one that showed `before` and `after` around its reading: 0 where the way may explain it. */
+function skewOf(reading: UnixMs, before: UnixMs, after: UnixMs): number {
+  return Math.max(reading - after, 0) + Math.min(reading - before, 0)
 }
 
 function stepsAt(now: UnixMs, eventRetentionDays: number): Record<string, Step> {

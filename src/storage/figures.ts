@@ -1,4 +1,4 @@
-/** What the D1 requests of one task took, added up. Null is what D1 did not say. */
+/** The figures of the D1 requests of one task, added up. Null: D1 did not say. */
 export interface Figures {
   /** Sent by this Worker, its retries included. */
   requests: number

@@ -4,10 +4,10 @@ import { describe, expect, test, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
-import { counted, withBatch } from '../faults/wrapped.ts'
+import { counted, withBatch, withMeta } from '../faults/wrapped.ts'
 import { secretsOf } from '../requests.ts'
 
-/** What the log entry of a request tells about its place, its caller and its D1 requests. */
+/** The log entry of a request names its place, its caller and the figures of its D1 requests. */
 
 const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
 
@@ -45,13 +45,6 @@ const token = (clientSecret: string, bindings: Partial<Env> = {}) => {
   const body = { grant_type: 'client_credentials', client_id: application.client_id, client_secret: clientSecret }
   return entryOf('/oauth2/token', { init: { method: 'POST', body: new URLSearchParams(body) }, bindings })
 }
-
-/** D1 as it answers in production, where it tells more than here. */
-const production = (meta: object, binding = env.DB) =>
-  withBatch(binding, async (real, statements) => {
-    const results = await real(statements)
-    return results.map((result) => ({ ...result, meta: { ...result.meta, ...meta } }))
-  })
 
 describe('the log entry of a request', () => {
   test('has the location and the version of the Worker, where the platform tells them', async () => {
@@ -118,7 +111,7 @@ describe('the figures in a log entry', () => {
 
   test('tell where the database is, the attempts of D1 and the time of the SQL', async () => {
     const meta = { served_by_region: 'WEUR', total_attempts: 3, timings: { sql_duration_ms: 0.1234567 } }
-    const entry = await list({ DB: production(meta) })
+    const entry = await list({ DB: withMeta(env.DB, meta) })
     expect(entry).toMatchObject({ d1_region: 'WEUR', d1_attempts: 3, d1_requests: 1 })
     expect(String(entry.d1_sql_ms)).toMatch(/^\d\.\d{1,3}$/)
   })
