@@ -1,16 +1,15 @@
-import { access, chmod, constants, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { access, chmod, constants, open, readdir, readFile, stat } from 'node:fs/promises'
 import { join, relative, resolve } from 'node:path'
 import { DEFAULT_REGION } from '../credential/credential.ts'
 import { type Database, StorageUnavailable } from '../storage/database.ts'
 import { requireCurrentSchema } from '../storage/migrations.ts'
-import { listEnvironments } from '../storage/operator/environments.ts'
+import { type Environment, listEnvironments } from '../storage/operator/environments.ts'
 import { applyMigrations } from '../storage/operator/migrations.ts'
 import type { Region } from '../storage/regions.ts'
 import { Failure, type OpenRegions, type OperatorRegion } from './command.ts'
-import { findLocalRegions, type LocalRegion } from './local-regions.ts'
+import { findLocalRegions, nameInProxy, openLocalProxy } from './local-regions.ts'
 import { makePrivateFolder } from './private-file.ts'
-import { type RemovedRegion, requireEmpty, requireOwnEnvironments } from './regions.ts'
+import { type IdentifiedRegion, requireKeptRegions, requireOwnEnvironments } from './regions.ts'
 import { captureConsole, loadWrangler, oneLine, root } from './wrangler.ts'
 
 export const STATE_FOLDER = '.wrangler/state'
@@ -22,35 +21,36 @@ export function stateFolder(path: string | undefined, env: NodeJS.Dict<string>):
   return path === undefined ? join(root, STATE_FOLDER) : resolve(env.INIT_CWD ?? process.cwd(), path)
 }
 
-/** Opens the local databases of a state folder, and brings their tables up to date. `wanted` regions are there at least. */
-export async function openLocalRegions(
-  directory: string,
-  progress: (line: string) => void = () => {},
-  wanted?: number,
-): Promise<OpenRegions> {
+interface Options {
+  readonly progress?: (line: string) => void
+  /** How many regions there are to be, at least. */
+  readonly wanted?: number | undefined
+  /** Of wrangler.toml. */
+  readonly path?: string
+}
+
+/** Opens the local databases of a state folder, and brings their tables up to date. */
+export async function openLocalRegions(directory: string, options: Options = {}): Promise<OpenRegions> {
   await checkFolder(directory)
   try {
-    return await patiently(() => openOnce(directory, progress, wanted))
+    return await patiently(() => openOnce(directory, options))
   } catch (error) {
     throw error instanceof Failure ? error : new Failure(explainLocal(directory, (error as Error).message))
   }
 }
 
-async function openOnce(
-  directory: string,
-  progress: (line: string) => void,
-  wanted: number | undefined,
-): Promise<OpenRegions> {
-  const { regions, removed, record } = await findLocalRegions(directory, wanted)
+async function openOnce(directory: string, { progress = () => {}, wanted, path }: Options): Promise<OpenRegions> {
+  const { regions, recorded, record } = await findLocalRegions(directory, wanted, path)
   const { unstable_splitSqlQuery } = await loadWrangler(directory)
   const output = captureConsole()
   let close = async () => output.release()
   try {
-    const proxy = await openProxy(directory, [...regions, ...removed])
+    const proxy = await openLocalProxy(directory, wranglerFolder(directory), [...regions, ...recorded])
     close = () => proxy.dispose().finally(output.release)
-    const databaseOf = (region: LocalRegion) => operatorDatabase(proxy.env[nameInProxy(region)] as D1Database, region)
-    requireEmpty(await Promise.all(removed.map((region) => withEnvironments(region, databaseOf(region)))))
-    const open = async (region: LocalRegion): Promise<OperatorRegion> => {
+    const databaseOf = (region: IdentifiedRegion) =>
+      operatorDatabase(proxy.env[nameInProxy(region)] as D1Database, region)
+    await requireKeptRegions(recorded, regions, (region) => environmentsIn(databaseOf(region)))
+    const open = async (region: IdentifiedRegion): Promise<OperatorRegion> => {
       const database = databaseOf(region)
       if (!(await isCurrent(directory, database))) {
         progress('Bringing the local database up to date…')
@@ -72,33 +72,11 @@ async function openOnce(
   }
 }
 
-/** A region that was removed may have had the binding of another one. */
-const nameInProxy = ({ digit, binding }: LocalRegion) => `${binding}_${digit}`
-
-/** Opens exactly these databases: wrangler.toml may lack one. wrangler reads its configuration from a file. */
-async function openProxy(directory: string, regions: readonly LocalRegion[]) {
-  const { getPlatformProxy } = await loadWrangler(directory)
-  const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
-  try {
-    const configFile = join(folder, 'wrangler.json')
-    const databases = regions.map((region) => ({ binding: nameInProxy(region), database_id: region.localId }))
-    await writeFile(configFile, JSON.stringify({ d1_databases: databases }))
-    return await getPlatformProxy<Record<string, D1Database>>({
-      configPath: configFile,
-      persist: { path: wranglerFolder(directory) },
-      remoteBindings: false,
-    })
-  } finally {
-    await rm(folder, { recursive: true })
-  }
-}
-
-async function withEnvironments(region: LocalRegion, database: Database): Promise<RemovedRegion> {
-  const environments = await listEnvironments(database).catch((error) => {
+async function environmentsIn(database: Database): Promise<Environment[]> {
+  return listEnvironments(database).catch((error) => {
     if (error instanceof StorageUnavailable && error.fault === 'not_migrated') return []
     throw error
   })
-  return { ...region, environments }
 }
 
 /** How long a command waits while another process uses the local database. */

@@ -1,23 +1,21 @@
-import { readdir } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as v from 'valibot'
 import type { Region } from '../storage/regions.ts'
 import { readLocalConfiguration, regionDatabases } from './configuration.ts'
 import { readPrivately, writePrivately } from './private-file.ts'
-
-/** A region, and the name of its database on this machine. */
-export interface LocalRegion extends Region {
-  readonly localId: string
-}
+import type { IdentifiedRegion } from './regions.ts'
+import { loadWrangler } from './wrangler.ts'
 
 /** The regions that a state folder has had, unless it has had the first one only. */
 const RECORD_FILE = '.regions.json'
 const Recorded = v.pipe(
   v.string(),
   v.parseJson(),
-  v.array(v.object({ digit: v.string(), binding: v.string(), localId: v.string() })),
+  v.array(v.object({ digit: v.string(), binding: v.string(), id: v.string() })),
 )
-const FIRST: LocalRegion = { digit: '0', binding: 'DB', localId: 'DB' }
+const FIRST: IdentifiedRegion = { digit: '0', binding: 'DB', id: 'DB' }
 
 /** Regions that `npm run dev -- --regions N` adds have no place in wrangler.toml. */
 const ADDED = 'DB_LOCAL_'
@@ -27,35 +25,32 @@ export const MAX_LOCAL_REGIONS = 1 + ADDED_DIGITS.length
 
 export interface LocalRegions {
   /** Those of REGIONS, and those that were added in this folder. The first one is the default. */
-  readonly regions: readonly LocalRegion[]
-  /** Those that the folder has had, and that REGIONS no longer has. */
-  readonly removed: readonly LocalRegion[]
+  readonly regions: readonly IdentifiedRegion[]
+  /** Those that the folder has had. */
+  readonly recorded: readonly IdentifiedRegion[]
   /** Remembers the regions for later commands. */
   readonly record: () => Promise<void>
 }
 
 /** Finds out which regions a state folder has, and adds some until there are `wanted` ones. */
-export async function findLocalRegions(directory: string, wanted = 0): Promise<LocalRegions> {
-  const configured: LocalRegion[] = regionDatabases(await readLocalConfiguration())
+export async function findLocalRegions(directory: string, wanted = 0, path?: string): Promise<LocalRegions> {
+  const configured = regionDatabases(await readLocalConfiguration(path))
   const file = join(directory, RECORD_FILE)
   const known = v.safeParse(Recorded, await readPrivately(file))
-  const recorded: readonly LocalRegion[] = known.success ? known.output : (await isNew(directory)) ? [] : [FIRST]
-  const regions = configured.map(({ digit, binding, localId }) => ({ digit, binding, localId }))
+  const recorded: readonly IdentifiedRegion[] = known.success ? known.output : (await isNew(directory)) ? [] : [FIRST]
+  const regions: IdentifiedRegion[] = configured.map(({ digit, binding, localId: id }) => ({ digit, binding, id }))
   const has = (digit: string) => regions.some((region) => region.digit === digit)
   for (const region of recorded) if (isAdded(region) && !has(region.digit)) regions.push(region)
   for (const digit of ADDED_DIGITS) {
     if (regions.length >= wanted) break
-    if (!has(digit)) regions.push({ digit, binding: ADDED + digit, localId: ADDED + digit })
+    if (!has(digit)) regions.push({ digit, binding: ADDED + digit, id: ADDED + digit })
   }
-  const removed = recorded.filter(
-    ({ digit, localId }) => !regions.some((region) => region.digit === digit && region.localId === localId),
-  )
   const text = JSON.stringify(regions)
   const isUsual = !known.success && text === JSON.stringify([FIRST])
   const record = async () => {
     if (!isUsual && text !== JSON.stringify(recorded)) await writePrivately(file, text)
   }
-  return { regions, removed, record }
+  return { regions, recorded, record }
 }
 
 /** Whether the folder has no database yet. */
@@ -66,4 +61,26 @@ async function isNew(directory: string): Promise<boolean> {
 /** The setting REGIONS of these regions. */
 export function regionsSetting(regions: readonly Region[]): string {
   return regions.map(({ digit, binding }) => `${digit}=${binding}`).join(',')
+}
+
+/** A binding and a digit may each have had another database. */
+export const nameInProxy = ({ id }: IdentifiedRegion) => `DB_${id.replaceAll(/\W/g, '_')}`
+
+/** Opens exactly these databases: wrangler.toml may lack one. wrangler reads its configuration from a file. */
+export async function openLocalProxy(directory: string, persistTo: string, regions: readonly IdentifiedRegion[]) {
+  const { getPlatformProxy } = await loadWrangler(directory)
+  const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
+  try {
+    const configFile = join(folder, 'wrangler.json')
+    const ids = new Map(regions.map((region) => [nameInProxy(region), region.id]))
+    const databases = Array.from(ids, ([binding, id]) => ({ binding, database_id: id }))
+    await writeFile(configFile, JSON.stringify({ d1_databases: databases }))
+    return await getPlatformProxy<Record<string, D1Database>>({
+      configPath: configFile,
+      persist: { path: persistTo },
+      remoteBindings: false,
+    })
+  } finally {
+    await rm(folder, { recursive: true })
+  }
 }

@@ -35,7 +35,7 @@ process.exit(
       new Promise((resolve, reject) => process.stdout.write(text, (error) => (error ? reject(error) : resolve()))),
     hasReader: !isNullDevice(1),
     progress,
-    openLocalRegions: (directory, wanted) => openLocalRegions(directory, progress, wanted),
+    openLocalRegions: (directory, wanted) => openLocalRegions(directory, { progress, wanted }),
     platform: cloudflare,
   }),
 )

@@ -126,23 +126,30 @@ export async function requireOwnEnvironments(database: Database, region: Region)
   )
 }
 
-/** A region that REGIONS had before, and the environments in its database. */
-export interface RemovedRegion extends Region {
-  readonly environments: readonly Environment[]
+/** A region, and the ID of its database, on the account or in a state folder. */
+export interface IdentifiedRegion extends Region {
+  readonly id: string
 }
 
-/** Refuses a configuration that leaves environments behind: a region can be removed when it is empty. */
-export function requireEmpty(removed: readonly RemovedRegion[]): void {
-  const problems = removed
-    .filter(({ environments }) => environments.length > 0)
-    .map(
-      ({ digit, binding, environments }) =>
-        `REGIONS no longer has ${digit}=${binding}, and that region has environments: ${namesOf(environments)}.`,
-    )
-  if (problems.length === 0) return
-  throw new Failure(
-    `${problems.join('\n')}\nTheir keys, secrets and IDs lead there. Nothing was changed. Put the region back into wrangler.toml.`,
+/**
+ * Refuses a configuration that leaves environments behind. `before` are the regions that there have been; a region is
+ * removed if `now` does not have it, or gives its digit to another database. `list` gives the environments of one.
+ */
+export async function requireKeptRegions<T extends IdentifiedRegion>(
+  before: readonly T[],
+  now: readonly Pick<IdentifiedRegion, 'digit' | 'id'>[],
+  list: (region: T) => Promise<readonly Environment[]>,
+): Promise<void> {
+  const removed = before.filter(({ digit, id }) => !now.some((region) => region.digit === digit && region.id === id))
+  const environments = await Promise.all(removed.map(list))
+  const problems = removed.flatMap(({ digit, binding }, i) =>
+    environments[i]?.length
+      ? [`REGIONS no longer has ${digit}=${binding}, and that region has environments: ${namesOf(environments[i])}.`]
+      : [],
   )
+  if (problems.length === 0) return
+  const next = 'Their keys, secrets and IDs lead there. Nothing was changed. Put the region back into wrangler.toml.'
+  throw new Failure(`${problems.join('\n')}\n${next}`)
 }
 
 function namesOf(environments: readonly Environment[]): string {

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { operatorDatabase } from '../../src/cli/local-database.ts'
+import { requireOwnEnvironments } from '../../src/cli/regions.ts'
 import { recogniseCredential } from '../../src/credential/credential.ts'
 import { sha256 } from '../../src/credential/digest.ts'
 import { findApiKey } from '../../src/storage/operator/api-keys.ts'
@@ -209,4 +210,13 @@ test('two environments with one name are chosen by their IDs', async () => {
   expect(stderr).toContain(`and ${id}. Nothing was changed. Give the ID.`)
   expect(code).toBe(1)
   expect(recogniseCredential((await command(...words, id)).json.api_key)?.region).toBe('1')
+})
+
+test('a database whose environments are of another region is refused', async () => {
+  const { there } = await twoEnvironments()
+  const database = operatorDatabase(databases[1])
+  await requireOwnEnvironments(database, { digit: '1', binding: 'DB_1' })
+  await expect(requireOwnEnvironments(database, { digit: '2', binding: 'DB_1' })).rejects.toThrow(
+    `The database DB_1 has environments of another region, and REGIONS gives it the digit 2: there (${there.id}). Nothing was changed.`,
+  )
 })
