@@ -16,9 +16,14 @@ export const STATE_FOLDER = '.wrangler/state'
 
 const MIGRATIONS = join(root, 'src/storage/migrations')
 
-/** The folder of the local database. A relative path starts where npm was called, not in the project. */
+/** The folder of the local database. */
 export function stateFolder(path: string | undefined, env: NodeJS.Dict<string>): string {
-  return path === undefined ? join(root, STATE_FOLDER) : resolve(env.INIT_CWD ?? process.cwd(), path)
+  return path === undefined ? join(root, STATE_FOLDER) : givenPath(path, env)
+}
+
+/** A path that the operator gave. A relative one starts where npm was called, not in the project. */
+export function givenPath(path: string, env: NodeJS.Dict<string>): string {
+  return resolve(env.INIT_CWD ?? process.cwd(), path)
 }
 
 interface Options {

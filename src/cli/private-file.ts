@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { link, mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, link, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { codeOf, Failure } from './command.ts'
 import { root } from './wrangler.ts'
@@ -30,6 +30,7 @@ async function explaining<T>(file: string, write: () => Promise<T>): Promise<T> 
   try {
     return await write()
   } catch (error) {
+    if (error instanceof Failure) throw error
     throw new Failure(`${file} cannot be written (${codeOf(error)}). Nothing was changed.`)
   }
 }
@@ -65,22 +66,54 @@ async function throughNewFile(file: string, text: string, put: (written: string)
 
 /** Reads a private file; null when there is none. Refuses one that another user can have written. */
 export async function readPrivately(file: string): Promise<string | null> {
+  const handle = await openPrivately(file)
+  if (handle === null) return null
   try {
-    const handle = await open(file, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
-    try {
-      const { uid, mode } = await handle.stat()
-      const trusted = [process.getuid?.() ?? uid, (await stat(root)).uid]
-      if (!trusted.includes(uid) || mode & 0o022) throw new Failure(notYours(file))
-      return await handle.readFile('utf8')
-    } finally {
-      await handle.close()
-    }
+    return await handle.readFile('utf8')
   } catch (error) {
+    throw new Failure(`${file} cannot be read (${codeOf(error)}). Nothing was changed.`)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Opens a private file for reading; null when there is none. Refuses one that another user can have written. */
+export async function openPrivately(file: string): Promise<FileHandle | null> {
+  return openTrusted(file, constants.O_RDONLY).catch((error) => {
     if (error instanceof Failure) throw error
     const code = codeOf(error)
     if (code === 'ENOENT' || code === 'ENOTDIR') return null
-    throw new Failure(code === 'ELOOP' ? notYours(file) : `${file} cannot be read (${code}). Nothing was changed.`)
+    throw new Failure(`${file} cannot be read (${code}). Nothing was changed.`)
+  })
+}
+
+/** Opens a private file to continue it, and creates it if there is none. */
+export async function continuePrivately(file: string): Promise<FileHandle> {
+  return explaining(file, async () => {
+    await makePrivateFolder(dirname(file))
+    return openTrusted(file, constants.O_RDWR | constants.O_CREAT)
+  })
+}
+
+async function openTrusted(file: string, flags: number): Promise<FileHandle> {
+  const handle = await open(file, flags | (constants.O_NOFOLLOW ?? 0), 0o600).catch((error) => {
+    throw codeOf(error) === 'ELOOP' ? new Failure(notYours(file)) : error
+  })
+  try {
+    const { uid, mode } = await handle.stat()
+    const trusted = [process.getuid?.() ?? uid, (await stat(root)).uid]
+    if (!trusted.includes(uid) || mode & 0o022) throw new Failure(notYours(file))
+    return handle
+  } catch (error) {
+    await handle.close()
+    throw error
   }
+}
+
+/** Gives a private file its final name, unless that name is taken. */
+export async function nameFinally(written: string, file: string): Promise<void> {
+  await explaining(file, () => link(written, file))
+  await rm(written)
 }
 
 function notYours(file: string): string {

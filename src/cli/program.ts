@@ -6,6 +6,8 @@ import { type Context, Failure, print, UsageError } from './command.ts'
 import { addDeployCommand } from './deploy.ts'
 import { addDevCommand } from './dev.ts'
 import { addEnvironmentCommands } from './environment.ts'
+import { addExportCommand } from './export.ts'
+import { addImportCommand } from './import.ts'
 import { addMigrateCommand } from './migrate.ts'
 import { addSigningKeyCommands } from './signing-key.ts'
 import { addWebhookCommands } from './webhook.ts'
@@ -23,6 +25,8 @@ export async function run(args: readonly string[], context: Context): Promise<nu
   addApiKeyCommands(program, context)
   addSigningKeyCommands(program, context)
   addWebhookCommands(program, context)
+  addExportCommand(program, context)
+  addImportCommand(program, context)
   addDeployCommand(program, context)
 
   let command: Command = program
