@@ -24,7 +24,11 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
   c.set('logFields', placeOf(c))
   c.header('X-Request-ID', requestId)
   await next()
+  const duration = Date.now() - start
   const figures = c.get('database')?.figures
+  const caller = callerOf(c)
+  // Not for others: the time of a refused credential could tell something about it.
+  if (caller && figures) c.res.headers.set('Server-Timing', `total;dur=${duration}, db;dur=${figures.waited}`)
   console.log({
     message: 'request',
     request_id: requestId,
@@ -32,9 +36,9 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
     method: c.req.method,
     route: routePath(c, -1),
     status: c.res.status,
-    duration_ms: Date.now() - start,
+    duration_ms: duration,
     ...c.get('logFields'),
-    ...identityOf(c),
+    ...caller,
     ...(figures && figureFields(figures)),
     ...(c.res.status >= 400 && sender(c)),
   })
@@ -106,7 +110,7 @@ function clientRequestId(c: Context<HonoEnv>): object {
 }
 
 /** The caller, if the database knows it. */
-function identityOf(c: Context<HonoEnv>): object | undefined {
+function callerOf(c: Context<HonoEnv>): object | undefined {
   const identity = c.get('identity')
   const client = c.get('client')
   if (identity) return { environment_id: identity.environmentId, api_key_id: identity.apiKeyId }

@@ -42,6 +42,7 @@ export function checkDescribedResponse(
   for (const name of ['Retry-After', 'WWW-Authenticate', 'Idempotent-Replayed', 'Allow']) {
     if (headers.has(name)) expect(Object.keys(named), what).toContain(name)
   }
+  if (status < 300) expect(headers.has('Server-Timing'), what).toBe(Object.hasOwn(named, 'Server-Timing'))
   const schema = content?.['application/json']?.schema
   if (schema) expect(errorsIn(schema, body), what).toEqual([])
 }

@@ -15,6 +15,11 @@ const HEADERS: OpenApi['components']['headers'] = {
     description: 'The ID of this request in the operator’s log. Quote it when you report a problem.',
     schema: { type: 'string' },
   },
+  'Server-Timing': {
+    description:
+      'The time that this request took, in milliseconds: `total` in the Worker, and `db` of it waiting for the database. Your own distance to Cloudflare comes on top.',
+    schema: { type: 'string', examples: ['total;dur=21, db;dur=19'] },
+  },
   'Idempotent-Replayed': {
     description: '`true` if this is the stored response to an earlier request with the same Idempotency-Key.',
     schema: { type: 'string', const: 'true' },

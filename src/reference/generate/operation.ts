@@ -187,8 +187,12 @@ function requestBody({ body, form }: Route): Pick<Operation, 'requestBody'> {
   return { requestBody: { required: true, content: { 'application/x-www-form-urlencoded': media(form) } } }
 }
 
-function success({ success, takesIdempotencyKey }: Route): Response {
-  const headers = ['X-Request-ID', ...(takesIdempotencyKey ? ['Idempotent-Replayed'] : [])]
+function success({ success, takesIdempotencyKey, caller }: Route): Response {
+  const headers = [
+    'X-Request-ID',
+    ...(SECURITY[caller].length > 0 ? ['Server-Timing'] : []),
+    ...(takesIdempotencyKey ? ['Idempotent-Replayed'] : []),
+  ]
   const content: Response['content'] =
     success.schema === 'html'
       ? { 'text/html': { schema: { type: 'string' } } }
