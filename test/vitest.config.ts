@@ -95,7 +95,8 @@ export default defineConfig({
               root,
               test: {
                 name: 'clients',
-                include: ['test/conformance/clients/*.test.ts'],
+                // The reference's samples are in languages that `npm test` may not find.
+                include: ['test/conformance/clients/*.test.ts', 'test/conformance/reference.test.ts'],
                 globalSetup: ['test/bundle.ts', 'test/conformance/clients/packages.ts'],
                 ...common,
               },

@@ -3,13 +3,14 @@ import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { HonoEnv } from '../http/context.ts'
 
-/** A page loads only what this Worker serves, and runs no script and sends no form unless it is interactive. */
-const policyOf = (isInteractive: boolean) =>
+/** A page loads only what this Worker serves, and sends no form and makes no request unless it is interactive. */
+const policyOf = (isInteractive: boolean, script?: string) =>
   [
     "default-src 'none'",
     "style-src 'self'",
     "img-src 'self'",
-    ...(isInteractive ? ["script-src 'self'", "connect-src 'self'"] : []),
+    ...(script ? ["script-src 'self'"] : []),
+    ...(isInteractive ? ["connect-src 'self'"] : []),
     `form-action ${isInteractive ? "'self'" : "'none'"}`,
     "frame-ancestors 'none'",
     "base-uri 'none'",
@@ -36,13 +37,16 @@ interface PageOptions {
   readonly header?: Child
   /** A stylesheet in `/static` besides the common one. */
   readonly styles?: string
-  /** Has forms, and loads the browser script, which every page works without. */
+  /** Has forms. */
   readonly isInteractive?: boolean
+  /** A script in `/static`, which the page works without. `pages.js` if the page is interactive. */
+  readonly script?: string
 }
 
 /** Answers with an HTML page. Its policy blocks style attributes and inline scripts. */
 export function htmlPage(c: Context<HonoEnv>, options: PageOptions, body: Child): Response {
   const { title, status = 200, header, styles, isInteractive = false } = options
+  const script = options.script ?? (isInteractive ? 'pages.js' : undefined)
   const page = (
     <html lang="en">
       <head>
@@ -54,7 +58,7 @@ export function htmlPage(c: Context<HonoEnv>, options: PageOptions, body: Child)
         <link rel="icon" href="/static/icon.svg" />
         <link rel="stylesheet" href="/static/pages.css" />
         {styles && <link rel="stylesheet" href={`/static/${styles}`} />}
-        {isInteractive && <script type="module" src="/static/pages.js" />}
+        {script && <script type="module" src={`/static/${script}`} />}
       </head>
       <body>
         <a class="skip" href="#main">
@@ -67,7 +71,7 @@ export function htmlPage(c: Context<HonoEnv>, options: PageOptions, body: Child)
       </body>
     </html>
   )
-  c.header('Content-Security-Policy', policyOf(isInteractive))
+  c.header('Content-Security-Policy', policyOf(isInteractive, script))
   return c.html(`<!DOCTYPE html>${page}`, status) as Response
 }
 

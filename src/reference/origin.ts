@@ -1,2 +1,22 @@
-/** A placeholder in the generated page. The Worker replaces it by its own origin. */
-export const ORIGIN = 'https://oncekey.invalid'
+/** Placeholders in the generated files. The Worker replaces them by its own address. */
+export const HOSTNAME = 'oncekey.invalid'
+export const ORIGIN = `https://${HOSTNAME}`
+
+/**
+ * Replaces the placeholders. WorkOS's Node SDK takes an address in three options; `quoted` writes the first of them as the
+ * text has it, and the others follow where it is not https on port 443.
+ */
+export function withOrigin(text: string, origin: string, style: 'html' | 'text' = 'text'): string {
+  const { hostname, port, protocol } = new URL(origin)
+  const [string, value] =
+    style === 'html' ? [(name: string) => `<i>'${name}'</i>`, (word: string) => `<u>${word}</u>`] : [quoted, plain]
+  const options = [
+    string(hostname),
+    ...(port === '' ? [] : [`port: ${value(port)}`]),
+    ...(protocol === 'https:' ? [] : [`https: ${value('false')}`]),
+  ]
+  return text.replaceAll(ORIGIN, () => origin).replaceAll(string(HOSTNAME), () => options.join(', '))
+}
+
+const quoted = (name: string) => `'${name}'`
+const plain = (word: string) => word

@@ -3,16 +3,19 @@ import { raw } from 'hono/html'
 import type { HonoEnv } from '../http/context.ts'
 import { cacheable } from '../http/headers.ts'
 import { asset, Brand, htmlPage, publicOrigin } from '../pages/document.tsx'
-import { ORIGIN } from './origin.ts'
+import { withOrigin } from './origin.ts'
 
 /** The public documentation. `npm run openapi` generates the two large files, which are served as assets. */
 export const reference = new Hono<HonoEnv>()
   .get('/', cacheable, (c) => htmlPage(c, { title: 'Start', styles: 'reference.css' }, <Start />))
 
   .get('/docs', cacheable, async (c) => {
-    const page = await asset(c, 'generated/docs.html')
-    const body = raw(page.replaceAll(ORIGIN, () => publicOrigin(c)))
-    return htmlPage(c, { title: 'API reference', header: <Header />, styles: 'reference.css' }, body)
+    const body = raw(withOrigin(await asset(c, 'generated/docs.html'), publicOrigin(c), 'html'))
+    return htmlPage(
+      c,
+      { title: 'API reference', header: <Header />, styles: 'reference.css', script: 'reference.js' },
+      body,
+    )
   })
 
   .get('/openapi.json', async (c) =>

@@ -1,39 +1,35 @@
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import document from '../../src/pages/assets/generated/openapi.json'
 import type { OpenApi } from '../../src/reference/generate/openapi.ts'
-import { newApiKey } from '../operator.ts'
-import { serve } from '../served.ts'
+import { newFolder } from '../cli/folder.ts'
+import { startDev } from '../cli/processes.ts'
+import { isInstalled, LANGUAGE_NAMES, runSample, samplesOf } from './samples.ts'
 import { workosAt } from './workos.ts'
 
-const served = await serve({ tokens: 'ES256' })
-const [origin] = served.origins
-const { apiKey } = await newApiKey(served.database)
-const { connect } = workosAt(origin, apiKey, served)
+/** The samples of `/docs`, run as they are printed against `npm run dev`. */
 
-/** The commands of the page, as a reader copies them. */
-const page = await (await served.fetch(`${origin}/docs`)).text()
-const lines = [...page.matchAll(/<article id="(\w+)">.*?<pre class="curl"><code>(.*?)<\/code>/gs)].map(
-  ([, id = '', line = '']) => ({ id, line: unescaped(line) }),
-)
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 180_000 })
 
-function unescaped(html: string): string {
-  const characters: Record<string, string> = { lt: '<', gt: '>', quot: '"', '#39': "'", amp: '&' }
-  return html.replace(/&(lt|gt|quot|#39|amp);/g, (_, name) => characters[name] ?? '')
-}
+const dev = await startDev(['--port', '0', '--persist-to', await newFolder(), '--json'], '}')
+const { url: origin, api_key: apiKey } = JSON.parse(dev.stdout()) as { url: string; api_key: string }
+const { connect } = workosAt(origin, apiKey, { fetch })
+const samples = samplesOf(await (await fetch(`${origin}/docs`)).text())
 
-const operations = Object.values((document as unknown as OpenApi).paths).flatMap((methods) => Object.values(methods))
+/** Every call but those of the appendix. */
+const operations = Object.values((document as unknown as OpenApi).paths)
+  .flatMap((methods) => Object.values(methods))
+  .filter(({ tags }) => tags[0] !== 'Service')
 
-test('every call has a command', () => {
-  expect(lines.map(({ id }) => id).sort()).toEqual(operations.map(({ operationId }) => operationId).sort())
+test('every call has a sample in every language', () => {
+  const expected = operations.flatMap(({ operationId: id }) => LANGUAGE_NAMES.map((language) => `${id} ${language}`))
+  expect(samples.map(({ id, language }) => `${id} ${language}`).sort()).toEqual(expected.sort())
 })
 
-/** The shell variables that the page asks its reader to set. */
+/** The environment variables that the page asks its reader to set. */
 async function newReader(): Promise<Record<string, string>> {
   const application = await connect.createM2MApplication('Nightly', 'org_01EHZNVPK3SFK441A1RGBFSHRT')
   const secret = await connect.createApplicationClientSecret({ id: application.id })
-  const response = await served.fetch(`${origin}/oauth2/token`, {
+  const response = await fetch(`${origin}/oauth2/token`, {
     method: 'POST',
     body: new URLSearchParams({
       grant_type: 'client_credentials',
@@ -52,16 +48,24 @@ async function newReader(): Promise<Record<string, string>> {
   }
 }
 
-describe('each command works when pasted', () => {
-  test.each(lines)('$id', async ({ id, line }) => {
-    const operation = operations.find(({ operationId }) => operationId === id)
-    expect(line).toContain(origin)
-    const silent = line.replace(/^curl /, 'curl -sS -w "\\n%{http_code}" ')
-    const env = { PATH: process.env.PATH, ...(await newReader()) } as unknown as NodeJS.ProcessEnv
-    const { stdout } = await promisify(execFile)('sh', ['-c', silent], { env, timeout: 20_000 })
-    const status = stdout.slice(stdout.lastIndexOf('\n') + 1)
-    expect(status, stdout).toBe(Object.keys(operation?.responses ?? {})[0])
-    if (id === 'verifyClientSecret') expect(stdout).toContain('"valid":true')
-    if (id === 'introspectAccessToken') expect(stdout).toContain('"active":true')
-  })
+/** A member that only a call with the right credentials gets. */
+const EXPECTED: Readonly<Record<string, RegExp>> = {
+  verifyClientSecret: /\bvalid"?: ?true/,
+  introspectAccessToken: /\bactive"?: ?true/,
+  createClientSecret: /\bsecret"?: ?["']cs_0/,
+}
+
+describe.each(LANGUAGE_NAMES)('each %s sample works when pasted', (language) => {
+  test.skipIf(!isInstalled(language)).each(samples.filter((sample) => sample.language === language))(
+    '$id',
+    async (sample) => {
+      const operation = operations.find(({ operationId }) => operationId === sample.id)
+      expect(sample.code).toContain(new URL(origin).hostname)
+      const { status, output } = await runSample(sample, await newReader())
+      const [success = ''] = Object.keys(operation?.responses ?? {})
+      if (!sample.code.includes('@workos-inc/node')) expect(status, output).toBe(success)
+      else expect(output).toMatch(success === '204' ? /^$/ : /^\w* ?\{|^\[/)
+      expect(output).toMatch(EXPECTED[sample.id] ?? '')
+    },
+  )
 })

@@ -10,7 +10,7 @@ const get = (path: string, headers: Record<string, string> = {}, bindings: Parti
   send(new Request(`https://oncekey.test${path}`, { headers }), bindings)
 
 describe.each(['/', '/docs'])('%s', (path) => {
-  test('allows its own styles, no script, no form and no frame', async () => {
+  test('allows its own styles, the script of the reference, no form and no frame', async () => {
     const { status, headers, text } = await get(path)
     expect(status).toBe(200)
     expect(headers.get('Content-Security-Policy')?.split('; ').sort()).toEqual([
@@ -20,12 +20,16 @@ describe.each(['/', '/docs'])('%s', (path) => {
       "frame-ancestors 'none'",
       "img-src 'self'",
       "require-trusted-types-for 'script'",
+      ...(path === '/docs' ? ["script-src 'self'"] : []),
       "style-src 'self'",
       "trusted-types 'none'",
     ])
     expect(headers.get('X-Frame-Options')).toBe('DENY')
     expect(headers.get('Referrer-Policy')).toBe('no-referrer')
-    expect(text).not.toMatch(/<style|<script|<iframe|<form|\sstyle=|\son\w+=|@import|url\(/i)
+    const scripts = [...text.matchAll(/<script.*?<\/script>/gs)].map(([script]) => script)
+    expect(scripts).toEqual(path === '/docs' ? ['<script type="module" src="/static/reference.js"></script>'] : [])
+    const code = /<pre tabindex="0">.*?<\/pre>/gs
+    expect(text.replace(code, '')).not.toMatch(/<style|<iframe|<form|\sstyle=|\son\w+=|@import|url\(/i)
   })
 
   test('links only to this Worker, and every link works', async () => {
@@ -64,9 +68,10 @@ describe('/docs', () => {
   test('has every call and every error', async () => {
     const { text } = await get('/docs')
     const operations = Object.values(document.paths).flatMap((methods) => Object.values(methods))
-    for (const { operationId } of operations) {
-      expect(text).toContain(`<article id="${operationId}">`)
-      expect(text).toContain(`<li><a href="#${operationId}">`)
+    for (const { operationId, tags } of operations) {
+      const isAppendix = tags[0] === 'Service'
+      expect(text).toContain(isAppendix ? `<div id="${operationId}">` : `<article id="${operationId}">`)
+      if (!isAppendix) expect(text).toContain(`<li><a href="#${operationId}">`)
     }
     const errors = [...Object.keys(document.components.examples), 'not_found', 'method_not_allowed']
     for (const name of errors) expect(text).toContain(`id="error-${name}"`)

@@ -28,6 +28,9 @@ const DEBIAN = {
   apache2: '/usr/sbin/apache2',
   'libapache2-mod-auth-openidc': '/usr/lib/apache2/modules/mod_auth_openidc.so',
   'python3-authlib': '/usr/lib/python3/dist-packages/authlib/__init__.py',
+  'golang-go': '/usr/bin/go',
+  'php-cli': '/usr/bin/php',
+  'php-curl': '/etc/php/8.2/mods-available/curl.ini',
   'ruby-openid-connect': '/usr/share/rubygems-integration/all/specifications/openid_connect-1.2.0.gemspec',
 } as const
 type DebianPackage = keyof typeof DEBIAN

@@ -1,0 +1,117 @@
+import type { OasRef } from '@redocly/openapi-core'
+import { html } from 'hono/html'
+import { codeBlock, pretty, type Tab, tabs } from './code.ts'
+import type { DescribedError } from './errors.ts'
+import { type Html, members, parameterMembers, text } from './members.ts'
+import { nameOf, type OpenApi, type Operation, type Response, resolved } from './openapi.ts'
+import { LANGUAGES, sdkCall } from './samples/languages.ts'
+import { exampleOf, sampleRequest } from './samples/request.ts'
+
+export interface Call {
+  readonly method: string
+  readonly path: string
+  readonly operation: Operation
+}
+
+/** Objects that have a section of their own, to which the calls refer. */
+export const OBJECTS = ['Application', 'ClientSecret', 'Event', 'ErrorBody', 'OAuthError']
+
+/** One call: what it does and takes, and beside it how it is made and what it returns. */
+export function callArticle(document: OpenApi, errors: readonly DescribedError[], call: Call): Html {
+  const { method, path, operation } = call
+  const { operationId, summary, description } = operation
+  return html`<article id="${operationId}">
+<div class="about">
+<h3><a href="#${operationId}">${summary}</a></h3>
+<p class="route">${badge(method)} <code>${path}</code></p>
+<p>${text(description)}</p>
+<p class="quiet small">${caller(operation)}</p>
+${parameters(document, operation)}
+${returned(document, operation)}
+</div>
+<div class="example">
+${samples(document, call)}
+${responses(document, errors, operation)}
+</div>
+</article>`
+}
+
+export function badge(method: string): Html {
+  return html`<b class="method ${method.toLowerCase()}">${method}</b>`
+}
+
+function caller({ security }: Operation): string {
+  const [scheme, roles] = Object.entries(security[0] ?? {})[0] ?? []
+  if (scheme === 'api_key') return `Needs an API key with ${roles?.join()} access.`
+  return scheme ? 'Needs a client ID and a client secret.' : 'Needs no authentication.'
+}
+
+function parameters(document: OpenApi, { parameters, requestBody }: Operation): Html {
+  const all = parameters.map((parameter) => resolved(document, parameter))
+  const parts = (['path', 'query', 'header'] as const).map((place) => ({
+    title: { path: 'Path', query: 'Query', header: 'Headers' }[place],
+    parameters: all.filter((parameter) => parameter.in === place && parameter.name !== 'X-Request-ID'),
+  }))
+  const [media] = Object.values(requestBody?.content ?? {})
+  return html`${parts.map(({ title, parameters }) =>
+    parameters.length > 0 ? html`<h4>${title}</h4>${parameterMembers(parameters)}` : '',
+  )}${media ? html`<h4>Body</h4>${members(resolved(document, media.schema), 'request')}` : ''}`
+}
+
+/** The members of the success, unless a section of its own describes the object. */
+function returned(document: OpenApi, operation: Operation): Html {
+  const { description, schema } = success(document, operation)
+  const name = nameOf(schema ?? {})
+  return html`<h4>Returns</h4>
+<p>${text(description)}${OBJECTS.includes(name) ? html` See <a href="#${name}">${name}</a>.` : ''}</p>
+${schema && !OBJECTS.includes(name) ? members(resolved(document, schema), 'response') : ''}`
+}
+
+function success(document: OpenApi, { responses }: Operation) {
+  const [[status = '', response] = []] = Object.entries(responses)
+  const { description = '', content } = response ? resolved<Response>(document, response) : {}
+  return { status, description, schema: content?.['application/json']?.schema }
+}
+
+function samples(document: OpenApi, { method, path, operation }: Call): Html {
+  const request = sampleRequest(document, method, path, operation)
+  return tabs(
+    `l-${operation.operationId}`,
+    'Language',
+    LANGUAGES.map((language): Tab => {
+      const call = sdkCall(operation.operationId, language)
+      return {
+        value: language.id,
+        label: language.name,
+        content: html`${codeBlock(language.sample(request, operation.operationId).trimEnd(), language.id)}${
+          call ? html`<p class="sdk">With <a href="#begin">WorkOS’s SDK</a>: <code>${call}</code></p>` : ''
+        }`,
+      }
+    }),
+  )
+}
+
+/** One tab per status. The success has its example, the others have their codes. */
+function responses(document: OpenApi, errors: readonly DescribedError[], operation: Operation): Html {
+  const { status, description, schema } = success(document, operation)
+  const example = schema && exampleOf(document, schema)
+  const content = example === undefined ? html`<p>${text(description)}</p>` : codeBlock(pretty(example), 'json')
+  const refusals = Object.entries(operation.responses)
+    .slice(1)
+    .map(([other, response]): Tab => ({ value: other, label: other, content: refusal(errors, response) }))
+  return tabs(`r-${operation.operationId}`, 'Response', [{ value: status, label: status, content }, ...refusals])
+}
+
+function refusal(errors: readonly DescribedError[], response: Response | OasRef): Html {
+  const named = errors.filter(({ name }) => errorNames(response).includes(name))
+  if (named.length === 0 && !('$ref' in response)) return html`<p>${response.description}</p>`
+  return html`<ul>${named.map(
+    ({ name, code, body }) =>
+      html`<li><a href="#error-${name}"><code>${code}</code></a> ${body.message ?? body.error_description}</li>`,
+  )}</ul>`
+}
+
+function errorNames(response: Response | OasRef): string[] {
+  if ('$ref' in response) return [nameOf(response)]
+  return Object.keys(response.content?.['application/json']?.examples ?? {})
+}

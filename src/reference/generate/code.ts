@@ -1,0 +1,32 @@
+import { html } from 'hono/html'
+import { highlighted } from './highlight.ts'
+import type { Html } from './members.ts'
+
+export interface Tab {
+  readonly value: string
+  readonly label: string
+  readonly content: Html
+}
+
+/** Code that scrolls, also by keyboard. The browser script adds a copy button to every `.block`. */
+export function codeBlock(code: string, language: string): Html {
+  return html`<div class="block"><pre tabindex="0"><code>${highlighted(code, language)}</code></pre></div>`
+}
+
+/** Tabs that work without a script: each is a radio button, followed by its panel. The first one is open. */
+export function tabs(name: string, label: string, all: readonly Tab[]): Html {
+  return html`<div class="tabs" role="radiogroup" aria-label="${label}">
+${all.map(
+  ({ value, label, content }, i) =>
+    html`<label><input type="radio" name="${name}" value="${value}"${i === 0 ? html` checked` : ''}>${label}</label><div class="panel">${content}</div>
+`,
+)}</div>`
+}
+
+/** JSON with a line per member. A short array of plain values stays on one line. */
+export function pretty(value: unknown): string {
+  return JSON.stringify(value, null, 2).replace(
+    /\[\s+([^[\]{}]{1,60}?)\s+\]/g,
+    (_, items: string) => `[${items.replace(/\s*\n\s*/g, ' ')}]`,
+  )
+}
