@@ -3,6 +3,7 @@ import { afterEach, expect, inject } from 'vitest'
 import { Application, ApplicationList } from '../src/contract/applications.ts'
 import * as secrets from '../src/contract/client-secrets.ts'
 import * as events from '../src/contract/events.ts'
+import { ClientSecretsOfEnvironment } from '../src/contract/inventory.ts'
 import * as oauth from '../src/contract/oauth.ts'
 import { ErrorBody } from '../src/contract/rules.ts'
 import { jsonSchemas } from './json-schemas.ts'
@@ -35,7 +36,7 @@ const SUCCESSES: Record<string, v.GenericSchema> = {
   'GET /connect/applications/{id}/client_secrets': secrets.ClientSecretList,
   'POST /connect/applications/{id}/client_secrets': secrets.IssuedClientSecret,
   'POST /connect/applications/{id}/client_secrets/rotate': secrets.IssuedClientSecret,
-  'GET /connect/client_secrets': secrets.FoundClientSecrets,
+  'GET /connect/client_secrets': ClientSecretsOfEnvironment,
   'GET /connect/client_secrets/{id}': secrets.ClientSecret,
   'PATCH /connect/client_secrets/{id}': secrets.ClientSecret,
   'POST /connect/client_secrets/verify': secrets.Verification,

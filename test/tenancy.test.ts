@@ -14,7 +14,9 @@ import type { Database } from '../src/storage/database.ts'
 import * as eventStatements from '../src/storage/event-statements.ts'
 import * as events from '../src/storage/events.ts'
 import type { KeyedRequest } from '../src/storage/idempotency.ts'
+import * as inventory from '../src/storage/inventory.ts'
 import * as issuing from '../src/storage/issuing.ts'
+import { NO_FILTER } from '../src/storage/listed-secrets.ts'
 import { createWebhookEndpoint } from '../src/storage/operator/webhook-endpoints.ts'
 import * as scope from '../src/storage/scope.ts'
 import * as sessions from '../src/storage/sessions.ts'
@@ -198,6 +200,20 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
       from: null,
       until: null,
     }),
+  listSecrets: ({ database, caller, change, id }) =>
+    inventory.listSecrets(
+      database,
+      caller,
+      { limit: 100, order: 'used', cursor: { id, side: 'after' }, filter: { ...NO_FILTER, applicationId: id } },
+      change.now,
+    ),
+  surveySecrets: ({ database, caller, change }) =>
+    inventory.surveySecrets(
+      database,
+      caller,
+      { limit: 100, order: 'desc', cursor: null, filter: { ...NO_FILTER, hint: secretHint } },
+      change.now,
+    ),
   listWebhooks: ({ database, caller }) => webhooks.listWebhooks(database, caller, 100),
   reviveDelivery: ({ database, caller, change, id }) =>
     webhooks.reviveDelivery(database, caller, { endpointId: id, eventId }, change.now),
@@ -261,6 +277,7 @@ test('every storage function that a caller can reach is tried', () => {
     applications,
     batch,
     clientSecrets,
+    inventory,
     issuing,
     events,
     webhooks,

@@ -1,7 +1,16 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import * as schemas from '../contract/client-secrets.ts'
-import { applicationToWire, clientSecretToWire } from '../contract/wire.ts'
+import { SecretQuery } from '../contract/inventory.ts'
+import {
+  applicationToWire,
+  clientSecretToWire,
+  cursorParameter,
+  listedSecretToWire,
+  listToWire,
+  pageFromWire,
+  secretFilterFromWire,
+} from '../contract/wire.ts'
 import { type IssuedCredential, issueCredential, recogniseCredential } from '../credential/credential.ts'
 import { deriveEntropy } from '../credential/derivation.ts'
 import { type Bytes, sameBytes, sha256 } from '../credential/digest.ts'
@@ -24,6 +33,7 @@ import {
   updateClientSecret,
 } from '../storage/client-secrets.ts'
 import type { Derivation, KeyedRequest } from '../storage/idempotency.ts'
+import { listSecrets } from '../storage/inventory.ts'
 import { type CreatedClientSecret, createClientSecret, rotateClientSecrets } from '../storage/issuing.ts'
 
 export const clientSecrets = new Hono<HonoEnv>()
@@ -77,9 +87,17 @@ export const clientSecrets = new Hono<HonoEnv>()
     return c.body(null, 204)
   })
 
-  .get('/client_secrets', requireApiKey('read'), validQuery(schemas.FindClientSecrets), async (c) => {
-    const { hint } = c.req.valid('query')
-    const secrets = granted(c, await findClientSecretsByHint(c.var.database, c.var.caller, hint, Date.now()))
+  .get('/client_secrets', requireApiKey('read'), validQuery(SecretQuery), async (c) => {
+    const { database, caller } = c.var
+    const query = c.req.valid('query')
+    if ('limit' in query) {
+      const options = { ...pageFromWire(query), filter: secretFilterFromWire(query) }
+      const page = granted(c, await listSecrets(database, caller, options, Date.now()), {
+        field: cursorParameter(query),
+      })
+      return c.json(listToWire(query, page.items.map(listedSecretToWire), page))
+    }
+    const secrets = granted(c, await findClientSecretsByHint(database, caller, query.hint, Date.now()))
     return c.json(secrets.map((secret) => ({ ...clientSecretToWire(secret), application_id: secret.applicationId })))
   })
 

@@ -2,10 +2,12 @@ import type { InferOutput } from 'valibot'
 import { type Application, applicationMapping, type NewApplication, type RedirectUri } from '../storage/applications.ts'
 import { type ClientSecret, clientSecretMapping } from '../storage/client-secrets.ts'
 import type { Event } from '../storage/events.ts'
+import type { ListedSecret, SecretFilter } from '../storage/listed-secrets.ts'
 import type { Page, PageRequest } from '../storage/paging.ts'
 import type * as applications from './applications.ts'
 import type * as clientSecrets from './client-secrets.ts'
 import type * as events from './events.ts'
+import type * as inventory from './inventory.ts'
 
 /** Maps stored objects to the wire and requests to storage: WorkOS's names and timestamps. */
 
@@ -46,6 +48,39 @@ export function clientSecretToWire(secret: ClientSecret): InferOutput<typeof cli
     ...(secret.name !== null && { name: secret.name }),
     ...(secret.expiresAt !== null && { expires_at: timestamp(secret.expiresAt) }),
     ...(secret.disabledAt !== null && { disabled: true as const }),
+  }
+}
+
+/** A secret in the list of the environment. */
+export function listedSecretToWire(secret: ListedSecret): InferOutput<typeof inventory.ListedClientSecret> {
+  const { lastUsedAddress, lastUsedCountry, lastUsedAgent } = secret
+  const isKnown = lastUsedAddress !== null || lastUsedCountry !== null || lastUsedAgent !== null
+  return {
+    ...clientSecretToWire(secret),
+    state: secret.state,
+    application_id: secret.applicationId,
+    application_name: secret.applicationName,
+    organization_id: secret.organizationId,
+    created_by: secret.createdBy === null ? null : { id: secret.createdBy, name: secret.createdByName },
+    last_used_from: isKnown
+      ? { ip_prefix: lastUsedAddress, country: lastUsedCountry, user_agent: lastUsedAgent }
+      : null,
+    ...(secret.revokedAt !== null && { revoked_at: timestamp(secret.revokedAt) }),
+  }
+}
+
+/** The filter of a query. */
+export function secretFilterFromWire(query: InferOutput<typeof inventory.ListClientSecrets>): SecretFilter {
+  const { never_expires } = query
+  return {
+    states: query.state,
+    unusedForDays: query.unused_for_days ?? null,
+    neverExpires: never_expires === undefined ? null : never_expires === 'true',
+    expiresWithinDays: query.expires_within_days ?? null,
+    applicationId: query.application_id ?? null,
+    organizationId: query.organization_id ?? null,
+    createdBy: query.created_by ?? null,
+    hint: query.hint ?? null,
   }
 }
 

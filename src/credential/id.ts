@@ -13,10 +13,15 @@ const RANDOM_SYMBOLS = 15
  * time. The region replaces the first random symbol; fifteen others, 75 bits, are random.
  */
 export function newId(prefix: IdPrefix, now: number, region: string = DEFAULT_REGION): string {
+  const random = crypto.getRandomValues(new Uint8Array(RANDOM_SYMBOLS))
+  return `${startOfIds(prefix, now)}${region}${Array.from(random, (byte) => SYMBOLS.charAt(byte % 32)).join('')}`
+}
+
+/** The least that sorts with the IDs made at `now` (Unix ms): every earlier ID is less, and no later one. */
+export function startOfIds(prefix: IdPrefix, now: number): string {
   let time = ''
   for (let left = now; time.length < TIME_SYMBOLS; left = Math.floor(left / 32)) time = SYMBOLS.charAt(left % 32) + time
-  const random = crypto.getRandomValues(new Uint8Array(RANDOM_SYMBOLS))
-  return `${prefix}_${time}${region}${Array.from(random, (byte) => SYMBOLS.charAt(byte % 32)).join('')}`
+  return `${prefix}_${time}`
 }
 
 const ID = new RegExp(`^[a-z_]+_([0-7][${SYMBOLS}]{${TIME_SYMBOLS - 1}})[${SYMBOLS}]{${1 + RANDOM_SYMBOLS}}$`)

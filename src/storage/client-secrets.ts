@@ -48,7 +48,7 @@ export interface ClientSecretChanges {
   readonly disabled?: boolean | undefined
 }
 
-export const clientSecretMapping = mapping<ClientSecret>('client_secrets', {
+export const clientSecretMembers = {
   id: 'id',
   applicationId: 'application_id',
   hint: 'secret_hint',
@@ -60,7 +60,8 @@ export const clientSecretMapping = mapping<ClientSecret>('client_secrets', {
   disabledAt: 'disabled_at',
   createdAt: 'created_at',
   updatedAt: 'updated_at',
-})
+} as const
+export const clientSecretMapping = mapping<ClientSecret>('client_secrets', clientSecretMembers)
 const { columns, snapshot, fromRow } = clientSecretMapping
 
 const oldestFirst = sql`ORDER BY created_at, id`
@@ -137,9 +138,9 @@ export function findApplicationWithSecrets(
 }
 
 /** Condition: the secret ends in these four to six characters. It is written so that SQLite uses the index. */
-export function endsIn(hint: string): Sql {
-  return sql`substr(client_secrets.secret_hint, -4) = ${hint.slice(-4)}
-    AND substr(client_secrets.secret_hint, ${raw(`${-hint.length}`)}) = ${hint}`
+export function endsIn(hint: string, secrets: Sql = raw('client_secrets')): Sql {
+  return sql`substr(${secrets}.secret_hint, -4) = ${hint.slice(-4)}
+    AND substr(${secrets}.secret_hint, ${raw(`${-hint.length}`)}) = ${hint}`
 }
 
 /** The live secrets of the environment that end in `hint`, oldest first. */

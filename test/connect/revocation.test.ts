@@ -89,7 +89,6 @@ describe('search by hint', () => {
   })
 
   test.each([
-    ['no hint', '', 'hint_required'],
     ['an empty hint', '?hint=', 'hint_malformed'],
     ['a hint of five characters', '?hint=abc12', 'hint_malformed'],
     ['a hint of seven characters', '?hint=abc1234', 'hint_malformed'],

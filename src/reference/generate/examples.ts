@@ -40,6 +40,16 @@ const clientSecret = {
 
 const usedSecret = { ...clientSecret, last_used_at: '2026-11-16T02:00:04.000Z' }
 
+const listedSecret = {
+  ...usedSecret,
+  state: 'active',
+  application_id: IDS.application,
+  application_name: application.name,
+  organization_id: IDS.organization,
+  created_by: { id: 'api_key_01KA3Z5T4R0E6G8J0M2P4S6V8X', name: 'ci' },
+  last_used_from: { ip_prefix: '203.0.113.0/24', country: 'NL', user_agent: 'openid-client/6.8.9' },
+}
+
 const event = {
   object: 'event',
   id: 'event_01KA3ZB7QX0H5K8N1P4R7T9V2W',
@@ -108,7 +118,13 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
   ClientSecretList: [[usedSecret]],
   IssuedClientSecret: [{ ...clientSecret, secret: PLAINTEXT }],
   FoundClientSecrets: [[{ ...usedSecret, application_id: IDS.application }]],
-  FindClientSecrets: [{ hint: PLAINTEXT.slice(-6) }],
+  ListClientSecrets: [{ never_expires: 'true', unused_for_days: '90' }],
+  ListedClientSecret: [listedSecret],
+  ListedClientSecrets: [{ object: 'list', data: [listedSecret], list_metadata: { before: null, after: null } }],
+  ClientSecretsOfEnvironment: [
+    { object: 'list', data: [listedSecret], list_metadata: { before: null, after: null } },
+    [{ ...usedSecret, application_id: IDS.application }],
+  ],
   CreateClientSecret: [{ name: 'Production' }],
   UpdateClientSecret: [{ disabled: true }],
   RotateClientSecrets: [{ grace_period_seconds: 3600 }],

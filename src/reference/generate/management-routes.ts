@@ -1,6 +1,7 @@
 import * as schemas from '../../contract/applications.ts'
 import * as secretSchemas from '../../contract/client-secrets.ts'
 import * as eventSchemas from '../../contract/events.ts'
+import * as inventorySchemas from '../../contract/inventory.ts'
 import { ErrorBody } from '../../contract/rules.ts'
 import type { Group } from './operation.ts'
 
@@ -77,7 +78,10 @@ export const clientSecrets: Group = {
     CreateClientSecret: secretSchemas.CreateClientSecret,
     UpdateClientSecret: secretSchemas.UpdateClientSecret,
     RotateClientSecrets: secretSchemas.RotateClientSecrets,
-    FindClientSecrets: secretSchemas.FindClientSecrets,
+    ListClientSecrets: inventorySchemas.ListClientSecrets,
+    ListedClientSecret: inventorySchemas.ListedClientSecret,
+    ListedClientSecrets: inventorySchemas.ListedClientSecrets,
+    ClientSecretsOfEnvironment: inventorySchemas.ClientSecretsOfEnvironment,
     VerifyClientSecret: secretSchemas.VerifyClientSecret,
     Verification: secretSchemas.Verification,
     ErrorBody,
@@ -127,13 +131,17 @@ export const clientSecrets: Group = {
       success: { status: 204, description: 'All secrets are revoked.' },
     },
     'GET /connect/client_secrets': {
-      id: 'findClientSecrets',
-      summary: 'Find a client secret by its hint',
+      id: 'listAllClientSecrets',
+      summary: 'List or find client secrets of the environment',
       description:
-        'Returns the secrets of the environment that end in `hint` and are neither revoked nor expired. Use it to identify a leaked secret.',
+        'Returns one page of all client secrets, newest first by default. Expired and revoked secrets stay in the list for 90 days. A page may have fewer secrets than `limit`, or none, although more follow: continue while `after` is not null. With `hint` as the only parameter, which must then have six characters, the result is an array of the secrets that end in it and are neither revoked nor expired.',
       caller: 'read',
-      query: 'FindClientSecrets',
-      success: { status: 200, description: 'An array, which may be empty.', schema: 'FoundClientSecrets' },
+      query: 'ListClientSecrets',
+      success: {
+        status: 200,
+        description: 'One page of client secrets; with `hint` alone, an array.',
+        schema: 'ClientSecretsOfEnvironment',
+      },
     },
     'GET /connect/client_secrets/{id}': {
       id: 'getClientSecret',

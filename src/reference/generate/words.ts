@@ -34,7 +34,23 @@ const WORDS: Readonly<Record<string, string>> = {
   application_id: 'The ID of the application that owns the secret.',
   grace_period_seconds:
     'How long the other secrets keep working. A secret that expires earlier keeps its own expiry. 0 stops them at once.',
-  hint: 'The last six characters of a secret. Case-sensitive.',
+  hint: 'The last 4 to 12 characters of a secret. Case-sensitive. Oncekey stores and compares the last six.',
+  state:
+    'The state of the secret. `expiring` secrets were replaced by a rotation or expire within 7 days. In a query: one or more states, separated by commas.',
+  unused_for_days:
+    'Only secrets without a use for this many days that are neither revoked nor expired. A secret that was never used counts from its creation.',
+  never_expires:
+    '`true` for secrets without an expiry, `false` for secrets with one. Only secrets that are neither revoked nor expired.',
+  expires_within_days: 'Only secrets that will expire within this many days.',
+  'ListClientSecrets.application_id': 'Only secrets of this application.',
+  'ListClientSecrets.organization_id': 'Only secrets of applications of this organization.',
+  'ListClientSecrets.created_by': 'Only secrets that this API key created, by its ID.',
+  application_name: 'The name of the application that owns the secret.',
+  created_by: 'The API key that created the secret, with its name at that time. Null if it is not known.',
+  'created_by.name': 'The name of the API key.',
+  last_used_from: 'The origin of the use at `last_used_at`. Null if it is not known.',
+  ip_prefix: 'The network of the IP address: /24 of IPv4, /48 of IPv6.',
+  revoked_at: 'The time at which the secret was revoked. Absent otherwise.',
   client_secret: 'The client secret, in plaintext.',
   valid: 'Whether the secret is valid now.',
   application: 'The application that owns the secret.',

@@ -1,0 +1,82 @@
+import * as v from 'valibot'
+import { ClientSecret, FindClientSecrets, FoundClientSecrets } from './client-secrets.ts'
+import {
+  hasOneCursor,
+  Limit,
+  ListMetadata,
+  listParameter,
+  Order,
+  OrganizationId,
+  once,
+  Query,
+  Timestamp,
+} from './fields.ts'
+import { rule } from './rules.ts'
+
+/** The list of all client secrets of an environment. */
+
+const SecretState = v.picklist(['active', 'expiring', 'disabled', 'expired', 'revoked'], rule('unknown_state'))
+
+const Days = v.pipe(once, v.regex(/^[1-9]\d{0,3}$/, rule('days_out_of_range')), v.transform(Number))
+
+/** Four or more characters find a secret. The last six are stored. */
+const Hint = v.pipe(once, v.regex(/^[0-9A-Za-z]{4,12}$/, rule('malformed_ending')))
+
+const ListQuery = v.object({
+  limit: Limit,
+  order: v.optional(Order, 'desc'),
+  before: v.optional(once),
+  after: v.optional(once),
+  state: v.array(SecretState),
+  unused_for_days: v.optional(Days),
+  never_expires: v.optional(v.picklist(['true', 'false'], rule('not_boolean'))),
+  expires_within_days: v.optional(Days),
+  application_id: v.optional(once),
+  organization_id: v.optional(OrganizationId),
+  created_by: v.optional(once),
+  hint: v.optional(Hint),
+})
+
+export const ListClientSecrets = v.pipe(
+  Query,
+  v.transform((query) => ({ ...query, state: listParameter(query, 'state') ?? [] })),
+  ListQuery,
+  v.forward(
+    v.check((query) => hasOneCursor(query), rule('before_with_after')),
+    ['before'],
+  ),
+)
+
+/** A query with nothing but `hint` is the search that was there before the list, and has its own shape. */
+export const SecretQuery = v.lazy((query: unknown) =>
+  Object.keys(query as object).join() === 'hint' ? FindClientSecrets : ListClientSecrets,
+)
+
+const named = v.strictObject({ id: v.string(), name: v.nullable(v.string()) })
+
+/** A secret in the list, whatever its state. */
+export const ListedClientSecret = v.strictObject({
+  ...ClientSecret.entries,
+  state: SecretState,
+  application_id: v.string(),
+  application_name: v.string(),
+  organization_id: v.nullable(v.string()),
+  created_by: v.nullable(named),
+  last_used_from: v.nullable(
+    v.strictObject({
+      ip_prefix: v.nullable(v.string()),
+      country: v.nullable(v.string()),
+      user_agent: v.nullable(v.string()),
+    }),
+  ),
+  revoked_at: v.optional(Timestamp),
+})
+
+export const ListedClientSecrets = v.strictObject({
+  object: v.literal('list'),
+  data: v.array(ListedClientSecret),
+  list_metadata: ListMetadata,
+})
+
+/** The list, or the result of a search by `hint` alone. */
+export const ClientSecretsOfEnvironment = v.union([ListedClientSecrets, FoundClientSecrets])
