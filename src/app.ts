@@ -12,6 +12,7 @@ import type { HonoEnv } from './http/context.ts'
 import { ApiError, onError, onOAuthError } from './http/errors.ts'
 import { defaultHeaders, keptDocument, publicDocument, requireHttps } from './http/headers.ts'
 import { logRequests } from './http/log.ts'
+import { refuseIfClosed } from './http/maintenance.ts'
 import { introspection } from './oauth/introspection.ts'
 import { metadata } from './oauth/metadata.ts'
 import { token } from './oauth/token.ts'
@@ -55,6 +56,9 @@ app.use(
   }),
 )
 for (const path of [...SETTINGS_DOCUMENTS, '/sso/jwks/*', '/openapi.json']) app.use(path, publicDocument)
+for (const path of ['/connect/*', '/events', '/oauth2/token', '/oauth2/introspection', '/dashboard/*', '/readyz']) {
+  app.use(path, refuseIfClosed)
+}
 app.use('/connect/*', deliverAfterChange)
 app.use('/dashboard/*', deliverAfterChange)
 

@@ -1,7 +1,7 @@
 import { app } from './app.ts'
 import { deliverWebhooks, deliverySettings } from './events/webhooks.ts'
 import { figureFields, versionField } from './http/log.ts'
-import { readSettings } from './http/settings.ts'
+import { isClosed, readSettings } from './http/settings.ts'
 import { cleanUp } from './storage/cleanup.ts'
 import { measuredApart, openDatabase } from './storage/database.ts'
 import type { Region } from './storage/regions.ts'
@@ -12,6 +12,7 @@ export default {
   fetch: app.fetch,
 
   async scheduled(_, env, context) {
+    if (isClosed(env)) return
     const runs = readSettings(env).REGIONS.map((region) => cleanRegion(env, region, context))
     // Every region is cleaned up before the failure of one ends this invocation.
     const failed = (await Promise.allSettled(runs)).find(({ status }) => status === 'rejected')

@@ -189,6 +189,7 @@ function asApiError(error: Error, c: Context<HonoEnv>): ApiError {
 
 /** Messages for lasting faults: what failed, that nothing was changed, and what to do. A retry alone does not help. */
 const PERMANENT_FAULTS = new Map<StorageFault, string>([
+  ['frozen', 'Changes are refused during a recovery of the database. Nothing was changed. Try again later.'],
   [
     'not_migrated',
     'The database schema is missing or outdated. Nothing was changed. Operators: run `npm run migrate`, or `npm run deploy` for the deployed database.',

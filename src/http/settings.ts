@@ -77,6 +77,12 @@ const regions: Setting<readonly Region[]> = {
   parse: (value) => (typeof value === 'string' ? parseRegions(value) : undefined),
 }
 
+/** A Worker secret of `npm run recover`, so that wrangler.toml does not have it. */
+const maintenance: Setting<boolean> = {
+  requirement: boolean.requirement,
+  parse: (value) => (value === undefined ? false : boolean.parse(value)),
+}
+
 const SETTINGS = {
   REGIONS: regions,
   CLIENT_SECRET_PREFIX: clientSecretPrefix,
@@ -89,6 +95,7 @@ const SETTINGS = {
   /** A deliverer holds a delivery for 30 seconds. */
   WEBHOOK_TIMEOUT_MS: integer(100, 20_000),
   WEBHOOKS_TO_LOCALHOST: boolean,
+  MAINTENANCE: maintenance,
 } as const satisfies Readonly<Record<string, Setting<unknown>>>
 
 export type Settings = {
@@ -163,4 +170,9 @@ export function issuer(env: Env): string {
   const { ISSUER } = readSettings(env)
   if (ISSUER === '') throw new SettingsError('ISSUER is empty. `npm run deploy` and `npm run dev` set it.')
   return ISSUER
+}
+
+/** Whether the Worker is closed for maintenance. Other settings may be invalid. */
+export function isClosed(env: object): boolean {
+  return maintenance.parse(valueIn(env, 'MAINTENANCE')) === true
 }

@@ -70,7 +70,9 @@ function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<
     case 'rate_limit_exceeded':
       return ['Too many requests', 'Nothing was changed. Wait 10 seconds and try again.']
     case 'service_unavailable':
-      return ['The database didn’t respond', c.req.method === 'GET' ? message : UNKNOWN_OUTCOME]
+      return message.includes('did not respond')
+        ? ['The database didn’t respond', c.req.method === 'GET' ? message : UNKNOWN_OUTCOME]
+        : ['Temporarily unavailable', message]
     case 'internal_error':
       return ['Internal error', `${message} Request ID: ${c.var.requestId}`]
     default:

@@ -33,11 +33,15 @@ export type RowsOf<Queries> = {
 /** D1 returns BLOBs as arrays of numbers. */
 export type Blob = readonly number[]
 
+/** The text with which a database refuses changes during a recovery. */
+export const FROZEN = 'frozen by a recovery'
+
 /**
  * Permanent faults by the text of their errors (https://developers.cloudflare.com/d1/observability/debug-d1/,
  * https://sqlite.org/rescode.html): a retry cannot succeed before the operator has acted.
  */
 const PERMANENT = {
+  frozen: new RegExp(FROZEN),
   not_migrated: /no such (table|column)|has no column named/,
   quota_exceeded: /exceeded D1's free tier/,
   full: /SQLITE_FULL|database or disk is full|Exceeded maximum (DB size|account storage)/i,
