@@ -20,6 +20,7 @@ import type { ApiCaller, HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { useOf } from '../http/log.ts'
 import { readSettings } from '../http/settings.ts'
+import { countUsage } from '../http/usage.ts'
 import { keyedRequest, validJson, validQuery } from '../http/validation.ts'
 import { verifyClientSecret } from '../storage/authentication.ts'
 import { identify } from '../storage/batch.ts'
@@ -173,5 +174,6 @@ async function answerIssued(
   if (!sameBytes(issued.digest, created.digest))
     throw new Error('the derived client secret differs from the one created')
   if (again) c.header('Idempotent-Replayed', 'true')
+  else countUsage(c, 'create', { ...c.var.identity, applicationId: created.secret.applicationId })
   return c.json({ ...clientSecretToWire(created.secret), secret: issued.plaintext }, 201)
 }

@@ -7,6 +7,7 @@ import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
+import { countUsage } from '../http/usage.ts'
 import { PostForm } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
 import type { ClientSecret } from '../storage/client-secrets.ts'
@@ -134,6 +135,7 @@ function answer(c: Context<HonoEnv>, outcome: IssuingOutcome, plaintext: string,
   if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
   const created = granted(c, outcome)
   if (created.replayedFrom) throw alreadyCreated(c, created.secret)
+  countUsage(c, 'create', { ...c.var.identity, applicationId: created.secret.applicationId })
   return shownOnce(c, created, plaintext, retireAt)
 }
 

@@ -6,6 +6,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { addLogFields, originOf } from '../http/log.ts'
 import { recordFailure, recordSuccess, requireAllowed } from '../http/rate-limits.ts'
+import { countUsage } from '../http/usage.ts'
 import {
   type AuthenticatedClient,
   type Proof,
@@ -57,6 +58,7 @@ export async function authenticate<T extends { readonly client: AuthenticatedCli
   const found = await find(database, proof)
   if (found.refused) {
     recordFailure(c, attempt)
+    countUsage(c, 'refused', found)
     recordRefusedUse(database, proof, found, c.var.requestId, originOf(c))
     return refuse(c, clientId, found)
   }

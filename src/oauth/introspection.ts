@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { useOf } from '../http/log.ts'
+import { countUsage } from '../http/usage.ts'
 import { authenticateIntrospection, touchClientSecret } from '../storage/authentication.ts'
 import { readAccessToken } from './access-token.ts'
 import { authenticate } from './client-authentication.ts'
@@ -26,6 +27,7 @@ export const introspection = new Hono<HonoEnv>().post('/', async (c) => {
   })
   if (!token) throw new ApiError('invalid_request', { message: 'The parameter token is missing.' })
   recordUse()
+  countUsage(c, 'introspection', { environmentId: client.environmentId, applicationId: client.application.id })
   const { application, audience } = client
   const isVisible = claims?.aud === audience && (application.isFirstParty || claims.client_id === application.clientId)
   if (!claims || !tokenScopes || !isVisible) return c.json({ active: false })

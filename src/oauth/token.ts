@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { useOf } from '../http/log.ts'
+import { countUsage } from '../http/usage.ts'
 import { authenticateClient, touchClientSecret } from '../storage/authentication.ts'
 import { issueAccessToken } from './access-token.ts'
 import { authenticate } from './client-authentication.ts'
@@ -29,5 +30,6 @@ export const token = new Hono<HonoEnv>().post('/', async (c) => {
   if (scope === null) throw new ApiError('invalid_scope')
   const { token, expiresIn } = await issueAccessToken(c.env, client, scope)
   recordUse()
+  countUsage(c, 'token', { environmentId: client.environmentId, applicationId: client.application.id })
   return c.json({ access_token: token, token_type: 'bearer', expires_in: expiresIn, ...(scope !== '' && { scope }) })
 })

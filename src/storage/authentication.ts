@@ -35,7 +35,10 @@ export interface Use {
 
 export interface AuthenticatedClient {
   readonly clientSecret: Pick<ClientSecret, 'id' | 'lastUsedAt'>
-  readonly application: Pick<Application, 'clientId' | 'applicationType' | 'organizationId' | 'scopes' | 'isFirstParty'>
+  readonly application: Pick<
+    Application,
+    'id' | 'clientId' | 'applicationType' | 'organizationId' | 'scopes' | 'isFirstParty'
+  >
   readonly environmentId: string
   /** The client ID of its environment: the `aud` of its access tokens. */
   readonly audience: string
@@ -56,11 +59,12 @@ export type ClientRefusal =
   | 'secret_disabled'
   | 'application_deleted'
 
-/** The secret with this digest, of any client, and its environment; null if there is none. */
+/** The secret with this digest, of any client, and where it belongs; null if there is none. */
 export interface RefusedClient {
   readonly refused: ClientRefusal
   readonly secretId: string | null
   readonly environmentId: string | null
+  readonly applicationId: string | null
 }
 
 interface FoundClient {
@@ -183,6 +187,7 @@ interface ClientRow {
   readonly secret_id: string
   readonly environment_id: string
   readonly last_used_at: UnixMs | null
+  readonly application_id: string
   readonly client_id: string
   readonly application_type: Application['applicationType']
   readonly organization_id: string | null
@@ -207,7 +212,7 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
     ELSE 'secret_disabled' END`
   return query<ClientRow>(
     sql`SELECT ${refusal} AS refusal, client_secrets.id AS secret_id, client_secrets.environment_id, client_secrets.last_used_at,
-        applications.client_id, application_type, organization_id, scopes, is_first_party, environments.client_id AS audience,
+        applications.id AS application_id, applications.client_id, application_type, organization_id, scopes, is_first_party, environments.client_id AS audience,
         ${tokenScopes} AS token_scopes
       FROM (SELECT 1) AS request
       LEFT JOIN client_secrets ON client_secrets.digest = ${digest}
@@ -218,9 +223,10 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
 }
 
 function readClient(row: ClientRow | undefined): FoundClient | RefusedClient {
-  if (!row) return { refused: 'secret_unknown', secretId: null, environmentId: null }
+  if (!row) return { refused: 'secret_unknown', secretId: null, environmentId: null, applicationId: null }
   if (row.refusal === null) return { client: clientFromRow(row) }
-  return { refused: row.refusal, secretId: row.secret_id, environmentId: row.environment_id }
+  const { refusal: refused, secret_id: secretId, environment_id: environmentId, application_id: applicationId } = row
+  return { refused, secretId, environmentId, applicationId }
 }
 
 /** Condition: the secret is neither revoked, expired nor disabled. */
@@ -244,6 +250,7 @@ function clientFromRow(row: ClientRow): AuthenticatedClient {
   return {
     clientSecret: { id: row.secret_id, lastUsedAt: row.last_used_at },
     application: {
+      id: row.application_id,
       clientId: row.client_id,
       applicationType: row.application_type,
       organizationId: row.organization_id,
