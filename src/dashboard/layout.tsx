@@ -161,7 +161,7 @@ export const onPageError: ErrorHandler<HonoEnv> = async (error, c) => {
  * Addresses of the dashboard. A Location header and the field `to` have only these, because a path or a field of
  * a request may hold a pasted credential.
  */
-const SEGMENT = /^([a-z][a-z-]{0,19}|(conn_app|client|secret|api_key|session)_[0-9A-HJKMNP-TV-Z]{26})$/
+const SEGMENT = /^([a-z][a-z-]{0,19}|(conn_app|client|secret|api_key|session|event|we)_[0-9A-HJKMNP-TV-Z]{26})$/
 
 /** A page of the dashboard: words and ids, and nothing that could be a credential or another site. */
 export function isOwnPath(path: string): boolean {
@@ -172,4 +172,9 @@ export function isOwnPath(path: string): boolean {
 /** The page of an application. In a Location, `id` is one that storage has found. */
 export function applicationPath(id: string): string {
   return `/dashboard/applications/${id}`
+}
+
+/** The page of a secret. */
+export function secretPath(id: string): string {
+  return `/dashboard/secrets/${id}`
 }

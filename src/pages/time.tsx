@@ -29,7 +29,7 @@ function inWords(at: number, now: number): string {
 }
 
 /** To the minute: 31 Jan 2027, 12:00 UTC. */
-function exactTime(at: number): string {
+export function exactTime(at: number): string {
   return `${date.format(at)}, ${new Date(at).toISOString().slice(11, 16)} UTC`
 }
 

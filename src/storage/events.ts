@@ -1,4 +1,4 @@
-import sql, { raw } from 'sql-template-tag'
+import sql, { raw, type Sql } from 'sql-template-tag'
 import { timeOfId } from '../credential/id.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Origin, Outcome } from './caller.ts'
@@ -106,8 +106,7 @@ export function listEvents(
   const cursorSeq = sql`coalesce((SELECT seq FROM events WHERE id = ${cursor?.id ?? null}), 0)`
   const inRange = allOf([
     ...(cursor ? [sql`seq ${raw(isAscending(filter) ? '>' : '<')} ${cursorSeq}`] : []),
-    ...(from === null ? [] : [sql`seq >= ${from * 1000} AND created_at >= ${from}`]),
-    ...(until === null ? [] : [sql`seq < ${(until + MAX_SKEW_MS) * 1000} AND created_at < ${until}`]),
+    ...inPeriod(from, until),
   ])
   const wanted = JSON.stringify(types.length > 0 ? types : EVENT_TYPES)
   const ofOrganization = organizationId === null ? sql`true` : sql`organization_id = ${organizationId}`
@@ -131,6 +130,14 @@ export function listEvents(
     const back = cursor ? events[0]?.id : null
     return { granted: toPage(filter, events, next, back) }
   })
+}
+
+/** Conditions: the event was recorded in the period. A range of `seq` bounds what is read. */
+export function inPeriod(from: UnixMs | null, until: UnixMs | null): Sql[] {
+  return [
+    ...(from === null ? [] : [sql`seq >= ${from * 1000} AND created_at >= ${from}`]),
+    ...(until === null ? [] : [sql`seq < ${(until + MAX_SKEW_MS) * 1000} AND created_at < ${until}`]),
+  ]
 }
 
 /** Whether an ID is older than the oldest event that is kept: its event has reached the end of its retention. */

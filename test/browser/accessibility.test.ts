@@ -48,7 +48,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
       '/dashboard/find?hint=0',
       '/dashboard/find',
       '/dashboard/events',
-      '/dashboard/events?days=1',
+      '/dashboard/events?from=2020-01-01',
       '/dashboard/webhooks',
       '/dashboard/keys',
       '/dashboard/nothing',

@@ -34,7 +34,8 @@ export async function visit(request: Request): Promise<Visit> {
   expect(headers.get('Cache-Control'), what).toBe('no-store')
   expect(headers.get('Referrer-Policy'), what).toBe('no-referrer')
   expect(headers.get('X-Content-Type-Options'), what).toBe('nosniff')
-  if (status !== 303) checkPage(headers, html, what)
+  if (headers.has('Content-Disposition')) expect(headers.get('Content-Disposition'), what).toMatch(/^attachment; /)
+  else if (status !== 303) checkPage(headers, html, what)
   return { status, headers, html, trips }
 }
 

@@ -1,0 +1,132 @@
+import { PostForm } from '../pages/forms.tsx'
+import { DAY_MS } from '../pages/time.tsx'
+import { type ActivityFilter, eventTypeOf } from '../storage/activity.ts'
+import type { CallerKey } from '../storage/api-keys.ts'
+import { EVENT_TYPES } from '../storage/events.ts'
+import { LABELS } from './event-words.ts'
+import { hintOfCredential } from './find.tsx'
+
+/** The fields of the form, and the parameters of the URL. An empty one does not narrow the list of events. */
+export type Filter = Readonly<Record<'type' | 'actor' | 'target' | 'from' | 'to', string>>
+
+export const EVENTS_PATH = '/dashboard/events'
+
+/** The length of a name. */
+const MAX_TARGET = 255
+const ACTOR = /^(api_key_[0-9A-HJKMNP-TV-Z]{26}|operator|system)$/
+
+/** Values that the filter knows. Of a pasted secret it keeps the hint. */
+export function readFilter(field: (name: string) => string): Filter {
+  const target = field('target').trim().replace(/^…/, '').slice(0, MAX_TARGET)
+  const actor = field('actor')
+  return {
+    type: eventTypeOf(field('type')) ?? '',
+    actor: ACTOR.test(actor) ? actor : '',
+    target: hintOfCredential(target) ?? target,
+    from: startOf(field('from')) === null ? '' : field('from'),
+    to: startOf(field('to')) === null ? '' : field('to'),
+  }
+}
+
+/** Unix ms of a day's start, UTC; null if the text is no day. */
+function startOf(day: string): number | null {
+  const time = /^\d{4}-\d\d-\d\d$/.test(day) ? Date.parse(day) : Number.NaN
+  return Number.isNaN(time) ? null : time
+}
+
+/** The same for storage. The last day belongs to the period. */
+export function activityFilterOf({ type, actor, target, from, to }: Filter): Omit<ActivityFilter, 'limit' | 'after'> {
+  const lastDay = startOf(to)
+  return {
+    type: eventTypeOf(type),
+    actor: actor || null,
+    target: target || null,
+    from: startOf(from),
+    until: lastDay === null ? null : lastDay + DAY_MS,
+  }
+}
+
+/** The address of a filtered list, to share or to keep. */
+export function eventsPath(filter: Partial<Filter>, { path = EVENTS_PATH, after = '' } = {}): string {
+  const parameters = Object.entries({ ...filter, after }).filter(([, value]) => value !== '')
+  return parameters.length === 0 ? path : `${path}?${new URLSearchParams(parameters)}`
+}
+
+export function isFiltered(filter: Filter): boolean {
+  return Object.values(filter).some((value) => value !== '')
+}
+
+export const Filters = ({ filter, keys }: { filter: Filter; keys: readonly CallerKey[] }) => (
+  <search>
+    <PostForm class="filters" action={EVENTS_PATH}>
+      <Select
+        name="type"
+        label="Event"
+        chosen={filter.type}
+        options={[['', 'All events'], ...EVENT_TYPES.map((type) => [type, LABELS[type]] as const)]}
+      />
+      <Select name="actor" label="Actor" chosen={filter.actor} options={actorsOf(filter, keys)} />
+      <div class="field">
+        <label for="target">Target</label>
+        <input
+          id="target"
+          name="target"
+          value={filter.target}
+          placeholder="ID, name or 6 characters"
+          autocomplete="off"
+          maxlength={MAX_TARGET}
+        />
+      </div>
+      <Day name="from" label="From (UTC)" value={filter.from} />
+      <Day name="to" label="To (UTC)" value={filter.to} />
+      <div class="row">
+        <button type="submit">Apply</button>
+        {isFiltered(filter) && (
+          <a class="button plain" href={EVENTS_PATH}>
+            Clear
+          </a>
+        )}
+      </div>
+    </PostForm>
+  </search>
+)
+
+type Option = readonly [value: string, label: string]
+
+/** The active keys; the chosen one may have been revoked. */
+function actorsOf({ actor }: Filter, keys: readonly CallerKey[]): Option[] {
+  const options: Option[] = [
+    ['', 'Anyone'],
+    ...keys.map(({ id, name }) => [id, name] as const),
+    ['operator', 'Operator'],
+    ['system', 'System'],
+  ]
+  return options.some(([value]) => value === actor) ? options : [...options, [actor, actor]]
+}
+
+interface SelectProps {
+  readonly name: string
+  readonly label: string
+  readonly chosen: string
+  readonly options: readonly Option[]
+}
+
+const Select = ({ name, label, chosen, options }: SelectProps) => (
+  <div class="field">
+    <label for={name}>{label}</label>
+    <select id={name} name={name}>
+      {options.map(([value, text]) => (
+        <option value={value} selected={value === chosen}>
+          {text}
+        </option>
+      ))}
+    </select>
+  </div>
+)
+
+const Day = ({ name, label, value }: { name: string; label: string; value: string }) => (
+  <div class="field">
+    <label for={name}>{label}</label>
+    <input id={name} name={name} type="date" value={value} />
+  </div>
+)

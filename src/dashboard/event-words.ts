@@ -1,0 +1,107 @@
+import { exactTime } from '../pages/time.tsx'
+import type { Activity } from '../storage/activity.ts'
+import type { Event, EventType } from '../storage/events.ts'
+
+/** Events in words for people. */
+
+export const LABELS: Record<EventType, string> = {
+  'connect_application.created': 'Application created',
+  'connect_application.updated': 'Application changed',
+  'connect_application.deleted': 'Application deleted',
+  'connect_application_secret.created': 'Secret created',
+  'connect_application_secret.updated': 'Secret changed',
+  'connect_application_secret.rotated': 'Secrets rotated',
+  'connect_application_secret.expired': 'Secret expired',
+  'connect_application_secret.deleted': 'Secret revoked',
+  'connect_application_secret.replayed': 'Secret shown again to a retry',
+  'connect_application_secret.refused': 'Inactive secret used',
+  'api_key.created': 'API key created',
+  'api_key.revoked': 'API key revoked',
+  'session.created': 'Signed in',
+  'session.revoked': 'Session ended',
+  'webhook_endpoint.created': 'Webhook endpoint created',
+  'webhook_endpoint.deleted': 'Webhook endpoint deleted',
+  'signing_key.rotated': 'Signing key rotated',
+}
+
+/** A member of the target that a change has set. */
+export interface Difference {
+  readonly name: string
+  readonly before: string
+  readonly after: string
+}
+
+const time = (value: unknown) => (value === null ? 'Never' : exactTime(Number(value)))
+const text = (value: unknown) => (value === null || value === '' ? 'None' : String(value))
+const yesOrNo = (value: unknown) => (value === 1 ? 'Yes' : 'No')
+
+/** The members that a change may set, with their names and how their values are read. */
+const MEMBERS: Readonly<Record<string, readonly [name: string, read: (value: unknown) => string]>> = {
+  name: ['Name', text],
+  description: ['Description', text],
+  scopes: ['Scopes', (value) => text((JSON.parse(String(value)) as string[]).join(' '))],
+  redirect_uris: [
+    'Redirect URIs',
+    (value) => text((JSON.parse(String(value)) as { uri: string }[]).map(({ uri }) => uri).join(' ')),
+  ],
+  uses_pkce: ['PKCE', yesOrNo],
+  expires_at: ['Expires', time],
+  disabled_at: ['State', (value) => (value === null ? 'Enabled' : 'Disabled')],
+}
+
+/** The differences that a change has made; none if its target was not changed, or if the state before is unknown. */
+export function differencesOf({ event: { data }, before }: Activity): Difference[] {
+  // The previous event of a secret may be a rotation, whose data is the secret that replaced it.
+  if (before === null || before.id !== data.id) return []
+  return Object.entries(MEMBERS).flatMap(([member, [name, read]]) => {
+    if (!Object.hasOwn(data, member) || !Object.hasOwn(before, member)) return []
+    const difference = { name, before: read(before[member]), after: read(data[member]) }
+    return difference.before === difference.after ? [] : [difference]
+  })
+}
+
+/** Names of a secret's changes of one member. */
+const SINGLE_CHANGES = new Map([
+  ['Name', 'Secret renamed'],
+  ['Expires', 'Secret expiry changed'],
+])
+
+/** The type of an event in words, and of a secret's change more exactly if it is known. */
+export function labelOf({ event, ...activity }: Activity): string {
+  if (event.type !== 'connect_application_secret.updated') return LABELS[event.type]
+  const [only, ...others] = differencesOf({ event, ...activity })
+  if (!only || others.length > 0) return LABELS[event.type]
+  return SINGLE_CHANGES.get(only.name) ?? `Secret ${only.after.toLowerCase()}`
+}
+
+/** The object that an event is about, as it was. */
+export interface Target {
+  /** Null if it has none. */
+  readonly name: string | null
+  /** Null for all secrets of an application. */
+  readonly id: string | null
+  readonly hint: string | null
+  readonly applicationId: string | null
+  /** Other secrets that the change touched. */
+  readonly touched: number
+}
+
+export function targetOf({ type, data }: Event): Target {
+  const string = (value: unknown) => (typeof value === 'string' ? value : null)
+  const apiKey = data.api_key as { name: string } | undefined
+  const touched = Array.isArray(data.client_secrets) ? data.client_secrets.length : 0
+  return {
+    name: string(data.name) ?? apiKey?.name ?? string(data.url) ?? string(data.algorithm),
+    id: string(data.id ?? data.kid),
+    hint: string(data.secret_hint),
+    applicationId: type.startsWith('connect_application.') ? string(data.id) : string(data.application_id),
+    touched,
+  }
+}
+
+/** Who made the change. */
+export function actorOf({ apiKey, actor }: Event): string {
+  return apiKey?.name ?? (actor === 'operator' ? 'Operator' : 'System')
+}
+
+export const secretCount = (count: number) => (count === 1 ? '1 secret' : `${count} secrets`)

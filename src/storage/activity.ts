@@ -1,0 +1,152 @@
+import sql, { join, type Sql } from 'sql-template-tag'
+import { type CallerKey, callerKeyMapping, selectCallerKeys } from './api-keys.ts'
+import { runBatch } from './batch.ts'
+import type { Caller, Outcome } from './caller.ts'
+import type { Database, UnixMs } from './database.ts'
+import { EVENT_TYPES, type Event, type EventType, eventFromRow, inPeriod, type Snapshot } from './events.ts'
+import { allOf, limitTo, select, selectFromFirst } from './statements.ts'
+
+/** The events of an environment as an audit log: with names, and with what each change replaced. */
+
+/** An event, and what people want to know about it besides. */
+export interface Activity {
+  readonly event: Event
+  /** The application of the secret; null for another target, and for an application that is no longer kept. */
+  readonly applicationName: string | null
+  /** The target before the change; null if nothing was changed, or if the previous event is too far back. */
+  readonly before: Snapshot | null
+}
+
+export interface ActivityFilter {
+  readonly limit: number
+  /** The page comes after this event, so its events are older; null for the newest. */
+  readonly after: string | null
+  readonly type: EventType | null
+  /** The ID of an API key, or who else makes changes. */
+  readonly actor: string | null
+  /** An ID, a name or a hint. */
+  readonly target: string | null
+  /** Inclusive. */
+  readonly from: UnixMs | null
+  /** Exclusive. */
+  readonly until: UnixMs | null
+}
+
+export interface ActivityPage {
+  readonly activities: readonly Activity[]
+  /** The event after which older ones may follow; null if there are none. */
+  readonly next: string | null
+  /** Events were left out because only so many are searched at once. */
+  readonly isPartial: boolean
+  /** The keys that a filter may name. */
+  readonly keys: readonly CallerKey[]
+}
+
+/** A filter by actor or target reads at most this many events. */
+export const MAX_SEARCHED = 2000
+
+/** The previous change of an application is looked for among this many events. */
+const MAX_LOOKED_BACK = 100
+
+interface Row {
+  readonly application_name: string | null
+  readonly before: string | null
+}
+
+const applicationName = sql`(SELECT name FROM applications WHERE environment_id = first.environment_id
+  AND id = first.data ->> 'application_id') AS application_name`
+
+/** A secret names the events of its changes in their order. */
+const previousOfSecret = sql`SELECT data FROM events WHERE id = (
+  SELECT previous.value FROM client_secrets JOIN json_each(history) AS change ON change.value = first.id
+  JOIN json_each(history) AS previous ON previous.key = change.key - 1
+  WHERE client_secrets.environment_id = first.environment_id AND client_secrets.id = first.data ->> 'id')`
+
+const previousOfApplication = sql`SELECT data FROM (${join(
+  ['connect_application.created', 'connect_application.updated'].map(
+    (type) => sql`SELECT seq, data FROM (SELECT seq, data FROM events WHERE environment_id = first.environment_id
+      AND type = ${type} AND seq < first.seq ORDER BY seq DESC ${limitTo(MAX_LOOKED_BACK)})
+      WHERE data ->> 'id' = first.data ->> 'id'`,
+  ),
+  ' UNION ALL ',
+)}) ORDER BY seq DESC LIMIT 1`
+
+/** SQL for the data of the previous event about the same target, if the event is a change of one. */
+const before = sql`CASE first.type WHEN 'connect_application_secret.updated' THEN (${previousOfSecret})
+  WHEN 'connect_application.updated' THEN (${previousOfApplication}) END AS before`
+
+const columns = sql`first.*, ${applicationName}, ${before}`
+
+/** A page of the environment's events, newest first. */
+export function listActivity(
+  database: Database,
+  caller: Caller,
+  filter: ActivityFilter,
+): Promise<Outcome<ActivityPage, 'invalid_cursor'>> {
+  const { limit, after, type, actor, target } = filter
+  const isSearch = actor !== null || target !== null
+  const scanned = isSearch ? MAX_SEARCHED : limit + 1
+  const newestFirst = sql`ORDER BY seq DESC`
+  const first = sql`${inRange(filter)} ${newestFirst} ${limitTo(scanned)}`
+  const matches = allOf([
+    ...(actor === null ? [] : [sql`(caller_id = ${actor} OR actor_type = ${actor})`]),
+    // Any member of the data with exactly this value, and the organization.
+    ...(target === null ? [] : [sql`(instr(data, ${JSON.stringify(target)}) > 0 OR organization_id = ${target})`]),
+  ])
+  const source = type === null ? 'events INDEXED BY events_by_environment' : 'events INDEXED BY events_by_type'
+  const statements = {
+    page: selectFromFirst<Row & { id: string }>(
+      caller,
+      columns,
+      source,
+      first,
+      sql`WHERE ${matches} ${newestFirst} ${limitTo(limit + 1)}`,
+    ),
+    ...(isSearch && {
+      last: selectFromFirst<{ id: string }>(caller, sql`id`, source, first, sql`ORDER BY seq LIMIT 1`),
+      count: selectFromFirst<{ count: number }>(caller, sql`count(*) AS count`, source, first, sql``),
+    }),
+    ...(after !== null && { cursor: select(caller, sql`1`, 'events', sql`id = ${after}`) }),
+    keys: selectCallerKeys(caller),
+  }
+  return runBatch(database, caller, 'read', statements, ({ page, last, count, cursor, keys }) => {
+    if (cursor?.length === 0) return { refused: 'invalid_cursor' }
+    const activities = page.slice(0, limit).map(activityFromRow)
+    const isPartial = page.length <= limit && (count?.[0]?.count ?? 0) >= MAX_SEARCHED
+    const next = page.length > limit ? activities.at(-1)?.event.id : isPartial ? last?.[0]?.id : undefined
+    return { granted: { activities, next: next ?? null, isPartial, keys: keys.map(callerKeyMapping.fromRow) } }
+  })
+}
+
+/** An event of the environment. */
+export function findActivity(
+  database: Database,
+  caller: Caller,
+  id: string,
+): Promise<Outcome<Activity, 'entity_not_found'>> {
+  const found = selectFromFirst<Row>(caller, columns, 'events', sql`id = ${id}`, sql``)
+  return runBatch(database, caller, 'read', { found }, ({ found: [row] }) =>
+    row ? { granted: activityFromRow(row) } : { refused: 'entity_not_found' },
+  )
+}
+
+function inRange({ after, type, from, until }: ActivityFilter): Sql {
+  return allOf([
+    ...(type === null ? [] : [sql`type = ${type}`]),
+    ...(after === null ? [] : [sql`seq < (SELECT seq FROM events WHERE id = ${after})`]),
+    ...inPeriod(from, until),
+  ])
+}
+
+function activityFromRow(row: Row): Activity {
+  return {
+    event: eventFromRow(row),
+    applicationName: row.application_name,
+    before: row.before === null ? null : JSON.parse(row.before),
+  }
+}
+
+/** A type by its name; null for anything else. */
+export function eventTypeOf(text: string): EventType | null {
+  return EVENT_TYPES.find((type) => type === text) ?? null
+}
