@@ -39,12 +39,15 @@ export class Runtime {
     this.#urls = urls
   }
 
-  static async start(workers: readonly WorkerSpec[], { hasInspector = false } = {}): Promise<Runtime> {
+  /** `directory` has the databases of an earlier runtime; by default they are new ones, which end with this process. */
+  static async start(
+    workers: readonly WorkerSpec[],
+    { hasInspector = false, directory: given }: { hasInspector?: boolean; directory?: string } = {},
+  ): Promise<Runtime> {
     const { workerOptions } = unstable_getMiniflareWorkerOptions(`${root}/wrangler.toml`)
     // The platform's assets put a proxy in front of a Worker: the files are served by a Worker of their own.
     const { assets: _, ...options } = workerOptions
-    const directory = await mkdtemp(join(tmpdir(), 'oncekey-bench-'))
-    process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
+    const directory = given ?? (await newStateFolder())
     const databases = [...new Set(workers.map(({ database }) => database))]
     const databaseWorkers = databases.map((database) => ({
       name: databaseName(database),
@@ -85,12 +88,16 @@ export class Runtime {
     const urls = new Map<string, URL>()
     for (const { name } of all) urls.set(name, await miniflare.unsafeGetDirectURL(name))
     const runtime = new Runtime(miniflare, pid as number, directory, urls)
+    if (given === undefined) await runtime.#createTables(workers)
+    return runtime
+  }
+
+  async #createTables(workers: readonly WorkerSpec[]): Promise<void> {
     const migrations = await readD1Migrations(`${root}/src/storage/migrations`)
     const own = workers.filter(({ hasOwnSchema }) => !hasOwnSchema).map(({ database }) => database)
-    for (const database of [...new Set(own)].map((name) => runtime.database(name))) {
+    for (const database of [...new Set(own)].map((name) => this.database(name))) {
       for (const { queries } of migrations) await database.batch(queries.map((query) => database.prepare(query)))
     }
-    return runtime
   }
 
   url(worker: string): string {
@@ -135,6 +142,19 @@ export class Runtime {
     await this.#miniflare.dispose()
     rmSync(this.#directory, { recursive: true })
   }
+
+  /** Ends the runtime at once, as a power cut would, and keeps its databases for another one. */
+  async kill(): Promise<{ directory: string }> {
+    process.kill(this.pid, 'SIGKILL')
+    await this.#miniflare.dispose()
+    return { directory: this.#directory }
+  }
+}
+
+async function newStateFolder(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'oncekey-bench-'))
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
+  return directory
 }
 
 const ASSETS = 'ASSETS'

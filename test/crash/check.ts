@@ -1,0 +1,54 @@
+import { sha256, toHex } from '../../src/credential/digest.ts'
+import type { Client, History } from './history.ts'
+
+/** The rows of an application's secrets, and their events. */
+export interface Stored {
+  readonly secrets: readonly { readonly id: string; readonly digest: string; readonly revoked: 0 | 1 }[]
+  /** Type and secret of each event since the cycle began. */
+  readonly events: readonly { readonly type: string; readonly secret: string }[]
+}
+
+const CREATED = ['connect_application_secret.created', 'connect_application_secret.rotated']
+const REVOKED = ['connect_application_secret.deleted']
+
+/** Repeats, with its key, every change whose outcome is unknown. Gives the number of creations that have no key. */
+export async function resolve(history: History, { send }: Pick<Client, 'send'>): Promise<number> {
+  for (const { path, idempotencyKey } of history.unknown) {
+    if (idempotencyKey === null) continue
+    const { status, json } = await send('POST', path, { 'Idempotency-Key': idempotencyKey })
+    if (status !== 201) throw new Error(`POST ${path}, again: ${status} ${JSON.stringify(json)}`)
+    history.secrets.push({ id: json.id, plaintext: json.secret, state: 'active' })
+  }
+  for (const secret of history.secrets.filter(({ state }) => state === 'unknown')) {
+    const { status } = await send('DELETE', `/connect/client_secrets/${secret.id}`)
+    if (status !== 204) throw new Error(`DELETE ${secret.id}, again: ${status}`)
+    secret.state = 'revoked'
+  }
+  return history.unknown.filter(({ idempotencyKey }) => idempotencyKey === null).length
+}
+
+/** Compares what was acknowledged with what is stored, and gives a sentence for each difference. */
+export async function check({ secrets }: History, stored: Stored, unknownCreates: number): Promise<string[]> {
+  const problems: string[] = []
+  const rows = new Map(stored.secrets.map((row) => [row.id, row]))
+  const expectEvents = (id: string, types: readonly string[], expected: 0 | 1) => {
+    const found = stored.events.filter((event) => event.secret === id && types.includes(event.type)).length
+    if (found !== expected) problems.push(`${id} has ${found} events ${types.join(' or ')} instead of ${expected}`)
+  }
+  for (const { id, plaintext, state } of secrets) {
+    const row = rows.get(id)
+    rows.delete(id)
+    if (!row) {
+      problems.push(`${id} was acknowledged, and is lost`)
+      continue
+    }
+    if (row.digest.toLowerCase() !== toHex(await sha256(plaintext))) problems.push(`${id} has another digest`)
+    if (Boolean(row.revoked) !== (state === 'revoked')) problems.push(`${id} should be ${state}`)
+    expectEvents(id, CREATED, 1)
+    expectEvents(id, REVOKED, state === 'revoked' ? 1 : 0)
+  }
+  if (rows.size > unknownCreates)
+    problems.push(`${rows.size} secrets were stored without an acknowledgement, of ${unknownCreates} that were sent`)
+  for (const id of rows.keys()) expectEvents(id, CREATED, 1)
+  return problems
+}
