@@ -18,6 +18,19 @@ export interface Context {
   /** Opens the databases of a state folder, `wanted` of them at least, with the current tables in them. */
   readonly openLocalRegions: (directory: string, wanted?: number) => Promise<OpenRegions>
   readonly platform: Platform
+  /** Asks the operator, and gives the line that was typed. Undefined where no operator sits at a terminal. */
+  readonly ask?: ((question: string) => Promise<string>) | undefined
+}
+
+export type ApiMethod = 'GET' | 'POST' | 'PUT' | 'PATCH'
+
+/** An account on Cloudflare, as the operator's login reaches it. */
+export interface Account {
+  readonly id: string
+  /** A sentence about the login and the account. */
+  readonly description: string
+  /** Calls Cloudflare's API, below the path of the account. Throws CloudflareError. */
+  readonly call: <T>(method: ApiMethod, path: string, body?: object, headers?: Record<string, string>) => Promise<T>
 }
 
 /** Cloudflare, as wrangler reaches it, and the deployed Worker. */
@@ -27,6 +40,8 @@ export interface Platform {
     options?: { env?: Record<string, string>; input?: string },
   ) => Promise<Finished>
   readonly openRegions: () => Promise<OpenRegions>
+  /** `accountId` as in wrangler.toml. */
+  readonly login: (accountId: string | undefined) => Promise<Account>
   readonly fetch: (url: string) => Promise<Response>
   readonly sleep: (milliseconds: number) => Promise<void>
   /** Unix ms. */

@@ -17,6 +17,9 @@ export interface Configuration {
   /** Empty unless the operator has set it. */
   readonly issuer: string
   readonly vars: Readonly<Record<string, unknown>>
+  readonly routes: readonly Route[]
+  /** Undefined unless the operator has set it. */
+  readonly workersDev: boolean | undefined
 }
 
 interface ConfiguredDatabase {
@@ -25,6 +28,16 @@ interface ConfiguredDatabase {
   /** The name that wrangler gives the local database. */
   readonly localId: string
 }
+
+/** An address of the Worker: a pattern, or an object with one. */
+export type Route =
+  | string
+  | {
+      readonly pattern: string
+      readonly custom_domain?: boolean
+      readonly zone_id?: string
+      readonly zone_name?: string
+    }
 
 /** The members that are read: wrangler does not export its type. */
 interface WranglerConfig {
@@ -38,6 +51,9 @@ interface WranglerConfig {
     readonly preview_database_id?: string
   }[]
   readonly vars: Readonly<Record<string, unknown>>
+  readonly route?: Route
+  readonly routes?: readonly Route[]
+  readonly workers_dev?: boolean
 }
 
 /** Reads wrangler.toml, with wrangler's defaults. */
@@ -59,7 +75,15 @@ export async function readConfiguration(path = configPath): Promise<Configuratio
     compatibilityDate: config.compatibility_date,
     issuer: String(config.vars.ISSUER ?? ''),
     vars: config.vars,
+    routes: config.routes ?? (config.route === undefined ? [] : [config.route]),
+    workersDev: config.workers_dev,
   }
+}
+
+/** Reads wrangler.toml as it is written. */
+export async function readRawConfiguration(path = configPath): Promise<Readonly<Record<string, unknown>>> {
+  const { experimental_readRawConfig } = await loadWrangler()
+  return parsed(() => experimental_readRawConfig({ config: path })).rawConfig as Record<string, unknown>
 }
 
 /** A region, and the names of its database on the account and on this machine. */

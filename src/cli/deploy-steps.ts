@@ -1,24 +1,42 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { newId } from '../credential/id.ts'
 import { newSigningKey } from '../credential/signing-key.ts'
 import { listApiKeys } from '../storage/operator/api-keys.ts'
+import { createEnvironment } from '../storage/operator/environments.ts'
 import { type Bootstrap, bootstrap } from './bootstrap.ts'
-import { type Context, Failure, type Platform, type Step, shellWord } from './command.ts'
-import { findDatabase } from './operator-database.ts'
-import { deployedIssuer, hasSigningKey, parseJson, putSecrets } from './platform.ts'
+import { requireSubdomain } from './cloudflare-api.ts'
+import { type Account, type Context, Failure, type Platform, type Step, shellWord } from './command.ts'
+import type { RegionDatabase } from './configuration.ts'
+import { type AddressPlan, addressOf, checkDomains, isAtWorkersDev, turnWorkersDevOff } from './deploy-addresses.ts'
+import { migrate, type ProvidedRegion, provideDatabases } from './deploy-databases.ts'
+import {
+  awaitReady,
+  configurationFor,
+  type RawConfiguration,
+  uploadWorker,
+  withConfiguration,
+} from './deploy-worker.ts'
+import type { PlaceOptions } from './places.ts'
+import {
+  type DeployedBinding,
+  deployedBindings,
+  describeVersions,
+  hasSigningKey,
+  putSecrets,
+  servingVersions,
+} from './platform.ts'
 import { findEnvironments, requireAllAnswered } from './regions.ts'
-import type { SigningSecrets } from './signing-secrets.ts'
-import { NOT_LOGGED_IN, reasonOf } from './wrangler.ts'
+import { reasonOf } from './wrangler.ts'
 
-export interface DeployPlan {
-  /** Of the Worker, in wrangler.toml. */
-  readonly name: string
-  readonly databaseName: string
+export interface DeployPlan extends AddressPlan {
+  readonly accountId: string | undefined
+  /** The databases, of which the first is that of the first environment. */
+  readonly regions: readonly RegionDatabase[]
+  readonly places: PlaceOptions
   /** Where the Worker is reached, if wrangler.toml says so; otherwise the address of its first deployment. */
   readonly issuer: string
-  readonly location: string | undefined
-  readonly jurisdiction: string | undefined
+  readonly configuration: RawConfiguration
+  /** Of wrangler.toml. */
+  readonly folder: string
   readonly environment: string
   /** Why the operator would not see an API key; null when the operator would. */
   readonly unattended: string | null
@@ -30,40 +48,81 @@ export interface Deployed {
   readonly bootstrap: Bootstrap | null
 }
 
+type Surroundings = Pick<Context, 'platform' | 'progress' | 'ask'>
+
+/** Indents the lines after the first, as `runSteps` does with the first. */
+const lines = (words: readonly string[]) => words.join('\n      ')
+
 /** Everything that a deployment does, in order. Each step finds out by itself what an earlier run has done. */
-export function deploySteps(
-  { platform, progress }: Pick<Context, 'platform' | 'progress'>,
-  plan: DeployPlan,
-): { steps: Step[]; deployed: () => Deployed } {
+export function deploySteps(context: Surroundings, plan: DeployPlan): { steps: Step[]; deployed: () => Deployed } {
+  const { platform, progress } = context
+  const { name, regions } = plan
+  let account: Account
   let url = plan.issuer
   let versionId = ''
   let made: Bootstrap | null = null
-  let secrets: Partial<SigningSecrets> = {}
-  const place = plan.jurisdiction ?? plan.location
+  let bindings: readonly DeployedBinding[] = []
+  let provided: ProvidedRegion[] = []
+  let signingKey: string | null = null
+  const databases = regions.map(({ databaseName }) => databaseName).join(' and ')
   return {
     steps: [
-      { title: 'Check the login to Cloudflare', run: () => checkLogin(platform) },
       {
-        title: `Find or create the database ${plan.databaseName}${place ? ` in ${place}` : ''}`,
-        run: () => provideDatabase(platform, plan),
+        title: 'Check the login to Cloudflare',
+        run: async () => {
+          account = await platform.login(plan.accountId)
+          return account.description
+        },
       },
-      { title: 'Bring its tables up to date', run: () => migrate(platform, plan) },
+      {
+        title: 'Check the address of the Worker, and what is deployed there',
+        run: async () => {
+          const subdomain = await requireSubdomain(account)
+          const domains = await checkDomains(account, plan)
+          bindings = await deployedBindings(account, name)
+          url = plan.issuer || issuerOf(bindings) || addressOf(plan, subdomain)
+          return lines([`It is ${url}.`, ...domains, ...(await splitWords(account, name))])
+        },
+      },
+      {
+        title: `Find or create ${regions.length === 1 ? 'the database' : 'the databases'} ${databases}`,
+        run: async () => {
+          const result = await provideDatabases(account, { regions, places: plan.places, bindings }, context)
+          provided = result.provided
+          return lines(result.words)
+        },
+      },
+      {
+        title: 'Bring the tables up to date',
+        run: async () => {
+          const words: string[] = []
+          for (const region of provided) {
+            const apply = () => applyMigrations(platform, plan, account, provided, region)
+            words.push(await migrate(account, region, progress, apply))
+          }
+          return lines(words)
+        },
+      },
       {
         title: 'Create a signing key for its tokens, unless it has one',
         run: async () => {
-          if (await hasSigningKey(platform, plan.name)) return 'It has one.'
-          secrets = { SIGNING_KEY: JSON.stringify(await newSigningKey('RS256')) }
+          if (await hasSigningKey(account, name)) return 'It has one.'
+          signingKey = JSON.stringify(await newSigningKey('RS256'))
           return 'Created. The next step sets it.'
         },
       },
       {
-        title: `Deploy the Worker ${plan.name}`,
+        title: `Deploy the Worker ${name}`,
         run: async () => {
-          ;({ url, versionId } = await deployWorker(platform, plan, secrets))
-          return `Deployed at ${url}`
+          versionId = await deployWorker(platform, plan, { account, url, provided, signingKey })
+          return `Deployed version ${versionId}.`
         },
       },
       { title: 'Wait until it is ready', run: () => awaitReady(platform, url, versionId, progress) },
+      {
+        title: 'Turn off workers.dev, if the Worker has its own domain',
+        run: () => turnWorkersDevOff(account, plan, url),
+      },
       {
         title: `Create the environment ${plan.environment} and its first API key, unless it has one`,
         run: async () => {
@@ -78,122 +137,58 @@ export function deploySteps(
   }
 }
 
-async function checkLogin({ wrangler }: Platform): Promise<string> {
-  const finished = await wrangler(['whoami', '--json'])
-  const user = parseJson<{ loggedIn?: boolean; email?: string; accounts?: { name: string }[] }>(finished.stdout)
-  if (user?.loggedIn === false) throw new Failure(NOT_LOGGED_IN)
-  if (finished.code !== 0) throw new Failure(`Could not read the Cloudflare login: ${reasonOf(finished)}`)
-  const account = user?.accounts?.length === 1 ? `, account ${user.accounts[0]?.name}` : ''
-  return `Logged in as ${user?.email ?? 'the holder of an API token'}${account}.`
+/** The ISSUER of the deployed version. A later custom domain does not change it. */
+const issuerOf = (bindings: readonly DeployedBinding[]) => bindings.find(({ name }) => name === 'ISSUER')?.text
+
+/** A gradual deployment ends here: the new version gets all requests. */
+async function splitWords(account: Account, name: string): Promise<string[]> {
+  const serving = await servingVersions(account, name)
+  if (serving.length < 2) return []
+  return [`Several versions serve requests: ${describeVersions(serving)}. The new version will serve all of them.`]
 }
 
-async function provideDatabase({ wrangler }: Platform, plan: DeployPlan): Promise<string> {
-  const { databaseName, location, jurisdiction } = plan
-  const found = await findDatabase(databaseName, wrangler)
-  if (found) {
-    const actual = found.jurisdiction ?? 'none'
-    if (jurisdiction && jurisdiction !== actual) {
-      throw new Failure(
-        `The database ${databaseName} exists already, and its jurisdiction is ${actual}, not ${jurisdiction}. A jurisdiction can't be changed. Leave --jurisdiction out to use the database as it is, or choose another database_name in wrangler.toml.`,
-      )
-    }
-    return `Found: ${found.uuid}.${location ? ' It stays where it is, because --location only places a new database.' : ''}`
-  }
-  const finished = await wrangler([
-    ...['d1', 'create', databaseName],
-    ...(jurisdiction ? ['--jurisdiction', jurisdiction] : []),
-    ...(location ? ['--location', location] : []),
-  ])
-  if (finished.code !== 0) throw new Failure(`Could not create the database: ${reasonOf(finished)}`)
-  return 'Created.'
+async function applyMigrations(
+  { wrangler }: Platform,
+  { configuration, name, folder }: DeployPlan,
+  { id }: Account,
+  databases: readonly ProvidedRegion[],
+  { databaseName }: ProvidedRegion,
+): Promise<void> {
+  const changed = configurationFor(configuration, name, { accountId: id, databases })
+  const args = ['d1', 'migrations', 'apply', databaseName, '--remote']
+  const finished = await withConfiguration(folder, changed, (config) => wrangler([...args, ...config]))
+  if (finished.code === 0) return
+  throw new Failure(`Could not bring the tables of ${databaseName} up to date: ${reasonOf(finished)}`)
 }
 
-async function migrate({ wrangler }: Platform, { databaseName }: DeployPlan): Promise<string> {
-  const finished = await wrangler(['d1', 'migrations', 'apply', databaseName, '--remote'])
-  if (finished.code !== 0) throw new Failure(`Could not bring the tables up to date: ${reasonOf(finished)}`)
-  return /No migrations to apply/.test(finished.stdout) ? 'They were up to date.' : 'Done.'
-}
-
-interface Upload {
+interface Found {
+  readonly account: Account
   readonly url: string
-  /** The ID of the version that was deployed. */
-  readonly versionId: string
+  readonly provided: readonly ProvidedRegion[]
+  /** If it has none. */
+  readonly signingKey: string | null
 }
 
-async function deployWorker(platform: Platform, plan: DeployPlan, secrets: Partial<SigningSecrets>): Promise<Upload> {
-  const known = plan.issuer || (await deployedIssuer(platform, plan.name))
-  const first = await uploadWorker(platform, known)
-  const url = known || first.url
-  const hasNewKey = 'SIGNING_KEY' in secrets
-  if (hasNewKey) await putSecrets(platform, plan.name, secrets)
-  // Setting secrets makes a version of its own. The issuer of tokens is the address, which is known after the first deployment.
-  const { versionId } = hasNewKey || !known ? await uploadWorker(platform, url) : first
-  return { url, versionId }
-}
-
-async function uploadWorker({ wrangler }: Platform, issuer: string): Promise<Upload> {
-  const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
-  const file = join(folder, 'deployed')
-  try {
-    const args = ['deploy', ...(issuer ? ['--var', `ISSUER:${issuer}`] : [])]
-    const finished = await wrangler(args, { env: { WRANGLER_OUTPUT_FILE_PATH: file } })
-    if (finished.code !== 0) throw new Failure(`Could not deploy the Worker: ${reasonOf(finished)}`)
-    const records = (await readFile(file, 'utf8')).split('\n').map((line) => parseJson<WranglerRecord>(line))
-    const record = records.find((record) => record?.type === 'deploy')
-    const url = urlOf(record?.targets ?? [])
-    if (!url) throw new Failure('The Worker was deployed without a route. Set workers_dev or routes in wrangler.toml.')
-    return { url, versionId: record?.version_id ?? '' }
-  } finally {
-    await rm(folder, { recursive: true })
-  }
-}
-
-interface WranglerRecord {
-  readonly type: string
-  readonly version_id?: string | null
-  readonly targets?: readonly string[]
-}
-
-/** wrangler lists hosts, routes and schedules. The operator's own domain is preferred to workers.dev. */
-function urlOf(targets: readonly string[]): string {
-  const hosts = targets.flatMap((target) => /^(?:https?:\/\/)?([\w.-]+\.[a-z]{2,})(?=$|[/ ])/i.exec(target)?.[1] ?? [])
-  const host = hosts.find((host) => !host.endsWith('.workers.dev')) ?? hosts[0]
-  return host ? `https://${host}` : ''
-}
-
-const READY_WITHIN_MS = 120_000
-const READY_INTERVAL_MS = 2_000
-const READY_PROGRESS_MS = 20_000
-
-/** A new address or version takes a while to reach every location. */
-async function awaitReady(
+/** A new Worker gets its addresses after its signing key: until then no client reaches it. */
+async function deployWorker(
   platform: Platform,
-  url: string,
-  versionId: string,
-  progress: (line: string) => void,
+  plan: DeployPlan,
+  { account, url, provided, signingKey }: Found,
 ): Promise<string> {
-  let problem = ''
-  for (let waited = 0; waited < READY_WITHIN_MS; waited += READY_INTERVAL_MS) {
-    problem = await readinessProblem(platform.fetch, url, versionId)
-    if (problem === '') return `Ready, with version ${versionId}.`
-    if (waited > 0 && waited % READY_PROGRESS_MS === 0)
-      progress(`      Not ready after ${waited / 1000} s: ${problem}.`)
-    await platform.sleep(READY_INTERVAL_MS)
+  const { name, configuration, folder } = plan
+  const isNew = (await servingVersions(account, name)).length === 0
+  const common = { accountId: account.id, databases: provided, issuer: url }
+  // Whether workers.dev serves changes after the new address does.
+  const workersDev = plan.workersDev ?? (plan.routes.length === 0 || (await isAtWorkersDev(account, name)))
+  const upload = async (isDraft: boolean) => {
+    if (!isDraft) await checkDomains(account, plan)
+    return uploadWorker(platform, folder, configurationFor(configuration, name, { ...common, workersDev, isDraft }))
   }
-  throw new Failure(`The Worker was deployed, and ${url}/readyz is not ready after two minutes: ${problem}.`)
-}
-
-/** Empty when the Worker is ready. */
-async function readinessProblem(fetch: Platform['fetch'], url: string, versionId: string): Promise<string> {
-  try {
-    const response = await fetch(`${url}/readyz`)
-    const body = parseJson<{ version_id?: string; message?: string }>(await response.text())
-    if (response.status !== 200) return `${response.status}${body?.message ? ` (${body.message})` : ''}`
-    return body?.version_id === versionId ? '' : `version ${body?.version_id} answers, not ${versionId}`
-  } catch (error) {
-    const { message, cause } = error as Error
-    return cause instanceof Error ? cause.message : message
-  }
+  if (isNew) await upload(true)
+  // Cloudflare changes secrets only while the newest version serves: after a rollback, only an upload makes that so.
+  else if (signingKey) await upload(false)
+  if (signingKey) await putSecrets(account, name, { SIGNING_KEY: signingKey })
+  return upload(false)
 }
 
 async function provideFirstKey(platform: Platform, plan: DeployPlan): Promise<Bootstrap | string> {
@@ -206,8 +201,12 @@ async function provideFirstKey(platform: Platform, plan: DeployPlan): Promise<Bo
     const keys = found ? await listApiKeys(database, found.id) : []
     if (keys.some(({ revokedAt }) => revokedAt === null)) return 'It has one.'
     if (plan.unattended) {
+      const now = platform.now()
+      const ids = { id: newId('env', now, database.region), clientId: newId('client', now, database.region) }
+      const wanted = { ...ids, name: plan.environment, createdAt: now }
+      if (!found) await createEnvironment(database, wanted)
       const name = shellWord(plan.environment)
-      return `Not created, because ${plan.unattended}. On your machine: npm run environment -- create --remote --name ${name}, then npm run api-key -- create --remote --environment ${name} --name NAME --access write`
+      return `The environment exists. No API key was created, because ${plan.unattended}. On your machine: npm run api-key -- create --remote --environment ${name} --name first --access write`
     }
     return await bootstrap(database, plan.environment).catch((error: Error) => {
       throw new Failure(

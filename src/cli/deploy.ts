@@ -3,47 +3,61 @@ import { sha256 } from '../credential/digest.ts'
 import { findApiKey, revokeApiKey } from '../storage/operator/api-keys.ts'
 import { type Bootstrap, bootstrapToJson, bootstrapToText } from './bootstrap.ts'
 import { type Context, checkName, Failure, jsonOption, print, printOnce, runSteps, showSteps } from './command.ts'
-import { readConfiguration, requireValidSettings } from './configuration.ts'
-import { deploySteps } from './deploy-steps.ts'
-import { reasonOf } from './wrangler.ts'
-
-const LOCATIONS = ['weur', 'eeur', 'apac', 'oc', 'wnam', 'enam'] as const
-const JURISDICTIONS = ['eu', 'fedramp', 'us'] as const
+import { readConfiguration, readRawConfiguration, regionDatabases, requireValidSettings } from './configuration.ts'
+import { type DeployPlan, deploySteps } from './deploy-steps.ts'
+import { configurationFor, namespaceId, rateLimits, withConfiguration } from './deploy-worker.ts'
+import { placeOf, placeOptions } from './places.ts'
+import { reasonOf, root } from './wrangler.ts'
 
 export function addDeployCommand(program: Command, context: Context): void {
+  const collect = (value: string, earlier: string[] = []) => [...earlier, value]
   program
     .command('deploy')
     .description(
       'Deploy Oncekey to your Cloudflare account, the first time and every later time. If it stops, run it again: finished steps are kept.',
     )
     .addOption(
-      new Option('--location <PLACE>', 'Place of a new database.').choices(LOCATIONS).conflicts('jurisdiction'),
+      new Option(
+        '--location <PLACE>',
+        "Where a new database is created: weur, eeur, apac, oc, wnam or enam. With several regions, DIGIT=PLACE for each. This can't be changed later.",
+      ).argParser(collect),
     )
     .addOption(
-      new Option('--jurisdiction <NAME>', "Jurisdiction of a new database. This can't be changed later.").choices(
-        JURISDICTIONS,
-      ),
+      new Option(
+        '--jurisdiction <NAME>',
+        "Jurisdiction of a new database: eu, us or fedramp. With several regions, DIGIT=NAME for each. This can't be changed later.",
+      ).argParser(collect),
     )
+    .addOption(new Option('--anywhere', 'Create new databases near the machine that runs this command.'))
+    .option('--take-domain', 'Replace DNS records of a custom domain, and take it from another Worker.')
     .option('--environment <NAME>', 'Environment that gets a first API key.', 'production')
     .option('--dry-run', 'Check the settings, show the steps, and build the Worker, without a network.')
     .addOption(jsonOption())
     .action(async (options) => {
-      const { location, jurisdiction, dryRun, json } = options
+      const { takeDomain, dryRun, json } = options
       const environment = checkName('--environment', options.environment)
       const configuration = await readConfiguration()
       requireValidSettings(configuration)
-      const { name, databaseName, issuer } = configuration
-      const { steps, deployed } = deploySteps(context, {
-        ...{ name, databaseName, issuer, location, jurisdiction, environment },
+      const regions = regionDatabases(configuration)
+      const plan: DeployPlan = {
+        ...configuration,
+        ...{ regions, environment },
+        places: placeOptions(options, regions),
+        configuration: await readRawConfiguration(),
+        folder: root,
+        canTakeDomain: takeDomain ?? false,
         unattended: unattendedReason(context),
-      })
+      }
+      const { steps, deployed } = deploySteps(context, plan)
       if (dryRun) {
         showSteps(context, steps)
-        const size = await build(context)
+        const details = describePlan(plan)
+        for (const line of details) context.progress(line)
+        const size = await build(context, plan)
         const titles = steps.map(({ title }) => title)
         return print(
           context,
-          json ? { dry_run: true, steps: titles } : `Nothing was deployed. The Worker builds. ${size}`,
+          json ? { dry_run: true, steps: titles, details } : `Nothing was deployed. The Worker builds. ${size}`,
         )
       }
       await runSteps(context, steps, 'npm run deploy')
@@ -53,15 +67,33 @@ export function addDeployCommand(program: Command, context: Context): void {
     })
 }
 
+/** The names and places that a deployment would use, as far as they are known without a network. */
+function describePlan({ name, regions, places, routes, issuer, configuration }: DeployPlan): string[] {
+  const patterns = routes.map((route) => (typeof route === 'string' ? route : route.pattern))
+  return [
+    ...regions.map((region) => {
+      const { location, jurisdiction } = placeOf(region, regions, places) ?? {}
+      const place = location ?? jurisdiction ?? (places.isAnywhere ? 'near this machine' : undefined)
+      return `Region ${region.digit}: database ${region.databaseName}, if it is to be created: ${place ?? 'no location chosen yet'}`
+    }),
+    `Address: ${patterns.join(', ') || `${name} on workers.dev`}`,
+    `Issuer of tokens: ${issuer || 'the address of the first deployment'}`,
+    ...rateLimits(configuration).map((limit) => `Rate limit ${limit.name}: namespace ${namespaceId(name, limit.name)}`),
+  ]
+}
+
 /** An API key is shown once, so it must not be lost in /dev/null or kept in the log of a build. */
 function unattendedReason({ env, hasReader }: Context): string | null {
   if (env.CI) return 'the output of CI is kept in a log'
   return hasReader ? null : 'standard output is closed or /dev/null'
 }
 
-async function build({ progress, platform }: Context): Promise<string> {
+async function build({ progress, platform }: Context, { configuration, name, folder }: DeployPlan): Promise<string> {
   progress('Building the Worker…')
-  const finished = await platform.wrangler(['deploy', '--dry-run'])
+  const changed = configurationFor(configuration, name, {})
+  const finished = await withConfiguration(folder, changed, (args) =>
+    platform.wrangler(['deploy', '--dry-run', ...args]),
+  )
   if (finished.code !== 0) throw new Failure(`The Worker does not build: ${reasonOf(finished)} Nothing was deployed.`)
   return /Total Upload.*/.exec(finished.stdout)?.[0] ?? ''
 }

@@ -1,5 +1,6 @@
 import { fstatSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
+import { createInterface } from 'node:readline'
 import { openLocalRegions } from './local-database.ts'
 import { cloudflare } from './platform.ts'
 import { run } from './program.ts'
@@ -37,8 +38,22 @@ process.exit(
     progress,
     openLocalRegions: (directory, wanted) => openLocalRegions(directory, { progress, wanted }),
     platform: cloudflare,
+    ask: process.stdin.isTTY && process.stderr.isTTY && !process.env.CI ? ask : undefined,
   }),
 )
+
+/** Asks on stderr: stdout is for results. The end of stdin is an empty answer. */
+async function ask(question: string): Promise<string> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return await new Promise((resolve) => {
+      terminal.once('close', () => resolve(''))
+      terminal.question(question, resolve)
+    })
+  } finally {
+    terminal.close()
+  }
+}
 
 /** Node opens /dev/null in place of a stdout that is closed. */
 function isNullDevice(fd: number): boolean {

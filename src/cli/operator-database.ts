@@ -5,11 +5,12 @@ import { type Command, Option } from '@commander-js/extra-typings'
 import { type Database, StorageUnavailable } from '../storage/database.ts'
 import { requireCurrentSchema } from '../storage/migrations.ts'
 import type { Region } from '../storage/regions.ts'
+import { findDatabase, login, requireSubdomain } from './cloudflare-api.ts'
 import { type Context, Failure, type OpenRegions } from './command.ts'
 import { type Configuration, type RegionDatabase, readConfiguration, regionDatabases } from './configuration.ts'
 import { operatorDatabase, STATE_FOLDER, stateFolder } from './local-database.ts'
 import { requireOwnEnvironments } from './regions.ts'
-import { captureConsole, loadWrangler, oneLine, reasonOf, runWrangler } from './wrangler.ts'
+import { captureConsole, loadWrangler, oneLine } from './wrangler.ts'
 
 export const persistToOption = () =>
   new Option('--persist-to <DIR>', `Folder of the local database. Default: ${STATE_FOLDER} in the project.`)
@@ -47,31 +48,19 @@ export async function withRegions<T>(
   }
 }
 
-/** A database of the account, as `wrangler d1 list` describes it. */
-export interface AccountDatabase {
-  readonly uuid: string
-  readonly name: string
-  readonly jurisdiction?: string | null
-}
-
-/** Finds a deployed database by its name; null when there is none. */
-export async function findDatabase(name: string, wrangler = runWrangler): Promise<AccountDatabase | null> {
-  const finished = await wrangler(['d1', 'list', '--json'])
-  if (finished.code !== 0) throw new Failure(`Could not list the databases of the account: ${reasonOf(finished)}`)
-  const databases: AccountDatabase[] = JSON.parse(finished.stdout)
-  return databases.find((database) => database.name === name) ?? null
-}
-
 /** Opens the deployed databases: wrangler reaches them through a Worker of its own on the account. */
 export async function openRemoteRegions(): Promise<OpenRegions> {
   const configuration = await readConfiguration()
   const regions = regionDatabases(configuration)
-  const ids = await Promise.all(regions.map(({ databaseName }) => findDatabase(databaseName)))
+  const account = await login(configuration.accountId)
+  // wrangler would register a random one, for this account and for ever.
+  await requireSubdomain(account)
+  const ids = await Promise.all(regions.map(({ databaseName }) => findDatabase(account, databaseName)))
   const missing = ({ databaseName }: RegionDatabase) =>
     new Failure(`The account has no database ${databaseName}. Nothing was changed. \`npm run deploy\` creates it.`)
   const found = regions.flatMap((region, i) => (ids[i] ? [{ ...region, id: ids[i].uuid }] : []))
   if (regions[0] && found.length === 0) throw missing(regions[0])
-  const { env, close } = await openProxy(configuration, found)
+  const { env, close } = await openProxy(configuration, account.id, found)
   const open = regions.map((region) => {
     const binding = env[region.binding]
     const opening = async () => {
@@ -92,7 +81,8 @@ interface Proxy {
 }
 
 async function openProxy(
-  { name, accountId, compatibilityDate }: Configuration,
+  { name, compatibilityDate }: Configuration,
+  accountId: string,
   regions: readonly (RegionDatabase & { readonly id: string })[],
 ): Promise<Proxy> {
   const databases = regions.map(({ binding, databaseName, id }) => ({

@@ -1,67 +1,100 @@
 import * as v from 'valibot'
 import { PublishedKeys } from '../contract/oauth.ts'
 import type { PublishedKey } from '../credential/signing-key.ts'
-import { Failure, type Platform } from './command.ts'
+import { explained, hasCode, login, NEWEST_NOT_DEPLOYED, NO_SUCH_WORKER, unlessCode } from './cloudflare-api.ts'
+import { type Account, Failure, type Platform } from './command.ts'
 import { openRemoteRegions } from './operator-database.ts'
 import type { SigningSecrets } from './signing-secrets.ts'
-import { reasonOf, runWrangler } from './wrangler.ts'
+import { parseJson, runWrangler } from './wrangler.ts'
 
 export const cloudflare: Platform = {
   wrangler: runWrangler,
+  login: (accountId) => login(accountId),
   openRegions: openRemoteRegions,
   fetch: (url) => fetch(url, { signal: AbortSignal.timeout(10_000), headers: { 'Cache-Control': 'no-cache' } }),
   sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
   now: () => Date.now(),
 }
 
-/** The ISSUER of the deployed version; empty when nothing is deployed. A later custom domain does not change it. */
-export async function deployedIssuer({ wrangler }: Platform, worker: string): Promise<string> {
-  const status = await wrangler(['deployments', 'status', '--name', worker, '--json'])
-  if (status.code !== 0) {
-    const reason = reasonOf(status)
-    if (/does not exist|not found|no deployments|code: 10007/i.test(reason)) return ''
-    throw new Failure(`Could not read what is deployed: ${reason}`)
-  }
-  const versions = parseJson<{ versions?: { version_id: string; percentage: number }[] }>(status.stdout)?.versions ?? []
-  const [version] = versions.toSorted((a, b) => b.percentage - a.percentage)
-  if (!version) return ''
-  const view = await wrangler(['versions', 'view', version.version_id, '--name', worker, '--json'])
-  if (view.code !== 0) throw new Failure(`Could not read what is deployed: ${reasonOf(view)}`)
-  const bindings = parseJson<VersionView>(view.stdout)?.resources?.bindings ?? []
-  return bindings.find(({ name }) => name === 'ISSUER')?.text ?? ''
+/** A version of the Worker that serves, and its share of the requests. */
+export interface ServingVersion {
+  readonly version_id: string
+  readonly percentage: number
 }
 
-interface VersionView {
-  readonly resources?: { readonly bindings?: readonly { readonly name: string; readonly text?: string }[] }
+/** The versions that serve, the one with most requests first. None when there is no such Worker. */
+export async function servingVersions({ call }: Account, worker: string): Promise<ServingVersion[]> {
+  const path = `/workers/scripts/${worker}/deployments`
+  const found = await explained(
+    'read what is deployed',
+    unlessCode(call<{ deployments: { versions: ServingVersion[] }[] }>('GET', path), ...NO_SUCH_WORKER),
+  )
+  const versions = found?.deployments[0]?.versions ?? []
+  return versions.toSorted((a, b) => b.percentage - a.percentage)
+}
+
+/** A binding of a deployed version. `text` is the value of a variable, `id` that of a database. */
+export interface DeployedBinding {
+  readonly name: string
+  readonly type: string
+  readonly text?: string
+  readonly id?: string
+}
+
+/** The bindings of the version that serves most requests; none when nothing is deployed. */
+export async function deployedBindings(account: Account, worker: string): Promise<readonly DeployedBinding[]> {
+  const [version] = await servingVersions(account, worker)
+  if (!version) return []
+  const path = `/workers/scripts/${worker}/versions/${version.version_id}`
+  const view = account.call<{ resources?: { bindings?: DeployedBinding[] } }>('GET', path)
+  return (await explained('read what is deployed', view)).resources?.bindings ?? []
 }
 
 /** Where the deployed Worker is reached. `issuer` is what wrangler.toml says. */
-export async function urlOfDeployed(platform: Platform, worker: string, issuer: string): Promise<string> {
-  const url = issuer || (await deployedIssuer(platform, worker))
+export async function urlOfDeployed(account: Account, worker: string, issuer: string): Promise<string> {
+  const url = issuer || (await deployedBindings(account, worker)).find(({ name }) => name === 'ISSUER')?.text
   if (!url) throw new Failure('Nothing is deployed yet. `npm run deploy` deploys the Worker and creates a signing key.')
   return url
 }
 
 /** Whether the deployed Worker has a signing key. There is none where there is no Worker. */
-export async function hasSigningKey({ wrangler }: Pick<Platform, 'wrangler'>, worker: string): Promise<boolean> {
-  const finished = await wrangler(['secret', 'list', '--name', worker, '--format', 'json'])
-  if (finished.code === 0) return /"SIGNING_KEY"/.test(finished.stdout)
-  const reason = reasonOf(finished)
-  if (/does not exist|not found|code: 10007/i.test(reason)) return false
-  throw new Failure(`Could not read which secrets the Worker has: ${reason}`)
+export async function hasSigningKey({ call }: Account, worker: string): Promise<boolean> {
+  const secrets = call<{ name: string }[]>('GET', `/workers/scripts/${worker}/secrets`)
+  const found = await explained('read which secrets the Worker has', unlessCode(secrets, ...NO_SUCH_WORKER))
+  return found?.some(({ name }) => name === 'SIGNING_KEY') ?? false
 }
 
-/** Sets secrets of the deployed Worker, all at once. They go through a pipe, so that no file keeps them. */
-export async function putSecrets(
-  { wrangler }: Pick<Platform, 'wrangler'>,
-  worker: string,
-  secrets: Partial<SigningSecrets>,
-): Promise<void> {
-  const finished = await wrangler(['secret', 'bulk', '--name', worker], { input: JSON.stringify(secrets) })
-  if (finished.code !== 0) throw new Failure(`Could not set the secrets of the Worker: ${reasonOf(finished)}`)
-  // wrangler also exits with 0 if it has set none.
-  const missing = Object.keys(secrets).filter((name) => !finished.stdout.includes(name))
-  if (missing.length > 0) throw new Failure(`wrangler does not say that it has set ${missing.join(' and ')}.`)
+/** Sets secrets of the deployed Worker, all at once. They are in no file and in no argument of a program. */
+export async function putSecrets(account: Account, worker: string, secrets: Partial<SigningSecrets>): Promise<void> {
+  const values = Object.entries(secrets).map(([name, text]) => [name, { name, text, type: 'secret_text' }])
+  const body = { secrets: Object.fromEntries(values) }
+  const headers = { 'Content-Type': 'application/merge-patch+json' }
+  try {
+    await account.call('PATCH', `/workers/scripts/${worker}/secrets-bulk`, body, headers)
+  } catch (error) {
+    if (hasCode(error, ...NEWEST_NOT_DEPLOYED)) throw new Failure(await otherVersionServes(account, worker))
+    if (hasCode(error, ...NO_SUCH_WORKER)) throw new Failure('Nothing is deployed yet. Run `npm run deploy` first.')
+    throw new Failure(`Could not set the secrets of the Worker: ${(error as Error).message}`)
+  }
+}
+
+/** Cloudflare changes secrets only while the newest version serves: after a rollback another one does. */
+async function otherVersionServes(account: Account, worker: string): Promise<string> {
+  const serving = describeVersions(await servingVersions(account, worker))
+  return `No secret was changed, because the newest version of the Worker does not serve all requests: ${serving} does. That is so after \`wrangler rollback\`, and during a gradual deployment. Run \`npm run deploy\` with the commit that is to serve, then run this command again.`
+}
+
+/** Refuses while versions share the requests, because each has secrets of its own. */
+export async function requireOneVersion(account: Account, worker: string): Promise<void> {
+  const serving = await servingVersions(account, worker)
+  if (serving.length < 2) return
+  throw new Failure(
+    `Several versions of the Worker serve requests, and each has its own secrets: ${describeVersions(serving)}. Nothing was changed. Complete the gradual deployment with \`npx wrangler versions deploy\`, or run \`npm run deploy\`, then run this command again.`,
+  )
+}
+
+export function describeVersions(versions: readonly ServingVersion[]): string {
+  return versions.map(({ version_id, percentage }) => `${version_id} (${percentage} %)`).join(', ')
 }
 
 /** Reads the keys that the deployed Worker publishes, the one that signs first. */
@@ -75,13 +108,4 @@ export async function readPublishedKeys({ fetch }: Pick<Platform, 'fetch'>, url:
   const keySet = v.safeParse(PublishedKeys, parseJson(await response.text()))
   if (keySet.success) return keySet.output.keys as PublishedKey[]
   throw new Failure(`${url}/oauth2/jwks did not answer with published keys. Is another program reached there?`)
-}
-
-/** wrangler may print other lines around its JSON. */
-export function parseJson<T>(text: string): T | undefined {
-  try {
-    return JSON.parse(text.slice(Math.max(0, text.search(/[[{]/))))
-  } catch {
-    return undefined
-  }
 }

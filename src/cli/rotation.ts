@@ -9,8 +9,8 @@ import {
   type SigningAlgorithm,
 } from '../credential/signing-key.ts'
 import { PUBLIC_CACHE_SECONDS } from '../http/settings.ts'
-import { type Context, Failure, type Platform, type Step } from './command.ts'
-import { putSecrets, readPublishedKeys, urlOfDeployed } from './platform.ts'
+import { type Account, type Context, Failure, type Platform, type Step } from './command.ts'
+import { putSecrets, readPublishedKeys, requireOneVersion, urlOfDeployed } from './platform.ts'
 import { readPrivately, writePrivately } from './private-file.ts'
 import { isPrivateKey, keySetOf, retire, secretsOf } from './signing-secrets.ts'
 import { WRANGLER_FOLDER } from './wrangler.ts'
@@ -26,6 +26,7 @@ const POLL_MS = 5_000
 const PUBLISHED_WITHIN_MS = 120_000
 
 export interface RotationPlan {
+  readonly accountId: string | undefined
   readonly worker: string
   /** Where the Worker is reached, if wrangler.toml says so. */
   readonly issuer: string
@@ -38,6 +39,7 @@ type Surroundings = Pick<Context, 'platform' | 'progress'>
 
 /** The state that the steps share. */
 interface Rotation {
+  account: Account | null
   url: string
   live: PublishedKey[]
   next: JWK
@@ -49,11 +51,14 @@ export function rotationSteps(
   plan: RotationPlan,
   isLeaked = false,
 ): { steps: Step[]; next: () => JWK } {
-  const rotation: Rotation = { url: '', live: [], next: {} }
+  const rotation: Rotation = { account: null, url: '', live: [], next: {} }
   const readKeys: Step = {
     title: 'Read the published keys',
     run: async () => {
-      rotation.url = await urlOfDeployed(context.platform, plan.worker, plan.issuer)
+      const account = await context.platform.login(plan.accountId)
+      await requireOneVersion(account, plan.worker)
+      rotation.account = account
+      rotation.url = await urlOfDeployed(account, plan.worker, plan.issuer)
       rotation.live = await readPublishedKeys(context.platform, rotation.url)
       return rotation.live.map(describeKey).join(', ')
     },
@@ -93,7 +98,9 @@ function plannedSteps({ platform, progress }: Surroundings, plan: RotationPlan, 
       title: 'Publish it beside the key in use',
       run: async () => {
         if (rotation.live.some(({ kid }) => kid === rotation.next.kid)) return 'It is published.'
-        await putSecrets(platform, worker, { PUBLISHED_KEYS: keySetOf([...rotation.live, rotation.next]) })
+        await putSecrets(rotation.account as Account, worker, {
+          PUBLISHED_KEYS: keySetOf([...rotation.live, rotation.next]),
+        })
         return 'Sent.'
       },
     },
@@ -114,7 +121,8 @@ function plannedSteps({ platform, progress }: Surroundings, plan: RotationPlan, 
       run: async () => {
         const wasSigning = isSigning()
         const { live, next } = rotation
-        if (!wasSigning) await putSecrets(platform, worker, secretsOf(next, retire(live, next, platform.now())))
+        if (!wasSigning)
+          await putSecrets(rotation.account as Account, worker, secretsOf(next, retire(live, next, platform.now())))
         await rm(pendingFile, { force: true })
         return wasSigning ? 'The interrupted rotation had taken effect already: it signs.' : 'It signs from now on.'
       },
@@ -143,7 +151,7 @@ function leakedSteps(
     {
       title: 'Sign with it, and publish no other key',
       run: async () => {
-        await putSecrets(platform, worker, secretsOf(rotation.next, []))
+        await putSecrets(rotation.account as Account, worker, secretsOf(rotation.next, []))
         return 'Sent.'
       },
     },

@@ -45,12 +45,13 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
         const [key] = publishedBy(await createLocalSecrets(directory, algorithm))
         return show(json, key?.kid, AT_NEXT_START)
       }
-      const { name } = await readConfiguration()
+      const { name, accountId } = await readConfiguration()
       progress('Reading which secrets the Worker has…')
-      if (await hasSigningKey(platform, name)) throw new Failure(`${EXISTS} npm run signing-key -- rotate --remote`)
+      const account = await platform.login(accountId)
+      if (await hasSigningKey(account, name)) throw new Failure(`${EXISTS} npm run signing-key -- rotate --remote`)
       const key = await newSigningKey(algorithm)
       progress('Setting it…')
-      await putSecrets(platform, name, { SIGNING_KEY: JSON.stringify(key) })
+      await putSecrets(account, name, { SIGNING_KEY: JSON.stringify(key) })
       await show(json, key.kid, 'It signs from now on.')
     })
 
@@ -73,8 +74,8 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
         await recordRotation(context, { persistTo }, next, leaked)
         return show(json, next.kid, AT_NEXT_START)
       }
-      const { name, issuer } = await readConfiguration()
-      const plan = { worker: name, issuer, algorithm, pendingFile: PENDING_KEY_FILE }
+      const { name, accountId, issuer } = await readConfiguration()
+      const plan = { accountId, worker: name, issuer, algorithm, pendingFile: PENDING_KEY_FILE }
       const { steps, next } = rotationSteps(context, plan, leaked)
       await runSteps(context, steps, `npm run signing-key -- rotate --remote${leaked ? ' --leaked' : ''}`)
       await recordRotation(context, { remote }, next(), leaked)
@@ -90,8 +91,8 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
       const kept = withoutExpired(published, platform.now())
       const dropped = published.filter((key) => !kept.includes(key)).map(({ kid }) => kid)
       if (dropped.length > 0 && remote) {
-        const { name } = await readConfiguration()
-        await putSecrets(platform, name, { PUBLISHED_KEYS: keySetOf(kept.slice(1)) })
+        const { name, accountId } = await readConfiguration()
+        await putSecrets(await platform.login(accountId), name, { PUBLISHED_KEYS: keySetOf(kept.slice(1)) })
       } else if (dropped.length > 0) {
         const { SIGNING_KEY } = await localSecrets(directory)
         await replaceLocalSecrets(directory, JSON.parse(SIGNING_KEY), kept.slice(1))
@@ -131,9 +132,9 @@ const EXISTS = 'There is a signing key already. Nothing was changed. To replace 
 const MISSING = 'There is no signing key. Nothing was changed. To create one: npm run signing-key -- create'
 
 async function deployedKeys({ platform, progress }: Context): Promise<PublishedKey[]> {
-  const { name, issuer } = await readConfiguration()
+  const { name, accountId, issuer } = await readConfiguration()
   progress('Reading the published keys…')
-  return readPublishedKeys(platform, await urlOfDeployed(platform, name, issuer))
+  return readPublishedKeys(platform, await urlOfDeployed(await platform.login(accountId), name, issuer))
 }
 
 async function localSecrets(directory: string): Promise<SigningSecrets> {

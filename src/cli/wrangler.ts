@@ -91,8 +91,7 @@ function endWithThisProcess(child: ChildProcess): void {
   })
 }
 
-export const NOT_LOGGED_IN =
-  'You are not logged in to Cloudflare. Run `npx wrangler login`, or set CLOUDFLARE_API_TOKEN.'
+const NOT_LOGGED_IN = 'You are not logged in to Cloudflare. Run `npx wrangler login`, or set CLOUDFLARE_API_TOKEN.'
 
 export interface Finished {
   readonly code: number
@@ -151,6 +150,15 @@ export function reasonOf({ stdout, stderr }: Finished): string {
   const [reason = ''] = error.split(/\n\s*\n\s*\n|If you think this is a bug|To continue without logging in|🪵/)
   if (LOGIN_REQUIRED.test(reason)) return NOT_LOGGED_IN
   return oneLine(reason).slice(0, 600) || 'wrangler gave no reason'
+}
+
+/** Reads the first JSON in a text: wrangler may print other lines before it. */
+export function parseJson<T>(text: string): T | undefined {
+  try {
+    return JSON.parse(text.slice(Math.max(0, text.search(/[[{]/))))
+  } catch {
+    return undefined
+  }
 }
 
 /** wrangler and the runtime break lines and end sentences in different ways. */

@@ -1,154 +1,278 @@
 import { createServer } from 'node:http'
 import { afterAll } from 'vitest'
+import { emptyDatabase } from './databases.ts'
 
 /**
- * A stand-in for Cloudflare's API, for as much of it as wrangler asks while it deploys, and for the `/readyz` of the
- * deployed Worker. It cannot stand in for the Worker by which wrangler reaches a database.
+ * A stand-in for Cloudflare: the calls of its API that `npm run deploy` and wrangler make, with the answers that wrangler's
+ * code expects, and the `/readyz` of the deployed Worker. It cannot stand in for the Worker by which wrangler reaches a
+ * database.
  */
-export interface Cloudflare {
-  /** For CLOUDFLARE_API_BASE_URL. */
-  url: string
+export class Cloudflare {
+  readonly account = { id: 'a'.repeat(32), name: 'Jane’s account' }
+  /** Undefined where the token may not read it. */
+  user: { email: string } | undefined = { email: 'jane@example.com' }
+  /** The account's subdomain of workers.dev. */
+  subdomain: string | undefined = 'jane'
+  readonly databases: AccountDatabase[] = []
+  /** Where D1 creates a database whatever it is asked; otherwise as asked, or in ENAM. */
+  region: string | undefined
+  /** Custom domains by hostname, and the Worker of each. */
+  readonly domains: Record<string, string> = {}
+  readonly dnsRecords = new Set<string>()
+  /** The versions of the Worker, the newest last. */
+  readonly versions: Version[] = []
+  serving: { version_id: string; percentage: number }[] = []
+  /** Addresses of the Worker. */
+  readonly addresses = { enabled: false, previews_enabled: true }
+  /** The version that answers requests, if it is not the deployed one. */
+  answering: string | undefined
+
   /** The calls that changed something, in order. */
-  readonly changes: string[]
-  /** The bindings of each version that was uploaded. */
-  readonly uploads: { readonly name: string; readonly type: string; readonly text?: string }[][]
-  /** Which addresses of the Worker are on: what was last set. */
-  readonly subdomain: { enabled: boolean; previews_enabled?: boolean }
-  /** Names of the secrets that were set, and the last text of each. */
-  readonly secrets: Record<string, string>
+  readonly changes: string[] = []
+  readonly calls: string[] = []
   /** The call that is refused from now on, such as `POST /d1/database`. */
-  refused: string
+  refused = ''
+  /** The call that fails, once: before it has an effect, or, when the reply is lost, after it. */
+  broken = ''
+  isReplyLost = false
   /** The call that is not answered. Resolves `onHeld` when it has arrived. */
-  held: string
-  onHeld: () => void
-}
+  held = ''
+  onHeld = () => {}
 
-const account = { id: 'a'.repeat(32), name: 'Jane’s account' }
-const ACCOUNT_PATH = `/accounts/${account.id}`
-
-type Answer = { result: unknown } | { status: number; code: number; message: string }
-
-export async function startCloudflare(): Promise<Cloudflare> {
-  const changes: string[] = []
-  const uploads: Cloudflare['uploads'] = []
-  const secrets: Cloudflare['secrets'] = {}
-  const subdomain: Cloudflare['subdomain'] = { enabled: false }
-  const cloudflare: Cloudflare = {
-    url: '',
-    changes,
-    uploads,
-    subdomain,
-    secrets,
-    refused: '',
-    held: '',
-    onHeld: () => {},
-  }
-  const databases: object[] = []
-  const migrations: object[] = []
-
-  const page = (list: object[], url: URL): Answer => ({
-    result: Number(url.searchParams.get('page') ?? 1) > 1 ? [] : list,
-  })
-  const noWorker: Answer = { status: 404, code: 10007, message: 'This Worker does not exist on your account.' }
-  const ifDeployed = (result: unknown): Answer => (uploads.length > 0 ? { result } : noWorker)
-  /** Of the newest version. */
-  const versionId = () => `00000000-0000-4000-8000-${String(uploads.length).padStart(12, '0')}`
-  const upload = (body: string): Answer => {
-    const metadata = /name="metadata"[^{]*(\{.*\})\r?$/m.exec(body)?.[1] ?? '{}'
-    uploads.push(JSON.parse(metadata).bindings)
-    const id = versionId()
-    // wrangler reads the ID of the version from `id` or from `deployment_id`, which has no hyphens.
-    const ids = { id, deployment_id: id.replaceAll('-', '') }
-    return { result: { ...ids, etag: 'e', tag: 't', metadata: {}, resources: { script: { etag: 'e' } } } }
-  }
-  const setSecrets = (body: string): Answer => {
-    for (const [name, { text }] of Object.entries<{ text: string }>(JSON.parse(body).secrets)) secrets[name] = text
-    return { result: {} }
-  }
-  const query = (body: string): Answer => {
-    const { sql } = JSON.parse(body)
-    if (/^SELECT/.test(sql)) return { result: [{ success: true, meta: {}, results: migrations }] }
-    const [, name] = /INSERT INTO "d1_migrations"[\s\S]*values \('(.*)'\)/i.exec(sql) ?? []
-    if (name) migrations.push({ id: migrations.length + 1, name, applied_at: '2026-01-01 00:00:00' })
-    return { result: [{ success: true, meta: {}, results: [] }] }
-  }
-  const createDatabase = (body: string): Answer => {
-    databases.push({ uuid: '11111111-2222-3333-4444-555555555555', ...JSON.parse(body) })
-    return { result: databases.at(-1) }
-  }
-  const deployments = () => ({ deployments: [{ id: 'd', versions: [{ version_id: versionId(), percentage: 100 }] }] })
-  const version = () => ({
-    id: versionId(),
-    metadata: {},
-    resources: { bindings: uploads.at(-1), script: {}, script_runtime: {} },
-  })
-
-  const routes: [RegExp, (url: URL, body: string) => Answer][] = [
-    [/^GET \/user\/tokens\/verify$/, () => ({ result: { id: 't', status: 'active' } })],
-    [/^GET \/user$/, () => ({ result: { id: 'u', email: 'jane@example.com' } })],
-    [/^GET \/accounts$/, (url) => page([account], url)],
-    [/^GET \/memberships$/, (url) => page([{ id: 'm', account }], url)],
-    [/^GET \/d1\/database$/, (url) => page(databases, url)],
-    [/^POST \/d1\/database$/, (_, body) => createDatabase(body)],
-    [/^GET \/d1\/database\/\S+$/, () => ({ result: databases[0] })],
-    [/^POST \/d1\/database\/\S+\/query$/, (_, body) => query(body)],
-    [/^GET \/workers\/scripts\/oncekey\/deployments$/, () => ifDeployed(deployments())],
-    [/^GET \/workers\/scripts\/oncekey\/versions\/\S+$/, () => ifDeployed(version())],
-    [/^GET \/workers\/scripts\/oncekey\/settings$/, () => ifDeployed({ bindings: uploads.at(-1) })],
+  readonly #routes: [RegExp, Handler][] = [
+    [/^GET \/user\/tokens\/verify$/, () => ({ id: 't', status: 'active' })],
+    [/^GET \/user$/, () => this.user ?? refusal(403, 9109, 'Unauthorized to access requested resource')],
+    [/^GET \/accounts$/, (_, url) => paged([this.account], url)],
+    [/^GET \/memberships$/, (_, url) => paged([{ id: 'm', account: this.account }], url)],
     [
-      /^GET \/workers\/scripts\/oncekey\/secrets$/,
-      () => ifDeployed(Object.keys(secrets).map((name) => ({ name, type: 'secret_text' }))),
+      /^GET \/d1\/database$/,
+      (_, url) =>
+        paged(
+          this.databases.map(({ described }) => described),
+          url,
+        ),
     ],
+    [/^POST \/d1\/database$/, (body) => this.#createDatabase(body as never)],
+    [/^GET \/d1\/database\/([^/]+)$/, (_, __, name) => this.#database(name)?.described ?? noDatabase],
+    [/^GET \/d1\/database\/([^/]+)\/time_travel\/bookmark$/, () => ({ bookmark: '00000085-0000024c-00004c6d' })],
+    [/^POST \/d1\/database\/([^/]+)\/query$/, (body, _, name) => this.#query(name, (body as { sql: string }).sql)],
+    [
+      /^GET \/workers\/subdomain$/,
+      () => (this.subdomain ? { subdomain: this.subdomain } : refusal(404, 10007, 'No subdomain.')),
+    ],
+    [/^GET \/workers\/domains$/, (_, url) => this.#domainsOf(url.searchParams.get('hostname') ?? '')],
+    [/^GET \/workers\/domains\/records\/(\S+)$/, (_, __, host) => this.#domainsOf(host)[0]],
+    [/^POST \/workers\/scripts\/oncekey\/domains\/changeset$/, (body) => this.#changes(body as never)],
+    [/^PUT \/workers\/scripts\/oncekey\/domains\/records$/, (body) => this.#publish(body as never)],
+    [/^GET \/workers\/scripts\/oncekey\/deployments$/, () => ({ deployments: [{ id: 'd', versions: this.serving }] })],
+    [
+      /^POST \/workers\/scripts\/oncekey\/deployments$/,
+      (body) => Object.assign(this, { serving: (body as { versions: [] }).versions }) && { id: 'd' },
+    ],
+    [/^GET \/workers\/scripts\/oncekey\/versions\/(\S+)$/, (_, __, id) => this.#version(id)],
+    [/^GET \/workers\/scripts\/oncekey\/settings$/, () => ({ bindings: this.versions.at(-1)?.bindings })],
+    [/^GET \/workers\/scripts\/oncekey\/secrets$/, () => this.secretNames.map((name) => ({ name }))],
+    [/^PATCH \/workers\/scripts\/oncekey\/secrets-bulk$/, (body) => this.#setSecrets(body as never)],
     [
       /^GET \/workers\/services\/oncekey$/,
-      () =>
-        ifDeployed({
-          default_environment: { environment: 'production', script: { last_deployed_from: 'wrangler', tag: 't' } },
-        }),
+      () => ({
+        default_environment: { environment: 'production', script: { last_deployed_from: 'wrangler', tag: 't' } },
+      }),
     ],
-    [/^GET \/workers\/workers\/oncekey$/, () => ({ result: { id: 'w', name: 'oncekey', subdomain } })],
-    [/^PUT \/workers\/scripts\/oncekey$/, (_, body) => upload(body)],
-    [/^POST \/workers\/scripts\/oncekey\/versions$/, (_, body) => upload(body)],
+    [/^GET \/workers\/workers\/oncekey$/, () => ({ id: 'w', name: 'oncekey', subdomain: this.addresses })],
+    [/^PUT \/workers\/scripts\/oncekey$/, (body) => this.#uploaded(body, true)],
+    [/^POST \/workers\/scripts\/oncekey\/versions$/, (body) => this.#uploaded(body, false)],
     // It has all files already.
-    [/^POST \/workers\/scripts\/oncekey\/assets-upload-session$/, () => ({ result: { jwt: 'jwt', buckets: [] } })],
-    [/^POST \/workers\/scripts\/oncekey\/deployments$/, () => ({ result: { id: 'd' } })],
-    [
-      /^POST \/workers\/scripts\/oncekey\/subdomain$/,
-      (_, body) => ({ result: Object.assign(subdomain, JSON.parse(body)) }),
-    ],
-    [/^PATCH \/workers\/scripts\/oncekey\/script-settings$/, () => ({ result: {} })],
-    [/^PATCH \/workers\/scripts\/oncekey\/secrets-bulk$/, (_, body) => setSecrets(body)],
-    [/^PUT \/workers\/scripts\/oncekey\/schedules$/, () => ({ result: [] })],
-    [/^GET \/workers\/subdomain$/, () => ({ result: { subdomain: 'jane' } })],
+    [/^POST \/workers\/scripts\/oncekey\/assets-upload-session$/, () => ({ jwt: 'jwt', buckets: [] })],
+    [/^POST \/workers\/scripts\/oncekey\/subdomain$/, (body) => Object.assign(this.addresses, body as object)],
+    [/^PATCH \/workers\/scripts\/oncekey\/script-settings$/, () => ({})],
+    [/^PUT \/workers\/scripts\/oncekey\/schedules$/, () => []],
   ]
 
+  /** Answers a call. `path` is below the path of the account, or of no account. */
+  async answer(method: string, path: string, body: unknown = undefined): Promise<unknown | Refusal> {
+    const url = new URL(path, 'http://api')
+    const call = `${method} ${url.pathname}`
+    this.calls.push(call)
+    const isBroken = this.broken === call
+    if (isBroken) this.broken = ''
+    if (isBroken && !this.isReplyLost) return refusal(500, 10001, 'The platform said no.')
+    if (this.refused === call) return refusal(403, 10000, 'Authentication error')
+    if (method !== 'GET' && !/\/(query|changeset)$/.test(url.pathname)) this.changes.push(call)
+    const answer = await this.#handle(call, url, body)
+    return isBroken ? refusal(500, 10001, 'The platform said no.') : answer
+  }
+
+  async #handle(call: string, url: URL, body: unknown): Promise<unknown | Refusal> {
+    const isOfWorker = /\/workers\/(scripts|services|workers)\/oncekey/.test(call)
+    const mayBeMissing = /^PUT \S+\/oncekey$|assets-upload/.test(call)
+    if (isOfWorker && this.versions.length === 0 && !mayBeMissing) return noWorker
+    for (const [pattern, handle] of this.#routes) {
+      const [found, name = ''] = pattern.exec(call) ?? []
+      if (found) return handle(body, url, decodeURIComponent(name))
+    }
+    return refusal(404, 7003, `Could not route to ${call}`)
+  }
+
+  /** The answer of the deployed Worker at /readyz. */
+  readiness() {
+    return { status: 'ok', version_id: this.answering ?? this.serving[0]?.version_id }
+  }
+
+  /** Adds a version that serves, as an upload or a change of secrets does. */
+  addVersion(version: Partial<Version> = {}, isServing = true): string {
+    const id = `00000000-0000-4000-8000-${String(this.versions.length + 1).padStart(12, '0')}`
+    const { bindings = [], secrets = {} } = this.versions.at(-1) ?? {}
+    this.versions.push({ id, bindings, secrets, ...version })
+    if (isServing) this.serving = [{ version_id: id, percentage: 100 }]
+    return id
+  }
+
+  /** Of the version that serves. */
+  get secrets(): Record<string, string> {
+    return this.#version(this.serving[0]?.version_id ?? '')?.secrets ?? {}
+  }
+
+  get secretNames(): string[] {
+    return Object.keys(this.secrets)
+  }
+
+  /** The value of a variable in each uploaded version. */
+  valuesOf(variable: string): (string | undefined)[] {
+    return this.versions.map(({ bindings }) => bindings.find(({ name }) => name === variable)?.text)
+  }
+
+  async addDatabase(name: string, region = 'ENAM', jurisdiction?: string): Promise<AccountDatabase> {
+    const uuid = `11111111-2222-3333-4444-${String(this.databases.length).padStart(12, '0')}`
+    const described = { uuid, name, running_in_region: region, ...(jurisdiction && { jurisdiction }) }
+    const database = { described, d1: await emptyDatabase() }
+    this.databases.push(database)
+    return database
+  }
+
+  #database(name: string): AccountDatabase | undefined {
+    return this.databases.find(({ described }) => described.name === name || described.uuid === name)
+  }
+
+  async #createDatabase(wanted: { name: string; primary_location_hint?: string; jurisdiction?: string }) {
+    if (this.#database(wanted.name)) return refusal(400, 7502, 'A database with that name already exists')
+    const region = this.region ?? wanted.primary_location_hint?.toUpperCase() ?? 'ENAM'
+    const { described } = await this.addDatabase(wanted.name, region, wanted.jurisdiction)
+    const { running_in_region: _, ...created } = described
+    return { ...created, created_in_region: region }
+  }
+
+  async #query(name: string, sql: string) {
+    try {
+      const { results } = (await this.#database(name)?.d1.prepare(sql).all()) ?? { results: [] }
+      return [{ success: true, meta: {}, results }]
+    } catch (error) {
+      return refusal(400, 7500, String(error))
+    }
+  }
+
+  #domainsOf(hostname: string) {
+    const service = this.domains[hostname]
+    return service ? [{ id: hostname, hostname, service }] : []
+  }
+
+  #changes(origins: { hostname: string }[]) {
+    const hosts = origins.map(({ hostname }) => hostname)
+    const known = hosts.filter((host) => this.domains[host] !== undefined)
+    const removed = Object.entries(this.domains).filter(
+      ([host, service]) => service === 'oncekey' && !hosts.includes(host),
+    )
+    return {
+      added: hosts.filter((host) => !known.includes(host)).map((hostname) => ({ hostname })),
+      removed: removed.map(([hostname]) => ({ hostname })),
+      updated: known.map((host) => ({ id: host, hostname: host, modified: this.domains[host] !== 'oncekey' })),
+      conflicting: hosts.filter((host) => this.dnsRecords.has(host)).map((hostname) => ({ hostname })),
+    }
+  }
+
+  #publish({ origins }: { origins: { hostname: string }[] }) {
+    for (const { hostname } of origins) this.domains[hostname] = 'oncekey'
+    return []
+  }
+
+  #version(id: string) {
+    const found = this.versions.find((version) => version.id === id)
+    return found && { ...found, metadata: {}, resources: { bindings: found.bindings, script: {}, script_runtime: {} } }
+  }
+
+  #setSecrets({ secrets }: { secrets: Record<string, { text: string }> }) {
+    const [serving] = this.serving
+    if (serving?.version_id !== this.versions.at(-1)?.id || serving?.percentage !== 100) {
+      return refusal(400, 10215, "Secret edit failed. The latest version of your Worker isn't currently deployed")
+    }
+    const texts = Object.entries(secrets).map(([name, { text }]) => [name, text])
+    this.addVersion({ secrets: { ...this.secrets, ...Object.fromEntries(texts) } })
+    return {}
+  }
+
+  /** wrangler reads the ID of the version from `id` or from `deployment_id`, which has no hyphens. */
+  #uploaded(body: unknown, isServing: boolean) {
+    const metadata = /name="metadata"[^{]*(\{.*\})\r?$/m.exec(String(body))?.[1] ?? '{}'
+    const id = this.addVersion({ bindings: JSON.parse(metadata).bindings }, isServing)
+    const ids = { id, deployment_id: id.replaceAll('-', '') }
+    return { ...ids, etag: 'e', tag: 't', metadata: {}, resources: { script: { etag: 'e' } } }
+  }
+}
+
+export interface Version {
+  readonly id: string
+  readonly bindings: readonly {
+    readonly name: string
+    readonly type: string
+    readonly text?: string
+    readonly id?: string
+  }[]
+  readonly secrets: Record<string, string>
+}
+
+export interface AccountDatabase {
+  readonly described: { uuid: string; name: string; running_in_region: string; jurisdiction?: string }
+  readonly d1: D1Database
+}
+
+type Handler = (body: unknown, url: URL, name: string) => unknown
+
+export class Refusal {
+  readonly status: number
+  readonly error: { readonly code: number; readonly message: string }
+
+  constructor(status: number, code: number, message: string) {
+    this.status = status
+    this.error = { code, message }
+  }
+}
+
+const refusal = (status: number, code: number, message: string) => new Refusal(status, code, message)
+const noWorker = refusal(404, 10007, 'This Worker does not exist on your account.')
+const noDatabase = refusal(404, 7404, 'The database could not be found')
+const paged = (list: object[], url: URL) => (Number(url.searchParams.get('page') ?? 1) > 1 ? [] : list)
+
+/** Serves the stand-in. `url` is for CLOUDFLARE_API_BASE_URL. */
+export async function startCloudflare(): Promise<{ cloudflare: Cloudflare; url: string }> {
+  const cloudflare = new Cloudflare()
+  const accountPath = `/accounts/${cloudflare.account.id}`
   const server = createServer(async (request, response) => {
     let body = ''
     for await (const chunk of request) body += chunk
-    const url = new URL(request.url ?? '/', 'http://api')
-    const call = `${request.method} ${url.pathname.replace(ACCOUNT_PATH, '')}`
-    if (request.method !== 'GET' && !call.endsWith('/query')) changes.push(call)
-    if (call === 'GET /readyz') return response.end(JSON.stringify({ status: 'ok', version_id: versionId() }))
-    if (call === cloudflare.held) return cloudflare.onHeld()
-    const [, answer] = routes.find(([pattern]) => pattern.test(call)) ?? []
-    const unknown: Answer = { status: 404, code: 7003, message: `Could not route to ${call}` }
-    const refusal: Answer = { status: 403, code: 10023, message: 'You may not do that.' }
-    const given = call === cloudflare.refused ? refusal : (answer?.(url, body) ?? unknown)
-    const isGood = 'result' in given
-    response.writeHead(isGood ? 200 : given.status, { 'Content-Type': 'application/json' })
-    response.end(
-      JSON.stringify({
-        success: isGood,
-        errors: isGood ? [] : [{ code: given.code, message: given.message }],
-        messages: [],
-        result: isGood ? given.result : null,
-        result_info: { page: 1, per_page: 50, count: 1, total_count: 1, total_pages: 1 },
-      }),
-    )
+    const path = (request.url ?? '/').replace(accountPath, '')
+    if (path === '/readyz') return response.end(JSON.stringify(cloudflare.readiness()))
+    if (`${request.method} ${path}` === cloudflare.held) return cloudflare.onHeld()
+    const isJson = request.headers['content-type']?.includes('json') ?? false
+    const answer = await cloudflare.answer(request.method ?? '', path, isJson && body ? JSON.parse(body) : body)
+    const isRefused = answer instanceof Refusal
+    response.writeHead(isRefused ? answer.status : 200, { 'Content-Type': 'application/json' })
+    const result = isRefused ? null : answer
+    const errors = isRefused ? [answer.error] : []
+    const result_info = { page: 1, per_page: 50, count: 1, total_count: 1, total_pages: 1 }
+    response.end(JSON.stringify({ success: !isRefused, errors, messages: [], result, result_info }))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   afterAll(() => server.close())
   const address = server.address()
-  cloudflare.url = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`
-  return cloudflare
+  return { cloudflare, url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}` }
 }

@@ -4,7 +4,7 @@ import { afterAll } from 'vitest'
 
 /** Real D1 databases, of which one runtime has many: for tests that call the operator's commands as functions. */
 
-const MAX_DATABASES = 60
+const MAX_DATABASES = 120
 
 const migrations = await readD1Migrations('src/storage/migrations')
 const names = Array.from({ length: MAX_DATABASES }, (_, i) => `DB${i}`)
@@ -20,10 +20,24 @@ export async function emptyDatabase(): Promise<D1Database> {
   return runtime.getD1Database(`DB${used++}`)
 }
 
-/** Creates the tables, as wrangler does; or applies the migrations that follow one. */
-export async function applyMigrations(binding: D1Database, { after = '' } = {}): Promise<void> {
-  for (const { name, queries } of migrations) {
-    if (name > after) await binding.batch(queries.map((query) => binding.prepare(query)))
+/**
+ * Creates the tables, as wrangler does, by the migrations that are not recorded yet: those that follow one, `count` of
+ * them at most.
+ */
+export async function applyMigrations(
+  binding: D1Database,
+  { after = '', count = migrations.length } = {},
+): Promise<void> {
+  await binding.exec(
+    'CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE)',
+  )
+  const { results } = await binding.prepare('SELECT name FROM d1_migrations').all<{ name: string }>()
+  const lacking = migrations
+    .filter(({ name }) => name > after && !results.some((row) => row.name === name))
+    .slice(0, count)
+  for (const { name, queries } of lacking) {
+    const record = binding.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(name)
+    await binding.batch([...queries.map((query) => binding.prepare(query)), record])
   }
 }
 

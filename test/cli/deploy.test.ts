@@ -1,354 +1,177 @@
-import { appendFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { type Platform, runSteps } from '../../src/cli/command.ts'
-import { type DeployPlan, deploySteps } from '../../src/cli/deploy-steps.ts'
-import { operatorDatabase } from '../../src/cli/local-database.ts'
-import type { Finished } from '../../src/cli/wrangler.ts'
+import { deploySteps } from '../../src/cli/deploy-steps.ts'
+import { namespaceId } from '../../src/cli/deploy-worker.ts'
+import { root } from '../../src/cli/wrangler.ts'
 import { sha256 } from '../../src/credential/digest.ts'
 import { findApplication } from '../../src/storage/applications.ts'
-import type { Database } from '../../src/storage/database.ts'
-import { findApiKey, listApiKeys, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
-import { listEnvironments } from '../../src/storage/operator/environments.ts'
+import { findApiKey, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
 import { withBatch } from '../faults/wrapped.ts'
-import { applyMigrations, emptyDatabase } from './databases.ts'
+import { applyMigrations } from './databases.ts'
+import { customDomain, Deployment, plan, URL } from './deployment.ts'
 import { cli, regionsOf, type Surroundings } from './terminal.ts'
 
-/** Every run of `npm run deploy`, against a stand-in for the platform's answers, and a real D1. */
+/** A deployment that succeeds, and the command around it. What can go wrong: deploy-faults.test.ts. */
 
-const plan: DeployPlan = {
-  name: 'oncekey',
-  databaseName: 'oncekey',
-  issuer: '',
-  location: undefined,
-  jurisdiction: undefined,
-  environment: 'production',
-  unattended: null,
-}
-
-/** An account, as wrangler describes and changes it. */
-class Account {
-  readonly calls: string[] = []
-  readonly databases: { uuid: string; name: string; jurisdiction?: string }[] = []
-  /** ISSUER of the deployed version; undefined while there is no Worker. */
-  issuer: string | undefined
-  /** How many versions were made. */
-  versions = 0
-  /** The Worker's secrets. */
-  secrets: Record<string, string> = {}
-  targets = ['oncekey.jane.workers.dev', 'schedule: * * * * *']
-  user: object = { loggedIn: true, email: 'jane@example.com', accounts: [{ id: 'a', name: 'Jane’s' }] }
-  /** The call that fails, once: arguments of wrangler, a request, or the opening of the database. */
-  broken: string | null = null
-  /** The version that answers requests, if it is not the newest. */
-  answering: string | undefined
-  /** How many requests fail before one is answered. */
-  silence = 0
-  #database: Database | undefined
-
-  async database(): Promise<Database> {
-    this.#database ??= operatorDatabase(await emptyDatabase())
-    return this.#database
-  }
-
-  get platform(): Platform {
-    return {
-      wrangler: (args, options) => this.#wrangler(args.join(' '), options),
-      openRegions: async () => {
-        this.#breakAt('open')
-        return regionsOf((await this.database()).binding)
-      },
-      fetch: async (url) => {
-        this.calls.push(`GET ${url}`)
-        this.#breakAt('GET')
-        if (this.silence-- > 0) throw new TypeError('fetch failed', { cause: new Error('getaddrinfo ENOTFOUND') })
-        return Response.json({ status: 'ok', version_id: this.answering ?? `v${this.versions}` })
-      },
-      sleep: async () => {},
-      now: () => Date.now(),
-    }
-  }
-
-  #breakAt(words: string): void {
-    if (!this.broken || !words.startsWith(this.broken)) return
-    this.broken = null
-    throw new Error('broken off')
-  }
-
-  async #wrangler(args: string, { env = {}, input = '' }: Parameters<Platform['wrangler']>[1] = {}): Promise<Finished> {
-    this.calls.push(args)
-    if (this.broken && isCall(args, this.broken)) {
-      this.broken = null
-      return { code: 1, stdout: '', stderr: '\n✘ [ERROR] The platform said no. [code: 10001]\n\n\n' }
-    }
-    const says = (answer: unknown) => ({ code: 0, stdout: `\n${JSON.stringify(answer, null, 2)}\n`, stderr: '' })
-    const fails = (words: string) => ({ code: 1, stdout: '', stderr: `✘ [ERROR] ${words}` })
-    if (args === 'whoami --json') return { ...says(this.user), code: 'email' in this.user ? 0 : 1 }
-    if (args === 'd1 list --json') return says(this.databases)
-    if (args.startsWith('d1 create oncekey')) {
-      const [, jurisdiction] = /--jurisdiction (\w+)/.exec(args) ?? []
-      this.databases.push({ uuid: 'uuid', name: 'oncekey', ...(jurisdiction && { jurisdiction }) })
-      return says('made')
-    }
-    if (args === 'd1 migrations apply oncekey --remote') return this.#migrate()
-    if (args === 'secret list --name oncekey --format json') {
-      if (this.issuer === undefined) return fails('This Worker does not exist on your account. [code: 10007]')
-      return says(Object.keys(this.secrets).map((name) => ({ name, type: 'secret_text' })))
-    }
-    if (args === 'deployments status --name oncekey --json') {
-      return this.issuer === undefined
-        ? fails('This Worker does not exist on your account. [code: 10007]')
-        : says({ versions: [{ version_id: `v${this.versions}`, percentage: 100 }] })
-    }
-    if (args === `versions view v${this.versions} --name oncekey --json`) {
-      return says({ resources: { bindings: [{ type: 'plain_text', name: 'ISSUER', text: this.issuer }] } })
-    }
-    if (args.startsWith('deploy')) {
-      this.issuer = /--var ISSUER:(\S+)/.exec(args)?.[1] ?? ''
-      const record = { type: 'deploy', version: 1, version_id: `v${++this.versions}`, targets: this.targets }
-      appendFileSync(
-        env.WRANGLER_OUTPUT_FILE_PATH ?? '',
-        `${JSON.stringify({ type: 'x' })}\n${JSON.stringify(record)}\n`,
-      )
-      return says('deployed')
-    }
-    if (args === 'secret bulk --name oncekey') {
-      Object.assign(this.secrets, JSON.parse(input))
-      this.versions++
-      return says(Object.keys(JSON.parse(input)))
-    }
-    throw new Error(`the stand-in does not know: wrangler ${args}`)
-  }
-
-  async #migrate(): Promise<Finished> {
-    const { binding } = await this.database()
-    const [{ results } = { results: [] }] = await binding.batch([
-      binding.prepare("SELECT name FROM sqlite_schema WHERE name = 'environments'"),
-    ])
-    if (results.length > 0) return { code: 0, stdout: '✅ No migrations to apply!', stderr: '' }
-    await applyMigrations(binding)
-    return { code: 0, stdout: '', stderr: '' }
-  }
-}
-
-/** `deploy` is the upload without variables, and no other call. */
-function isCall(args: string, call: string): boolean {
-  return call === 'deploy' ? args === call : args.startsWith(call)
-}
-
-/** Runs as far as it goes. */
-async function deploy(account: Account, changes: Partial<DeployPlan> = {}) {
-  const said: string[] = []
-  const progress = (line: string) => void said.push(line)
-  const { steps, deployed } = deploySteps({ platform: account.platform, progress }, { ...plan, ...changes })
-  for (const { run } of steps) said.push(await run())
-  return { ...deployed(), said }
-}
-
-async function createdIn(account: Account) {
-  const database = await account.database()
-  const environments = await listEnvironments(database)
-  const keys = await Promise.all(environments.map(({ id }) => listApiKeys(database, id)))
-  return { environments: environments.map(({ name }) => name), keys: keys.flat() }
-}
-
-const URL = 'https://oncekey.jane.workers.dev'
-const FIRST_CALLS = [
-  'whoami --json',
-  'd1 list --json',
-  'd1 create oncekey',
-  'd1 migrations apply oncekey --remote',
-  'secret list --name oncekey --format json',
-  'deployments status --name oncekey --json',
-  'deploy',
-  'secret bulk --name oncekey',
-  // Once more, with the address of the first time.
-  `deploy --var ISSUER:${URL}`,
-  `GET ${URL}/readyz`,
-]
-const LATER_CALLS = [
-  'whoami --json',
-  'd1 list --json',
-  'd1 migrations apply oncekey --remote',
-  'secret list --name oncekey --format json',
-  'deployments status --name oncekey --json',
-  'versions view v3 --name oncekey --json',
-  `deploy --var ISSUER:${URL}`,
-  `GET ${URL}/readyz`,
-]
+const version = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`
 
 test('the first run creates everything, and the key that it shows works', async () => {
-  const account = new Account()
-  const { url, bootstrap, said } = await deploy(account)
-  expect(account.calls).toEqual(FIRST_CALLS)
+  const deployment = new Deployment()
+  const { cloudflare } = deployment
+  const { url, bootstrap, said } = await deployment.deploy()
   expect(url).toBe(URL)
-  expect(account.issuer).toBe(URL)
-  expect(JSON.parse(account.secrets.SIGNING_KEY ?? '{}')).toMatchObject({ kty: 'RSA', alg: 'RS256' })
   expect(said).toEqual([
-    'Logged in as jane@example.com, account Jane’s.',
-    'Created.',
-    'Done.',
+    'Logged in as jane@example.com, account Jane’s account.',
+    `It is ${URL}.`,
+    "Created oncekey in WEUR.\n      The location of a database can't be changed later.",
+    expect.stringMatching(/^oncekey: applied 0001_management\.sql, 0002_fewer_rows\.sql/),
     'Created. The next step sets it.',
-    `Deployed at ${URL}`,
-    'Ready, with version v3.',
+    `Deployed version ${version(3)}.`,
+    `Ready, with version ${version(3)}.`,
+    'It is the address of the Worker.',
     'Created.',
   ])
-  const database = await account.database()
+  expect(deployment.runs).toEqual(['d1 migrations apply oncekey --remote', 'deploy', 'deploy'])
+  expect(JSON.parse(cloudflare.secrets.SIGNING_KEY ?? '{}')).toMatchObject({ kty: 'RSA', alg: 'RS256' })
+  expect(new Set(cloudflare.valuesOf('ISSUER'))).toEqual(new Set([URL]))
+  const database = await deployment.database()
   const digest = await sha256(bootstrap?.apiKey ?? '')
   expect(await findApiKey(database, { digest })).toMatchObject({ access: 'write', revokedAt: null })
   const found = await findApplication(database, { kind: 'api_key', digest }, bootstrap?.application.id ?? '')
   expect(found).toMatchObject({ granted: { clientId: bootstrap?.application.clientId, applicationType: 'm2m' } })
-  expect((await createdIn(account)).environments).toEqual(['production'])
+  expect((await deployment.created()).environments).toEqual(['production'])
 })
 
-test('a second run migrates, deploys and checks, and creates no second key', async () => {
-  const account = new Account()
-  await deploy(account)
-  const { SIGNING_KEY } = account.secrets
-  account.calls.length = 0
-  const { url, bootstrap, said } = await deploy(account)
-  expect(account.calls).toEqual(LATER_CALLS)
+test('a second run deploys and checks, and creates nothing else', async () => {
+  const deployment = new Deployment()
+  await deployment.deploy()
+  const { SIGNING_KEY } = deployment.cloudflare.secrets
+  deployment.cloudflare.changes.length = 0
+  deployment.runs.length = 0
+  const { url, bootstrap, said } = await deployment.deploy()
   expect({ url, bootstrap }).toEqual({ url: URL, bootstrap: null })
-  expect(said.slice(1)).toEqual([
-    'Found: uuid.',
-    'They were up to date.',
+  expect(said.slice(2)).toEqual([
+    'Found oncekey in WEUR.',
+    'oncekey was up to date.',
     'It has one.',
-    `Deployed at ${URL}`,
-    'Ready, with version v4.',
+    `Deployed version ${version(4)}.`,
+    `Ready, with version ${version(4)}.`,
+    'It is the address of the Worker.',
     'It has one.',
   ])
-  expect((await createdIn(account)).keys).toHaveLength(1)
-  expect(account.secrets).toEqual({ SIGNING_KEY })
+  expect(deployment.runs).toEqual(['deploy'])
+  expect(deployment.cloudflare.changes).toEqual([])
+  expect((await deployment.created()).keys).toHaveLength(1)
+  expect(deployment.cloudflare.secrets).toEqual({ SIGNING_KEY })
 })
 
-describe('a deployment that fails at a step says so, and the next run completes it', () => {
-  test.each([
-    ['whoami', 'Could not read the Cloudflare login: The platform said no. [code: 10001]'],
-    ['d1 list', 'Could not list the databases of the account: The platform said no. [code: 10001]'],
-    ['d1 create', 'Could not create the database: The platform said no. [code: 10001]'],
-    ['d1 migrations', 'Could not bring the tables up to date: The platform said no. [code: 10001]'],
-    ['secret list', 'Could not read which secrets the Worker has: The platform said no. [code: 10001]'],
-    ['deployments', 'Could not read what is deployed: The platform said no. [code: 10001]'],
-    ['deploy', 'Could not deploy the Worker: The platform said no. [code: 10001]'],
-    ['secret bulk', 'Could not set the secrets of the Worker: The platform said no. [code: 10001]'],
-    ['deploy --var', 'Could not deploy the Worker: The platform said no. [code: 10001]'],
-    ['open', 'broken off'],
-  ])('at %s', async (step, words) => {
-    const account = new Account()
-    account.broken = step
-    await expect(deploy(account)).rejects.toThrow(words)
-    const { url, bootstrap } = await deploy(account)
+test('no client reaches a new Worker before it has its signing key', async () => {
+  const deployment = new Deployment()
+  deployment.broken = 'deploy'
+  deployment.cloudflare.isReplyLost = true
+  await expect(deployment.deploy(customDomain('secrets.example.com'))).rejects.toThrow('Could not deploy the Worker')
+  expect(deployment.cloudflare.versions).toHaveLength(1)
+  expect(deployment.cloudflare.addresses.enabled).toBe(false)
+  expect(deployment.cloudflare.domains).toEqual({})
+})
+
+test('the Worker is bound to the database that was checked, and its rate limits are its own', async () => {
+  const deployment = new Deployment()
+  await deployment.deploy()
+  const { versions, databases } = deployment.cloudflare
+  const bindings = versions.at(-1)?.bindings ?? []
+  expect(bindings).toContainEqual({ type: 'd1', name: 'DB', id: databases[0]?.described.uuid })
+  const namespaces = (name: string) =>
+    ['MANAGEMENT_CALLS', 'FAILED_AUTHENTICATIONS'].map((limit) => namespaceId(name, limit))
+  expect(bindings.filter(({ type }) => type === 'ratelimit').map(({ text }) => text)).toEqual(namespaces('oncekey'))
+  const all = [...namespaces('oncekey'), ...namespaces('oncekey-staging')]
+  expect(new Set(all).size).toBe(4)
+  for (const id of all) expect(id).toMatch(/^[1-9]\d{3,9}$/)
+})
+
+test('a migration of tables with data shows how to go back before it starts', async () => {
+  const deployment = new Deployment()
+  const { described } = await deployment.cloudflare.addDatabase('oncekey', 'WEUR')
+  await applyMigrations(deployment.cloudflare.databases[0]?.d1 as D1Database, { count: 1 })
+  const { said } = await deployment.deploy()
+  expect(said.slice(3, 7)).toEqual([
+    '      oncekey before the migration: bookmark 00000085-0000024c-00004c6d',
+    '      To go back: npx wrangler d1 time-travel restore oncekey --bookmark=00000085-0000024c-00004c6d',
+    '      This also undoes every revocation since.',
+    expect.stringMatching(/^oncekey: applied 0002_fewer_rows\.sql/),
+  ])
+  const calls = deployment.cloudflare.calls.filter((call) => call.includes(described.uuid))
+  expect(calls.at(-1)).toContain('/time_travel/bookmark')
+})
+
+describe('the address', () => {
+  test('is the ISSUER of wrangler.toml, otherwise the custom domain, otherwise workers.dev', async () => {
+    const set = new Deployment()
+    expect((await set.deploy({ issuer: 'https://secrets.example.com' })).url).toBe('https://secrets.example.com')
+    expect(set.cloudflare.valuesOf('ISSUER').at(-1)).toBe('https://secrets.example.com')
+    const custom = new Deployment()
+    expect((await custom.deploy(customDomain('secrets.example.com'))).url).toBe('https://secrets.example.com')
+    expect(custom.cloudflare.addresses).toEqual({ enabled: false, previews_enabled: true })
+  })
+
+  test('stays the issuer of the tokens when a domain is added, and workers.dev stays on', async () => {
+    const deployment = new Deployment()
+    await deployment.deploy()
+    const { url, said } = await deployment.deploy(customDomain('secrets.example.com'))
     expect(url).toBe(URL)
-    expect(account.issuer).toBe(URL)
-    expect(bootstrap?.apiKey).toMatch(/^sk_0\w{49}$/)
-    expect(account.databases).toHaveLength(1)
-    expect(await createdIn(account)).toMatchObject({ environments: ['production'], keys: [{ revokedAt: null }] })
+    expect(said.at(-2)).toContain('It stays on, because it is the issuer of the tokens.')
+    expect(deployment.cloudflare.addresses.enabled).toBe(true)
   })
 
-  test('an API key that may have been created without being shown is mentioned', async () => {
-    const account = new Account()
-    const { platform } = account
-    const openRegions: Platform['openRegions'] = async () => {
-      const { regions } = await platform.openRegions()
-      const database = await regions[0].open()
-      const binding = withBatch(database.binding, (real, statements) => {
+  test('of workers.dev is turned off once the domain serves, and no sooner', async () => {
+    const deployment = new Deployment()
+    await deployment.deploy()
+    const moved = { ...customDomain('secrets.example.com'), issuer: 'https://secrets.example.com' }
+    deployment.cloudflare.answering = 'the old one'
+    await expect(deployment.deploy(moved)).rejects.toThrow('is not ready after two minutes')
+    expect(deployment.cloudflare.addresses.enabled).toBe(true)
+    deployment.cloudflare.answering = undefined
+    expect((await deployment.deploy(moved)).said.at(-2)).toBe('Turned off.')
+    expect(deployment.cloudflare.addresses).toEqual({ enabled: false, previews_enabled: false })
+  })
+
+  test('of workers.dev is left as wrangler.toml says', async () => {
+    const deployment = new Deployment()
+    const { said } = await deployment.deploy({ ...customDomain('secrets.example.com'), workersDev: true })
+    expect(said.at(-2)).toBe('It stays on, as wrangler.toml says.')
+    expect(deployment.cloudflare.addresses.enabled).toBe(true)
+  })
+})
+
+test('an API key that may have been created without being shown is mentioned', async () => {
+  const deployment = new Deployment()
+  const { platform } = deployment
+  const openRegions: Platform['openRegions'] = async () => {
+    const { regions } = await platform.openRegions()
+    const { binding } = await regions[0].open()
+    return regionsOf(
+      withBatch(binding, (real, statements) => {
         // Only the example application takes so many.
-        if (statements.length > 2) throw new Error('D1_ERROR: Network connection lost.')
+        if (statements.length > 2) throw new Error('D1_ERROR: D1 DB is overloaded.')
         return real(statements)
-      })
-      return regionsOf(binding)
-    }
-    const context = { platform: { ...platform, openRegions }, progress: () => {} }
-    const run = runSteps(context, deploySteps(context, plan).steps, 'npm run deploy')
-    await expect(run).rejects.toThrow('An API key may have been created without being shown.')
-    const [key] = (await createdIn(account)).keys
-    await revokeApiKey(await account.database(), key?.id ?? '', Date.now())
-    expect((await deploy(account)).bootstrap?.apiKey).toMatch(/^sk_0/)
-  })
-
-  test('when the deployed version cannot be read, the issuer of tokens is not guessed', async () => {
-    const account = new Account()
-    await deploy(account)
-    account.broken = 'versions view'
-    account.targets = ['secrets.example.com (custom domain)', ...account.targets]
-    await expect(deploy(account)).rejects.toThrow('Could not read what is deployed')
-    expect((await deploy(account)).url).toBe(URL)
-  })
-})
-
-test('without a login, the first step says how to log in', async () => {
-  const account = new Account()
-  account.user = { loggedIn: false }
-  await expect(deploy(account)).rejects.toThrow(
-    'You are not logged in to Cloudflare. Run `npx wrangler login`, or set CLOUDFLARE_API_TOKEN.',
-  )
-  expect(account.calls).toEqual(['whoami --json'])
-})
-
-test('a new address may take a while, with progress every 20 seconds; one that stays silent is reported', async () => {
-  const account = new Account()
-  account.silence = 25
-  const { said } = await deploy(account)
-  expect(said.filter((line) => line.includes('Not ready'))).toEqual([
-    '      Not ready after 20 s: getaddrinfo ENOTFOUND.',
-    '      Not ready after 40 s: getaddrinfo ENOTFOUND.',
-  ])
-  expect(said.at(-2)).toBe('Ready, with version v3.')
-  account.silence = Number.POSITIVE_INFINITY
-  await expect(deploy(account)).rejects.toThrow(
-    `The Worker was deployed, and ${URL}/readyz is not ready after two minutes: getaddrinfo ENOTFOUND.`,
-  )
-})
-
-test('an older version that still answers is not taken for the deployed one', async () => {
-  const account = new Account()
-  account.answering = 'v0'
-  await expect(deploy(account)).rejects.toThrow('version v0 answers, not v3')
-  account.answering = undefined
-  expect((await deploy(account)).said.at(-2)).toBe('Ready, with version v4.')
-})
-
-test('a jurisdiction applies to a new database, and is checked against an existing one', async () => {
-  const account = new Account()
-  await deploy(account, { jurisdiction: 'eu' })
-  expect(account.calls).toContain('d1 create oncekey --jurisdiction eu')
-  await deploy(account, { jurisdiction: 'eu' })
-  await expect(deploy(account, { jurisdiction: 'us' })).rejects.toThrow('its jurisdiction is eu, not us')
-  const elsewhere = new Account()
-  await deploy(elsewhere, { location: 'weur' })
-  expect(elsewhere.calls).toContain('d1 create oncekey --location weur')
-  expect((await deploy(elsewhere, { location: 'oc' })).said[1]).toContain('It stays where it is')
-  await expect(deploy(elsewhere, { jurisdiction: 'eu' })).rejects.toThrow('its jurisdiction is none, not eu')
-})
-
-test('the ISSUER of wrangler.toml, and then a custom domain, go before workers.dev', async () => {
-  const set = new Account()
-  expect((await deploy(set, { issuer: 'https://secrets.example.com' })).url).toBe('https://secrets.example.com')
-  expect(set.calls.filter((call) => call.startsWith('deploy '))).toEqual(
-    Array(2).fill('deploy --var ISSUER:https://secrets.example.com'),
-  )
-  const custom = new Account()
-  custom.targets = ['oncekey.jane.workers.dev', 'secrets.example.com (custom domain)']
-  expect((await deploy(custom)).url).toBe('https://secrets.example.com')
-  const nowhere = new Account()
-  nowhere.targets = ['schedule: * * * * *']
-  await expect(deploy(nowhere)).rejects.toThrow('The Worker was deployed without a route.')
-})
-
-test('the signing key goes through a pipe: it is in no argument and in no file', async () => {
-  const account = new Account()
-  await deploy(account)
-  expect(account.calls.join()).not.toContain('"d":')
-  expect(account.calls.join()).not.toMatch(/secrets-file/)
-  expect(account.secrets.SIGNING_KEY).toContain('"d":')
+      }),
+    )
+  }
+  const context = { platform: { ...platform, openRegions }, progress: () => {} }
+  const run = runSteps(context, deploySteps(context, plan).steps, 'npm run deploy')
+  await expect(run).rejects.toThrow('An API key may have been created without being shown.')
+  const [key] = (await deployment.created()).keys
+  await revokeApiKey(await deployment.database(), key?.id ?? '', Date.now())
+  expect((await deployment.deploy()).bootstrap?.apiKey).toMatch(/^sk_0/)
 })
 
 describe('npm run deploy', () => {
-  const run = (account: Account, words: string[] = [], surroundings: Surroundings = {}) => {
-    return cli(['deploy', ...words], { platform: account.platform, ...surroundings })
-  }
+  const run = (deployment: Deployment, words: string[] = [], surroundings: Surroundings = {}) =>
+    cli(['deploy', '--location', 'weur', ...words], { platform: deployment.platform, ...surroundings })
 
   test('shows the first API key once, and keeps it out of the command line to paste', async () => {
-    const { code, stdout, stderr } = await run(new Account())
+    const { code, stdout, stderr } = await run(new Deployment())
     const [key = ''] = /sk_0\w{49}/.exec(stdout) ?? []
     expect(stdout.split(key)).toHaveLength(2)
     expect(stdout).toContain('read -rs API_KEY')
@@ -358,49 +181,48 @@ describe('npm run deploy', () => {
   })
 
   test('with --json prints one line, with or without a new key', async () => {
-    const account = new Account()
-    const { json } = await run(account, ['--json'])
+    const deployment = new Deployment()
+    const { json } = await run(deployment, ['--json'])
     expect(json).toEqual({
       url: URL,
       api_key: expect.stringMatching(/^sk_0\w{49}$/),
       application: { id: expect.any(String), client_id: expect.any(String) },
     })
-    expect((await run(account, ['--json'])).json).toEqual({ url: URL })
+    expect((await run(deployment, ['--json'])).json).toEqual({ url: URL })
   })
 
   test.each<[string, Surroundings, string]>([
     ['CI keeps the output in a log', { env: { CI: 'true' } }, 'the output of CI is kept in a log'],
     ['stdout is closed', { hasReader: false }, 'standard output is closed or /dev/null'],
-  ])('creates no API key when %s, and says what to do', async (_, surroundings, reason) => {
-    const account = new Account()
-    const { stderr, stdout, code } = await run(account, ['--environment', 'my prod'], surroundings)
-    expect(stderr).toContain(`Not created, because ${reason}.`)
-    expect(stderr).toContain(`npm run environment -- create --remote --name 'my prod'`)
+  ])('creates no API key when %s, and names the one command that does', async (_, surroundings, reason) => {
+    const deployment = new Deployment()
+    const { stderr, stdout, code } = await run(deployment, ['--environment', 'my prod'], surroundings)
+    expect(stderr).toContain(`No API key was created, because ${reason}.`)
+    const [, command = ''] = /On your machine: npm run (.*)/.exec(stderr) ?? []
+    expect(command).toBe("api-key -- create --remote --environment 'my prod' --name first --access write")
     expect(stdout).toBe(`\n  Oncekey         ${URL}\n\n`)
     expect(code).toBe(0)
-    expect(await createdIn(account)).toEqual({ environments: [], keys: [] })
+    expect(await deployment.created()).toEqual({ environments: ['my prod'], keys: [] })
+    const words = ['api-key', 'create', '--remote', '--environment', 'my prod', '--name', 'first', '--access', 'write']
+    expect((await cli(words, { platform: deployment.platform })).stdout).toMatch(/^sk_0\w{49}\n$/)
   })
 
   test('revokes the key that could not be printed', async () => {
-    const account = new Account()
+    const deployment = new Deployment()
     const write = async () => {
       throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
     }
-    const { code, stderr } = await run(account, [], { write })
+    const { code, stderr } = await run(deployment, [], { write })
     expect(stderr).toContain(
       'The first API key could not be written to standard output (ENOSPC). It was revoked, because it was not shown.',
     )
     expect(code).toBe(1)
-    expect((await createdIn(account)).keys).toMatchObject([{ revokedAt: expect.any(Number) }])
+    expect((await deployment.created()).keys).toMatchObject([{ revokedAt: expect.any(Number) }])
   })
 
-  test('names a failed step, and the command that continues', async () => {
-    const account = new Account()
-    account.broken = 'd1 create'
-    const { code, stderr, stdout } = await run(account)
-    expect(stderr).toMatch(
-      /\nCould not create the database: .*\nRun `npm run deploy` again: it continues from this step\.\n$/,
-    )
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  test('leaves no configuration of its own behind', async () => {
+    const deployment = new Deployment()
+    await run(deployment)
+    expect((await readdir(root)).filter((name) => name.startsWith('.deploy-'))).toEqual([])
   })
 })

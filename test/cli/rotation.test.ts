@@ -3,10 +3,10 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createLocalJWKSet, type JSONWebKeySet, type JWK, jwtVerify, SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { type Platform, runSteps } from '../../src/cli/command.ts'
+import { refusalOf } from '../../src/cli/cloudflare-api.ts'
+import { type Account, Failure, type Platform, runSteps } from '../../src/cli/command.ts'
 import { hasSigningKey } from '../../src/cli/platform.ts'
 import { type RotationPlan, rotationSteps } from '../../src/cli/rotation.ts'
-import type { Finished } from '../../src/cli/wrangler.ts'
 import { newSigningKey } from '../../src/credential/signing-key.ts'
 import { signingKeys } from '../../src/oauth/signing-keys.ts'
 import { newFolder } from './folder.ts'
@@ -28,6 +28,9 @@ class Deployment {
   secondsWaited = 0
   uploads = 0
   now = START
+  serving = [{ version_id: 'v2', percentage: 100 }]
+  /** Cloudflare's answer to a change of secrets, if it refuses. */
+  refusal: { code: number; message: string } | undefined
   /** Goes on while time passes. */
   meanwhile = async () => {}
   readonly said: string[] = []
@@ -35,18 +38,12 @@ class Deployment {
   #stale = 0
 
   readonly platform: Platform = {
-    wrangler: async (args, { input = '' } = {}) => {
-      expect(args).toEqual(['secret', 'bulk', '--name', 'oncekey'])
-      const isBroken = ++this.uploads === this.broken
-      if (!isBroken || this.isReplyLost) {
-        this.#before = { ...this.secrets }
-        this.#stale = this.staleAfterUpload
-        Object.assign(this.secrets, JSON.parse(input))
-      }
-      return isBroken
-        ? failed('The operation was aborted due to timeout')
-        : succeeded(Object.keys(JSON.parse(input)).join())
-    },
+    wrangler: () => Promise.reject(new Error('a rotation needs no wrangler')),
+    login: async () => ({
+      id: 'a',
+      description: '',
+      call: (async (method, path, body) => this.#answer(method, path, body)) as Account['call'],
+    }),
     openRegions: () => Promise.reject(new Error('no command about keys opens the database')),
     fetch: async (url) => {
       expect(url).toBe(`${URL}/oauth2/jwks`)
@@ -60,21 +57,33 @@ class Deployment {
     now: () => this.now,
   }
 
+  async #answer(method: string, path: string, body?: object): Promise<unknown> {
+    if (path.endsWith('/deployments')) return { deployments: [{ versions: this.serving }] }
+    expect(`${method} ${path}`).toBe('PATCH /workers/scripts/oncekey/secrets-bulk')
+    if (this.refusal) throw refusalOf(400, this.refusal)
+    const isBroken = ++this.uploads === this.broken
+    if (!isBroken || this.isReplyLost) {
+      this.#before = { ...this.secrets }
+      this.#stale = this.staleAfterUpload
+      const { secrets } = body as { secrets: Record<string, { text: string }> }
+      for (const [name, { text }] of Object.entries(secrets)) this.secrets[name] = text
+    }
+    if (isBroken) throw new Failure('The operation was aborted due to timeout')
+    return {}
+  }
+
   keys = () => signingKeys({ ...this.secrets })
   published = async () => (await this.keys()).published.keys as (JWK & { retired_at?: number })[]
   signs = async () => (await this.keys()).kid
 
   async rotate({ isLeaked = false, ...changes }: Partial<RotationPlan> & { isLeaked?: boolean; pendingFile: string }) {
-    const plan = { worker: 'oncekey', issuer: URL, algorithm: undefined, ...changes }
+    const plan = { accountId: undefined, worker: 'oncekey', issuer: URL, algorithm: undefined, ...changes }
     const context = { platform: this.platform, progress: (line: string) => void this.said.push(line) }
     const { steps, next } = rotationSteps(context, plan, isLeaked)
     await runSteps(context, steps, 'npm run it')
     return next().kid
   }
 }
-
-const succeeded = (stdout: string): Finished => ({ code: 0, stdout, stderr: '' })
-const failed = (reason: string): Finished => ({ code: 1, stdout: '', stderr: `✘ [ERROR] ${reason}\n` })
 
 async function deployed() {
   const deployment = new Deployment()
@@ -273,11 +282,45 @@ test('an answer that is no key set is not taken for one', async () => {
   expect(deployment.uploads).toBe(0)
 })
 
+describe('while the newest version does not serve', () => {
+  test.each([10215, 10214])('error %i changes nothing, and names what resolves it', async (code) => {
+    for (const isLeaked of [false, true]) {
+      const { deployment, pendingFile, first } = await deployed()
+      deployment.refusal = { code, message: "The latest version of your Worker isn't currently deployed" }
+      await expect(deployment.rotate({ pendingFile, isLeaked })).rejects.toThrow(
+        'No secret was changed, because the newest version of the Worker does not serve all requests: v2 (100 %) does. That is so after `wrangler rollback`, and during a gradual deployment. Run `npm run deploy` with the commit that is to serve, then run this command again.',
+      )
+      expect(await deployment.signs()).toBe(first)
+      deployment.refusal = undefined
+      expect(await deployment.rotate({ pendingFile, isLeaked })).not.toBe(first)
+    }
+  })
+
+  test('versions that share the requests are refused before anything is changed', async () => {
+    const { deployment, pendingFile } = await deployed()
+    deployment.serving = [
+      { version_id: 'v1', percentage: 10 },
+      { version_id: 'v2', percentage: 90 },
+    ]
+    await expect(deployment.rotate({ pendingFile })).rejects.toThrow(
+      'Several versions of the Worker serve requests, and each has its own secrets: v2 (90 %), v1 (10 %). Nothing was changed.',
+    )
+    expect(existsSync(pendingFile)).toBe(false)
+    expect(deployment.uploads).toBe(0)
+  })
+})
+
 test('a Worker that does not exist has no key, and one that cannot be read is not guessed about', async () => {
-  const answering = (finished: Finished) => ({ wrangler: async () => finished })
-  expect(await hasSigningKey(answering(succeeded('[{"name":"SIGNING_KEY"}]')), 'oncekey')).toBe(true)
-  expect(await hasSigningKey(answering(failed('This Worker does not exist on your account.')), 'oncekey')).toBe(false)
-  await expect(hasSigningKey(answering(failed('Authentication error')), 'oncekey')).rejects.toThrow(
-    'Could not read which secrets the Worker has: Authentication error',
+  const answering = (answer: () => Promise<unknown>) => ({ id: '', description: '', call: answer as Account['call'] })
+  const refusing = (code: number) => answering(() => Promise.reject(refusalOf(404, { code, message: 'No' })))
+  expect(
+    await hasSigningKey(
+      answering(async () => [{ name: 'SIGNING_KEY' }]),
+      'oncekey',
+    ),
+  ).toBe(true)
+  expect(await hasSigningKey(refusing(10007), 'oncekey')).toBe(false)
+  await expect(hasSigningKey(refusing(10000), 'oncekey')).rejects.toThrow(
+    'Could not read which secrets the Worker has: Cloudflare refused: No [code: 10000].',
   )
 })

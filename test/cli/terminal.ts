@@ -47,6 +47,7 @@ function contextOf({ database, databases = database ? [database] : [], platform,
     ...rest,
     platform: {
       wrangler: unexpected('wrangler'),
+      login: unexpected('the login to Cloudflare'),
       openRegions: unexpected('the deployed database'),
       fetch: unexpected('the network'),
       sleep: async () => {},

@@ -43,7 +43,17 @@ test('--dry-run checks the settings, shows every step, builds the Worker, and ne
   // Nothing listens there.
   const env = { CLOUDFLARE_API_BASE_URL: 'http://127.0.0.1:9', HTTPS_PROXY: 'http://127.0.0.1:9' }
   const { code, stdout, stderr } = await run(['deploy', '--dry-run', '--jurisdiction', 'eu'], { env })
-  expect(stderr).toMatch(/^\[1\/7\] Check the login to Cloudflare\n\[2\/7\] .* in eu\n(\[\d\/7\] .*\n){5}Building/)
+  const lines = stderr.split('\n')
+  expect(lines.slice(0, 9).every((line, i) => line.startsWith(`[${i + 1}/9] `))).toBe(true)
+  expect(lines.slice(9)).toEqual([
+    'Region 0: database oncekey, if it is to be created: eu',
+    'Address: oncekey on workers.dev',
+    'Issuer of tokens: the address of the first deployment',
+    expect.stringMatching(/^Rate limit MANAGEMENT_CALLS: namespace \d+$/),
+    expect.stringMatching(/^Rate limit FAILED_AUTHENTICATIONS: namespace \d+$/),
+    'Building the Worker…',
+    '',
+  ])
   expect(stdout).toMatch(/^Nothing was deployed\. The Worker builds\. Total Upload: \S+ KiB \/ gzip: \S+ KiB\n$/)
   expect(code).toBe(0)
 })
@@ -53,8 +63,8 @@ test('an invalid setting is found before anything is uploaded, and by --dry-run'
   const path = join(project, 'wrangler.toml')
   const text = await readFile(path, 'utf8')
   await writeFile(path, text.replace(/^ISSUER = .*$/m, 'ISSUER = "https://secrets.example.com/"'))
-  const cloudflare = await startCloudflare()
-  const env = { CLOUDFLARE_API_BASE_URL: cloudflare.url, CLOUDFLARE_API_TOKEN: 'token' }
+  const { cloudflare, url } = await startCloudflare()
+  const env = { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token' }
   for (const words of [['deploy', '--dry-run'], ['deploy']]) {
     const { code, stdout, stderr } = await run(words, { cwd: project, env })
     expect(stderr).toMatch(
@@ -91,63 +101,74 @@ test.each([
   expect(reason.startsWith('You are not logged in')).toBe(isLogin)
 })
 
-test('wrangler does what each step of a deployment asks of it', async () => {
-  const cloudflare = await startCloudflare()
+test('wrangler does what each step of a deployment asks of it, also when a domain is added', async () => {
+  const cwd = await copyProject()
+  const { cloudflare, url } = await startCloudflare()
   const redirect = `const { fetch } = globalThis
-    globalThis.fetch = (url, options) => fetch(String(url).replace(/^https:..oncekey[^/]+/, '${cloudflare.url}'), options)`
+    const worker = /^https:..(oncekey.jane.workers.dev|secrets.example.com)/
+    globalThis.fetch = (url, options) => fetch(String(url).replace(worker, '${url}'), options)`
   const env = {
-    CLOUDFLARE_API_BASE_URL: cloudflare.url,
+    CLOUDFLARE_API_BASE_URL: url,
     CLOUDFLARE_API_TOKEN: 'token',
     // In place of the Worker that was not deployed.
     NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(redirect)}`,
   }
-  const first = await run(['deploy'], { env })
+  const first = await run(['deploy', '--location', 'weur'], { env, cwd })
   expect(first.stderr.split('\n').slice(0, -3)).toEqual([
-    '[1/7] Check the login to Cloudflare…',
+    '[1/9] Check the login to Cloudflare…',
     '      Logged in as jane@example.com, account Jane’s account.',
-    '[2/7] Find or create the database oncekey…',
-    '      Created.',
-    '[3/7] Bring its tables up to date…',
-    '      Done.',
-    '[4/7] Create a signing key for its tokens, unless it has one…',
+    '[2/9] Check the address of the Worker, and what is deployed there…',
+    '      It is https://oncekey.jane.workers.dev.',
+    '[3/9] Find or create the database oncekey…',
+    '      Created oncekey in WEUR.',
+    "      The location of a database can't be changed later.",
+    '[4/9] Bring the tables up to date…',
+    expect.stringMatching(/^ {6}oncekey: applied 0001_management\.sql, 0002_fewer_rows\.sql/),
+    '[5/9] Create a signing key for its tokens, unless it has one…',
     '      Created. The next step sets it.',
-    '[5/7] Deploy the Worker oncekey…',
-    '      Deployed at https://oncekey.jane.workers.dev',
-    '[6/7] Wait until it is ready…',
-    '      Ready, with version 00000000-0000-4000-8000-000000000002.',
-    '[7/7] Create the environment production and its first API key, unless it has one…',
+    '[6/9] Deploy the Worker oncekey…',
+    '      Deployed version 00000000-0000-4000-8000-000000000003.',
+    '[7/9] Wait until it is ready…',
+    '      Ready, with version 00000000-0000-4000-8000-000000000003.',
+    '[8/9] Turn off workers.dev, if the Worker has its own domain…',
+    '      It is the address of the Worker.',
+    '[9/9] Create the environment production and its first API key, unless it has one…',
   ])
   expect(first.stderr).toContain('Could not reach the deployed database: ')
   expect(first.stderr).toMatch(/\nRun `npm run deploy` again: it continues from this step\.\n$/)
   expect(first.code).toBe(1)
-  expect(cloudflare.changes).toContain('POST /d1/database')
-  expect(cloudflare.uploads).toHaveLength(2)
   expect(JSON.parse(cloudflare.secrets.SIGNING_KEY ?? '{}')).toMatchObject({ alg: 'RS256', d: expect.any(String) })
+  expect(cloudflare.addresses).toEqual({ enabled: true, previews_enabled: false })
+  const d1 = cloudflare.versions[0]?.bindings.find(({ name }) => name === 'DB')
+  expect(d1).toMatchObject({ type: 'd1', id: cloudflare.databases[0]?.described.uuid })
 
-  cloudflare.changes.length = 0
-  cloudflare.refused = 'POST /workers/scripts/oncekey/deployments'
-  const second = await run(['deploy'], { env })
-  expect(second.stderr).toContain('      Found: 11111111-2222-3333-4444-555555555555.\n')
-  expect(second.stderr).toContain('      They were up to date.\n')
-  expect(second.stderr).toContain('      It has one.\n')
-  expect(second.stderr).toMatch(
-    /\nCould not deploy the Worker: .*You may not do that.*\n.* it continues from this step\.\n$/,
+  const path = join(cwd, 'wrangler.toml')
+  const text = await readFile(path, 'utf8')
+  const routes = 'routes = [{ pattern = "secrets.example.com", custom_domain = true }]'
+  const issuer = 'ISSUER = "https://secrets.example.com"'
+  await writeFile(path, `${routes}\n${text.replace(/^ISSUER = .*$/m, issuer)}`)
+  const second = await run(['deploy', '--location', 'weur'], { env, cwd })
+  expect(second.stderr).toContain(
+    '      Found oncekey in WEUR.\n[4/9] Bring the tables up to date…\n      oncekey was up',
   )
-  expect(cloudflare.changes).not.toContain('POST /d1/database')
-  expect(cloudflare.uploads).toHaveLength(3)
-
-  const issuers = cloudflare.uploads.map((bindings) => bindings.find(({ name }) => name === 'ISSUER')?.text)
-  expect(issuers).toEqual(['', ...Array(2).fill('https://oncekey.jane.workers.dev')])
-  const d1 = cloudflare.uploads[0]?.find(({ name }) => name === 'DB')
-  expect(d1).toMatchObject({ type: 'd1', id: '11111111-2222-3333-4444-555555555555' })
-  expect(cloudflare.subdomain).toEqual({ enabled: true, previews_enabled: false })
+  expect(second.stderr).toContain('own domain…\n      Turned off.\n')
+  expect(cloudflare.databases).toHaveLength(1)
+  expect(cloudflare.domains).toEqual({ 'secrets.example.com': 'oncekey' })
+  expect(cloudflare.addresses).toEqual({ enabled: false, previews_enabled: false })
+  const hosts = [
+    'oncekey.jane.workers.dev',
+    'oncekey.jane.workers.dev',
+    'oncekey.jane.workers.dev',
+    'secrets.example.com',
+  ]
+  expect(cloudflare.valuesOf('ISSUER')).toEqual(hosts.map((host) => `https://${host}`))
   expect(first.stderr + first.stdout + second.stderr + second.stdout).not.toContain('"d":')
 })
 
 test('Ctrl-C while the signing key is sent leaves it in no file', async () => {
-  const cloudflare = await startCloudflare()
+  const { cloudflare, url } = await startCloudflare()
   const temporary = await newFolder()
-  const env = { CLOUDFLARE_API_BASE_URL: cloudflare.url, CLOUDFLARE_API_TOKEN: 'token', TMPDIR: temporary }
+  const env = { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token', TMPDIR: temporary }
   cloudflare.held = 'PATCH /workers/scripts/oncekey/secrets-bulk'
   const held = new Promise<void>((resolve) => {
     cloudflare.onHeld = resolve

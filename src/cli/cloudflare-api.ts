@@ -1,0 +1,149 @@
+import { type Account, type ApiMethod, Failure } from './command.ts'
+import { parseJson, reasonOf, runWrangler } from './wrangler.ts'
+
+/** Cloudflare's API refused a call, or did not answer it. `code` is Cloudflare's, such as 10007 for an unknown Worker. */
+export class CloudflareError extends Failure {
+  readonly code: number
+
+  constructor(message: string, code: number) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** Codes of Cloudflare's API, as wrangler's source has them. */
+export const NO_SUCH_WORKER = [10007, 10090]
+/** The account has no workers.dev subdomain. */
+const NO_SUBDOMAIN = 10007
+export const NO_SUCH_DATABASE = 7404
+/** Secrets or settings cannot be changed, because the newest version of the Worker is not the deployed one. */
+export const NEWEST_NOT_DEPLOYED = [10215, 10214]
+
+/** The answers to a token that lacks a permission. */
+const FORBIDDEN = new Set([10000, 9109, 10023])
+
+const PERMISSIONS =
+  'An API token needs the permissions Workers Scripts Edit, D1 Edit and Account Settings Read, and for a custom domain Workers Routes Edit and Zone Read on its zone.'
+
+const TIMEOUT_MS = 30_000
+
+interface Credentials {
+  readonly type: 'api_token' | 'oauth' | 'api_key'
+  readonly token?: string
+  readonly key?: string
+  readonly email?: string
+}
+
+interface Envelope {
+  readonly success?: boolean
+  readonly result?: unknown
+  readonly errors?: readonly { readonly code: number; readonly message: string }[]
+}
+
+/**
+ * Logs in with wrangler's credentials: an API token in the environment, or the login of `wrangler login`. `accountId` is
+ * that of wrangler.toml or of the environment; a login with one account needs none.
+ */
+export async function login(accountId = process.env.CLOUDFLARE_ACCOUNT_ID, wrangler = runWrangler): Promise<Account> {
+  const finished = await wrangler(['auth', 'token', '--json'])
+  const credentials = parseJson<Credentials>(finished.stdout)
+  if (finished.code !== 0 || !credentials) {
+    throw new Failure(`Could not read the Cloudflare login: ${reasonOf(finished)}`)
+  }
+  const call = caller(credentials)
+  const accounts = await call<{ id: string; name: string }[]>('GET', '/accounts?per_page=50').catch((error) => {
+    if (accountId === undefined) throw error
+    return []
+  })
+  const account = accountId === undefined ? accounts[0] : accounts.find(({ id }) => id === accountId)
+  if (accountId === undefined && accounts.length !== 1) throw new Failure(chooseAccount(accounts))
+  const id = accountId ?? account?.id ?? ''
+  const user = await call<{ email?: string }>('GET', '/user').catch(() => undefined)
+  return {
+    id,
+    description: `Logged in as ${user?.email ?? 'the holder of an API token'}, account ${account?.name ?? id}.`,
+    call: (method, path, body, headers) => call(method, `/accounts/${id}${path}`, body, headers),
+  }
+}
+
+function chooseAccount(accounts: readonly { id: string; name: string }[]): string {
+  if (accounts.length === 0) return `The login to Cloudflare can use no account. Nothing was changed. ${PERMISSIONS}`
+  const names = accounts.map(({ id, name }) => `${name} (${id})`).join(', ')
+  return `The login to Cloudflare can use several accounts: ${names}. Nothing was changed. Set account_id in wrangler.toml, or CLOUDFLARE_ACCOUNT_ID.`
+}
+
+/** Calls Cloudflare's API, at the address that wrangler uses. */
+function caller({ type, token, key = '', email = '' }: Credentials): Account['call'] {
+  const base = process.env.CLOUDFLARE_API_BASE_URL ?? 'https://api.cloudflare.com/client/v4'
+  const authentication: Record<string, string> =
+    type === 'api_key' ? { 'X-Auth-Key': key, 'X-Auth-Email': email } : { Authorization: `Bearer ${token}` }
+  return async <T>(method: ApiMethod, path: string, body?: object, headers?: Record<string, string>) => {
+    let response: Response
+    let envelope: Envelope | undefined
+    try {
+      response = await fetch(`${base}${path}`, {
+        method,
+        headers: { ...authentication, 'Content-Type': 'application/json', ...headers },
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+        ...(body && { body: JSON.stringify(body) }),
+      })
+      envelope = parseJson<Envelope>(await response.text())
+    } catch (error) {
+      const { message, cause } = error as Error
+      throw new CloudflareError(`Cloudflare did not respond (${cause instanceof Error ? cause.message : message}).`, 0)
+    }
+    if (response.ok && envelope?.success !== false) return envelope?.result as T
+    throw refusalOf(response.status, envelope?.errors?.[0])
+  }
+}
+
+/** The error for a refused call. */
+export function refusalOf(status: number, error: { code: number; message: string } | undefined): CloudflareError {
+  const { code, message } = error ?? { code: 0, message: `status ${status}` }
+  const hint = FORBIDDEN.has(code) || status === 403 ? ` ${PERMISSIONS}` : ''
+  return new CloudflareError(`Cloudflare refused: ${message.replace(/\.+$/, '')} [code: ${code}].${hint}`, code)
+}
+
+export function hasCode(error: unknown, ...codes: number[]): boolean {
+  return error instanceof CloudflareError && codes.includes(error.code)
+}
+
+/** Gives undefined in place of an error with one of the codes. */
+export function unlessCode<T>(answer: Promise<T>, ...codes: number[]): Promise<T | undefined> {
+  return answer.catch((error) => {
+    if (hasCode(error, ...codes)) return undefined
+    throw error
+  })
+}
+
+/** Says which call Cloudflare refused. */
+export async function explained<T>(what: string, answer: Promise<T>): Promise<T> {
+  return answer.catch((error: Error) => {
+    throw new Failure(`Could not ${what}: ${error.message}`)
+  })
+}
+
+/** A database, as Cloudflare's API describes it. */
+export interface AccountDatabase {
+  readonly uuid: string
+  readonly name: string
+  readonly jurisdiction?: string | null
+  readonly created_in_region?: string | null
+  readonly running_in_region?: string | null
+}
+
+/** Finds a database of the account by its name. */
+export function findDatabase({ call }: Account, name: string): Promise<AccountDatabase | undefined> {
+  const answer = call<AccountDatabase>('GET', `/d1/database/${encodeURIComponent(name)}`)
+  return explained(`look for the database ${name}`, unlessCode(answer, NO_SUCH_DATABASE))
+}
+
+/** The account's subdomain of workers.dev. Without one, there is no address, and no way for commands to the database. */
+export async function requireSubdomain({ id, call }: Account): Promise<string> {
+  const answer = call<{ subdomain: string }>('GET', '/workers/subdomain')
+  const found = await explained('read the workers.dev subdomain', unlessCode(answer, NO_SUBDOMAIN))
+  if (found?.subdomain) return found.subdomain
+  throw new Failure(
+    `The account has no workers.dev subdomain yet. Nothing was created. Register one at https://dash.cloudflare.com/${id}/workers/onboarding. A Worker with a custom domain needs it too: commands reach its database through a preview there.`,
+  )
+}

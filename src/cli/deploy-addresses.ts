@@ -1,0 +1,115 @@
+import { explained, hasCode, NO_SUCH_WORKER, unlessCode } from './cloudflare-api.ts'
+import { type Account, Failure } from './command.ts'
+import type { Route } from './configuration.ts'
+
+export interface AddressPlan {
+  /** Of the Worker. */
+  readonly name: string
+  readonly routes: readonly Route[]
+  /** Of wrangler.toml; undefined unless the operator has set it. */
+  readonly workersDev: boolean | undefined
+  /** Whether domains of other Workers, and DNS records, may be replaced. */
+  readonly canTakeDomain: boolean
+}
+
+/** Where the Worker will be reached: at its first custom domain or route, otherwise at workers.dev. */
+export function addressOf({ name, routes }: AddressPlan, subdomain: string): string {
+  const hosts = routes.map((route) => (typeof route === 'string' ? route : route.pattern).split('/')[0] ?? '')
+  const host = hosts.find((host) => /^[\w-]+(\.[\w-]+)+$/.test(host))
+  return `https://${host ?? `${name}.${subdomain}.workers.dev`}`
+}
+
+/** A custom domain of the changes that a deployment would make. */
+interface ChangedDomain {
+  readonly id?: string
+  readonly hostname: string
+  readonly service?: string
+  readonly modified?: boolean
+}
+
+interface Changeset {
+  readonly added: readonly ChangedDomain[]
+  readonly removed: readonly ChangedDomain[]
+  readonly updated: readonly ChangedDomain[]
+  readonly conflicting: readonly ChangedDomain[]
+}
+
+/**
+ * Finds out what the custom domains would replace, and refuses to: wrangler replaces it without a question, because its
+ * output is not a terminal. Before there is a Worker, Cloudflare tells of other Workers only; call it again then.
+ */
+export async function checkDomains(account: Account, plan: AddressPlan): Promise<string[]> {
+  const { name, canTakeDomain } = plan
+  const domains = plan.routes.filter((route) => typeof route !== 'string' && route.custom_domain)
+  if (domains.length === 0) return []
+  const origins = domains.map((route) => {
+    const { pattern, zone_id, zone_name } = route as Exclude<Route, string>
+    return { hostname: pattern, zone_id, zone_name }
+  })
+  const answer = changesOf(account, name, origins)
+  const { removed, updated, conflicting } = await explained('check the custom domains', answer)
+  const taken = [
+    ...conflicting.map(({ hostname }) => `${hostname} has a DNS record`),
+    ...(await ownersOf(account, updated, name)).map(({ hostname, service }) => `${hostname} is a domain of ${service}`),
+  ]
+  if (taken.length > 0 && !canTakeDomain) {
+    throw new Failure(
+      `${taken.join(', and ')}. The domain was not changed. Choose another domain, or run \`npm run deploy -- --take-domain\` to replace it.`,
+    )
+  }
+  return [
+    ...taken.map((words) => `${words}, which is replaced.`),
+    ...removed.map(({ hostname }) => `${hostname} is no longer in wrangler.toml, and is removed from the Worker.`),
+  ]
+}
+
+async function changesOf(account: Account, name: string, origins: { hostname: string }[]): Promise<Changeset> {
+  const path = `/workers/scripts/${name}/domains/changeset?replace_state=true`
+  try {
+    return await account.call<Changeset>('POST', path, origins)
+  } catch (error) {
+    if (!hasCode(error, ...NO_SUCH_WORKER)) throw error
+    const hosts = origins.map(({ hostname }) => `/workers/domains?hostname=${encodeURIComponent(hostname)}`)
+    const found = await Promise.all(hosts.map((path) => account.call<ChangedDomain[]>('GET', path)))
+    return {
+      added: [],
+      removed: [],
+      conflicting: [],
+      updated: found.flat().map((domain) => ({ ...domain, modified: true })),
+    }
+  }
+}
+
+/** Those that belong to another Worker. */
+async function ownersOf(account: Account, updated: readonly ChangedDomain[], name: string): Promise<ChangedDomain[]> {
+  const modified = updated.filter((domain) => domain.modified)
+  const owners = await Promise.all(
+    modified.map((domain) =>
+      domain.service ? domain : account.call<ChangedDomain>('GET', `/workers/domains/records/${domain.id}`),
+    ),
+  )
+  return owners.filter(({ service }) => service !== name)
+}
+
+/** Whether the Worker can be reached at workers.dev now. */
+export async function isAtWorkersDev({ call }: Account, name: string): Promise<boolean> {
+  const answer = call<{ subdomain?: { enabled?: boolean } }>('GET', `/workers/workers/${name}`)
+  const found = await explained('read the addresses of the Worker', unlessCode(answer, ...NO_SUCH_WORKER))
+  return found?.subdomain?.enabled ?? false
+}
+
+/** Turns workers.dev off once the Worker serves at its own domain, unless its tokens name workers.dev as their issuer. */
+export async function turnWorkersDevOff(account: Account, plan: AddressPlan, url: string): Promise<string> {
+  const { name, routes, workersDev } = plan
+  if (routes.length === 0) return 'It is the address of the Worker.'
+  if (workersDev !== undefined) return `It stays ${workersDev ? 'on' : 'off'}, as wrangler.toml says.`
+  if (url.endsWith('.workers.dev')) {
+    return 'It stays on, because it is the issuer of the tokens. To move, set ISSUER in wrangler.toml to the domain.'
+  }
+  if (!(await isAtWorkersDev(account, name))) return 'It is off.'
+  const body = { enabled: false, previews_enabled: false }
+  // Without this header the API ignores `previews_enabled`, as wrangler's source has it.
+  const headers = { 'Cloudflare-Workers-Script-Api-Date': '2025-08-01' }
+  await explained('turn workers.dev off', account.call('POST', `/workers/scripts/${name}/subdomain`, body, headers))
+  return 'Turned off.'
+}

@@ -1,0 +1,170 @@
+import { describe, expect, test } from 'vitest'
+import { customDomain, Deployment, URL } from './deployment.ts'
+
+/** Faults of the account, and interruptions: each is named, says what was changed, and is over when the command runs again. */
+
+/** Everything that a first deployment asks, in order. */
+async function everyCall(): Promise<{ calls: string[]; runs: string[] }> {
+  const deployment = new Deployment()
+  await deployment.deploy(customDomain('secrets.example.com'))
+  return { calls: [...new Set(deployment.cloudflare.calls)], runs: [...new Set(deployment.runs)] }
+}
+
+const { calls, runs } = await everyCall()
+
+describe.each([false, true])(
+  'a first deployment that is interrupted (the reply was lost: %s), when it runs again, completes',
+  (isReplyLost) => {
+    test.each([...calls, ...runs, 'open'])('after %s', async (step) => {
+      const deployment = new Deployment()
+      const { cloudflare } = deployment
+      cloudflare.isReplyLost = isReplyLost
+      if (calls.includes(step)) cloudflare.broken = step
+      else deployment.broken = step
+      const changes = customDomain('secrets.example.com')
+      await expect(deployment.deploy(changes)).rejects.toThrow(/^(Could not .*\[code: 10001\]|broken off)/)
+      const { url, bootstrap } = await deployment.deploy(changes)
+      expect(url).toBe('https://secrets.example.com')
+      expect(bootstrap?.apiKey).toMatch(/^sk_0\w{49}$/)
+      expect(cloudflare.databases).toHaveLength(1)
+      expect(cloudflare.secretNames).toEqual(['SIGNING_KEY'])
+      expect(cloudflare.domains).toEqual({ 'secrets.example.com': 'oncekey' })
+      expect(cloudflare.addresses.enabled).toBe(false)
+      expect(await deployment.created()).toMatchObject({ environments: ['production'], keys: [{ revokedAt: null }] })
+    })
+  },
+)
+
+describe('an account', () => {
+  test('without a workers.dev subdomain: nothing is created, and the page to register one is named', async () => {
+    const deployment = new Deployment()
+    deployment.cloudflare.subdomain = undefined
+    await expect(deployment.deploy()).rejects.toThrow(
+      `The account has no workers.dev subdomain yet. Nothing was created. Register one at https://dash.cloudflare.com/${deployment.cloudflare.account.id}/workers/onboarding.`,
+    )
+    expect(deployment.cloudflare.changes).toEqual([])
+    deployment.cloudflare.subdomain = 'jane'
+    expect((await deployment.deploy()).url).toBe(URL)
+  })
+
+  test.each([
+    'GET /workers/subdomain',
+    'GET /d1/database/oncekey',
+    'POST /d1/database',
+    'PATCH /workers/scripts/oncekey/secrets-bulk',
+  ])('whose token may not %s: the permissions are named', async (call) => {
+    const deployment = new Deployment()
+    deployment.cloudflare.refused = call
+    await expect(deployment.deploy()).rejects.toThrow(
+      /^Could not .*: Cloudflare refused: Authentication error \[code: 10000\]\. An API token needs the permissions Workers Scripts Edit, D1 Edit/,
+    )
+    deployment.cloudflare.refused = ''
+    expect((await deployment.deploy()).url).toBe(URL)
+  })
+
+  test('whose database of this name is another program’s: nothing is changed', async () => {
+    const deployment = new Deployment()
+    const { d1 } = await deployment.cloudflare.addDatabase('oncekey')
+    await d1.exec('CREATE TABLE users (id INTEGER)')
+    await d1.exec('CREATE TABLE d1_migrations (id INTEGER, name TEXT)')
+    await d1.exec("INSERT INTO d1_migrations VALUES (1, '0001_users.sql')")
+    await expect(deployment.deploy()).rejects.toThrow(
+      'The database oncekey has tables that Oncekey did not create: users. Nothing was changed. Choose another database_name in wrangler.toml.',
+    )
+    expect(deployment.cloudflare.changes).toEqual([])
+    await d1.exec('DROP TABLE users')
+    await d1.exec('DROP TABLE d1_migrations')
+    expect((await deployment.deploy()).url).toBe(URL)
+  })
+})
+
+describe('a custom domain', () => {
+  const host = 'secrets.example.com'
+
+  test.each<[string, (deployment: Deployment) => void, string]>([
+    ['with a DNS record', ({ cloudflare }) => cloudflare.dnsRecords.add(host), `${host} has a DNS record`],
+    [
+      'of another Worker',
+      ({ cloudflare }) => Object.assign(cloudflare.domains, { [host]: 'shop' }),
+      `${host} is a domain of shop`,
+    ],
+  ])('%s is taken with --take-domain only', async (_, occupy, words) => {
+    for (const isFirst of [true, false]) {
+      const deployment = new Deployment()
+      if (!isFirst) await deployment.deploy()
+      occupy(deployment)
+      deployment.cloudflare.changes.length = 0
+      await expect(deployment.deploy(customDomain(host))).rejects.toThrow(
+        `${words}. The domain was not changed. Choose another domain, or run \`npm run deploy -- --take-domain\` to replace it.`,
+      )
+      expect(deployment.cloudflare.domains[host]).not.toBe('oncekey')
+      const { said } = await deployment.deploy({ ...customDomain(host), canTakeDomain: true })
+      if (!isFirst) expect(said[1]).toContain(`${words}, which is replaced.`)
+      expect(deployment.cloudflare.domains[host]).toBe('oncekey')
+    }
+  })
+
+  test('of another Worker is found before anything is created', async () => {
+    const deployment = new Deployment()
+    deployment.cloudflare.domains[host] = 'shop'
+    await expect(deployment.deploy(customDomain(host))).rejects.toThrow('is a domain of shop')
+    expect(deployment.cloudflare.changes).toEqual([])
+  })
+
+  test('that left wrangler.toml is named, because the deployment removes it', async () => {
+    const deployment = new Deployment()
+    await deployment.deploy(customDomain('old.example.com'))
+    const { said } = await deployment.deploy(customDomain(host))
+    expect(said[1]).toContain('old.example.com is no longer in wrangler.toml, and is removed from the Worker.')
+  })
+})
+
+test('an old version that still answers is not taken for the deployed one', async () => {
+  const deployment = new Deployment()
+  deployment.cloudflare.answering = 'v0'
+  await expect(deployment.deploy()).rejects.toThrow(/is not ready after two minutes: version v0 answers, not 0000/)
+  deployment.cloudflare.answering = undefined
+  expect((await deployment.deploy()).url).toBe(URL)
+})
+
+test('a new address may take a while, with progress every 20 seconds', async () => {
+  const deployment = new Deployment()
+  deployment.silence = 25
+  const { said } = await deployment.deploy()
+  expect(said.filter((line) => line.includes('Not ready'))).toEqual([
+    '      Not ready after 20 s: getaddrinfo ENOTFOUND.',
+    '      Not ready after 40 s: getaddrinfo ENOTFOUND.',
+  ])
+  deployment.silence = Number.POSITIVE_INFINITY
+  await expect(deployment.deploy()).rejects.toThrow(
+    `The Worker was deployed, and ${URL}/readyz is not ready after two minutes: getaddrinfo ENOTFOUND.`,
+  )
+})
+
+test('versions that share the requests are named, and the new one gets all of them', async () => {
+  const deployment = new Deployment()
+  const { cloudflare } = deployment
+  await deployment.deploy()
+  const [older] = cloudflare.serving
+  const newer = cloudflare.addVersion({}, false)
+  cloudflare.serving = [
+    { version_id: newer, percentage: 10 },
+    { version_id: older?.version_id ?? '', percentage: 90 },
+  ]
+  const { said } = await deployment.deploy()
+  expect(said[1]).toContain(
+    `Several versions serve requests: ${older?.version_id} (90 %), ${newer} (10 %). The new version will serve all of them.`,
+  )
+  expect(cloudflare.serving).toEqual([{ version_id: cloudflare.versions.at(-1)?.id, percentage: 100 }])
+})
+
+test('after a rollback, a deployment serves its own version, and adds a signing key that is missing', async () => {
+  const deployment = new Deployment()
+  const { cloudflare } = deployment
+  await deployment.deploy()
+  const withoutKey = cloudflare.versions[0]?.id ?? ''
+  cloudflare.serving = [{ version_id: withoutKey, percentage: 100 }]
+  const { said } = await deployment.deploy()
+  expect(said[4]).toBe('Created. The next step sets it.')
+  expect(cloudflare.secretNames).toEqual(['SIGNING_KEY'])
+})
