@@ -1,25 +1,29 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
+import type { InferOutput } from 'valibot'
 import { version } from '../package.json'
-import { DEFAULT_REGION } from './credential/credential.ts'
-import { databaseOf } from './http/caller.ts'
+import type { RegionState } from './contract/rules.ts'
+import { openRegion } from './http/caller.ts'
 import type { HonoEnv } from './http/context.ts'
-import { ApiError } from './http/errors.ts'
-import { issuer, SettingsError } from './http/settings.ts'
+import { ApiError, asApiError } from './http/errors.ts'
+import { logError } from './http/log.ts'
+import { issuer, readSettings, SettingsError } from './http/settings.ts'
 import { signingKeys } from './oauth/signing-keys.ts'
+import type { Database } from './storage/database.ts'
 import { requireCurrentSchema } from './storage/migrations.ts'
+import type { Region } from './storage/regions.ts'
 
 /** How long an isolate keeps the database's answer, so that unauthenticated calls cause few D1 requests. */
 const MEMORY_MS = 5_000
 
 /** The last answer of each database. A failure is kept too. */
-const answers = new WeakMap<D1Database, { readonly until: number; readonly error: unknown }>()
+const answers = new WeakMap<D1Database, { readonly until: number; readonly error: Error | null }>()
 
 export const health = new Hono<HonoEnv>()
 
   /** Liveness: the Worker runs. */
   .get('/healthz', (c) => c.json({ status: 'ok', version }))
 
-  /** Readiness: everything that a request needs. The settings, the issuer, the signing keys, and the schema of the database. */
+  /** Readiness: everything that a request needs. The settings, the issuer, the signing keys, and the schema of each database. */
   .get('/readyz', async (c) => {
     try {
       issuer(c.env)
@@ -28,20 +32,37 @@ export const health = new Hono<HonoEnv>()
       if (!(error instanceof SettingsError)) throw error
       throw new ApiError('service_unavailable', { message: error.message, retryAfter: 60 })
     }
-    const known = answers.get(c.env.DB)
-    const error = known && Date.now() < known.until ? known.error : await askDatabase(c)
-    if (error) throw error
-    return c.json({ status: 'ok', version, version_id: c.env.CF_VERSION_METADATA.id })
+    const regions = readSettings(c.env).REGIONS
+    const errors = await Promise.all(regions.map((region) => errorOf(openRegion(c, region))))
+    const error = errors.find((error) => error !== null)
+    const several = regions.length > 1 && { regions: regions.map((region, i) => stateOf(c, region, errors[i])) }
+    if (!error) return c.json({ ...{ status: 'ok', version, version_id: c.env.CF_VERSION_METADATA.id }, ...several })
+    if (!several) throw error
+    for (const each of errors) if (each) logError(c, 'service_unavailable', each)
+    const { details } = asApiError(error, c)
+    const { digit, binding } = regions[errors.indexOf(error)] as Region
+    const message = `Region ${digit} (${binding}): ${details.message}`
+    throw new ApiError('service_unavailable', { ...details, ...several, message })
   })
 
-async function askDatabase(c: Parameters<typeof databaseOf>[0]): Promise<unknown> {
-  const database = databaseOf(c, DEFAULT_REGION)
-  const error =
-    database &&
-    (await requireCurrentSchema(database).then(
-      () => null,
-      (reason) => reason,
-    ))
-  answers.set(c.env.DB, { until: Date.now() + MEMORY_MS, error })
+/** The state of a region, as a response has it. */
+function stateOf(
+  c: Context<HonoEnv>,
+  { digit, binding }: Region,
+  error: Error | null | undefined,
+): InferOutput<typeof RegionState> {
+  if (!error) return { region: digit, binding, status: 'ok' }
+  return { region: digit, binding, status: 'unavailable', message: asApiError(error, c).details.message }
+}
+
+/** The error of a region; null if it is ready. Each answer is kept for a while. */
+async function errorOf(database: Database): Promise<Error | null> {
+  const known = answers.get(database.binding)
+  if (known && Date.now() < known.until) return known.error
+  const error = await requireCurrentSchema(database).then(
+    () => null,
+    (reason: Error) => reason,
+  )
+  answers.set(database.binding, { until: Date.now() + MEMORY_MS, error })
   return error
 }

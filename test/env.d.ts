@@ -5,6 +5,8 @@ declare global {
     interface Env {
       MIGRATIONS: D1Migration[]
       SIGNING_KEY: string
+      DB_1: D1Database
+      DB_2: D1Database
     }
   }
 }

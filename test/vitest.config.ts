@@ -60,6 +60,8 @@ export default defineConfig({
           cloudflareTest(async () => ({
             wrangler: { configPath: './wrangler.toml' },
             miniflare: {
+              // For the tests of several regions: see regions.ts.
+              d1Databases: { DB: 'DB', DB_1: 'DB_1', DB_2: 'DB_2' },
               bindings: {
                 MIGRATIONS: await readD1Migrations(`${root}/src/storage/migrations`),
                 ISSUER: 'https://oncekey.test',

@@ -98,10 +98,19 @@ function worded(field: string, [code, sentence]: readonly [string, string]): Inv
   return { field, code: name ? `${name}_${code}` : code, message: `${field || 'The body'} ${sentence}` }
 }
 
+/** The state of a region, as /readyz has it. */
+export const RegionState = v.strictObject({
+  region: v.string(),
+  binding: v.string(),
+  status: v.picklist(['ok', 'unavailable']),
+  message: v.optional(v.string()),
+})
+
 /** The body of every error of the management API. */
 export const ErrorBody = v.strictObject({
   message: v.string(),
   code: v.string(),
   entity_id: v.optional(v.string()),
   errors: v.optional(v.array(v.strictObject({ field: v.string(), code: v.string(), message: v.string() }))),
+  regions: v.optional(v.array(RegionState)),
 })

@@ -3,10 +3,12 @@ import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
+import { readSettings } from '../http/settings.ts'
 import { Brand, htmlPage } from '../pages/document.tsx'
 import { CommonFields, noSpellcheck, PostForm } from '../pages/forms.tsx'
 import { isolated, Name } from '../pages/parts.tsx'
 import { ProblemText, problemOf } from '../pages/problem.tsx'
+import type { Region } from '../storage/regions.ts'
 import { readCookie, removeCookie, writeCookie } from './session.ts'
 
 const SECTIONS = [
@@ -63,17 +65,25 @@ export function page(c: Context<HonoEnv>, { title, section, status = 200 }: Page
   // Binds every form of the page to the environment that it shows.
   const fields = c.var.identity ? { environment: c.var.identity.environmentId } : {}
   const bound = (part: Child) => <CommonFields.Provider value={fields}>{part}</CommonFields.Provider>
-  const header = bound(<Header identity={c.var.identity} section={section} />)
+  const header = bound(<Header identity={c.var.identity} section={section} region={regionOf(c)} />)
   return htmlPage(c, { title, status, header, isInteractive: true }, bound(content))
+}
+
+/** The region of the environment; undefined if there is only one, or no environment yet. */
+function regionOf(c: Context<HonoEnv>): Region | undefined {
+  if (!c.var.identity) return undefined
+  const { REGIONS } = readSettings(c.env)
+  return REGIONS.length > 1 ? REGIONS.find(({ digit }) => digit === c.var.database.region) : undefined
 }
 
 interface HeaderProps {
   readonly identity: HonoEnv['Variables']['identity'] | undefined
   readonly section: string | undefined
+  readonly region: Region | undefined
 }
 
 /** On a narrow screen the sections, the search and the account are in one menu. The browser opens it without a script. */
-const Header = ({ identity, section }: HeaderProps) => {
+const Header = ({ identity, section, region }: HeaderProps) => {
   const name = identity?.apiKeyName ?? ''
   return (
     <>
@@ -82,6 +92,7 @@ const Header = ({ identity, section }: HeaderProps) => {
         <>
           <p class="where" title={identity.environmentName ?? undefined}>
             <Name>{identity.environmentName}</Name>
+            {region && <span class="quiet"> · {region.binding}</span>}
           </p>
           <button type="button" class="if-narrow" popovertarget="site-menu">
             Menu
@@ -103,6 +114,11 @@ const Header = ({ identity, section }: HeaderProps) => {
                 API key <Name>{name}</Name>
                 {identity.access === 'read' && ' · Read-only'}
               </p>
+              {region && (
+                <p class="quiet">
+                  Region {region.digit} ({region.binding})
+                </p>
+              )}
               <a class="button plain" href="/docs">
                 API reference
               </a>

@@ -2,14 +2,17 @@ import type { Context } from 'hono'
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, issueCredential, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
-import { type Bytes, sha256 } from '../credential/digest.ts'
+import { sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
-import { beginChange, databaseOf } from '../http/caller.ts'
-import type { HonoEnv } from '../http/context.ts'
+import { beginChange, databaseOf, openRegion } from '../http/caller.ts'
+import type { HonoEnv, SessionCaller } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
+import { originOf } from '../http/log.ts'
 import { recordFailure, recordSuccess, refuseMalformed, requireAllowed, withinLimits } from '../http/rate-limits.ts'
+import { readSettings } from '../http/settings.ts'
 import { publicOrigin } from '../pages/document.tsx'
-import { startSession } from '../storage/sessions.ts'
+import { afterResponse } from '../storage/database.ts'
+import { endOwnSession, startSession } from '../storage/sessions.ts'
 
 /** No credential is longer, so a longer text is not hashed. */
 const MAX_CREDENTIAL_LENGTH = 100
@@ -52,7 +55,9 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
   const { plaintext, digest } = await issueCredential(SESSION_PREFIX, key.region)
   const change = beginChange(c, { kind: 'api_key', digest: attempt.digest, region: key.region })
   const session = { id: newId('session', change.now, key.region), digest }
-  const started = await startSession(database, change, session, await previousSession(c))
+  const previous = await previousSession(c)
+  const isInReach = previous?.region === key.region
+  const started = await startSession(database, change, session, isInReach ? previous.digest : null)
   if (started.refused) {
     if (started.refused !== 'unauthorized') throw new ApiError(started.refused)
     recordFailure(c, attempt)
@@ -60,14 +65,30 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
   }
   for (const credential of [attempt.digest, digest])
     recordSuccess(c, { digest: credential, clientId: null }, started.identity.apiKeyId)
+  if (previous && !isInReach) endInOtherRegion(c, previous)
   writeCookie(c, 'session', plaintext)
   return true
 }
 
-/** The digest of the session that the request came with; null if there is none. */
-async function previousSession(c: Context<HonoEnv>): Promise<Bytes | null> {
+/** The session that the request came with; null if there is none. */
+async function previousSession(c: Context<HonoEnv>): Promise<SessionCaller | null> {
   const credential = readCookie(c, 'session')
-  return recognise(credential, SESSION_PREFIX) ? sha256(credential) : null
+  const recognised = recognise(credential, SESSION_PREFIX)
+  return recognised && { kind: 'session', digest: await sha256(credential), region: recognised.region }
+}
+
+/** Ends a replaced session after the response: the database of the new one cannot. */
+function endInOtherRegion(c: Context<HonoEnv>, caller: SessionCaller): void {
+  const region = readSettings(c.env).REGIONS.find(({ digit }) => digit === caller.region)
+  if (!region) return
+  const database = openRegion(c, region)
+  const now = Date.now()
+  const ids = { eventId: newId('event', now, region.digit), requestId: c.var.requestId }
+  afterResponse(database, async () => {
+    await endOwnSession(database, { ...ids, caller, now, origin: originOf(c) }).catch((error) =>
+      console.error({ message: 'session not ended', request_id: ids.requestId, error: String(error) }),
+    )
+  })
 }
 
 function recognise(credential: string, prefix: string) {

@@ -1,6 +1,7 @@
 import type { Context, ErrorHandler } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import { type InvalidParameter, invalidParameter, type Rule } from '../contract/rules.ts'
+import type { InferOutput } from 'valibot'
+import { type InvalidParameter, invalidParameter, type RegionState, type Rule } from '../contract/rules.ts'
 import { mayContainCredential } from '../credential/credential.ts'
 import type { Outcome } from '../storage/caller.ts'
 import { type StorageFault, StorageUnavailable } from '../storage/database.ts'
@@ -83,6 +84,7 @@ interface ErrorDetails {
   /** The name of the parameter, if it differs from the table. */
   readonly field?: string
   readonly errors?: readonly InvalidParameter[]
+  readonly regions?: readonly InferOutput<typeof RegionState>[]
   readonly allow?: readonly string[]
   /** Seconds. */
   readonly retryAfter?: number
@@ -141,6 +143,7 @@ export const onError: ErrorHandler<HonoEnv> = (error, c) => {
       ...(code === 'entity_not_found' &&
         !mayContainCredential(entityId) && { entity_id: [...entityId].slice(0, MAX_ENTITY_ID_LENGTH).join('') }),
       ...(details.errors && { errors: details.errors }),
+      ...(details.regions && { regions: details.regions }),
     },
     status,
   )
@@ -178,7 +181,8 @@ function parameterError(code: keyof typeof PARAMETER_ERRORS, { field }: ErrorDet
   return invalidParameter(field ?? parameter, rule)
 }
 
-function asApiError(error: Error, c: Context<HonoEnv>): ApiError {
+/** The answer to an error that no handler expected. */
+export function asApiError(error: Error, c: Context<HonoEnv>): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof StorageUnavailable) return unavailable(error, c)
   if (!(error instanceof SettingsError)) return new ApiError('internal_error')

@@ -8,6 +8,7 @@ import type { EventType } from '../../src/storage/events.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { operatorDatabase } from '../api.ts'
 import { forgetOperatorEvents } from '../operator.ts'
+import { type Digit, databaseIn } from '../regions.ts'
 
 /** Receivers of webhooks, in place of the network, and the clock by which they are sent to. */
 
@@ -31,6 +32,8 @@ export interface Receiver {
 
 interface Endpoint {
   readonly environmentId: string
+  /** The region of the environment, if there are several. */
+  readonly region?: Digit
   readonly events?: EventType[]
   readonly url?: string
   readonly answer?: Receiver['answer']
@@ -59,11 +62,13 @@ afterEach(async () => {
 })
 
 /** Makes an endpoint, and listens there. */
-export async function newReceiver({ environmentId, events = [], url, answer }: Endpoint): Promise<Receiver> {
+export async function newReceiver({ environmentId, region = '0', ...options }: Endpoint): Promise<Receiver> {
+  const { events = [], url, answer } = options
+  const database = databaseIn(region)
   const now = Date.now()
-  const { plaintext: secret } = await issueCredential('whsec', '0')
+  const { plaintext: secret } = await issueCredential('whsec', region)
   const receiver: Receiver = {
-    id: newId('we', now),
+    id: newId('we', now, region),
     url: url ?? `https://${crypto.randomUUID()}.example.com/hook`,
     secret,
     arrivals: [],
@@ -72,10 +77,11 @@ export async function newReceiver({ environmentId, events = [], url, answer }: E
   receivers.set(receiver.url, receiver)
   const { id } = receiver
   const endpoint = { id, environmentId, url: receiver.url, events, secret, createdAt: now }
-  await createWebhookEndpoint(operatorDatabase(), endpoint)
+  await createWebhookEndpoint(operatorDatabase(database), endpoint)
   // Without the event of its creation, which other receivers would get.
-  await forgetOperatorEvents(env.DB)
-  await env.DB.prepare('UPDATE webhook_endpoints SET cursor = (SELECT coalesce(max(seq), 0) FROM events) WHERE id = ?')
+  await forgetOperatorEvents(database)
+  await database
+    .prepare('UPDATE webhook_endpoints SET cursor = (SELECT coalesce(max(seq), 0) FROM events) WHERE id = ?')
     .bind(id)
     .run()
   return receiver

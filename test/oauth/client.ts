@@ -135,6 +135,6 @@ export function without(...names: (keyof Env)[]): Partial<Env> {
 }
 
 /** Everything that a caller sees, except for the request ID. */
-export function seen({ status, headers, text }: Reply) {
+export function seen({ status, headers, text }: Omit<Reply, 'json'>) {
   return { status, text, headers: [...headers].filter(([name]) => name !== 'x-request-id') }
 }

@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import * as schemas from '../../contract/oauth.ts'
+import { RegionState } from '../../contract/rules.ts'
 import type { Group } from './operation.ts'
 
 const clientSecretPost = { client_id: v.optional(v.string()), client_secret: v.optional(v.string()) }
@@ -80,7 +81,10 @@ export const service: Group = {
   errorStyle: 'api',
   schemas: {
     Health: v.strictObject({ status: v.literal('ok'), version: v.string() }),
-    Readiness: v.strictObject({ status: v.literal('ok'), version: v.string(), version_id: v.string() }),
+    Readiness: v.strictObject({
+      ...{ status: v.literal('ok'), version: v.string(), version_id: v.string() },
+      regions: v.optional(v.array(RegionState)),
+    }),
   },
   routes: {
     'GET /healthz': {
@@ -93,7 +97,8 @@ export const service: Group = {
     'GET /readyz': {
       id: 'getReadiness',
       summary: 'Readiness check',
-      description: 'Reports whether the database responds and has the schema of this version.',
+      description:
+        'Reports whether the database of every region responds and has the schema of this version. Each answer is kept for five seconds.',
       caller: 'public',
       success: { status: 200, description: 'The Worker can serve requests.', schema: 'Readiness' },
       errors: ['service_unavailable'],

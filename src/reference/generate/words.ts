@@ -128,6 +128,11 @@ const WORDS: Readonly<Record<string, string>> = {
   retired_at: 'The time at which a rotation retired the key, in seconds since 1970. Absent while the key may sign.',
   status: 'Always `ok`.',
   version: 'The version of Oncekey.',
+  regions: 'The state of each region, if there are several. In an error only at `GET /readyz`.',
+  region: 'The digit of the region, as IDs and credentials carry it.',
+  binding: 'The binding of the region’s database.',
+  'ErrorBody.regions.message': 'Why the region is unavailable.',
+  'Readiness.regions.message': 'Why the region is unavailable.',
   version_id: 'The ID that Cloudflare gave to the deployed version of the Worker.',
 }
 

@@ -1,0 +1,218 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import { app } from '../src/app.ts'
+import { issueCredential, recogniseCredential } from '../src/credential/credential.ts'
+import { regionOfId } from '../src/credential/id.ts'
+import { call, type Reply, send } from './api.ts'
+import { basic, getToken, introspect, requestToken, seen, unlimited } from './oauth/client.ts'
+import {
+  answer,
+  countedRegions,
+  DIGITS,
+  type Digit,
+  migrateRegions,
+  newTenant,
+  regionBindings,
+  requestAs,
+  sessionOf,
+  type Tenant,
+} from './regions.ts'
+import { secretsOf } from './requests.ts'
+
+/** Several regions in one Worker: a credential leads to the database of its region, and to no other. */
+
+let tenants: Record<Digit, Tenant>
+
+beforeAll(async () => {
+  await migrateRegions()
+  const made = await Promise.all(DIGITS.map((digit) => newTenant(digit)))
+  tenants = Object.fromEntries(made.map((tenant) => [tenant.digit, tenant])) as typeof tenants
+})
+
+const routes = [
+  ...new Set(app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)),
+]
+/** Forms that lead to the address of what they search, without a D1 request. */
+const SEARCHES = ['POST /dashboard/search', 'POST /dashboard/find', 'POST /dashboard/events']
+
+/** /readyz asks every region. The others are public, or a form without a caller. */
+const isPublic = (route: string) => !/ \/(connect|events|oauth2\/(token|introspection)|dashboard)/.test(route)
+const ofCallers = routes.filter((route) => !isPublic(route) && route !== 'GET /dashboard/sign-in')
+
+test('the routes are of callers, public, or the form to sign in', () => {
+  expect(routes.filter(isPublic).map((route) => route.split(' ')[1])).toEqual(
+    expect.arrayContaining(['/', '/healthz', '/readyz', '/openapi.json', '/docs', '/oauth2/jwks']),
+  )
+  expect(ofCallers.length).toBeGreaterThan(40)
+})
+
+describe.each(DIGITS)('a caller of region %s', (digit) => {
+  let tenant: Tenant
+  beforeAll(async () => {
+    tenant = await newTenant(digit)
+  })
+
+  test.each(ofCallers)('reaches no database of another region by %s', async (route) => {
+    const { bindings, trips } = countedRegions(DIGITS.length)
+    const { status, text } = await answer(await requestAs(tenant, route), { ...unlimited, ...bindings })
+    const { [digit]: own, ...others } = trips()
+    expect(Object.values(others), text).toEqual([0, 0])
+    if (SEARCHES.includes(route)) expect([own, status]).toEqual([0, 303])
+    else expect(own, `${status} ${text}`).toBeGreaterThanOrEqual(1)
+  })
+})
+
+const PAIRS: [own: Digit, other: Digit][] = [
+  ['0', '1'],
+  ['1', '0'],
+  ['2', '1'],
+]
+
+describe.each(PAIRS)('with a key of region %s, an ID of region %s', (own, other) => {
+  test.each(routes.filter((route) => / \/connect\/.*:id/.test(route)))('is unknown to %s', async (route) => {
+    const ask = async (id: string) => {
+      const { bindings, trips } = countedRegions(DIGITS.length)
+      const { status, text } = await send(await requestAs(tenants[own], route, id), bindings)
+      return { status, text: text.replaceAll(id, 'ID'), trips: trips() }
+    }
+    const { applicationId, clientId, secretId } = tenants[other]
+    for (const id of [applicationId, clientId, secretId]) {
+      const foreign = await ask(id)
+      expect(foreign).toEqual(await ask(`${id.slice(0, -3)}000`))
+      expect(foreign.status).toBe(404)
+      expect(foreign.trips).toEqual({ '0': 0, '1': 0, '2': 0, [own]: 1 })
+    }
+  })
+
+  test.each(['/connect/applications', '/events'])('is answered as an unknown cursor of %s', async (path) => {
+    const { json } = await tenants[other].send('GET', path)
+    const { id } = json.data[0]
+    const { bindings, trips } = countedRegions(DIGITS.length)
+    const ask = (cursor: string) => tenants[own].send('GET', `${path}?after=${cursor}`, { bindings })
+    expect(seen(await ask(id))).toEqual(seen(await ask(`${id.slice(0, -3)}000`)))
+    expect(trips()).toEqual({ '0': 0, '1': 0, '2': 0, [own]: 2 })
+  })
+})
+
+describe('a credential of an unknown region is answered as an unknown one, without a D1 request', async () => {
+  const unknown = async (prefix: string) => (await issueCredential(prefix, '0')).plaintext
+  const elsewhere = async (prefix: string, digit = 'Z') => (await issueCredential(prefix, digit)).plaintext
+
+  /** Both answers, byte for byte, and the D1 requests of the second one. */
+  async function compare(
+    ask: (credential: string, bindings: Partial<Env>) => Promise<Omit<Reply, 'json'>>,
+    prefix: string,
+  ) {
+    const here = seen(await ask(await unknown(prefix), { ...unlimited, ...regionBindings(2) }))
+    // Lowercase digits are no region's, and region 2 is not configured.
+    for (const digit of ['Z', 'z', '2']) {
+      const { bindings, trips } = countedRegions(2)
+      expect(seen(await ask(await elsewhere(prefix, digit), { ...unlimited, ...bindings }))).toEqual(here)
+      expect(trips()).toEqual({ '0': 0, '1': 0 })
+    }
+    return here
+  }
+
+  test.each(routes.filter((route) => / \/(connect|events)/.test(route)))('an API key at %s', async (route) => {
+    const [method = '', path = ''] = route.split(' ')
+    const { status } = await compare(
+      (key, bindings) => call(key, method, path, { bindings, ...(method !== 'GET' && { body: {} }) }),
+      'sk',
+    )
+    expect(status).toBe(401)
+  })
+
+  test.each(['/oauth2/token', '/oauth2/introspection'])('a client secret at %s', async (path) => {
+    const { clientId } = tenants['0']
+    const { status, text } = await compare(
+      (secret, bindings) =>
+        send(
+          new Request(`https://oncekey.test${path}`, {
+            method: 'POST',
+            headers: {
+              Authorization: basic(clientId, secret),
+              'Content-Type': 'application/x-www-form-urlencoded',
+            },
+            body: 'grant_type=client_credentials&token=x',
+          }),
+          bindings,
+        ),
+      'cs',
+    )
+    expect([status, JSON.parse(text).error]).toEqual([401, 'invalid_client'])
+  })
+
+  test('an API key at the sign-in of the dashboard', async () => {
+    const { status, text } = await compare(
+      async (key, bindings) =>
+        answer(await requestAs({ ...tenants['0'], apiKey: key }, 'POST /dashboard/sign-in'), bindings),
+      'sk',
+    )
+    expect(status).toBe(422)
+    expect(text).toContain('Invalid or revoked API key.')
+  })
+
+  test('a session of the dashboard', async () => {
+    const { status } = await compare(
+      (session, bindings) =>
+        answer(
+          new Request('https://oncekey.test/dashboard', { headers: { Cookie: `__Host-session=${session}` } }),
+          bindings,
+        ),
+      'session',
+    )
+    expect(status).toBe(303)
+  })
+
+  test('a client secret at verify is invalid, and the caller’s own region alone is asked', async () => {
+    const { bindings, trips } = countedRegions(2)
+    const path = '/connect/client_secrets/verify'
+    for (const plaintext of [await unknown('cs'), await elsewhere('cs'), tenants['1'].secret]) {
+      const body = { client_secret: plaintext }
+      expect((await tenants['0'].send('POST', path, { body, bindings })).json).toEqual({ valid: false })
+    }
+    expect(trips()).toEqual({ '0': 3, '1': 0 })
+  })
+})
+
+describe.each(DIGITS)('region %s', (digit) => {
+  const bindings = () => ({ ...regionBindings(DIGITS.length) })
+
+  test('is in every ID and credential that it creates', async () => {
+    const { send, applicationId, clientId, secretId, secret } = tenants[digit]
+    const events: { id: string }[] = (await send('GET', '/events?limit=100')).json.data
+    expect(events.length).toBeGreaterThan(1)
+    for (const id of [applicationId, clientId, secretId, ...events.map(({ id }) => id)])
+      expect(regionOfId(id)).toBe(digit)
+    const session = await sessionOf(tenants[digit])
+    for (const credential of [secret, session]) expect(recogniseCredential(credential)?.region).toBe(digit)
+  })
+
+  test('issues tokens by its secrets, and introspects its own tokens alone', async () => {
+    const tenant = { ...tenants[digit], audience: '' }
+    const token = await getToken(tenant, { bindings: bindings() })
+    expect((await introspect(tenant, token, { bindings: bindings() })).json.active).toBe(true)
+    for (const other of DIGITS.filter((other) => other !== digit)) {
+      const stranger = { ...tenants[other], audience: '' }
+      const counters = countedRegions(DIGITS.length)
+      expect((await introspect(stranger, token, { bindings: counters.bindings })).json).toEqual({ active: false })
+      expect(counters.trips()[digit]).toBe(0)
+      const mixed = { ...tenant, secret: stranger.secret }
+      expect((await requestToken(mixed, {}, { bindings: bindings() })).status).toBe(401)
+    }
+  })
+
+  test('replays its own creates, and knows nothing of the same Idempotency-Key elsewhere', async () => {
+    const create = async (tenant: Tenant) => {
+      const path = secretsOf(tenant.applicationId)
+      return tenant.send('POST', path, { headers: { 'Idempotency-Key': `in-${digit}` } })
+    }
+    const first = await create(tenants[digit])
+    for (const other of DIGITS.filter((other) => other !== digit)) {
+      const elsewhere = await create(tenants[other])
+      expect([elsewhere.status, elsewhere.headers.get('Idempotent-Replayed')]).toEqual([201, null])
+      expect(elsewhere.json.secret).not.toBe(first.json.secret)
+    }
+    const again = await create(tenants[digit])
+    expect([again.text, again.headers.get('Idempotent-Replayed')]).toEqual([first.text, 'true'])
+  })
+})
