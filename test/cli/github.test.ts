@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 
@@ -14,4 +14,12 @@ test.each(readdirSync('.github/workflows'))('%s names each action by the digest 
 test('Dependabot raises actions and npm packages', () => {
   const { updates } = read('dependabot.yml') as { updates: { 'package-ecosystem': string }[] }
   expect(updates.map((update) => update['package-ecosystem'])).toEqual(['github-actions', 'npm'])
+})
+
+test('every test that SECURITY.md names exists', () => {
+  const links = [...readFileSync('.github/SECURITY.md', 'utf8').matchAll(/\]\((\.\.\/test\/[^)]+)\)/g)].map(
+    ([, path]) => path,
+  )
+  expect(links.length).toBeGreaterThan(10)
+  expect(links.filter((path) => !existsSync(`.github/${path}`))).toEqual([])
 })
