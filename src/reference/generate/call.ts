@@ -84,7 +84,7 @@ function samples(document: OpenApi, { method, path, operation }: Call): Html {
         value: language.id,
         label: language.name,
         content: html`${codeBlock(language.sample(request, operation.operationId).trimEnd(), language.id)}${
-          call ? html`<p class="sdk">With <a href="#begin">WorkOS’s SDK</a>: <code>${call}</code></p>` : ''
+          call ? html`<p class="sdk">With <a href="#sdks">WorkOS’s SDK</a>: <code>${call}</code></p>` : ''
         }`,
       }
     }),

@@ -15,10 +15,10 @@ export function codeBlock(code: string, language: string): Html {
 
 /** Tabs that work without a script: each is a radio button, followed by its panel. The first one is open. */
 export function tabs(name: string, label: string, all: readonly Tab[]): Html {
-  return html`<div class="tabs" role="radiogroup" aria-label="${label}">
+  return html`<div class="radios" role="radiogroup" aria-label="${label}">
 ${all.map(
   ({ value, label, content }, i) =>
-    html`<label><input type="radio" name="${name}" value="${value}"${i === 0 ? html` checked` : ''}>${label}</label><div class="panel">${content}</div>
+    html`<label><input type="radio" name="${name}" value="${value}"${i === 0 ? html` checked` : ''}>${label}</label><div class="pane">${content}</div>
 `,
 )}</div>`
 }

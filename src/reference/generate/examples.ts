@@ -50,6 +50,14 @@ const listedSecret = {
   last_used_from: { ip_prefix: '203.0.113.0/24', country: 'NL', user_agent: 'openid-client/6.8.9' },
 }
 
+/** A secret that has every member. */
+const fullSecret = {
+  ...usedSecret,
+  name: 'Production',
+  expires_at: '2027-02-15T09:30:00.000Z',
+  disabled: true,
+}
+
 const event = {
   object: 'event',
   id: 'event_01KA3ZB7QX0H5K8N1P4R7T9V2W',
@@ -114,9 +122,9 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
     },
   ],
   UpdateApplication: [{ name: 'Hourly export' }],
-  ClientSecret: [usedSecret],
+  ClientSecret: [usedSecret, fullSecret],
   ClientSecretList: [[usedSecret]],
-  IssuedClientSecret: [{ ...clientSecret, secret: PLAINTEXT }],
+  IssuedClientSecret: [{ ...clientSecret, name: 'Production', secret: PLAINTEXT }],
   FoundClientSecrets: [[{ ...usedSecret, application_id: IDS.application }]],
   ListClientSecrets: [{ never_expires: 'true', unused_for_days: '90' }],
   ListedClientSecret: [listedSecret],
@@ -132,6 +140,19 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
   Verification: [{ valid: true, client_secret: usedSecret, application }, { valid: false }],
   Event: [event],
   EventList: [{ object: 'list', data: [event], list_metadata: { before: null, after: null } }],
+  ErrorBody: [
+    {
+      message: 'The request has invalid parameters.',
+      code: 'invalid_request_parameters',
+      errors: [{ field: 'name', code: 'name_blank', message: 'name must not be blank.' }],
+    },
+    {
+      message: 'The object was not found in this environment.',
+      code: 'entity_not_found',
+      entity_id: IDS.secret,
+    },
+  ],
+  OAuthError: [{ error: 'invalid_client', error_description: 'Client authentication failed.' }],
   TokenRequest: [{ grant_type: 'client_credentials', scope: 'orders:read' }],
   TokenResponse: [{ access_token: ACCESS_TOKEN, token_type: 'bearer', expires_in: 3600, scope: 'orders:read' }],
   IntrospectionRequest: [{ token: ACCESS_TOKEN }],

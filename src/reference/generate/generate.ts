@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { createConfig, lintFromString } from '@redocly/openapi-core'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { makeDocument } from './document.ts'
+import { GUIDES, readGuide } from './guides.ts'
 import { makePage } from './page.ts'
 
 /**
@@ -11,7 +12,11 @@ import { makePage } from './page.ts'
  */
 const directory = resolve(import.meta.dirname, '../../pages/assets/generated')
 const { document, errors } = await makeDocument(packageJson.version)
-const files = { 'openapi.json': `${JSON.stringify(document, null, 2)}\n`, 'docs.html': makePage(document, errors) }
+const guides = GUIDES.map(readGuide)
+const files = {
+  'openapi.json': `${JSON.stringify(document, null, 2)}\n`,
+  'docs.html': makePage(document, errors, guides),
+}
 
 await mkdir(directory, { recursive: true })
 for (const [name, content] of Object.entries(files)) {

@@ -23,7 +23,7 @@ export function entryOf({ method, operation }: Call): Entry {
  * closes, because `:target` moves on. `#close` is in the layer, so that closing it does not scroll the page.
  */
 export function navigation(chapters: readonly Chapter[]): Html {
-  return html`<p class="bar"><a href="#contents">Contents</a> <span></span></p>
+  return html`<div class="bar"><a href="#contents">Contents</a> <span></span></div>
 <nav class="contents" id="contents" aria-label="Contents">
 <a class="close" id="close" href="#close">Close</a>
 <search hidden><input type="search" aria-label="Filter the contents" placeholder="Filter (/ or Ctrl+K)" autocomplete="off" spellcheck="false"></search>

@@ -1,0 +1,21 @@
+import { html } from 'hono/html'
+import type { Html } from './members.ts'
+
+export interface Row {
+  readonly id?: string
+  readonly cells: readonly (Html | string)[]
+}
+
+/** A table, whose rows become cards on phones: the first cell is the title, several others are labelled. */
+export function table(columns: readonly string[], rows: readonly Row[]): Html {
+  return html`<table>
+<thead><tr>${columns.map((column) => html`<th>${column}</th>`)}</tr></thead>
+<tbody>${rows.map(
+    ({ id, cells }) => html`<tr${id ? html` id="${id}"` : ''}>${cells.map((cell, i) => {
+      const label = i > 0 && columns.length > 2 ? html` data-label="${columns[i]}"` : ''
+      return html`<td${label}><span>${cell}</span></td>`
+    })}</tr>
+`,
+  )}</tbody>
+</table>`
+}
