@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -9,10 +10,12 @@ import { newApiKey } from '../operator.ts'
 import { serve } from '../served.ts'
 import { workosAt } from './workos.ts'
 
-/** Runs README's programs as they are printed, except for addresses and file names. */
+/** Runs the programs of README and of the guides as they are printed, except for addresses and file names. */
 const root = resolve(import.meta.dirname, '../..')
 const readme = await readFile(join(root, 'README.md'), 'utf8')
-const programs = [...readme.matchAll(/^```js\n(.*?)^```/gms)].map(([, code = '']) => code)
+const guides = join(root, 'src/reference/guides')
+const texts = [readme, ...(await readdir(guides)).map((name) => readFileSync(join(guides, name), 'utf8'))]
+const programs = texts.flatMap((text) => [...text.matchAll(/^```js\n(.*?)^```/gms)].map(([, code = '']) => code))
 
 const served = await serve({ tokens: 'RS256' })
 const [origin] = served.origins

@@ -8,9 +8,8 @@ import { serve } from '../served.ts'
 import { size } from '../sizes.ts'
 import { managementOf } from './management.ts'
 
-/** README's "Rotate without an outage", word for word, while a client fetches tokens. */
-const readme = await readFile(`${import.meta.dirname}/../../README.md`, 'utf8')
-const section = readme.split('\n## ').find((text) => text.startsWith('Rotate without an outage')) ?? ''
+/** The guide "Rotate without an outage", word for word, while a client fetches tokens. */
+const section = await readFile(`${import.meta.dirname}/../../src/reference/guides/rotation.md`, 'utf8')
 const [ROTATE = '', WATCH = '', REVOKE = '', KEEP = ''] = section.match(/^curl (.*\\\n)*.*$/gm) ?? []
 const EXPIRE = KEEP.replace(`'{"expires_at":null}'`, String.raw`"{\"expires_at\":\"$SOON\"}"`)
 

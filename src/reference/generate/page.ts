@@ -9,7 +9,7 @@ import type { OpenApi } from './openapi.ts'
 import { remedyOf } from './remedies.ts'
 import { table } from './table.ts'
 
-export interface Group {
+interface Group {
   readonly id: string
   readonly name: string
   readonly description: string
@@ -20,7 +20,7 @@ export interface Group {
 const APPENDIX = 'Service'
 
 /** The calls of the document, by group. `appendix` has those that are not part of the product's API. */
-export function groupsOf(document: OpenApi): { groups: Group[]; appendix: Group[] } {
+function groupsOf(document: OpenApi): { groups: Group[]; appendix: Group[] } {
   const calls = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),
   )
