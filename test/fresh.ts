@@ -1,4 +1,5 @@
-import { vi } from 'vitest'
+import { afterAll, vi } from 'vitest'
+import { cleanUp } from './at-end.ts'
 
 // Test files share a process or a runtime, which costs a fraction of starting one for each. None of them sees the clock,
 // the globals or the modules of another.
@@ -6,3 +7,4 @@ vi.useRealTimers()
 vi.unstubAllGlobals()
 vi.unstubAllEnvs()
 vi.resetModules()
+afterAll(cleanUp)

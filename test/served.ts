@@ -6,8 +6,9 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
-import { afterAll, inject } from 'vitest'
+import { inject } from 'vitest'
 import { newSigningKey, type SigningAlgorithm } from '../src/credential/signing-key.ts'
+import { atEnd } from './at-end.ts'
 import { checkedFetch } from './contract.ts'
 import { databaseWorker, remoteDatabase } from './remote-database.ts'
 
@@ -73,7 +74,7 @@ export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true 
     stopped ??= runtime.dispose()
     return stopped
   }
-  afterAll(async () => {
+  atEnd(async () => {
     await stop()
     await rm(directory, { recursive: true })
   })

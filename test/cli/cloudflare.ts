@@ -1,5 +1,5 @@
 import { createServer } from 'node:http'
-import { afterAll } from 'vitest'
+import { atEnd } from '../at-end.ts'
 import { emptyDatabase } from './databases.ts'
 
 /**
@@ -272,7 +272,7 @@ export async function startCloudflare(): Promise<{ cloudflare: Cloudflare; url: 
     response.end(JSON.stringify({ success: !isRefused, errors, messages: [], result, result_info }))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  afterAll(() => server.close())
+  atEnd(() => server.close())
   const address = server.address()
   return { cloudflare, url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}` }
 }

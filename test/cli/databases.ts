@@ -1,6 +1,6 @@
 import { readD1Migrations } from '@cloudflare/vitest-plugin'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
-import { afterAll } from 'vitest'
+import { atEnd } from '../at-end.ts'
 
 /** Real D1 databases, of which one runtime has many: for tests that call the operator's commands as functions. */
 
@@ -13,7 +13,7 @@ const runtime = new Miniflare(
 )
 let used = 0
 
-afterAll(() => runtime.dispose())
+atEnd(() => runtime.dispose())
 
 /** A database without tables. */
 export async function emptyDatabase(): Promise<D1Database> {

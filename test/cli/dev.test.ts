@@ -4,8 +4,10 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { keep, serveAt } from '../../src/cli/dev.ts'
 import { PortInUse, reasonOfEvent } from '../../src/cli/dev-server.ts'
+import { newDatabase } from './databases.ts'
 import { newFolder } from './folder.ts'
 import { copyProject, type Dev, paste, run, startDev } from './processes.ts'
+import { cli } from './terminal.ts'
 
 /** `npm run dev` as processes, on a copy of the project: a newcomer's first minutes, and what can go wrong. */
 
@@ -133,14 +135,7 @@ describe('the first start', () => {
   })
 })
 
-test('after SIGKILL nothing goes on serving', async () => {
-  const killed = await startDev(['--port', '0', '--persist-to', state, '--json'], '\n', project)
-  const { url } = JSON.parse(killed.stdout())
-  expect(await killed.end('SIGKILL', 'server')).toEqual([])
-  await expect(fetch(url)).rejects.toThrow()
-})
-
-test('two first starts at once both serve, with one API key', async () => {
+test('two first starts at once both serve, with one API key, and each ends with its process', async () => {
   const folder = await newFolder()
   const words = ['--port', '0', '--persist-to', folder, '--json']
   const both = await Promise.all([startDev(words, '\n', project), startDev(words, '\n', project)])
@@ -154,7 +149,9 @@ test('two first starts at once both serve, with one API key', async () => {
       expect(response.status).toBe(200)
     }, 10_000)
   }
-  for (const each of both) expect(await each.end('SIGTERM')).toEqual([])
+  expect(await both[0].end('SIGKILL', 'server')).toEqual([])
+  await expect(fetch(one.url)).rejects.toThrow()
+  expect(await both[1].end('SIGTERM')).toEqual([])
 })
 
 test('of two starts that keep a key, the first decides, whenever the second looks', async () => {
@@ -167,7 +164,7 @@ test('of two starts that keep a key, the first decides, whenever the second look
   expect(await keep(file, before, made('d'))).toEqual(made('c'))
 })
 
-test('an invalid setting, or a damaged signing key: a sentence before anything is served, and exit code 1', async () => {
+test('an invalid setting is reported before anything is served, with exit code 1', async () => {
   const folder = await newFolder()
   await writeFile(join(project, '.dev.vars'), 'EVENT_RETENTION_DAYS=forever\n')
   const invalid = await run(['dev', '--port', '0', '--persist-to', folder], { cwd: project })
@@ -178,12 +175,15 @@ test('an invalid setting, or a damaged signing key: a sentence before anything i
     stderr:
       'EVENT_RETENTION_DAYS is "forever". It must be a whole number from 1 to 3650 (.dev.vars).\nThe Worker was not started.\n',
   })
+})
+
+test('a damaged signing key is reported before anything is served, with exit code 1', async () => {
+  const folder = await newFolder()
   await writeFile(join(folder, '.signing-key.json'), '{}', { mode: 0o600 })
-  const damaged = await run(['dev', '--port', '0', '--persist-to', folder], { cwd: project })
-  const file = await run(['dev', '--port', '0', '--persist-to', join(folder, '.dev.json')], { cwd: project })
-  expect(file.stderr).toContain('.dev.json is not a directory and cannot be created. Nothing was changed.')
-  expect(damaged.stderr).toContain('.signing-key.json has no usable signing key. Nothing was changed.')
-  expect(damaged).toMatchObject({ code: 1, stdout: '' })
+  const surroundings = { database: await newDatabase() }
+  const { code, stdout, stderr } = await cli(['dev', '--port', '0', '--persist-to', folder], surroundings)
+  expect(stderr).toContain('.signing-key.json has no usable signing key. Nothing was changed.')
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
 })
 
 describe('a free port that was taken before the Worker listened', () => {

@@ -2,7 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdir, symlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { afterAll } from 'vitest'
+import { atEnd } from '../at-end.ts'
 import { newFolder } from './folder.ts'
 
 /** The operator's commands as processes, as they run at a terminal. */
@@ -76,8 +76,12 @@ export interface Dev {
 }
 
 /** Starts `npm run dev`, until it has printed `mark`. */
-export async function startDev(args: readonly string[], mark: string, cwd = root): Promise<Dev> {
+export async function startDev(args: readonly string[], mark: string, cwd: string): Promise<Dev> {
   const child = start('npm', ['run', '-s', 'dev', '--', ...args], { cwd, detached: true })
+  atEnd(() => {
+    // A test that has failed has not ended it.
+    if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), 'SIGKILL')
+  })
   const output = collect(child)
   const closed = once(child, 'close')
   await new Promise<void>((resolve, reject) => {
@@ -104,10 +108,6 @@ export async function startDev(args: readonly string[], mark: string, cwd = root
     while (started.some(isRunning) && Date.now() < patience) await new Promise((resolve) => setTimeout(resolve, 50))
     return started.filter(isRunning)
   }
-  afterAll(() => {
-    // A test that has failed has not ended it.
-    if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), 'SIGKILL')
-  })
   return { stdout: () => output.stdout, stderr: () => output.stderr, says, pid: server, end }
 }
 

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { afterAll } from 'vitest'
+import { atEnd } from '../at-end.ts'
 
 interface Arrival {
   readonly headers: IncomingHttpHeaders
@@ -52,7 +52,7 @@ export async function webhookReceiver(answer: Answer = status(200)): Promise<Web
       await start(port)
     },
   }
-  afterAll(() => {
+  atEnd(() => {
     server.closeAllConnections()
     server.close()
   })

@@ -147,10 +147,12 @@ afterEach(() => {
 })
 
 describe.each(families)('made-up credentials at %s', (_, family) => {
+  // The routes share the counting by address, so the short run tries IPv4 at one of them.
+  const isTriedByIPv4 = size(0, 1) === 1 || family === FAMILIES.introspection
   test.each([
-    ['one IPv6 /64', () => inNetwork(newNetwork())],
-    ['one IPv4 address', () => always(newAddress())],
-  ] as const)(
+    ['one IPv6 /64', () => inNetwork(newNetwork())] as const,
+    ...(isTriedByIPv4 ? [['one IPv4 address', () => always(newAddress())] as const] : []),
+  ])(
     'cost at most 100 D1 requests a minute from %s, none for a 429, and lock out no valid credential',
     async (_, newSender) => {
       const addressOf = newSender()
