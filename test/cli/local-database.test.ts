@@ -1,10 +1,11 @@
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { unstable_splitSqlQuery } from 'wrangler'
 import { explainLocal, openLocalRegions, stateFolder } from '../../src/cli/local-database.ts'
 import { root } from '../../src/cli/wrangler.ts'
+import { SCHEMA_VERSION } from '../../src/storage/migrations.ts'
 import { createEnvironment, listEnvironments } from '../../src/storage/operator/environments.ts'
 import { applyMigrations } from '../../src/storage/operator/migrations.ts'
 import { newFolder } from './folder.ts'
@@ -21,23 +22,66 @@ const environment = (folder: string, ...words: string[]) =>
     openLocalRegions: (directory) => openLocalRegions(directory),
   })
 
-test('two first commands at once create the tables once, and both succeed', async () => {
+/** The only database file of a state folder. Each start of the runtime takes a second, so tests read and edit the file. */
+async function databaseFile(folder: string): Promise<string> {
+  const databases = join(folder, 'v3/d1/miniflare-D1DatabaseObject')
+  const [name = ''] = (await readdir(databases)).filter((file) => /^[0-9a-f]{64}\.sqlite$/.test(file))
+  return join(databases, name)
+}
+
+/** Runs SQL on the file, and leaves nothing in the log beside it. */
+async function edit(folder: string, sql: string): Promise<void> {
+  const database = new DatabaseSync(await databaseFile(folder))
+  database.exec(sql)
+  database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  database.close()
+}
+
+async function read(folder: string, sql: string): Promise<unknown[]> {
+  const database = new DatabaseSync(await databaseFile(folder))
+  const rows = database.prepare(sql).all()
+  database.close()
+  return rows.map((row) => ({ ...row }))
+}
+
+const NAMES = 'SELECT name FROM environments ORDER BY name'
+
+const once = <T>(make: () => Promise<T>) => {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make()
+    return made
+  }
+}
+
+/** A state folder with tables, made by two commands at once. */
+const current = once(async () => {
   const folder = await newFolder()
-  const both = await Promise.all([
-    environment(folder, 'create', '--name', 'one'),
-    environment(folder, 'create', '--name', 'two'),
-  ])
+  const both = await Promise.all(['one', 'two'].map((name) => environment(folder, 'create', '--name', name)))
+  return { folder, both }
+})
+
+/** A copy of a state folder, changed by a statement. */
+async function copyOf(folder: string, change: string): Promise<string> {
+  const copy = await newFolder()
+  await edit(folder, '')
+  await cp(folder, copy, { recursive: true })
+  await edit(copy, change)
+  return copy
+}
+
+test('two first commands at once create the tables once, and both succeed', async () => {
+  const { folder, both } = await current()
   expect(both.map(({ code, stderr }) => ({ code, stderr }))).toEqual(
     Array(2).fill({ code: 0, stderr: 'Opening the local database…\n' }),
   )
-  const { json } = await environment(folder, 'list')
-  expect(json.map(({ name }: { name: string }) => name).sort()).toEqual(['one', 'two'])
+  expect(await read(folder, NAMES)).toEqual([{ name: 'one' }, { name: 'two' }])
   expect((await stat(join(folder, 'v3'))).mode & 0o777).toBe(0o700)
 })
 
 describe('a database of another version', () => {
-  /** A state folder with the tables of the first version, changed by a statement, and an environment. */
-  const older = async (change = 'SELECT 1') => {
+  /** A state folder with the tables of the first version, and an environment. */
+  const older = once(async () => {
     const folder = await newFolder()
     const { database, close } = await openLocalDatabase(folder)
     const { results } = await database.binding
@@ -55,39 +99,35 @@ describe('a database of another version', () => {
     await applyMigrations(database, [await migration('0001_management.sql')])
     const { id, clientId } = { id: 'env_1', clientId: 'client_1' }
     await createEnvironment(database, { id, clientId, name: 'old', createdAt: 1 })
-    await database.binding.batch([database.binding.prepare(change)])
     await close()
     return folder
-  }
+  })
   const migration = async (name: string) => ({
     name,
     statements: unstable_splitSqlQuery(await readFile(join('src/storage/migrations', name), 'utf8')),
   })
 
-  test.each([
-    ['as it was released', 'SELECT 1'],
-    ['before secret prefixes were recorded', 'ALTER TABLE idempotency_records DROP COLUMN secret_prefix'],
-  ])('the first one (%s) is brought up to date, with its data', async (_, change) => {
-    const folder = await older(change)
-    expect((await environment(folder, 'list')).json).toMatchObject([{ id: 'env_1', name: 'old' }])
+  test('the first version is brought up to date, with its data', async () => {
+    const folder = await copyOf(await older(), '')
     expect((await environment(folder, 'create', '--name', 'new')).code).toBe(0)
+    expect(await read(folder, NAMES)).toEqual([{ name: 'new' }, { name: 'old' }])
+    expect(await read(folder, 'SELECT version FROM schema_version')).toEqual([{ version: SCHEMA_VERSION }])
   })
 
-  test('one that cannot be brought up to date is refused, and not changed', async () => {
-    const folder = await older('ALTER TABLE applications RENAME COLUMN organization_id TO organization')
-    for (const _ of [1, 2]) {
-      const { code, stderr } = await environment(folder, 'list')
-      expect(stderr).toContain(`The database in ${folder} is from a version that cannot be brought up to date (`)
-      expect(stderr).toContain('It was not changed. Name another folder with --persist-to.')
-      expect(code).toBe(1)
-    }
+  test('a version that cannot be brought up to date is refused, and not changed', async () => {
+    const change = 'ALTER TABLE applications RENAME COLUMN organization_id TO organization'
+    const folder = await copyOf(await older(), change)
+    const everything = 'SELECT name, sql FROM sqlite_schema ORDER BY name'
+    const before = [await read(folder, everything), await read(folder, 'SELECT * FROM environments')]
+    const { code, stderr } = await environment(folder, 'list')
+    expect(stderr).toContain(`The database in ${folder} is from a version that cannot be brought up to date (`)
+    expect(stderr).toContain('It was not changed. Name another folder with --persist-to.')
+    expect(code).toBe(1)
+    expect([await read(folder, everything), await read(folder, 'SELECT * FROM environments')]).toEqual(before)
   })
 
-  test('a newer one is refused', async () => {
-    const folder = await newFolder()
-    const { database, close } = await openLocalDatabase(folder)
-    await database.binding.batch([database.binding.prepare('UPDATE schema_version SET version = 1000')])
-    await close()
+  test('a newer version is refused', async () => {
+    const folder = await copyOf((await current()).folder, 'UPDATE schema_version SET version = 1000')
     const { code, stderr } = await environment(folder, 'list')
     expect(stderr).toContain(`The database in ${folder} is from a newer version of Oncekey. Nothing was changed.`)
     expect(code).toBe(1)
@@ -118,16 +158,9 @@ describe('a state folder that cannot be used: a sentence with the remedy that fi
   })
 
   test('the database is another file, and a damaged one is not said to be that', async () => {
-    const folder = await newFolder()
-    await environment(folder, 'list')
-    const databases = join(folder, 'v3/d1/miniflare-D1DatabaseObject')
-    const [name = ''] = (await readdir(databases)).filter((file) => /^[0-9a-f]{64}\.sqlite$/.test(file))
-    const file = join(databases, name)
-    // All of it in one file, and none in the log beside it.
-    const database = new DatabaseSync(file)
-    database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-    database.close()
-    for (const other of await readdir(databases)) if (other.startsWith(`${name}-`)) await rm(join(databases, other))
+    const folder = await copyOf((await current()).folder, '')
+    const file = await databaseFile(folder)
+    for (const log of [`${file}-wal`, `${file}-shm`]) await rm(log, { force: true })
     const whole = await readFile(file)
     await writeFile(file, 'no database')
     const foreign = await fail(folder)

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { newFolder } from './folder.ts'
@@ -43,13 +43,15 @@ test('standard error that cannot be written does not end a command', async () =>
   expect(code).toBe(0)
 })
 
-test('files are for this user only, whatever the umask of the shell', async () => {
+test('files are for this user only, whatever the umask of the shell, and compiled code is in no shared folder', async () => {
   const folder = await newFolder()
   const state = join(folder, 'state')
-  const { code } = await paste(`umask 000; ${node} environment list --persist-to '${state}'`)
+  const env = { TMPDIR: folder, NODE_COMPILE_CACHE: undefined }
+  const { code } = await paste(`umask 000; ${node} environment list --persist-to '${state}'`, { env })
   expect(code).toBe(0)
   const { stdout } = await paste(`find '${state}' -perm /077`)
   expect(stdout).toBe('')
+  expect(await readdir(folder)).not.toContain('node-compile-cache')
 })
 
 test('npm run names every command, and main.ts runs it', async () => {

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { compileCacheFolder, reasonOf } from '../../src/cli/wrangler.ts'
@@ -28,14 +28,6 @@ describe('the folder of compiled code, which runs as this user', () => {
     await symlink(open, join(linked, 'compile-cache'))
     expect(compileCacheFolder(linked)).toBeUndefined()
     expect(compileCacheFolder('/dev/null')).toBeUndefined()
-  })
-
-  test('is never the one that all users share', async () => {
-    const shared = await newFolder()
-    const env = { TMPDIR: shared, NODE_COMPILE_CACHE: undefined }
-    const state = await newFolder()
-    expect((await run(['environment', 'list', '--persist-to', state], { env })).code).toBe(0)
-    expect(await readdir(shared)).not.toContain('node-compile-cache')
   })
 })
 

@@ -214,27 +214,35 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
 
 test('every naughty string is either returned as it was sent or refused', async () => {
   const { apiKey } = await newApiKey()
-  const sent = new Map<string, [field: string, value: unknown]>()
+  const sent = new Map<string, object>()
+  const send = async (fields: object) => {
+    const body = { ...m2mApplication, ...fields }
+    const { status, json } = await call(apiKey, 'POST', '/connect/applications', { body })
+    expect([201, 422], JSON.stringify(fields)).toContain(status)
+    if (status === 201) sent.set(json.id, fields)
+    if (status === 201) expect(json).toMatchObject(fields)
+    return json
+  }
+  let refused = 0
   for (const text of Object.values(NAUGHTY).flat()) {
-    const fields: [string, unknown][] = [
-      ['name', text],
-      ['description', text],
-      ['scopes', [text]],
-    ]
-    for (const [field, value] of fields) {
-      const body = { ...m2mApplication, [field]: value }
-      const { status, json } = await call(apiKey, 'POST', '/connect/applications', { body })
-      expect([201, 422], `${field}: ${JSON.stringify(text)}`).toContain(status)
-      if (status === 201) sent.set(json.id, [field, value])
-      if (status === 201) expect(json[field]).toEqual(value)
+    const fields = { name: text, description: text, scopes: [text] }
+    const { errors = [] } = await send(fields)
+    const invalid = errors.map(({ field }: { field: string }) => field.split('.')[0])
+    refused += invalid.length
+    // Without the fields that are refused, the others are accepted.
+    if (invalid.length > 0 && invalid.length < 3) {
+      const { id } = await send(
+        Object.fromEntries(Object.entries(fields).filter(([field]) => !invalid.includes(field))),
+      )
+      expect(id, JSON.stringify(text)).toBeDefined()
     }
   }
-  expect(sent.size).toBeGreaterThan(200)
+  expect(refused).toBeGreaterThan(100)
+  expect(sent.size).toBeGreaterThan(100)
   for (let after: string | null = ''; after !== null; ) {
     const page = await call(apiKey, 'GET', `/connect/applications?limit=100${after && `&after=${after}`}`)
     for (const application of page.json.data) {
-      const [field, value] = sent.get(application.id) as [string, unknown]
-      expect(application[field]).toEqual(value)
+      expect(application).toMatchObject(sent.get(application.id) as object)
       sent.delete(application.id)
     }
     after = page.json.list_metadata.after
