@@ -34,6 +34,11 @@ function newApplication(name = 'Nightly export') {
   return connect.createM2MApplication(name, ORGANIZATION)
 }
 
+/** Until the clock shows another time than now, so that two changes have different times. */
+async function nextMillisecond(): Promise<void> {
+  for (const now = Date.now(); Date.now() === now; ) await new Promise((resolve) => setImmediate(resolve))
+}
+
 describe('applications', () => {
   test('an m2m application is created with all options', async () => {
     const options = {
@@ -121,7 +126,7 @@ describe('applications', () => {
       redirectUris: [{ uri: 'https://a.example/' }, { uri: 'https://b.example/' }],
       isFirstParty: true,
     })
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await nextMillisecond()
     const renamed = await connect.updateApplication({ id: created.id, name: 'After' })
     expect(renamed).toStrictEqual({ ...created, name: 'After', description: null, updatedAt: expect.any(Date) })
     expect(renamed.updatedAt.getTime()).toBeGreaterThan(created.updatedAt.getTime())
@@ -173,7 +178,7 @@ describe('client secrets', () => {
       createdAt: expect.any(Date),
       updatedAt: first.createdAt,
     })
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await nextMillisecond()
     const second = await connect.createApplicationClientSecret({ id: clientId })
     const listed = [first, second].map(({ secret, ...rest }) => rest)
     expect(await connect.listApplicationClientSecrets({ id })).toStrictEqual(listed)

@@ -33,8 +33,10 @@ const all = { limit: 100, event: null, except: [] }
 
 describe('the lease of a delivery', () => {
   test('several deliverers at once send each event once', async () => {
+    let answers = 0
+    // Of different length, so that the deliverers overtake each other.
     const answer = async () => {
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
+      await new Promise((resolve) => setTimeout(resolve, (answers++ * 7) % 20))
       return new Response()
     }
     const receivers = await Promise.all(Array.from({ length: 3 }, () => newReceiver({ ...key, answer })))

@@ -4,7 +4,7 @@ import { sendBatch } from '../../src/storage/database.ts'
 import { queueEvents } from '../../src/storage/deliveries.ts'
 import { call, m2mApplication, newApiKey, newApplication, operatorDatabase } from '../api.ts'
 import { counted, failingAt, withBatch } from '../faults/wrapped.ts'
-import { deliveries, gate, newReceiver, runSchedule } from './receivers.ts'
+import { deliveries, gate, newReceiver, runSchedule, setClock } from './receivers.ts'
 
 /** The first delivery right after a change. The caller does not notice it. */
 
@@ -79,10 +79,11 @@ describe('right after a change', () => {
 
   test('the run that records an expiry also sends its event', async () => {
     const { id } = await newApplication(key.apiKey)
-    const body = { expires_at: new Date(Date.now() + 50).toISOString() }
+    const soon = Date.now() + 60_000
+    const body = { expires_at: new Date(soon).toISOString() }
     const secret = await call(key.apiKey, 'POST', `/connect/applications/${id}/client_secrets`, { body })
     const receiver = await newReceiver(key)
-    await new Promise((resolve) => setTimeout(resolve, 60))
+    setClock(soon)
     await runSchedule()
     await runSchedule()
     expect(receiver.arrivals.map(({ event }) => [event.event, event.data.id])).toEqual([
@@ -137,14 +138,19 @@ describe('a webhook does not affect the response to the caller', () => {
   })
 
   test.each([
-    ['before', () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.'))],
-    ['permanently', () => Promise.reject(new Error('D1_ERROR: Network connection lost.'))],
+    ['at once', () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.'))],
+    ['at each retry', () => Promise.reject(new Error('D1_ERROR: Network connection lost.'))],
     ['with what is no error', () => Promise.reject(undefined)],
   ])('the schedule sends the event when the database fails after the change, %s', async (_, fail) => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const receiver = await newReceiver(key)
     let batches = 0
-    const DB = withBatch(env.DB, (real, statements) => (batches++ === 0 ? real(statements) : fail()))
+    const DB = withBatch(env.DB, (real, statements) => {
+      if (batches++ === 0) return real(statements)
+      // Two attempts later the time for deliveries after a change is over.
+      setClock(Date.now() + 15_000)
+      return fail()
+    })
     expect((await create({ bindings: { DB } })).status).toBe(201)
     expect(batches).toBeGreaterThan(1)
     expect(receiver.arrivals).toEqual([])

@@ -8,6 +8,8 @@ interface Options {
   /** Bindings in place of the real ones, such as a database that fails. */
   readonly bindings?: Partial<Env>
   readonly origin?: string
+  /** Called when the response has arrived, before the work behind it has ended. */
+  readonly onAnswer?: () => void
 }
 
 /** An application, one of its secrets, and an API key of its environment. */
@@ -69,7 +71,7 @@ export function basic(id: string, secret: string): string {
 export function post(
   path: string,
   parameters: Record<string, string> | string | Uint8Array,
-  { headers, bindings, origin = 'https://oncekey.test' }: Options = {},
+  { headers, bindings, origin = 'https://oncekey.test', onAnswer }: Options = {},
 ): Promise<Reply> {
   const request = new Request(`${origin}${path}`, {
     method: 'POST',
@@ -79,7 +81,7 @@ export function post(
         ? parameters
         : String(new URLSearchParams(parameters)),
   })
-  return send(request, { ...unlimited, ...bindings })
+  return send(request, { ...unlimited, ...bindings }, onAnswer)
 }
 
 /** Requests a token with Basic. */
