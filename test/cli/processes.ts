@@ -76,7 +76,7 @@ export interface Dev {
 }
 
 /** Starts `npm run dev`, until it has printed `mark`. */
-export async function startDev(args: readonly string[], mark: string, cwd: string): Promise<Dev> {
+export async function startDev(args: readonly string[], mark: string, cwd = root): Promise<Dev> {
   const child = start('npm', ['run', '-s', 'dev', '--', ...args], { cwd, detached: true })
   atEnd(() => {
     // A test that has failed has not ended it.
