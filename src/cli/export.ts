@@ -87,7 +87,7 @@ export function addExportCommand(program: Command, context: Context): void {
         })
       }
       const contents = isWhole
-        ? 'It has digests and webhook signing secrets: keep it as you keep the database.'
+        ? 'It has digests and webhook signing secrets: protect it like the database.'
         : 'It has no digests, so it cannot be imported.'
       await print(
         context,

@@ -213,7 +213,7 @@ export function explainLocal(directory: string, reason: string): string {
     return `Another process kept writing to the local database in ${place}. The command may have taken effect: check, then run it again.`
   }
   if (/SQLITE_FULL|ENOSPC|disk is full/i.test(reason)) {
-    return `The disk that has ${place} is full (${words}). What was there is unharmed. Free some space, then run the command again.`
+    return `The disk that has ${place} is full (${words}). The existing data is intact. Free some space, then run the command again.`
   }
   if (/SQLITE_READONLY|readonly database|EACCES|EROFS|EPERM/i.test(reason)) {
     return `${place} cannot be written to (${words}). Nothing was changed. Make its files writable, or name another folder with --persist-to.`

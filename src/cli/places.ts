@@ -101,7 +101,7 @@ async function askPlace({ databaseName }: RegionDatabase, ask: NonNullable<Conte
   const rows = [...LOCATIONS, ...JURISDICTIONS, [ANYWHERE, 'near this machine'] as const]
   const menu = rows.map(([name, words]) => `  ${name.padEnd(9)} ${words}`).join('\n')
   for (
-    let question = `Where is the database ${databaseName} to be? Its location can't be changed later.\n${menu}\n`;
+    let question = `Where should the database ${databaseName} be? Its location can't be changed later.\n${menu}\n`;
     ;
   ) {
     const answer = (await ask(`${question}Location: `)).trim().toLowerCase()

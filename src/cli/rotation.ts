@@ -95,7 +95,7 @@ function plannedSteps({ platform, progress }: Surroundings, plan: RotationPlan, 
       },
     },
     {
-      title: 'Publish it beside the key in use',
+      title: 'Publish the new key beside the key in use',
       run: async () => {
         if (rotation.live.some(({ kid }) => kid === rotation.next.kid)) return 'It is published.'
         await putSecrets(rotation.account as Account, worker, {
@@ -105,7 +105,7 @@ function plannedSteps({ platform, progress }: Surroundings, plan: RotationPlan, 
       },
     },
     {
-      title: 'Wait until every cache of the published keys has it',
+      title: 'Wait until every cache of the published keys has the new key',
       run: async () => {
         if (isSigning()) return 'They have it.'
         await awaitPublished(platform, rotation.url, rotation.next)
@@ -117,14 +117,16 @@ function plannedSteps({ platform, progress }: Surroundings, plan: RotationPlan, 
       },
     },
     {
-      title: 'Sign with it',
+      title: 'Sign with the new key',
       run: async () => {
         const wasSigning = isSigning()
         const { live, next } = rotation
         if (!wasSigning)
           await putSecrets(rotation.account as Account, worker, secretsOf(next, retire(live, next, platform.now())))
         await rm(pendingFile, { force: true })
-        return wasSigning ? 'The interrupted rotation had taken effect already: it signs.' : 'It signs from now on.'
+        return wasSigning
+          ? 'The interrupted rotation had already taken effect: the new key signs.'
+          : 'It signs from now on.'
       },
     },
   ]
@@ -149,17 +151,17 @@ function leakedSteps(
       },
     },
     {
-      title: 'Sign with it, and publish no other key',
+      title: 'Sign with the new key, and publish no other key',
       run: async () => {
         await putSecrets(rotation.account as Account, worker, secretsOf(rotation.next, []))
         return 'Sent.'
       },
     },
     {
-      title: 'Wait until the Worker has it',
+      title: 'Wait until the Worker publishes the new key',
       run: async () => {
         await awaitPublished(platform, rotation.url, rotation.next, rotation.live)
-        return 'Tokens signed with any other key are refused, by caches of the published keys within five minutes.'
+        return 'Tokens of every other key are refused. Verifiers that cache the published keys refuse them within five minutes.'
       },
     },
   ]

@@ -59,7 +59,7 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
     .description(
       'Replace the signing key without refusing a token. On the deployed Worker this takes about six minutes. If it stops, run it again.',
     )
-    .addOption(algorithmOption('Algorithm of the new key. That of the old one by default.'))
+    .addOption(algorithmOption('Algorithm of the new key. By default that of the old key.'))
     .option('--leaked', 'The key has leaked: replace it at once, and refuse every token that it signed.')
     .addOption(jsonOption())
     .action(async ({ remote, persistTo, algorithm, leaked, json }) => {

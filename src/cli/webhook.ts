@@ -139,7 +139,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
     })
 
   databaseOptions(group.command('revive'))
-    .description('Retry the events that a webhook endpoint has failed to take.')
+    .description('Retry the failed deliveries of a webhook endpoint.')
     .argument('<ID>', 'ID of the webhook endpoint.')
     .addOption(jsonOption())
     .action(async (id, options) => {

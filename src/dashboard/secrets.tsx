@@ -114,7 +114,7 @@ function firstUsePage(c: Context<HonoEnv>, { hint, lastUsedAt }: ClientSecret) {
         First use of <Hint hint={hint} />
       </h1>
       {lastUsedAt === null ? (
-        <p id="first-use">Not used yet. Reload this page to see whether it was.</p>
+        <p id="first-use">Not used yet. Reload this page to check again.</p>
       ) : (
         <p id="first-use" data-used>
           Used on <ExactTime at={lastUsedAt} />. The secret works.

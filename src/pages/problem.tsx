@@ -47,7 +47,7 @@ function otherEnvironment(name: string): Problem {
     409,
     'You are signed in to another environment',
     <p>
-      This form was opened in another environment than <Name>{name}</Name>, where you are signed in now. Nothing was
+      This form belongs to another environment than <Name>{name}</Name>, where you are signed in now. Nothing was
       changed. Sign in to the other environment again, and reopen the form.
     </p>,
   )

@@ -39,7 +39,7 @@ describe('the location of a new database', () => {
     const { questions, ask } = operator('Tokyo', ' APAC ')
     const { said } = await deployment.deploy({ places: noPlace }, ask)
     expect(questions[0]).toContain(
-      "Where is the database oncekey to be? Its location can't be changed later.\n  weur      Western Europe\n",
+      "Where should the database oncekey be? Its location can't be changed later.\n  weur      Western Europe\n",
     )
     expect(questions[1]).toBe('tokyo is none of these.\nLocation: ')
     expect(said[2]).toBe("Created oncekey in APAC.\n      The location of a database can't be changed later.")

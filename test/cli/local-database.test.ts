@@ -179,7 +179,7 @@ describe('a failure of the runtime is explained by its reason', () => {
 
   test.each([
     ['D1_ERROR: database or disk is full: SQLITE_FULL', 'The disk that has /srv/state is full', 'Free some space'],
-    ['ENOSPC: no space left on device, write', 'The disk that has /srv/state is full', 'What was there is unharmed.'],
+    ['ENOSPC: no space left on device, write', 'The disk that has /srv/state is full', 'The existing data is intact.'],
     [
       'attempt to write a readonly database: SQLITE_READONLY',
       '/srv/state cannot be written to',

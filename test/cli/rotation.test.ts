@@ -161,7 +161,7 @@ describe('a rotation', () => {
     await expect(deployment.rotate({ pendingFile })).rejects.toThrow('Could not set the secrets')
     const signs = await deployment.signs()
     expect(await deployment.rotate({ pendingFile })).toBe(signs)
-    expect(deployment.said.at(-1)).toContain('The interrupted rotation had taken effect already: it signs.')
+    expect(deployment.said.at(-1)).toContain('The interrupted rotation had already taken effect: the new key signs.')
     expect(deployment.uploads).toBe(2)
     expect(existsSync(pendingFile)).toBe(false)
     expect((await deployment.published()).map((key) => key.kid)).toEqual([signs, first])
