@@ -19,6 +19,8 @@ export interface Data {
 }
 
 interface SeedOptions {
+  /** Of the database. */
+  readonly region?: string
   /** How many applications the requests have to choose from. */
   readonly applications: number
   /** How many secrets there are besides, five to an application, each with the event of its creation. */
@@ -39,7 +41,8 @@ const ROWS_PER_STATEMENT = 20_000
  * these rows, so that they have whatever the schema asks for.
  */
 export async function seed(database: D1Database, origin: string, options: SeedOptions): Promise<Data> {
-  const { apiKey, environmentId } = await newApiKey(database)
+  const { region = '0' } = options
+  const { apiKey, environmentId } = await newApiKey(database, { region })
   const headers = { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json' }
   const post = async (path: string, body: object) => {
     const response = await fetch(origin + path, { method: 'POST', headers, body: JSON.stringify(body) })
@@ -53,7 +56,9 @@ export async function seed(database: D1Database, origin: string, options: SeedOp
     scopes: ['reports:read', 'reports:write'],
   })
   const secret = await post(`/connect/applications/${application}/client_secrets`, {})
-  const applications = await Promise.all(Array.from({ length: options.applications }, (_, i) => newApplication(i)))
+  const applications = await Promise.all(
+    Array.from({ length: options.applications }, (_, i) => newApplication(i, region)),
+  )
   const templates = { environmentId, application, secret }
   await copyApplications(database, templates, applications)
   await addOthers(database, templates, options)
@@ -90,9 +95,9 @@ async function restorer(database: D1Database, environmentId: string, newestSecre
 /** Ids of old: ten symbols of time, of which these are the first, the region, and fifteen more. */
 const SEEDED = '01'
 
-async function newApplication(number: number): Promise<BenchApplication & { digest: string }> {
-  const { plaintext, digest } = await issueCredential('cs', '0')
-  const ulid = `${SEEDED}P${number.toString().padStart(7, '0')}0AAAAAAAAAAAAAAA`
+async function newApplication(number: number, region: string): Promise<BenchApplication & { digest: string }> {
+  const { plaintext, digest } = await issueCredential('cs', region)
+  const ulid = `${SEEDED}P${number.toString().padStart(7, '0')}${region}AAAAAAAAAAAAAAA`
   const ids = { id: `conn_app_${ulid}`, clientId: `client_${ulid}`, secretId: `secret_${ulid}` }
   return { ...ids, plaintext, digest: toHex(digest) }
 }

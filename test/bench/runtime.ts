@@ -15,8 +15,10 @@ const root = resolve(import.meta.dirname, '../..')
 export interface WorkerSpec {
   readonly name: string
   readonly script: string
-  /** Which database it is bound to. */
-  readonly database: string
+  /** The database that is bound as DB. */
+  readonly database?: string
+  /** Further databases, by binding. */
+  readonly databases?: Readonly<Record<string, string>>
   readonly bindings?: Readonly<Record<string, string | number>>
   /** True binds the platform's rate limits, at a limit that no run reaches. */
   readonly hasRateLimits?: boolean
@@ -48,7 +50,7 @@ export class Runtime {
     // The platform's assets put a proxy in front of a Worker: the files are served by a Worker of their own.
     const { assets: _, ...options } = workerOptions
     const directory = given ?? (await newStateFolder())
-    const databases = [...new Set(workers.map(({ database }) => database))]
+    const databases = namesOf(workers)
     const databaseWorkers = databases.map((database) => ({
       name: databaseName(database),
       script: databaseWorker,
@@ -57,20 +59,19 @@ export class Runtime {
     const assets = {
       name: ASSETS,
       script: ASSETS_WORKER,
-      database: databases[0] as string,
       bindings: await readAssets(),
     }
     const all: readonly WorkerSpec[] = [...workers, ...databaseWorkers, assets]
     const runtimeProcess = nextRuntimeProcess()
     const miniflare = new Miniflare(
       convertV4MiniflareOptions({
-        workers: all.map(({ name, script, database, bindings, hasRateLimits, compatibilityFlags }) => ({
+        workers: all.map(({ name, script, bindings, hasRateLimits, compatibilityFlags, ...spec }) => ({
           ...options,
           ...(compatibilityFlags && { compatibilityFlags: [...compatibilityFlags] }),
           name,
           modules: [{ type: 'ESModule' as const, path: 'index.js', contents: script }],
           bindings: { ...(options.bindings as object), ...bindings },
-          d1Databases: { DB: database },
+          d1Databases: databasesOf(spec),
           serviceBindings: name === ASSETS ? {} : { ASSETS },
           ratelimits: hasRateLimits ? unreachable(options.ratelimits) : {},
           unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
@@ -94,8 +95,8 @@ export class Runtime {
 
   async #createTables(workers: readonly WorkerSpec[]): Promise<void> {
     const migrations = await readD1Migrations(`${root}/src/storage/migrations`)
-    const own = workers.filter(({ hasOwnSchema }) => !hasOwnSchema).map(({ database }) => database)
-    for (const database of [...new Set(own)].map((name) => this.database(name))) {
+    const own = namesOf(workers.filter(({ hasOwnSchema }) => !hasOwnSchema))
+    for (const database of own.map((name) => this.database(name))) {
       for (const { queries } of migrations) await database.batch(queries.map((query) => database.prepare(query)))
     }
   }
@@ -168,6 +169,14 @@ async function readAssets(): Promise<Record<string, string>> {
   return Object.fromEntries(
     await Promise.all(names.map(async (name) => [name, await readFile(join(directory, name), 'utf8')] as const)),
   )
+}
+
+function databasesOf({ database, databases }: Pick<WorkerSpec, 'database' | 'databases'>): Record<string, string> {
+  return { ...(database !== undefined && { DB: database }), ...databases }
+}
+
+function namesOf(workers: readonly WorkerSpec[]): string[] {
+  return [...new Set(workers.flatMap((worker) => Object.values(databasesOf(worker))))]
 }
 
 const databaseName = (database: string) => `database-${database}`
