@@ -74,7 +74,7 @@ test('of two keys of one name, the ID decides', async () => {
   expect((await apiKey([...byName, '--json'])).json.id).toBe(second.id)
 })
 
-test('a name that does not exist: a sentence, where to look, and exit code 1', async () => {
+test('an unknown name is reported with exit code 1 and the command that lists the keys', async () => {
   const environment = await apiKey(['list', '--environment', 'nowhere'])
   expect(environment.stderr).toContain(
     'Environment nowhere not found. Nothing was changed. The environments are: staging, production.',
@@ -138,7 +138,7 @@ describe('a key that cannot be shown', () => {
   })
 })
 
-test('a list whose output fails: a sentence and exit code 1', async () => {
+test('a list that cannot be written is reported with exit code 1', async () => {
   const broken = async () => {
     throw Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })
   }

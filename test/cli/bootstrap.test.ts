@@ -9,18 +9,18 @@ import { newDatabase } from './databases.ts'
 
 const newOperatorDatabase = async () => operatorDatabase(await newDatabase())
 
-describe('the key and the application of an earlier start', () => {
+describe('a start after an earlier one', () => {
   const made = async () => {
     const database = await newOperatorDatabase()
     return { database, kept: await bootstrap(database, 'development') }
   }
 
-  test('are used again', async () => {
+  test('the key and the application are used again', async () => {
     const { database, kept } = await made()
     expect(await bootstrap(database, 'development', kept)).toEqual(kept)
   })
 
-  test('keep the key when that start ended before the database had it', async () => {
+  test('the key is kept when the earlier start ended before the database had it', async () => {
     const { kept } = await made()
     const database = await newOperatorDatabase()
     const now = await bootstrap(database, 'development', kept)
@@ -29,7 +29,7 @@ describe('the key and the application of an earlier start', () => {
     expect(await findApplication(database, { kind: 'api_key', digest }, now.application.id)).toHaveProperty('granted')
   })
 
-  test('are replaced, and the replacement is kept, when the key was revoked', async () => {
+  test('a revoked key is replaced, and the new one is kept', async () => {
     const { database, kept } = await made()
     const key = await findApiKey(database, { digest: await sha256(kept.apiKey) })
     await revokeApiKey(database, key?.id ?? '', Date.now())
@@ -43,14 +43,14 @@ describe('the key and the application of an earlier start', () => {
     expect(await bootstrap(database, 'development', now)).toEqual(now)
   })
 
-  test('are replaced when the key is malformed, or of another environment', async () => {
+  test('a key that is malformed, or of another environment, is replaced', async () => {
     const { database, kept } = await made()
     const malformed = { ...kept, apiKey: 'sk_0nonsense' }
     expect((await bootstrap(database, 'development', malformed)).apiKey).toMatch(/^sk_0\w{49}$/)
     expect((await bootstrap(database, 'staging', kept)).apiKey).not.toBe(kept.apiKey)
   })
 
-  test('keep the key when only the application is missing', async () => {
+  test('the key is kept when only the application is missing', async () => {
     const { database, kept } = await made()
     const elsewhere = { ...kept, application: { id: 'conn_app_x', clientId: 'client_x' } }
     const now = await bootstrap(database, 'development', elsewhere)

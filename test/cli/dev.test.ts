@@ -56,7 +56,7 @@ describe('the first start', () => {
     expect(await metadata.json()).toMatchObject({ issuer: first.url })
   })
 
-  test('opens no door without a credential: neither an SQL console nor a store of request URLs', async () => {
+  test('serves neither wrangler’s SQL console nor its store of request URLs', async () => {
     await fetch(`${first.url}/connect/applications?client_secret=cs_0leaked`)
     for (const path of [
       '/cdn-cgi/explorer',
@@ -85,7 +85,7 @@ describe('the first start', () => {
     ).toHaveLength(5)
   })
 
-  test('lets commands work beside it: a key created there works here, and not after it is revoked', async () => {
+  test('accepts an API key that another command creates, and refuses it once it is revoked', async () => {
     const words = ['--environment', 'development', '--persist-to', state, '--json']
     const created = await run(['api-key', 'create', '--name', 'ci', '--access', 'write', ...words], { cwd: project })
     expect(created.stderr).not.toContain('    at ')
@@ -154,7 +154,7 @@ test('two first starts at once both serve, with one API key, and each ends with 
   expect(await both[1].end('SIGTERM')).toEqual([])
 })
 
-test('of two starts that keep a key, the first decides, whenever the second looks', async () => {
+test('two starts at once keep the API key of the first', async () => {
   const file = join(await newFolder(), '.dev.json')
   const made = (apiKey: string) => ({ apiKey, application: { id: `${apiKey}_id`, clientId: `${apiKey}_client` } })
   expect(await keep(file, null, made('a'))).toEqual(made('a'))
@@ -210,7 +210,7 @@ describe('a free port that was taken before the Worker listened', () => {
   })
 })
 
-test('a port that another program uses: a sentence, and exit code 1', async () => {
+test('a port that another program uses is reported with exit code 1', async () => {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, resolve))
   const address = server.address()

@@ -22,13 +22,13 @@ test('a created environment is listed, with the audience of its tokens', async (
   )
 })
 
-test('no environments: the list says how to create one', async () => {
+test('an empty list of environments names the command that creates one', async () => {
   const environment = await environments()
   expect((await environment('list')).stdout).toBe('No environments yet: npm run environment -- create --name NAME\n')
   expect((await environment('list', '--json')).json).toEqual([])
 })
 
-test('a name is taken once, and so is each name that looks like it', async () => {
+test('a name that exists, or that looks like one, is refused', async () => {
   const environment = await environments()
   const { json } = await environment('create', '--name', 'Café', '--json')
   const again = await environment('create', '--name', 'Café')

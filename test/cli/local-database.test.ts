@@ -134,7 +134,7 @@ describe('a database of another version', () => {
   })
 })
 
-describe('a state folder that cannot be used: a sentence with the remedy that fits, and exit code 1', () => {
+describe('an unusable state folder ends the command with exit code 1, a sentence and the remedy', () => {
   const fail = async (folder: string) => {
     const { code, stdout, stderr } = await environment(folder, 'list')
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
@@ -142,7 +142,7 @@ describe('a state folder that cannot be used: a sentence with the remedy that fi
     return stderr.replace('Opening the local database…\n', '')
   }
 
-  test('a file is in its place', async () => {
+  test('a file in place of the folder', async () => {
     const file = join(await newFolder(), 'file')
     await writeFile(file, '')
     const words =
@@ -151,13 +151,13 @@ describe('a state folder that cannot be used: a sentence with the remedy that fi
     expect(await fail(join(file, 'below'))).toBe(`${join(file, 'below')} ${words}`)
   })
 
-  test('it cannot be created', async () => {
+  test('a folder that cannot be created', async () => {
     expect(await fail('/proc/oncekey')).toBe(
       '/proc/oncekey cannot be written to (ENOENT). Nothing was changed. Name another folder with --persist-to.\n',
     )
   })
 
-  test('the database is another file, and a damaged one is not said to be that', async () => {
+  test('a file that is not a database, and a damaged database, which gets another remedy', async () => {
     const folder = await copyOf((await current()).folder, '')
     const file = await databaseFile(folder)
     for (const log of [`${file}-wal`, `${file}-shm`]) await rm(log, { force: true })
@@ -174,7 +174,7 @@ describe('a state folder that cannot be used: a sentence with the remedy that fi
   })
 })
 
-describe('a failure of the runtime is explained by its reason', () => {
+describe('a failure of the runtime is explained by its cause', () => {
   const folder = '/srv/state'
 
   test.each([
@@ -215,7 +215,7 @@ describe('a failure of the runtime is explained by its reason', () => {
   })
 })
 
-test('a failure of a statement is explained with what the runtime has printed', async () => {
+test('a failed statement is explained by its cause', async () => {
   const folder = await newFolder()
   const { code, stderr } = await cli(['environment', 'list', '--persist-to', folder], {
     openLocalRegions: async (directory) => {
@@ -236,7 +236,7 @@ test('a failure of a statement is explained with what the runtime has printed', 
   expect(code).toBe(1)
 })
 
-test('a database without a home directory is opened all the same', async () => {
+test('the local database opens without a home directory', async () => {
   const { HOME, XDG_CONFIG_HOME } = process.env
   Object.assign(process.env, { HOME: '/dev/null/home', XDG_CONFIG_HOME: '/dev/null/home' })
   try {

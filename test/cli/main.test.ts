@@ -12,10 +12,10 @@ const create = `${node} api-key create --environment e --name n --access write`
 describe('standard output', () => {
   test.each([
     ['is closed', `${create} >&-`],
-    ['is closed, and --json is given', `${create} --json >&-`],
+    ['is closed, with --json', `${create} --json >&-`],
     ['is /dev/null', `${create} >/dev/null`],
     ['is closed, for a webhook', `${node} webhook create --environment e --url https://example.com >&-`],
-  ])('%s: nothing is created that is shown once', async (_, line) => {
+  ])('no key or secret is created when standard output %s', async (_, line) => {
     const { code, stderr } = await paste(line)
     expect(stderr).toMatch(
       /^Standard output is closed or \/dev\/null, so the .* would be lost\. Nothing was changed\.\n$/,
@@ -23,13 +23,13 @@ describe('standard output', () => {
     expect(code).toBe(1)
   })
 
-  test('that is full: a sentence, and exit code 1', async () => {
+  test('a full disk behind standard output is reported with exit code 1', async () => {
     const { code, stderr } = await paste(`${node} environment --help >/dev/full`)
     expect(stderr).toBe('The command has finished, but its result could not be written to standard output (ENOSPC).\n')
     expect(code).toBe(1)
   })
 
-  test.each(['--help', 'environment --help'])('that ends before the first line: no stack trace: %s', async (words) => {
+  test.each(['--help', 'environment --help'])('a reader that ends early causes no stack trace: %s', async (words) => {
     const { stderr } = await paste(`${node} ${words} | true`)
     expect(stderr).toMatch(
       /^(The command has finished, but its result could not be written to standard output \(EPIPE\)\.\n)?$/,
@@ -63,7 +63,7 @@ test('npm run names every command, and main.ts runs it', async () => {
   for (const [name] of commands) expect(stdout).toContain(`npm run ${name} --`)
 })
 
-test('npm hands its options on behind `--`', async () => {
+test('options before `--`, which npm keeps for itself, are reported', async () => {
   const { stderr, code } = await paste('npm run -s deploy --dry-run')
   expect(stderr).toContain('npm took --dry-run for itself. Write `--` before it.')
   expect(code).toBe(2)

@@ -49,7 +49,7 @@ test('a retired key is published until its last token has expired, and dropped b
   expect(await kept()).toEqual([newest, kids[0]])
 })
 
-test('without a key: a sentence with the command that creates it, and exit code 1', async () => {
+test('without a key, commands end with exit code 1 and name the command that creates one', async () => {
   const { signingKey } = await localKeys()
   for (const word of ['rotate', 'status', 'prune']) {
     const { code, stderr } = await signingKey(word)
@@ -94,7 +94,7 @@ test.each([
   expect((await signingKey('status')).json).toEqual([{ kid: json.kid, algorithm: 'RS256', signs: true }])
 })
 
-test('a folder that cannot have a key: a sentence, and exit code 1', async () => {
+test('a folder that cannot have a key is reported with exit code 1', async () => {
   const file = join(await newFolder(), 'file')
   await writeFile(file, '')
   for (const folder of [file, '/proc/oncekey']) {

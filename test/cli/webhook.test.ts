@@ -80,7 +80,7 @@ test('a test sends an event of the contract, which the SDK verifies', async () =
   expect(JSON.parse(body).data.name).toBe('Sample of npm run webhook -- test')
 })
 
-test('a test that the receiver fails: a sentence and exit code 1, and a redirect is not followed', async () => {
+test('a failed test of an endpoint is reported with exit code 1, and a redirect is not followed', async () => {
   const elsewhere = await webhookReceiver()
   const receiver = await webhookReceiver(status(500))
   const { json } = await create(receiver.url, '--json')
@@ -116,8 +116,11 @@ test('failed deliveries are retried on request', async () => {
   expect((await webhook(['revive', json.id])).stdout).toBe('No failed deliveries.\n')
 })
 
-test.each(['test', 'delete', 'revive'])('%s of an endpoint that does not exist: where to look', async (word) => {
-  const { code, stdout, stderr } = await webhook([word, 'we_unknown'])
-  expect(stderr).toContain('Webhook endpoint we_unknown not found. Nothing was changed. See: npm run webhook -- list')
-  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
-})
+test.each(['test', 'delete', 'revive'])(
+  '%s of an unknown endpoint names the command that lists the endpoints',
+  async (word) => {
+    const { code, stdout, stderr } = await webhook([word, 'we_unknown'])
+    expect(stderr).toContain('Webhook endpoint we_unknown not found. Nothing was changed. See: npm run webhook -- list')
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  },
+)

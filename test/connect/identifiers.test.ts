@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { app } from '../../src/app.ts'
 import { newId } from '../../src/credential/id.ts'
 import { call, newApiKey, newApplication } from '../api.ts'
+import { size } from '../sizes.ts'
 import { NAUGHTY } from './naughty-strings.ts'
 
 /** Ids are opaque: whatever stands where one is asked for, and is none, is 404, never 422 or 500, and does nothing. */
@@ -39,9 +40,15 @@ afterAll(async () => {
   expect(await everything()).toEqual(before)
 })
 
+/** In the short run an ID is tried at every third route, beginning with another one each time. */
+let ids = 0
+const STRIDE = size(3, 1)
+
 /** Sends an id as it is, percent-encoding and all. */
 async function expectUnknown(raw: string, decoded: string, tried = routes) {
-  for (const route of tried) {
+  const first = tried.length > 1 ? ids++ % STRIDE : 0
+  for (const [i, route] of tried.entries()) {
+    if (tried.length > 1 && i % STRIDE !== first) continue
     const [method = '', pattern = ''] = route.split(' ')
     const body = BODIES[method]
     const { status, json } = await call(
