@@ -42,6 +42,7 @@ await call(apiKey, 'DELETE', `/connect/client_secrets/${revoked}`)
 const rotated = await newApplication(apiKey)
 const kept = await secret(rotated.id)
 const { secret: plaintext } = (await call(apiKey, 'POST', secretsOf(rotated.id))).json
+const { secret: current } = (await call(apiKey, 'POST', secretsOf((await newApplication(apiKey)).id))).json
 const verify = '/connect/client_secrets/verify'
 await call(apiKey, 'POST', '/connect/applications', { body: m2mApplication, headers: { 'Idempotency-Key': 'app' } })
 
@@ -156,7 +157,9 @@ const cases: Case[] = [
     { statements: 1 },
     { body: { expires_at: '2001-01-01T00:00:00Z' } },
   ],
-  [VERIFY, 200, verify, { statements: 1, written: 0, behind: 1 }, { body: { client_secret: plaintext } }],
+  [VERIFY, 200, verify, { statements: 1, written: 0, behind: 1 }, { body: { client_secret: current } }],
+  // A rotation has replaced the secret, and it is about to expire: one event says that it is still in use.
+  [VERIFY, 200, verify, { statements: 1, written: 0, behind: 6 }, { body: { client_secret: plaintext } }],
   [VERIFY, 200, verify, { statements: 1 }, { body: { client_secret: clientSecret } }],
   [VERIFY, 200, verify, { statements: 1 }, { body: { client_secret: 'garbage' } }],
   [VERIFY, 422, verify, { statements: 1 }, { body: {} }],

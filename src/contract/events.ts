@@ -110,6 +110,12 @@ export const Event = v.variant('event', [
   }),
   v.strictObject({
     ...event,
+    event: v.literal('connect_application_secret.used_while_expiring'),
+    /** A secret that a rotation replaced was used within 24 hours of its expiry. One event per secret and expiry. */
+    data: v.strictObject(secretOfApplication),
+  }),
+  v.strictObject({
+    ...event,
     event: v.literal('connect_application_secret.replayed'),
     /** A repeated request received the plaintext of this secret again. */
     data: v.strictObject(secretOfApplication),

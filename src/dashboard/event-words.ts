@@ -15,6 +15,7 @@ export const LABELS: Record<EventType, string> = {
   'connect_application_secret.deleted': 'Secret revoked',
   'connect_application_secret.replayed': 'Secret shown again to a retry',
   'connect_application_secret.refused': 'Inactive secret used',
+  'connect_application_secret.used_while_expiring': 'Secret still used before it expires',
   'api_key.created': 'API key created',
   'api_key.revoked': 'API key revoked',
   'session.created': 'Signed in',

@@ -5,7 +5,7 @@ import { type Application, applicationMapping } from './applications.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Origin, Outcome } from './caller.ts'
 import { type ClientSecret, clientSecretMapping, liveAt } from './client-secrets.ts'
-import { type Database, query, sendBatch, type UnixMs } from './database.ts'
+import { type Database, type Query, query, sendBatch, type UnixMs } from './database.ts'
 import { nextSeq, organizationOfSecret } from './event-statements.ts'
 import { touchAfterResponse } from './last-use.ts'
 import { useDue } from './scope.ts'
@@ -33,8 +33,10 @@ export interface Use {
   readonly userAgent: string | null
 }
 
+type UsedSecret = Pick<ClientSecret, 'id' | 'lastUsedAt' | 'expiresAt' | 'isRotatedOut'>
+
 export interface AuthenticatedClient {
-  readonly clientSecret: Pick<ClientSecret, 'id' | 'lastUsedAt'>
+  readonly clientSecret: UsedSecret
   readonly application: Pick<
     Application,
     'id' | 'clientId' | 'applicationType' | 'organizationId' | 'scopes' | 'isFirstParty'
@@ -131,6 +133,8 @@ export async function verifyClientSecret(
   return outcome
 }
 
+const HOUR_MS = 60 * 60 * 1000
+
 /** Records a successful use of a secret, after the response, if it is due. A refused request is not a use. */
 export function touchClientSecret(
   database: Database,
@@ -139,11 +143,36 @@ export function touchClientSecret(
   { address, country, userAgent }: Use,
 ): void {
   // Never before the creation, even if the clock went back.
-  touchAfterResponse(database, clientSecret.id, clientSecret.lastUsedAt, now, () =>
+  touchAfterResponse(database, clientSecret.id, clientSecret.lastUsedAt, now, () => [
     query(sql`UPDATE client_secrets SET last_used_at = max(${now}, created_at), used_minutes = ${oneMoreMinute(now)},
         last_used_address = ${address}, last_used_country = ${country}, last_used_agent = ${userAgent}
       WHERE digest = ${digest} AND disabled_at IS NULL AND ended_at = 0 AND ${useDue(database, now)}`),
-  )
+    ...expiringUse(digest, clientSecret, now, { country, userAgent }),
+  ])
+}
+
+/** Programs that use a secret this shortly before its expiry are about to stop working. */
+const LATE_USE_MS = 24 * 60 * 60 * 1000
+
+/**
+ * Records that a secret is still in use shortly before the expiry that a rotation has set: one event per secret and
+ * expiry, because they share an ID. Its time is off the full hours of `recordRefusedUse`.
+ */
+function expiringUse(
+  digest: Bytes,
+  { id, isRotatedOut, expiresAt }: UsedSecret,
+  now: UnixMs,
+  { country, userAgent }: Omit<Use, 'address'>,
+): Query[] {
+  if (!isRotatedOut || expiresAt === null || expiresAt - now > LATE_USE_MS) return []
+  const eventId = derivedId('event', expiresAt - (expiresAt % HOUR_MS) + 1, id)
+  return [
+    query(sql`INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type, country, user_agent, created_at)
+      SELECT ${nextSeq(now)}, ${eventId}, environment_id, ${organizationOfSecret}, 'connect_application_secret.used_while_expiring',
+        ${clientSecretMapping.snapshot}, 'system', ${country}, ${userAgent}, ${now}
+      FROM client_secrets WHERE digest = ${digest} AND disabled_at IS NULL AND ended_at = 0 AND is_rotated_out
+        AND expires_at > ${now} ON CONFLICT DO NOTHING`),
+  ]
 }
 
 /** Refusals of a secret that once worked, and the reason that their event has. */
@@ -153,8 +182,6 @@ const REASONS = new Map<ClientRefusal, string>([
   ['secret_disabled', 'disabled'],
   ['application_deleted', 'application_deleted'],
 ])
-
-const HOUR_MS = 60 * 60 * 1000
 
 /**
  * Records the use of a secret that no longer works, after the response: at most one event per hour and secret, because
@@ -187,6 +214,8 @@ interface ClientRow {
   readonly secret_id: string
   readonly environment_id: string
   readonly last_used_at: UnixMs | null
+  readonly expires_at: UnixMs | null
+  readonly is_rotated_out: 0 | 1
   readonly application_id: string
   readonly client_id: string
   readonly application_type: Application['applicationType']
@@ -211,7 +240,7 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
     WHEN NOT (${liveAt(now)}) THEN 'secret_expired'
     ELSE 'secret_disabled' END`
   return query<ClientRow>(
-    sql`SELECT ${refusal} AS refusal, client_secrets.id AS secret_id, client_secrets.environment_id, client_secrets.last_used_at,
+    sql`SELECT ${refusal} AS refusal, client_secrets.id AS secret_id, client_secrets.environment_id, client_secrets.last_used_at, client_secrets.expires_at, client_secrets.is_rotated_out,
         applications.id AS application_id, applications.client_id, application_type, organization_id, scopes, is_first_party, environments.client_id AS audience,
         ${tokenScopes} AS token_scopes
       FROM (SELECT 1) AS request
@@ -248,7 +277,12 @@ function activeApplication({ clientId }: Proof): Sql {
 
 function clientFromRow(row: ClientRow): AuthenticatedClient {
   return {
-    clientSecret: { id: row.secret_id, lastUsedAt: row.last_used_at },
+    clientSecret: {
+      id: row.secret_id,
+      lastUsedAt: row.last_used_at,
+      expiresAt: row.expires_at,
+      isRotatedOut: row.is_rotated_out === 1,
+    },
     application: {
       id: row.application_id,
       clientId: row.client_id,

@@ -19,6 +19,7 @@ export const EVENT_TYPES = [
   'connect_application_secret.deleted',
   'connect_application_secret.replayed',
   'connect_application_secret.refused',
+  'connect_application_secret.used_while_expiring',
   'api_key.created',
   'api_key.revoked',
   'session.created',

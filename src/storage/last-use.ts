@@ -10,18 +10,18 @@ const touchedAt = new Map<string, UnixMs>()
 const MAX_TOUCHED = 1_000
 
 /** The touches of one request, which go into one batch. */
-const pending = new WeakMap<Database, Record<string, Query>>()
+const pending = new WeakMap<Database, Map<string, readonly Query[]>>()
 
 /**
- * Sends `statement`, which sets `last_used_at` of a credential, after the response: at most once a minute per credential
- * and isolate. The statement itself must guard against other isolates. A failure only leaves the touch to the next use.
+ * Sends statements, which set `last_used_at` of a credential, after the response: at most once a minute per credential
+ * and isolate. They themselves must guard against other isolates. A failure only leaves the touch to the next use.
  */
 export function touchAfterResponse(
   database: Database,
   id: string,
   lastUsedAt: UnixMs | null,
   now: UnixMs,
-  statement: () => Query,
+  statements: () => Query | readonly Query[],
 ): void {
   const latest = Math.max(lastUsedAt ?? 0, touchedAt.get(id) ?? 0)
   if (now - latest < USE_GRANULARITY_MS) return
@@ -29,15 +29,16 @@ export function touchAfterResponse(
   touchedAt.set(id, now)
   const touches = pending.get(database)
   if (touches) {
-    touches[id] = statement()
+    touches.set(id, [statements()].flat())
     return
   }
-  const first = { [id]: statement() }
+  const first = new Map([[id, [statements()].flat()]])
   pending.set(database, first)
   afterResponse(database, async () => {
     pending.delete(database)
-    await sendBatch(measuredApart(database), first).catch((error) => {
-      for (const touched of Object.keys(first)) touchedAt.delete(touched)
+    const queries = Object.fromEntries(Object.entries([...first.values()].flat()))
+    await sendBatch(measuredApart(database), queries).catch((error) => {
+      for (const touched of first.keys()) touchedAt.delete(touched)
       console.error({ message: 'last use not recorded', error: String(error) })
     })
   })

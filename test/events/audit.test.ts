@@ -144,7 +144,7 @@ test('each replay that returns a plaintext again records an event', async () => 
   expect(JSON.stringify(events)).not.toContain(json.secret)
 })
 
-describe('the use of a secret that is no longer active', () => {
+describe('a secret', () => {
   const use = async (clientId: string, secret: string) =>
     (
       await send(
@@ -183,6 +183,42 @@ describe('the use of a secret that is no longer active', () => {
     ])
     expect(events[0].context).toMatchObject({ actor: 'system', ip_address: '203.0.113.7', user_agent: 'test/1.0' })
     expect(JSON.stringify(events)).not.toContain(json.secret)
+  })
+
+  test('is still used within 24 hours of the expiry that a rotation set: one event says so', async () => {
+    const type = 'connect_application_secret.used_while_expiring'
+    const { apiKey } = await newApiKey()
+    const application = await newApplication(apiKey)
+    const secrets = `/connect/applications/${application.id}/client_secrets`
+    const { json: replaced } = await call(apiKey, 'POST', secrets)
+    await call(apiKey, 'POST', `${secrets}/rotate`, { body: { grace_period_seconds: 3 * 86_400 } })
+    const now = Date.now()
+    for (const [hours, count] of [
+      [1, 0],
+      [47, 0],
+      [49, 1],
+      [60, 1],
+      [71, 1],
+    ] as const) {
+      vi.useFakeTimers({ toFake: ['Date'], now: now + hours * 3_600_000 })
+      expect(await use(application.client_id, replaced.secret)).toBe(200)
+      vi.useRealTimers()
+      expect(await eventsOf(apiKey, type), `after ${hours} hours`).toHaveLength(count)
+    }
+    const [event] = await eventsOf(apiKey, type)
+    expect(event.data).toMatchObject({ id: replaced.id, application_id: application.id })
+    expect(event.context).toMatchObject({ actor: 'system', user_agent: 'test/1.0' })
+  })
+
+  test('with an expiry of its own records no event when it is used before', async () => {
+    const { apiKey } = await newApiKey()
+    const application = await newApplication(apiKey)
+    const expires_at = new Date(Date.now() + 3_600_000).toISOString()
+    const { json } = await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`, {
+      body: { expires_at },
+    })
+    expect(await use(application.client_id, json.secret)).toBe(200)
+    expect(await eventsOf(apiKey, 'connect_application_secret.used_while_expiring')).toEqual([])
   })
 
   test('the use of an unknown secret records no event', async () => {
