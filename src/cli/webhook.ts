@@ -1,9 +1,9 @@
 import type { Command } from '@commander-js/extra-typings'
-import { webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
+import { sampleEvent, webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
 import { timestamp } from '../contract/wire.ts'
-import { issueCredential } from '../credential/credential.ts'
+import { issueCredential, SIGNING_SECRET_PREFIX } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
-import { EVENT_TYPES, type Event, type EventType } from '../storage/events.ts'
+import { EVENT_TYPES, type EventType } from '../storage/events.ts'
 import {
   createWebhookEndpoint,
   deleteWebhookEndpoint,
@@ -35,8 +35,6 @@ import {
   requireAllAnswered,
 } from './regions.ts'
 
-const SECRET_PREFIX = 'whsec'
-
 export function addWebhookCommands(program: Command, context: Context): void {
   const group = program.command('webhook').description('Manage webhook endpoints.')
 
@@ -57,7 +55,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
       requireReader(context, 'the signing secret')
       const id = await withRegions(context, options, async (open) => {
         const { id: environmentId, database } = await environmentNamed(open, environmentName)
-        const { plaintext: secret } = await issueCredential(SECRET_PREFIX, database.region)
+        const { plaintext: secret } = await issueCredential(SIGNING_SECRET_PREFIX, database.region)
         const now = Date.now()
         const id = newId('we', now, database.region)
         await createWebhookEndpoint(database, { id, environmentId, url, events, secret, createdAt: now })
@@ -182,38 +180,13 @@ export async function sendSample(
   timeoutMs: number,
 ): Promise<number> {
   const now = Date.now()
-  const request = await webhookRequest(sampleEvent(now), secret, now, timeoutMs)
+  const request = await webhookRequest(sampleEvent(now, 'Sample of npm run webhook -- test'), secret, now, timeoutMs)
   const response = await fetch(url, request).catch((error) => {
     throw new Failure(`The receiver did not answer: ${reasonOf(error, timeoutMs)}.`)
   })
   await response.body?.cancel()
   if (response.ok) return response.status
   throw new Failure(`The receiver answered ${response.status}. The Worker would retry until the answer is 2xx.`)
-}
-
-/** An event about a secret that does not exist. */
-function sampleEvent(now: number): Event {
-  return {
-    id: newId('event', now),
-    type: 'connect_application_secret.created',
-    data: {
-      id: newId('secret', now),
-      application_id: newId('conn_app', now),
-      secret_hint: 'sample',
-      name: 'Sample of npm run webhook -- test',
-      last_used_at: null,
-      expires_at: null,
-      disabled_at: null,
-      created_at: now,
-      updated_at: now,
-    },
-    actor: 'operator',
-    apiKey: null,
-    sessionId: null,
-    requestId: null,
-    origin: { address: null, country: null, userAgent: null, clientRequestId: null },
-    createdAt: now,
-  }
 }
 
 function reasonOf(error: Error, timeoutMs: number): string {

@@ -1,4 +1,5 @@
 import { toHex, utf8 } from '../credential/digest.ts'
+import { newId } from '../credential/id.ts'
 import type { Event } from '../storage/events.ts'
 import { eventToWire } from './wire.ts'
 
@@ -52,5 +53,30 @@ export async function webhookRequest(event: Event, secret: string, now: number, 
     // A redirect could lead anywhere, this network included, so it counts as a failure.
     redirect: 'manual' as const,
     signal: AbortSignal.timeout(timeoutMs),
+  }
+}
+
+/** An event about a secret that does not exist, to try a webhook endpoint. `now` is Unix ms. */
+export function sampleEvent(now: number, name: string): Event {
+  return {
+    id: newId('event', now),
+    type: 'connect_application_secret.created',
+    data: {
+      id: newId('secret', now),
+      application_id: newId('conn_app', now),
+      secret_hint: 'sample',
+      name,
+      last_used_at: null,
+      expires_at: null,
+      disabled_at: null,
+      created_at: now,
+      updated_at: now,
+    },
+    actor: 'operator',
+    apiKey: null,
+    sessionId: null,
+    requestId: null,
+    origin: { address: null, country: null, userAgent: null, clientRequestId: null },
+    createdAt: now,
   }
 }

@@ -37,6 +37,9 @@ export const API_KEY_PREFIX = 'sk'
 /** The prefix of the dashboard's sessions. */
 export const SESSION_PREFIX = 'session'
 
+/** The prefix of the secrets that sign webhooks, as in WorkOS. */
+export const SIGNING_SECRET_PREFIX = 'whsec'
+
 /** The prefixes that a credential may have. */
 export const CREDENTIAL_PREFIX = /^[A-Za-z0-9_]{1,32}$/
 

@@ -8,9 +8,11 @@ import { find, withoutCredentials } from './find.tsx'
 import { formsOnly, ownForms } from './form.tsx'
 import { issue } from './issue.tsx'
 import { keys } from './keys.tsx'
+import { newKey } from './new-key.tsx'
 import { revoke } from './revoke.tsx'
 import { secrets } from './secrets.tsx'
 import { signInAndOut } from './sign-in.tsx'
+import { webhookForms } from './webhook-forms.tsx'
 import { webhooks } from './webhooks.tsx'
 
 /** Pages for people. Each makes at most one D1 request. Every change is a form, and works without a script. */
@@ -28,7 +30,9 @@ for (const pages of [
   find,
   eventList,
   webhooks,
+  webhookForms,
   keys,
+  newKey,
 ]) {
   dashboard.route('/', pages)
 }

@@ -15,7 +15,7 @@ import { Buttons, Errors, type FieldErrors, PostForm } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
 import { identify } from '../storage/batch.ts'
 import { type KeyedRequest, REPLAY_WINDOW_MS } from '../storage/idempotency.ts'
-import { page } from './layout.tsx'
+import { page, type Section } from './layout.tsx'
 
 /**
  * Accepts only forms of our own pages. Under `Referrer-Policy: no-referrer` browsers send `Origin: null` with a form, so
@@ -127,15 +127,16 @@ interface FormPageOptions {
   readonly verb: string
   /** The page that Cancel and the breadcrumb lead to. */
   readonly back: { readonly path: string; readonly name: string }
+  readonly section?: Section
   readonly errors: FieldErrors
 }
 
 /** Answers with a form: with status 422 if it has errors. */
 export function formPage(c: Context<HonoEnv>, options: FormPageOptions, children: Child): Response {
-  const { title, heading, intro, action, fields = {}, verb, back, errors } = options
+  const { title, heading, intro, action, fields = {}, verb, back, section = '/dashboard', errors } = options
   return page(
     c,
-    { title, section: '/dashboard', status: Object.keys(errors).length > 0 ? 422 : 200 },
+    { title, section, status: Object.keys(errors).length > 0 ? 422 : 200 },
     <section class="narrow">
       <div>
         <p class="crumb">

@@ -7,6 +7,7 @@ import { ActionButton, Confirm } from '../pages/forms.tsx'
 import { type Column, Hidden, isolated, Name, NameOverId, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type CallerKey, revokeCallerKey } from '../storage/api-keys.ts'
+import { SESSION_LIFETIME_MS } from '../storage/scope.ts'
 import { endSession, listCallers, type Session } from '../storage/sessions.ts'
 import { readChange } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
@@ -49,13 +50,17 @@ function keysPage(c: Context<HonoEnv>, keys: CallerKey[], sessions: Session[]) {
     c,
     { title: 'Keys and sessions', section: PATH },
     <>
-      <h1>Keys and sessions</h1>
+      <div class="title">
+        <h1>Keys and sessions</h1>
+        {canWrite(c) && (
+          <a class="button primary" href="/dashboard/keys/new">
+            New API key
+          </a>
+        )}
+      </div>
       <section aria-labelledby="keys">
         <h2 id="keys">API keys</h2>
-        <p class="quiet">
-          Anyone with one of these keys can call the API and sign in here. The operator creates keys with{' '}
-          <code>npm run api-key -- create</code>
-        </p>
+        <p class="quiet">Anyone with one of these keys can call the API and sign in here.</p>
         <Table label="API keys" columns={keyColumns(now, canWrite(c))} rows={keys} />
       </section>
       <section aria-labelledby="sessions">
@@ -99,14 +104,34 @@ const sessionColumns = (now: number, canWrite: boolean): Column<Session>[] => [
     label: 'API key',
     kind: 'wide',
     cell: (session) => (
-      <span class="line" title={session.keyName}>
-        <Name>{session.keyName}</Name>
-        {session.isOwn && <span class="quiet"> (this session)</span>}
-      </span>
+      <>
+        <span class="line" title={session.keyName}>
+          <Name>{session.keyName}</Name>
+          {session.isOwn && <span class="quiet"> (this session)</span>}
+        </span>
+        {session.userAgent && (
+          <span class="sub line" title={session.userAgent}>
+            <bdi>{session.userAgent}</bdi>
+          </span>
+        )}
+      </>
     ),
   },
+  {
+    label: 'Signed in from',
+    cell: ({ address, country }) =>
+      address === null ? (
+        <span class="quiet">Unknown</span>
+      ) : (
+        <>
+          <span class="line">{country ?? 'Unknown country'}</span>
+          <span class="sub">{address}</span>
+        </>
+      ),
+  },
   { label: 'Last used', cell: ({ lastUsedAt }) => <Time at={lastUsedAt} now={now} /> },
-  { label: 'Signed in', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+  { label: 'Signed in', kind: 'extra', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+  { label: 'Ends at the latest', cell: ({ createdAt }) => <Time at={createdAt + SESSION_LIFETIME_MS} now={now} /> },
   ...(canWrite ? [endColumn] : []),
 ]
 

@@ -18,6 +18,9 @@ const SECTIONS = [
   ['/dashboard/keys', 'Keys'],
 ] as const
 
+/** The address of an entry of the navigation. */
+export type Section = (typeof SECTIONS)[number][0]
+
 /** Texts about a change, each shown once on the next page. */
 const NOTICES = new Map([
   ['application-created', 'Application created.'],
@@ -32,6 +35,7 @@ const NOTICES = new Map([
   ['key-revoked', 'API key revoked. Its sessions have ended.'],
   ['session-ended', 'Session ended.'],
   ['delivery-queued', 'Delivery queued.'],
+  ['endpoint-deleted', 'Webhook endpoint deleted.'],
 ])
 
 /** Redirects to a page after a change. The page shows the notice once. */
@@ -43,7 +47,7 @@ export function redirectWithNotice(c: Context<HonoEnv>, path: string, notice: st
 interface PageOptions {
   readonly title: string
   /** The entry of the navigation that the page belongs to. */
-  readonly section?: (typeof SECTIONS)[number][0]
+  readonly section?: Section
   readonly status?: ContentfulStatusCode
 }
 

@@ -1,14 +1,15 @@
 import type { Context } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { publicOrigin } from '../pages/document.tsx'
-import { noSpellcheck, PostForm } from '../pages/forms.tsx'
-import { CopyButton, Hint, region, Tabs } from '../pages/parts.tsx'
+import { PostForm } from '../pages/forms.tsx'
+import { Hint, Tabs } from '../pages/parts.tsx'
 import { ExactTime } from '../pages/time.tsx'
 import type { Application } from '../storage/applications.ts'
 import type { ClientSecret } from '../storage/client-secrets.ts'
 import type { CreatedClientSecret } from '../storage/issuing.ts'
 import { newFormToken } from './form.tsx'
 import { applicationPath, page } from './layout.tsx'
+import { Files, Mask, Value } from './once-parts.tsx'
 import { lifetimeOf } from './secret-forms.tsx'
 import { examplesOf } from './snippets.ts'
 
@@ -50,10 +51,7 @@ export function shownOnce(
             <Value id="client-id" label="Client ID" value={application.clientId} />
             <Value id="secret" label="Client secret" name={secret.name} value={plaintext} isMain />
             <Value id="endpoint" label={endpoint.name} value={endpoint.url} />
-            <label class="choice">
-              <input type="checkbox" id="mask" />
-              <span>Mask the secret, such as while you share your screen</span>
-            </label>
+            <Mask what="secret" />
             <Files
               files={[
                 ['env', '.env', '.env', envFile(application, secret, plaintext, origin)],
@@ -132,71 +130,6 @@ const FirstUse = ({ path }: { path: string }) => (
       See whether the secret was used
     </a>
   </p>
-)
-
-interface ValueProps {
-  readonly id: string
-  readonly label: string
-  readonly name?: string | null
-  readonly value: string
-  readonly isMain?: boolean
-}
-
-const Value = ({ id, label, name, value, isMain }: ValueProps) => (
-  <div class="field">
-    <label for={id}>
-      {label}
-      {name && (
-        <>
-          {' '}
-          “<bdi>{name}</bdi>”
-        </>
-      )}
-    </label>
-    <div class="value">
-      <textarea
-        id={id}
-        rows={1}
-        readonly
-        autocomplete="off"
-        class={isMain ? 'code masked' : 'code'}
-        aria-describedby={isMain ? 'secret-help' : undefined}
-        {...noSpellcheck}
-      >
-        {value}
-      </textarea>
-      <CopyButton of={id} what={label} isMain={isMain ?? false} />
-    </div>
-  </div>
-)
-
-/** ID, label, file name, text. */
-type TextFile = readonly [id: string, label: string, file: string, text: string]
-
-/** All of it as one text. The browser script makes the downloads, whose address must not hold the secret. */
-const Files = ({ files }: { files: readonly TextFile[] }) => (
-  <>
-    <div class="row">
-      {files.map(([id, label, file]) => (
-        <>
-          <CopyButton of={id} what={label}>
-            Copy as {label}
-          </CopyButton>
-          <button type="button" data-download={id} data-file={file} hidden>
-            Download {label}
-          </button>
-        </>
-      ))}
-    </div>
-    <details>
-      <summary>Show as .env and as JSON</summary>
-      {files.map(([id, label, , text]) => (
-        <pre id={id} class="masked" {...region(label)}>
-          {text}
-        </pre>
-      ))}
-    </details>
-  </>
 )
 
 function envFile({ name, clientId }: Application, secret: ClientSecret, plaintext: string, origin: string): string {

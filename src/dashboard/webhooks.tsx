@@ -3,9 +3,10 @@ import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { ActionButton } from '../pages/forms.tsx'
-import { type Column, Empty, Hidden, NameOverId, Snippet, Table } from '../pages/parts.tsx'
+import { type Column, Empty, Hidden, NameOverId, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type ListedDelivery, listWebhooks, reviveDelivery, type WebhookEndpoint } from '../storage/webhooks.ts'
+import { LABELS } from './event-words.ts'
 import { readChange } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
 import { canWrite, requireSession } from './session.ts'
@@ -37,13 +38,24 @@ function webhooksPage(
     c,
     { title: 'Webhooks', section: '/dashboard/webhooks' },
     <>
-      <h1>Webhooks</h1>
+      <div class="title">
+        <h1>Webhooks</h1>
+        {canWrite(c) && (
+          <a class="button primary" href="/dashboard/webhooks/new">
+            New endpoint
+          </a>
+        )}
+      </div>
       {endpoints.length === 0 ? (
-        <NoEndpoints />
+        <NoEndpoints c={c} />
       ) : (
         <section aria-labelledby="endpoints">
           <h2 id="endpoints">Endpoints</h2>
-          <Table label="Endpoints" columns={endpointColumns(now)} rows={endpoints} />
+          <Table
+            label="Endpoints"
+            columns={[...endpointColumns(now), ...(canWrite(c) ? [endpointActions] : [])]}
+            rows={endpoints}
+          />
         </section>
       )}
       {deliveries.length > 0 && (
@@ -72,23 +84,55 @@ const endpointColumns = (now: number): Column<WebhookEndpoint>[] => [
   },
   {
     label: 'Events',
-    cell: ({ events }) => (events.length === 0 ? 'All' : events.map((type) => <code class="sub">{type}</code>)),
+    cell: ({ events: [first, ...others] }) =>
+      first === undefined ? (
+        'All'
+      ) : (
+        <>
+          <span class="line">{LABELS[first]}</span>
+          {others.length > 0 && (
+            <span class="sub" title={others.join(', ')}>
+              and {others.length} more
+            </span>
+          )}
+        </>
+      ),
   },
   {
     label: 'Deliveries',
     cell: ({ deliveries: { delivered, pending, dead } }) => (
       <>
-        <div class="nowrap">{delivered} delivered</div>
-        {pending > 0 && <div class="nowrap">{pending} pending</div>}
-        {dead > 0 && <div class="nowrap">{dead} failed</div>}
+        {delivered} delivered
+        {pending + dead > 0 && (
+          <span class="sub">
+            {pending > 0 && `${pending} pending`}
+            {pending > 0 && dead > 0 && ', '}
+            {dead > 0 && <b class="error">{dead} failed</b>}
+          </span>
+        )}
       </>
     ),
   },
   { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
 ]
 
+const endpointActions: Column<WebhookEndpoint> = {
+  label: 'Actions',
+  kind: 'actions',
+  cell: ({ id, url }) => (
+    <>
+      <ActionButton action={`/dashboard/webhooks/${id}/test`}>
+        Send test<Hidden> to {withoutQuery(url)}</Hidden>
+      </ActionButton>
+      <a class="button plain danger" href={`/dashboard/webhooks/${id}/delete`} data-dialog>
+        Delete…<Hidden> {withoutQuery(url)}</Hidden>
+      </a>
+    </>
+  ),
+}
+
 /** A query may hold a token of the receiver, and read-only keys see this page. */
-function withoutQuery(url: string): string {
+export function withoutQuery(url: string): string {
   const [base, query] = url.split('?', 2)
   return query === undefined ? url : `${base}?…`
 }
@@ -160,16 +204,16 @@ const resendColumn: Column<ListedDelivery> = {
     ),
 }
 
-const NoEndpoints = () => (
+const NoEndpoints = ({ c }: { c: Context<HonoEnv> }) => (
   <Empty title="No webhooks yet">
     <p>
-      Oncekey POSTs a signed event to your URL for every change, and retries until it gets a 2xx response. The operator
-      adds an endpoint with:
+      Oncekey POSTs a signed event to your URL for every change, and retries until it gets a 2xx response.
+      {canWrite(c) && (
+        <>
+          {' '}
+          <a href="/dashboard/webhooks/new">Create the first endpoint</a>
+        </>
+      )}
     </p>
-    <Snippet
-      id="create-webhook"
-      title="Add a webhook"
-      text={'npm run webhook -- create --environment NAME \\\n  --url https://example.com/webhooks'}
-    />
   </Empty>
 )

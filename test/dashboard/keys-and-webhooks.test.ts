@@ -1,0 +1,212 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { call, newApiKey } from '../api.ts'
+import { hiddenFields, shownSecret, Visitor } from './pages.ts'
+
+const KEYS = '/dashboard/keys'
+const WEBHOOKS = '/dashboard/webhooks'
+
+const owner = new Visitor()
+const reader = new Visitor()
+const stranger = new Visitor()
+let apiKey: string
+let environmentId: string
+
+beforeAll(async () => {
+  const key = await newApiKey()
+  apiKey = key.apiKey
+  environmentId = key.environmentId
+  await owner.signIn(apiKey)
+  await reader.signIn((await newApiKey({ environmentId, access: 'read' })).apiKey)
+  await stranger.signIn((await newApiKey()).apiKey)
+})
+
+/** Types of the latest events of the environment, newest first. */
+async function latestEvents(limit: number): Promise<{ event: string; data: Record<string, unknown> }[]> {
+  return (await call(apiKey, 'GET', `/events?limit=${limit}&order=desc`)).json.data
+}
+
+describe('an API key', () => {
+  test.each(['read', 'write'])('is created with %s access, and shown once', async (access) => {
+    const { html } = await owner.get(`${KEYS}/new`)
+    const fields = { ...hiddenFields(html), name: `robot ${access}`, access }
+    const created = await owner.post(`${KEYS}/new`, fields)
+    expect([created.status, created.trips]).toEqual([200, 1])
+    const plaintext = shownSecret(created.html)
+    expect(plaintext).toMatch(/^sk_0[0-9A-Za-z]{49}$/)
+    expect(created.html).toContain(`ONCEKEY_API_KEY=${plaintext}`)
+    expect((await call(plaintext, 'GET', '/events?limit=1')).status).toBe(200)
+    const made = await call(plaintext, 'POST', '/connect/applications', {
+      body: { name: 'x', application_type: 'm2m', organization_id: 'org_1' },
+    })
+    expect(made.status).toBe(access === 'write' ? 201 : 403)
+    const list = await owner.get(KEYS)
+    expect(list.html).toContain(`robot ${access}`)
+    expect(list.html).not.toContain(plaintext)
+    const event = (await latestEvents(5)).find(({ event }) => event === 'api_key.created')
+    expect(event?.data).toMatchObject({ name: `robot ${access}`, access })
+    expect(JSON.stringify(await latestEvents(5))).not.toContain(plaintext)
+
+    const again = await owner.post(`${KEYS}/new`, fields)
+    expect(again.status).toBe(409)
+    expect(again.html).toContain('This API key was already created')
+    expect(shownSecret(again.html)).toBe('')
+    const count = 'SELECT count(*) AS n FROM api_keys WHERE name = ?'
+    expect(await env.DB.prepare(count).bind(`robot ${access}`).first('n')).toBe(1)
+  })
+
+  test.each([
+    [{ name: '', access: 'read' }, 'name'],
+    [{ name: 'x', access: 'admin' }, 'access'],
+    [{ name: '\u0007', access: 'read' }, 'name'],
+  ])('is not created from %j', async (fields, member) => {
+    const reply = await owner.submit(`${KEYS}/new`, fields)
+    expect([reply.status, reply.trips]).toEqual([422, 1])
+    expect(reply.html).toContain(member === 'name' ? 'id="name-error"' : 'class="error"')
+  })
+
+  test('is not created beyond 100 in an environment', async () => {
+    const full = await newApiKey()
+    const visitor = new Visitor()
+    await visitor.signIn(full.apiKey)
+    await env.DB.prepare(
+      `INSERT INTO api_keys (id, environment_id, name, digest, access, created_at)
+      SELECT 'k' || value || ?1, ?1, 'filler', randomblob(32), 'read', 1
+      FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 99) SELECT value FROM n)`,
+    )
+      .bind(full.environmentId)
+      .run()
+    const reply = await visitor.submit(`${KEYS}/new`, { name: 'one more', access: 'read' })
+    expect(reply.status).toBe(422)
+    expect(reply.html).toContain('Limit reached')
+  })
+
+  test('is not created by a read-only key', async () => {
+    expect((await reader.get(`${KEYS}/new`)).status).toBe(403)
+    expect((await reader.get(KEYS)).html).not.toContain(`${KEYS}/new`)
+  })
+})
+
+describe('sessions', () => {
+  test('are listed with the country, the address and the browser of their sign-in, and with their end', async () => {
+    const visitor = new Visitor()
+    const key = await newApiKey()
+    const request = { 'User-Agent': 'Firefox/140 on a laptop', 'CF-Connecting-IP': '203.0.113.7' }
+    const signedIn = await visitor.post('/dashboard/sign-in', { api_key: key.apiKey }, request)
+    expect(signedIn.status).toBe(303)
+    const { html } = await visitor.get(KEYS)
+    expect(html).toContain('203.0.113.7')
+    expect(html).toContain('Firefox/140 on a laptop')
+    expect(html).toContain('after 12 hours')
+    expect(html).toMatch(/Ends at the latest.*in 12 hours/s)
+  })
+})
+
+describe('a webhook endpoint', () => {
+  const url = 'https://hooks.example/oncekey?token=of-the-receiver'
+
+  /** Creates one in the dashboard, and returns its ID and secret. */
+  async function create(fields: Record<string, string> = { url }) {
+    const reply = await owner.submit(`${WEBHOOKS}/new`, fields)
+    expect([reply.status, reply.trips]).toEqual([200, 1])
+    const newest = 'SELECT id FROM webhook_endpoints WHERE environment_id = ? ORDER BY created_at DESC, id DESC'
+    return { id: String(await env.DB.prepare(newest).bind(environmentId).first('id')), secret: shownSecret(reply.html) }
+  }
+
+  test('is created, and its signing secret is shown once', async () => {
+    const { id, secret } = await create({ url, 'api_key.created': 'on', 'api_key.revoked': 'on' })
+    expect(secret).toMatch(/^whsec_/)
+    const { html } = await owner.get(WEBHOOKS)
+    expect(html).toContain(id)
+    expect(html).toContain('and 1 more')
+    expect(html).not.toContain(secret)
+    expect(html).not.toContain('of-the-receiver')
+    const [event] = await latestEvents(1)
+    expect(event).toMatchObject({
+      event: 'webhook_endpoint.created',
+      data: { id, url: 'https://hooks.example/oncekey', events: ['api_key.created', 'api_key.revoked'] },
+    })
+    const cursor = await env.DB.prepare('SELECT cursor FROM webhook_endpoints WHERE id = ?').bind(id).first('cursor')
+    const newest = 'SELECT seq FROM events WHERE environment_id = ? ORDER BY seq DESC'
+    expect(cursor).toBe(await env.DB.prepare(newest).bind(environmentId).first('seq'))
+  })
+
+  test('is created once, however often its form is sent', async () => {
+    const { html } = await owner.get(`${WEBHOOKS}/new`)
+    const fields = { ...hiddenFields(html), url: 'https://once.example/' }
+    expect((await owner.post(`${WEBHOOKS}/new`, fields)).status).toBe(200)
+    const again = await owner.post(`${WEBHOOKS}/new`, fields)
+    expect(again.status).toBe(409)
+    expect(again.html).not.toContain('whsec_')
+    const count = "SELECT count(*) AS n FROM webhook_endpoints WHERE url = 'https://once.example/'"
+    expect(await env.DB.prepare(count).first('n')).toBe(1)
+  })
+
+  test.each(['http://hooks.example/', 'https://10.0.0.1/', 'https://localhost/', 'nothing', ''])(
+    'is not created for the URL %s',
+    async (invalid) => {
+      const reply = await owner.submit(`${WEBHOOKS}/new`, { url: invalid })
+      expect(reply.status).toBe(422)
+      expect(reply.html).toContain('id="url-error"')
+    },
+  )
+
+  test('is not created beyond 20 in an environment', async () => {
+    const full = await newApiKey()
+    const visitor = new Visitor()
+    await visitor.signIn(full.apiKey)
+    for (let i = 0; i < 20; i++) expect((await visitor.submit(`${WEBHOOKS}/new`, { url })).status).toBe(200)
+    const reply = await visitor.submit(`${WEBHOOKS}/new`, { url })
+    expect(reply.status).toBe(422)
+    expect(reply.html).toContain('Limit reached')
+  })
+
+  test.each([
+    ['delivered', 204, 'Test event delivered', 'It answered 204.'],
+    ['refused', 500, 'Test event failed', 'It answered 500.'],
+  ])('is tested with a signed sample that is %s', async (_, status, title, text) => {
+    const { id } = await create()
+    const sent = vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response(null, { status }))
+    try {
+      const before = await latestEvents(1)
+      const { html, trips } = await owner.post(`${WEBHOOKS}/${id}/test`)
+      expect(trips).toBe(1)
+      expect(html).toContain(title)
+      expect(html).toContain(text)
+      expect(html).not.toContain('of-the-receiver')
+      expect(sent).toHaveBeenCalledTimes(1)
+      const [target, init] = sent.mock.calls[0] ?? []
+      expect(target).toBe(url)
+      expect(new Headers(init?.headers as HeadersInit).get('WorkOS-Signature')).toMatch(/^t=\d+, v1=/)
+      expect(JSON.parse(String(init?.body))).toMatchObject({ event: 'connect_application_secret.created' })
+      expect(await latestEvents(1)).toEqual(before)
+    } finally {
+      sent.mockRestore()
+    }
+  })
+
+  test('that cannot be reached is said to be so by a test', async () => {
+    const { id } = await create()
+    const sent = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('refused'))
+    try {
+      expect((await owner.post(`${WEBHOOKS}/${id}/test`)).html).toContain('It could not be reached.')
+    } finally {
+      sent.mockRestore()
+    }
+  })
+
+  test('is deleted with its secret, once', async () => {
+    const { id } = await create()
+    expect((await owner.get(`${WEBHOOKS}/${id}/delete`)).html).toContain('This can’t be undone.')
+    for (let i = 0; i < 2; i++) {
+      const reply = await owner.post(`${WEBHOOKS}/${id}/delete`)
+      expect(reply.headers.get('Location')).toBe(WEBHOOKS)
+    }
+    expect((await owner.get(WEBHOOKS)).html).toContain('Webhook endpoint deleted.')
+    const row = await env.DB.prepare('SELECT secret, deleted_at FROM webhook_endpoints WHERE id = ?').bind(id).first()
+    expect(row).toMatchObject({ secret: '', deleted_at: expect.any(Number) })
+    const events = (await latestEvents(5)).filter(({ event }) => event === 'webhook_endpoint.deleted')
+    expect(events).toHaveLength(1)
+    expect((await owner.post(`${WEBHOOKS}/${id}/test`)).status).toBe(404)
+  })
+})
