@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
 import fc from '../property.ts'
+import { size } from '../sizes.ts'
 
 /**
  * Eleven applications of two organizations, in five moments, so that most of them tie: the order is creation, then ID.
@@ -93,7 +94,7 @@ describe('the list of applications', () => {
         const query: Query = { ...rest, ...(cursor && { [cursor.name]: cursor.id }) }
         expect(await list(query)).toEqual(expected(query))
       }),
-      { numRuns: 250 },
+      { numRuns: size(100, 1_000) },
     )
   })
 
