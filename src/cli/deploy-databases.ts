@@ -85,7 +85,7 @@ function requireJurisdiction({ name, jurisdiction }: AccountDatabase, place: Pla
   )
 }
 
-/** Credentials of a region that is no longer served would fail without a hint why. */
+/** Otherwise credentials of a region that is no longer served would fail without a reason. */
 async function requireRemovedAreEmpty(
   account: Account,
   bindings: readonly DeployedBinding[],

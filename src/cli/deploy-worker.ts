@@ -52,7 +52,10 @@ export function rateLimits(raw: RawConfiguration): readonly { readonly name: str
   return listOf(raw.ratelimits)
 }
 
-/** Workers of an account count together when they have the same namespace ID. It is a positive number. */
+/**
+ * Cloudflare counts the calls of all Workers of an account that have the same namespace ID together. The ID is a
+ * positive number.
+ */
 export function namespaceId(worker: string, limit: string): string {
   return String((crc32(`${worker}/${limit}`) >>> 1) + 1)
 }
@@ -105,7 +108,7 @@ const READY_WITHIN_MS = 120_000
 const READY_INTERVAL_MS = 2_000
 const READY_PROGRESS_MS = 20_000
 
-/** A new address takes a while to be known everywhere, and a new version to run there. */
+/** A new address or version takes a while to reach every location. */
 export async function awaitReady(
   platform: Pick<Platform, 'fetch' | 'sleep'>,
   url: string,

@@ -40,11 +40,11 @@ const Line = v.union([
 ])
 export type Line = v.InferOutput<typeof Line>
 
-/** Longer than the largest row of D1, which has 2 MB, is in JSON. */
+/** The largest row of D1 has 2 MB, and is shorter than this in JSON. */
 const MAX_LINE_BYTES = 16 * 1024 * 1024
 const CHUNK_BYTES = 1024 * 1024
 
-/** The lines of a file that end, each with the position behind it. */
+/** The complete lines of a file, each with the position after it. */
 async function* linesOf(handle: FileHandle, file: string): AsyncGenerator<{ text: string; end: number }> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   const chunk = Buffer.alloc(CHUNK_BYTES)

@@ -16,8 +16,8 @@ export const CLOSED_MESSAGE = 'Oncekey is closed for maintenance. Nothing was re
 const RETRY_AFTER_SECONDS = 60
 
 /**
- * Refuses everything that a credential is needed for while the Worker is closed: the database may have been restored to
- * a time before a revocation. The state is a variable of the Worker, because a restored database would not have it.
+ * Refuses every route that needs a credential while the Worker is closed: the database may have been restored to a time
+ * before a revocation. The state is a secret of the Worker, because a restored database would not have it.
  */
 export const refuseIfClosed = createMiddleware<HonoEnv>(async (c, next) => {
   if (isClosed(c.env)) {

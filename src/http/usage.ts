@@ -8,7 +8,7 @@ declare global {
   }
 }
 
-/** `create` issues a client secret; `refused` is the use of a secret that exists, and authenticates no client. */
+/** `create`: a client secret was issued. `refused`: an existing secret was used, but it authenticates no client. */
 export type Operation = 'token' | 'introspection' | 'create' | 'refused'
 
 /** Null or absent: the application is unknown, and nothing is counted. */
@@ -18,8 +18,9 @@ interface Subject {
 }
 
 /**
- * Counts one operation of an application: one data point, which the platform writes behind the response. It must not fail
- * a request. `npm run usage` reads it: the index is the environment, so that a busy one is sampled by itself.
+ * Counts one operation of an application as one data point, which Cloudflare writes after the response. It must not
+ * fail a request. `npm run usage` reads the data. The index is the environment, so that Cloudflare samples each
+ * environment on its own.
  */
 export function countUsage(c: Context<HonoEnv>, operation: Operation, { environmentId, applicationId }: Subject): void {
   const { USAGE } = c.env

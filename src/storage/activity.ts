@@ -8,7 +8,7 @@ import { allOf, limitTo, select, selectFromFirst } from './statements.ts'
 
 /** The events of an environment as an audit log: with names, and with what each change replaced. */
 
-/** An event, and what people want to know about it besides. */
+/** An event, with the names of what it refers to and the state before the change. */
 export interface Activity {
   readonly event: Event
   /** The application of the secret; null for another target, and for an application that is no longer kept. */
@@ -36,7 +36,7 @@ export interface ActivityPage {
   readonly activities: readonly Activity[]
   /** The event after which older ones may follow; null if there are none. */
   readonly next: string | null
-  /** Events were left out because only so many are searched at once. */
+  /** The page may lack events, because one request searches a limited number of them. */
   readonly isPartial: boolean
   /** The keys that a filter may name. */
   readonly keys: readonly CallerKey[]
@@ -56,7 +56,7 @@ interface Row {
 const applicationName = sql`(SELECT name FROM applications WHERE environment_id = first.environment_id
   AND id = first.data ->> 'application_id') AS application_name`
 
-/** A secret names the events of its changes in their order. */
+/** The row of a secret has the IDs of the events of its changes, in their order. */
 const previousOfSecret = sql`SELECT data FROM events WHERE id = (
   SELECT previous.value FROM client_secrets JOIN json_each(history) AS change ON change.value = first.id
   JOIN json_each(history) AS previous ON previous.key = change.key - 1

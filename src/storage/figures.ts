@@ -1,4 +1,4 @@
-/** The figures of the D1 requests of one task, added up. Null: D1 did not say. */
+/** The sums of the figures of the D1 requests of one task. Null if D1 did not report one. */
 export interface Figures {
   /** Sent by this Worker, its retries included. */
   requests: number
@@ -6,13 +6,13 @@ export interface Figures {
   attempts: number | null
   rowsRead: number | null
   rowsWritten: number | null
-  /** In milliseconds, the way to D1 included. */
+  /** Milliseconds, including the way to D1. */
   waited: number
-  /** In milliseconds, inside D1. */
+  /** Milliseconds of work in D1. */
   sql: number | null
-  /** Where the database is that answered last. */
+  /** The location of the database that responded last. */
   region: string | null
-  /** Of the database, in bytes, after the last statement. */
+  /** The size of the database in bytes, after the last statement. */
   size: number | null
 }
 

@@ -29,18 +29,18 @@ const DAY_MS = 24 * 60 * 60 * 1000
 /** A page of a filtered list reads at most this many secrets. Counts end here, too. */
 export const MAX_READ = 10_000
 
-/** `used` and `expires` list first what needs attention: the longest unused, the soonest to expire. */
+/** `used` lists the longest unused secrets first, and `expires` those that expire soonest. */
 export type SecretOrder = 'desc' | 'asc' | 'used' | 'expires'
 
 export interface ListSecretsOptions extends Omit<PageRequest, 'order'> {
-  /** A cursor of the orders `used` and `expires` has the page after it. */
+  /** In the orders `used` and `expires`, a cursor leads forwards only. */
   readonly order: SecretOrder
   readonly filter: SecretFilter
   /** Secrets that one page may read. */
   readonly maxRead?: number
 }
 
-/** The table, or the index that leads straight to what the filter asks for, and its condition. */
+/** The table, or the index that finds the filtered rows directly, and the condition for it. */
 function sourceOf({ applicationId, hint }: SecretFilter) {
   if (hint !== null) {
     const source = 'client_secrets INDEXED BY client_secrets_by_hint' as const
@@ -126,7 +126,7 @@ function isAfter(caller: Caller, key: Sql, id: string): Sql {
 
 interface PageRows {
   readonly page: readonly ListedRow[]
-  /** The last row that the page was looked for in; none if it has read all. */
+  /** The last row that the page has searched; none if it has searched all rows. */
   readonly readTo?: readonly { readonly id: string }[]
   readonly previous?: readonly unknown[]
 }

@@ -2,8 +2,8 @@ import sql, { raw } from 'sql-template-tag'
 import { type Database, FROZEN, query, sendBatch } from '../database.ts'
 
 /**
- * A frozen database refuses every change, by triggers: whichever version of the Worker sends it, at once, without a D1
- * request of its own. Every change records an event, and its batch fails as a whole. Uses of secrets go on.
+ * Triggers make a frozen database refuse every change immediately, from every version of the Worker and without a
+ * further D1 request: every change records an event, and its whole batch fails. Secrets can still be used.
  */
 const TRIGGERS = { frozen_events: 'events', frozen_environments: 'environments' } as const
 

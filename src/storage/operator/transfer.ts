@@ -3,7 +3,10 @@ import { type Database, query, sendBatch } from '../database.ts'
 
 /** Reads the rows of one environment in pages, and inserts them into another database. */
 
-/** The tables that move with an environment, in the order of the file. API keys come last: nothing can be changed before. */
+/**
+ * The tables that move with an environment, in the order of the file. API keys come last, so that no caller can change
+ * an environment that is incomplete.
+ */
 export const MOVED_TABLES = [
   'environments',
   'applications',
@@ -144,7 +147,7 @@ export async function countPendingDeliveries(database: Database, environmentId: 
   return pending.length
 }
 
-/** Rows of a page by what became of them. */
+/** The rows of a page by their outcome. */
 export interface Inserted {
   readonly added: number
   readonly present: number
@@ -152,7 +155,7 @@ export interface Inserted {
   readonly conflicting: readonly string[]
 }
 
-/** Inserts rows that are not there yet. A row that is there stays as it is, whatever the file says. */
+/** Inserts the rows that do not exist yet. An existing row is not changed. */
 export async function insertRows(
   database: Database,
   table: MovedTable,

@@ -64,6 +64,6 @@ const spy = () => {
 }
 addEventListener('scroll', spy, { passive: true })
 
-// Last: a browser may forbid the storage.
+// This comes last, because a browser may forbid the storage.
 choose(localStorage.language)
 document.querySelector(':target')?.scrollIntoView()
