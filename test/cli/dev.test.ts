@@ -81,8 +81,10 @@ describe('the first start', () => {
     expect(stdout).toBe('')
     expect(await readFile(join(state, '.dev.json'), 'utf8')).toContain(first.api_key)
     expect(
-      (await paste('git check-ignore --no-index .dev.json .dev.pid .signing-key.json v3/x')).stdout.split('\n'),
-    ).toHaveLength(5)
+      (
+        await paste('git check-ignore --no-index .dev.json .dev-1.json .dev.pid .regions.json .signing-key.json v3/x')
+      ).stdout.split('\n'),
+    ).toHaveLength(7)
   })
 
   test('accepts an API key that another command creates, and refuses it once it is revoked', async () => {
@@ -152,6 +154,39 @@ test('two first starts at once both serve, with one API key, and each ends with 
   expect(await both[0].end('SIGKILL', 'server')).toEqual([])
   await expect(fetch(one.url)).rejects.toThrow()
   expect(await both[1].end('SIGTERM')).toEqual([])
+})
+
+test('--regions 2 serves two databases, with an environment, a key and an application in each', async () => {
+  const folder = await newFolder()
+  const served = await startDev(['--regions', '2', '--port', '0', '--persist-to', folder, '--json'], '\n', project)
+  const { url, api_key, application, regions } = JSON.parse(served.stdout())
+  expect(regions).toMatchObject([
+    { region: '0', url, api_key, application },
+    { region: '1', url },
+  ])
+  expect(await (await fetch(`${url}/readyz`)).json()).toMatchObject({
+    regions: [
+      { region: '0', binding: 'DB', status: 'ok' },
+      { region: '1', binding: 'DB_LOCAL_1', status: 'ok' },
+    ],
+  })
+  for (const [i, key] of [regions[0].api_key, regions[1].api_key].entries()) {
+    expect(key).toMatch(new RegExp(`^sk_${i}`))
+    const list = await fetch(`${url}/connect/applications`, { headers: { Authorization: `Bearer ${key}` } })
+    expect(await list.json()).toMatchObject({ data: [{ id: regions[i].application.id }] })
+  }
+  const { stdout } = await run(['environment', 'list', '--persist-to', folder, '--json'], { cwd: project })
+  expect(JSON.parse(stdout)).toMatchObject([
+    { name: 'development', region: '0' },
+    { name: 'development-1', region: '1' },
+  ])
+  expect(await served.end('SIGTERM')).toEqual([])
+})
+
+test.each(['0', '11', 'two'])('--regions %s is a usage error', async (count) => {
+  const { code, stderr } = await run(['dev', '--regions', count])
+  expect(stderr).toContain('--regions must be a number from 1 to 10.')
+  expect(code).toBe(2)
 })
 
 test('two starts at once keep the API key of the first', async () => {
