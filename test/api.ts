@@ -1,12 +1,14 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { vi } from 'vitest'
+import { inject, vi } from 'vitest'
 import { app } from '../src/app.ts'
 import { checkRequest, checkResponse } from './contract.ts'
 import * as operator from './operator.ts'
 import { m2mApplication } from './requests.ts'
 
 export { m2mApplication }
+
+operator.home.region = inject('home')
 
 /** Calls the management API inside the runtime, over the real database. */
 
@@ -30,7 +32,7 @@ export interface Reply {
 }
 
 /** As operator.ts has them, over the database of the tests. */
-export const operatorDatabase = (binding = env.DB) => operator.operatorDatabase(binding)
+export const operatorDatabase = (binding = env.DB, region?: string) => operator.operatorDatabase(binding, region)
 export const newApiKey = (options?: operator.KeyOptions) => operator.newApiKey(env.DB, options)
 
 /** Makes an API key that has made too many calls: this isolate refuses it for an hour. */

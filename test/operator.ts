@@ -7,8 +7,11 @@ import { createEnvironment } from '../src/storage/operator/environments.ts'
 
 /** Sets up keys and environments as an operator does, in any database, inside the runtime or outside it. */
 
+/** The region of the tests' database: the projects of vitest.config.ts choose it. */
+export const home = { region: '0' }
+
 /** A database for operators' functions, outside any request. */
-export function operatorDatabase(binding: D1Database, region = '0'): Database {
+export function operatorDatabase(binding: D1Database, region = home.region): Database {
   return { region, binding, deadline: Date.now() + 10_000, waitUntil: () => {} }
 }
 
@@ -27,7 +30,7 @@ export async function forgetOperatorEvents(binding: D1Database): Promise<void> {
 /** Makes an API key, and an environment for it unless one is given. */
 export async function newApiKey(
   binding: D1Database,
-  { access = 'write', environmentId, region = '0' }: KeyOptions = {},
+  { access = 'write', environmentId, region = home.region }: KeyOptions = {},
 ) {
   const now = Date.now()
   const database = operatorDatabase(binding, region)

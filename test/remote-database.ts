@@ -11,7 +11,8 @@ interface WireStatement {
 
 /** The Worker. */
 export const databaseWorker = `export default {
-  async fetch(request, { DB }) {
+  async fetch(request, bindings) {
+    const DB = bindings[new URL(request.url).pathname.slice(1) || 'DB']
     const statements = await request.json()
     const bind = ({ sql, values }) =>
       DB.prepare(sql).bind(...values.map((value) => (Array.isArray(value) ? new Uint8Array(value) : value)))

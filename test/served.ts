@@ -10,6 +10,7 @@ import { inject } from 'vitest'
 import { newSigningKey, type SigningAlgorithm } from '../src/credential/signing-key.ts'
 import { atEnd } from './at-end.ts'
 import { checkedFetch } from './contract.ts'
+import { home } from './operator.ts'
 import { databaseWorker, remoteDatabase } from './remote-database.ts'
 
 /** The Worker as it is deployed, served on loopback by the real runtime, over a real D1 on disk. */
@@ -39,9 +40,15 @@ interface Options {
   readonly rateLimits?: boolean
 }
 
+home.region = inject('home')
+
+/** Three regions, if the tests run in another one than the first. */
+const regions = home.region === '0' ? ['DB'] : ['DB_0', 'DB', 'DB_2']
+const REGIONS = regions.map((binding, digit) => `${digit}=${binding}`).join(',')
+
 /** Serves until the tests of the file have run. */
 export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true }: Options = {}): Promise<Served> {
-  const { script, options, migrations } = inject('bundle')
+  const { script, options } = inject('bundle')
   const directory = await mkdtemp(join(tmpdir(), 'oncekey-'))
   const names = Array.from({ length: workers }, (_, i) => `worker-${i}`)
   // The issuer must be known before the Worker listens.
@@ -55,7 +62,8 @@ export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true 
     ...(!rateLimits && { ratelimits: {} }),
     name,
     modules: [{ type: 'ESModule' as const, path: 'index.js', contents }],
-    bindings: { ...(options.bindings as object), ...issuing, ...vars },
+    bindings: { ...(options.bindings as object), REGIONS, ...issuing, ...vars },
+    d1Databases: regions,
     unsafeDirectSockets: [{ host: '127.0.0.1', port: name === names[0] ? port : 0 }],
   })
   const output: Buffer[] = []
@@ -80,8 +88,9 @@ export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true 
   })
   await runtime.ready
   stopListening()
-  const database = remoteDatabase(await runtime.unsafeGetDirectURL('database'))
-  for (const { queries } of migrations) await database.batch(queries.map((query) => database.prepare(query)))
+  const url = await runtime.unsafeGetDirectURL('database')
+  for (const binding of regions) await migrate(remoteDatabase(new URL(binding, url)))
+  const database = remoteDatabase(url)
   const urls = await Promise.all(names.map((name) => runtime.unsafeGetDirectURL(name)))
   const origins = urls.map(({ origin }) => origin) as [string, ...string[]]
   return {
@@ -95,6 +104,12 @@ export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true 
       if (outcome !== 'ok') throw new Error(`the schedule ended with ${outcome}`)
     },
     stop,
+  }
+}
+
+async function migrate(database: D1Database): Promise<void> {
+  for (const { queries } of inject('bundle').migrations) {
+    await database.batch(queries.map((query) => database.prepare(query)))
   }
 }
 

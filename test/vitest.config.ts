@@ -45,7 +45,26 @@ const common = {
   setupFiles: ['test/fresh.ts'],
   testTimeout: timeout,
   hookTimeout: timeout,
-  provide: { isLong, seed, vendorDescription, wycheproof },
+  provide: { isLong, seed, vendorDescription, wycheproof, home: '0' },
+}
+
+const elsewhere = { provide: { ...common.provide, home: '1' } }
+
+/** The plugin that runs tests in the real runtime, with the bindings of wrangler.toml and these variables. */
+function inRuntime(vars: Record<string, string>) {
+  return cloudflareTest(async () => ({
+    wrangler: { configPath: './wrangler.toml' },
+    miniflare: {
+      // For the tests of several regions: see regions.ts.
+      d1Databases: { DB: 'DB', DB_1: 'DB_1', DB_2: 'DB_2' },
+      bindings: {
+        MIGRATIONS: await readD1Migrations(`${root}/src/storage/migrations`),
+        ISSUER: 'https://oncekey.test',
+        SIGNING_KEY: JSON.stringify(await newSigningKey('RS256')),
+        ...vars,
+      },
+    },
+  }))
 }
 
 export default defineConfig({
@@ -56,20 +75,7 @@ export default defineConfig({
     projects: [
       {
         root,
-        plugins: [
-          cloudflareTest(async () => ({
-            wrangler: { configPath: './wrangler.toml' },
-            miniflare: {
-              // For the tests of several regions: see regions.ts.
-              d1Databases: { DB: 'DB', DB_1: 'DB_1', DB_2: 'DB_2' },
-              bindings: {
-                MIGRATIONS: await readD1Migrations(`${root}/src/storage/migrations`),
-                ISSUER: 'https://oncekey.test',
-                SIGNING_KEY: JSON.stringify(await newSigningKey('RS256')),
-              },
-            },
-          })),
-        ],
+        plugins: [inRuntime({})],
         test: {
           name: 'workerd',
           include: [
@@ -88,6 +94,35 @@ export default defineConfig({
           globalSetup: ['test/bundle.ts'],
           maxConcurrency: 50,
           ...common,
+        },
+      },
+      // Some of them again, in the second one of three regions.
+      {
+        root,
+        plugins: [inRuntime({ REGIONS: '0=DB_1,1=DB,2=DB_2' })],
+        test: {
+          name: 'workerd-region',
+          include: [
+            'test/tenancy.test.ts',
+            'test/connect/idempotency.test.ts',
+            'test/events/{webhooks,schedule}.test.ts',
+            'test/dashboard/{every-page,secrets}.test.ts',
+            'test/oauth/introspection.test.ts',
+          ],
+          ...common,
+          ...elsewhere,
+          setupFiles: ['test/fresh.ts', 'test/fresh-database.ts'],
+        },
+      },
+      {
+        root,
+        test: {
+          name: 'node-region',
+          include: ['test/conformance/{workos-node,oauth,lost-replies,webhooks}.test.ts'],
+          globalSetup: ['test/bundle.ts'],
+          maxConcurrency: 50,
+          ...common,
+          ...elsewhere,
         },
       },
       // Other people's software, which `npm run test:clients` installs and runs.

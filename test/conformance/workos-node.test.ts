@@ -172,7 +172,7 @@ describe('client secrets', () => {
     expect(first).toStrictEqual({
       object: 'connect_application_secret',
       id: expect.stringMatching(new RegExp(`^secret_${ULID}$`)),
-      secret: expect.stringMatching(/^cs_0[0-9A-Za-z]{49}$/),
+      secret: expect.stringMatching(/^cs_[0-9A-Za-z]{50}$/),
       secretHint: first.secret.slice(-6),
       lastUsedAt: null,
       createdAt: expect.any(Date),

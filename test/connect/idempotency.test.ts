@@ -279,6 +279,6 @@ test('a replay returns the secret with its original prefix although the setting 
   const again = await post(secretsPath(), 'key', {}, { bindings: { CLIENT_SECRET_PREFIX: 'acme' } })
   expect([again.status, again.text]).toEqual([201, first.text])
   expect((await post(secretsPath(), 'other', {}, { bindings: { CLIENT_SECRET_PREFIX: 'acme' } })).json.secret).toMatch(
-    /^acme_0/,
+    /^acme_[01]/,
   )
 })

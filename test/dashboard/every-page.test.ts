@@ -149,7 +149,7 @@ describe.each(changes)('POST %s', (route) => {
 
   test('redirects a session that has ended to sign-in, whatever the fields are', async () => {
     const visitor = new Visitor()
-    visitor.session = (await issueCredential('session', '0')).plaintext
+    visitor.session = (await issueCredential('session', operatorDatabase().region)).plaintext
     const reply = await visitor.post(filled(route), invalid)
     expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 1, `${SIGN_IN}?ended=`])
   })

@@ -62,13 +62,13 @@ afterEach(async () => {
 })
 
 /** Makes an endpoint, and listens there. */
-export async function newReceiver({ environmentId, region = '0', ...options }: Endpoint): Promise<Receiver> {
+export async function newReceiver({ environmentId, region, ...options }: Endpoint): Promise<Receiver> {
   const { events = [], url, answer } = options
-  const database = databaseIn(region)
+  const database = operatorDatabase(region ? databaseIn(region) : env.DB, region)
   const now = Date.now()
-  const { plaintext: secret } = await issueCredential('whsec', region)
+  const { plaintext: secret } = await issueCredential('whsec', database.region)
   const receiver: Receiver = {
-    id: newId('we', now, region),
+    id: newId('we', now, database.region),
     url: url ?? `https://${crypto.randomUUID()}.example.com/hook`,
     secret,
     arrivals: [],
@@ -77,10 +77,10 @@ export async function newReceiver({ environmentId, region = '0', ...options }: E
   receivers.set(receiver.url, receiver)
   const { id } = receiver
   const endpoint = { id, environmentId, url: receiver.url, events, secret, createdAt: now }
-  await createWebhookEndpoint(operatorDatabase(database), endpoint)
+  await createWebhookEndpoint(database, endpoint)
   // Without the event of its creation, which other receivers would get.
-  await forgetOperatorEvents(database)
-  await database
+  await forgetOperatorEvents(database.binding)
+  await database.binding
     .prepare('UPDATE webhook_endpoints SET cursor = (SELECT coalesce(max(seq), 0) FROM events) WHERE id = ?')
     .bind(id)
     .run()
