@@ -28,7 +28,10 @@ async function cleanRegion(env: Env, region: Region, context: ExecutionContext):
   })
   const place = { ...versionField(env), region: region.digit }
   const cleaned = measuredApart(database)
-  const report = await cleanUp(cleaned, now, readSettings(env).EVENT_RETENTION_DAYS)
+  const { REGIONS, D1_QUERIES_PER_INVOCATION, EVENT_RETENTION_DAYS } = readSettings(env)
+  const maxQueries = Math.floor(D1_QUERIES_PER_INVOCATION / REGIONS.length)
+  const cleanupQueries = Math.floor(maxQueries / 4)
+  const report = await cleanUp(cleaned, now, EVENT_RETENTION_DAYS, cleanupQueries)
   const { size } = cleaned.figures
   console.log({
     message: 'cleanup',
@@ -38,6 +41,9 @@ async function cleanRegion(env: Env, region: Region, context: ExecutionContext):
     ...(size !== null && { d1_size_bytes: size }),
   })
   const delivered = measuredApart(database)
-  const deliveries = await deliverWebhooks(delivered, deliverySettings(env))
+  const deliveries = await deliverWebhooks(delivered, {
+    ...deliverySettings(env),
+    maxQueries: maxQueries - cleanupQueries,
+  })
   console.log({ message: 'webhooks', ...place, ...deliveries, ...figureFields(delivered.figures) })
 }

@@ -4,10 +4,20 @@ import type { HonoEnv } from '../http/context.ts'
 import { figureFields, placeOf } from '../http/log.ts'
 import { readSettings } from '../http/settings.ts'
 import { afterResponse, type Database, measuredApart } from '../storage/database.ts'
-import { claimDeliveries, type Delivery, type Settlement, settleDelivery } from '../storage/deliveries.ts'
+import {
+  claimDeliveries,
+  type Delivery,
+  QUERIES_PER_CLAIM,
+  QUERIES_PER_SETTLEMENT,
+  type Settlement,
+  settleDelivery,
+} from '../storage/deliveries.ts'
 
 /** How long deliveries may run after a change: Cloudflare keeps a request alive for this time after its response. */
 const AFTER_CHANGE_MS = 30_000
+
+/** The statements of a change are fewer. They and those of its webhooks belong to one invocation. */
+const QUERIES_OF_CHANGE = 15
 
 /** Time for the outcome of the last attempt to be recorded before the deadline. */
 const SETTLE_MARGIN_MS = 5_000
@@ -54,6 +64,8 @@ export interface DeliverOptions {
   readonly isLocal: boolean
   /** How long a receiver may take to respond. */
   readonly timeoutMs: number
+  /** Statements that the run may send. The schedule makes the attempts that are left. */
+  readonly maxQueries: number
 }
 
 /** The outcomes of attempts, as log fields. `failed`: no attempt follows. */
@@ -65,11 +77,14 @@ export interface DeliveryReport {
 
 /**
  * Sends what is due to webhook endpoints, until shortly before the database's deadline. Attempts run concurrently, so that
- * a slow endpoint does not hold up the others.
+ * a slow endpoint does not hold up the others. Endpoints take turns, so that a run that cannot send everything sends
+ * something to each.
  */
 export async function deliverWebhooks(database: Database, options: DeliverOptions): Promise<DeliveryReport> {
   const underWay = new Map<Promise<void>, string>()
   const slow = new Set<string>()
+  const attempted: Record<string, number> = {}
+  let queries = 0
   const report: DeliveryReport = { webhooks_delivered: 0, webhooks_to_retry: 0, webhooks_failed: 0 }
 
   /** Delivery is at least once: if the outcome cannot be recorded, the event is sent again when its lease ends. */
@@ -91,13 +106,16 @@ export async function deliverWebhooks(database: Database, options: DeliverOption
 
   /** Begins as many attempts as the limits allow. Returns whether more deliveries are due. */
   async function begin(): Promise<boolean> {
-    const limit = MAX_CONCURRENT_ATTEMPTS - underWay.size
-    if (limit === 0 || Date.now() > database.deadline - options.timeoutMs - SETTLE_MARGIN_MS) return false
+    const affordable = Math.floor((options.maxQueries - queries - QUERIES_PER_CLAIM) / QUERIES_PER_SETTLEMENT)
+    const limit = Math.min(MAX_CONCURRENT_ATTEMPTS - underWay.size, affordable)
+    if (limit <= 0 || Date.now() > database.deadline - options.timeoutMs - SETTLE_MARGIN_MS) return false
     const lease = crypto.randomUUID()
     const except = [...slow, ...busy()]
-    const claim = { limit, event: options.event ?? null, except }
+    const claim = { limit, event: options.event ?? null, except, attempted }
     const { deliveries, isMore } = await claimDeliveries(database, lease, Date.now(), claim)
+    queries += QUERIES_PER_CLAIM + deliveries.length * QUERIES_PER_SETTLEMENT
     for (const delivery of deliveries) {
+      attempted[delivery.endpointId] = (attempted[delivery.endpointId] ?? 0) + 1
       const delivering = deliver(lease, delivery).finally(() => underWay.delete(delivering))
       underWay.set(delivering, delivery.endpointId)
     }
@@ -149,8 +167,9 @@ export const deliverAfterChange = createMiddleware<HonoEnv>(async (c, next) => {
 
 /** The settings of deliveries. */
 export function deliverySettings(env: Env): DeliverOptions {
-  const { WEBHOOKS_TO_LOCALHOST, WEBHOOK_TIMEOUT_MS } = readSettings(env)
-  return { isLocal: WEBHOOKS_TO_LOCALHOST, timeoutMs: WEBHOOK_TIMEOUT_MS }
+  const { D1_QUERIES_PER_INVOCATION, WEBHOOKS_TO_LOCALHOST, WEBHOOK_TIMEOUT_MS } = readSettings(env)
+  const maxQueries = D1_QUERIES_PER_INVOCATION - QUERIES_OF_CHANGE
+  return { isLocal: WEBHOOKS_TO_LOCALHOST, timeoutMs: WEBHOOK_TIMEOUT_MS, maxQueries }
 }
 
 async function attempt(delivery: Delivery, options: DeliverOptions): Promise<Settlement> {

@@ -92,6 +92,8 @@ const SETTINGS = {
   ISSUER: issuerSetting,
   ACCESS_TOKEN_TTL_SECONDS: integer(60, MAX_ACCESS_TOKEN_TTL_SECONDS),
   EVENT_RETENTION_DAYS: integer(1, 3_650),
+  /** Of one invocation: https://developers.cloudflare.com/d1/platform/limits/ */
+  D1_QUERIES_PER_INVOCATION: integer(50, 1_000),
   /** A deliverer holds a delivery for 30 seconds. */
   WEBHOOK_TIMEOUT_MS: integer(100, 20_000),
   WEBHOOKS_TO_LOCALHOST: boolean,

@@ -29,15 +29,23 @@ export type CleanupReport = Record<string, number | 'failed'>
 type Step = Readonly<Record<string, Query>>
 
 /**
- * The scheduled job. It repeats its steps until they find nothing to do, or until the deadline. The steps are
+ * The scheduled job. It repeats its steps until they find nothing to do, or until the deadline, or until it has sent
+ * `maxQueries` statements; the next run does the rest. The steps are
  * idempotent and independent of each other, and read only the rows that they change. They are sent as one batch; if
  * that fails, each step is sent in a batch of its own.
  */
-export async function cleanUp(database: Database, now: UnixMs, eventRetentionDays: number): Promise<CleanupReport> {
+export async function cleanUp(
+  database: Database,
+  now: UnixMs,
+  eventRetentionDays: number,
+  maxQueries = Number.POSITIVE_INFINITY,
+): Promise<CleanupReport> {
   const steps = stepsAt(now, eventRetentionDays)
+  const queriesPerPass = 1 + Object.values(steps).flatMap(Object.keys).length
   const report: CleanupReport = Object.fromEntries(Object.keys(steps).map((step) => [step, 0]))
   let changed = MAX_STEP_ROWS
-  while (changed >= MAX_STEP_ROWS && Date.now() < database.deadline) {
+  for (let queries = queriesPerPass; changed >= MAX_STEP_ROWS; queries += queriesPerPass) {
+    if (queries > Math.max(maxQueries, queriesPerPass) || Date.now() >= database.deadline) break
     const { clockSkewMs, counts } = await runSteps(database, steps)
     if (clockSkewMs !== null) report.clock_skew_ms = clockSkewMs
     for (const [step, count] of Object.entries(counts)) {

@@ -27,6 +27,10 @@ export interface Settlement {
 /** No other deliverer may begin an attempt within this time. */
 const LEASE_MS = 30_000
 
+/** Statements of a claim, and of a settlement at most. */
+export const QUERIES_PER_CLAIM = 5
+export const QUERIES_PER_SETTLEMENT = 2
+
 /** Events that are queued per endpoint and claim. */
 const MAX_QUEUED = 100
 
@@ -36,6 +40,8 @@ export interface Claim {
   readonly event: { readonly id: string; readonly environmentId: string } | null
   /** Endpoints to leave out. */
   readonly except: readonly string[]
+  /** The attempts that each endpoint has had in this run. Those with fewer come first, then those that are due for longer. */
+  readonly attempted?: Readonly<Record<string, number>>
 }
 
 interface ClaimedRow {
@@ -54,7 +60,7 @@ export async function claimDeliveries(
   database: Database,
   lease: string,
   now: UnixMs,
-  { limit, event, except }: Claim,
+  { limit, event, except, attempted = {} }: Claim,
 ): Promise<{ deliveries: Delivery[]; isMore: boolean }> {
   const ofEnvironment = event ? sql`webhook_endpoints.environment_id = ${event.environmentId}` : sql`true`
   const ofEvent = event ? sql`event_id = ${event.id} AND attempts = 0` : sql`true`
@@ -70,7 +76,8 @@ export async function claimDeliveries(
           ON due.endpoint_id = webhook_endpoints.id AND due.event_id = (${due})
         WHERE webhook_endpoints.deleted_at IS NULL AND ${ofEnvironment}
           AND webhook_endpoints.id NOT IN (SELECT value FROM json_each(${JSON.stringify(except)}))
-        ORDER BY due.next_attempt_at ${limitTo(limit)})`),
+        ORDER BY coalesce((SELECT value FROM json_each(${JSON.stringify(attempted)}) WHERE key = due.endpoint_id), 0),
+          due.next_attempt_at ${limitTo(limit)})`),
     pruned: query(sql`UPDATE webhook_deliveries SET ${gone(now)}, attempts = attempts - 1
       WHERE ${ofLease} AND NOT EXISTS (SELECT 1 FROM events WHERE id = event_id) RETURNING 1`),
     deliveries: query<ClaimedRow>(sql`SELECT endpoint_id, url, secret, attempts, ${eventColumns} FROM webhook_deliveries

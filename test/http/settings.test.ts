@@ -23,6 +23,7 @@ const CASES: [name: keyof Settings, valid: unknown[], invalid: unknown[]][] = [
   ['REQUEST_BUDGET_MS', [1000, 5000, 30_000, '5000'], [0, 999, 30_001, '5s', '', undefined, '9'.repeat(400)]],
   ['ACCESS_TOKEN_TTL_SECONDS', [60, 3600, 86_400, '3600'], [0, 3, 59, 86_401, -3600, '1h', undefined]],
   ['EVENT_RETENTION_DAYS', [1, 365, 3650, '30'], [0, 3651, '30 days', false, undefined]],
+  ['D1_QUERIES_PER_INVOCATION', [50, 1_000], [0, 49, 1_001, '1 000', undefined]],
   ['WEBHOOK_TIMEOUT_MS', [100, 10_000, 20_000], [0, 20_001, '10 s', undefined]],
   ['WEBHOOKS_TO_LOCALHOST', [true, false, 'true', 'false'], ['yes', 'TRUE', 1, 0, '', null, undefined, [true]]],
   [

@@ -106,6 +106,19 @@ describe('cleanup', () => {
     expect(await count('idempotency_records')).toBe(0)
   })
 
+  test('a run makes one pass, and as many more as its statements allow; the next one goes on', async () => {
+    await addStaleRecords(1200)
+    for (const [maxQueries, left] of [
+      [1, 700],
+      [24, 0],
+    ] as const) {
+      const counter = counted(env.DB)
+      await cleanUp(operatorDatabase(counter.database), Date.now(), EVENT_RETENTION_DAYS, maxQueries)
+      expect(await count('idempotency_records')).toBe(left)
+      expect(counter.statements).toBeLessThanOrEqual(Math.max(maxQueries, 12))
+    }
+  })
+
   test('a run ends at its deadline, and the next one goes on', async () => {
     await addStaleRecords(1200)
     const database = operatorDatabase(
