@@ -55,7 +55,9 @@ app.use(
     onMethodNotAllowed: (c, allow) => answerError(new ApiError('method_not_allowed', { allow }), c),
   }),
 )
-for (const path of [...SETTINGS_DOCUMENTS, '/sso/jwks/*', '/openapi.json']) app.use(path, publicDocument)
+for (const path of [...SETTINGS_DOCUMENTS, '/sso/jwks/*', '/openapi.json', '/docs.md', '/llms.txt']) {
+  app.use(path, publicDocument)
+}
 for (const path of ['/connect/*', '/events', '/oauth2/token', '/oauth2/introspection', '/dashboard/*', '/readyz']) {
   app.use(path, refuseIfClosed)
 }

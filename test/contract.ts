@@ -53,10 +53,15 @@ const SUCCESSES: Record<string, v.GenericSchema> = {
 const OAUTH = /^\/(oauth2|sso|\.well-known)\//
 
 /** Public documents may be cached. Nothing else may be. */
-const CACHEABLE = /^\/(oauth2\/jwks|sso\/jwks\/[^/]+|\.well-known\/.*|openapi\.json|docs|)$/
+const CACHEABLE = /^\/(oauth2\/jwks|sso\/jwks\/[^/]+|\.well-known\/.*|openapi\.json|docs|docs\.md|llms\.txt|)$/
 
-/** Paths that return HTML. */
-const PAGE = /^\/(docs)?$/
+/** The media types of the paths that do not return JSON. */
+const TEXTS: Readonly<Record<string, string>> = {
+  '/': 'text/html',
+  '/docs': 'text/html',
+  '/docs.md': 'text/markdown',
+  '/llms.txt': 'text/plain',
+}
 
 const vendor = inject('vendorDescription')
 const vendorErrorsIn = jsonSchemas(vendor?.components ?? {})
@@ -84,8 +89,9 @@ export async function checkResponse(method: string, url: string, response: Respo
     checkDescribedResponse(method, new URL(url).pathname, response, null)
     return response
   }
-  if (status === 200 && PAGE.test(new URL(url).pathname)) {
-    expect(headers.get('Content-Type'), what).toMatch(/^text\/html\b/)
+  const textType = TEXTS[new URL(url).pathname]
+  if (status === 200 && textType) {
+    expect(headers.get('Content-Type')?.toLowerCase(), what).toBe(`${textType}; charset=utf-8`)
     return response
   }
   expect(headers.get('Content-Type'), what).toMatch(/^application\/json\b/)

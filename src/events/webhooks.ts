@@ -38,7 +38,7 @@ const HOUR_MS = 60 * MINUTE_MS
  * The minimum wait after each failed attempt, 72 hours in all. Jitter is added to it. After the last attempt the
  * delivery has failed.
  */
-const BACKOFF_MS = [
+export const BACKOFF_MS = [
   10 * SECOND_MS,
   30 * SECOND_MS,
   2 * MINUTE_MS,

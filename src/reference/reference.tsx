@@ -1,11 +1,11 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import { raw } from 'hono/html'
 import type { HonoEnv } from '../http/context.ts'
 import { cacheable } from '../http/headers.ts'
 import { asset, Brand, htmlPage, publicOrigin } from '../pages/document.tsx'
 import { withOrigin } from './origin.ts'
 
-/** The public documentation. `npm run openapi` generates the two large files, which are served as assets. */
+/** The public documentation. `npm run openapi` generates the files, which are served as assets. */
 export const reference = new Hono<HonoEnv>()
   .get('/', cacheable, (c) => htmlPage(c, { title: 'Start', styles: 'reference.css' }, <Start />))
 
@@ -22,12 +22,23 @@ export const reference = new Hono<HonoEnv>()
     c.body(await asset(c, 'generated/openapi.json'), { headers: { 'Content-Type': 'application/json' } }),
   )
 
+  .get('/docs.md', (c) => textOf(c, 'docs.md', 'text/markdown'))
+
+  .get('/llms.txt', (c) => textOf(c, 'llms.txt', 'text/plain'))
+
+/** A text with the Worker’s own address in it. */
+async function textOf(c: Context<HonoEnv>, name: string, type: string): Promise<Response> {
+  const text = withOrigin(await asset(c, `generated/${name}`), publicOrigin(c))
+  return c.body(text, { headers: { 'Content-Type': `${type}; charset=UTF-8` } })
+}
+
 const Header = () => (
   <>
     <Brand href="/" />
     <span class="spacer" />
     <span class="row small">
       <a href="/dashboard">Dashboard</a>
+      <a href="/docs.md">Markdown</a>
       <a href="/openapi.json">OpenAPI</a>
     </span>
   </>
@@ -35,7 +46,8 @@ const Header = () => (
 
 const LINKS = [
   ['/dashboard', 'Dashboard', 'Manage applications and client secrets. Sign in with an API key.'],
-  ['/docs', 'API reference', 'All endpoints, with curl examples.'],
+  ['/docs', 'API reference', 'Guides, and every call with samples in six languages.'],
+  ['/docs.md', 'API reference as Markdown', 'The same in one file, for tools and language models.'],
   ['/openapi.json', 'OpenAPI document', 'The API in OpenAPI 3.1, for tools and code generators.'],
   [
     '/.well-known/oauth-authorization-server',

@@ -48,6 +48,8 @@ describe('a public document', () => {
     '/.well-known/oauth-authorization-server',
     '/.well-known/openid-configuration',
     '/openapi.json',
+    '/docs.md',
+    '/llms.txt',
   ]
   const Origin = 'https://console.example'
 

@@ -1,6 +1,8 @@
 import { describe, expect, inject, test } from 'vitest'
 import { app } from '../../src/app.ts'
+import { webhookRequest } from '../../src/contract/webhooks.ts'
 import { type JsonSchema, resolved } from '../../src/reference/generate/openapi.ts'
+import type { Event } from '../../src/storage/events.ts'
 import { call, newApiKey } from '../api.ts'
 import { errorsIn, openApi } from './described.ts'
 import { exampleOf, type VendorSchema } from './vendor-examples.ts'
@@ -26,6 +28,28 @@ test('the document has every route of the Worker and no other', () => {
 test('every operation has an ID of its own', () => {
   const ids = operations.map(({ operation }) => operation.operationId)
   expect(new Set(ids).size).toBe(ids.length)
+})
+
+test('the document describes the webhook that is sent', async () => {
+  const operation = openApi.webhooks.event?.post
+  const event: Event = {
+    id: 'event_01KA3ZB7QX0H5K8N1P4R7T9V2W',
+    type: 'signing_key.rotated',
+    data: { object: 'signing_key', kid: 'x', algorithm: 'ES256', leaked: false },
+    actor: 'operator',
+    apiKey: null,
+    sessionId: null,
+    requestId: null,
+    origin: { address: null, country: null, userAgent: null, clientRequestId: null },
+    createdAt: 0,
+  }
+  const { body, headers } = await webhookRequest(event, 'whsec_test', Date.now(), 1_000)
+  const sent = Object.entries(headers).filter(([name]) => name === 'WorkOS-Signature')
+  const described = (operation?.parameters ?? []).map((one) => resolved(openApi, one))
+  expect(sent.map(([name]) => name)).toEqual(described.map(({ name }) => name))
+  for (const [i, [, value]] of sent.entries()) expect(errorsIn(described[i]?.schema ?? {}, value)).toEqual([])
+  const schema = operation?.requestBody?.content['application/json']?.schema ?? {}
+  expect(errorsIn(resolved(openApi, schema), JSON.parse(body))).toEqual([])
 })
 
 test('every component is used', () => {

@@ -2,7 +2,9 @@ import { createExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
 import { app } from '../../src/app.ts'
+import { BACKOFF_MS } from '../../src/events/webhooks.ts'
 import document from '../../src/pages/assets/generated/openapi.json'
+import { EVENT_TYPES } from '../../src/storage/events.ts'
 import { send } from '../api.ts'
 import { counted } from '../faults/wrapped.ts'
 
@@ -95,6 +97,67 @@ describe('/docs', () => {
     const ASSETS = { fetch: async () => new Response(null, { status: 404 }) } as unknown as Fetcher
     expect((await get('/docs', {}, { ASSETS })).status).toBe(500)
     expect((await get('/openapi.json', {}, { ASSETS })).status).toBe(500)
+  })
+})
+
+describe.each([
+  ['/docs.md', 'text/markdown; charset=UTF-8'],
+  ['/llms.txt', 'text/plain; charset=UTF-8'],
+])('%s', (path, type) => {
+  test('names every call and every guide, with the issuer as the address', async () => {
+    const { text, headers } = await send(new Request(`https://evil.example${path}`), {
+      ISSUER: 'https://secrets.example.com',
+    })
+    expect(headers.get('Content-Type')).toBe(type)
+    expect(text).not.toMatch(/oncekey\.invalid|evil\.example|127\.0\.0\.1:8787/)
+    expect(text).toContain('https://secrets.example.com')
+    const page = await get('/docs')
+    const guides = [...page.text.matchAll(/class="guide">\n<h2><a href="#\w+">(.*?)<\/a>/g)].map(
+      ([, title = '']) => title,
+    )
+    expect(guides).toContain('Idempotency and retries')
+    for (const title of guides) expect(text).toContain(title)
+    for (const [call, methods] of Object.entries(document.paths)) {
+      for (const [method, { tags }] of Object.entries(methods)) {
+        if (tags[0] !== 'Service') expect(text).toContain(`\`${method.toUpperCase()} ${call}\``)
+      }
+    }
+  })
+
+  test('is linked from the page', async () => {
+    expect((await get('/docs')).text).toContain(`<a href="${path}">`)
+  })
+})
+
+describe('/docs.md', () => {
+  test('describes every event type', async () => {
+    const { text } = await get('/docs.md')
+    const [, types = ''] = /## Events and webhooks\n(.*?)### Webhooks/s.exec(text) ?? []
+    for (const type of EVENT_TYPES) expect(types).toContain(`\`${type}\``)
+  })
+
+  test('has the schedule of retries that the Worker keeps', async () => {
+    const { text } = await get('/docs.md')
+    const [, waits = ''] = /is retried after (.*?) \|/.exec(text) ?? []
+    const units: Record<string, number> = { s: 1_000, min: 60_000, h: 3_600_000 }
+    const parsed = [...waits.matchAll(/(\d+) (s|min|h)\b/g)].map(([, n, unit = '']) => Number(n) * (units[unit] ?? 0))
+    expect(parsed).toEqual(BACKOFF_MS)
+  })
+
+  test('has every error with its remedy, every object, and no HTML', async () => {
+    const { text } = await get('/docs.md')
+    for (const name of Object.keys(document.components.examples)) {
+      expect(text).toMatch(new RegExp(`\\| \`${name.replace('oauth_', '').slice(0, 4)}`))
+    }
+    for (const name of ['Application', 'ClientSecret', 'Event']) expect(text).toContain(`### ${name}\n`)
+    expect(text.replace(/```.*?```|`[^`]*`/gs, '')).not.toMatch(/<\w+|&\w+;/)
+  })
+
+  test('shows how the Node SDK reaches the Worker, on every port and scheme', async () => {
+    const optionsAt = async (ISSUER: string) =>
+      /new WorkOS\(process\.env\.API_KEY, (.*?)\)/.exec((await get('/docs.md', {}, { ISSUER })).text)?.[1]
+    expect(await optionsAt('https://secrets.example.com')).toBe(`{ apiHostname: 'secrets.example.com' }`)
+    expect(await optionsAt('http://127.0.0.1:8787')).toBe(`{ apiHostname: '127.0.0.1', port: 8787, https: false }`)
   })
 })
 

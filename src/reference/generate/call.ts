@@ -3,18 +3,24 @@ import { html } from 'hono/html'
 import { codeBlock, pretty, type Tab, tabs } from './code.ts'
 import type { DescribedError } from './errors.ts'
 import { type Html, members, parameterMembers, text } from './members.ts'
-import { nameOf, type OpenApi, type Operation, type Response, resolved } from './openapi.ts'
+import {
+  type JsonSchema,
+  nameOf,
+  type OpenApi,
+  type Operation,
+  type Parameter,
+  type Response,
+  resolved,
+} from './openapi.ts'
 import { LANGUAGES, sdkCall } from './samples/languages.ts'
 import { exampleOf, sampleRequest } from './samples/request.ts'
+import { objectNames, typeOf } from './shape.ts'
 
 export interface Call {
   readonly method: string
   readonly path: string
   readonly operation: Operation
 }
-
-/** Objects that have a section of their own, to which the calls refer. */
-export const OBJECTS = ['Application', 'ClientSecret', 'Event', 'ErrorBody', 'OAuthError']
 
 /** One call: what it does and takes, and beside it how it is made and what it returns. */
 export function callArticle(document: OpenApi, errors: readonly DescribedError[], call: Call): Html {
@@ -25,8 +31,11 @@ export function callArticle(document: OpenApi, errors: readonly DescribedError[]
 <h3><a href="#${operationId}">${summary}</a></h3>
 <p class="route">${badge(method)} <code>${path}</code></p>
 <p>${text(description)}</p>
-<p class="quiet small">${caller(operation)}</p>
-${parameters(document, operation)}
+<p class="quiet small">${callerOf(operation)}</p>
+${parameterParts(document, operation).map(
+  ({ title, parameters, schema }) =>
+    html`<h4>${title}</h4>${parameters ? parameterMembers(parameters) : members(schema, 'request')}`,
+)}
 ${returned(document, operation)}
 </div>
 <div class="example">
@@ -40,34 +49,41 @@ export function badge(method: string): Html {
   return html`<b class="method ${method.toLowerCase()}">${method}</b>`
 }
 
-function caller({ security }: Operation): string {
+export function callerOf({ security }: Operation): string {
   const [scheme, roles] = Object.entries(security[0] ?? {})[0] ?? []
   if (scheme === 'api_key') return `Needs an API key with ${roles?.join()} access.`
   return scheme ? 'Needs a client ID and a client secret.' : 'Needs no authentication.'
 }
 
-function parameters(document: OpenApi, { parameters, requestBody }: Operation): Html {
-  const all = parameters.map((parameter) => resolved(document, parameter))
-  const parts = (['path', 'query', 'header'] as const).map((place) => ({
+type ParameterPart = { readonly title: string } & (
+  | { readonly parameters: readonly Parameter[]; readonly schema?: never }
+  | { readonly parameters?: never; readonly schema: JsonSchema }
+)
+
+/** The parameters of a call, by their place. Every call takes X-Request-ID, which has a place of its own. */
+export function parameterParts(document: OpenApi, { parameters, requestBody }: Operation): ParameterPart[] {
+  const all = parameters.map((parameter) => resolved<Parameter>(document, parameter))
+  const [media] = Object.values(requestBody?.content ?? {})
+  const inPlaces = (['path', 'query', 'header'] as const).map((place) => ({
     title: { path: 'Path', query: 'Query', header: 'Headers' }[place],
     parameters: all.filter((parameter) => parameter.in === place && parameter.name !== 'X-Request-ID'),
   }))
-  const [media] = Object.values(requestBody?.content ?? {})
-  return html`${parts.map(({ title, parameters }) =>
-    parameters.length > 0 ? html`<h4>${title}</h4>${parameterMembers(parameters)}` : '',
-  )}${media ? html`<h4>Body</h4>${members(resolved(document, media.schema), 'request')}` : ''}`
+  return [
+    ...inPlaces.filter(({ parameters }) => parameters.length > 0),
+    ...(media ? [{ title: 'Body', schema: resolved<JsonSchema>(document, media.schema) }] : []),
+  ]
 }
 
 /** The members of the success, unless a section of its own describes the object. */
 function returned(document: OpenApi, operation: Operation): Html {
-  const { description, schema } = success(document, operation)
-  const name = nameOf(schema ?? {})
+  const { description, schema } = successOf(document, operation)
+  const isObject = objectNames(document).includes(nameOf(schema ?? {}))
   return html`<h4>Returns</h4>
-<p>${text(description)}${OBJECTS.includes(name) ? html` See <a href="#${name}">${name}</a>.` : ''}</p>
-${schema && !OBJECTS.includes(name) ? members(resolved(document, schema), 'response') : ''}`
+<p>${text(description)}${schema && isObject ? html` See ${text(typeOf(schema))}.` : ''}</p>
+${schema && !isObject ? members(resolved(document, schema), 'response') : ''}`
 }
 
-function success(document: OpenApi, { responses }: Operation) {
+export function successOf(document: OpenApi, { responses }: Operation) {
   const [[status = '', response] = []] = Object.entries(responses)
   const { description = '', content } = response ? resolved<Response>(document, response) : {}
   return { status, description, schema: content?.['application/json']?.schema }
@@ -93,7 +109,7 @@ function samples(document: OpenApi, { method, path, operation }: Call): Html {
 
 /** One tab per status. The success has its example, the others have their codes. */
 function responses(document: OpenApi, errors: readonly DescribedError[], operation: Operation): Html {
-  const { status, description, schema } = success(document, operation)
+  const { status, description, schema } = successOf(document, operation)
   const example = schema && exampleOf(document, schema)
   const content = example === undefined ? html`<p>${text(description)}</p>` : codeBlock(pretty(example), 'json')
   const refusals = Object.entries(operation.responses)
@@ -111,7 +127,7 @@ function refusal(errors: readonly DescribedError[], response: Response | OasRef)
   )}</ul>`
 }
 
-function errorNames(response: Response | OasRef): string[] {
+export function errorNames(response: Response | OasRef): string[] {
   if ('$ref' in response) return [nameOf(response)]
   return Object.keys(response.content?.['application/json']?.examples ?? {})
 }

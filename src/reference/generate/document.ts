@@ -6,6 +6,7 @@ import { applications, clientSecrets, events } from './management-routes.ts'
 import { oauth, service } from './oauth-routes.ts'
 import type { JsonSchema, OpenApi } from './openapi.ts'
 import { describeOperation, parameters } from './operation.ts'
+import { webhooks } from './webhooks.ts'
 import { unusedWords } from './words.ts'
 
 const GROUPS = [applications, clientSecrets, events, oauth, service]
@@ -88,6 +89,7 @@ export async function makeDocument(version: string): Promise<{ document: OpenApi
     servers: [{ url: '/' }],
     tags: GROUPS.map(({ name, description }) => ({ name, description })),
     paths,
+    webhooks,
     components: { securitySchemes: SECURITY_SCHEMES, ...referenced(paths, components) },
   }
   return { document, errors: [...found.values(), ...unrouted].sort((a, b) => a.status - b.status) }

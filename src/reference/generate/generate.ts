@@ -4,6 +4,7 @@ import { createConfig, lintFromString } from '@redocly/openapi-core'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { makeDocument } from './document.ts'
 import { GUIDES, readGuide } from './guides.ts'
+import { makeIndex, makeMarkdown } from './markdown.ts'
 import { makePage } from './page.ts'
 
 /**
@@ -16,6 +17,8 @@ const guides = GUIDES.map(readGuide)
 const files = {
   'openapi.json': `${JSON.stringify(document, null, 2)}\n`,
   'docs.html': makePage(document, errors, guides),
+  'docs.md': makeMarkdown(document, errors, guides),
+  'llms.txt': makeIndex(document, guides),
 }
 
 await mkdir(directory, { recursive: true })

@@ -110,6 +110,21 @@ export const service: Group = {
       caller: 'public',
       success: { status: 200, description: 'The document.', schema: 'OpenApi' },
     },
+    'GET /docs.md': {
+      id: 'getMarkdown',
+      summary: 'API reference as Markdown',
+      description: 'This reference as one Markdown file. Cacheable for five minutes.',
+      caller: 'public',
+      success: { status: 200, description: 'The reference.', schema: 'markdown' },
+    },
+    'GET /llms.txt': {
+      id: 'getIndex',
+      summary: 'Index for language models',
+      description:
+        'An index of the documentation, with a line about each part (llmstxt.org). Cacheable for five minutes.',
+      caller: 'public',
+      success: { status: 200, description: 'The index.', schema: 'text' },
+    },
     'GET /docs': {
       id: 'getReference',
       summary: 'API reference',

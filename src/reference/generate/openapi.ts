@@ -54,6 +54,8 @@ export interface OpenApi {
   tags: Oas3Tag[]
   /** By path, then by method in lower case. */
   paths: Record<string, Record<string, Operation>>
+  /** Requests that Oncekey makes, by name, then by method in lower case. */
+  webhooks: Record<string, Record<string, Operation>>
   components: {
     securitySchemes: Record<string, Oas3SecurityScheme>
     headers: Record<string, Oas3Header<JsonSchema>>

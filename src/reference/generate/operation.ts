@@ -23,7 +23,7 @@ export interface Route {
   readonly success: {
     readonly status: 200 | 201 | 204
     readonly description: string
-    /** The name of a schema, or `html`. */
+    /** The name of a schema, or of a text: see `TEXTS`. */
     readonly schema?: string
   }
   /** Errors that do not follow from the other members. */
@@ -187,18 +187,26 @@ function requestBody({ body, form }: Route): Pick<Operation, 'requestBody'> {
   return { requestBody: { required: true, content: { 'application/x-www-form-urlencoded': media(form) } } }
 }
 
+/** The media types of successes that are texts without a schema. */
+const TEXTS: Readonly<Record<string, string>> = {
+  html: 'text/html',
+  markdown: 'text/markdown',
+  text: 'text/plain',
+}
+
 function success({ success, takesIdempotencyKey, caller }: Route): Response {
   const headers = [
     'X-Request-ID',
     ...(SECURITY[caller].length > 0 ? ['Server-Timing'] : []),
     ...(takesIdempotencyKey ? ['Idempotent-Replayed'] : []),
   ]
-  const content: Response['content'] =
-    success.schema === 'html'
-      ? { 'text/html': { schema: { type: 'string' } } }
-      : success.schema
-        ? { 'application/json': media(success.schema) }
-        : undefined
+  const { schema } = success
+  const mediaType = schema && TEXTS[schema]
+  const content: Response['content'] = mediaType
+    ? { [mediaType]: { schema: { type: 'string' } } }
+    : schema
+      ? { 'application/json': media(schema) }
+      : undefined
   return {
     description: success.description,
     headers: Object.fromEntries(headers.map((header) => [header, { $ref: `#/components/headers/${header}` }])),

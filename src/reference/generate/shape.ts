@@ -1,0 +1,116 @@
+import { type JsonSchema, nameOf, type OpenApi, type Parameter } from './openapi.ts'
+
+/** The words of the page and of its Markdown edition about members. Texts have code between backticks, and links as Markdown does. */
+
+/** Whether the reader sends the object or receives it: members are required or optional, or always present or not. */
+export type Direction = 'request' | 'response'
+
+const PRESENCE = { request: ['required', 'optional'], response: ['always present', 'may be absent'] } as const
+
+export interface Member {
+  readonly name: string
+  readonly type: string
+  readonly presence: (typeof PRESENCE)[Direction][number]
+  readonly description: string
+  /** The objects that are the value, or its items. */
+  readonly nested: readonly JsonSchema[]
+  readonly isArray: boolean
+}
+
+export interface MemberGroup {
+  /** Which objects have the members; empty for all of them. */
+  readonly title: string
+  readonly members: readonly Member[]
+}
+
+/** The members of an object: first those that all of its variants share, then those of each variant. */
+export function memberGroups(schema: JsonSchema, direction: Direction): MemberGroup[] {
+  const [first, ...others] = schema.oneOf ?? []
+  if (!first) return [{ title: '', members: membersOf(schema, direction) }]
+  const isCommon = (name: string) => others.every((other) => textOf(other, name) === textOf(first, name))
+  return [
+    { title: '', members: membersOf(first, direction, isCommon) },
+    ...[first, ...others].map((variant) => ({
+      title: fixedMembers(variant),
+      members: membersOf(variant, direction, (name) => !isCommon(name) && !isFixed(variant.properties?.[name])),
+    })),
+  ]
+}
+
+function textOf({ properties = {}, required = [] }: JsonSchema, name: string): string {
+  return JSON.stringify([properties[name], required.includes(name)])
+}
+
+function membersOf(
+  { properties = {}, required = [] }: JsonSchema,
+  direction: Direction,
+  isListed = (_: string) => true,
+): Member[] {
+  return Object.entries(properties)
+    .filter(([name]) => isListed(name))
+    .map(([name, schema]) => memberOf(name, schema, required.includes(name), direction))
+}
+
+export function parameterMember({ name, schema, description, required = false }: Parameter): Member {
+  return memberOf(name, { ...schema, description }, required, 'request')
+}
+
+function memberOf(name: string, schema: JsonSchema, isRequired: boolean, direction: Direction): Member {
+  const items = schema.items?.properties ? undefined : schema.items?.description
+  return {
+    name,
+    type: `${typeOf(schema)}${isNullable(schema) ? ', nullable' : ''}`,
+    presence: PRESENCE[direction][isRequired ? 0 : 1],
+    description: [schema.description, items && `Each item: ${items}`, ...limits(schema)].filter(Boolean).join(' '),
+    nested: [schema, schema.items, ...(schema.anyOf ?? [])].filter((one) => one?.properties) as JsonSchema[],
+    isArray: schema.items !== undefined,
+  }
+}
+
+/** The heading of a variant: its members with a fixed value. */
+function fixedMembers({ properties = {} }: JsonSchema): string {
+  return Object.entries(properties)
+    .filter(([name, schema]) => isFixed(schema) && name !== 'object')
+    .map(([name, { enum: values, const: value }]) => `\`${name}: ${(values ?? [value]).join(', ')}\``)
+    .join(' ')
+}
+
+function isFixed(schema: JsonSchema | undefined): boolean {
+  return schema?.const !== undefined || schema?.enum !== undefined
+}
+
+function isNullable({ type, anyOf }: JsonSchema): boolean {
+  return (Array.isArray(type) && type.includes('null')) || (anyOf ?? []).some((one) => one.type === 'null')
+}
+
+/** The type without null: `isNullable` says that. */
+export function typeOf(schema: JsonSchema): string {
+  if (schema.maxItems === 0) return 'empty array'
+  if (schema.$ref) return `[${nameOf(schema)}](#${nameOf(schema)})`
+  if (schema.const !== undefined) return `\`${JSON.stringify(schema.const)}\``
+  if (schema.enum) return schema.enum.map((value) => `\`${value}\``).join(', ')
+  const alternatives = (schema.anyOf ?? schema.oneOf)?.filter((one) => one.type !== 'null')
+  if (alternatives) return alternatives.map(typeOf).join(' or ')
+  const types = [schema.type ?? 'anything'].flat().filter((name) => name !== 'null')
+  return types
+    .map((name) => (name === 'array' && schema.items ? `array of ${typeOf(schema.items)}` : name))
+    .join(' or ')
+}
+
+/** The rules that JSON Schema expresses. The description has the others. */
+function limits({ minimum, maximum, maxLength, maxItems, ...schema }: JsonSchema): string[] {
+  return [
+    ...(minimum !== undefined && maximum !== undefined ? [`From ${minimum} to ${maximum}.`] : []),
+    ...(maxLength === undefined ? [] : [`At most ${maxLength} characters.`]),
+    ...(!maxItems ? [] : [`At most ${maxItems}.`]),
+    ...(schema.default === undefined ? [] : [`Default: ${schema.default}.`]),
+  ]
+}
+
+/** The objects that have a section of their own: those that others contain, and the errors. */
+export function objectNames({ components }: OpenApi): string[] {
+  const { schemas } = components
+  const contained = [...JSON.stringify(schemas).matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name)
+  const named = ['Application', 'ClientSecret', 'Event', 'ErrorBody', 'OAuthError', ...contained]
+  return Object.keys(schemas).filter((name) => named.includes(name))
+}
