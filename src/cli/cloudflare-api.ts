@@ -1,5 +1,5 @@
 import { type Account, type ApiMethod, Failure } from './command.ts'
-import { parseJson, reasonOf, runWrangler } from './wrangler.ts'
+import { oneLine, parseJson, reasonOf, runWrangler } from './wrangler.ts'
 
 /** Cloudflare's API refused a call, or did not answer it. `code` is Cloudflare's, such as 10007 for an unknown Worker. */
 export class CloudflareError extends Failure {
@@ -20,12 +20,13 @@ export const NO_SUCH_DATABASE = 7404
 export const NEWEST_NOT_DEPLOYED = [10215, 10214]
 
 /** The answers to a token that lacks a permission. */
-const FORBIDDEN = new Set([10000, 9109, 10023])
+export const FORBIDDEN = [10000, 9109, 10023]
 
 const PERMISSIONS =
   'An API token needs the permissions Workers Scripts Edit, D1 Edit and Account Settings Read, and for a custom domain Workers Routes Edit and Zone Read on its zone.'
 
 const TIMEOUT_MS = 30_000
+const MAX_REASON_LENGTH = 300
 
 interface Credentials {
   readonly type: 'api_token' | 'oauth' | 'api_key'
@@ -77,30 +78,35 @@ function caller({ type, token, key = '', email = '' }: Credentials): Account['ca
   const base = process.env.CLOUDFLARE_API_BASE_URL ?? 'https://api.cloudflare.com/client/v4'
   const authentication: Record<string, string> =
     type === 'api_key' ? { 'X-Auth-Key': key, 'X-Auth-Email': email } : { Authorization: `Bearer ${token}` }
-  return async <T>(method: ApiMethod, path: string, body?: object, headers?: Record<string, string>) => {
+  return async <T>(method: ApiMethod, path: string, body?: object | string, headers?: Record<string, string>) => {
     let response: Response
     let envelope: Envelope | undefined
+    let text = ''
     try {
       response = await fetch(`${base}${path}`, {
         method,
         headers: { ...authentication, 'Content-Type': 'application/json', ...headers },
         signal: AbortSignal.timeout(TIMEOUT_MS),
-        ...(body && { body: JSON.stringify(body) }),
+        ...(body && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       })
-      envelope = parseJson<Envelope>(await response.text())
+      text = await response.text()
+      envelope = parseJson<Envelope>(text)
     } catch (error) {
       const { message, cause } = error as Error
       throw new CloudflareError(`Cloudflare did not respond (${cause instanceof Error ? cause.message : message}).`, 0)
     }
-    if (response.ok && envelope?.success !== false) return envelope?.result as T
-    throw refusalOf(response.status, envelope?.errors?.[0])
+    // The SQL API of Analytics Engine takes text, and answers without an envelope.
+    const isQuery = typeof body === 'string'
+    if (response.ok && envelope?.success !== false) return (isQuery ? envelope : envelope?.result) as T
+    const reason = isQuery && !envelope ? { code: 0, message: oneLine(text).slice(0, MAX_REASON_LENGTH) } : undefined
+    throw refusalOf(response.status, envelope?.errors?.[0] ?? reason)
   }
 }
 
 /** The error for a refused call. */
 export function refusalOf(status: number, error: { code: number; message: string } | undefined): CloudflareError {
   const { code, message } = error ?? { code: 0, message: `status ${status}` }
-  const hint = FORBIDDEN.has(code) || status === 403 ? ` ${PERMISSIONS}` : ''
+  const hint = FORBIDDEN.includes(code) || status === 403 ? ` ${PERMISSIONS}` : ''
   return new CloudflareError(`Cloudflare refused: ${message.replace(/\.+$/, '')} [code: ${code}].${hint}`, code)
 }
 

@@ -30,7 +30,12 @@ export interface Account {
   /** A sentence about the login and the account. */
   readonly description: string
   /** Calls Cloudflare's API, below the path of the account. Throws CloudflareError. */
-  readonly call: <T>(method: ApiMethod, path: string, body?: object, headers?: Record<string, string>) => Promise<T>
+  readonly call: <T>(
+    method: ApiMethod,
+    path: string,
+    body?: object | string,
+    headers?: Record<string, string>,
+  ) => Promise<T>
 }
 
 /** Cloudflare, as wrangler reaches it, and the deployed Worker. */

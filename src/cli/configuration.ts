@@ -20,6 +20,8 @@ export interface Configuration {
   readonly routes: readonly Route[]
   /** Undefined unless the operator has set it. */
   readonly workersDev: boolean | undefined
+  /** The dataset of Workers Analytics Engine that the Worker counts usage in. */
+  readonly usageDataset: string | undefined
 }
 
 interface ConfiguredDatabase {
@@ -54,6 +56,7 @@ interface WranglerConfig {
   readonly route?: Route
   readonly routes?: readonly Route[]
   readonly workers_dev?: boolean
+  readonly analytics_engine_datasets?: readonly { readonly binding: string; readonly dataset?: string }[]
 }
 
 /** Reads wrangler.toml, with wrangler's defaults. */
@@ -77,6 +80,7 @@ export async function readConfiguration(path = configPath): Promise<Configuratio
     vars: config.vars,
     routes: config.routes ?? (config.route === undefined ? [] : [config.route]),
     workersDev: config.workers_dev,
+    usageDataset: datasetOf(config),
   }
 }
 
@@ -84,6 +88,14 @@ export async function readConfiguration(path = configPath): Promise<Configuratio
 export async function readRawConfiguration(path = configPath): Promise<Readonly<Record<string, unknown>>> {
   const { experimental_readRawConfig } = await loadWrangler()
   return parsed(() => experimental_readRawConfig({ config: path })).rawConfig as Record<string, unknown>
+}
+
+/** wrangler gives a dataset without a name that of its binding. */
+function datasetOf({ analytics_engine_datasets: datasets = [] }: WranglerConfig): string | undefined {
+  const found = datasets.find(({ binding }) => binding === 'USAGE')
+  const name = found && (found.dataset ?? found.binding)
+  if (name === undefined || /^\w+$/.test(name)) return name
+  throw new Failure(`The dataset ${name} in wrangler.toml must have letters, digits and underscores only.`)
 }
 
 /** A region, and the names of its database on the account and on this machine. */

@@ -10,6 +10,7 @@ import { addExportCommand } from './export.ts'
 import { addImportCommand } from './import.ts'
 import { addMigrateCommand } from './migrate.ts'
 import { addSigningKeyCommands } from './signing-key.ts'
+import { addUsageCommand } from './usage.ts'
 import { addWebhookCommands } from './webhook.ts'
 
 /** Runs a command line, such as `['api-key', 'list', '--json']`, and gives the exit code. */
@@ -27,6 +28,7 @@ export async function run(args: readonly string[], context: Context): Promise<nu
   addWebhookCommands(program, context)
   addExportCommand(program, context)
   addImportCommand(program, context)
+  addUsageCommand(program, context)
   addDeployCommand(program, context)
 
   let command: Command = program

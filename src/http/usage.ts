@@ -1,4 +1,5 @@
 import type { Context } from 'hono'
+import type { CountedOperation } from '../contract/usage.ts'
 import type { HonoEnv } from './context.ts'
 
 declare global {
@@ -7,9 +8,6 @@ declare global {
     readonly USAGE?: AnalyticsEngineDataset
   }
 }
-
-/** `create`: a client secret was issued. `refused`: an existing secret was used, but it authenticates no client. */
-export type Operation = 'token' | 'introspection' | 'create' | 'refused'
 
 /** Null or absent: the application is unknown, and nothing is counted. */
 interface Subject {
@@ -22,7 +20,11 @@ interface Subject {
  * fail a request. `npm run usage` reads the data. The index is the environment, so that Cloudflare samples each
  * environment on its own.
  */
-export function countUsage(c: Context<HonoEnv>, operation: Operation, { environmentId, applicationId }: Subject): void {
+export function countUsage(
+  c: Context<HonoEnv>,
+  operation: CountedOperation,
+  { environmentId, applicationId }: Subject,
+): void {
   const { USAGE } = c.env
   if (!USAGE || !environmentId || !applicationId) return
   try {

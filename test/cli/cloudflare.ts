@@ -26,6 +26,9 @@ export class Cloudflare {
   readonly addresses = { enabled: false, previews_enabled: true }
   /** The version that answers requests, if it is not the deployed one. */
   answering: string | undefined
+  /** The rows of every query of Analytics Engine, and the queries. */
+  usage: Readonly<Record<string, string | number>>[] = []
+  readonly queries: string[] = []
 
   /** The calls that changed something, in order. */
   readonly changes: string[] = []
@@ -60,6 +63,7 @@ export class Cloudflare {
       /^GET \/workers\/subdomain$/,
       () => (this.subdomain ? { subdomain: this.subdomain } : refusal(404, 10007, 'No subdomain.')),
     ],
+    [/^POST \/analytics_engine\/sql$/, (sql) => this.queries.push(sql as string) && { data: this.usage }],
     [/^GET \/workers\/domains$/, (_, url) => this.#domainsOf(url.searchParams.get('hostname') ?? '')],
     [/^GET \/workers\/domains\/records\/(\S+)$/, (_, __, host) => this.#domainsOf(host)[0]],
     [/^POST \/workers\/scripts\/oncekey\/domains\/changeset$/, (body) => this.#changes(body as never)],
@@ -98,7 +102,7 @@ export class Cloudflare {
     if (isBroken) this.broken = ''
     if (isBroken && !this.isReplyLost) return refusal(500, 10001, 'The platform said no.')
     if (this.refused === call) return refusal(403, 10000, 'Authentication error')
-    if (method !== 'GET' && !/\/(query|changeset)$/.test(url.pathname)) this.changes.push(call)
+    if (method !== 'GET' && !/\/(query|changeset|sql)$/.test(url.pathname)) this.changes.push(call)
     const answer = await this.#handle(call, url, body)
     return isBroken ? refusal(500, 10001, 'The platform said no.') : answer
   }
@@ -266,6 +270,8 @@ export async function startCloudflare(): Promise<{ cloudflare: Cloudflare; url: 
     const answer = await cloudflare.answer(request.method ?? '', path, isJson && body ? JSON.parse(body) : body)
     const isRefused = answer instanceof Refusal
     response.writeHead(isRefused ? answer.status : 200, { 'Content-Type': 'application/json' })
+    // The SQL API of Analytics Engine has no envelope.
+    if (path === '/analytics_engine/sql' && !isRefused) return response.end(JSON.stringify(answer))
     const result = isRefused ? null : answer
     const errors = isRefused ? [answer.error] : []
     const result_info = { page: 1, per_page: 50, count: 1, total_count: 1, total_pages: 1 }

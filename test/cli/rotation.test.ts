@@ -57,7 +57,7 @@ class Deployment {
     now: () => this.now,
   }
 
-  async #answer(method: string, path: string, body?: object): Promise<unknown> {
+  async #answer(method: string, path: string, body?: object | string): Promise<unknown> {
     if (path.endsWith('/deployments')) return { deployments: [{ versions: this.serving }] }
     expect(`${method} ${path}`).toBe('PATCH /workers/scripts/oncekey/secrets-bulk')
     if (this.refusal) throw refusalOf(400, this.refusal)
