@@ -12,7 +12,7 @@ import { Problem } from '../pages/problem.tsx'
 import { type Application, createApplication, findApplication, updateApplication } from '../storage/applications.ts'
 import { identify } from '../storage/batch.ts'
 import { type Fields, formPage, keyedForm, newFormToken, readChange, refuse, staleForm, validate } from './form.tsx'
-import { applicationPath, redirectWithNotice } from './layout.tsx'
+import { APPLICATIONS_PATH, applicationPath, redirectWithNotice } from './layout.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
 
 const NEW = '/dashboard/applications/new'
@@ -160,7 +160,7 @@ function newPage(c: Context<HonoEnv>, values: Values, errors: FieldErrors = {}) 
       action: NEW,
       fields: { token: newFormToken() },
       verb: 'Create application',
-      back: { path: '/dashboard', name: 'Applications' },
+      back: { path: APPLICATIONS_PATH, name: 'Applications' },
       errors,
     },
     <>

@@ -9,7 +9,7 @@ import { Time } from '../pages/time.tsx'
 import type { Application } from '../storage/applications.ts'
 import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/client-secrets.ts'
 import { TYPES } from './applications.tsx'
-import { applicationPath, page } from './layout.tsx'
+import { APPLICATIONS_PATH, applicationPath, page } from './layout.tsx'
 import { SecretTable } from './secret-table.tsx'
 import { canWrite, requireSession } from './session.ts'
 
@@ -23,11 +23,11 @@ function applicationPage(c: Context<HonoEnv>, { application, secrets }: Applicat
   const path = applicationPath(application.id)
   return page(
     c,
-    { title: application.name, section: '/dashboard' },
+    { title: application.name, section: APPLICATIONS_PATH },
     <>
       <div>
         <p class="crumb">
-          <a href="/dashboard">Applications</a>
+          <a href={APPLICATIONS_PATH}>Applications</a>
         </p>
         <div class="title">
           <h1>

@@ -10,7 +10,7 @@ import { type Application, listApplications } from '../storage/applications.ts'
 import type { Page } from '../storage/paging.ts'
 import { findPath, hintOfCredential } from './find.tsx'
 import { readForm } from './form.tsx'
-import { applicationPath, page } from './layout.tsx'
+import { APPLICATIONS_PATH, applicationPath, page } from './layout.tsx'
 import { canWrite, requireSession } from './session.ts'
 
 const PAGE_LENGTH = 25
@@ -19,7 +19,7 @@ const MAX_SEARCH = 255
 
 export const applicationList = new Hono<HonoEnv>()
 
-  .get('/', requireSession, async (c) => {
+  .get('/applications', requireSession, async (c) => {
     const search = (c.req.query('search') ?? '').trim().slice(0, MAX_SEARCH)
     const { after, before } = c.req.query()
     const id = after ?? before
@@ -27,7 +27,7 @@ export const applicationList = new Hono<HonoEnv>()
     const cursor =
       id === undefined ? null : { id, side: after === undefined ? ('before' as const) : ('after' as const) }
     const outcome = await listApplications(c.var.database, c.var.session, { ...options, cursor })
-    if (outcome.refused === 'invalid_cursor') return c.redirect('/dashboard', 303)
+    if (outcome.refused === 'invalid_cursor') return c.redirect(APPLICATIONS_PATH, 303)
     return listPage(c, granted(c, outcome), search, cursor !== null)
   })
 
@@ -37,7 +37,7 @@ export const applicationList = new Hono<HonoEnv>()
     const search = field('search').trim().slice(0, MAX_SEARCH)
     const hint = hintOfCredential(search)
     if (hint) return c.redirect(findPath(hint), 303)
-    return c.redirect(search ? `/dashboard?${new URLSearchParams({ search })}` : '/dashboard', 303)
+    return c.redirect(search ? `${APPLICATIONS_PATH}?${new URLSearchParams({ search })}` : APPLICATIONS_PATH, 303)
   })
 
 export const TYPES = { m2m: 'Machine to machine', oauth: 'OAuth' } as const
@@ -47,7 +47,7 @@ function listPage(c: Context<HonoEnv>, list: Page<Application>, search: string, 
   const isEmpty = applications.length === 0 && search === '' && !isLater
   return page(
     c,
-    { title: 'Applications', section: '/dashboard' },
+    { title: 'Applications', section: APPLICATIONS_PATH },
     <>
       <div class="title">
         <h1>Applications</h1>
@@ -62,7 +62,7 @@ function listPage(c: Context<HonoEnv>, list: Page<Application>, search: string, 
       {!isEmpty && applications.length === 0 && (
         <Empty title={search ? `No applications match “${search}”` : 'No applications on this page'}>
           <p>
-            Search looks for a part of a name, or for a whole ID. <a href="/dashboard">Show all applications</a>
+            Search looks for a part of a name, or for a whole ID. <a href={APPLICATIONS_PATH}>Show all applications</a>
           </p>
         </Empty>
       )}
@@ -114,7 +114,7 @@ const columnsAt = (now: number): Column<Application>[] => [
 
 const Paging = ({ before, after, search }: Page<Application> & { search: string }) => {
   const link = (parameter: 'before' | 'after', id: string) =>
-    `/dashboard?${new URLSearchParams({ ...(search && { search }), [parameter]: id })}`
+    `${APPLICATIONS_PATH}?${new URLSearchParams({ ...(search && { search }), [parameter]: id })}`
   if (!before && !after) return null
   return (
     <nav class="row" aria-label="Pages">

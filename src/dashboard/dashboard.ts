@@ -9,6 +9,7 @@ import { formsOnly, ownForms } from './form.tsx'
 import { issue } from './issue.tsx'
 import { keys } from './keys.tsx'
 import { newKey } from './new-key.tsx'
+import { overview } from './overview.tsx'
 import { revoke } from './revoke.tsx'
 import { secrets } from './secrets.tsx'
 import { signInAndOut } from './sign-in.tsx'
@@ -21,6 +22,7 @@ export const dashboard = new Hono<HonoEnv>()
 dashboard.use(ownForms, formsOnly, withoutCredentials)
 for (const pages of [
   signInAndOut,
+  overview,
   applicationList,
   applicationForm,
   application,

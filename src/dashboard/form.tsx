@@ -15,7 +15,7 @@ import { Buttons, Errors, type FieldErrors, PostForm } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
 import { identify } from '../storage/batch.ts'
 import { type KeyedRequest, REPLAY_WINDOW_MS } from '../storage/idempotency.ts'
-import { page, type Section } from './layout.tsx'
+import { APPLICATIONS_PATH, page, type Section } from './layout.tsx'
 
 /**
  * Accepts only forms of our own pages. Under `Referrer-Policy: no-referrer` browsers send `Origin: null` with a form, so
@@ -133,7 +133,7 @@ interface FormPageOptions {
 
 /** Answers with a form: with status 422 if it has errors. */
 export function formPage(c: Context<HonoEnv>, options: FormPageOptions, children: Child): Response {
-  const { title, heading, intro, action, fields = {}, verb, back, section = '/dashboard', errors } = options
+  const { title, heading, intro, action, fields = {}, verb, back, section = APPLICATIONS_PATH, errors } = options
   return page(
     c,
     { title, section, status: Object.keys(errors).length > 0 ? 422 : 200 },

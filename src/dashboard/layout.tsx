@@ -11,8 +11,12 @@ import { ProblemText, problemOf } from '../pages/problem.tsx'
 import type { Region } from '../storage/regions.ts'
 import { readCookie, removeCookie, writeCookie } from './session.ts'
 
+/** The list of applications. */
+export const APPLICATIONS_PATH = '/dashboard/applications'
+
 const SECTIONS = [
-  ['/dashboard', 'Applications'],
+  ['/dashboard', 'Overview'],
+  [APPLICATIONS_PATH, 'Applications'],
   ['/dashboard/events', 'Activity'],
   ['/dashboard/webhooks', 'Webhooks'],
   ['/dashboard/keys', 'Keys'],
@@ -173,7 +177,7 @@ export const onPageError: ErrorHandler<HonoEnv> = async (error, c) => {
   return page(
     c,
     { title: problem.message, status: problem.status },
-    <ProblemText problem={problem} back={{ path: '/dashboard', name: 'All applications' }} />,
+    <ProblemText problem={problem} back={{ path: '/dashboard', name: 'Overview' }} />,
   )
 }
 
@@ -191,7 +195,7 @@ export function isOwnPath(path: string): boolean {
 
 /** The page of an application. In a Location, `id` is one that storage has found. */
 export function applicationPath(id: string): string {
-  return `/dashboard/applications/${id}`
+  return `${APPLICATIONS_PATH}/${id}`
 }
 
 /** The page of a secret. */

@@ -15,7 +15,7 @@ import {
   revokeClientSecret,
 } from '../storage/client-secrets.ts'
 import { readChange } from './form.tsx'
-import { applicationPath, page, redirectWithNotice } from './layout.tsx'
+import { APPLICATIONS_PATH, applicationPath, page, redirectWithNotice } from './layout.tsx'
 import { isActive, isInUse, LastUse, SecretName } from './secret-table.tsx'
 import { findSecret, findToChange } from './secrets.tsx'
 import { requireSession } from './session.ts'
@@ -54,7 +54,7 @@ export const revoke = new Hono<HonoEnv>()
     const isConfirmed = typed !== '' && (typed === field('expected').trim() || typed === field('client_id').slice(-8))
     if (!isConfirmed) return deletePage(c, await findToChange(c, id), field('name'))
     granted(c, await deleteApplication(c.var.database, beginChange(c, c.var.session), id))
-    return redirectWithNotice(c, '/dashboard', 'application-deleted')
+    return redirectWithNotice(c, APPLICATIONS_PATH, 'application-deleted')
   })
 
 function revokePage(c: Context<HonoEnv>, { application, secret, secrets }: Awaited<ReturnType<typeof findSecret>>) {
@@ -62,7 +62,7 @@ function revokePage(c: Context<HonoEnv>, { application, secret, secrets }: Await
   const path = applicationPath(application.id)
   return page(
     c,
-    { title: `Revoke …${secret.hint}`, section: '/dashboard' },
+    { title: `Revoke …${secret.hint}`, section: APPLICATIONS_PATH },
     <Confirm
       title={
         <>
@@ -135,7 +135,7 @@ function revokeAllPage(c: Context<HonoEnv>, { application, secrets }: Applicatio
   const path = applicationPath(application.id)
   return page(
     c,
-    { title: 'Revoke all secrets', section: '/dashboard' },
+    { title: 'Revoke all secrets', section: APPLICATIONS_PATH },
     <Confirm
       title={
         <>
@@ -183,7 +183,7 @@ function deletePage(c: Context<HonoEnv>, { application, secrets }: ApplicationWi
   const count = secrets.length === 1 ? 'its secret' : `its ${secrets.length} secrets`
   return page(
     c,
-    { title: `Delete ${isolated(name)}`, section: '/dashboard', status: typed === undefined ? 200 : 422 },
+    { title: `Delete ${isolated(name)}`, section: APPLICATIONS_PATH, status: typed === undefined ? 200 : 422 },
     <Confirm
       title={
         <>

@@ -17,7 +17,7 @@ import {
   updateClientSecret,
 } from '../storage/client-secrets.ts'
 import { formPage, readChange, validate } from './form.tsx'
-import { applicationPath, page, redirectWithNotice } from './layout.tsx'
+import { APPLICATIONS_PATH, applicationPath, page, redirectWithNotice } from './layout.tsx'
 import { expiryOf, Lifetimes, readLifetime } from './secret-forms.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
 
@@ -108,7 +108,7 @@ export async function findSecret(
 function firstUsePage(c: Context<HonoEnv>, { hint, lastUsedAt }: ClientSecret) {
   return page(
     c,
-    { title: `First use of …${hint}`, section: '/dashboard' },
+    { title: `First use of …${hint}`, section: APPLICATIONS_PATH },
     <section>
       <h1>
         First use of <Hint hint={hint} />

@@ -8,7 +8,7 @@ import type { Application } from '../storage/applications.ts'
 import type { ClientSecret } from '../storage/client-secrets.ts'
 import type { CreatedClientSecret } from '../storage/issuing.ts'
 import { newFormToken } from './form.tsx'
-import { applicationPath, page } from './layout.tsx'
+import { APPLICATIONS_PATH, applicationPath, page } from './layout.tsx'
 import { Files, Mask, Value } from './once-parts.tsx'
 import { lifetimeOf } from './secret-forms.tsx'
 import { examplesOf } from './snippets.ts'
@@ -34,7 +34,7 @@ export function shownOnce(
   const json = { client_id: application.clientId, client_secret: plaintext, [endpoint.member]: endpoint.url }
   return page(
     c,
-    { title: 'Save your client secret', section: '/dashboard' },
+    { title: 'Save your client secret', section: APPLICATIONS_PATH },
     <section data-unsaved={path}>
       <div>
         <p class="crumb">

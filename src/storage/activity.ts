@@ -48,7 +48,7 @@ export const MAX_SEARCHED = 2000
 /** The previous change of an application is looked for among this many events. */
 const MAX_LOOKED_BACK = 100
 
-interface Row {
+export interface ActivityRow {
   readonly application_name: string | null
   readonly before: string | null
 }
@@ -75,7 +75,8 @@ const previousOfApplication = sql`SELECT data FROM (${join(
 const before = sql`CASE first.type WHEN 'connect_application_secret.updated' THEN (${previousOfSecret})
   WHEN 'connect_application.updated' THEN (${previousOfApplication}) END AS before`
 
-const columns = sql`first.*, ${applicationName}, ${before}`
+/** SQL for the columns of an event among the first ones. */
+export const activityColumns = sql`first.*, ${applicationName}, ${before}`
 
 /** A page of the environment's events, newest first. */
 export function listActivity(
@@ -95,9 +96,9 @@ export function listActivity(
   ])
   const source = type === null ? 'events INDEXED BY events_by_environment' : 'events INDEXED BY events_by_type'
   const statements = {
-    page: selectFromFirst<Row & { id: string }>(
+    page: selectFromFirst<ActivityRow & { id: string }>(
       caller,
-      columns,
+      activityColumns,
       source,
       first,
       sql`WHERE ${matches} ${newestFirst} ${limitTo(limit + 1)}`,
@@ -124,7 +125,7 @@ export function findActivity(
   caller: Caller,
   id: string,
 ): Promise<Outcome<Activity, 'entity_not_found'>> {
-  const found = selectFromFirst<Row>(caller, columns, 'events', sql`id = ${id}`, sql``)
+  const found = selectFromFirst<ActivityRow>(caller, activityColumns, 'events', sql`id = ${id}`, sql``)
   return runBatch(database, caller, 'read', { found }, ({ found: [row] }) =>
     row ? { granted: activityFromRow(row) } : { refused: 'entity_not_found' },
   )
@@ -138,7 +139,7 @@ function inRange({ after, type, from, until }: ActivityFilter): Sql {
   ])
 }
 
-function activityFromRow(row: Row): Activity {
+export function activityFromRow(row: ActivityRow): Activity {
   return {
     event: eventFromRow(row),
     applicationName: row.application_name,

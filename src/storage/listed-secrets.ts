@@ -8,11 +8,11 @@ import { mapping } from './mapping.ts'
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /** A secret that expires within this time is expiring. */
-const EXPIRING_DAYS = 7
+export const EXPIRING_DAYS = 7
 const EXPIRING_MS = EXPIRING_DAYS * DAY_MS
 
 /** A secret without a use for this long is counted as unused. */
-const UNUSED_DAYS = 90
+export const UNUSED_DAYS = 90
 
 type SecretState = 'active' | 'expiring' | 'disabled' | 'expired' | 'revoked'
 

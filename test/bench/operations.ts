@@ -160,7 +160,11 @@ export const operations: readonly Operation[] = [
       if (!cookie) throw new Error(`signing in: ${response.status} ${await response.text()}`)
       return [cookie]
     },
-    request: (_, __, [cookie = '']) => ({ method: 'GET', path: '/dashboard', headers: { Cookie: cookie } }),
+    request: (_, __, [cookie = '']) => ({
+      method: 'GET',
+      path: '/dashboard/applications',
+      headers: { Cookie: cookie },
+    }),
   },
 ]
 

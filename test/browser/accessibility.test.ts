@@ -40,7 +40,10 @@ describe.skipIf(!chromiumPath)('every page', () => {
     const secret = await visitor.page.locator('tbody tr').first().getAttribute('id')
     paths = [
       '/dashboard',
-      '/dashboard?search=nothing',
+      '/dashboard/applications',
+      '/dashboard/webhooks/new',
+      '/dashboard/keys/new',
+      '/dashboard/applications?search=nothing',
       '/dashboard/applications/new',
       application,
       ...['edit', 'delete', 'new-secret', 'rotate', 'revoke-all'].map((page) => `${application}/${page}`),

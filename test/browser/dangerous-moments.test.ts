@@ -31,7 +31,7 @@ describe.runIf(chromiumPath)('in a hurry', () => {
     await runbook.waitForURL(environment.origin + path)
     expect(await runbook.locator('h1').textContent()).toBe('Nightly export')
     await page.reload()
-    expect(await page.locator('h1').textContent()).toBe('Applications')
+    expect(await page.locator('h1').textContent()).toBe('Overview')
   })
 
   test('a second click on a slow connection shows the secret that the first has created', async () => {
@@ -149,7 +149,7 @@ describe.runIf(chromiumPath)('in a hurry', () => {
     page.on('request', (request) => void sent.push(request.url()))
     await visitor.signIn(apiKey)
     for (const [path, field] of [
-      ['/dashboard', '#search'],
+      ['/dashboard/applications', '#search'],
       ['/dashboard', '#hint'],
       ['/dashboard/events', '#organization'],
       ['/dashboard/find', '#ending'],

@@ -25,6 +25,8 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     await visitor.signIn(apiKey)
 
     // An application, at first with an invalid field.
+    await press('Applications')
+    await page.waitForURL(/applications$/)
     await press('New application')
     await type('Name', 'Reports')
     await type('Organization ID', 'acme')
@@ -97,7 +99,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     await press('Delete…')
     await type('Name of the application', 'Reports')
     await page.keyboard.press('Enter')
-    await page.waitForURL(/\/dashboard$/)
+    await page.waitForURL(/\/dashboard\/applications$/)
     expect(await main()).not.toContain('Reports')
 
     // Events by type.

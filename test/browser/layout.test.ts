@@ -54,6 +54,9 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     const application = `/dashboard/applications/${long.id}`
     for (const target of [
       '/dashboard',
+      '/dashboard/applications',
+      '/dashboard/webhooks/new',
+      '/dashboard/keys/new',
       '/dashboard/events',
       '/dashboard/webhooks',
       '/dashboard/keys',
@@ -80,7 +83,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
     const { page } = visitor
     await visitor.signIn(apiKey)
-    for (const path of ['/dashboard', '/dashboard/events']) {
+    for (const path of ['/dashboard/applications', '/dashboard/events']) {
       await page.goto(environment.origin + path)
       const row = await page.locator('tbody tr').nth(13).boundingBox()
       expect((row?.y ?? Infinity) + (row?.height ?? 0), path).toBeLessThanOrEqual(900)
@@ -100,6 +103,9 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     await visitor.signIn(apiKey)
     for (const target of [
       '/dashboard',
+      '/dashboard/applications',
+      '/dashboard/webhooks/new',
+      '/dashboard/keys/new',
       path,
       `${path}/edit`,
       `${path}/new-secret`,
@@ -137,6 +143,8 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
     const { page, press } = visitor
     await visitor.signIn(apiKey)
+    await press('Applications')
+    await page.waitForURL(/applications$/)
     await press('Copy Client ID of \u2068Copied\u2069')
     await page.waitForSelector('#status:text("copied.")', { state: 'attached' })
     expect(await page.evaluate('navigator.clipboard.readText()')).toBe(client_id)

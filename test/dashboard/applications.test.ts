@@ -75,7 +75,7 @@ describe('an application', () => {
     expect((await owner.post(path, { name: '', expected: '' })).status).toBe(422)
     expect((await call(apiKey, 'GET', `/connect/applications/${id}`)).status).toBe(200)
     const right = await owner.submit(path, { name: 'Nightly export' })
-    expect(right.headers.get('Location')).toBe('/dashboard')
+    expect(right.headers.get('Location')).toBe('/dashboard/applications')
     expect((await call(apiKey, 'GET', `/connect/applications/${id}`)).status).toBe(404)
     const other = await newApplication(apiKey)
     await owner.submit(`/dashboard/applications/${other.id}/delete`, { name: other.client_id.slice(-8) })
@@ -103,8 +103,8 @@ describe('the list of applications', () => {
       expect(trips).toBe(0)
       expect((await owner.get(headers.get('Location') ?? '')).html).toContain(client_id)
     }
-    expect((await owner.get('/dashboard?search=nderung%25100')).html).not.toContain(client_id)
-    expect((await stranger.get(`/dashboard?search=${id}`)).html).not.toContain(client_id)
+    expect((await owner.get('/dashboard/applications?search=nderung%25100')).html).not.toContain(client_id)
+    expect((await stranger.get(`/dashboard/applications?search=${id}`)).html).not.toContain(client_id)
   })
 
   test('has a page for every 25 applications, forward and back', async () => {
@@ -113,13 +113,15 @@ describe('the list of applications', () => {
     await visitor.signIn(key.apiKey)
     for (let i = 0; i < 27; i++) await newApplication(key.apiKey)
     const rows = (html: string) => html.match(/<td class="wide"/g)?.length
-    const first = await visitor.get('/dashboard')
-    const next = /href="(\/dashboard\?after=[^"]*)"/.exec(first.html)?.[1] ?? ''
+    const first = await visitor.get('/dashboard/applications')
+    const next = /href="(\/dashboard\/applications\?after=[^"]*)"/.exec(first.html)?.[1] ?? ''
     const second = await visitor.get(next)
     expect(rows(second.html)).toBe(2)
-    const back = /href="(\/dashboard\?before=[^"]*)"/.exec(second.html)?.[1] ?? ''
+    const back = /href="(\/dashboard\/applications\?before=[^"]*)"/.exec(second.html)?.[1] ?? ''
     expect(rows((await visitor.get(back)).html)).toBe(25)
-    expect((await visitor.get('/dashboard?after=unknown')).headers.get('Location')).toBe('/dashboard')
+    expect((await visitor.get('/dashboard/applications?after=unknown')).headers.get('Location')).toBe(
+      '/dashboard/applications',
+    )
   })
 })
 
@@ -149,18 +151,16 @@ describe('a pasted credential', () => {
     }
   })
 
-  test.each(['/dashboard?search=', '/dashboard/events?organization=', '/dashboard/find?hint=', '/dashboard?after='])(
-    'in the URL %s is answered with a redirect to its last 6 characters',
-    async (path) => {
-      const { plaintext, hint } = await issueCredential('cs', '0')
-      const reply = await owner.get(path + plaintext)
-      expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([
-        303,
-        0,
-        `/dashboard/find?hint=${hint}`,
-      ])
-    },
-  )
+  test.each([
+    '/dashboard/applications?search=',
+    '/dashboard/events?organization=',
+    '/dashboard/find?hint=',
+    '/dashboard/applications?after=',
+  ])('in the URL %s is answered with a redirect to its last 6 characters', async (path) => {
+    const { plaintext, hint } = await issueCredential('cs', '0')
+    const reply = await owner.get(path + plaintext)
+    expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 0, `/dashboard/find?hint=${hint}`])
+  })
 
   test('in a path is repeated by no Location', async () => {
     const { plaintext } = await issueCredential('cs', '0')

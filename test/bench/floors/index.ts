@@ -20,7 +20,7 @@ export default {
     if (path === '/oauth2/introspection') return introspection(path, request, env)
     if (path === '/connect/client_secrets/verify') return verifySecret(path, request, env)
     if (path === '/.well-known/oauth-authorization-server') return respond(path, 200)
-    if (path === '/dashboard') return dashboardList(path, request, env)
+    if (path === '/dashboard/applications') return dashboardList(path, request, env)
     if (path === '/bench/response') return keepResponse(request)
     if (request.method === 'DELETE') return revokeSecret(path, request, env)
     if (path.endsWith('/rotate')) return rotateSecrets(path, request, env)

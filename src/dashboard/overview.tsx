@@ -1,0 +1,206 @@
+import type { Context } from 'hono'
+import { Hono } from 'hono'
+import type { Child, PropsWithChildren } from 'hono/jsx'
+import type { HonoEnv } from '../http/context.ts'
+import { granted } from '../http/errors.ts'
+import { Name } from '../pages/parts.tsx'
+import { DAY_MS, Time } from '../pages/time.tsx'
+import type { CallerKey } from '../storage/api-keys.ts'
+import { MAX_READ } from '../storage/inventory.ts'
+import { EXPIRING_DAYS, UNUSED_DAYS } from '../storage/listed-secrets.ts'
+import { findOverview, type Overview } from '../storage/overview.ts'
+import type { WebhookEndpoint } from '../storage/webhooks.ts'
+import { EVENTS_PATH } from './event-filter.tsx'
+import { EventTable } from './event-table.tsx'
+import { APPLICATIONS_PATH, page, secretPath } from './layout.tsx'
+import { isInUse, SecretName } from './secret-table.tsx'
+import { canWrite, requireSession } from './session.ts'
+import { withoutQuery } from './webhooks.tsx'
+
+const LISTED = 8
+const SECRETS_PATH = '/dashboard/secrets'
+const WEBHOOKS_PATH = '/dashboard/webhooks'
+const KEYS_PATH = '/dashboard/keys'
+
+/** The first page after sign-in: problems first, then the latest changes and the totals. */
+export const overview = new Hono<HonoEnv>().get('/', requireSession, async (c) => {
+  const now = Date.now()
+  return overviewPage(c, granted(c, await findOverview(c.var.database, c.var.session, now, LISTED)), now)
+})
+
+function overviewPage(c: Context<HonoEnv>, found: Overview, now: number) {
+  const isStarted = found.applications > 0 && found.secrets.counted > 0 && found.lastUsedAt !== null
+  return page(
+    c,
+    { title: 'Overview', section: '/dashboard' },
+    <>
+      <h1>Overview</h1>
+      {!isStarted && <Checklist c={c} found={found} />}
+      <Totals found={found} />
+      {isStarted && <Attention found={found} now={now} />}
+      {found.activities.length > 0 && (
+        <section aria-labelledby="activity">
+          <div class="title">
+            <h2 id="activity">Recent changes</h2>
+            <a href={EVENTS_PATH}>All activity</a>
+          </div>
+          <EventTable activities={found.activities} now={now} />
+        </section>
+      )}
+    </>,
+  )
+}
+
+const Checklist = ({ c, found: { applications, secrets, lastUsedAt } }: { c: Context<HonoEnv>; found: Overview }) => (
+  <section class="panel narrow" aria-labelledby="start">
+    <h2 id="start">Get started</h2>
+    <ol class="steps">
+      <Step isDone={applications > 0} name="Create an application">
+        {canWrite(c) && applications === 0 && <a href={`${APPLICATIONS_PATH}/new`}>New application</a>}
+        {applications > 0 && secrets.counted === 0 && <a href={APPLICATIONS_PATH}>Open it</a>}
+      </Step>
+      <Step isDone={secrets.counted > 0} name="Create a client secret">
+        On the page of the application. You see the secret once.
+      </Step>
+      <Step isDone={lastUsedAt !== null} name="See its first use">
+        When your program authenticates, this page and the page of the secret show it.
+      </Step>
+    </ol>
+  </section>
+)
+
+const Step = ({ isDone, name, children }: PropsWithChildren<{ isDone: boolean; name: string }>) => (
+  <li>
+    <b>{name}</b> {isDone && <span class="state good">Done</span>}
+    {!isDone && <span class="sub">{children}</span>}
+  </li>
+)
+
+const Totals = ({ found: { applications, secrets, endpoints, keys } }: { found: Overview }) => {
+  // Of more secrets the newest are counted.
+  const number = (count: number) => `${count.toLocaleString('en')}${secrets.counted > MAX_READ && count > 0 ? '+' : ''}`
+  return (
+    <ul class="totals">
+      <Total href={APPLICATIONS_PATH} name="Applications" count={applications.toLocaleString('en')} />
+      <Total href={SECRETS_PATH} name="Current secrets" count={number(secrets.current)} />
+      <Total href={`${SECRETS_PATH}?state=expiring&sort=expires`} name="Expiring" count={number(secrets.expiring)} />
+      <Total
+        href={`${SECRETS_PATH}?unused=${UNUSED_DAYS}`}
+        name={`Unused ${UNUSED_DAYS} days`}
+        count={number(secrets.unused)}
+      />
+      <Total href={`${SECRETS_PATH}?expiry=never`} name="Never expire" count={number(secrets.never)} />
+      <Total href={WEBHOOKS_PATH} name="Endpoints" count={String(endpoints.length)} />
+      <Total href={KEYS_PATH} name="API keys" count={String(keys.length)} />
+    </ul>
+  )
+}
+
+const Total = ({ href, name, count }: { href: string; name: string; count: string }) => (
+  <li>
+    <a href={href}>
+      <b>{count}</b> <span>{name}</span>
+    </a>
+  </li>
+)
+
+const Attention = ({ found, now }: { found: Overview; now: number }) => {
+  const items = [...expiring(found, now), ...unused(found), ...failing(found.endpoints), ...idle(found.keys, now)]
+  return (
+    <section aria-labelledby="attention">
+      <h2 id="attention">Needs attention</h2>
+      {items.length === 0 ? <p class="notice good">Nothing needs attention.</p> : <ul class="attention">{items}</ul>}
+    </section>
+  )
+}
+
+interface ItemProps {
+  readonly kind: 'bad' | 'wait' | 'off'
+  readonly label: string
+}
+
+const Item = ({ kind, label, children }: PropsWithChildren<ItemProps>) => (
+  <li>
+    <span class={`state ${kind}`}>{label}</span>
+    <span>{children}</span>
+  </li>
+)
+
+/** Secrets that programs still use come first: those programs stop working. */
+function expiring({ expiring: secrets, secrets: counts }: Overview, now: number): Child[] {
+  const items = secrets
+    .toSorted((one, other) => Number(isInUse(other, now)) - Number(isInUse(one, now)))
+    .map((secret) => (
+      <Item
+        kind={isInUse(secret, now) ? 'bad' : 'wait'}
+        label={isInUse(secret, now) ? 'Expires in use' : 'Expires soon'}
+      >
+        <a href={secretPath(secret.id)}>
+          <SecretName secret={secret} />
+        </a>{' '}
+        of <bdi>{secret.applicationName}</bdi> expires <Time at={secret.expiresAt ?? now} now={now} />
+        {secret.lastUsedAt !== null && (
+          <>
+            {' '}
+            and was last used <Time at={secret.lastUsedAt} now={now} />
+          </>
+        )}
+      </Item>
+    ))
+  const more = counts.expiring - secrets.length
+  if (more > 0)
+    items.push(
+      <Item kind="wait" label="Expires soon">
+        <a href={`${SECRETS_PATH}?state=expiring&sort=expires`}>
+          {more.toLocaleString('en')} more {more === 1 ? 'secret expires' : 'secrets expire'} within {EXPIRING_DAYS}{' '}
+          days
+        </a>
+      </Item>,
+    )
+  return items
+}
+
+function unused({ secrets: { unused } }: Overview): Child[] {
+  if (unused === 0) return []
+  return [
+    <Item kind="off" label="Unused">
+      <a href={`${SECRETS_PATH}?unused=${UNUSED_DAYS}`}>
+        {unused === 1 ? '1 secret was' : `${unused.toLocaleString('en')} secrets were`} not used for {UNUSED_DAYS} days
+      </a>
+    </Item>,
+  ]
+}
+
+function failing(endpoints: readonly WebhookEndpoint[]): Child[] {
+  return endpoints
+    .filter(({ deliveries }) => deliveries.dead > 0)
+    .map(({ url, deliveries: { dead, pending } }) => (
+      <Item kind="bad" label="Webhook fails">
+        <a href={WEBHOOKS_PATH}>
+          <code>{withoutQuery(url)}</code>
+        </a>
+        : {dead} failed {dead === 1 ? 'delivery' : 'deliveries'}
+        {pending > 0 && `, ${pending} pending`}
+      </Item>
+    ))
+}
+
+/** Keys that nothing uses are only a risk. */
+function idle(keys: readonly CallerKey[], now: number): Child[] {
+  return keys
+    .filter(({ lastUsedAt, createdAt }) => now - (lastUsedAt ?? createdAt) > UNUSED_DAYS * DAY_MS)
+    .map(({ name, lastUsedAt }) => (
+      <Item kind="off" label="Unused API key">
+        <a href={KEYS_PATH}>
+          <Name>{name}</Name>
+        </a>{' '}
+        {lastUsedAt === null ? (
+          'was never used'
+        ) : (
+          <>
+            was last used <Time at={lastUsedAt} now={now} />
+          </>
+        )}
+      </Item>
+    ))
+}

@@ -1,0 +1,101 @@
+import sql, { empty, raw } from 'sql-template-tag'
+import { type Activity, type ActivityRow, activityColumns, activityFromRow } from './activity.ts'
+import { type CallerKey, callerKeyMapping, selectCallerKeys } from './api-keys.ts'
+import { runBatch } from './batch.ts'
+import type { Caller, Outcome } from './caller.ts'
+import type { Database, UnixMs } from './database.ts'
+import { MAX_READ } from './inventory.ts'
+import {
+  conditionsOf,
+  countColumns,
+  type ListedRow,
+  type ListedSecret,
+  listedColumns,
+  listedFromRow,
+  NO_FILTER,
+  type SecretCounts,
+} from './listed-secrets.ts'
+import { allOf, limitTo, select, selectFromFirst } from './statements.ts'
+import { selectVerdict } from './verdicts.ts'
+import { endpointColumns, endpointFromRow, type WebhookEndpoint } from './webhooks.ts'
+
+/** An environment at a glance. */
+export interface Overview {
+  readonly applications: number
+  readonly secrets: SecretCounts
+  /** When any of the secrets was last used; null if none was. */
+  readonly lastUsedAt: UnixMs | null
+  /** The secrets that are the next to expire. */
+  readonly expiring: readonly ListedSecret[]
+  readonly endpoints: readonly WebhookEndpoint[]
+  readonly keys: readonly CallerKey[]
+  /** The latest events but for sign-ins. */
+  readonly activities: readonly Activity[]
+}
+
+const MAX_LISTED_ENDPOINTS = 100
+/** Sign-ins are left out of the latest events, which are looked for among this many. */
+const MAX_READ_EVENTS = 200
+
+/** Reads at most `MAX_READ` secrets, twice. `limit` is of secrets and of events. */
+export function findOverview(
+  database: Database,
+  caller: Caller,
+  now: UnixMs,
+  limit: number,
+): Promise<Outcome<Overview>> {
+  const newest = (limit: number) => sql`true ORDER BY id DESC LIMIT ${raw(`${limit}`)}`
+  const expiring = conditionsOf({ ...NO_FILTER, states: ['expiring'] }, now)
+  const undeleted = sql`deleted_at IS NULL`
+  return runBatch(
+    database,
+    caller,
+    'read',
+    {
+      verdict: selectVerdict<{ application_count: number }>(
+        caller,
+        sql`(SELECT application_count FROM environments WHERE id = caller.environment_id) AS application_count`,
+      ),
+      secrets: selectFromFirst<SecretCounts & { last_used_at: UnixMs | null }>(
+        caller,
+        sql`${countColumns(NO_FILTER, now)}, max(first.last_used_at) AS last_used_at`,
+        'client_secrets',
+        newest(MAX_READ + 1),
+        empty,
+      ),
+      expiring: selectFromFirst<ListedRow>(
+        caller,
+        listedColumns(now),
+        'client_secrets',
+        newest(MAX_READ),
+        sql`WHERE ${allOf(expiring)} ORDER BY expires_at, id ${limitTo(limit)}`,
+      ),
+      endpoints: select<object>(
+        caller,
+        endpointColumns,
+        'webhook_endpoints',
+        undeleted,
+        sql`ORDER BY created_at, id ${limitTo(MAX_LISTED_ENDPOINTS)}`,
+      ),
+      keys: selectCallerKeys(caller),
+      events: selectFromFirst<ActivityRow>(
+        caller,
+        activityColumns,
+        'events INDEXED BY events_by_environment',
+        sql`true ORDER BY seq DESC ${limitTo(MAX_READ_EVENTS)}`,
+        sql`WHERE type NOT IN ('session.created', 'session.revoked') ORDER BY seq DESC ${limitTo(limit)}`,
+      ),
+    },
+    ({ verdict, secrets: [counts], expiring, endpoints, keys, events }) => ({
+      granted: {
+        applications: verdict.application_count,
+        secrets: counts as SecretCounts,
+        lastUsedAt: counts?.last_used_at ?? null,
+        expiring: expiring.map(listedFromRow),
+        endpoints: endpoints.map(endpointFromRow),
+        keys: keys.map(callerKeyMapping.fromRow),
+        activities: events.map(activityFromRow),
+      },
+    }),
+  )
+}

@@ -1,0 +1,141 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { newId } from '../../src/credential/id.ts'
+import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
+import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
+import { Visitor } from './pages.ts'
+
+const OVERVIEW = '/dashboard'
+const DAY_MS = 86_400_000
+
+describe('the overview of an empty environment', () => {
+  const visitor = new Visitor()
+  let apiKey: string
+
+  beforeAll(async () => {
+    apiKey = (await newApiKey()).apiKey
+    await visitor.signIn(apiKey)
+  })
+
+  test('is a checklist of three steps, each done once its object exists', async () => {
+    const done = async () =>
+      (await visitor.get(OVERVIEW)).html.match(/<span class="state good">Done<\/span>/g)?.length ?? 0
+    const { html } = await visitor.get(OVERVIEW)
+    expect(html).toMatch(/Create an application.*Create a client secret.*See its first use/s)
+    expect(html).toContain('href="/dashboard/applications/new"')
+    expect(html).not.toContain('Needs attention')
+    expect(await done()).toBe(0)
+    const { id } = await newApplication(apiKey)
+    expect(await done()).toBe(1)
+    const { json } = await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`)
+    expect(await done()).toBe(2)
+    await call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: json.secret } })
+    const after = (await visitor.get(OVERVIEW)).html
+    expect(after).not.toContain('Get started')
+    expect(after).toContain('Nothing needs attention.')
+  })
+
+  test('offers a read-only key no change', async () => {
+    const reader = new Visitor()
+    await reader.signIn((await newApiKey({ access: 'read' })).apiKey)
+    expect((await reader.get(OVERVIEW)).html).not.toContain('/new"')
+  })
+})
+
+describe('the overview', () => {
+  const visitor = new Visitor()
+  let apiKey: string
+  let environmentId: string
+  let application: { id: string }
+
+  const createSecret = async (body: object = {}) =>
+    (await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`, { body })).json as {
+      id: string
+      secret: string
+      secret_hint: string
+    }
+  const inDays = (days: number) => new Date(Date.now() + days * DAY_MS).toISOString()
+
+  beforeAll(async () => {
+    const key = await newApiKey()
+    apiKey = key.apiKey
+    environmentId = key.environmentId
+    await visitor.signIn(apiKey)
+    application = await newApplication(apiKey)
+    const used = await createSecret({ name: 'in use', expires_at: inDays(5) })
+    await call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: used.secret } })
+    await createSecret({ name: 'soon', expires_at: inDays(2) })
+    const old = await createSecret({ name: 'forgotten' })
+    const idle = await newApiKey({ environmentId })
+    const endpointId = newId('we', Date.now())
+    await createWebhookEndpoint(operatorDatabase(env.DB), {
+      id: endpointId,
+      environmentId,
+      url: 'https://hooks.example/oncekey?token=of-the-receiver',
+      events: [],
+      secret: 'whsec_inside',
+      createdAt: Date.now(),
+    })
+    const longAgo = Date.now() - 100 * DAY_MS
+    await env.DB.batch([
+      env.DB.prepare('UPDATE client_secrets SET created_at = ? WHERE id = ?').bind(longAgo, old.id),
+      env.DB.prepare("UPDATE api_keys SET created_at = ?, name = 'idle' WHERE id = ?").bind(longAgo, idle.id),
+      env.DB.prepare(
+        `INSERT INTO webhook_deliveries (endpoint_id, event_id, environment_id, state, attempts, next_attempt_at, created_at)
+        VALUES (?, 'event_x', ?, 'dead', 11, 0, 0)`,
+      ).bind(endpointId, environmentId),
+    ])
+  })
+
+  test('lists problems, and first the secrets that programs still use', async () => {
+    const { html, trips } = await visitor.get(OVERVIEW)
+    expect(trips).toBe(1)
+    expect(html).toMatch(/Expires in use.*in use.*Expires soon.*soon.*1 secret was not used for 90 days/s)
+    expect(html).toMatch(/Webhook fails.*https:\/\/hooks\.example\/oncekey\?….*1 failed delivery/s)
+    expect(html).toMatch(/Unused API key.*idle.*was never used/s)
+    expect(html).not.toContain('of-the-receiver')
+    expect(html).not.toContain('whsec_')
+  })
+
+  test('has totals, each with a link to the list that it counts', async () => {
+    const { html } = await visitor.get(OVERVIEW)
+    for (const [href, count] of [
+      ['/dashboard/applications', 1],
+      ['/dashboard/secrets', 3],
+      ['/dashboard/secrets?state=expiring&amp;sort=expires', 2],
+      ['/dashboard/secrets?unused=90', 1],
+      ['/dashboard/secrets?expiry=never', 1],
+      ['/dashboard/webhooks', 1],
+      ['/dashboard/keys', 2],
+    ] as const)
+      expect(html).toContain(`<a href="${href}"><b>${count}</b>`)
+  })
+
+  test('has the latest changes, without sign-ins', async () => {
+    const { html } = await visitor.get(OVERVIEW)
+    expect(html).toMatch(/Recent changes.*Secret created/s)
+    expect(html).not.toContain('<b>Signed in</b>')
+  })
+
+  test('shows nothing of another environment', async () => {
+    const stranger = new Visitor()
+    await stranger.signIn((await newApiKey()).apiKey)
+    const { html } = await stranger.get(OVERVIEW)
+    for (const text of [application.id, 'forgotten', 'hooks.example', 'idle']) expect(html).not.toContain(text)
+  })
+
+  test('reads a bounded number of rows', async () => {
+    const key = await newApiKey()
+    const busy = new Visitor()
+    await busy.signIn(key.apiKey)
+    await env.DB.prepare(
+      `INSERT INTO client_secrets (environment_id, id, application_id, digest, secret_hint, created_at, updated_at, event_id)
+      SELECT ?1, 'secret_' || printf('%026d', value), 'x', randomblob(32), 'abcdef', 1, 1, 'x'
+      FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 10100) SELECT value FROM n)`,
+    )
+      .bind(key.environmentId)
+      .run()
+    const { html } = await busy.get(OVERVIEW)
+    expect(html).toContain('<b>10,001+</b>')
+  })
+})
