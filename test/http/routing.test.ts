@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { call, newApiKey, newApplication, send } from '../api.ts'
 import { counted } from '../faults/wrapped.ts'
+import { LEFT_OUT, ROUTES, type Route } from '../fuzz/routes.ts'
 
 const { apiKey } = await newApiKey()
 const application = await newApplication(apiKey)
@@ -277,4 +278,10 @@ describe('every response is JSON, is not cached, and is not readable by other or
     expect((await call(other.apiKey, 'GET', url)).json.data).toEqual([])
     expect(await caches.default.match(`https://oncekey.test${url}`)).toBeUndefined()
   })
+})
+
+test('the fuzzer knows every route', () => {
+  const shape = ([method, path]: Route) => `${method} ${path.replace(/\{\w+\}|:\w+/g, '…')}`
+  const served = app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => shape([method, path]))
+  expect([...new Set(served)].sort()).toEqual([...new Set([...ROUTES, ...LEFT_OUT].map(shape))].sort())
 })
