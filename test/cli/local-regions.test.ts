@@ -37,7 +37,7 @@ test('a state folder with data gets a second region by configuration, and everyt
   const old = (await command('environment', 'create', '--name', 'old')).json
   const key = (await command('api-key', 'create', '--environment', 'old', '--name', 'k', '--access', 'read')).json
   const before = await list()
-  expect(await readdir(folder)).toEqual(['v3'])
+  expect(await readdir(folder)).not.toContain('.regions.json')
 
   await configure('0=DB,1=DB_WEUR', 'DB_WEUR')
   expect(await list()).toEqual(before.map((row: object) => ({ ...row, region: '0' })))
