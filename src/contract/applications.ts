@@ -13,6 +13,7 @@ import {
   textUpTo,
   visible,
   wellFormed,
+  withoutCredential,
 } from './fields.ts'
 import { rule } from './rules.ts'
 
@@ -28,10 +29,11 @@ const Description = v.pipe(
   v.check((text) => !/[^\P{Cc}\t\n\r]/u.test(text), rule('control_character')),
   visible,
   wellFormed,
+  withoutCredential,
 )
 
 /** RFC 6749 §3.3: scope-token. */
-const Scope = v.pipe(v.string(), v.regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, rule('malformed_scope')))
+const Scope = v.pipe(v.string(), v.regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, rule('malformed_scope')), withoutCredential)
 
 const Scopes = v.pipe(
   v.array(Scope),
@@ -71,6 +73,7 @@ const RedirectUri = v.object({
     v.string(),
     v.maxLength(2048, rule('uri_too_long')),
     v.check(isRedirectUri, rule('malformed_redirect_uri')),
+    withoutCredential,
   ),
   default: v.nullish(v.boolean()),
 })

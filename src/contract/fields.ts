@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { containsCredential } from '../credential/credential.ts'
 import { type Rule, rule } from './rules.ts'
 
 /** Fields and parameters that several objects share. */
@@ -14,6 +15,9 @@ const INVISIBLE =
   /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff]|(?:^|[\p{sc=Latin}\p{ASCII}])[\u200c\u200d]|[\u200c\u200d](?:[\p{sc=Latin}\p{ASCII}]|$)/u
 export const visible = v.check((text: string) => !INVISIBLE.test(text), rule('invisible_character'))
 
+/** A credential that was pasted into the wrong field would be stored, and shown to everyone who may read. */
+export const withoutCredential = v.check((text: string) => !containsCredential(text), rule('contains_credential'))
+
 /** `most` in code points. */
 export const textUpTo = (most: number, tooLong: Rule) => v.check(isAtMost(most), rule(tooLong))
 
@@ -25,6 +29,7 @@ const nameUpTo = (most: number, tooLong: Rule) =>
     v.check((name) => !/\p{Cc}/u.test(name), rule('control_character')),
     visible,
     wellFormed,
+    withoutCredential,
   )
 
 /** The name of an application, an environment or an API key. */
@@ -33,7 +38,11 @@ export const Name = nameUpTo(255, 'name_too_long')
 export const SecretName = nameUpTo(100, 'secret_name_too_long')
 
 /** Organizations are another system's objects: their form is checked, their existence is not. */
-export const OrganizationId = v.pipe(v.string(), v.regex(/^org_[A-Za-z0-9_]{1,64}$/, rule('malformed_organization_id')))
+export const OrganizationId = v.pipe(
+  v.string(),
+  v.regex(/^org_[A-Za-z0-9_]{1,64}$/, rule('malformed_organization_id')),
+  withoutCredential,
+)
 
 /** RFC 3339 §5.6, in either case; a space for the T, as its note allows. */
 const TIME =

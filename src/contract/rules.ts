@@ -12,6 +12,7 @@ const RULES = {
   blank: ['blank', 'must not be blank.'],
   control_character: ['control_character', 'must not contain control characters.'],
   invisible_character: ['invisible_character', 'must not contain invisible or text-direction characters.'],
+  contains_credential: ['contains_credential', 'must not contain a client secret, an API key or another credential.'],
   malformed_unicode: ['malformed', 'must be well-formed Unicode, without lone surrogates.'],
   malformed_scope: ['malformed', 'must be visible ASCII without spaces, quotes or backslashes (RFC 6749 §3.3).'],
   too_many_scopes: ['too_many', 'must have at most 100 scopes.'],

@@ -90,3 +90,13 @@ function checksum(body: string): string {
 export function mayContainCredential(text: string): boolean {
   return /[0-9A-Za-z]{40}/.test(text)
 }
+
+/** Whether a text contains a whole credential. For text that would be stored. */
+export function containsCredential(text: string): boolean {
+  for (const { index } of text.matchAll(/(?<=[0-9A-Za-z_]_)(?=[0-9A-Za-z]{50})/g)) {
+    for (let start = Math.max(0, index - MAX_LENGTH + 50); start < index - 1; start++) {
+      if (recogniseCredential(text.slice(start, index + 50))) return true
+    }
+  }
+  return false
+}

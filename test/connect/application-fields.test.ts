@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
 import fc from '../property.ts'
 import { NAUGHTY } from './naughty-strings.ts'
@@ -72,6 +73,25 @@ const INVISIBLE = [
 ]
 const LONE_SURROGATES = ['\ud800', '\udbff', '\udc00', '\udfff', 'a\ud83d', '\ude00b', 'a\ude00\ud83db', '\ud800\ud800']
 const NO_STRINGS: unknown[] = [5, 0, true, [], ['x'], {}, { toString: 'x' }, [['x']]]
+
+describe('a field that contains a credential is refused, which would be stored otherwise', async () => {
+  const { plaintext } = await issueCredential('cs', '0')
+
+  test.each([
+    ['name', 'm2m', `CLIENT_SECRET=${plaintext}`, 'name'],
+    ['name', 'm2m', apiKey, 'name'],
+    ['description', 'm2m', `The secret is "${plaintext}".`, 'description'],
+    ['scopes', 'm2m', ['a', plaintext], 'scopes.1'],
+    ['redirect_uris', 'third-party oauth', [{ uri: `https://a.example/?s=${plaintext}` }], 'redirect_uris.0.uri'],
+  ])('%s of %s', async (field, kind, value, at) => {
+    await expectRefused(kind, field, value, `${at.replace(/\.\d/, '').replaceAll('.', '_')}_contains_credential`, at)
+  })
+
+  test('organization_id', async () => {
+    const { json } = await create('m2m', { organization_id: `org_${plaintext}` })
+    expect(json.errors).toMatchObject([{ code: 'organization_id_contains_credential' }])
+  })
+})
 
 describe.each(Object.keys(KINDS))('%s', (kind) => {
   describe('name', () => {

@@ -107,6 +107,7 @@ describe('the name of a secret', () => {
     ['with NUL', 'a\0b', 'control_character', /control characters/],
     ['with a line end', 'a\nb', 'control_character', /control characters/],
     ['with DEL', 'a\x7fb', 'control_character', /control characters/],
+    ['with an API key', `made with ${apiKey}`, 'contains_credential', /credential/],
     ['with a lone surrogate', 'a\ud83db', 'malformed', /well-formed/],
     ['that is a number', 7, 'invalid', /a string/],
     ['that is an array', ['x'], 'invalid', /a string/],

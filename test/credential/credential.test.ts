@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { encodeBase62 } from '../../src/credential/base62.ts'
 import { crc32 } from '../../src/credential/crc32.ts'
-import { issueCredential, recogniseCredential } from '../../src/credential/credential.ts'
+import { containsCredential, issueCredential, recogniseCredential } from '../../src/credential/credential.ts'
 import { sha256 } from '../../src/credential/digest.ts'
 import fc from '../property.ts'
 import { seed } from '../sizes.ts'
@@ -80,6 +80,18 @@ describe('an issued credential', () => {
       expect(recogniseCredential(plaintext)).toEqual({ prefix, region: '0' })
     },
   )
+
+  test('is found inside other text, but no other text is taken for one', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyCredential, fc.string(), fc.string(), async ({ prefix, region, entropy }, before, after) => {
+        const { plaintext } = await issueCredential(prefix, region, entropy)
+        const isCutOff = /^[0-9A-Za-z]/.test(after)
+        expect(containsCredential(`${before}${plaintext}${isCutOff ? ' ' : ''}${after}`)).toBe(true)
+        expect(containsCredential(`${before}${plaintext.slice(0, -1)} ${after}`)).toBe(false)
+      }),
+      { numRuns: 200 },
+    )
+  })
 
   test('reads the same raw and encoded in URLs, forms and JSON, and is one word', async () => {
     for (let i = 0; i < 1000; i++) {
