@@ -60,9 +60,14 @@ export async function newTenant(digit: Digit, options: KeyOptions = {}) {
 export type Tenant = Awaited<ReturnType<typeof newTenant>>
 
 /** Sends a request of any kind, and waits until the work behind the response has ended. */
-export async function answer(request: Request, bindings: Partial<Env>): Promise<Omit<Reply, 'json'>> {
+export async function answer(
+  request: Request,
+  bindings: Partial<Env>,
+  onAnswer = () => {},
+): Promise<Omit<Reply, 'json'>> {
   const context = createExecutionContext()
   const response = await app.fetch(request, { ...env, ...bindings }, context)
+  onAnswer()
   await waitOnExecutionContext(context)
   return { status: response.status, headers: response.headers, text: await response.text() }
 }
