@@ -138,10 +138,22 @@ export interface AccountDatabase {
   readonly running_in_region?: string | null
 }
 
-/** Finds a database of the account by its name. */
+/** Finds a database of the account by its name or ID. */
 export function findDatabase({ call }: Account, name: string): Promise<AccountDatabase | undefined> {
   const answer = call<AccountDatabase>('GET', `/d1/database/${encodeURIComponent(name)}`)
   return explained(`look for the database ${name}`, unlessCode(answer, NO_SUCH_DATABASE))
+}
+
+/** Finds the database of a region: by its ID, if wrangler.toml has one. */
+export async function findRegionDatabase(
+  account: Account,
+  { databaseName, databaseId }: { readonly databaseName: string; readonly databaseId?: string },
+): Promise<AccountDatabase | undefined> {
+  const found = await findDatabase(account, databaseId ?? databaseName)
+  if (found || databaseId === undefined) return found
+  throw new Failure(
+    `The account has no database with the database_id ${databaseId} of wrangler.toml. Nothing was changed. Remove database_id to use ${databaseName} by its name, or to create it.`,
+  )
 }
 
 /** The account's subdomain of workers.dev. Without one, there is no address, and no way for commands to the database. */

@@ -29,6 +29,8 @@ interface ConfiguredDatabase {
   readonly name: string
   /** The name that wrangler gives the local database. */
   readonly localId: string
+  /** On the account, if wrangler.toml says so, as after a deployment by button. */
+  readonly databaseId?: string
 }
 
 /** An address of the Worker: a pattern, or an object with one. */
@@ -72,7 +74,8 @@ export async function readConfiguration(path = configPath): Promise<Configuratio
     databaseName: database.database_name,
     databases: config.d1_databases.flatMap((database) => {
       const { binding, database_name: name, database_id: id, preview_database_id: previewId } = database
-      return name ? [{ binding, name, localId: previewId ?? id ?? binding }] : []
+      const localId = previewId ?? id ?? binding
+      return name ? [{ binding, name, localId, ...(id && { databaseId: id }) }] : []
     }),
     accountId: config.account_id,
     compatibilityDate: config.compatibility_date,
@@ -102,6 +105,7 @@ function datasetOf({ analytics_engine_datasets: datasets = [] }: WranglerConfig)
 export interface RegionDatabase extends Region {
   readonly databaseName: string
   readonly localId: string
+  readonly databaseId?: string
 }
 
 /** The regions of REGIONS, with the default one first. Throws Failure if the setting is invalid. */
@@ -109,8 +113,9 @@ export function regionDatabases({ vars, databases }: Pick<Configuration, 'vars' 
   const problem = problemsOf({ vars, databases }).find((problem) => problem.startsWith('REGIONS '))
   if (problem) throw new Failure(`${problem} Nothing was changed.`)
   return (parseRegions(String(vars.REGIONS)) ?? []).map((region) => {
-    const { name = '', localId = '' } = databases.find(({ binding }) => binding === region.binding) ?? {}
-    return { ...region, databaseName: name, localId }
+    const found = databases.find(({ binding }) => binding === region.binding)
+    const { name = '', localId = '', databaseId } = found ?? {}
+    return { ...region, databaseName: name, localId, ...(databaseId && { databaseId }) }
   })
 }
 

@@ -1,7 +1,14 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseRegions } from '../storage/regions.ts'
-import { type AccountDatabase, explained, findDatabase, NO_SUCH_DATABASE, unlessCode } from './cloudflare-api.ts'
+import {
+  type AccountDatabase,
+  explained,
+  findDatabase,
+  findRegionDatabase,
+  NO_SUCH_DATABASE,
+  unlessCode,
+} from './cloudflare-api.ts'
 import { type Account, type Context, Failure } from './command.ts'
 import type { RegionDatabase } from './configuration.ts'
 import { choosePlaces, type Place, type PlaceOptions, placeOf } from './places.ts'
@@ -36,7 +43,7 @@ export async function provideDatabases(
 ): Promise<{ provided: ProvidedRegion[]; words: string[] }> {
   const known = new Map<string, AccountDatabase>()
   for (const region of regions) {
-    const found = await findDatabase(account, region.databaseName)
+    const found = await findRegionDatabase(account, region)
     if (!found) continue
     await requireOurs(account, found)
     requireJurisdiction(found, placeOf(region, regions, places))
@@ -147,6 +154,15 @@ async function appliedMigrations(account: Account, uuid: string): Promise<string
   }
 }
 
+/** The migrations that a database has, and those that it lacks. */
+export async function migrationsOf(
+  account: Account,
+  { databaseName, uuid }: Pick<ProvidedRegion, 'databaseName' | 'uuid'>,
+): Promise<{ applied: string[]; lacking: string[] }> {
+  const applied = await explained(`read the migrations of ${databaseName}`, appliedMigrations(account, uuid))
+  return { applied, lacking: (await migrationFiles()).filter((name) => !applied.includes(name)) }
+}
+
 /** Applies the migrations that a database lacks. Before that, it shows how to go back to the time before them. */
 export async function migrate(
   account: Account,
@@ -154,8 +170,7 @@ export async function migrate(
   progress: Context['progress'],
   apply: () => Promise<void>,
 ): Promise<string> {
-  const applied = await explained(`read the migrations of ${databaseName}`, appliedMigrations(account, uuid))
-  const lacking = (await migrationFiles()).filter((name) => !applied.includes(name))
+  const { applied, lacking } = await migrationsOf(account, { databaseName, uuid })
   if (lacking.length === 0) return `${databaseName} was up to date.`
   if (applied.length > 0) {
     const answer = account.call<{ bookmark: string }>('GET', `/d1/database/${uuid}/time_travel/bookmark`)

@@ -83,21 +83,22 @@ interface WranglerRecord {
   readonly version_id?: string | null
 }
 
-/** Uploads and deploys a version. Gives its ID. */
+/** Runs wrangler's `deploy`, or `versions upload`, which deploys nothing. Gives the ID of the new version. */
 export async function uploadWorker(
   { wrangler }: Pick<Platform, 'wrangler'>,
   folder: string,
   configuration: RawConfiguration,
+  command = ['deploy'],
 ): Promise<string> {
   const outputFolder = await mkdtemp(join(tmpdir(), 'oncekey-'))
   const output = join(outputFolder, 'deployed')
   try {
     const env = { WRANGLER_OUTPUT_FILE_PATH: output }
-    const finished = await withConfiguration(folder, configuration, (args) => wrangler(['deploy', ...args], { env }))
+    const finished = await withConfiguration(folder, configuration, (args) => wrangler([...command, ...args], { env }))
     if (finished.code !== 0) throw new Failure(`Could not deploy the Worker: ${reasonOf(finished)}`)
     const records = (await readFile(output, 'utf8')).split('\n').map((line) => parseJson<WranglerRecord>(line))
-    const id = records.find((record) => record?.type === 'deploy')?.version_id
-    if (!id) throw new Failure('wrangler does not say which version of the Worker it has deployed.')
+    const id = records.find((record) => record?.version_id)?.version_id
+    if (!id) throw new Failure('wrangler does not say which version of the Worker it has uploaded.')
     return id
   } finally {
     await rm(outputFolder, { recursive: true })

@@ -4,6 +4,7 @@ import { findApiKey, revokeApiKey } from '../storage/operator/api-keys.ts'
 import { type Bootstrap, bootstrapToJson, bootstrapToText } from './bootstrap.ts'
 import { type Context, checkName, Failure, jsonOption, print, printOnce, runSteps, showSteps } from './command.ts'
 import { readConfiguration, readRawConfiguration, regionDatabases, requireValidSettings } from './configuration.ts'
+import { gradualSteps, nextCommands } from './deploy-gradually.ts'
 import { type DeployPlan, deploySteps } from './deploy-steps.ts'
 import { configurationFor, namespaceId, rateLimits, withConfiguration } from './deploy-worker.ts'
 import { placeOf, placeOptions } from './places.ts'
@@ -30,11 +31,15 @@ export function addDeployCommand(program: Command, context: Context): void {
     )
     .addOption(new Option('--anywhere', 'Create new databases near the machine that runs this command.'))
     .option('--take-domain', 'Replace DNS records of a custom domain, and take it from another Worker.')
+    .option(
+      '--gradual',
+      'Upload this version without requests, and print the commands that give it a share of them, or end it.',
+    )
     .option('--environment <NAME>', 'Environment that gets a first API key.', 'production')
     .option('--dry-run', 'Check the settings, show the steps, and build the Worker, without a network.')
     .addOption(jsonOption())
     .action(async (options) => {
-      const { takeDomain, dryRun, json } = options
+      const { takeDomain, gradual, dryRun, json } = options
       const environment = checkName('--environment', options.environment)
       const configuration = await readConfiguration()
       requireValidSettings(configuration)
@@ -48,23 +53,33 @@ export function addDeployCommand(program: Command, context: Context): void {
         canTakeDomain: takeDomain ?? false,
         unattended: unattendedReason(context),
       }
+      if (dryRun) return dryRunOf(context, plan, gradual ?? false, json ?? false)
+      if (gradual) return deployGradually(context, plan, json ?? false)
       const { steps, deployed } = deploySteps(context, plan)
-      if (dryRun) {
-        showSteps(context, steps)
-        const details = describePlan(plan)
-        for (const line of details) context.progress(line)
-        const size = await build(context, plan)
-        const titles = steps.map(({ title }) => title)
-        return print(
-          context,
-          json ? { dry_run: true, steps: titles, details } : `Nothing was deployed. The Worker builds. ${size}`,
-        )
-      }
       await runSteps(context, steps, 'npm run deploy')
       const { url, bootstrap } = deployed()
       if (bootstrap) return announce(context, url, bootstrap, json ?? false)
       await print(context, json ? { url } : `\n  Oncekey         ${url}\n`)
     })
+}
+
+async function dryRunOf(context: Context, plan: DeployPlan, isGradual: boolean, isJson: boolean): Promise<void> {
+  const { steps } = isGradual ? gradualSteps(context, plan) : deploySteps(context, plan)
+  showSteps(context, steps)
+  const details = describePlan(plan)
+  for (const line of details) context.progress(line)
+  const size = await build(context, plan)
+  const titles = steps.map(({ title }) => title)
+  const words = `Nothing was deployed. The Worker builds. ${size}`
+  await print(context, isJson ? { dry_run: true, steps: titles, details } : words)
+}
+
+async function deployGradually(context: Context, plan: DeployPlan, isJson: boolean): Promise<void> {
+  const { steps, uploaded } = gradualSteps(context, plan)
+  await runSteps(context, steps, 'npm run deploy -- --gradual')
+  const { versionId, servingId } = uploaded()
+  const words = nextCommands(plan.name, { versionId, servingId })
+  await print(context, isJson ? { version_id: versionId, serving_version_id: servingId } : words)
 }
 
 /** The names and places that a deployment would use, as far as they are known without a network. */

@@ -5,7 +5,7 @@ import { type Command, Option } from '@commander-js/extra-typings'
 import { type Database, StorageUnavailable } from '../storage/database.ts'
 import { requireCurrentSchema } from '../storage/migrations.ts'
 import type { Region } from '../storage/regions.ts'
-import { findDatabase, login, requireSubdomain } from './cloudflare-api.ts'
+import { findRegionDatabase, login, requireSubdomain } from './cloudflare-api.ts'
 import { type Context, Failure, type OpenRegions } from './command.ts'
 import { type Configuration, type RegionDatabase, readConfiguration, regionDatabases } from './configuration.ts'
 import { operatorDatabase, STATE_FOLDER, stateFolder } from './local-database.ts'
@@ -55,7 +55,7 @@ export async function openRemoteRegions(): Promise<OpenRegions> {
   const account = await login(configuration.accountId)
   // wrangler would register a random one, for this account and for ever.
   await requireSubdomain(account)
-  const ids = await Promise.all(regions.map(({ databaseName }) => findDatabase(account, databaseName)))
+  const ids = await Promise.all(regions.map((region) => findRegionDatabase(account, region)))
   const missing = ({ databaseName }: RegionDatabase) =>
     new Failure(`The account has no database ${databaseName}. Nothing was changed. \`npm run deploy\` creates it.`)
   const found = regions.flatMap((region, i) => (ids[i] ? [{ ...region, id: ids[i].uuid }] : []))

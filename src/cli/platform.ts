@@ -33,6 +33,12 @@ export async function servingVersions({ call }: Account, worker: string): Promis
   return versions.toSorted((a, b) => b.percentage - a.percentage)
 }
 
+/** The ID of the version that was uploaded last, which passes its secrets on to the next. */
+export async function newestVersion({ call }: Account, worker: string): Promise<string | undefined> {
+  const versions = call<{ items: { id: string }[] }>('GET', `/workers/scripts/${worker}/versions?deployable=true`)
+  return (await explained('read the versions of the Worker', versions)).items[0]?.id
+}
+
 /** A binding of a deployed version. `text` is the value of a variable, `id` that of a database. */
 export interface DeployedBinding {
   readonly name: string

@@ -1,5 +1,3 @@
-import { createServer } from 'node:http'
-import { atEnd } from '../at-end.ts'
 import { emptyDatabase } from './databases.ts'
 
 /**
@@ -16,6 +14,7 @@ export class Cloudflare {
   readonly databases: AccountDatabase[] = []
   /** Where D1 creates a database whatever it is asked; otherwise as asked, or in ENAM. */
   region: string | undefined
+  quotaExceeded = false
   /** Custom domains by hostname, and the Worker of each. */
   readonly domains: Record<string, string> = {}
   readonly dnsRecords = new Set<string>()
@@ -74,6 +73,7 @@ export class Cloudflare {
       (body) => Object.assign(this, { serving: (body as { versions: [] }).versions }) && { id: 'd' },
     ],
     [/^GET \/workers\/scripts\/oncekey\/versions\/(\S+)$/, (_, __, id) => this.#version(id)],
+    [/^GET \/workers\/scripts\/oncekey\/versions$/, () => ({ items: this.versions.toReversed() })],
     [/^GET \/workers\/scripts\/oncekey\/settings$/, () => ({ bindings: this.versions.at(-1)?.bindings })],
     [/^GET \/workers\/scripts\/oncekey\/secrets$/, () => this.secretNames.map((name) => ({ name }))],
     [/^PATCH \/workers\/scripts\/oncekey\/secrets-bulk$/, (body) => this.#setSecrets(body as never)],
@@ -167,6 +167,9 @@ export class Cloudflare {
   }
 
   async #query(name: string, sql: string) {
+    if (this.quotaExceeded) {
+      return refusal(400, 7500, "D1_ERROR: Your account has exceeded D1's free tier daily row read limit.")
+    }
     try {
       const { results } = (await this.#database(name)?.d1.prepare(sql).all()) ?? { results: [] }
       return [{ success: true, meta: {}, results }]
@@ -255,30 +258,3 @@ const refusal = (status: number, code: number, message: string) => new Refusal(s
 const noWorker = refusal(404, 10007, 'This Worker does not exist on your account.')
 const noDatabase = refusal(404, 7404, 'The database could not be found')
 const paged = (list: object[], url: URL) => (Number(url.searchParams.get('page') ?? 1) > 1 ? [] : list)
-
-/** Serves the stand-in. `url` is for CLOUDFLARE_API_BASE_URL. */
-export async function startCloudflare(): Promise<{ cloudflare: Cloudflare; url: string }> {
-  const cloudflare = new Cloudflare()
-  const accountPath = `/accounts/${cloudflare.account.id}`
-  const server = createServer(async (request, response) => {
-    let body = ''
-    for await (const chunk of request) body += chunk
-    const path = (request.url ?? '/').replace(accountPath, '')
-    if (path === '/readyz') return response.end(JSON.stringify(cloudflare.readiness()))
-    if (`${request.method} ${path}` === cloudflare.held) return cloudflare.onHeld()
-    const isJson = request.headers['content-type']?.includes('json') ?? false
-    const answer = await cloudflare.answer(request.method ?? '', path, isJson && body ? JSON.parse(body) : body)
-    const isRefused = answer instanceof Refusal
-    response.writeHead(isRefused ? answer.status : 200, { 'Content-Type': 'application/json' })
-    // The SQL API of Analytics Engine has no envelope.
-    if (path === '/analytics_engine/sql' && !isRefused) return response.end(JSON.stringify(answer))
-    const result = isRefused ? null : answer
-    const errors = isRefused ? [answer.error] : []
-    const result_info = { page: 1, per_page: 50, count: 1, total_count: 1, total_pages: 1 }
-    response.end(JSON.stringify({ success: !isRefused, errors, messages: [], result, result_info }))
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  atEnd(() => server.close())
-  const address = server.address()
-  return { cloudflare, url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}` }
-}

@@ -168,3 +168,43 @@ test('after a rollback, a deployment serves its own version, and adds a signing 
   expect(said[4]).toBe('Created. The next step sets it.')
   expect(cloudflare.secretNames).toEqual(['SIGNING_KEY'])
 })
+
+describe('an exhausted quota of the Free plan', () => {
+  const words = "D1's daily limit of the Workers Free plan is used up until midnight UTC."
+
+  test('of the deployed Worker is named, with its message', async () => {
+    const deployment = new Deployment()
+    deployment.refusal = words
+    await expect(deployment.deploy()).rejects.toThrow(`is not ready after two minutes: 503 (${words}).`)
+    deployment.refusal = ''
+    expect((await deployment.deploy()).url).toBe(URL)
+  })
+
+  test('that stops a query of the command itself is named, and nothing is changed', async () => {
+    const deployment = new Deployment()
+    const { described } = await deployment.cloudflare.addDatabase('oncekey')
+    deployment.cloudflare.quotaExceeded = true
+    await expect(deployment.deploy()).rejects.toThrow(
+      "Could not read the database oncekey: Cloudflare refused: D1_ERROR: Your account has exceeded D1's free tier daily row read limit [code: 7500].",
+    )
+    expect(deployment.cloudflare.changes).toEqual([])
+    deployment.cloudflare.quotaExceeded = false
+    expect((await deployment.deploy()).said[2]).toBe(
+      `Found ${described.name} in ENAM. Warning: this is not weur, which was asked for.`,
+    )
+  })
+})
+
+test('a database_id that the account does not have is not replaced by a database of that name', async () => {
+  const deployment = new Deployment()
+  const { described } = await deployment.cloudflare.addDatabase('made-by-the-button', 'WEUR')
+  const region = { digit: '0', binding: 'DB', databaseName: 'oncekey', localId: 'DB' }
+  await expect(deployment.deploy({ regions: [{ ...region, databaseId: 'other' }] })).rejects.toThrow(
+    'The account has no database with the database_id other of wrangler.toml. Nothing was changed.',
+  )
+  const { said } = await deployment.deploy({
+    regions: [{ ...region, databaseName: 'made-by-the-button', databaseId: described.uuid }],
+  })
+  expect(said[2]).toBe('Found made-by-the-button in WEUR.')
+  expect(deployment.cloudflare.databases).toHaveLength(1)
+})

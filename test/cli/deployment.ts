@@ -81,6 +81,8 @@ export class Deployment {
   broken = ''
   /** How many requests to the Worker fail before one is answered. */
   silence = 0
+  /** The message with which the Worker says that it is not ready. */
+  refusal = ''
 
   readonly platform: Platform = {
     login: async () => this.#login(),
@@ -92,6 +94,7 @@ export class Deployment {
     fetch: async (url) => {
       this.fetched.push(url)
       if (this.silence-- > 0) throw new TypeError('fetch failed', { cause: new Error('getaddrinfo ENOTFOUND') })
+      if (this.refusal) return Response.json({ message: this.refusal }, { status: 503 })
       return Response.json(this.cloudflare.readiness())
     },
     sleep: async () => {},
@@ -148,8 +151,8 @@ export class Deployment {
     if (name) {
       const found = this.cloudflare.databases.find(({ described }) => described.name === name)
       await applyMigrations(found?.d1 as D1Database)
-    } else if (run === 'deploy') {
-      const id = await this.#upload(configuration)
+    } else if (run === 'deploy' || run === 'versions upload') {
+      const id = await this.#upload(configuration, run === 'deploy')
       appendFileSync(env.WRANGLER_OUTPUT_FILE_PATH ?? '', `{"type":"x"}\n{"type":"deploy","version_id":"${id}"}\n`)
     } else if (run !== 'deploy --dry-run') {
       throw new Error(`the stand-in does not know: wrangler ${run}`)
@@ -157,14 +160,19 @@ export class Deployment {
     return isBroken ? failed : { code: 0, stdout: 'Total Upload: 9 KiB / gzip: 3 KiB', stderr: '' }
   }
 
-  async #upload({ vars, d1_databases, ratelimits, routes = [], workers_dev }: Configuration): Promise<string> {
-    const id = this.cloudflare.addVersion({
-      bindings: [
-        ...Object.entries(vars).map(([name, text]) => ({ type: 'plain_text', name, text })),
-        ...d1_databases.map(({ binding, database_id }) => ({ type: 'd1', name: binding, id: database_id })),
-        ...ratelimits.map(({ name, namespace_id }) => ({ type: 'ratelimit', name, text: namespace_id })),
-      ],
-    })
+  async #upload(configuration: Configuration, isDeployed: boolean): Promise<string> {
+    const { vars, d1_databases, ratelimits, routes = [], workers_dev } = configuration
+    const id = this.cloudflare.addVersion(
+      {
+        bindings: [
+          ...Object.entries(vars).map(([name, text]) => ({ type: 'plain_text', name, text })),
+          ...d1_databases.map(({ binding, database_id }) => ({ type: 'd1', name: binding, id: database_id })),
+          ...ratelimits.map(({ name, namespace_id }) => ({ type: 'ratelimit', name, text: namespace_id })),
+        ],
+      },
+      isDeployed,
+    )
+    if (!isDeployed) return id
     this.cloudflare.addresses.enabled = workers_dev ?? routes.length === 0
     // wrangler overrides everything when its output is not a terminal.
     for (const { pattern } of routes) this.cloudflare.domains[pattern] = 'oncekey'

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
-import { startCloudflare } from './cloudflare.ts'
+import { startCloudflare } from './cloudflare-server.ts'
 import { copyProject, run } from './processes.ts'
 import { cli } from './terminal.ts'
 

@@ -2,7 +2,7 @@ import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { compileCacheFolder, reasonOf } from '../../src/cli/wrangler.ts'
-import { startCloudflare } from './cloudflare.ts'
+import { startCloudflare } from './cloudflare-server.ts'
 import { newFolder } from './folder.ts'
 import { copyProject, paste, run, startCommand } from './processes.ts'
 
