@@ -8,17 +8,20 @@ import * as apiKeys from '../src/storage/api-keys.ts'
 import * as applications from '../src/storage/applications.ts'
 import * as authentication from '../src/storage/authentication.ts'
 import * as batch from '../src/storage/batch.ts'
+import * as bulk from '../src/storage/bulk.ts'
 import type { Caller, Change } from '../src/storage/caller.ts'
 import * as clientSecrets from '../src/storage/client-secrets.ts'
 import type { Database } from '../src/storage/database.ts'
 import * as eventStatements from '../src/storage/event-statements.ts'
 import * as events from '../src/storage/events.ts'
+import * as find from '../src/storage/find.ts'
 import type { KeyedRequest } from '../src/storage/idempotency.ts'
 import * as inventory from '../src/storage/inventory.ts'
 import * as issuing from '../src/storage/issuing.ts'
 import { NO_FILTER } from '../src/storage/listed-secrets.ts'
 import { createWebhookEndpoint } from '../src/storage/operator/webhook-endpoints.ts'
 import * as scope from '../src/storage/scope.ts'
+import * as secretDetails from '../src/storage/secret-details.ts'
 import * as sessions from '../src/storage/sessions.ts'
 import * as statements from '../src/storage/statements.ts'
 import * as verdicts from '../src/storage/verdicts.ts'
@@ -214,6 +217,12 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
       { limit: 100, order: 'desc', cursor: null, filter: { ...NO_FILTER, hint: secretHint } },
       change.now,
     ),
+  findSecrets: ({ database, caller, change, id }) => bulk.findSecrets(database, caller, [id], change.now),
+  changeSecrets: ({ database, change, id }) => bulk.changeSecrets(database, change, [id, 'secret_x'], 'revoke'),
+  findAnything: ({ database, caller, change, id }) =>
+    find.findAnything(database, caller, { hint: secretHint, text: id }, change.now),
+  findSecretDetails: ({ database, caller, change, id }) =>
+    secretDetails.findSecretDetails(database, caller, id, change.now),
   listWebhooks: ({ database, caller }) => webhooks.listWebhooks(database, caller, 100),
   reviveDelivery: ({ database, caller, change, id }) =>
     webhooks.reviveDelivery(database, caller, { endpointId: id, eventId }, change.now),
@@ -242,11 +251,13 @@ const BUILDERS = [
   'insertSession',
   'update',
   'updateDependent',
+  'updateEach',
   'updateUnstamped',
   'countApplications',
   'nextSeq',
   'recordAuditEvent',
   'recordEvent',
+  'recordEventOfEach',
   'touchCaller',
 ]
 const FRAGMENTS = [
@@ -265,6 +276,7 @@ const FRAGMENTS = [
   'revived',
   'touchedSecrets',
   'useDue',
+  'wantedByWebhook',
   'endpointFromRow',
   'eventFromRow',
 ]
@@ -278,6 +290,9 @@ test('every storage function that a caller can reach is tried', () => {
     batch,
     clientSecrets,
     inventory,
+    bulk,
+    find,
+    secretDetails,
     issuing,
     events,
     webhooks,

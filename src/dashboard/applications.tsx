@@ -8,9 +8,9 @@ import { type Column, curl, Empty, Hidden, Id, isolated, Name, NameOverId, Snipp
 import { Time } from '../pages/time.tsx'
 import { type Application, listApplications } from '../storage/applications.ts'
 import type { Page } from '../storage/paging.ts'
-import { findPath, hintOfCredential } from './find.tsx'
 import { readForm } from './form.tsx'
 import { APPLICATIONS_PATH, applicationPath, page } from './layout.tsx'
+import { readSearch, searchPath } from './search.ts'
 import { canWrite, requireSession } from './session.ts'
 
 const PAGE_LENGTH = 25
@@ -35,8 +35,8 @@ export const applicationList = new Hono<HonoEnv>()
   .post('/search', requireSession, async (c) => {
     const field = await readForm(c)
     const search = field('search').trim().slice(0, MAX_SEARCH)
-    const hint = hintOfCredential(search)
-    if (hint) return c.redirect(findPath(hint), 303)
+    const secret = readSearch(search)
+    if (secret?.text === null) return c.redirect(searchPath(secret), 303)
     return c.redirect(search ? `${APPLICATIONS_PATH}?${new URLSearchParams({ search })}` : APPLICATIONS_PATH, 303)
   })
 
@@ -66,7 +66,7 @@ function listPage(c: Context<HonoEnv>, list: Page<Application>, search: string, 
           </p>
         </Empty>
       )}
-      {applications.length > 0 && <Table label="Applications" columns={columnsAt(Date.now())} rows={applications} />}
+      {applications.length > 0 && <ApplicationTable applications={applications} now={Date.now()} />}
       <Paging {...list} search={search} />
     </>,
   )
@@ -89,6 +89,15 @@ const Search = ({ search }: { search: string }) => (
       <button type="submit">Search</button>
     </PostForm>
   </search>
+)
+
+interface ApplicationTableProps {
+  readonly applications: readonly Application[]
+  readonly now: number
+}
+
+export const ApplicationTable = ({ applications, now }: ApplicationTableProps) => (
+  <Table label="Applications" columns={columnsAt(now)} rows={applications} />
 )
 
 const columnsAt = (now: number): Column<Application>[] => [

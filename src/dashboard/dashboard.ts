@@ -3,14 +3,17 @@ import type { HonoEnv } from '../http/context.ts'
 import { application } from './application.tsx'
 import { applicationForm } from './application-form.tsx'
 import { applicationList } from './applications.tsx'
+import { bulk } from './bulk.tsx'
 import { eventList } from './events.tsx'
 import { find, withoutCredentials } from './find.tsx'
 import { formsOnly, ownForms } from './form.tsx'
+import { inventory } from './inventory.tsx'
 import { issue } from './issue.tsx'
 import { keys } from './keys.tsx'
 import { newKey } from './new-key.tsx'
 import { overview } from './overview.tsx'
 import { revoke } from './revoke.tsx'
+import { secret } from './secret.tsx'
 import { secrets } from './secrets.tsx'
 import { signInAndOut } from './sign-in.tsx'
 import { webhookForms } from './webhook-forms.tsx'
@@ -28,6 +31,9 @@ for (const pages of [
   application,
   issue,
   secrets,
+  inventory,
+  bulk,
+  secret,
   revoke,
   find,
   eventList,

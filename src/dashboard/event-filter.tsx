@@ -4,7 +4,7 @@ import { type ActivityFilter, eventTypeOf } from '../storage/activity.ts'
 import type { CallerKey } from '../storage/api-keys.ts'
 import { EVENT_TYPES } from '../storage/events.ts'
 import { LABELS } from './event-words.ts'
-import { hintOfCredential } from './find.tsx'
+import { hintOfCredential } from './search.ts'
 
 /** The fields of the form, and the parameters of the URL. An empty one does not narrow the list of events. */
 export type Filter = Readonly<Record<'type' | 'actor' | 'target' | 'from' | 'to', string>>

@@ -1,101 +1,192 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import { mayContainCredential } from '../credential/credential.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Field, PostForm } from '../pages/forms.tsx'
 import { Empty, Hint, Name } from '../pages/parts.tsx'
 import { identify } from '../storage/batch.ts'
-import { findClientSecretsByHint } from '../storage/client-secrets.ts'
+import { type Found, type FoundSecret, findAnything, MAX_FOUND, type Search } from '../storage/find.ts'
+import { ApplicationTable } from './applications.tsx'
+import { eventsPath } from './event-filter.tsx'
 import { readForm } from './form.tsx'
-import { page } from './layout.tsx'
-import { SecretTable } from './secret-table.tsx'
+import { InventoryTable } from './inventory-table.tsx'
+import { page, secretPath } from './layout.tsx'
+import { findPath, hintOfCredential, readSearch, searchPath } from './search.ts'
+import { LastUse, SecretName } from './secret-table.tsx'
 import { canWrite, requireSession } from './session.ts'
 
-const HINT = /^[0-9A-Za-z]{6}$/
+const HINT = /^[0-9A-Za-z]{4,6}$/
 
-/** Finds a leaked secret by its last six characters. */
+/** One search for everything: names, IDs, organizations, and leaked secrets. */
 export const find = new Hono<HonoEnv>()
 
   .get('/find', requireSession, async (c) => {
     const { database, session } = c.var
-    const hint = c.req.query('hint')
-    if (hint === undefined || !HINT.test(hint)) {
+    const { hint, q } = c.req.query()
+    const search = q === undefined ? (HINT.test(hint ?? '') ? { hint: hint ?? '', text: null } : null) : readSearch(q)
+    if (!search) {
       granted(c, await identify(database, session, 'read'))
-      return formPage(c, hint !== undefined)
+      return formPage(c, hint !== undefined || q !== undefined)
     }
     const now = Date.now()
-    const secrets = granted(c, await findClientSecretsByHint(database, session, hint, now))
-    return page(
-      c,
-      { title: `Secrets ending in …${hint}` },
-      <>
-        <h1>
-          Secrets ending in <Hint hint={hint} />
-        </h1>
-        {secrets.length > 0 && <SecretTable secrets={secrets} now={now} canWrite={canWrite(c)} />}
-        {secrets.length === 0 && (
-          <Empty title={`No active secret ends in …${hint}`}>
-            <p>
-              No active secret in <Name>{c.var.identity?.environmentName}</Name> matches. It may be revoked or expired,
-              or belong to another environment. Search is case-sensitive. <a href="/dashboard/events">Events</a> list
-              revoked and expired secrets.
-            </p>
-          </Empty>
-        )}
-      </>,
-    )
+    return resultPage(c, search, granted(c, await findAnything(database, session, search, now)), now)
   })
 
   // A POST, so that a whole secret that is pasted comes into no URL.
   .post('/find', requireSession, async (c) => {
     const field = await readForm(c)
-    return c.redirect(findPath(hintIn(field('hint') || field('ending')) ?? ''), 303)
+    const search = readSearch(field('q') || field('text'))
+    return c.redirect(search ? searchPath(search) : findPath(''), 303)
   })
+
+function resultPage(c: Context<HonoEnv>, search: Search, { secrets, applications }: Found, now: number) {
+  const { hint, text } = search
+  const [first] = secrets
+  const isOne = secrets.length === 1 && applications.length === 0
+  return page(
+    c,
+    { title: text === null ? `Secrets ending in …${hint}` : `Search: ${text}` },
+    <>
+      <h1>
+        {text === null ? (
+          <>
+            Secrets ending in <Hint hint={hint ?? ''} />
+          </>
+        ) : (
+          <>
+            Results for “<bdi>{text}</bdi>”
+          </>
+        )}
+      </h1>
+      {isOne && first && <OneSecret c={c} secret={first} now={now} />}
+      {secrets.length > 0 && (
+        <section aria-labelledby="secrets">
+          <h2 id="secrets">Secrets</h2>
+          <InventoryTable label="Secrets" secrets={secrets} now={now} detail={Revoker} />
+          <Cut count={secrets.length} />
+        </section>
+      )}
+      {applications.length > 0 && (
+        <section aria-labelledby="applications">
+          <h2 id="applications">Applications</h2>
+          <ApplicationTable applications={applications} now={now} />
+          <Cut count={applications.length} />
+        </section>
+      )}
+      {secrets.length + applications.length === 0 && <Nothing c={c} search={search} />}
+    </>,
+  )
+}
+
+/** Whose change ended a secret, under its state. */
+const Revoker = ({ state, changedByName }: FoundSecret) =>
+  state === 'revoked' && changedByName ? (
+    <span class="sub line">
+      by <bdi>{changedByName}</bdi>
+    </span>
+  ) : null
+
+/** The secret that was looked for, and the button that ends it. */
+const OneSecret = ({ c, secret, now }: { c: Context<HonoEnv>; secret: FoundSecret; now: number }) => {
+  const { state, applicationName, changedByName } = secret
+  const isEnded = state === 'revoked' || state === 'expired'
+  return (
+    <section class="box" aria-labelledby="found">
+      <h2 id="found">
+        <SecretName secret={secret} /> of <bdi>{applicationName}</bdi>{' '}
+        {state === 'revoked'
+          ? 'is revoked'
+          : state === 'expired'
+            ? 'has expired'
+            : state === 'disabled'
+              ? 'is disabled'
+              : 'works'}
+      </h2>
+      <p>
+        {state === 'revoked' && (
+          <>
+            It was revoked
+            {changedByName && (
+              <>
+                {' '}
+                by <bdi>{changedByName}</bdi>
+              </>
+            )}
+            .{' '}
+          </>
+        )}
+        <LastUse secret={secret} now={now} />
+        {!isEnded && ' If it has leaked, revoke it: it stops working immediately. This can’t be undone.'}
+      </p>
+      <div class="row">
+        <a class="button" href={secretPath(secret.id)}>
+          Show its use and history
+        </a>
+        {!isEnded && canWrite(c) && (
+          <PostForm action={`${secretPath(secret.id)}/revoke`}>
+            <button type="submit" class="danger primary">
+              Revoke <Hint hint={secret.hint} /> now
+            </button>
+          </PostForm>
+        )}
+      </div>
+    </section>
+  )
+}
+
+const Cut = ({ count }: { count: number }) =>
+  count < MAX_FOUND ? null : <p class="quiet">There may be more. Search for a longer text to narrow the results.</p>
+
+const Nothing = ({ c, search: { hint, text } }: { c: Context<HonoEnv>; search: Search }) => (
+  <Empty title={text === null ? `No secret ends in …${hint}` : 'No results'}>
+    <p>
+      {text === null ? (
+        <>
+          No secret in <Name>{c.var.identity?.environmentName}</Name> matches, active or not. It may belong to another
+          environment. Search is case-sensitive.{' '}
+          <a href={eventsPath({ target: hint ?? '' })}>Search activity for …{hint}</a>: secrets are listed for 90 days
+          after they end.
+        </>
+      ) : (
+        <>
+          Search looks for a part of a name or of an ID, for an organization ID, and for the last 4 or more characters
+          of a secret, in <Name>{c.var.identity?.environmentName}</Name> only.
+        </>
+      )}
+    </p>
+  </Empty>
+)
 
 /** The page does not repeat the text that was sent, because it may be a part of a secret. */
 function formPage(c: Context<HonoEnv>, isRefused: boolean) {
   return page(
     c,
-    { title: 'Find a secret', status: isRefused ? 422 : 200 },
+    { title: 'Search', status: isRefused ? 422 : 200 },
     <section class="narrow">
-      <h1>Find a secret</h1>
+      <h1>Search</h1>
       <search>
         <PostForm action="/dashboard/find" class="stack">
           <Field
-            name="ending"
-            label="Last 6 characters of the secret"
+            name="text"
+            label="Name, ID, or the last characters of a secret"
             isRequired
             isCode
             autofocus
-            help="You don’t need the rest of it. Search is case-sensitive."
-            {...(isRefused && { errors: { ending: 'Enter the last 6 letters and digits of the secret.' } })}
+            help="For a leaked secret, the last 4 to 12 characters are enough. You may also paste all of it."
+            {...(isRefused && {
+              errors: { text: 'Enter a name, an ID, or the last 4 or more letters and digits of a secret.' },
+            })}
           />
           <div class="row">
             <button type="submit" class="primary">
-              Find secret
+              Search
             </button>
           </div>
         </PostForm>
       </search>
     </section>,
   )
-}
-
-/** The last six characters of a credential in a text; null if there is none. */
-export function hintOfCredential(text: string): string | null {
-  return mayContainCredential(text) ? hintIn(/[0-9A-Za-z]{40,}/.exec(text)?.[0] ?? '') : null
-}
-
-/** The last six characters of a text pasted to find a secret: a hint, a log line, a whole secret. */
-function hintIn(text: string): string | null {
-  return (text.match(/[0-9A-Za-z]{6,}/g) ?? []).at(-1)?.slice(-6) ?? null
-}
-
-/** The page that finds a secret. */
-export function findPath(hint: string): string {
-  return `/dashboard/find?hint=${hint}`
 }
 
 /** Leads a URL with a credential in its query to the page that finds the secret, so that it is not used or logged again. */

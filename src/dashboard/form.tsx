@@ -39,8 +39,8 @@ export const formsOnly = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
 })
 
-/** The value of a field; empty if there is none. */
-export type Fields = (name: string) => string
+/** The value of a field; empty if there is none. `all` has every value of a repeated one. */
+export type Fields = ((name: string) => string) & { readonly all: (name: string) => string[] }
 
 /** Reads a form that needs no session. */
 export async function readForm(c: Context<HonoEnv>): Promise<Fields> {
@@ -48,7 +48,8 @@ export async function readForm(c: Context<HonoEnv>): Promise<Fields> {
   if (typeof bytes === 'string') throw new ApiError(bytes)
   const fields = new URLSearchParams(new TextDecoder().decode(bytes))
   // Browsers end lines with CR LF.
-  return (name) => (fields.get(name) ?? '').replaceAll('\r\n', '\n')
+  const field = (name: string) => (fields.get(name) ?? '').replaceAll('\r\n', '\n')
+  return Object.assign(field, { all: (name: string) => fields.getAll(name) })
 }
 
 /** Reads a form that changes something, and binds the change to the environment that the form was made for. */

@@ -13,10 +13,13 @@ import { readCookie, removeCookie, writeCookie } from './session.ts'
 
 /** The list of applications. */
 export const APPLICATIONS_PATH = '/dashboard/applications'
+/** The list of secrets. */
+export const SECRETS_PATH = '/dashboard/secrets'
 
 const SECTIONS = [
   ['/dashboard', 'Overview'],
   [APPLICATIONS_PATH, 'Applications'],
+  [SECRETS_PATH, 'Secrets'],
   ['/dashboard/events', 'Activity'],
   ['/dashboard/webhooks', 'Webhooks'],
   ['/dashboard/keys', 'Keys'],
@@ -36,6 +39,8 @@ const NOTICES = new Map([
   ['secret-kept', 'Secret kept. It no longer expires.'],
   ['secret-revoked', 'Secret revoked.'],
   ['secrets-revoked', 'All secrets of this application revoked.'],
+  ['selected-revoked', 'The selected secrets are revoked.'],
+  ['selected-disabled', 'The selected secrets are disabled. You can enable each of them again.'],
   ['key-revoked', 'API key revoked. Its sessions have ended.'],
   ['session-ended', 'Session ended.'],
   ['delivery-queued', 'Delivery queued.'],
@@ -113,7 +118,7 @@ const Header = ({ identity, section, region }: HeaderProps) => {
                 </a>
               ))}
             </nav>
-            <FindByHint />
+            <SearchField />
             <button type="button" class="who if-wide" popovertarget="account" aria-label={`Account: ${isolated(name)}`}>
               <bdi>{name}</bdi>
             </button>
@@ -143,24 +148,24 @@ const Header = ({ identity, section, region }: HeaderProps) => {
   )
 }
 
-/** A POST, so that a whole secret that is pasted here comes into no URL. */
-const FindByHint = () => (
+/** A POST, so that a whole secret that is pasted here comes into no URL. The browser script opens it with the key `/`. */
+const SearchField = () => (
   <search>
     <PostForm action="/dashboard/find" class="find">
-      <label for="hint" class="visually-hidden">
-        Find a secret (last 6 characters)
+      <label for="q" class="visually-hidden">
+        Search, or paste a leaked secret
       </label>
       <input
-        id="hint"
-        name="hint"
+        id="q"
+        name="q"
         required
-        placeholder="Secret’s last 6 characters"
-        class="code"
+        placeholder="Search, or paste a leaked secret"
         autocomplete="off"
         {...noSpellcheck}
         autocapitalize="off"
+        aria-keyshortcuts="/"
       />
-      <button type="submit">Find</button>
+      <button type="submit">Search</button>
     </PostForm>
   </search>
 )
@@ -200,5 +205,5 @@ export function applicationPath(id: string): string {
 
 /** The page of a secret. */
 export function secretPath(id: string): string {
-  return `/dashboard/secrets/${id}`
+  return `${SECRETS_PATH}/${id}`
 }

@@ -12,13 +12,12 @@ import { findOverview, type Overview } from '../storage/overview.ts'
 import type { WebhookEndpoint } from '../storage/webhooks.ts'
 import { EVENTS_PATH } from './event-filter.tsx'
 import { EventTable } from './event-table.tsx'
-import { APPLICATIONS_PATH, page, secretPath } from './layout.tsx'
+import { APPLICATIONS_PATH, page, SECRETS_PATH, secretPath } from './layout.tsx'
 import { isInUse, SecretName } from './secret-table.tsx'
 import { canWrite, requireSession } from './session.ts'
 import { withoutQuery } from './webhooks.tsx'
 
 const LISTED = 8
-const SECRETS_PATH = '/dashboard/secrets'
 const WEBHOOKS_PATH = '/dashboard/webhooks'
 const KEYS_PATH = '/dashboard/keys'
 

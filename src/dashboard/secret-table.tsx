@@ -2,7 +2,7 @@ import { ActionButton } from '../pages/forms.tsx'
 import { type Column, Hidden, Hint, Menu, Name, Table } from '../pages/parts.tsx'
 import { DAY_MS, Time } from '../pages/time.tsx'
 import type { ClientSecret, FoundClientSecret } from '../storage/client-secrets.ts'
-import { applicationPath } from './layout.tsx'
+import { applicationPath, secretPath } from './layout.tsx'
 
 /** A secret that was used within this time is most likely in use. */
 const IN_USE_MS = 7 * DAY_MS
@@ -32,23 +32,26 @@ function stateOf({ disabledAt, isRotatedOut, expiresAt }: ClientSecret, now: num
 }
 
 /** The name and hint by which people tell secrets apart. */
-export const SecretName = ({ secret }: { secret: { readonly name: string | null; readonly hint: string } }) => (
+export const SecretName = ({ secret: { id, name, hint } }: { secret: Pick<ClientSecret, 'id' | 'name' | 'hint'> }) => (
   <>
-    {secret.name && (
+    {name && (
       <>
-        <Name>{secret.name}</Name>{' '}
+        <Name>{name}</Name>{' '}
       </>
     )}
-    <Hint hint={secret.hint} />
+    <a href={secretPath(id)}>
+      <Hint hint={hint} />
+    </a>
   </>
 )
 
 /** In a table: the name over the hint. */
-const NamedSecret = ({ secret: { name, hint } }: { secret: ClientSecret }) => (
+export const NamedSecret = ({ secret: { id, name, hint } }: { secret: ClientSecret }) => (
   <>
-    <span class="line" title={name ?? undefined}>
+    <a class="line" href={secretPath(id)} title={name ?? undefined}>
       {name === null ? <span class="quiet">No name</span> : <Name>{name}</Name>}
-    </span>
+      <Hidden> …{hint}</Hidden>
+    </a>
     <Hint hint={hint} />
   </>
 )
@@ -88,7 +91,7 @@ export const SecretTable = ({ secrets, now, canWrite }: SecretTableProps) => (
   />
 )
 
-const TimeOrNever = ({ at, now }: { at: number | null; now: number }) =>
+export const TimeOrNever = ({ at, now }: { at: number | null; now: number }) =>
   at === null ? <span class="quiet">Never</span> : <Time at={at} now={now} />
 
 /** When a secret or an API key was last used. */

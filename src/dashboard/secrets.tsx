@@ -14,6 +14,7 @@ import {
   type ClientSecret,
   type ClientSecretChanges,
   findApplicationWithSecrets,
+  type SecretReference,
   updateClientSecret,
 } from '../storage/client-secrets.ts'
 import { formPage, readChange, validate } from './form.tsx'
@@ -67,22 +68,32 @@ export const secrets = new Hono<HonoEnv>()
     return update(c, { id, secret }, { name: input.granted.name ?? null, expiresAt }, 'secret-saved')
   })
 
-async function update(
+const update = (
   c: Context<HonoEnv>,
   { id: application, secret: id }: { id: string; secret: string },
   changes: ClientSecretChanges,
   notice: string,
+) => changeSecret(c, { id, application }, changes, notice, (_, application) => applicationPath(application))
+
+/** Changes a secret, and leads on to a page with a notice. */
+export async function changeSecret(
+  c: Context<HonoEnv>,
+  reference: SecretReference,
+  changes: ClientSecretChanges,
+  notice: string,
+  pathOf: (id: string, applicationId: string) => string,
 ): Promise<Response> {
   const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
   const change = beginChange(c, c.var.session)
-  const outcome = await updateClientSecret(c.var.database, change, { id, application }, changes, limit)
+  const outcome = await updateClientSecret(c.var.database, change, reference, changes, limit)
   if (outcome.refused === 'client_secret_limit_reached')
     throw new Problem(
       422,
       'Limit reached',
       'Keeping this secret would exceed the maximum number of secrets. Nothing was changed. Revoke another one first.',
     )
-  return redirectWithNotice(c, applicationPath(granted(c, outcome).applicationId), notice)
+  const { id, applicationId } = granted(c, outcome)
+  return redirectWithNotice(c, pathOf(id, applicationId), notice)
 }
 
 /** An application with its secrets, for a form: the caller must have write access. */

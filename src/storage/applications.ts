@@ -83,7 +83,7 @@ export const applicationMapping = mapping<Application>('applications', {
 const { columns, snapshot, fromRow } = applicationMapping
 
 /** A search by name reads at most this many applications per page. */
-const MAX_SEARCHED = 5_000
+export const MAX_SEARCHED = 5_000
 
 /** Condition: the application has this ID or client ID. It may be deleted. */
 export function matchesApplication(id: string): Sql {

@@ -24,6 +24,21 @@ export function recordEvent(change: Change, type: string, table: ChangingTable, 
   )
 }
 
+/** Records an event for each secret that `updateEach` has changed. */
+export function recordEventOfEach(change: Change, type: string, items: string, data: Sql): Statement {
+  return insertInto(
+    'events',
+    {
+      ...eventRow(change, type, data, organizationOfSecret),
+      seq: sql`${nextSeq(change.now)} - 1 + row_number() OVER (ORDER BY client_secrets.id)`,
+      id: sql`client_secrets.event_id`,
+    },
+    scopeOf(change.caller, 'write'),
+    sql`JOIN json_each(${items}) AS item JOIN client_secrets ON client_secrets.environment_id = caller.environment_id
+      AND client_secrets.id = item.key AND client_secrets.event_id = item.value`,
+  )
+}
+
 /**
  * Records the event of a change to anything else, if `joined` finds the row that is to change. The statements that make
  * the change come after it, and depend on `eventExists`.

@@ -1,5 +1,6 @@
 import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import { startOfIds } from '../credential/id.ts'
+import { type CallerKey, callerKeyMapping, selectCallerKeys } from './api-keys.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
 import { endsIn } from './client-secrets.ts'
@@ -74,16 +75,29 @@ export function listSecrets(
   )
 }
 
-/** The page, and the numbers of secrets by what people look for. */
+/** A page, the numbers of secrets by what people look for, and the API keys that a filter may name. */
+export interface SecretSurvey extends Page<ListedSecret> {
+  readonly counts: SecretCounts
+  readonly keys: readonly CallerKey[]
+}
+
 export function surveySecrets(
   database: Database,
   caller: Caller,
   options: ListSecretsOptions,
   now: UnixMs,
-): Promise<Outcome<Page<ListedSecret> & { readonly counts: SecretCounts }>> {
-  const statements = { ...pageStatements(caller, options, now), counts: countStatement(caller, options.filter, now) }
-  return runBatch(database, caller, 'read', statements, ({ counts, ...rows }) => ({
-    granted: { ...readPage(options, rows), counts: counts[0] as SecretCounts },
+): Promise<Outcome<SecretSurvey>> {
+  const statements = {
+    ...pageStatements(caller, options, now),
+    counts: countStatement(caller, options.filter, now),
+    keys: selectCallerKeys(caller),
+  }
+  return runBatch(database, caller, 'read', statements, ({ counts, keys, ...rows }) => ({
+    granted: {
+      ...readPage(options, rows),
+      counts: counts[0] as SecretCounts,
+      keys: keys.map(callerKeyMapping.fromRow),
+    },
   }))
 }
 

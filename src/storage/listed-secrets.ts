@@ -14,7 +14,7 @@ const EXPIRING_MS = EXPIRING_DAYS * DAY_MS
 /** A secret without a use for this long is counted as unused. */
 export const UNUSED_DAYS = 90
 
-type SecretState = 'active' | 'expiring' | 'disabled' | 'expired' | 'revoked'
+export type SecretState = 'active' | 'expiring' | 'disabled' | 'expired' | 'revoked'
 
 /** Null, and an empty list, where it does not narrow the list. */
 export interface SecretFilter {

@@ -106,6 +106,19 @@ export function updateDependent(change: Change, table: ChangingSource, set: Sql[
   )
 }
 
+/**
+ * Updates many secrets, each with an event of its own: once, and not after the deadline. `items` is the JSON of the events'
+ * IDs by the secrets' IDs.
+ */
+export function updateEach(database: Database, change: Change, items: string, set: Sql, where: Sql): Statement {
+  const event = sql`(${items} ->> client_secrets.id)`
+  return new ScopedStatement(
+    sql`UPDATE client_secrets SET ${set}, history = ${withEvent(event)}, updated_at = ${change.now}, event_id = ${event}
+      WHERE ${inEnvironmentOf(scopeOf(change.caller, 'write', database))} AND id IN (SELECT key FROM json_each(${items}))
+      AND NOT EXISTS (SELECT 1 FROM events WHERE id = ${event}) AND (${where})`,
+  )
+}
+
 /** Adds to the environment's count of applications, once, if the change was made to the one that `matches`. */
 export function countApplications(change: Change, difference: 1 | -1, matches: Sql): Statement {
   return new ScopedStatement(

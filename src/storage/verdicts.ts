@@ -48,6 +48,12 @@ export function selectVerdict<Columns>(
   )
 }
 
+/** Condition: a webhook endpoint of the caller's environment wants events of this type. */
+export function wantedByWebhook(eventType: string): Sql {
+  return sql`EXISTS (SELECT 1 FROM webhook_endpoints WHERE environment_id = caller.environment_id
+    AND deleted_at IS NULL AND (events = '[]' OR ${eventType} IN (SELECT value FROM json_each(events))))`
+}
+
 /** The verdict on a change, and columns of what `joined` joins to the caller. */
 export function selectChangeVerdict<Verdict extends ChangeRow>(
   change: Change,
@@ -55,8 +61,7 @@ export function selectChangeVerdict<Verdict extends ChangeRow>(
   columns: Sql,
   joined: Sql,
 ): Statement<Verdict> {
-  const wanted = sql`EXISTS (SELECT 1 FROM webhook_endpoints WHERE environment_id = caller.environment_id
-    AND deleted_at IS NULL AND (events = '[]' OR ${eventType} IN (SELECT value FROM json_each(events))))`
+  const wanted = wantedByWebhook(eventType)
   return selectVerdict(
     change.caller,
     sql`${eventExists(change)} AS is_done, ${wanted} AND ${eventExists(change)} AS has_delivery, ${columns}`,

@@ -150,9 +150,9 @@ describe.runIf(chromiumPath)('in a hurry', () => {
     await visitor.signIn(apiKey)
     for (const [path, field] of [
       ['/dashboard/applications', '#search'],
-      ['/dashboard', '#hint'],
+      ['/dashboard', '#q'],
       ['/dashboard/events', '#organization'],
-      ['/dashboard/find', '#ending'],
+      ['/dashboard/find', '#text'],
     ] as const) {
       await page.goto(environment.origin + path)
       await page.fill(field, secret)
@@ -173,7 +173,7 @@ describe.runIf(chromiumPath)('in a hurry', () => {
     await visitor.signIn(apiKey)
     const secret = `cs_0${'a'.repeat(43)}Xy12Zz`
     await page.evaluate(`navigator.clipboard.writeText('${secret}')`)
-    for (const field of ['Find a secret (last 6 characters)', 'Name or ID']) {
+    for (const field of ['Search, or paste a leaked secret', 'Name or ID']) {
       await page.goto(`${environment.origin}/dashboard`)
       await tabTo(field)
       await page.keyboard.press('Control+V')

@@ -77,7 +77,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     expect(await isValid(first)).toBe(true)
 
     // Found by its hint and revoked.
-    await type('Find a secret (last 6 characters)', first.slice(-6))
+    await type('Search, or paste a leaked secret', first.slice(-6))
     await page.keyboard.press('Enter')
     await page.waitForURL(/find/)
     await press(`More actions for …${first.slice(-6)}`)

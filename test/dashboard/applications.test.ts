@@ -128,7 +128,9 @@ describe('the list of applications', () => {
 describe('a pasted credential', () => {
   const fields = [
     ['/dashboard/search', 'search'],
-    ['/dashboard/find', 'hint'],
+    ['/dashboard/find', 'q'],
+    ['/dashboard/find', 'text'],
+    ['/dashboard/secrets', 'application'],
     ['/dashboard/events', 'organization'],
     ['/dashboard/events', 'type'],
     ['/dashboard/sign-in', 'to'],

@@ -14,6 +14,8 @@ export interface Visit {
   readonly html: string
   /** How often storage was asked. */
   readonly trips: number
+  /** Rows that D1 has read for it. */
+  readonly rowsRead: number
 }
 
 /** The text of every statement that pages have sent. */
@@ -24,7 +26,7 @@ export async function visit(request: Request): Promise<Visit> {
   const counter = counted(env.DB)
   const context = createExecutionContext()
   const response = await app.fetch(request, { ...env, DB: counter.database }, context)
-  const { trips } = counter
+  const { trips, rowsRead } = counter
   for (const sql of counter.sql) sent.add(sql)
   await waitOnExecutionContext(context)
   const { status, headers } = response
@@ -36,7 +38,7 @@ export async function visit(request: Request): Promise<Visit> {
   expect(headers.get('X-Content-Type-Options'), what).toBe('nosniff')
   if (headers.has('Content-Disposition')) expect(headers.get('Content-Disposition'), what).toMatch(/^attachment; /)
   else if (status !== 303) checkPage(headers, html, what)
-  return { status, headers, html, trips }
+  return { status, headers, html, trips, rowsRead }
 }
 
 const POLICY = [
@@ -85,11 +87,15 @@ export class Visitor {
   }
 
   /** Sends a form, as a browser does from a page of the same origin. */
-  async post(path: string, fields: Record<string, string> = {}, headers: Record<string, string> = {}): Promise<Visit> {
+  async post(
+    path: string,
+    fields: Record<string, string> | URLSearchParams = {},
+    headers: Record<string, string> = {},
+  ): Promise<Visit> {
     const request = new Request(ORIGIN + path, {
       method: 'POST',
       headers: { ...this.#headers(), Origin: 'null', 'Sec-Fetch-Site': 'same-origin', ...headers },
-      body: new URLSearchParams({ environment: this.environment, ...fields }),
+      body: new URLSearchParams([...new URLSearchParams(fields), ['environment', this.environment]]),
       redirect: 'manual',
     })
     return this.#keep(await visit(request))

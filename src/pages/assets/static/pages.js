@@ -156,3 +156,14 @@ document.addEventListener('paste', (event) => {
   event.preventDefault()
   event.target.value = credential.slice(-HINT_LENGTH)
 })
+
+// The key / leads to the search, as long as the focus is in no field.
+document.addEventListener('keydown', (event) => {
+  const isTyping = event.target.closest('input, textarea, select, dialog')
+  if (event.key !== '/' || isTyping || event.ctrlKey || event.metaKey || event.altKey) return
+  const field = document.getElementById('q')
+  if (!field) return
+  event.preventDefault()
+  if (!field.checkVisibility()) field.closest('[popover]')?.showPopover()
+  field.focus()
+})

@@ -1,0 +1,211 @@
+import { PostForm } from '../pages/forms.tsx'
+import { Hidden } from '../pages/parts.tsx'
+import type { CallerKey } from '../storage/api-keys.ts'
+import { MAX_READ, type SecretOrder } from '../storage/inventory.ts'
+import {
+  EXPIRING_DAYS,
+  type SecretCounts,
+  type SecretFilter,
+  type SecretState,
+  UNUSED_DAYS,
+} from '../storage/listed-secrets.ts'
+import { SECRETS_PATH } from './layout.tsx'
+import { hintOfCredential } from './search.ts'
+
+/** The fields of the form, and the parameters of the URL. An empty one does not narrow the list of secrets. */
+export type Filter = Readonly<
+  Record<'state' | 'unused' | 'expiry' | 'application' | 'organization' | 'creator' | 'sort', string>
+>
+
+const NO_FILTER: Filter = {
+  state: '',
+  unused: '',
+  expiry: '',
+  application: '',
+  organization: '',
+  creator: '',
+  sort: '',
+}
+
+/** What the states in the form mean. */
+const STATES = new Map<string, readonly [label: string, states: readonly SecretState[]]>([
+  ['', ['Current (active, expiring, disabled)', ['active', 'expiring', 'disabled']]],
+  ['active', ['Active', ['active']]],
+  ['expiring', ['Expiring', ['expiring']]],
+  ['disabled', ['Disabled', ['disabled']]],
+  ['ended', ['Expired or revoked', ['expired', 'revoked']]],
+  ['expired', ['Expired', ['expired']]],
+  ['revoked', ['Revoked', ['revoked']]],
+  ['all', ['All states', []]],
+])
+
+const UNUSED = new Map([
+  ['', 'Any use'],
+  ['30', 'Unused for 30 days'],
+  ['90', 'Unused for 90 days'],
+  ['365', 'Unused for 1 year'],
+])
+
+const EXPIRIES = new Map([
+  ['', 'Any expiry'],
+  ['never', 'Never expires'],
+  ['7', 'Within 7 days'],
+  ['30', 'Within 30 days'],
+  ['90', 'Within 90 days'],
+])
+
+const SORTS = new Map<string, readonly [label: string, order: SecretOrder]>([
+  ['', ['Newest first', 'desc']],
+  ['oldest', ['Oldest first', 'asc']],
+  ['used', ['Longest unused first', 'used']],
+  ['expires', ['Expires soonest first', 'expires']],
+])
+
+const IDENTIFIER = /^[A-Za-z_0-9]{1,70}$/
+
+/** Values that the filter knows. No part of a pasted secret is kept. */
+export function readFilter(field: (name: string) => string): Filter {
+  const known = (name: string, values: ReadonlyMap<string, unknown>) => (values.has(field(name)) ? field(name) : '')
+  const id = (name: string) => {
+    const text = field(name).trim()
+    return IDENTIFIER.test(text) && hintOfCredential(text) === null ? text : ''
+  }
+  return {
+    state: known('state', STATES),
+    unused: known('unused', UNUSED),
+    expiry: known('expiry', EXPIRIES),
+    application: id('application'),
+    organization: id('organization'),
+    creator: id('creator'),
+    sort: known('sort', SORTS),
+  }
+}
+
+/** The same for storage. */
+export function storedFilter(filter: Filter): { readonly filter: SecretFilter; readonly order: SecretOrder } {
+  const { state, unused, expiry, application, organization, creator, sort } = filter
+  return {
+    filter: {
+      states: STATES.get(state)?.[1] ?? [],
+      unusedForDays: unused === '' ? null : Number(unused),
+      neverExpires: expiry === 'never' ? true : null,
+      expiresWithinDays: expiry === '' || expiry === 'never' ? null : Number(expiry),
+      applicationId: application || null,
+      organizationId: organization || null,
+      createdBy: creator || null,
+      hint: null,
+    },
+    order: SORTS.get(sort)?.[1] ?? 'desc',
+  }
+}
+
+/** The address of a filtered list, to share or to keep. */
+export function secretsPath(filter: Partial<Filter>, more: Record<string, string> = {}, path = SECRETS_PATH): string {
+  const parameters = Object.entries({ ...filter, ...more }).filter(([, value]) => value !== '')
+  return parameters.length === 0 ? path : `${path}?${new URLSearchParams(parameters)}`
+}
+
+const number = new Intl.NumberFormat('en')
+
+/** A number of secrets; with a plus if not all secrets were counted. */
+export function counted(count: number, { counted }: SecretCounts): string {
+  return counted > MAX_READ ? `${number.format(Math.min(count, MAX_READ))}+` : number.format(count)
+}
+
+/** Counts that are links to their lists. */
+export const Tiles = ({ filter, counts }: { filter: Filter; counts: SecretCounts }) => {
+  const tiles: readonly [count: number, label: string, filter: Partial<Filter>][] = [
+    [counts.current, 'Current', {}],
+    [counts.expiring, `Expire within ${EXPIRING_DAYS} days`, { expiry: String(EXPIRING_DAYS) }],
+    [counts.unused, `Unused for ${UNUSED_DAYS} days`, { unused: String(UNUSED_DAYS) }],
+    [counts.never, 'Never expire', { expiry: 'never' }],
+    [
+      counts.unusedNever,
+      `Unused for ${UNUSED_DAYS} days, never expire`,
+      { unused: String(UNUSED_DAYS), expiry: 'never' },
+    ],
+    [counts.ended, 'Expired or revoked', { state: 'ended' }],
+  ]
+  const here = secretsPath({ ...filter, sort: '' })
+  return (
+    <nav aria-label="Numbers of secrets">
+      <ul class="tiles">
+        {tiles.map(([count, label, target]) => (
+          <li>
+            <a href={secretsPath(target)} aria-current={secretsPath(target) === here ? 'true' : undefined}>
+              <b>{counted(count, counts)}</b> <span>{label}</span>
+            </a>
+          </li>
+        ))}
+      </ul>
+    </nav>
+  )
+}
+
+interface FiltersProps {
+  readonly filter: Filter
+  readonly keys: readonly CallerKey[]
+}
+
+/** A POST, so that a pasted credential comes into no URL. */
+export const Filters = ({ filter, keys }: FiltersProps) => (
+  <search>
+    <PostForm class="filters" action={SECRETS_PATH}>
+      <Select name="state" label="State" chosen={filter.state} options={labels(STATES)} />
+      <Select name="unused" label="Use" chosen={filter.unused} options={[...UNUSED]} />
+      <Select name="expiry" label="Expiry" chosen={filter.expiry} options={[...EXPIRIES]} />
+      <Select
+        name="creator"
+        label="Created by"
+        chosen={filter.creator}
+        options={[['', 'Any API key'], ...creators(filter.creator, keys)]}
+      />
+      <Text name="application" label="Application ID" value={filter.application} />
+      <Text name="organization" label="Organization ID" value={filter.organization} />
+      <Select name="sort" label="Order" chosen={filter.sort} options={labels(SORTS)} />
+      <button type="submit">
+        Apply<Hidden> filter</Hidden>
+      </button>
+    </PostForm>
+  </search>
+)
+
+const labels = (options: ReadonlyMap<string, readonly [label: string, ...unknown[]]>): [string, string][] =>
+  [...options].map(([value, [label]]) => [value, label])
+
+/** Revoked keys are not in the list, and may be chosen by the address. */
+function creators(chosen: string, keys: readonly CallerKey[]): [string, string][] {
+  const known = keys.map(({ id, name }): [string, string] => [id, name])
+  return chosen === '' || known.some(([id]) => id === chosen) ? known : [...known, [chosen, chosen]]
+}
+
+interface SelectProps {
+  readonly name: string
+  readonly label: string
+  readonly chosen: string
+  readonly options: readonly (readonly [string, string])[]
+}
+
+const Select = ({ name, label, chosen, options }: SelectProps) => (
+  <div class="field">
+    <label for={name}>{label}</label>
+    <select id={name} name={name}>
+      {options.map(([value, text]) => (
+        <option value={value} selected={value === chosen}>
+          {text}
+        </option>
+      ))}
+    </select>
+  </div>
+)
+
+const Text = ({ name, label, value }: { name: string; label: string; value: string }) => (
+  <div class="field">
+    <label for={name}>{label}</label>
+    <input id={name} name={name} value={value} autocomplete="off" class="code" />
+  </div>
+)
+
+export function isFiltered(filter: Filter): boolean {
+  return secretsPath({ ...filter, sort: '' }) !== secretsPath(NO_FILTER)
+}

@@ -1,0 +1,78 @@
+import type { Child } from 'hono/jsx'
+import { type Column, Table } from '../pages/parts.tsx'
+import { ExactTime, Time } from '../pages/time.tsx'
+import type { ListedSecret } from '../storage/listed-secrets.ts'
+import { applicationPath } from './layout.tsx'
+import { SecretState } from './secret-state.tsx'
+import { LastUsed, NamedSecret, TimeOrNever } from './secret-table.tsx'
+
+interface InventoryTableProps<Secret extends ListedSecret> {
+  readonly label: string
+  readonly secrets: readonly Secret[]
+  readonly now: number
+  /** Before the secret: a checkbox. */
+  readonly choose?: (secret: Secret) => Child
+  /** Beside the state. */
+  readonly detail?: (secret: Secret) => Child
+}
+
+/** Secrets of several applications, in any state. */
+export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTableProps<Secret>) => {
+  const { label, secrets, now, choose, detail } = props
+  const columns: Column<Secret>[] = [
+    {
+      label: 'Secret',
+      kind: 'wide',
+      cell: (secret) =>
+        choose ? (
+          <div class="chosen">
+            {choose(secret)}
+            <div>
+              <NamedSecret secret={secret} />
+            </div>
+          </div>
+        ) : (
+          <NamedSecret secret={secret} />
+        ),
+    },
+    {
+      label: 'Application',
+      cell: ({ applicationId, applicationName }) => (
+        <a class="line" href={applicationPath(applicationId)} title={applicationName}>
+          <bdi>{applicationName}</bdi>
+        </a>
+      ),
+    },
+    {
+      label: 'State',
+      cell: (secret) => (
+        <>
+          <SecretState secret={secret} />
+          {secret.revokedAt !== null && (
+            <span class="sub">
+              <ExactTime at={secret.revokedAt} />
+            </span>
+          )}
+          {detail?.(secret)}
+        </>
+      ),
+    },
+    { label: 'Last used', cell: ({ lastUsedAt }) => <LastUsed at={lastUsedAt} now={now} /> },
+    { label: 'Expires', cell: ({ expiresAt }) => <TimeOrNever at={expiresAt} now={now} /> },
+    {
+      label: 'Created',
+      kind: 'extra',
+      cell: ({ createdAt, createdByName }) => (
+        <>
+          <Time at={createdAt} now={now} />
+          {createdByName && (
+            <span class="sub line" title={createdByName}>
+              by <bdi>{createdByName}</bdi>
+            </span>
+          )}
+        </>
+      ),
+    },
+  ]
+  return <Table label={label} columns={columns} rows={secrets} idOf={({ id }) => id} />
+}

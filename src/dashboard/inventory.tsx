@@ -1,0 +1,188 @@
+import type { Context } from 'hono'
+import { Hono } from 'hono'
+import { listedSecretToWire, timestamp } from '../contract/wire.ts'
+import type { HonoEnv } from '../http/context.ts'
+import { granted } from '../http/errors.ts'
+import { csvOf, fileResponse } from '../pages/csv.ts'
+import { PostForm } from '../pages/forms.tsx'
+import { Empty, Hidden } from '../pages/parts.tsx'
+import { listSecrets, MAX_READ, type SecretSurvey, surveySecrets } from '../storage/inventory.ts'
+import type { ListedSecret } from '../storage/listed-secrets.ts'
+import { readForm } from './form.tsx'
+import {
+  counted,
+  type Filter,
+  Filters,
+  isFiltered,
+  readFilter,
+  secretsPath,
+  storedFilter,
+  Tiles,
+} from './inventory-filter.tsx'
+import { InventoryTable } from './inventory-table.tsx'
+import { APPLICATIONS_PATH, page, SECRETS_PATH } from './layout.tsx'
+import { canWrite, requireSession } from './session.ts'
+
+const PAGE_LENGTH = 25
+/** Secrets in one file, and secrets that it is looked for in: one D1 request, and a response of a few MB. */
+const MAX_EXPORTED = 10_000
+const MAX_EXPORT_READ = 50_000
+
+const EXPORT_PATH = `${SECRETS_PATH}/export`
+
+/** All secrets of the environment, in every state: the inventory. */
+export const inventory = new Hono<HonoEnv>()
+
+  .get('/secrets', requireSession, async (c) => {
+    const filter = readFilter((name) => c.req.query(name) ?? '')
+    const { after, before } = c.req.query()
+    const id = after ?? before
+    const cursor =
+      id === undefined ? null : { id, side: after === undefined ? ('before' as const) : ('after' as const) }
+    const options = { ...storedFilter(filter), limit: PAGE_LENGTH, cursor }
+    const now = Date.now()
+    const survey = granted(c, await surveySecrets(c.var.database, c.var.session, options, now))
+    return inventoryPage(c, filter, survey, now)
+  })
+
+  // A POST, so that a pasted credential comes into no URL.
+  .post('/secrets', requireSession, async (c) => c.redirect(secretsPath(readFilter(await readForm(c))), 303))
+
+  .get('/secrets/export', requireSession, async (c) => {
+    const filter = readFilter((name) => c.req.query(name) ?? '')
+    const options = { ...storedFilter(filter), limit: MAX_EXPORTED, cursor: null, maxRead: MAX_EXPORT_READ }
+    const now = Date.now()
+    const list = granted(c, await listSecrets(c.var.database, c.var.session, options, now))
+    const part = list.after === null ? '' : `-first-${list.items.length}`
+    const name = `secrets-${timestamp(now).slice(0, 10)}${part}`
+    if (c.req.query('format') === 'json') {
+      const data = list.items.map(listedSecretToWire)
+      return fileResponse(
+        c,
+        `${name}.json`,
+        'application/json',
+        JSON.stringify({ data, is_complete: list.after === null }),
+      )
+    }
+    return fileResponse(c, `${name}.csv`, 'text/csv', csvOf(COLUMNS, list.items))
+  })
+
+const time = (at: number | null) => (at === null ? null : timestamp(at))
+
+const COLUMNS: Readonly<Record<string, (secret: ListedSecret) => string | null>> = {
+  id: ({ id }) => id,
+  name: ({ name }) => name,
+  hint: ({ hint }) => hint,
+  state: ({ state }) => state,
+  application_id: ({ applicationId }) => applicationId,
+  application: ({ applicationName }) => applicationName,
+  organization_id: ({ organizationId }) => organizationId,
+  created_at: ({ createdAt }) => time(createdAt),
+  created_by_id: ({ createdBy }) => createdBy,
+  created_by: ({ createdByName }) => createdByName,
+  last_used_at: ({ lastUsedAt }) => time(lastUsedAt),
+  last_used_ip_prefix: ({ lastUsedAddress }) => lastUsedAddress,
+  last_used_country: ({ lastUsedCountry }) => lastUsedCountry,
+  last_used_user_agent: ({ lastUsedAgent }) => lastUsedAgent,
+  expires_at: ({ expiresAt }) => time(expiresAt),
+  disabled_at: ({ disabledAt }) => time(disabledAt),
+  revoked_at: ({ revokedAt }) => time(revokedAt),
+}
+
+function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey, now: number) {
+  const { items: secrets, counts, keys } = survey
+  const isBulk = canWrite(c) && secrets.some(isCurrent)
+  const table = <InventoryTable label="Secrets" secrets={secrets} now={now} {...(isBulk && { choose: Choose })} />
+  return page(
+    c,
+    { title: 'Secrets', section: SECRETS_PATH },
+    <>
+      <div class="title">
+        <h1>Secrets</h1>
+        <div class="row">
+          <Export filter={filter} format="csv" name="CSV" />
+          <Export filter={filter} format="json" name="JSON" />
+        </div>
+      </div>
+      <Tiles filter={filter} counts={counts} />
+      <Filters filter={filter} keys={keys} />
+      <p class="quiet" role="status">
+        {counted(counts.listed, counts)} of {counted(counts.counted, counts)} secrets
+        {counts.listed > MAX_EXPORTED || counts.counted > MAX_READ
+          ? `. Counts cover the newest ${MAX_READ.toLocaleString('en')} secrets, and a file has at most ${MAX_EXPORTED.toLocaleString('en')}: its name then says “first”.`
+          : ''}
+      </p>
+      {secrets.length > 0 &&
+        (isBulk ? (
+          <PostForm action={`${SECRETS_PATH}/bulk`} class="stack">
+            {table}
+            <div class="row">
+              <button type="submit" name="action" value="disable">
+                Disable selected…
+              </button>
+              <button type="submit" name="action" value="revoke" class="danger">
+                Revoke selected…
+              </button>
+            </div>
+          </PostForm>
+        ) : (
+          table
+        ))}
+      {secrets.length === 0 && <NoSecrets filter={filter} survey={survey} />}
+      <Paging filter={filter} survey={survey} />
+    </>,
+  )
+}
+
+function isCurrent({ state }: ListedSecret): boolean {
+  return state !== 'revoked' && state !== 'expired'
+}
+
+/** Secrets that have ended cannot be changed. */
+const Choose = (secret: ListedSecret) =>
+  isCurrent(secret) && (
+    <label class="choose">
+      <input type="checkbox" name="secret" value={secret.id} />
+      <Hidden>Select …{secret.hint}</Hidden>
+    </label>
+  )
+
+const Export = ({ filter, format, name }: { filter: Filter; format: string; name: string }) => (
+  <a class="button" href={secretsPath(filter, { format }, EXPORT_PATH)} download>
+    Export {name}
+  </a>
+)
+
+const NoSecrets = ({ filter, survey: { after } }: { filter: Filter; survey: SecretSurvey }) => (
+  <Empty title={isFiltered(filter) ? 'No matching secrets' : 'No secrets yet'}>
+    <p>
+      {after !== null ? (
+        `None among the ${MAX_READ.toLocaleString('en')} secrets that were searched. Older ones follow on the next page.`
+      ) : isFiltered(filter) ? (
+        <a href={SECRETS_PATH}>Show all current secrets</a>
+      ) : (
+        <>
+          Secrets belong to <a href={APPLICATIONS_PATH}>applications</a>. Create one on the page of an application.
+        </>
+      )}
+    </p>
+  </Empty>
+)
+
+const Paging = ({ filter, survey: { before, after } }: { filter: Filter; survey: SecretSurvey }) => {
+  if (before === null && after === null) return null
+  return (
+    <nav class="row" aria-label="Pages">
+      {before !== null && (
+        <a class="button" href={secretsPath(filter, { before })}>
+          Previous
+        </a>
+      )}
+      {after !== null && (
+        <a class="button" href={secretsPath(filter, { after })}>
+          Next
+        </a>
+      )}
+    </nav>
+  )
+}

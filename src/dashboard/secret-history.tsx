@@ -1,0 +1,80 @@
+import { Hint } from '../pages/parts.tsx'
+import { ExactTime } from '../pages/time.tsx'
+import type { Activity } from '../storage/activity.ts'
+import { eventsPath } from './event-filter.tsx'
+import { actorOf, differencesOf, LABELS, labelOf } from './event-words.ts'
+
+interface HistoryProps {
+  readonly id: string
+  readonly history: readonly Activity[]
+}
+
+/** The changes of a secret, newest first, each with the values before and after it. */
+export const SecretHistory = ({ id, history }: HistoryProps) => (
+  <section aria-labelledby="history">
+    <div class="title">
+      <h2 id="history">History</h2>
+      <a href={eventsPath({ target: id })}>All activity of this secret</a>
+    </div>
+    {history.length === 0 && <p class="quiet">Its events are no longer kept.</p>}
+    <ol class="history">
+      {history.map((activity) => (
+        <li>
+          <div>
+            <a href={`/dashboard/events/${activity.event.id}`}>{labelFor(id, activity)}</a>
+            {' by '}
+            <bdi>{actorOf(activity.event)}</bdi>
+            <Replacement id={id} activity={activity} />
+          </div>
+          <span class="sub">
+            <ExactTime at={activity.event.createdAt} />
+            <Origin activity={activity} />
+          </span>
+          {differencesOf(activity).map(({ name, before, after }) => (
+            <span class="sub">
+              {name}:{' '}
+              <del>
+                <bdi>{before}</bdi>
+              </del>{' '}
+              →{' '}
+              <ins>
+                <bdi>{after}</bdi>
+              </ins>
+            </span>
+          ))}
+        </li>
+      ))}
+    </ol>
+  </section>
+)
+
+/** An event of another secret, or of the application, as this secret met it. */
+const MET = new Map([
+  ['connect_application_secret.rotated', 'Replaced in a rotation'],
+  ['connect_application_secret.deleted', 'Revoked with all secrets of the application'],
+  ['connect_application.deleted', 'Revoked with its application'],
+])
+
+function labelFor(id: string, activity: Activity): string {
+  const { type, data } = activity.event
+  if (data.id === id) return type === 'connect_application_secret.rotated' ? 'Created in a rotation' : labelOf(activity)
+  return MET.get(type) ?? LABELS[type]
+}
+
+/** The secret that took its place. */
+const Replacement = ({ id, activity: { event } }: { id: string; activity: Activity }) =>
+  event.type === 'connect_application_secret.rotated' && event.data.id !== id ? (
+    <>
+      {', by '}
+      <a href={`/dashboard/secrets/${String(event.data.id)}`}>
+        <Hint hint={String(event.data.secret_hint)} />
+      </a>
+    </>
+  ) : null
+
+/** A refused use has no actor. Its address says where it came from. */
+const Origin = ({ activity: { event } }: { activity: Activity }) => {
+  const { address, country, userAgent } = event.origin
+  const text = [address, country, event.type === 'connect_application_secret.refused' ? userAgent : null]
+  return <>{text.filter(Boolean).map((part) => ` · ${part}`)}</>
+}

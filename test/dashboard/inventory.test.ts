@@ -1,0 +1,202 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import { eventsOf } from '../connect/events-of.ts'
+import { DAY_MS, storeSecrets } from '../connect/inventory-rows.ts'
+import { hiddenFields, Visitor } from './pages.ts'
+
+const now = Date.now()
+const owner = new Visitor()
+const reader = new Visitor()
+let apiKey: string
+let environmentId: string
+let keyId: string
+let applicationId: string
+
+beforeAll(async () => {
+  ;({ apiKey, environmentId, id: keyId } = await newApiKey())
+  await owner.signIn(apiKey)
+  await reader.signIn((await newApiKey({ environmentId, access: 'read' })).apiKey)
+  applicationId = (await newApplication(apiKey, { ...m2mApplication, name: '=cmd()', organization_id: 'org_inv' })).id
+  await storeSecrets(environmentId, applicationId, [
+    { createdAt: now - 400 * DAY_MS, name: '@old', createdBy: keyId },
+    { createdAt: now - 300 * DAY_MS, name: 'resting', lastUsedAt: now - 100 * DAY_MS, expiresAt: now + 3 * DAY_MS },
+    { createdAt: now - 200 * DAY_MS, name: 'busy', lastUsedAt: now - DAY_MS },
+    { createdAt: now - 100 * DAY_MS, name: 'gone', revokedAt: now - DAY_MS },
+  ])
+})
+
+const names = (html: string) =>
+  [...html.matchAll(/<td class="wide".*?<bdi class="name">([^<]*)</gs)].map(([, name]) => name)
+const tile = (html: string, label: string) =>
+  new RegExp(`<a href="([^"]*)"[^>]*><b>([^<]*)</b> <span>${label}</span>`).exec(html)?.slice(1)
+
+describe('the list of secrets', () => {
+  test('counts what needs attention, and each count leads to its list', async () => {
+    const { html, trips } = await owner.get('/dashboard/secrets')
+    expect(trips).toBe(1)
+    expect(names(html)).toEqual(['busy', 'resting', '@old'])
+    for (const [label, count, listed] of [
+      ['Current', '3', ['busy', 'resting', '@old']],
+      ['Expire within 7 days', '1', ['resting']],
+      ['Unused for 90 days', '2', ['resting', '@old']],
+      ['Never expire', '2', ['busy', '@old']],
+      ['Unused for 90 days, never expire', '1', ['@old']],
+      ['Expired or revoked', '1', ['gone']],
+    ] as const) {
+      const [path = '', shown] = tile(html, label) ?? []
+      expect([label, shown]).toEqual([label, count])
+      expect(names((await owner.get(path.replaceAll('&amp;', '&'))).html)).toEqual(listed)
+    }
+  })
+
+  test.each([
+    ['sort=used', ['@old', 'resting', 'busy']],
+    ['sort=expires', ['resting', '@old', 'busy']],
+    ['sort=oldest', ['@old', 'resting', 'busy']],
+    ['state=all', ['gone', 'busy', 'resting', '@old']],
+    ['state=revoked', ['gone']],
+    ['organization=org_inv&unused=90', ['resting', '@old']],
+    ['organization=org_other', []],
+    ['expiry=30', ['resting']],
+  ])('with %s is %j', async (query, expected) => {
+    expect(names((await owner.get(`/dashboard/secrets?${query}`)).html)).toEqual(expected)
+  })
+
+  test('is filtered by its form, whose address can be shared', async () => {
+    const fields = { unused: '90', expiry: 'never', creator: keyId, application: applicationId, sort: 'used' }
+    const { headers, trips } = await owner.post('/dashboard/secrets', fields)
+    expect(trips).toBe(0)
+    const { html } = await reader.get(headers.get('Location') ?? '')
+    expect(names(html)).toEqual(['@old'])
+    expect(html).toContain(`<option value="${keyId}" selected="">`)
+  })
+
+  test.each(['state=constructor&unused=__proto__', 'expiry=1e9', 'application=%27%20OR%201', 'after=unknown'])(
+    'ignores the unknown values %s',
+    async (query) => {
+      expect((await owner.get(`/dashboard/secrets?${query}`)).status).toBe(200)
+    },
+  )
+
+  test('has pages of 25 in every order, each at a bounded number of rows and under 60 KB, among 6,000 secrets', async () => {
+    const busy = await newApiKey()
+    const application = await newApplication(busy.apiKey)
+    const rows = Array.from({ length: 3_000 }, (_, i) => ({
+      createdAt: now - (i + 1) * 60_000,
+      lastUsedAt: i % 2 === 0 ? null : now - i * 1000,
+      expiresAt: i % 3 === 0 ? null : now + (i + 1) * 60_000,
+    }))
+    await storeSecrets(busy.environmentId, application.id, rows)
+    await storeSecrets(busy.environmentId, application.id, rows)
+    const visitor = new Visitor()
+    await visitor.signIn(busy.apiKey)
+    for (const sort of ['', 'oldest', 'used', 'expires']) {
+      const seen = new Set<string>()
+      let path = `/dashboard/secrets?sort=${sort}`
+      for (let i = 0; i < 3; i++) {
+        const { html, rowsRead } = await visitor.get(path)
+        expect(rowsRead).toBeLessThan(25_000)
+        expect(html.length).toBeLessThan(60_000)
+        for (const [id] of html.matchAll(/(?<=<tr id=")secret_\w+/g)) seen.add(id)
+        path = /href="([^"]*after=[^"]*)"/.exec(html)?.[1]?.replaceAll('&amp;', '&') ?? ''
+      }
+      expect([sort, seen.size]).toEqual([sort, 75])
+    }
+  })
+})
+
+describe('an export', () => {
+  test('is a CSV of the filter, in three clicks, whose names are no formulas', async () => {
+    const first = await owner.get('/dashboard/secrets')
+    const [path = ''] = tile(first.html, 'Unused for 90 days, never expire') ?? []
+    const second = await owner.get(path.replaceAll('&amp;', '&'))
+    const file = /href="(\/dashboard\/secrets\/export[^"]*format=csv)"/.exec(second.html)?.[1] ?? ''
+    const { headers, html, trips } = await owner.get(file.replaceAll('&amp;', '&'))
+    expect(trips).toBe(1)
+    expect(headers.get('Content-Type')).toBe('text/csv; charset=UTF-8')
+    expect(headers.get('Content-Disposition')).toMatch(/^attachment; filename="secrets-\d{4}-\d\d-\d\d\.csv"$/)
+    const lines = html.trim().split('\r\n')
+    expect(lines).toHaveLength(2)
+    expect(lines[0]).toContain('"id","name","hint","state","application_id","application","organization_id"')
+    expect(lines[1]).toContain(`"'@old","0000aa","active","${applicationId}","'=cmd()","org_inv"`)
+  })
+
+  test('is JSON as the API has it', async () => {
+    const { html, headers } = await reader.get('/dashboard/secrets/export?format=json&state=revoked')
+    expect(headers.get('Content-Type')).toBe('application/json; charset=UTF-8')
+    expect(JSON.parse(html)).toMatchObject({ data: [{ name: 'gone', state: 'revoked' }], is_complete: true })
+  })
+})
+
+describe('several secrets at once', () => {
+  const stored = (count: number) =>
+    storeSecrets(
+      environmentId,
+      applicationId,
+      Array.from({ length: count }, (_, i) => ({ createdAt: now - 10_000 - i })),
+    )
+  const row = (id: string) =>
+    env.DB.prepare('SELECT * FROM client_secrets WHERE id = ?').bind(id).first<Record<string, unknown>>()
+
+  async function submit(visitor: Visitor, ids: string[], action: string, typed: string) {
+    const fields = new URLSearchParams([['action', action], ...ids.map((id) => ['secret', id])])
+    const asked = await visitor.post('/dashboard/secrets/bulk', fields)
+    return {
+      asked,
+      done: await visitor.post('/dashboard/secrets/bulk/confirm', { ...hiddenFields(asked.html), typed }),
+    }
+  }
+
+  test('are revoked once the number is typed: all of them, each with an event of its own', async () => {
+    const ids = await stored(3)
+    const { asked, done } = await submit(owner, ids, 'revoke', 'revoke 3')
+    expect([asked.status, asked.trips, done.status, done.trips]).toEqual([200, 1, 303, 1])
+    const events = (await eventsOf(environmentId)).filter(({ data }) => ids.includes(String(data.id)))
+    expect(events.map(({ type }) => type)).toEqual(ids.map(() => 'connect_application_secret.deleted'))
+    for (const id of ids) {
+      const event = events.find(({ data }) => data.id === id)
+      expect(await row(id)).toMatchObject({ revoked_at: expect.any(Number), event_id: event?.id })
+      expect((await owner.get(`/dashboard/secrets/${id}`)).html).toContain('Secret revoked')
+    }
+  })
+
+  test('are disabled, and a second submit changes nothing', async () => {
+    const ids = await stored(2)
+    const { asked } = await submit(owner, ids, 'disable', 'disable 2')
+    const before = await eventsOf(environmentId)
+    expect(
+      (await owner.post('/dashboard/secrets/bulk/confirm', { ...hiddenFields(asked.html), typed: 'disable 2' })).status,
+    ).toBe(303)
+    expect(await eventsOf(environmentId)).toEqual(before)
+    for (const id of ids) expect((await row(id))?.disabled_at).toEqual(expect.any(Number))
+  })
+
+  test.each(['', 'revoke', 'revoke 1', 'disable 2'])('stay as they are if %j is typed', async (typed) => {
+    const ids = await stored(2)
+    const { done } = await submit(owner, ids, 'revoke', typed)
+    expect(done.status).toBe(422)
+    expect(done.html).toContain('Nothing was changed')
+    for (const id of ids) expect((await row(id))?.revoked_at).toBeNull()
+  })
+
+  test('of another environment are not found, and a read-only key changes none', async () => {
+    const ids = await stored(2)
+    const stranger = new Visitor()
+    await stranger.signIn((await newApiKey()).apiKey)
+    const fields = { secrets: ids.join(' '), action: 'revoke', typed: 'revoke 2' }
+    expect((await stranger.post('/dashboard/secrets/bulk/confirm', fields)).status).toBe(404)
+    expect((await reader.post('/dashboard/secrets/bulk/confirm', fields)).status).toBe(403)
+    for (const id of ids) expect((await row(id))?.revoked_at).toBeNull()
+  })
+
+  test('that are revoked already stay as they are, beside those that are not', async () => {
+    const [first = '', second = ''] = await stored(2)
+    await call(apiKey, 'DELETE', `/connect/client_secrets/${first}`)
+    const before = await row(first)
+    const { done } = await submit(owner, [first, second], 'revoke', 'revoke 2')
+    expect(done.status).toBe(303)
+    expect(await row(first)).toEqual(before)
+    expect((await row(second))?.revoked_at).toEqual(expect.any(Number))
+  })
+})
