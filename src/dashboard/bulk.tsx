@@ -38,7 +38,7 @@ export const bulk = new Hono<HonoEnv>()
     return redirectWithNotice(c, SECRETS_PATH, action === 'revoke' ? 'selected-revoked' : 'selected-disabled')
   })
 
-/** What is not known disables, which can be undone. */
+/** An unknown action disables, which can be undone. */
 const actionOf = (text: string): BulkAction => (text === 'revoke' ? 'revoke' : 'disable')
 
 const phraseOf = (action: BulkAction, ids: readonly string[]) => `${action} ${ids.length}`

@@ -27,7 +27,7 @@ const NO_FILTER: Filter = {
   sort: '',
 }
 
-/** What the states in the form mean. */
+/** The states that each choice of the form stands for. */
 const STATES = new Map<string, readonly [label: string, states: readonly SecretState[]]>([
   ['', ['Current (active, expiring, disabled)', ['active', 'expiring', 'disabled']]],
   ['active', ['Active', ['active']]],

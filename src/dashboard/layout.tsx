@@ -5,7 +5,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { Brand, htmlPage } from '../pages/document.tsx'
-import { CommonFields, noSpellcheck, PostForm } from '../pages/forms.tsx'
+import { noSpellcheck, PostForm, withCommonFields } from '../pages/forms.tsx'
 import { isolated, Name } from '../pages/parts.tsx'
 import { ProblemText, problemOf } from '../pages/problem.tsx'
 import type { Region } from '../storage/regions.ts'
@@ -77,9 +77,8 @@ export function page(c: Context<HonoEnv>, { title, section, status = 200 }: Page
   )
   // Binds every form of the page to the environment that it shows.
   const fields = c.var.identity ? { environment: c.var.identity.environmentId } : {}
-  const bound = (part: Child) => <CommonFields.Provider value={fields}>{part}</CommonFields.Provider>
-  const header = bound(<Header identity={c.var.identity} section={section} region={regionOf(c)} />)
-  return htmlPage(c, { title, status, header, isInteractive: true }, bound(content))
+  const header = <Header identity={c.var.identity} section={section} region={regionOf(c)} />
+  return withCommonFields(fields, () => htmlPage(c, { title, status, header, isInteractive: true }, content))
 }
 
 /** The region of the environment; undefined if there is only one, or no environment yet. */
