@@ -9,15 +9,15 @@ interface WireStatement {
   readonly values: unknown[]
 }
 
-/** The Worker. */
+/** The Worker. The path names one of its bindings; without one it is DB. */
 export const databaseWorker = `export default {
-  async fetch(request, bindings) {
-    const DB = bindings[new URL(request.url).pathname.slice(1) || 'DB']
+  async fetch(request, env) {
+    const database = env[new URL(request.url).pathname.slice(1) || 'DB']
     const statements = await request.json()
     const bind = ({ sql, values }) =>
-      DB.prepare(sql).bind(...values.map((value) => (Array.isArray(value) ? new Uint8Array(value) : value)))
+      database.prepare(sql).bind(...values.map((value) => (Array.isArray(value) ? new Uint8Array(value) : value)))
     try {
-      return Response.json(await DB.batch(statements.map(bind)))
+      return Response.json(await database.batch(statements.map(bind)))
     } catch (error) {
       return new Response(String(error), { status: 500 })
     }

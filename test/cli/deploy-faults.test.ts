@@ -65,15 +65,15 @@ describe('an account', () => {
   test('whose database of this name is another program’s: nothing is changed', async () => {
     const deployment = new Deployment()
     const { d1 } = await deployment.cloudflare.addDatabase('oncekey')
-    await d1.exec('CREATE TABLE users (id INTEGER)')
-    await d1.exec('CREATE TABLE d1_migrations (id INTEGER, name TEXT)')
-    await d1.exec("INSERT INTO d1_migrations VALUES (1, '0001_users.sql')")
+    await d1.prepare('CREATE TABLE users (id INTEGER)').run()
+    await d1.prepare('CREATE TABLE d1_migrations (id INTEGER, name TEXT)').run()
+    await d1.prepare("INSERT INTO d1_migrations VALUES (1, '0001_users.sql')").run()
     await expect(deployment.deploy()).rejects.toThrow(
       'The database oncekey has tables that Oncekey did not create: users. Nothing was changed. Choose another database_name in wrangler.toml.',
     )
     expect(deployment.cloudflare.changes).toEqual([])
-    await d1.exec('DROP TABLE users')
-    await d1.exec('DROP TABLE d1_migrations')
+    await d1.prepare('DROP TABLE users').run()
+    await d1.prepare('DROP TABLE d1_migrations').run()
     expect((await deployment.deploy()).url).toBe(URL)
   })
 })

@@ -144,7 +144,7 @@ describe('with several regions', () => {
       /no longer has the database \S+ as region 1 \(binding DB_APAC\), which has environments: staging\. .* Nothing was changed\. Put the region back/,
     )
     expect([...deployment.cloudflare.changes, ...deployment.runs]).toEqual([])
-    await database.binding.exec('DELETE FROM environments')
+    await database.binding.prepare('DELETE FROM environments').run()
     expect((await deployment.deploy(plan)).said[2]).toBe('Found oncekey in WEUR.')
   })
 
