@@ -111,7 +111,7 @@ const sessionColumns = (now: number, canWrite: boolean): Column<Session>[] => [
         </span>
         {session.userAgent && (
           <span class="sub line" title={session.userAgent}>
-            <bdi>{session.userAgent}</bdi>
+            <bdi>{deviceOf(session.userAgent)}</bdi>
           </span>
         )}
       </>
@@ -131,9 +131,25 @@ const sessionColumns = (now: number, canWrite: boolean): Column<Session>[] => [
   },
   { label: 'Last used', cell: ({ lastUsedAt }) => <Time at={lastUsedAt} now={now} /> },
   { label: 'Signed in', kind: 'extra', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
-  { label: 'Ends at the latest', cell: ({ createdAt }) => <Time at={createdAt + SESSION_LIFETIME_MS} now={now} /> },
+  { label: 'Ends by', cell: ({ createdAt }) => <Time at={createdAt + SESSION_LIFETIME_MS} now={now} /> },
   ...(canWrite ? [endColumn] : []),
 ]
+
+const BROWSER = /(Firefox|Edg|OPR|Chrome|Version)\/(\d+)/
+const BROWSERS = new Map([
+  ['Edg', 'Edge'],
+  ['OPR', 'Opera'],
+  ['Version', 'Safari'],
+])
+const SYSTEM = /Windows|Android|iPhone|iPad|Mac OS X|CrOS|Linux/
+
+/** The browser and the system that a user agent names; all of it if it names neither. */
+function deviceOf(userAgent: string): string {
+  const specific = /(Edg|OPR)\/(\d+)/.exec(userAgent) ?? BROWSER.exec(userAgent)
+  const system = SYSTEM.exec(userAgent)?.[0]
+  if (!specific?.[1] || !system) return userAgent
+  return `${BROWSERS.get(specific[1]) ?? specific[1]} ${specific[2]} on ${system}`
+}
 
 const endColumn: Column<Session> = {
   label: 'Actions',

@@ -70,7 +70,7 @@ export const Files = ({ files }: { files: readonly TextFile[] }) => (
       ))}
     </div>
     <details>
-      <summary>Show as .env and as JSON</summary>
+      <summary>Show as {files.map(([, label]) => label).join(' and as ')}</summary>
       {files.map(([id, label, , text]) => (
         <pre id={id} class="masked" {...region(label)}>
           {text}
@@ -107,7 +107,7 @@ export function credentialPage(c: Context<HonoEnv>, options: OnceOptions) {
       </div>
       <div class="secret">
         <Value id="secret" label={label} name={name} value={plaintext} isMain />
-        <Mask what={label} />
+        <Mask what={label.replace('Signing', 'signing')} />
         <Files files={[['env', '.env', '.env', env]]} />
       </div>
       <div class="row">

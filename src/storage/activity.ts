@@ -1,4 +1,4 @@
-import sql, { join, type Sql } from 'sql-template-tag'
+import sql, { empty, join, type Sql } from 'sql-template-tag'
 import { type CallerKey, callerKeyMapping, selectCallerKeys } from './api-keys.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
@@ -78,6 +78,12 @@ const before = sql`CASE first.type WHEN 'connect_application_secret.updated' THE
 /** SQL for the columns of an event among the first ones. */
 export const activityColumns = sql`first.*, ${applicationName}, ${before}`
 
+/** The number of events that a search has read, and the oldest of them. */
+interface Searched {
+  readonly count: number
+  readonly id: string | null
+}
+
 /** A page of the environment's events, newest first. */
 export function listActivity(
   database: Database,
@@ -104,17 +110,17 @@ export function listActivity(
       sql`WHERE ${matches} ${newestFirst} ${limitTo(limit + 1)}`,
     ),
     ...(isSearch && {
-      last: selectFromFirst<{ id: string }>(caller, sql`id`, source, first, sql`ORDER BY seq LIMIT 1`),
-      count: selectFromFirst<{ count: number }>(caller, sql`count(*) AS count`, source, first, sql``),
+      // Beside min(), a column is that of the same row.
+      searched: selectFromFirst<Searched>(caller, sql`count(*) AS count, min(seq), id`, source, first, empty),
     }),
     ...(after !== null && { cursor: select(caller, sql`1`, 'events', sql`id = ${after}`) }),
     keys: selectCallerKeys(caller),
   }
-  return runBatch(database, caller, 'read', statements, ({ page, last, count, cursor, keys }) => {
+  return runBatch(database, caller, 'read', statements, ({ page, searched, cursor, keys }) => {
     if (cursor?.length === 0) return { refused: 'invalid_cursor' }
     const activities = page.slice(0, limit).map(activityFromRow)
-    const isPartial = page.length <= limit && (count?.[0]?.count ?? 0) >= MAX_SEARCHED
-    const next = page.length > limit ? activities.at(-1)?.event.id : isPartial ? last?.[0]?.id : undefined
+    const isPartial = page.length <= limit && (searched?.[0]?.count ?? 0) >= MAX_SEARCHED
+    const next = page.length > limit ? activities.at(-1)?.event.id : isPartial ? searched?.[0]?.id : undefined
     return { granted: { activities, next: next ?? null, isPartial, keys: keys.map(callerKeyMapping.fromRow) } }
   })
 }
@@ -125,7 +131,7 @@ export function findActivity(
   caller: Caller,
   id: string,
 ): Promise<Outcome<Activity, 'entity_not_found'>> {
-  const found = selectFromFirst<ActivityRow>(caller, activityColumns, 'events', sql`id = ${id}`, sql``)
+  const found = selectFromFirst<ActivityRow>(caller, activityColumns, 'events', sql`id = ${id}`, empty)
   return runBatch(database, caller, 'read', { found }, ({ found: [row] }) =>
     row ? { granted: activityFromRow(row) } : { refused: 'entity_not_found' },
   )

@@ -4,11 +4,11 @@ import { runBatch } from './batch.ts'
 import type { Access, Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
-import { type KeyedRequest, keyUnused, rememberRequest, selectForm } from './idempotency.ts'
+import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'
 import { flag, mapping } from './mapping.ts'
 import { eventExists, scopeOf } from './scope.ts'
 import { insertInto, type Statement, select, updateUnstamped } from './statements.ts'
-import { selectVerdict } from './verdicts.ts'
+import { type ChangeRow, selectChangeVerdict } from './verdicts.ts'
 
 /** An API key as callers of its environment see it. */
 export interface CallerKey {
@@ -74,16 +74,19 @@ export function createCallerKey(
     caller,
     'write',
     {
-      // Before the change: afterwards the form has been used.
-      form: selectForm(caller, isUnused),
       event: recordAuditEvent(database, change, 'write', 'api_key.created', keyData(id, name, access), allowed),
       created: insertInto('api_keys', row, scopeOf(caller, 'write'), empty, eventExists(change)),
       record: rememberRequest(change, request),
-      verdict: selectVerdict<{ is_done: 0 | 1 }>(caller, sql`${eventExists(change)} AS is_done`),
+      verdict: selectChangeVerdict<ChangeRow & FormRow>(
+        change,
+        'api_key.created',
+        sql`${isUnused} AS is_unused`,
+        empty,
+      ),
     },
-    ({ form, verdict }) => {
+    ({ verdict }) => {
       if (verdict.is_done) return { granted: null }
-      return { refused: form[0]?.is_unused ? 'api_key_limit_reached' : 'idempotency_key_reused' }
+      return { refused: verdict.is_unused ? 'api_key_limit_reached' : 'idempotency_key_reused' }
     },
   )
 }

@@ -1,8 +1,8 @@
-import sql, { empty, type Sql } from 'sql-template-tag'
+import sql, { type Sql } from 'sql-template-tag'
 import { type Bytes, sameBytes } from '../credential/digest.ts'
-import type { Caller, Change, Result } from './caller.ts'
+import type { Change, Result } from './caller.ts'
 import type { Blob, UnixMs } from './database.ts'
-import { insertRecord, type Statement, selectCaller } from './statements.ts'
+import { insertRecord, type Statement } from './statements.ts'
 import type { ChangeRow } from './verdicts.ts'
 
 /** A create can be repeated with the same Idempotency-Key, and returns the same response, for this long. */
@@ -51,9 +51,10 @@ export function keyUnused(change: Change, request: KeyedRequest | null): Sql {
   return sql`NOT EXISTS (SELECT 1 FROM idempotency_records AS record WHERE ${matchesRecord(change, request)})`
 }
 
-/** Whether a form has not been used: `isUnused` is `keyUnused` of its request. */
-export function selectForm(caller: Caller, isUnused: Sql): Statement<{ readonly is_unused: 0 | 1 }> {
-  return selectCaller(caller, sql`${isUnused} AS is_unused`, empty)
+/** The verdict on a form that creates something once. */
+export interface FormRow {
+  /** Nothing was created with the form before. */
+  readonly is_unused: 0 | 1
 }
 
 /** Stores what a replay of the request needs. */

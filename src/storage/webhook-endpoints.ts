@@ -3,10 +3,10 @@ import { runBatch } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
 import type { Database } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
-import { type KeyedRequest, keyUnused, rememberRequest, selectForm } from './idempotency.ts'
+import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'
 import { eventExists, scopeOf } from './scope.ts'
 import { insertInto, select, updateUnstamped } from './statements.ts'
-import { selectVerdict } from './verdicts.ts'
+import { type ChangeRow, selectChangeVerdict } from './verdicts.ts'
 import { endpointColumns, endpointFromRow, gone, type WebhookEndpoint } from './webhooks.ts'
 
 export interface NewWebhookEndpoint extends Pick<WebhookEndpoint, 'id' | 'url' | 'events' | 'createdAt'> {
@@ -47,8 +47,6 @@ export function createCallerEndpoint(
     change.caller,
     'write',
     {
-      // Before the change: afterwards the form has been used.
-      form: selectForm(change.caller, isUnused),
       event: recordAuditEvent(
         database,
         change,
@@ -59,11 +57,16 @@ export function createCallerEndpoint(
       ),
       created: insertInto('webhook_endpoints', row, scopeOf(change.caller, 'write'), empty, eventExists(change)),
       record: rememberRequest(change, request),
-      verdict: selectVerdict<{ is_done: 0 | 1 }>(change.caller, sql`${eventExists(change)} AS is_done`),
+      verdict: selectChangeVerdict<ChangeRow & FormRow>(
+        change,
+        'webhook_endpoint.created',
+        sql`${isUnused} AS is_unused`,
+        empty,
+      ),
     },
-    ({ form, verdict }) => {
+    ({ verdict }) => {
       if (verdict.is_done) return { granted: null }
-      return { refused: form[0]?.is_unused ? 'endpoint_limit_reached' : 'idempotency_key_reused' }
+      return { refused: verdict.is_unused ? 'endpoint_limit_reached' : 'idempotency_key_reused' }
     },
   )
 }

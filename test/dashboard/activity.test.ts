@@ -126,6 +126,23 @@ describe('activity', () => {
   })
 })
 
+test('a page of the longest names has at most 60 KB', async () => {
+  const key = await newApiKey()
+  const visitor = new Visitor()
+  await visitor.signIn(key.apiKey)
+  await env.DB.prepare(
+    `INSERT INTO events (seq, id, environment_id, type, data, actor_type, caller_id, caller_name, address, country, created_at)
+    SELECT (SELECT max(seq) FROM events) + 1 + value, 'event_long' || value, ?1, 'connect_application.created',
+      json_object('id', 'conn_app_01M8CCWS760E9HRR92JMHVCQDS', 'name', ?2), 'api_key', ?3, ?2, '2001:db8::1', 'US', ?4
+    FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 60) SELECT value FROM n)`,
+  )
+    .bind(key.environmentId, 'x'.repeat(255), key.id, Date.now())
+    .run()
+  const { html } = await visitor.get(EVENTS)
+  expect(html).toContain('x'.repeat(255))
+  expect(new TextEncoder().encode(html).length).toBeLessThan(60_000)
+})
+
 describe('the export', () => {
   test('has the filtered events as CSV, and escapes what a spreadsheet would run', async () => {
     const name = '=HYPERLINK("https://evil.example","x")'

@@ -91,14 +91,15 @@ describe('sessions', () => {
   test('are listed with the country, the address and the browser of their sign-in, and with their end', async () => {
     const visitor = new Visitor()
     const key = await newApiKey()
-    const request = { 'User-Agent': 'Firefox/140 on a laptop', 'CF-Connecting-IP': '203.0.113.7' }
+    const agent = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+    const request = { 'User-Agent': agent, 'CF-Connecting-IP': '203.0.113.7' }
     const signedIn = await visitor.post('/dashboard/sign-in', { api_key: key.apiKey }, request)
     expect(signedIn.status).toBe(303)
     const { html } = await visitor.get(KEYS)
     expect(html).toContain('203.0.113.7')
-    expect(html).toContain('Firefox/140 on a laptop')
+    expect(html).toContain(`title="${agent}"><bdi>Firefox 140 on Linux<`)
     expect(html).toContain('after 12 hours')
-    expect(html).toMatch(/Ends at the latest.*in 12 hours/s)
+    expect(html).toMatch(/Ends by.*in 12 hours/s)
   })
 })
 

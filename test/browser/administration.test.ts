@@ -1,0 +1,93 @@
+import { readFile } from 'node:fs/promises'
+import { describe, expect, test } from 'vitest'
+import { chromiumPath } from './chromium-path.ts'
+import { Environment } from './environment.ts'
+
+/** API keys, webhook endpoints and the audit log, as a person uses them by keyboard. */
+describe.runIf(chromiumPath)('an administrator', () => {
+  const environment = new Environment()
+
+  test.each([
+    ['by keyboard only', true],
+    ['without scripts', false],
+  ])('creates and revokes an API key, and tests and deletes an endpoint, %s', async (_, javaScriptEnabled) => {
+    const { apiKey } = await environment.newExample()
+    const visitor = await environment.newVisitor({ javaScriptEnabled })
+    const { page, press, type, tabTo } = visitor
+    const main = () => page.locator('main').textContent()
+    const confirm = async (verb: string) => {
+      await page.waitForSelector(javaScriptEnabled ? 'dialog[open]' : '#confirm')
+      await press(verb)
+      await page.waitForSelector('.notice.good')
+    }
+    await visitor.signIn(apiKey)
+
+    await press('Keys')
+    await page.waitForURL(/keys$/)
+    await press('New API key')
+    await page.waitForURL(/keys\/new$/)
+    await type('Name', 'robot')
+    await tabTo(/^Read-only/)
+    await page.keyboard.press('ArrowDown')
+    await press('Create API key')
+    await page.waitForSelector('#secret')
+    const key = await page.locator('#secret').inputValue()
+    const response = await fetch(`${environment.origin}/events`, { headers: { Authorization: `Bearer ${key}` } })
+    expect(response.status).toBe(200)
+    await press('Done')
+    await page.waitForURL(/keys\?saved/)
+    expect(await page.locator('tr', { hasText: 'robot' }).textContent()).toContain('Read and write')
+    expect(await page.content()).not.toContain(key)
+    await press('Revoke… robot')
+    await confirm('Revoke API key')
+    expect(await page.locator('tr', { hasText: 'robot' }).count()).toBe(0)
+
+    await press('Webhooks')
+    await page.waitForURL(/webhooks$/)
+    await press('New endpoint')
+    await page.waitForURL(/webhooks\/new$/)
+    await type('URL', 'https://receiver.invalid/hooks?token=x')
+    await tabTo(/^Secret created/)
+    await page.keyboard.press('Space')
+    await press('Create endpoint')
+    await page.waitForSelector('#secret')
+    expect(await page.locator('#secret').inputValue()).toMatch(/^whsec_/)
+    await press('Done')
+    await page.waitForURL(/webhooks\?saved/)
+    await press('Send test to https://receiver.invalid/hooks?…')
+    await page.waitForSelector('h1:text-is("Test event failed")')
+    expect(await main()).toContain('It could not be reached.')
+    await press('All endpoints')
+    await page.waitForURL(/webhooks$/)
+    await press('Delete… https://receiver.invalid/hooks?…')
+    await confirm('Delete endpoint')
+    expect(await main()).toContain('No webhooks yet')
+    visitor.check()
+  })
+
+  test('opens a shared address of filtered events, reads one, and exports the rest', async () => {
+    const { apiKey, applicationId } = await environment.newExample()
+    const visitor = await environment.newVisitor({ javaScriptEnabled: false })
+    const { page, press, type } = visitor
+    await visitor.signIn(apiKey)
+    await press('Activity')
+    await page.waitForURL(/events$/)
+    await type('Target', applicationId)
+    await page.keyboard.press('Enter')
+    await page.waitForURL(/target=conn_app_/)
+    const count = await page.locator('tbody tr').count()
+    expect(count).toBeGreaterThan(4)
+    const colleague = await environment.newVisitor({ javaScriptEnabled: false })
+    await colleague.signIn(apiKey)
+    await colleague.page.goto(page.url())
+    expect(await colleague.page.locator('tbody tr').count()).toBe(count)
+    const downloading = page.waitForEvent('download')
+    await press('CSV')
+    const lines = (await readFile(await (await downloading).path(), 'utf8')).split('\r\n')
+    expect(lines).toHaveLength(count + 2)
+    await press('Secret disabled')
+    await page.waitForURL(/events\/event_/)
+    expect(await page.locator('main').textContent()).toMatch(/Request ID.*Changes.*Enabled → Disabled/s)
+    visitor.check()
+  })
+})
