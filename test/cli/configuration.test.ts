@@ -133,3 +133,23 @@ test.each<[string, string, RegExp]>([
   await writeFile(path, text)
   await expect(readConfiguration(path)).rejects.toThrow(sentence)
 })
+
+test('Cloudflare stores no URL of a request in its logs, no query string, and few traces', async () => {
+  const { unstable_readConfig } = await import('wrangler')
+  expect(unstable_readConfig({ config: configPath }).observability).toMatchObject({
+    enabled: true,
+    redact_query_string: true,
+    logs: { enabled: true, invocation_logs: false },
+    traces: { enabled: true, head_sampling_rate: 0.01 },
+  })
+})
+
+test('the dataset of usage is found by its binding, and is absent until the operator adds it', async () => {
+  expect((await readConfiguration(path)).usageDataset).toBeUndefined()
+  await configure([/^# (?=\[\[analytics_engine_datasets)/m, ''], [/^# (?=binding = "USAGE")/m, ''])
+  expect((await readConfiguration(path)).usageDataset).toBe('USAGE')
+  await configure([/^# (?=dataset = )/m, ''])
+  expect((await readConfiguration(path)).usageDataset).toBe('oncekey_usage')
+  await configure([/oncekey_usage/, 'x; DROP'])
+  await expect(readConfiguration(path)).rejects.toThrow('must have letters, digits and underscores only')
+})
