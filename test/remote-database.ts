@@ -50,6 +50,7 @@ export function remoteDatabase(url: URL): D1Database {
       },
     }
   }
-  const database = { prepare: (sql: string) => statement(sql, []), batch: send }
+  const prepare = (sql: string) => statement(sql, [])
+  const database = { prepare, batch: send, exec: (sql: string) => prepare(sql).run() }
   return database as unknown as D1Database
 }
