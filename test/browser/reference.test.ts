@@ -108,7 +108,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       expect(await others.isVisible()).toBe(true)
       await page.reload()
       expect(await others.isVisible()).toBe(true)
-      expect(await page.locator('pre:visible', { hasText: /^curl / }).count()).toBe(0)
+      expect(await page.locator('article pre:visible', { hasText: /^curl / }).count()).toBe(0)
       check()
       await context.close()
     })

@@ -101,6 +101,17 @@ describe('every example is valid under its schema', () => {
   })
 })
 
+test.each(['Application', 'ClientSecret', 'ListedClientSecret', 'ErrorBody', 'OAuthError'])(
+  'the examples of %s show every member',
+  (name) => {
+    const schema = openApi.components.schemas[name] ?? {}
+    const variants = schema.oneOf ?? [schema]
+    const members = variants.flatMap(({ properties = {} }) => Object.keys(properties))
+    const shown = (schema.examples ?? []).flatMap((example) => Object.keys(example as object))
+    expect([...new Set(shown)].sort()).toEqual([...new Set(members)].sort())
+  },
+)
+
 /** The conformance tests validate every request that real SDKs send. These are the shapes that only some SDKs send. */
 describe('the document accepts the request bodies of SDKs', () => {
   const unknownKeys = { id: 'x', secret: 'x', created_at: '2020-01-01T00:00:00.000Z', extra: { nested: ['value'] } }

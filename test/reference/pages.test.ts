@@ -79,6 +79,21 @@ describe('/docs', () => {
     for (const name of errors) expect(text).toContain(`id="error-${name}"`)
   })
 
+  test('says of members of responses whether they are always present, and of requests whether they are required', async () => {
+    const { text } = await get('/docs')
+    const parts = [...text.matchAll(/<h4>(\w+)<\/h4>(.*?)(?=<h4>|<div class="example">)/gs)]
+    expect(new Set(parts.map(([, title]) => title))).toEqual(new Set(['Path', 'Query', 'Headers', 'Body', 'Returns']))
+    for (const [, title, part = ''] of parts) {
+      const words = [...part.matchAll(/<small>(.*?)<\/small>/g)].map(([, word = '']) => word)
+      for (const word of words) {
+        expect(title === 'Returns' ? ['always present', 'may be absent'] : ['<b>required</b>', 'optional']).toContain(
+          word,
+        )
+      }
+    }
+    expect(text).toMatch(/<code>last_used_at<\/code> <span>string, nullable<\/span> <small>always present<\/small>/)
+  })
+
   test('shows the issuer in its commands, whatever the Host header says, and the request’s origin without an issuer', async () => {
     const origins = async (url: string, ISSUER: string) => {
       const { text } = await send(new Request(url), { ISSUER })

@@ -24,25 +24,27 @@ export interface DescribedError {
 
 const HEADERS = ['Allow', 'Retry-After', 'WWW-Authenticate']
 
-/** Details of the examples, for errors that always have some. */
-const DETAILS: Partial<Record<ErrorCode, ConstructorParameters<typeof ApiError>[1]>> = {
+/** Details of the examples, for errors that always have some, by the name of their component. */
+const DETAILS: Readonly<Record<string, ConstructorParameters<typeof ApiError>[1]>> = {
   entity_not_found: { entityId: 'conn_app_01KA3Z8G9M0T4XQ2R7V5W6Y1BE' },
   method_not_allowed: { allow: ['GET', 'HEAD', 'POST'] },
   invalid_request_parameters: {
     errors: [{ field: 'name', code: 'name_blank', message: 'name must not be blank.' }],
   },
+  oauth_unsupported_media_type: { message: 'Send the body without a Content-Encoding.' },
 }
 
 /** Describes an error by sending it: the Worker's own error handler writes the status, the headers and the body. */
 export async function describeError(code: ErrorCode, style: ErrorStyle): Promise<DescribedError> {
+  const name = style === 'oauth' ? `oauth_${code}` : code
   const app = new Hono<HonoEnv>().onError(style === 'oauth' ? onOAuthError : onError)
   app.all('*', () => {
-    throw new ApiError(code, DETAILS[code])
+    throw new ApiError(code, DETAILS[name])
   })
   const response = await app.request('/')
   const body = await response.json<DescribedError['body']>()
   return {
-    name: style === 'oauth' ? `oauth_${code}` : code,
+    name,
     status: response.status,
     code: body.code ?? body.error ?? '',
     headers: HEADERS.filter((header) => response.headers.has(header)),

@@ -29,6 +29,22 @@ const application = {
   organization_id: IDS.organization,
 }
 
+const firstPartyApplication = {
+  ...application,
+  application_type: 'oauth',
+  organization_id: undefined,
+  redirect_uris: [{ uri: 'https://app.example.com/callback', default: true }],
+  uses_pkce: true,
+  is_first_party: true,
+}
+
+const thirdPartyApplication = {
+  ...firstPartyApplication,
+  is_first_party: false,
+  was_dynamically_registered: false,
+  organization_id: IDS.organization,
+}
+
 const clientSecret = {
   object: 'connect_application_secret',
   id: IDS.secret,
@@ -57,6 +73,8 @@ const fullSecret = {
   expires_at: '2027-02-15T09:30:00.000Z',
   disabled: true,
 }
+
+const revokedSecret = { ...listedSecret, ...fullSecret, state: 'revoked', revoked_at: '2026-11-20T08:15:00.000Z' }
 
 const event = {
   object: 'event',
@@ -94,17 +112,7 @@ const ACCESS_TOKEN =
 
 /** The examples of each schema. The page shows the first. */
 export const examples: Readonly<Record<string, readonly unknown[]>> = {
-  Application: [
-    application,
-    {
-      ...application,
-      application_type: 'oauth',
-      organization_id: undefined,
-      redirect_uris: [{ uri: 'https://app.example.com/callback', default: true }],
-      uses_pkce: true,
-      is_first_party: true,
-    },
-  ],
+  Application: [application, firstPartyApplication, thirdPartyApplication],
   ApplicationList: [{ object: 'list', data: [application], list_metadata: { before: null, after: null } }],
   CreateApplication: [
     {
@@ -127,7 +135,7 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
   IssuedClientSecret: [{ ...clientSecret, name: 'Production', secret: PLAINTEXT }],
   FoundClientSecrets: [[{ ...usedSecret, application_id: IDS.application }]],
   ListClientSecrets: [{ never_expires: 'true', unused_for_days: '90' }],
-  ListedClientSecret: [listedSecret],
+  ListedClientSecret: [listedSecret, revokedSecret],
   ListedClientSecrets: [{ object: 'list', data: [listedSecret], list_metadata: { before: null, after: null } }],
   ClientSecretsOfEnvironment: [
     { object: 'list', data: [listedSecret], list_metadata: { before: null, after: null } },
@@ -150,6 +158,14 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
       message: 'The object was not found in this environment.',
       code: 'entity_not_found',
       entity_id: IDS.secret,
+    },
+    {
+      message: 'The database did not respond in time.',
+      code: 'service_unavailable',
+      regions: [
+        { region: '0', binding: 'DB', status: 'ok' },
+        { region: '1', binding: 'DB_WEUR', status: 'unavailable', message: 'The database did not respond in time.' },
+      ],
     },
   ],
   OAuthError: [{ error: 'invalid_client', error_description: 'Client authentication failed.' }],

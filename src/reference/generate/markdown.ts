@@ -155,7 +155,7 @@ function headers({ components }: OpenApi): string {
 
 function appendixSection({ calls }: Group): string[] {
   const rows = calls.map(({ method, path, operation }) => [`\`${method} ${path}\``, operation.description])
-  return [`## ${APPENDIX}`, table(['call', 'returns'], rows)]
+  return [`## Appendix: ${APPENDIX}`, table(['call', 'returns'], rows)]
 }
 
 function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -22,10 +22,11 @@ const REMEDIES: Readonly<Record<string, string>> = {
   application_limit_reached: 'Delete an application, or have the operator raise the limit.',
   client_secret_limit_reached: 'Revoke a secret, or rotate: expiring secrets do not count.',
   rate_limit_exceeded: 'Wait for the seconds in `Retry-After`, then send the same request again.',
-  internal_error: 'Report the `X-Request-ID`. Do not retry.',
+  internal_error: 'Report the `X-Request-ID`. A retry is safe, for a POST with the same `Idempotency-Key`.',
   service_unavailable:
     'If the message says that a retry can help: wait for the seconds in `Retry-After`, then send the same request again, a POST with the same `Idempotency-Key`.',
-  oauth_invalid_request: 'Send a form with each parameter once, and one kind of client authentication.',
+  oauth_invalid_request:
+    'Send a form (`Content-Type: application/x-www-form-urlencoded`) with each parameter once, and one kind of client authentication.',
   oauth_invalid_client:
     'Check the client ID and the secret. The secret may be revoked, disabled or expired, or its application deleted: the response does not say which.',
   oauth_unauthorized_client: 'Use an application of type `m2m`.',
@@ -35,9 +36,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
   oauth_method_not_allowed: 'Use a method of the `Allow` header.',
   oauth_https_required: 'Use https, and replace every credential that was sent by http.',
   oauth_payload_too_large: 'Send less than 64 KiB.',
-  oauth_unsupported_media_type: 'Send `Content-Type: application/x-www-form-urlencoded`.',
+  oauth_unsupported_media_type: 'Send the form without a `Content-Encoding`.',
   oauth_rate_limit_exceeded: 'Wait for the seconds in `Retry-After`, then send the same request again.',
-  oauth_internal_error: 'Report the `X-Request-ID`. Do not retry.',
+  oauth_internal_error: 'Report the `X-Request-ID`. A retry is safe.',
   oauth_service_unavailable: 'Wait for the seconds in `Retry-After`, then send the same request again.',
 }
 

@@ -27,12 +27,16 @@ export interface MemberGroup {
 export function memberGroups(schema: JsonSchema, direction: Direction): MemberGroup[] {
   const [first, ...others] = schema.oneOf ?? []
   if (!first) return [{ title: '', members: membersOf(schema, direction) }]
+  const variants = [first, ...others]
   const isCommon = (name: string) => others.every((other) => textOf(other, name) === textOf(first, name))
+  /** Tells the variants apart: two of them have it, with fixed values. */
+  const tellsApart = (name: string) =>
+    !isCommon(name) && variants.filter(({ properties }) => isFixed(properties?.[name])).length > 1
   return [
     { title: '', members: membersOf(first, direction, isCommon) },
-    ...[first, ...others].map((variant) => ({
-      title: fixedMembers(variant),
-      members: membersOf(variant, direction, (name) => !isCommon(name) && !isFixed(variant.properties?.[name])),
+    ...variants.map((variant) => ({
+      title: `When ${fixedMembers(variant, tellsApart)}:`,
+      members: membersOf(variant, direction, (name) => !isCommon(name) && !tellsApart(name)),
     })),
   ]
 }
@@ -67,12 +71,15 @@ function memberOf(name: string, schema: JsonSchema, isRequired: boolean, directi
   }
 }
 
-/** The heading of a variant: its members with a fixed value. */
-function fixedMembers({ properties = {} }: JsonSchema): string {
+/** The members that tell a variant apart, with their values. */
+function fixedMembers({ properties = {} }: JsonSchema, tellsApart: (name: string) => boolean): string {
   return Object.entries(properties)
-    .filter(([name, schema]) => isFixed(schema) && name !== 'object')
-    .map(([name, { enum: values, const: value }]) => `\`${name}: ${(values ?? [value]).join(', ')}\``)
-    .join(' ')
+    .filter(([name]) => tellsApart(name))
+    .map(([name, { enum: values, const: value }]) => {
+      const all = (values ?? [value]).map((one) => `\`${JSON.stringify(one)}\``)
+      return `\`${name}\` is ${all.join(' or ')}`
+    })
+    .join(' and ')
 }
 
 function isFixed(schema: JsonSchema | undefined): boolean {

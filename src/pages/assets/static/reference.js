@@ -30,7 +30,7 @@ addEventListener('change', ({ target }) => {
   localStorage.language = target.value
 })
 
-const links = all('.contents li a')
+const links = all('.contents :is(h2, li) a')
 const named = (link) => document.querySelector(link.hash)
 const input = document.querySelector('[type=search]')
 input.parentNode.hidden = false
