@@ -45,7 +45,7 @@ test('the routes are of callers, public, or the form to sign in', () => {
   expect(ofCallers.length).toBeGreaterThan(40)
 })
 
-describe.each(DIGITS)('a caller of region %s', (digit) => {
+describe.each(['0', '1'] as const)('a caller of region %s', (digit) => {
   let tenant: Tenant
   beforeAll(async () => {
     tenant = await newTenant(digit)

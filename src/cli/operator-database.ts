@@ -6,7 +6,7 @@ import { type Database, StorageUnavailable } from '../storage/database.ts'
 import { requireCurrentSchema } from '../storage/migrations.ts'
 import type { Region } from '../storage/regions.ts'
 import { findRegionDatabase, login, requireSubdomain } from './cloudflare-api.ts'
-import { type Context, Failure, type OpenRegions } from './command.ts'
+import { type Context, Failure, type OpenRegions, type OperatorRegion } from './command.ts'
 import { type Configuration, type RegionDatabase, readConfiguration, regionDatabases } from './configuration.ts'
 import { operatorDatabase, STATE_FOLDER, stateFolder } from './local-database.ts'
 import { requireOwnEnvironments } from './regions.ts'
@@ -56,12 +56,15 @@ export async function openRemoteRegions(): Promise<OpenRegions> {
   // wrangler would register a random one, for this account and for ever.
   await requireSubdomain(account)
   const ids = await Promise.all(regions.map((region) => findRegionDatabase(account, region)))
-  const missing = ({ databaseName }: RegionDatabase) =>
-    new Failure(`The account has no database ${databaseName}. Nothing was changed. \`npm run deploy\` creates it.`)
   const found = regions.flatMap((region, i) => (ids[i] ? [{ ...region, id: ids[i].uuid }] : []))
   if (regions[0] && found.length === 0) throw missing(regions[0])
   const { env, close } = await openProxy(configuration, account.id, found)
-  const open = regions.map((region) => {
+  return { regions: deployedRegions(regions, env) as [OperatorRegion, ...OperatorRegion[]], close }
+}
+
+/** Regions that are opened when they are asked, so that one that fails does not keep a command from the others. */
+export function deployedRegions(regions: readonly RegionDatabase[], env: Proxy['env']): OperatorRegion[] {
+  return regions.map((region) => {
     const binding = env[region.binding]
     const opening = async () => {
       if (!binding) throw missing(region)
@@ -70,9 +73,16 @@ export async function openRemoteRegions(): Promise<OpenRegions> {
       return database
     }
     let opened: Promise<Database> | undefined
-    return { ...region, open: () => (opened ??= opening()) }
+    const open = () => {
+      opened ??= opening()
+      return opened
+    }
+    return { ...region, open }
   })
-  return { regions: open as unknown as OpenRegions['regions'], close }
+}
+
+function missing({ databaseName }: RegionDatabase): Failure {
+  return new Failure(`The account has no database ${databaseName}. Nothing was changed. \`npm run deploy\` creates it.`)
 }
 
 interface Proxy {

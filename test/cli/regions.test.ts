@@ -1,13 +1,15 @@
 import { createServer } from 'node:http'
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { OperatorRegion } from '../../src/cli/command.ts'
 import { operatorDatabase } from '../../src/cli/local-database.ts'
+import { deployedRegions } from '../../src/cli/operator-database.ts'
 import { requireOwnEnvironments } from '../../src/cli/regions.ts'
 import { recogniseCredential } from '../../src/credential/credential.ts'
 import { sha256 } from '../../src/credential/digest.ts'
 import { findApiKey } from '../../src/storage/operator/api-keys.ts'
 import { createEnvironment } from '../../src/storage/operator/environments.ts'
 import { counted, withBatch } from '../faults/wrapped.ts'
-import { newDatabase } from './databases.ts'
+import { emptyDatabase, newDatabase } from './databases.ts'
 import { newFolder } from './folder.ts'
 import { cli } from './terminal.ts'
 
@@ -219,4 +221,53 @@ test('a database whose environments are of another region is refused', async () 
   await expect(requireOwnEnvironments(database, { digit: '2', binding: 'DB_1' })).rejects.toThrow(
     `The database DB_1 has environments of another region, and REGIONS gives it the digit 2: there (${there.id}). Nothing was changed.`,
   )
+})
+
+describe('the regions of a deployment', () => {
+  const configured = [
+    { digit: '0', binding: 'DB', databaseName: 'oncekey', localId: 'DB' },
+    { digit: '1', binding: 'DB_1', databaseName: 'oncekey-1', localId: 'DB_1' },
+  ]
+  /** Runs `environment list` over them. */
+  const listed = async (env: Record<string, D1Database>) => {
+    const [first, ...others] = deployedRegions(configured, env)
+    const open = { regions: [first as OperatorRegion, ...others] as const, close: async () => {} }
+    return cli(['environment', 'list', '--remote', '--json'], { platform: { openRegions: async () => open } })
+  }
+
+  test.each<[string, () => Promise<D1Database | undefined>, string]>([
+    [
+      'is missing',
+      async () => undefined,
+      'The account has no database oncekey-1. Nothing was changed. `npm run deploy`',
+    ],
+    ['has no tables', emptyDatabase, 'The deployed database is from an older version. Nothing was changed.'],
+    [
+      'has newer tables',
+      async () => {
+        await databases[1].prepare('UPDATE schema_version SET version = 1000').run()
+        return databases[1]
+      },
+      'The deployed database is from a newer version. Nothing was changed.',
+    ],
+    [
+      'does not respond',
+      async () => withBatch(databases[1], () => Promise.reject(new Error('D1_ERROR: away'))),
+      'Could not reach the deployed database: D1_ERROR: away. Nothing was changed.',
+    ],
+  ])('are listed without one whose database %s', async (_, second, words) => {
+    await command('environment', 'create', '--name', 'here')
+    const DB_1 = await second()
+    const { code, stdout, stderr } = await listed({ DB: databases[0], ...(DB_1 && { DB_1 }) })
+    expect(JSON.parse(stdout)).toMatchObject([{ name: 'here', region: '0' }])
+    expect(stderr).toContain(`Region 1 (DB_1): ${words}`)
+    expect(code).toBe(1)
+  })
+
+  test('are opened once each, and only when they are asked', async () => {
+    const counters = databases.map((database) => counted(database))
+    const [, second] = deployedRegions(configured, { DB: counters[0]?.database, DB_1: counters[1]?.database } as never)
+    expect(await second?.open()).toBe(await second?.open())
+    expect(counters.map(({ trips }) => trips)).toEqual([0, 2])
+  })
 })
