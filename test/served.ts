@@ -30,10 +30,14 @@ export interface Served {
   readonly stop: () => Promise<void>
 }
 
+type Variables = Partial<Record<keyof Env, string | number>>
+
 interface Options {
   readonly workers?: number
-  /** Variables in place of those in wrangler.toml. */
-  readonly vars?: Partial<Record<keyof Env, string | number>>
+  /** Variables in place of those in wrangler.toml, for all Workers or for each. */
+  readonly vars?: Variables | ((worker: number) => Variables)
+  /** A folder that has a database already, which stays. */
+  readonly folder?: string
   /** Gives all Workers a signing key for this algorithm, and the origin of the first Worker as issuer. */
   readonly tokens?: SigningAlgorithm
   /** False removes the platform's rate limits, for tests that send more requests than these allow. */
@@ -47,9 +51,15 @@ const regions = home.region === '0' ? ['DB'] : ['DB_0', 'DB', 'DB_2']
 const REGIONS = regions.map((binding, digit) => `${digit}=${binding}`).join(',')
 
 /** Serves until the tests of the file have run. */
-export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true }: Options = {}): Promise<Served> {
+export async function serve({
+  workers = 1,
+  vars = {},
+  folder,
+  tokens,
+  rateLimits = true,
+}: Options = {}): Promise<Served> {
   const { script, options } = inject('bundle')
-  const directory = await mkdtemp(join(tmpdir(), 'oncekey-'))
+  const directory = folder ?? (await mkdtemp(join(tmpdir(), 'oncekey-')))
   const names = Array.from({ length: workers }, (_, i) => `worker-${i}`)
   // The issuer must be known before the Worker listens.
   const port = tokens ? await freePort() : 0
@@ -62,7 +72,12 @@ export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true 
     ...(!rateLimits && { ratelimits: {} }),
     name,
     modules: [{ type: 'ESModule' as const, path: 'index.js', contents }],
-    bindings: { ...(options.bindings as object), REGIONS, ...issuing, ...vars },
+    bindings: {
+      ...(options.bindings as object),
+      REGIONS,
+      ...issuing,
+      ...(typeof vars === 'function' ? vars(names.indexOf(name)) : vars),
+    },
     d1Databases: regions,
     unsafeDirectSockets: [{ host: '127.0.0.1', port: name === names[0] ? port : 0 }],
   })
@@ -84,12 +99,12 @@ export async function serve({ workers = 1, vars = {}, tokens, rateLimits = true 
   }
   atEnd(async () => {
     await stop()
-    await rm(directory, { recursive: true })
+    if (folder === undefined) await rm(directory, { recursive: true })
   })
   await runtime.ready
   stopListening()
   const url = await runtime.unsafeGetDirectURL('database')
-  for (const binding of regions) await migrate(remoteDatabase(new URL(binding, url)))
+  if (folder === undefined) for (const binding of regions) await migrate(remoteDatabase(new URL(binding, url)))
   const database = remoteDatabase(url)
   const urls = await Promise.all(names.map((name) => runtime.unsafeGetDirectURL(name)))
   const origins = urls.map(({ origin }) => origin) as [string, ...string[]]

@@ -71,7 +71,11 @@ export async function hasSigningKey({ call }: Account, worker: string): Promise<
 }
 
 /** Sets secrets of the deployed Worker, all at once. They are in no file and in no argument of a program. */
-export async function putSecrets(account: Account, worker: string, secrets: Partial<SigningSecrets>): Promise<void> {
+export async function putSecrets(
+  account: Account,
+  worker: string,
+  secrets: Partial<SigningSecrets> | { readonly MAINTENANCE: string },
+): Promise<void> {
   const values = Object.entries(secrets).map(([name, text]) => [name, { name, text, type: 'secret_text' }])
   const body = { secrets: Object.fromEntries(values) }
   const headers = { 'Content-Type': 'application/merge-patch+json' }

@@ -9,6 +9,7 @@ import { addEnvironmentCommands } from './environment.ts'
 import { addExportCommand } from './export.ts'
 import { addImportCommand } from './import.ts'
 import { addMigrateCommand } from './migrate.ts'
+import { addRecoverCommand } from './recover.ts'
 import { addSigningKeyCommands } from './signing-key.ts'
 import { addUsageCommand } from './usage.ts'
 import { addWebhookCommands } from './webhook.ts'
@@ -29,6 +30,7 @@ export async function run(args: readonly string[], context: Context): Promise<nu
   addExportCommand(program, context)
   addImportCommand(program, context)
   addUsageCommand(program, context)
+  addRecoverCommand(program, context)
   addDeployCommand(program, context)
 
   let command: Command = program

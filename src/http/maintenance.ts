@@ -1,7 +1,7 @@
 import { createMiddleware } from 'hono/factory'
 import type { HonoEnv } from './context.ts'
 import { ApiError } from './errors.ts'
-import { isClosed } from './settings.ts'
+import { CLOSED_MESSAGE, isClosed } from './settings.ts'
 
 declare global {
   interface Env {
@@ -9,9 +9,6 @@ declare global {
     readonly MAINTENANCE?: string
   }
 }
-
-/** `npm run recover` recognises a closed Worker by it. */
-export const CLOSED_MESSAGE = 'Oncekey is closed for maintenance. Nothing was read or changed. Try again later.'
 
 const RETRY_AFTER_SECONDS = 60
 

@@ -54,7 +54,8 @@ const ofSignIn = (column: 'address' | 'country' | 'user_agent') => sql`(SELECT $
 /** An API key has at most this many sessions: a new one ends the oldest. */
 const MAX_SESSIONS_PER_KEY = 10
 
-const sessionSnapshot = sql`json_object('object', 'session', 'id', target.id,
+/** SQL for the JSON of a session: data of its events. */
+export const sessionSnapshot = sql`json_object('object', 'session', 'id', target.id,
   'api_key', (SELECT json_object('id', id, 'name', name) FROM api_keys WHERE id = target.api_key_id))`
 
 /** Joins to the caller, as `target`, the active session of its environment that `where` selects. */

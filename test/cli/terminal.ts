@@ -32,7 +32,8 @@ export function regionsOf(...databases: readonly D1Database[]): OpenRegions {
   return { regions: regions as [OperatorRegion, ...OperatorRegion[]], close: async () => {} }
 }
 
-function contextOf({ database, databases = database ? [database] : [], platform, ...rest }: Surroundings = {}) {
+/** The surroundings of a command, and what it has written. */
+export function contextOf({ database, databases = database ? [database] : [], platform, ...rest }: Surroundings = {}) {
   const output = { stdout: '', stderr: '' }
   const context: Context = {
     env: {},

@@ -2,7 +2,7 @@ import { createExecutionContext, createScheduledController } from 'cloudflare:te
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
 import { app } from '../../src/app.ts'
-import { CLOSED_MESSAGE } from '../../src/http/maintenance.ts'
+import { CLOSED_MESSAGE } from '../../src/http/settings.ts'
 import worker from '../../src/index.ts'
 import { freeze, unfreeze } from '../../src/storage/operator/freeze.ts'
 import { call, operatorDatabase, send } from '../api.ts'

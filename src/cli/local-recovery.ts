@@ -1,0 +1,150 @@
+import { copyFile, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { type Context, Failure, shellWord } from './command.ts'
+import { givenPath, shownPath, stateFolder } from './local-database.ts'
+import { withRegions } from './operator-database.ts'
+import { makePrivateFolder } from './private-file.ts'
+import type { RecoveryTarget } from './recovery-steps.ts'
+import { regionNamed } from './regions.ts'
+
+const DATABASES = 'v3/d1/miniflare-D1DatabaseObject'
+
+/**
+ * The local database, restored from a copy of its file. Revocations are applied to the copy, which then takes the place
+ * of the database in one step: no program ever sees a state in between.
+ */
+export function localTarget(
+  context: Context,
+  { persistTo, from = '', region }: LocalOptions,
+): { target: RecoveryTarget; folder: string } {
+  const folder = stateFolder(persistTo, context.env)
+  const copy = givenPath(from, context.env)
+  const aside = join(folder, 'recovery')
+  const backup = (startedAt: number) =>
+    join(folder, `before-recovery-${new Date(startedAt).toISOString().replace(/[:.]/g, '-')}.sqlite`)
+  const within =
+    (directory: string): RecoveryTarget['withLive'] =>
+    (use) =>
+      withRegions(context, { persistTo: directory }, async (open) => use(await regionNamed(open, region).open()))
+  const target: RecoveryTarget = {
+    name: shownPath(folder),
+    findPoint: async () => {
+      await newestEvent(copy)
+      return copy
+    },
+    findUndo: async (startedAt) => backup(startedAt),
+    timeOf: async (point, to) => Math.min(to.getTime(), await newestEvent(point)),
+    withLive: within(folder),
+    close: async () => {
+      await settle(await requireFrozen(folder))
+      return 'There is none: no other process has the database open.'
+    },
+    restore: async (point) => {
+      const restored = join(aside, DATABASES, basename(await requireFrozen(folder)))
+      await rm(aside, { recursive: true, force: true })
+      await makePrivateFolder(dirname(restored))
+      await copyFile(join(folder, '.regions.json'), join(aside, '.regions.json')).catch(ignoreMissing)
+      await copyDatabase(point, restored)
+      return `Copied ${shownPath(point)} beside the database, which stays as it is until the end.`
+    },
+    withRestored: within(aside),
+    open: async (undo) => {
+      // None is frozen if this was done, and interrupted afterwards.
+      const live = await frozenFile(folder)
+      if (live !== null) {
+        const restored = join(aside, DATABASES, basename(live))
+        await settle(restored)
+        await settle(live)
+        await copyFile(live, undo)
+        await rename(restored, live)
+      }
+      await rm(aside, { recursive: true, force: true })
+      return `The restored database is in place. The one before is ${shownPath(undo)}.`
+    },
+    undoCommand: (undo) =>
+      `npm run recover -- --to ${new Date().toISOString()} --from ${shellWord(shownPath(undo))} --persist-to ${shellWord(shownPath(folder))}`,
+    cancel: () => rm(aside, { recursive: true, force: true }),
+  }
+  return { target, folder }
+}
+
+interface LocalOptions {
+  readonly persistTo?: string | undefined
+  readonly from?: string | undefined
+  readonly region?: string | undefined
+}
+
+/** The time of the newest event in the copy of a database, Unix ms. A change after it may be missing there. */
+async function newestEvent(copy: string): Promise<number> {
+  // A look into the copy itself would leave files beside it, or overlook its write-ahead log.
+  const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
+  try {
+    const file = join(folder, 'copy.sqlite')
+    await copyDatabase(copy, file)
+    const { DatabaseSync } = await import('node:sqlite')
+    const database = new DatabaseSync(file)
+    try {
+      return Number(database.prepare('SELECT coalesce(max(created_at), 0) AS time FROM events').get()?.time)
+    } finally {
+      database.close()
+    }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    throw new Failure(
+      `${shownPath(copy)} is not a copy of a local database (${code === 'ENOENT' ? code : message}). Nothing was changed. Name a file like .wrangler/state/${DATABASES}/….sqlite.`,
+    )
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** Copies a database with its write-ahead log, if it has one. */
+async function copyDatabase(from: string, to: string): Promise<void> {
+  await copyFile(from, to)
+  await copyFile(`${from}-wal`, `${to}-wal`).catch(ignoreMissing)
+}
+
+/** The file of the database that refuses changes: several regions have one each. */
+async function frozenFile(folder: string): Promise<string | null> {
+  const { DatabaseSync } = await import('node:sqlite')
+  const directory = join(folder, DATABASES)
+  for (const name of await readdir(directory)) {
+    if (!name.endsWith('.sqlite')) continue
+    const database = new DatabaseSync(join(directory, name))
+    try {
+      if (database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'frozen_events'").get())
+        return join(directory, name)
+    } finally {
+      database.close()
+    }
+  }
+  return null
+}
+
+async function requireFrozen(folder: string): Promise<string> {
+  const file = await frozenFile(folder)
+  if (file !== null) return file
+  throw new Failure(`${shownPath(folder)} has no database that refuses changes. End this recovery with --cancel.`)
+}
+
+const BUSY_TIMEOUT_MS = 5_000
+
+/** Moves everything into the main file of a database, which another process must not have open. */
+async function settle(file: string): Promise<void> {
+  const { DatabaseSync } = await import('node:sqlite')
+  const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+  try {
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)')
+  } catch (error) {
+    throw new Failure(
+      `Another process has ${shownPath(file)} open (${(error as Error).message}). It was not restored. Stop \`npm run dev\`.`,
+    )
+  } finally {
+    database.close()
+  }
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error
+}

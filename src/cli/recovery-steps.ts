@@ -1,0 +1,249 @@
+import { derivedId } from '../credential/id.ts'
+import type { Database } from '../storage/database.ts'
+import { freeze, unfreeze } from '../storage/operator/freeze.ts'
+import {
+  applyRestrictions,
+  captureChanges,
+  presentIds,
+  RECOVERED_TABLES,
+  type RecoveredTable,
+  type Restriction,
+} from '../storage/operator/recovery.ts'
+import { type Row, recountApplications } from '../storage/operator/transfer.ts'
+import { type Context, Failure, type Step } from './command.ts'
+import { PHASES, type Phase, type RecoveryFiles, type State } from './recovery-state.ts'
+
+/** A database that can be restored, and the programs that use it. */
+export interface RecoveryTarget {
+  /** As messages and the state file name it. */
+  readonly name: string
+  /** Finds the state at a time: what `restore` needs. */
+  readonly findPoint: (to: Date) => Promise<string>
+  /** Finds the present state, for an undo. */
+  readonly findUndo: (startedAt: number) => Promise<string>
+  /** The time before which the restored state cannot lack a change, Unix ms. */
+  readonly timeOf: (point: string, to: Date) => Promise<number>
+  readonly withLive: <T>(use: (database: Database) => Promise<T>) => Promise<T>
+  /** Keeps every program from using the database until `open`. */
+  readonly close: () => Promise<string>
+  readonly restore: (point: string) => Promise<string>
+  readonly withRestored: <T>(use: (database: Database) => Promise<T>) => Promise<T>
+  readonly open: (undo: string) => Promise<string>
+  /** Undoes `close`, if need be. `phase` is that of an interrupted recovery. */
+  readonly cancel: (phase: Phase | null) => Promise<void>
+  /** How the operator undoes the restore. */
+  readonly undoCommand: (undo: string) => string
+}
+
+/** The clocks of the Workers may differ from D1's. An earlier start finds more; what is applied already changes nothing. */
+const MARGIN_MS = 60 * 60 * 1000
+
+const PAGE_ROWS = 1_000
+const BATCH_ROWS = 200
+const PROGRESS_PAGES = 20
+
+export interface Report {
+  readonly to: string
+  /** The state before the restore. */
+  readonly undo: string
+  /** Changes that were applied again, by table. */
+  readonly applied: Readonly<Record<string, number>>
+  /** Objects that were created since, and are gone. */
+  readonly gone: readonly { readonly type: string; readonly id: string; readonly [member: string]: unknown }[]
+  /** Where this report is kept. */
+  readonly file: string
+}
+
+/**
+ * Restores a database to an earlier time without bringing back what was revoked since. No change is lost in between:
+ * the database refuses changes before they are read. No revoked secret authenticates in between: the Worker is closed
+ * before the restore, and until all of them are revoked again.
+ */
+export function recoverySteps(
+  { progress, platform }: Pick<Context, 'progress' | 'platform'>,
+  target: RecoveryTarget,
+  files: RecoveryFiles,
+  to: Date,
+): { steps: Step[]; report: () => Report } {
+  let state: State
+  let changes: Restriction[] | null = null
+  let report: Report
+
+  const isPast = (phase: Phase) => PHASES.indexOf(state.phase) >= PHASES.indexOf(phase)
+  const save = async (change: Partial<State>) => {
+    state = { ...state, ...change }
+    await files.writeState(state)
+  }
+  const once = (phase: Phase, done: string, run: () => Promise<string>) => async () => {
+    if (isPast(phase)) return done
+    const words = await run()
+    await save({ phase })
+    return words
+  }
+  const readChanges = async () => {
+    changes ??= (await files.readChanges()).sort((a, b) => a.row.changed_at - b.row.changed_at)
+    return changes
+  }
+
+  const steps: Step[] = [
+    {
+      title: `Find the state of ${target.name} at ${to.toISOString()}`,
+      run: async () => {
+        const found = await files.readState()
+        if (found) {
+          requireSame(found, target, to)
+          state = found
+          return `Continuing the recovery of ${new Date(found.started_at).toISOString()}.`
+        }
+        const startedAt = platform.now()
+        const point = await target.findPoint(to)
+        state = {
+          ...{ version: 1, database: target.name, to: to.toISOString(), started_at: startedAt },
+          ...{ point, undo: '', phase: 'begun', applied: 0, counts: {} },
+        }
+        await files.writeState(state)
+        return `Found: ${point}.`
+      },
+    },
+    {
+      title: 'Refuse changes, while reads go on',
+      run: once('frozen', 'They are refused.', async () => {
+        await target.withLive(freeze)
+        return 'From now on every change is refused with 503.'
+      }),
+    },
+    {
+      title: 'Read what was revoked, disabled, deleted and created since',
+      run: once('captured', 'It was read.', async () => {
+        const since = (await target.timeOf(state.point, to)) - MARGIN_MS
+        const found = await target.withLive((database) => capture(database, since, state.started_at, progress))
+        await files.writeChanges(found)
+        await save({ undo: await target.findUndo(state.started_at) })
+        return `Objects that have changed: ${found.length}. To undo the recovery afterwards: ${target.undoCommand(state.undo)}`
+      }),
+    },
+    { title: 'Close the Worker', run: once('closed', 'It is closed.', target.close) },
+    {
+      title: `Restore ${target.name}`,
+      run: once('restored', 'It was restored.', async () => {
+        // Recorded before: an interrupted restore may have taken effect. It is repeated, to the same state.
+        await save({ phase: 'restoring' })
+        return target.restore(state.point)
+      }),
+    },
+    {
+      title: 'Apply what was revoked, disabled and deleted since again',
+      run: once('applied', 'It was applied.', async () => {
+        const all = await readChanges()
+        const environments = [...new Set(all.map(({ row }) => row.environment_id))]
+        await target.withRestored(async (database) => {
+          // The restored state may be that of another recovery.
+          await unfreeze(database)
+          for (let next = state.applied; next < all.length; next += BATCH_ROWS) {
+            const batch = all.slice(next, next + BATCH_ROWS)
+            const counts = await applyRestrictions(database, batch, platform.now())
+            const sums = Object.entries(counts).flatMap(([table, count]) =>
+              count > 0 ? [[table, (state.counts[table] ?? 0) + count]] : [],
+            )
+            await save({ applied: next + batch.length, counts: { ...state.counts, ...Object.fromEntries(sums) } })
+            progress(`      ${state.applied} of ${all.length}`)
+          }
+          for (const id of environments) await recountApplications(database, id)
+        })
+        const total = Object.values(state.counts).reduce((sum, count) => sum + count, 0)
+        return `Applied: ${total}. The other changes had been made before, or do not restrict access.`
+      }),
+    },
+    {
+      title: 'Find what was created since, and is gone',
+      run: async () => {
+        const all = await readChanges()
+        const gone = await target.withRestored((database) => findGone(database, all))
+        const found = { to: state.to, undo: target.undoCommand(state.undo), applied: state.counts, gone }
+        const file = await files.writeReport(found, state.started_at)
+        report = { ...found, file }
+        return `Objects that are gone: ${gone.length}. The report is in ${file}.`
+      },
+    },
+    {
+      title: 'Open the Worker',
+      run: async () => {
+        const words = await target.open(state.undo)
+        await files.remove()
+        return words
+      },
+    },
+  ]
+  return { steps, report: () => report }
+}
+
+/** Ends a recovery that has not restored anything, and allows changes again. */
+export async function cancelRecovery(target: RecoveryTarget, files: RecoveryFiles): Promise<string> {
+  const state = await files.readState()
+  if (state && PHASES.indexOf(state.phase) >= PHASES.indexOf('restoring')) {
+    throw new Failure(
+      `The restore of ${state.database} has begun, so secrets that were revoked may be active in it. Nothing was changed. Finish it with --to ${state.to}.`,
+    )
+  }
+  await target.withLive(unfreeze)
+  await target.cancel(state?.phase ?? null)
+  await files.remove()
+  return `${target.name} accepts changes.`
+}
+
+function requireSame(found: State, target: RecoveryTarget, to: Date): void {
+  if (found.database === target.name && found.to === to.toISOString()) return
+  throw new Failure(
+    `A recovery of ${found.database} to ${found.to} was interrupted. Nothing was changed. Finish it with --to ${found.to}, or end it with --cancel.`,
+  )
+}
+
+async function capture(
+  database: Database,
+  since: number,
+  startedAt: number,
+  progress: (line: string) => void,
+): Promise<Restriction[]> {
+  const changes: Restriction[] = []
+  for (const table of RECOVERED_TABLES) {
+    let after: Row | null = null
+    for (let page = 1; ; page++) {
+      const { rows, last }: Awaited<ReturnType<typeof captureChanges>> = await captureChanges(
+        ...([database, table, since, after, PAGE_ROWS] as const),
+      )
+      changes.push(...rows.map((row) => ({ table, row, eventId: derivedId('event', startedAt, row.id) })))
+      if (last === null) break
+      after = last
+      if (page % PROGRESS_PAGES === 0) progress(`      ${table}: ${page * PAGE_ROWS} rows read`)
+    }
+  }
+  return changes
+}
+
+/** The objects that the restored database does not have. Sessions are left out: people sign in again. */
+async function findGone(database: Database, changes: readonly Restriction[]): Promise<Report['gone']> {
+  const gone: Report['gone'][number][] = []
+  for (const table of RECOVERED_TABLES) {
+    if (table === 'sessions') continue
+    const rows = changes.flatMap((change) => (change.table === table ? [change.row] : []))
+    for (let next = 0; next < rows.length; next += PAGE_ROWS) {
+      const page = rows.slice(next, next + PAGE_ROWS)
+      const present = await presentIds(database, table, page)
+      gone.push(...page.filter(({ id }) => !present.has(id)).map((row) => describe(table, row)))
+    }
+  }
+  return gone
+}
+
+/** An object as the report names it: never by a plaintext, which the database does not have. */
+function describe(table: RecoveredTable, row: Restriction['row']): Report['gone'][number] {
+  const { id, name, secret_hint, client_id, url, application_id, environment_id } = row as Record<string, unknown>
+  const members = { name, secret_hint, client_id, url, application_id, environment_id }
+  const known = Object.entries(members).filter(([, value]) => value !== undefined && value !== null)
+  return {
+    type: table,
+    id: String(id),
+    ...Object.fromEntries(known),
+    created_at: new Date(row.created_at).toISOString(),
+  }
+}

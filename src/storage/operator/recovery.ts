@@ -1,0 +1,255 @@
+import sql, { join, raw, type Sql } from 'sql-template-tag'
+import { apiKeySnapshot } from '../api-keys.ts'
+import { applicationMapping } from '../applications.ts'
+import { clientSecretMapping } from '../client-secrets.ts'
+import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
+import { nextSeq, organizationOfSecret } from '../event-statements.ts'
+import type { EventType } from '../events.ts'
+import { withEvent } from '../history.ts'
+import { sessionSnapshot } from '../sessions.ts'
+import { endpointSnapshot } from '../webhook-endpoints.ts'
+import { gone } from '../webhooks.ts'
+import type { Row } from './transfer.ts'
+
+/**
+ * A database that is restored to an earlier time loses every change since. What restricts access is read before, and
+ * applied again afterwards: revocations, disabling, earlier expiries, deletions, ended sessions and removed scopes.
+ */
+export const RECOVERED_TABLES = [
+  'environments',
+  'applications',
+  'client_secrets',
+  'api_keys',
+  'sessions',
+  'webhook_endpoints',
+] as const
+export type RecoveredTable = (typeof RECOVERED_TABLES)[number]
+
+interface Captured {
+  /** Orders the pages. */
+  readonly key: readonly string[]
+  readonly columns: Sql
+  /** SQL for the time of the last change. */
+  readonly changedAt: Sql
+}
+
+const CAPTURED: Readonly<Record<RecoveredTable, Captured>> = {
+  environments: { key: ['id'], columns: raw('id, id AS environment_id, name'), changedAt: raw('created_at') },
+  applications: {
+    key: ['environment_id', 'id'],
+    columns: raw('id, environment_id, name, client_id, scopes, deleted_at'),
+    changedAt: raw('updated_at'),
+  },
+  client_secrets: {
+    key: ['environment_id', 'id'],
+    columns: raw(
+      'id, environment_id, application_id, name, secret_hint, revoked_at, disabled_at, expires_at, retires_at',
+    ),
+    changedAt: raw('updated_at'),
+  },
+  api_keys: {
+    key: ['id'],
+    columns: raw('id, environment_id, name, revoked_at'),
+    changedAt: raw('coalesce(revoked_at, created_at)'),
+  },
+  sessions: { key: ['id'], columns: raw('id, environment_id, ended_at'), changedAt: raw('coalesce(ended_at, 0)') },
+  // The query of a URL may have a credential.
+  webhook_endpoints: {
+    key: ['id'],
+    columns: raw(`id, environment_id, substr(url, 1, instr(url || '?', '?') - 1) AS url, deleted_at`),
+    changedAt: raw('coalesce(deleted_at, created_at)'),
+  },
+}
+
+/** A row as it was before the restore, with the times of its creation and of its last change. */
+export interface CapturedRow extends Row {
+  readonly id: string
+  readonly environment_id: string
+  readonly created_at: UnixMs
+  readonly changed_at: UnixMs
+}
+
+/** Reads the rows among the next `limit` of a table that have changed since a time, and where the next page begins. */
+export async function captureChanges(
+  database: Database,
+  table: RecoveredTable,
+  since: UnixMs,
+  after: Row | null,
+  limit: number,
+): Promise<{ rows: CapturedRow[]; last: Row | null }> {
+  const { key, columns, changedAt } = CAPTURED[table]
+  const keys = raw(key.join(', '))
+  const beyond = after ? sql`WHERE (${keys}) > (${join(key.map((name) => after[name] ?? null))})` : sql``
+  const page = sql`(SELECT * FROM ${raw(table)} ${beyond} ORDER BY ${keys} LIMIT ${raw(String(limit))})`
+  const { rows, last } = await sendBatch(database, {
+    rows: query<CapturedRow>(sql`SELECT ${columns}, created_at, ${changedAt} AS changed_at FROM ${page}
+      WHERE ${changedAt} >= ${since}`),
+    last: query<Row>(
+      sql`SELECT ${keys} FROM ${page} ORDER BY ${raw(key.map((name) => `${name} DESC`).join(', '))} LIMIT 1`,
+    ),
+  })
+  return { rows, last: last[0] ?? null }
+}
+
+/** A captured row, and the ID of the event that is recorded if the row restricts the restored one. */
+export interface Restriction {
+  readonly table: RecoveredTable
+  readonly row: CapturedRow
+  readonly eventId: string
+}
+
+/** A member of the captured row. */
+const was = (name: string) => raw(`(change.value ->> '${name}')`)
+/** Later than every time. */
+const NEVER = raw(String(Number.MAX_SAFE_INTEGER))
+
+interface Applied {
+  /** Condition: the captured row restricts the restored one, `target`. */
+  readonly restricts: Sql
+  readonly set: Sql
+  readonly type: Sql
+  readonly data: Sql
+  readonly organization: Sql
+  /** The row names the event of its last change, and its event has the data after the change. */
+  readonly isStamped: boolean
+}
+
+const constant = (type: EventType) => raw(`'${type}'`)
+
+/** A table that has one time for the end of its rows. */
+function ended(column: string, type: EventType, data: Sql, set: Sql = sql``): Applied {
+  return {
+    restricts: sql`${was(column)} IS NOT NULL AND target.${raw(column)} IS NULL`,
+    set: sql`${raw(column)} = ${was(column)}${set}`,
+    type: constant(type),
+    data,
+    organization: raw('NULL'),
+    isStamped: false,
+  }
+}
+
+const APPLIED: Readonly<Record<Exclude<RecoveredTable, 'environments'>, Applied>> = {
+  client_secrets: {
+    restricts: sql`target.revoked_at IS NULL AND (${was('revoked_at')} IS NOT NULL
+      OR (${was('disabled_at')} IS NOT NULL AND target.disabled_at IS NULL)
+      OR ${was('expires_at')} < coalesce(target.expires_at, ${NEVER}))`,
+    set: sql`revoked_at = ${was('revoked_at')}, disabled_at = coalesce(disabled_at, ${was('disabled_at')}),
+      expires_at = nullif(min(coalesce(expires_at, ${NEVER}), coalesce(${was('expires_at')}, ${NEVER})), ${NEVER}),
+      retires_at = iif(${was('expires_at')} < coalesce(expires_at, ${NEVER}), coalesce(${was('retires_at')}, retires_at), retires_at)`,
+    type: sql`iif(client_secrets.revoked_at IS NULL, ${constant('connect_application_secret.updated')}, ${constant('connect_application_secret.deleted')})`,
+    data: clientSecretMapping.snapshot,
+    organization: organizationOfSecret,
+    isStamped: true,
+  },
+  applications: {
+    restricts: sql`target.deleted_at IS NULL AND (${was('deleted_at')} IS NOT NULL OR EXISTS (SELECT 1
+      FROM json_each(target.scopes) WHERE value NOT IN (SELECT value FROM json_each(${was('scopes')}))))`,
+    set: sql`deleted_at = ${was('deleted_at')}, scopes = (SELECT json_group_array(value) FROM json_each(target.scopes)
+      WHERE value IN (SELECT value FROM json_each(${was('scopes')})))`,
+    type: sql`iif(applications.deleted_at IS NULL, ${constant('connect_application.updated')}, ${constant('connect_application.deleted')})`,
+    // Each of its secrets has an event of its own.
+    data: sql`iif(applications.deleted_at IS NULL, ${applicationMapping.snapshot},
+      json_set(${applicationMapping.snapshot}, '$.client_secrets', json('[]')))`,
+    organization: raw('applications.organization_id'),
+    isStamped: true,
+  },
+  api_keys: ended('revoked_at', 'api_key.revoked', apiKeySnapshot),
+  sessions: ended('ended_at', 'session.revoked', sessionSnapshot),
+  webhook_endpoints: ended('deleted_at', 'webhook_endpoint.deleted', endpointSnapshot, sql`, secret = ''`),
+}
+type AppliedTable = keyof typeof APPLIED
+const APPLIED_TABLES = Object.keys(APPLIED) as AppliedTable[]
+
+/** The restored rows that the changes are about. */
+function targets(table: AppliedTable, changes: string, alias: string): Sql {
+  const by = CAPTURED[table].key.map((name) => sql`${raw(`${alias}.${name}`)} = ${was(name)}`)
+  return sql`json_each(${changes}) AS change CROSS JOIN ${raw(table)} AS ${raw(alias)} ON ${join(by, ' AND ')}`
+}
+
+/**
+ * Applies restrictions to a restored database, in one batch, each with its event, in their order. It may be repeated.
+ * Returns the number that were missing, by table. Throws if one is missing afterwards.
+ */
+export async function applyRestrictions(
+  database: Database,
+  restrictions: readonly Restriction[],
+  now: UnixMs,
+): Promise<Partial<Record<AppliedTable, number>>> {
+  const tables = APPLIED_TABLES.filter((table) => restrictions.some((each) => each.table === table))
+  if (tables.length === 0) return {}
+  const stamped = tables.filter((table) => APPLIED[table].isStamped)
+  const others = tables.filter((table) => !APPLIED[table].isStamped)
+  const changesOf = (table: AppliedTable) =>
+    JSON.stringify(
+      restrictions.flatMap(({ row, eventId, ...each }, position) =>
+        each.table === table ? [{ ...row, event_id: eventId, position }] : [],
+      ),
+    )
+  const changes = Object.fromEntries(tables.map((table) => [table, changesOf(table)])) as Record<AppliedTable, string>
+  const update = (table: AppliedTable): [string, Query] => [table, updateOf(table, changes[table], now)]
+  const results = await sendBatch<Record<string, Query<unknown>>>(database, {
+    ...Object.fromEntries(stamped.map(update)),
+    events: recordEvents(
+      tables.map((table) => eventsOf(table, changes[table])),
+      now,
+    ),
+    ...Object.fromEntries(others.map(update)),
+    ...(changes.webhook_endpoints && { deliveries: endDeliveries(changes.webhook_endpoints, now) }),
+    missing: query(
+      join(
+        tables.map(
+          (table) => sql`SELECT 1 FROM ${targets(table, changes[table], 'target')} WHERE ${APPLIED[table].restricts}`,
+        ),
+        ' UNION ALL ',
+      ),
+    ),
+  })
+  if ((results.missing?.length ?? 0) > 0) throw new Error('A revocation could not be applied again.')
+  return Object.fromEntries(tables.map((table) => [table, results[table]?.length ?? 0]))
+}
+
+function updateOf(table: AppliedTable, changes: string, now: UnixMs): Query {
+  const { restricts, set, isStamped } = APPLIED[table]
+  const by = CAPTURED[table].key.map((name) => sql`${raw(`target.${name}`)} = ${was(name)}`)
+  const history = table === 'client_secrets' ? sql`, history = ${withEvent(was('event_id'))}` : sql``
+  const stamps = isStamped ? sql`, updated_at = ${now}, event_id = ${was('event_id')}${history}` : sql``
+  return query(sql`UPDATE ${raw(table)} AS target SET ${set}${stamps} FROM json_each(${changes}) AS change
+    WHERE ${join(by, ' AND ')} AND ${restricts} RETURNING 1`)
+}
+
+/** Rows for the events of a table: of stamped tables after the change, of the others before it. */
+function eventsOf(table: AppliedTable, changes: string): Sql {
+  const { restricts, type, data, organization, isStamped } = APPLIED[table]
+  const alias = isStamped ? table : 'target'
+  const changed = isStamped ? sql`${raw(table)}.event_id = ${was('event_id')}` : restricts
+  return sql`SELECT ${was('position')} AS position, ${was('event_id')} AS id, ${raw(alias)}.environment_id AS environment_id,
+    ${organization} AS organization_id, ${type} AS type, ${data} AS data
+    FROM ${targets(table, changes, alias)} WHERE ${changed}`
+}
+
+function recordEvents(rows: Sql[], now: UnixMs): Query {
+  return query(sql`INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type, created_at)
+    SELECT ${nextSeq(now)} - 1 + row_number() OVER (ORDER BY position), id, environment_id, organization_id, type, data,
+      'operator', ${now}
+    FROM (${join(rows, ' UNION ALL ')}) WHERE true ON CONFLICT DO NOTHING`)
+}
+
+function endDeliveries(changes: string, now: UnixMs): Query {
+  return query(sql`UPDATE webhook_deliveries SET ${gone(now)} WHERE state = 'pending' AND endpoint_id IN (
+    SELECT ${was('id')} FROM json_each(${changes}) AS change WHERE ${was('deleted_at')} IS NOT NULL)`)
+}
+
+/** Those of these IDs that a table has. */
+export async function presentIds(
+  database: Database,
+  table: RecoveredTable,
+  rows: readonly CapturedRow[],
+): Promise<Set<string>> {
+  const by = CAPTURED[table].key.map((name) => sql`${raw(`target.${name}`)} = ${was(name)}`)
+  const list = JSON.stringify(rows.map(({ id, environment_id }) => ({ id, environment_id })))
+  const { found } = await sendBatch(database, {
+    found: query<{ id: string }>(sql`SELECT target.id FROM json_each(${list}) AS change
+      CROSS JOIN ${raw(table)} AS target ON ${join(by, ' AND ')}`),
+  })
+  return new Set(found.map(({ id }) => id))
+}
