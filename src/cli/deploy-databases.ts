@@ -75,9 +75,15 @@ async function requireOurs(account: Account, { uuid, name }: AccountDatabase): P
     .map((row) => row.name)
     .filter((table) => !/^(sqlite_|_cf_|d1_migrations$)/.test(table))
   if (tables.length === 0) return
-  const [first = ''] = await migrationFiles()
-  const applied = await appliedMigrations(account, uuid)
-  if (applied.includes(first)) return
+  const files = await migrationFiles()
+  const applied = await explained(`read the migrations of ${name}`, appliedMigrations(account, uuid))
+  if (applied.includes(files[0] ?? '')) {
+    const unknown = applied.filter((file) => !files.includes(file))
+    if (unknown.length === 0) return
+    throw new Failure(
+      `The database ${name} has the tables of a newer version (${unknown.join(', ')}). Nothing was changed. Deploy that version or a newer one.`,
+    )
+  }
   const some = tables.slice(0, 5).join(', ')
   throw new Failure(
     `The database ${name} has tables that Oncekey did not create: ${some}${tables.length > 5 ? ', …' : ''}. Nothing was changed. Choose another database_name in wrangler.toml.`,

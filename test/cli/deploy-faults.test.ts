@@ -208,3 +208,15 @@ test('a database_id that the account does not have is not replaced by a database
   expect(said[2]).toBe('Found made-by-the-button in WEUR.')
   expect(deployment.cloudflare.databases).toHaveLength(1)
 })
+
+test('code that is older than the tables is not deployed', async () => {
+  const deployment = new Deployment()
+  await deployment.deploy()
+  deployment.runs.length = 0
+  const { d1 } = deployment.cloudflare.databases[0] as { d1: D1Database }
+  await d1.exec("INSERT INTO d1_migrations (name) VALUES ('0099_later.sql')")
+  await expect(deployment.deploy()).rejects.toThrow(
+    'The database oncekey has the tables of a newer version (0099_later.sql). Nothing was changed. Deploy that version or a newer one.',
+  )
+  expect(deployment.runs).toEqual([])
+})
