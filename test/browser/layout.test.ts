@@ -6,7 +6,7 @@ import { operatorDatabase } from '../operator.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 
-const WIDTHS = [320, 360, 768, 1024, 1440, 1920]
+const WIDTHS = [320, 360, 768, 1024, 1216, 1440, 1920]
 /** Words that no browser can break, right-to-left text, emoji, markup. */
 const HOSTILE_NAMES = [
   'x'.repeat(255),
@@ -69,6 +69,8 @@ describe.skipIf(!chromiumPath)('the layout', () => {
       for (const width of WIDTHS) {
         await page.setViewportSize({ width, height: 900 })
         expect([target, width, await page.evaluate(TOO_WIDE)]).toEqual([target, width, false])
+        const header = await page.locator('header.top').boundingBox()
+        expect(header?.height, `${target} at ${width} px`).toBeLessThanOrEqual(64)
       }
     }
     visitor.check()
