@@ -23,7 +23,7 @@ export const NEWEST_NOT_DEPLOYED = [10215, 10214]
 export const FORBIDDEN = [10000, 9109, 10023]
 
 const PERMISSIONS =
-  'An API token needs the permissions Workers Scripts Edit, D1 Edit and Account Settings Read, and for a custom domain Workers Routes Edit and Zone Read on its zone.'
+  'An API token needs the permissions Workers Scripts Edit, D1 Edit and Account Settings Read, and for a custom domain Workers Routes Edit on its zone.'
 
 const TIMEOUT_MS = 30_000
 const MAX_REASON_LENGTH = 300

@@ -1,0 +1,107 @@
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { login, requireSubdomain } from '../../src/cli/cloudflare-api.ts'
+
+/** The login to Cloudflare's API, with the credentials that wrangler has. */
+
+interface Request {
+  readonly path: string
+  readonly headers: Record<string, string>
+}
+
+let requests: Request[] = []
+let accounts: { id: string; name: string }[] = []
+/** The status and the error of a refused path. */
+let refused: Record<string, { status: number; code: number; message: string }> = {}
+
+beforeEach(() => {
+  requests = []
+  refused = {}
+  accounts = [{ id: 'a1', name: 'Jane’s' }]
+  vi.stubEnv('CLOUDFLARE_ACCOUNT_ID', undefined)
+  vi.stubEnv('CLOUDFLARE_API_BASE_URL', 'https://api.test')
+  vi.stubGlobal('fetch', async (url: string, { headers }: { headers: Record<string, string> }) => {
+    const path = url.replace('https://api.test', '')
+    requests.push({ path, headers })
+    const refusal = Object.entries(refused).find(([start]) => path.startsWith(start))?.[1]
+    if (refusal) return Response.json({ success: false, errors: [refusal] }, { status: refusal.status })
+    return Response.json({
+      success: true,
+      result: path.startsWith('/accounts?') ? accounts : { email: 'jane@example.com' },
+    })
+  })
+})
+
+const wrangler = (credentials: object) => async () => ({ code: 0, stdout: JSON.stringify(credentials), stderr: '' })
+const token = wrangler({ type: 'api_token', token: 't' })
+
+test.each([
+  [{ type: 'api_token', token: 't' }, { Authorization: 'Bearer t' }],
+  [{ type: 'oauth', token: 'o' }, { Authorization: 'Bearer o' }],
+  [
+    { type: 'api_key', key: 'k', email: 'jane@example.com' },
+    { 'X-Auth-Key': 'k', 'X-Auth-Email': 'jane@example.com' },
+  ],
+])('%j logs in to the only account', async (credentials, headers) => {
+  const account = await login(undefined, wrangler(credentials))
+  expect(account.description).toBe('Logged in as jane@example.com, account Jane’s.')
+  await account.call('GET', '/workers/subdomain')
+  expect(requests.at(-1)).toMatchObject({ path: '/accounts/a1/workers/subdomain', headers })
+})
+
+test('without a login the command says how to log in', async () => {
+  const stderr = '✘ [ERROR] Not logged in. Please run `wrangler login` to authenticate.\n'
+  await expect(login(undefined, async () => ({ code: 1, stdout: '', stderr }))).rejects.toThrow(
+    'Could not read the Cloudflare login: You are not logged in to Cloudflare. Run `npx wrangler login`, or set CLOUDFLARE_API_TOKEN.',
+  )
+  expect(requests).toEqual([])
+})
+
+describe('the account', () => {
+  test('must be chosen where there are several, and can be by wrangler.toml or the environment', async () => {
+    accounts = [...accounts, { id: 'b2', name: 'Shop' }]
+    await expect(login(undefined, token)).rejects.toThrow(
+      'The login to Cloudflare can use several accounts: Jane’s (a1), Shop (b2). Nothing was changed. Set account_id in wrangler.toml, or CLOUDFLARE_ACCOUNT_ID.',
+    )
+    expect((await login('b2', token)).description).toContain('account Shop.')
+    vi.stubEnv('CLOUDFLARE_ACCOUNT_ID', 'a1')
+    expect((await login(undefined, token)).id).toBe('a1')
+  })
+
+  test('is missing where the token may use none, and the permissions are named', async () => {
+    accounts = []
+    await expect(login(undefined, token)).rejects.toThrow(
+      /can use no account\. Nothing was changed\. An API token needs/,
+    )
+  })
+
+  test('that is chosen needs no permission to list accounts or to read the user', async () => {
+    refused = { '/accounts?': forbidden, '/user': forbidden }
+    const { description } = await login('a1', token)
+    expect(description).toBe('Logged in as the holder of an API token, account a1.')
+  })
+})
+
+const forbidden = { status: 403, code: 9109, message: 'Unauthorized to access requested resource' }
+
+describe('a call', () => {
+  test('that is refused gives the reason and the code, and the permissions where one is lacking', async () => {
+    refused = { '/accounts/a1/workers/subdomain': forbidden }
+    await expect(requireSubdomain(await login('a1', token))).rejects.toThrow(
+      /^Could not read the workers\.dev subdomain: Cloudflare refused: Unauthorized to access requested resource \[code: 9109\]\. An API token needs the permissions Workers Scripts Edit/,
+    )
+    refused = { '/accounts/a1/workers/subdomain': { status: 500, code: 10001, message: 'Try later.' } }
+    await expect(requireSubdomain(await login('a1', token))).rejects.toThrow(
+      /Cloudflare refused: Try later \[code: 10001\]\.$/,
+    )
+  })
+
+  test('that gets no answer says why', async () => {
+    const account = await login('a1', token)
+    vi.stubGlobal('fetch', async () => {
+      throw new TypeError('fetch failed', { cause: new Error('getaddrinfo ENOTFOUND api.cloudflare.com') })
+    })
+    await expect(account.call('GET', '/x')).rejects.toThrow(
+      'Cloudflare did not respond (getaddrinfo ENOTFOUND api.cloudflare.com).',
+    )
+  })
+})
