@@ -32,7 +32,7 @@ const routes = [
   ...new Set(app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)),
 ]
 /** Forms that lead to the address of what they search, without a D1 request. */
-const SEARCHES = ['POST /dashboard/search', 'POST /dashboard/find', 'POST /dashboard/events']
+const SEARCHES = ['search', 'find', 'events', 'secrets'].map((page) => `POST /dashboard/${page}`)
 
 /** /readyz asks every region. The others are public, or a form without a caller. */
 const isPublic = (route: string) => !/ \/(connect|events|oauth2\/(token|introspection)|dashboard)/.test(route)

@@ -169,6 +169,11 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
     ),
   endOwnSession: ({ database, change }) => sessions.endOwnSession(database, change),
   listCallers: ({ database, caller }) => sessions.listCallers(database, caller),
+  createCallerKey: async ({ database, change }) => {
+    const digest = await sha256(crypto.randomUUID())
+    const key = { id: newId('api_key', change.now), name: 'x', access: 'read' as const, digest }
+    return apiKeys.createCallerKey(database, change, key, await requestOfTheVictim())
+  },
   revokeCallerKey: ({ database, change, id }) => apiKeys.revokeCallerKey(database, change, id),
   endSession: ({ database, change, id }) => sessions.endSession(database, change, id),
   updateApplication: ({ database, change, id }) => applications.updateApplication(database, change, id, { name: 'x' }),
@@ -269,6 +274,7 @@ const FRAGMENTS = [
   'inEnvironmentOf',
   'scopeOf',
   'gone',
+  'inPeriod',
   'joinLiveApplication',
   'limitTo',
   'liveAt',
