@@ -112,28 +112,31 @@ export function counted(count: number, { counted }: SecretCounts): string {
   return counted > MAX_READ ? `${number.format(Math.min(count, MAX_READ))}+` : number.format(count)
 }
 
+/** Numbers of secrets that need attention: their names, labels, and the filters of their lists. */
+const TILES: readonly [count: keyof SecretCounts, label: string, filter: Partial<Filter>][] = [
+  ['current', 'Current', {}],
+  ['expiring', `Expire within ${EXPIRING_DAYS} days`, { expiry: String(EXPIRING_DAYS) }],
+  ['unused', `Unused for ${UNUSED_DAYS} days`, { unused: String(UNUSED_DAYS) }],
+  ['never', 'Never expire', { expiry: 'never' }],
+  ['unusedNever', `Unused ${UNUSED_DAYS} days, never expire`, { unused: String(UNUSED_DAYS), expiry: 'never' }],
+  ['ended', 'Expired or revoked', { state: 'ended' }],
+]
+
+/** Whether a number leads to this list, so that the form is not needed. */
+export function isTile(filter: Filter): boolean {
+  return TILES.some(([, , target]) => secretsPath(target) === secretsPath(filter))
+}
+
 /** Counts that are links to their lists. */
 export const Tiles = ({ filter, counts }: { filter: Filter; counts: SecretCounts }) => {
-  const tiles: readonly [count: number, label: string, filter: Partial<Filter>][] = [
-    [counts.current, 'Current', {}],
-    [counts.expiring, `Expire within ${EXPIRING_DAYS} days`, { expiry: String(EXPIRING_DAYS) }],
-    [counts.unused, `Unused for ${UNUSED_DAYS} days`, { unused: String(UNUSED_DAYS) }],
-    [counts.never, 'Never expire', { expiry: 'never' }],
-    [
-      counts.unusedNever,
-      `Unused for ${UNUSED_DAYS} days, never expire`,
-      { unused: String(UNUSED_DAYS), expiry: 'never' },
-    ],
-    [counts.ended, 'Expired or revoked', { state: 'ended' }],
-  ]
   const here = secretsPath({ ...filter, sort: '' })
   return (
     <nav aria-label="Numbers of secrets">
       <ul class="tiles">
-        {tiles.map(([count, label, target]) => (
+        {TILES.map(([count, label, target]) => (
           <li>
             <a href={secretsPath(target)} aria-current={secretsPath(target) === here ? 'true' : undefined}>
-              <b>{counted(count, counts)}</b> <span>{label}</span>
+              <b>{counted(counts[count], counts)}</b> <span>{label}</span>
             </a>
           </li>
         ))}

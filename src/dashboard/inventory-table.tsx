@@ -1,6 +1,6 @@
 import type { Child } from 'hono/jsx'
 import { type Column, Table } from '../pages/parts.tsx'
-import { ExactTime, Time } from '../pages/time.tsx'
+import { ExactTime } from '../pages/time.tsx'
 import type { ListedSecret } from '../storage/listed-secrets.ts'
 import { applicationPath } from './layout.tsx'
 import { SecretState } from './secret-state.tsx'
@@ -64,12 +64,16 @@ export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTabl
       kind: 'extra',
       cell: ({ createdAt, createdByName }) => (
         <>
-          <Time at={createdAt} now={now} />
-          {createdByName && (
-            <span class="sub line" title={createdByName}>
-              by <bdi>{createdByName}</bdi>
-            </span>
-          )}
+          <ExactTime at={createdAt} />
+          <span class="sub line" title={createdByName ?? undefined}>
+            {createdByName ? (
+              <>
+                by <bdi>{createdByName}</bdi>
+              </>
+            ) : (
+              'creator unknown'
+            )}
+          </span>
         </>
       ),
     },

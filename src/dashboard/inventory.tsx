@@ -14,6 +14,7 @@ import {
   type Filter,
   Filters,
   isFiltered,
+  isTile,
   readFilter,
   secretsPath,
   storedFilter,
@@ -96,7 +97,7 @@ function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey
   return page(
     c,
     { title: 'Secrets', section: SECRETS_PATH },
-    <>
+    <section class="inventory">
       <div class="title">
         <h1>Secrets</h1>
         <div class="row">
@@ -105,13 +106,18 @@ function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey
         </div>
       </div>
       <Tiles filter={filter} counts={counts} />
-      <Filters filter={filter} keys={keys} />
-      <p class="quiet" role="status">
-        {counted(counts.listed, counts)} of {counted(counts.counted, counts)} secrets
-        {counts.listed > MAX_EXPORTED || counts.counted > MAX_READ
-          ? `. Counts cover the newest ${MAX_READ.toLocaleString('en')} secrets, and a file has at most ${MAX_EXPORTED.toLocaleString('en')}: its name then says “first”.`
-          : ''}
-      </p>
+      <details class="fold" open={!isTile(filter)}>
+        <summary>
+          {counted(counts.listed, counts)} of {counted(counts.counted, counts)} secrets. Filter and order
+        </summary>
+        <Filters filter={filter} keys={keys} />
+      </details>
+      {(counts.listed > MAX_EXPORTED || counts.counted > MAX_READ) && (
+        <p class="quiet small">
+          Counts cover the newest {MAX_READ.toLocaleString('en')} secrets. A file has at most{' '}
+          {MAX_EXPORTED.toLocaleString('en')}: its name then says “first”.
+        </p>
+      )}
       {secrets.length > 0 &&
         (isBulk ? (
           <PostForm action={`${SECRETS_PATH}/bulk`} class="stack">
@@ -130,7 +136,7 @@ function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey
         ))}
       {secrets.length === 0 && <NoSecrets filter={filter} survey={survey} />}
       <Paging filter={filter} survey={survey} />
-    </>,
+    </section>,
   )
 }
 

@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { ActionButton } from '../pages/forms.tsx'
+import { PostForm } from '../pages/forms.tsx'
 import { Copyable, Hint, Name } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { revokeClientSecret } from '../storage/client-secrets.ts'
@@ -108,10 +108,14 @@ const Actions = ({ secret: { id, applicationId, state, isRotatedOut } }: { secre
   if (state === 'expired' || state === 'revoked') return null
   return (
     <div class="row">
-      {isRotatedOut && <ActionButton action={`${secretPath(id)}/keep`}>Keep</ActionButton>}
-      <ActionButton action={`${secretPath(id)}/${state === 'disabled' ? 'enable' : 'disable'}`}>
-        {state === 'disabled' ? 'Enable' : 'Disable'}
-      </ActionButton>
+      {isRotatedOut && (
+        <PostForm action={`${secretPath(id)}/keep`}>
+          <button type="submit">Keep</button>
+        </PostForm>
+      )}
+      <PostForm action={`${secretPath(id)}/${state === 'disabled' ? 'enable' : 'disable'}`}>
+        <button type="submit">{state === 'disabled' ? 'Enable' : 'Disable'}</button>
+      </PostForm>
       <a class="button" href={`${applicationPath(applicationId)}/secrets/${id}/edit`}>
         Edit
       </a>

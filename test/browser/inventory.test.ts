@@ -59,7 +59,7 @@ describe.skipIf(!chromiumPath)('in the dashboard', () => {
     const { page } = visitor
     await visitor.signIn(apiKey)
     await page.getByRole('navigation', { name: 'Dashboard' }).getByRole('link', { name: 'Secrets' }).click()
-    await page.getByRole('link', { name: 'Unused for 90 days, never expire' }).click()
+    await page.getByRole('link', { name: 'Unused 90 days, never expire' }).click()
     const download = page.waitForEvent('download')
     await page.getByRole('link', { name: 'Export CSV' }).click()
     expect((await download).suggestedFilename()).toMatch(/^secrets-\d{4}-\d\d-\d\d\.csv$/)

@@ -83,12 +83,13 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     const { apiKey, call } = await environment.newExample()
     for (let i = 0; i < 16; i++) {
       const name = HOSTILE_NAMES[i % HOSTILE_NAMES.length]
-      await call('POST', '/connect/applications', { ...HOSTILE, name })
+      const { id } = (await call('POST', '/connect/applications', { ...HOSTILE, name })) as { id: string }
+      await call('POST', `/connect/applications/${id}/client_secrets`, { name: 'y'.repeat(100) })
     }
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
     const { page } = visitor
     await visitor.signIn(apiKey)
-    for (const path of ['/dashboard/applications', '/dashboard/events']) {
+    for (const path of ['/dashboard/applications', '/dashboard/events', '/dashboard/secrets']) {
       await page.goto(environment.origin + path)
       const row = await page.locator('tbody tr').nth(13).boundingBox()
       expect((row?.y ?? Infinity) + (row?.height ?? 0), path).toBeLessThanOrEqual(900)

@@ -41,7 +41,7 @@ describe('the list of secrets', () => {
       ['Expire within 7 days', '1', ['resting']],
       ['Unused for 90 days', '2', ['resting', '@old']],
       ['Never expire', '2', ['busy', '@old']],
-      ['Unused for 90 days, never expire', '1', ['@old']],
+      ['Unused 90 days, never expire', '1', ['@old']],
       ['Expired or revoked', '1', ['gone']],
     ] as const) {
       const [path = '', shown] = tile(html, label) ?? []
@@ -109,7 +109,7 @@ describe('the list of secrets', () => {
 describe('an export', () => {
   test('is a CSV of the filter, in three clicks, whose names are no formulas', async () => {
     const first = await owner.get('/dashboard/secrets')
-    const [path = ''] = tile(first.html, 'Unused for 90 days, never expire') ?? []
+    const [path = ''] = tile(first.html, 'Unused 90 days, never expire') ?? []
     const second = await owner.get(path.replaceAll('&amp;', '&'))
     const file = /href="(\/dashboard\/secrets\/export[^"]*format=csv)"/.exec(second.html)?.[1] ?? ''
     const { headers, html, trips } = await owner.get(file.replaceAll('&amp;', '&'))
