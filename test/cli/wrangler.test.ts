@@ -93,7 +93,7 @@ test.each([
   expect(reason.startsWith('You are not logged in')).toBe(isLogin)
 })
 
-test('wrangler does what each step of a deployment asks of it, also when a domain is added', async () => {
+test('wrangler does what each step of a deployment asks of it, also when a domain is added, and gradually', async () => {
   const cwd = await copyProject()
   const { cloudflare, url } = await startCloudflare()
   const redirect = `const { fetch } = globalThis
@@ -155,6 +155,14 @@ test('wrangler does what each step of a deployment asks of it, also when a domai
   ]
   expect(cloudflare.valuesOf('ISSUER')).toEqual(hosts.map((host) => `https://${host}`))
   expect(first.stderr + first.stdout + second.stderr + second.stdout).not.toContain('"d":')
+
+  const { serving } = cloudflare
+  const third = await run(['deploy', '--gradual', '--json'], { env, cwd })
+  expect({ stderr: third.stderr, code: third.code }).toMatchObject({ code: 0 })
+  const { id = '', bindings } = cloudflare.versions.at(-1) ?? {}
+  expect(JSON.parse(third.stdout)).toEqual({ version_id: id, serving_version_id: serving[0]?.version_id })
+  expect(cloudflare.serving).toEqual(serving)
+  expect(bindings?.find(({ name }) => name === 'DB')).toEqual(d1)
 })
 
 test('Ctrl-C while the signing key is sent leaves it in no file', async () => {
