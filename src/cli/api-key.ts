@@ -133,7 +133,7 @@ async function findKey(
   if (id !== undefined) {
     const place = await databaseOfId(open, id)
     const key = place && (await findApiKey(place.database, { id }))
-    if (!key) throw new Failure(`API key ${id} not found. Nothing was changed. See: npm run api-key -- list`)
+    if (!key) throw new Failure(`API key ${id} was not found. Nothing was changed. See: npm run api-key -- list`)
     return { key, ...place }
   }
   const environment = await environmentNamed(open, wanted ?? '')

@@ -45,7 +45,7 @@ export interface Platform {
     options?: { env?: Record<string, string>; input?: string },
   ) => Promise<Finished>
   readonly openRegions: () => Promise<OpenRegions>
-  /** `accountId` as in wrangler.toml. */
+  /** Logs in to Cloudflare's API. `accountId` is the one in wrangler.toml. */
   readonly login: (accountId: string | undefined) => Promise<Account>
   readonly fetch: (url: string) => Promise<Response>
   readonly sleep: (milliseconds: number) => Promise<void>
@@ -53,7 +53,7 @@ export interface Platform {
   readonly now: () => number
 }
 
-/** A region as the operator holds it: no request stands behind its database. */
+/** A region that a CLI command opens, outside any HTTP request. */
 export interface OperatorRegion extends Region {
   /** Opens its database, once. Throws Failure if that is not possible. */
   readonly open: () => Promise<Database>
@@ -63,7 +63,7 @@ export interface OperatorRegion extends Region {
 export interface OpenRegions {
   readonly regions: readonly [OperatorRegion, ...OperatorRegion[]]
   readonly close: () => Promise<void>
-  /** Words a failure of storage so that the operator knows the remedy. */
+  /** Describes a failure of storage, and its remedy, to the operator. */
   readonly explain?: (error: Error) => string
 }
 

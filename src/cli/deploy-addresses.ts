@@ -58,7 +58,7 @@ export async function checkDomains(account: Account, plan: AddressPlan): Promise
     )
   }
   return [
-    ...taken.map((words) => `${words}, which is replaced.`),
+    ...taken.map((words) => `${words}. This deployment replaces it.`),
     ...removed.map(({ hostname }) => `${hostname} is no longer in wrangler.toml, and is removed from the Worker.`),
   ]
 }

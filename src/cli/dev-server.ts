@@ -155,7 +155,7 @@ function consequenceOf(event: unknown): string {
   return source === 'ConfigController' ? STILL_SERVED : 'The Worker is not served until this is fixed.'
 }
 
-const STILL_SERVED = 'The last valid configuration is still served.'
+const STILL_SERVED = 'The Worker still runs with the last valid configuration.'
 
 /** An editor may write a file in several steps. */
 const SETTLE_MS = 200

@@ -50,7 +50,7 @@ export function addDevCommand(program: Command, context: Context): void {
       )
       await markRunning(directory, url)
       await print(context, options.json ? toJson(url, made) : toText(url, made))
-      if (!options.json) context.progress(`Its state is in ${shownPath(directory)}. Press Ctrl-C to stop.`)
+      if (!options.json) context.progress(`Oncekey's local state is in ${shownPath(directory)}. Press Ctrl-C to stop.`)
       await new Promise(() => {})
     })
 }

@@ -219,7 +219,7 @@ export function explainLocal(directory: string, reason: string): string {
     return `${place} cannot be written to (${words}). Nothing was changed. Make its files writable, or name another folder with --persist-to.`
   }
   if (/SQLITE_NOTADB|not a database/i.test(reason)) {
-    return `${words}, so ${place} cannot be used. Nothing was changed. Move the file away to start with an empty database, or name another folder with --persist-to.`
+    return `${words}, so ${place} cannot be used. Nothing was changed. Move the folder ${place} away to start empty, or name another folder with --persist-to.`
   }
   if (/SQLITE_CORRUPT|malformed/i.test(reason)) {
     return `The database in ${place} is damaged (${words}). Restore the folder from a copy, or name another folder with --persist-to.`

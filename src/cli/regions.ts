@@ -91,13 +91,16 @@ export async function environmentNamed(open: OpenRegions, name: string): Promise
     throw new Failure(`Two environments have the name ${shellWord(name)}: ${ids}. Nothing was changed. Give the ID.`)
   }
   if (found) return found
-  const words = `Environment ${shellWord(name)} not found. Nothing was changed.`
-  if (problems.length > 0) throw new Failure(`${words} Not all regions responded.\n${problems.join('\n')}`)
+  if (problems.length > 0) {
+    throw new Failure(
+      `Environment ${shellWord(name)} was not found in the regions that responded. Nothing was changed. Try again when all regions respond.\n${problems.join('\n')}`,
+    )
+  }
   const names = answers.map((environment) => shellWord(environment.name)).join(', ')
   const next = names
     ? `The environments are: ${names}.`
     : `Create it: npm run environment -- create --name ${shellWord(name)}`
-  throw new Failure(`${words} ${next}`)
+  throw new Failure(`Environment ${shellWord(name)} was not found. Nothing was changed. ${next}`)
 }
 
 /** Items of the environment of this name, or of every environment when no name is given. */

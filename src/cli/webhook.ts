@@ -171,7 +171,7 @@ async function findEndpoint(open: OpenRegions, id: string) {
 }
 
 function notFound(id: string): Failure {
-  return new Failure(`Webhook endpoint ${id} not found. Nothing was changed. See: npm run webhook -- list`)
+  return new Failure(`Webhook endpoint ${id} was not found. Nothing was changed. See: npm run webhook -- list`)
 }
 
 /** Sends a sample, and gives the status. Throws Failure unless that is 2xx. */

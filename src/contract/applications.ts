@@ -18,11 +18,11 @@ import {
 import { rule } from './rules.ts'
 
 /**
- * Applications in requests and responses, in WorkOS's words. Unknown keys of a request are ignored: a caller cannot set
- * what is not its own to set, and a client that sends more than is read succeeds.
+ * Applications in requests and responses, with WorkOS's names. Unknown keys are ignored: they set nothing, and the request
+ * still succeeds.
  */
 
-/** Several lines are fine; other control characters are not. */
+/** A description may have tabs and line breaks, but no other control characters. */
 const Description = v.pipe(
   v.string(),
   textUpTo(1000, 'description_too_long'),

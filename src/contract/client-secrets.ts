@@ -3,11 +3,11 @@ import { Application } from './applications.ts'
 import { SecretName, Time, Timestamp } from './fields.ts'
 import { rule } from './rules.ts'
 
-/** Client secrets in requests and responses, in WorkOS's words. Unknown keys of a request are ignored. */
+/** Client secrets in requests and responses, with WorkOS's names. Unknown keys of a request are ignored. */
 
 /**
- * Storage checks that `expires_at` is in the future: for a replay it may be past, and the response must be the same as
- * before.
+ * Storage, not this schema, checks that `expires_at` is in the future. A replay with a past `expires_at` must get the
+ * original response.
  */
 export const CreateClientSecret = v.object({
   name: v.nullish(SecretName),

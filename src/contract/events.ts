@@ -163,7 +163,7 @@ export const Event = v.variant('event', [
       object: v.literal('signing_key'),
       kid: v.string(),
       algorithm: v.string(),
-      /** The previous key had leaked, so it was withdrawn at once. */
+      /** True if the previous key leaked and was withdrawn at once. */
       leaked: v.boolean(),
     }),
   }),

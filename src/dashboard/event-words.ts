@@ -75,7 +75,7 @@ export function labelOf({ event, ...activity }: Activity): string {
   return SINGLE_CHANGES.get(only.name) ?? `Secret ${only.after.toLowerCase()}`
 }
 
-/** The object that an event is about, as it was. */
+/** The object of an event, as it was after the change. */
 export interface Target {
   /** Null if it has none. */
   readonly name: string | null

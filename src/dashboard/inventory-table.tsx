@@ -10,9 +10,9 @@ interface InventoryTableProps<Secret extends ListedSecret> {
   readonly label: string
   readonly secrets: readonly Secret[]
   readonly now: number
-  /** Before the secret: a checkbox. */
+  /** Renders a checkbox before each secret. */
   readonly choose?: (secret: Secret) => Child
-  /** Beside the state. */
+  /** Renders more beside the state of each secret. */
   readonly detail?: (secret: Secret) => Child
 }
 

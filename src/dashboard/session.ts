@@ -18,8 +18,8 @@ import { endOwnSession, startSession } from '../storage/sessions.ts'
 const MAX_CREDENTIAL_LENGTH = 100
 
 /**
- * Guards a page. A missing or malformed session is refused here without a D1 request. Whether it is valid, and what its
- * API key may do, is found out in the page's own batch.
+ * Guards a page. A missing or malformed session is refused here, without a D1 request. The page's own D1 batch checks that
+ * the session is valid and that its API key has the needed access.
  */
 export const requireSession = createMiddleware<HonoEnv>(async (c, next) => {
   const credential = readCookie(c, 'session')

@@ -35,8 +35,8 @@ export function openRegion(c: Context<HonoEnv>, region: Region): Database {
 }
 
 /**
- * Guards a route of the management API. A missing or malformed key is refused here, without a database request. Whether
- * the key exists and has the access that the route needs, the route's own batch decides.
+ * Guards a route of the management API. A missing or malformed key is refused here, without a D1 request. The route's own
+ * D1 batch checks that the key exists and has the needed access.
  */
 export const requireApiKey = (needs: Access) =>
   createMiddleware<HonoEnv>(async (c, next) => {

@@ -177,7 +177,7 @@ export function issuer(env: Env): string {
 /** `npm run recover` recognises a closed Worker by it. */
 export const CLOSED_MESSAGE = 'Oncekey is closed for maintenance. Nothing was read or changed. Try again later.'
 
-/** Whether the Worker is closed for maintenance. Other settings may be invalid. */
+/** True while the Worker is closed for maintenance. Works even when other settings are invalid. */
 export function isClosed(env: object): boolean {
   return maintenance.parse(valueIn(env, 'MAINTENANCE')) === true
 }

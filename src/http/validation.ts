@@ -14,7 +14,7 @@ import { readSettings } from './settings.ts'
 /** Maximum number of validation errors in one response. */
 const MAX_ERRORS = 20
 
-/** No schema allows a longer array. Items beyond it are not validated: the caller is not identified yet. */
+/** The longest array that a schema allows. Longer arrays are cut before validation, because the caller is not yet identified. */
 const MAX_ITEMS = 100
 
 type Schema = v.GenericSchema
@@ -35,7 +35,7 @@ export const validJson = <S extends Schema>(schema: S) =>
 export const validQuery = <S extends Schema>(schema: S) =>
   validator('query', (_, c: Context<HonoEnv>) => validate(c, schema, readQuery(c.req.queries())))
 
-/** To Valibot an array is an object too. */
+/** Cuts long arrays, and replaces a body that is an array with null, because Valibot accepts an array as an object. */
 function bounded(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return null
@@ -47,10 +47,10 @@ function bounded(value: unknown): unknown {
   )
 }
 
-/** `list[]`, `list[0]`, and what PHP writes of an enum: `list[0][name]=Dynamic&list[0][value]=dynamic`. */
+/** Matches `list[]`, `list[0]` and PHP's form of an enum: `list[0][name]=Dynamic&list[0][value]=dynamic`. */
 const PARAMETER = /^([^[\]]+)(?:\[\d*\])?(?:\[(name|value)\])?$/
 
-/** The parameters of a query, however the SDKs write them. A parameter that is repeated becomes an array. */
+/** Reads the parameters of a query in each notation that SDKs use. A repeated parameter becomes an array. */
 function readQuery(queries: Record<string, string[]>): Record<string, string | string[]> {
   const parameters = new Map<string, string[]>()
   for (const [parameter, values] of Object.entries(queries)) {
@@ -72,8 +72,8 @@ async function validate<S extends Schema>(c: Context<HonoEnv>, schema: S, value:
 const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/
 
 /**
- * The SDK for Kotlin sends a hash of the request as its key, which is the same for every create on one application. It
- * is ignored.
+ * The Kotlin SDK sends a hash of the request as its key. The hash is the same for every create on one application, so
+ * such a key is ignored.
  */
 const HASH_OF_REQUEST = /^retry-[0-9a-f]{64}$/
 

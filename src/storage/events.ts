@@ -92,9 +92,8 @@ export const eventColumns = stored.columns
 const MAX_SKEW_MS = 60 * 60_000
 
 /**
- * A page of the environment's events in the order of their commits, so that a reader who continues after the last event
- * it has seen misses none, whatever is written meanwhile. A page of certain types, or of an organization, is merged from
- * the first events of each type: it reads no events that the filter excludes.
+ * Returns a page of events in commit order. A reader that continues after its last event misses none. A page filtered by
+ * type or organization reads no other events.
  */
 export function listEvents(
   database: Database,
@@ -103,7 +102,7 @@ export function listEvents(
 ): Promise<Outcome<Page<Event>, 'invalid_cursor'>> {
   const { limit, cursor, types, organizationId, from, until } = filter
   const inOrder = sql`${orderBy('seq', filter)} ${limitToPage(filter)}`
-  // A deleted event lies before every event that is kept.
+  // A deleted event is older than every event that is kept.
   const cursorSeq = sql`coalesce((SELECT seq FROM events WHERE id = ${cursor?.id ?? null}), 0)`
   const inRange = allOf([
     ...(cursor ? [sql`seq ${raw(isAscending(filter) ? '>' : '<')} ${cursorSeq}`] : []),

@@ -17,7 +17,7 @@ export interface NewWebhookEndpoint extends Pick<WebhookEndpoint, 'id' | 'url' |
 /** An environment has at most this many endpoints that callers have created: each gets every event. */
 const MAX_ENDPOINTS = 20
 
-/** SQL for the JSON of an endpoint: data of its events. It leaves out the query of the URL, from char(63) on. */
+/** SQL for the `data` of an endpoint's events. It cuts the URL at `?` (char 63), because a query may hold a credential. */
 const endpointData = (id: Sql | string, url: Sql | string, events: Sql | string) =>
   sql`json_object('object', 'webhook_endpoint', 'id', ${id},
     'url', substr(${url}, 1, instr(${url} || char(63), char(63)) - 1), 'events', json(${events}))`

@@ -171,7 +171,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       },
     )
 
-    test('closes the contents where the page was', async () => {
+    test('closing the table of contents keeps the scroll position', async () => {
       const { page, context } = await open({ javaScriptEnabled: false, viewport: { width: 360, height: 740 } })
       const place = () => page.locator(`${article} h3`).boundingBox()
       const before = await place()

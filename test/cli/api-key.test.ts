@@ -77,10 +77,12 @@ test('of two keys of one name, the ID decides', async () => {
 test('an unknown name is reported with exit code 1 and the command that lists the keys', async () => {
   const environment = await apiKey(['list', '--environment', 'nowhere'])
   expect(environment.stderr).toContain(
-    'Environment nowhere not found. Nothing was changed. The environments are: staging, production.',
+    'Environment nowhere was not found. Nothing was changed. The environments are: staging, production.',
   )
   const id = await apiKey(['revoke', 'api_key_unknown'])
-  expect(id.stderr).toContain('API key api_key_unknown not found. Nothing was changed. See: npm run api-key -- list')
+  expect(id.stderr).toContain(
+    'API key api_key_unknown was not found. Nothing was changed. See: npm run api-key -- list',
+  )
   const name = await apiKey(['revoke', '--environment', 'staging', '--name', "it's"])
   expect(name.stderr).toContain(`staging has no API key named 'it'\\''s'. Nothing was changed.`)
   expect([environment, id, name].map(({ code, stdout }) => ({ code, stdout }))).toEqual(
@@ -130,7 +132,7 @@ describe('a key that cannot be shown', () => {
     expect(code).toBe(1)
   })
 
-  test('is not created when stdout is closed', async () => {
+  test('api-key create with closed stdout creates no key', async () => {
     const { code, stderr } = await apiKey(words('closed'), { hasReader: false })
     expect(stderr).toBe('Standard output is closed or /dev/null, so the API key would be lost. Nothing was changed.\n')
     expect(code).toBe(1)

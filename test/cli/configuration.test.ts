@@ -28,7 +28,7 @@ async function configure(...changes: [from: RegExp, to: string][]): Promise<void
 const own = { ISSUER: 'http://127.0.0.1:8787', WEBHOOKS_TO_LOCALHOST: true }
 
 describe('settings', () => {
-  test('as released are valid', async () => {
+  test('the released wrangler.toml has valid settings', async () => {
     expect(() => requireValidSettings({ vars: {}, databases: [] })).toThrow()
     requireValidSettings(await readConfiguration(path))
     expect(await checkDevSettings(own, [], path)).toEqual([])

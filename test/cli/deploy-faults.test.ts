@@ -99,7 +99,7 @@ describe('a custom domain', () => {
       )
       expect(deployment.cloudflare.domains[host]).not.toBe('oncekey')
       const { said } = await deployment.deploy({ ...customDomain(host), canTakeDomain: true })
-      if (!isFirst) expect(said[1]).toContain(`${words}, which is replaced.`)
+      if (!isFirst) expect(said[1]).toContain(`${words}. This deployment replaces it.`)
       expect(deployment.cloudflare.domains[host]).toBe('oncekey')
     }
   })

@@ -106,7 +106,7 @@ test('a migration of tables with data shows how to go back before it starts', as
 })
 
 describe('the address', () => {
-  test('is the ISSUER of wrangler.toml, otherwise the custom domain, otherwise workers.dev', async () => {
+  test('the deployed address is ISSUER, else the custom domain, else workers.dev', async () => {
     const set = new Deployment()
     expect((await set.deploy({ issuer: 'https://secrets.example.com' })).url).toBe('https://secrets.example.com')
     expect(set.cloudflare.valuesOf('ISSUER').at(-1)).toBe('https://secrets.example.com')

@@ -69,7 +69,7 @@ describe('the first start', () => {
     expect(stdout).toBe('')
   })
 
-  test('keeps its state for this user only', async () => {
+  test('the first start makes state files readable by this user only', async () => {
     for (const [name, mode] of [
       ['v3', 0o700],
       ['.dev.json', 0o600],
@@ -107,7 +107,7 @@ describe('the first start', () => {
     expect(await ready()).toBe(200)
     await writeFile(path, `${valid}\nname = "half`)
     await dev.says('is invalid: ')
-    expect(dev.stderr().match(/The last valid configuration is still served\./g)).toHaveLength(2)
+    expect(dev.stderr().match(/The Worker still runs with the last valid configuration\./g)).toHaveLength(2)
     expect(await ready()).toBe(200)
     await writeFile(path, valid.replace(/^ACCESS_TOKEN_TTL_SECONDS = .*$/m, 'ACCESS_TOKEN_TTL_SECONDS = 600'))
     await dev.says('Reloaded.')

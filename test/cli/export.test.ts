@@ -303,7 +303,7 @@ describe('a file that cannot be imported: the reason, and nothing is changed', (
     expect(results).toEqual([])
   })
 
-  test('bytes that are not UTF-8', async () => {
+  test('import refuses a file with bytes that are not UTF-8', async () => {
     const file = await edited('bytes.jsonl', (lines) => lines)
     const bytes = await readFile(file)
     await writeFile(file, Buffer.concat([bytes.subarray(0, -1), Buffer.from([0xff, 0x0a])]))
@@ -384,7 +384,7 @@ describe('a file that cannot be written', () => {
 
   test('an environment that does not exist', async () => {
     const { code, stderr } = await cli(['export', '--environment', 'nowhere'], { database: source.database })
-    expect(stderr).toContain('Environment nowhere not found. Nothing was changed.')
+    expect(stderr).toContain('Environment nowhere was not found. Nothing was changed.')
     expect(code).toBe(1)
   })
 })

@@ -165,7 +165,7 @@ describe('an unusable state folder ends the command with exit code 1, a sentence
     await writeFile(file, 'no database')
     const foreign = await fail(folder)
     expect(foreign).toContain(`${file} is not a database, so ${folder} cannot be used. Nothing was changed.`)
-    expect(foreign).toContain('Move the file away to start with an empty database')
+    expect(foreign).toContain('away to start empty')
     await writeFile(file, whole.subarray(0, 20_000))
     const damaged = await fail(folder)
     expect(damaged).toContain(`The database in ${folder} is damaged (database disk image is malformed`)
@@ -186,7 +186,7 @@ describe('a failure of the runtime is explained by its cause', () => {
       'Make its files writable',
     ],
     ["EACCES: permission denied, open '/srv/state/v3/x'", '/srv/state cannot be written to', 'Nothing was changed.'],
-    ['file is not a database: SQLITE_NOTADB', 'so /srv/state cannot be used', 'Move the file away'],
+    ['file is not a database: SQLITE_NOTADB', 'so /srv/state cannot be used', 'Move the folder /srv/state away'],
     [
       'database disk image is malformed: SQLITE_CORRUPT',
       'The database in /srv/state is damaged',

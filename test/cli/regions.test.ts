@@ -158,7 +158,7 @@ describe('while a region does not respond', () => {
   })
 
   test.each(['environment', 'api-key', 'webhook'])(
-    '%s list shows the others, and ends with a failure',
+    'while a region is down, %s list shows the others and fails',
     async (group) => {
       await newKey('here')
       await newEndpoint('here')
@@ -178,7 +178,9 @@ describe('while a region does not respond', () => {
   test('a name that is not found elsewhere may be there', async () => {
     const words = ['api-key', 'create', '--environment', 'there', '--name', 'k', '--access', 'read']
     const { code, stderr } = await command(...words)
-    expect(stderr).toContain('Environment there not found. Nothing was changed. Not all regions responded.\n')
+    expect(stderr).toContain(
+      'Environment there was not found in the regions that responded. Nothing was changed. Try again when all regions respond.\n',
+    )
     expect(stderr).toContain('Region 1 (DB_1): D1_ERROR: the region is down.')
     expect(code).toBe(1)
   })

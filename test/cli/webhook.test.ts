@@ -120,7 +120,9 @@ test.each(['test', 'delete', 'revive'])(
   '%s of an unknown endpoint names the command that lists the endpoints',
   async (word) => {
     const { code, stdout, stderr } = await webhook([word, 'we_unknown'])
-    expect(stderr).toContain('Webhook endpoint we_unknown not found. Nothing was changed. See: npm run webhook -- list')
+    expect(stderr).toContain(
+      'Webhook endpoint we_unknown was not found. Nothing was changed. See: npm run webhook -- list',
+    )
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   },
 )

@@ -16,7 +16,7 @@ describe('the word list', () => {
     expect(phrasesIn(text).map((found) => found.phrase)).toEqual([phrase])
   })
 
-  test('names the line of a phrase', () => {
+  test('the word list reports the line of a phrase', () => {
     expect(phrasesIn('one\ntwo\nnobody knows')).toMatchObject([{ line: 3, phrase: 'nobody' }])
   })
 

@@ -93,7 +93,7 @@ test.each([
   expect(reason.startsWith('You are not logged in')).toBe(isLogin)
 })
 
-test('wrangler does what each step of a deployment asks of it, also when a domain is added, and gradually', async () => {
+test('the real wrangler completes every deployment step, with and without a new domain, and gradually', async () => {
   const cwd = await copyProject()
   const { cloudflare, url } = await startCloudflare()
   const redirect = `const { fetch } = globalThis

@@ -325,7 +325,7 @@ describe('organization_id', () => {
   })
 
   test.each([...GOOD, ...BAD, 5, false, [], {}, null])(
-    'a first-party oauth application accepts, ignores and does not show the organization %j',
+    'creating a first-party oauth application ignores organization_id %j',
     async (id) => {
       const { status, json } = await create('first-party oauth', { organization_id: id })
       expect([status, 'organization_id' in json]).toEqual([201, false])

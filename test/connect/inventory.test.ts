@@ -136,7 +136,7 @@ describe('the list of the environment', () => {
     }
   })
 
-  test('has no secret of another environment', async () => {
+  test('the list has no secret of another environment', async () => {
     const stranger = await newApiKey()
     expect((await list({}, stranger.apiKey)).data).toEqual([])
     for (const query of [{ application_id: one.id }, { created_by: keyId }, { hint: 'c1Zz' }])

@@ -143,7 +143,7 @@ describe('SHA-256', () => {
     )
   })
 
-  test('compares as equal only if all bytes are equal', () => {
+  test('sameBytes is true only if all bytes are equal', () => {
     fc.assert(
       fc.property(anyBytes({ maxLength: 40 }), fc.nat(), fc.integer({ min: 1, max: 255 }), (bytes, at, change) => {
         expect(sameBytes(bytes, bytes.slice())).toBe(true)

@@ -53,7 +53,7 @@ describe('a new secret', () => {
     expect(results).toContainEqual({ salt: '00'.repeat(32) })
   })
 
-  test('is not created by a form without a token, or with one that is older than an hour', async () => {
+  test('a form without a token, or with one older than an hour, creates no secret', async () => {
     const { id } = await newApplication(apiKey)
     const old = `${(Date.now() - 3_600_001).toString(36)}-${crypto.randomUUID()}`
     for (const token of ['', 'x', old]) {

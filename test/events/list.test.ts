@@ -232,7 +232,7 @@ describe('the cursor of the event list', () => {
     expect(json).toStrictEqual(refusal('after'))
   })
 
-  test('a cursor whose event is past its retention continues with the oldest event that is kept', async () => {
+  test('a cursor of a removed event continues with the oldest remaining event', async () => {
     const gone = planted.splice(0, 30)
     await env.DB.prepare(`DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))`)
       .bind(JSON.stringify(gone.map(({ id }) => id)))

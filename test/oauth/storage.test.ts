@@ -90,7 +90,7 @@ const outcomeOf = ({ status, json }: Reply) =>
   json.error ?? ({ true: 'active', false: 'inactive' }[String(json.active)] || String(status))
 
 describe('the OAuth endpoints make at most one D1 request', () => {
-  test.each(cases)('$name → $outcome: $trips', async ({ trips, outcome, ask }) => {
+  test.each(cases)('$name returns $outcome after $trips D1 requests', async ({ trips, outcome, ask }) => {
     const counter = counted(env.DB)
     expect(outcomeOf(await ask({ DB: counter.database }))).toBe(outcome)
     // After the response: the first use within a minute, and the first refused use of a secret within an hour.

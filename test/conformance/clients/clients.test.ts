@@ -119,7 +119,7 @@ describe('libraries', () => {
   })
 
   describe.skipIf(!hasDebianPackage('ruby-openid-connect'))('the gem openid_connect', () => {
-    test('misses only an authorization endpoint, which is for logins, in the discovery document', async () => {
+    test('the only complaint of the gem about discovery is the missing authorization endpoint', async () => {
       const output = await run('/usr/bin/ruby', ['discovery.rb'], await publishedDocument('openid-configuration'))
       expect(output.trim()).toBe("Authorization endpoint can't be blank")
     })
