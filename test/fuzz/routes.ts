@@ -17,22 +17,31 @@ const both = (path: string): Route[] => [
   ['POST', path],
 ]
 
+const actions = (path: string, ...names: string[]) => names.map((name): Route => ['POST', `${path}/${name}`])
+
 /** The dashboard's. */
 const DASHBOARD: Route[] = [
   ['GET', '/dashboard'],
+  ['GET', '/dashboard/applications'],
   ['POST', '/dashboard/search'],
   ['GET', APPLICATION],
   ...['/dashboard/applications/new', `${APPLICATION}/edit`, `${APPLICATION}/new-secret`].flatMap(both),
   ...[`${APPLICATION}/rotate`, `${APPLICATION}/revoke-all`, `${APPLICATION}/delete`].flatMap(both),
   ['POST', `${APPLICATION}/replace-secret`],
   ...[`${SECRET}/revoke`, `${SECRET}/edit`].flatMap(both),
-  ...['disable', 'enable', 'keep'].map((action): Route => ['POST', `${SECRET}/${action}`]),
-  ...['/dashboard/find', '/dashboard/events', '/dashboard/sign-in'].flatMap(both),
+  ...actions(SECRET, 'disable', 'enable', 'keep'),
   ['GET', `${SECRET}/first-use`],
+  ...both('/dashboard/secrets'),
+  ['GET', '/dashboard/secrets/export'],
+  ['GET', '/dashboard/secrets/{secret}'],
+  ...actions('/dashboard/secrets/{secret}', 'revoke', 'disable', 'enable', 'keep'),
+  ...actions('/dashboard/secrets', 'bulk', 'bulk/confirm'),
+  ...['/dashboard/find', '/dashboard/events', '/dashboard/sign-in'].flatMap(both),
   ...['export-csv', 'export-json', '{event}'].map((page): Route => ['GET', `/dashboard/events/${page}`]),
   ['GET', '/dashboard/keys'],
+  ...['/dashboard/keys/new', '/dashboard/webhooks/new', '/dashboard/webhooks/{id}/delete'].flatMap(both),
   ['GET', '/dashboard/webhooks'],
-  ['POST', '/dashboard/webhooks/resend'],
+  ...actions('/dashboard/webhooks', 'resend', '{id}/test'),
 ]
 
 export const ROUTES: readonly Route[] = [...API, ...DASHBOARD]

@@ -158,6 +158,9 @@ let sent = 0
 
 beforeAll(async () => {
   logged.length = 0
+  // Bodies with a credential are refused, so that the creates below do not succeed.
+  await call(writer.apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)
+  sent++
   for (const route of routes) {
     const [method = '', pattern = ''] = route.split(' ')
     const path = pattern.replace(/:\w+/, pattern.startsWith('/connect/client_secrets') ? created.id : application.id)

@@ -136,7 +136,10 @@ export function without(...names: (keyof Env)[]): Partial<Env> {
   return Object.fromEntries(names.map((name) => [name, undefined]))
 }
 
-/** Everything that a caller sees, except for the request ID. */
+/** Headers that differ between two equal responses. */
+const OF_ONE_REQUEST = ['x-request-id', 'server-timing']
+
+/** Everything that a caller sees, except for these headers. */
 export function seen({ status, headers, text }: Omit<Reply, 'json'>) {
-  return { status, text, headers: [...headers].filter(([name]) => name !== 'x-request-id') }
+  return { status, text, headers: [...headers].filter(([name]) => !OF_ONE_REQUEST.includes(name)) }
 }
