@@ -151,14 +151,15 @@ describe.runIf(chromiumPath)('in a hurry', () => {
     for (const [path, field] of [
       ['/dashboard/applications', '#search'],
       ['/dashboard', '#q'],
-      ['/dashboard/events', '#organization'],
+      ['/dashboard/events', '#target'],
       ['/dashboard/find', '#text'],
     ] as const) {
       await page.goto(environment.origin + path)
       await page.fill(field, secret)
       await page.press(field, 'Enter')
       await page.waitForLoadState()
-      if (field !== '#organization') expect(new URL(page.url()).search).toBe(`?hint=${secret.slice(-6)}`)
+      const parameter = field === '#target' ? 'target' : 'hint'
+      expect(new URL(page.url()).search).toBe(`?${parameter}=${secret.slice(-6)}`)
     }
     for (const url of sent) expect(url).not.toContain(secret.slice(-7))
     visitor.check()
@@ -174,7 +175,7 @@ describe.runIf(chromiumPath)('in a hurry', () => {
     const secret = `cs_0${'a'.repeat(43)}Xy12Zz`
     await page.evaluate(`navigator.clipboard.writeText('${secret}')`)
     for (const field of ['Search, or paste a leaked secret', 'Name or ID']) {
-      await page.goto(`${environment.origin}/dashboard`)
+      await page.goto(`${environment.origin}/dashboard/applications`)
       await tabTo(field)
       await page.keyboard.press('Control+V')
       await page.keyboard.press('Enter')
