@@ -1,5 +1,5 @@
 import { app } from './app.ts'
-import { deliverWebhooks, deliverySettings } from './events/webhooks.ts'
+import { deliverWebhooks, deliverySettings } from './events/deliver.ts'
 import { figureFields, versionField } from './http/log.ts'
 import { isClosed, readSettings } from './http/settings.ts'
 import { cleanUp } from './storage/cleanup.ts'

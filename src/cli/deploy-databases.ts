@@ -11,7 +11,7 @@ import {
 } from './cloudflare-api.ts'
 import { type Account, type Context, Failure } from './command.ts'
 import type { RegionDatabase } from './configuration.ts'
-import { choosePlaces, type Place, type PlaceOptions, placeOf } from './places.ts'
+import { chooseLocations, type DatabaseLocation, type LocationOptions, locationOf } from './deploy-locations.ts'
 import type { DeployedBinding } from './platform.ts'
 import { root } from './wrangler.ts'
 
@@ -27,7 +27,7 @@ async function query<Row>({ call }: Account, uuid: string, sql: string): Promise
 
 export interface DatabasePlan {
   readonly regions: readonly RegionDatabase[]
-  readonly places: PlaceOptions
+  readonly locations: LocationOptions
   /** Of the version that serves now. */
   readonly bindings: readonly DeployedBinding[]
 }
@@ -38,7 +38,7 @@ export interface DatabasePlan {
  */
 export async function provideDatabases(
   account: Account,
-  { regions, places, bindings }: DatabasePlan,
+  { regions, locations, bindings }: DatabasePlan,
   context: Pick<Context, 'ask'>,
 ): Promise<{ provided: ProvidedRegion[]; words: string[] }> {
   const known = new Map<string, AccountDatabase>()
@@ -46,12 +46,12 @@ export async function provideDatabases(
     const found = await findRegionDatabase(account, region)
     if (!found) continue
     await requireOurs(account, found)
-    requireJurisdiction(found, placeOf(region, regions, places))
+    requireJurisdiction(found, locationOf(region, regions, locations))
     known.set(region.digit, found)
   }
   await requireRemovedAreEmpty(account, bindings, (digit) => known.get(digit)?.uuid)
   const missing = regions.filter(({ digit }) => !known.has(digit))
-  const chosen = await choosePlaces(missing, places, context)
+  const chosen = await chooseLocations(missing, locations, context)
   const words: string[] = []
   const provided: ProvidedRegion[] = []
   for (const region of regions) {
@@ -60,7 +60,7 @@ export async function provideDatabases(
     const database = known.get(digit) ?? (await create(account, databaseName, place))
     const verb = place ? 'Created' : 'Found'
     words.push(
-      `${verb} ${databaseName}${whereWords(database)}.${remark(database, place ?? placeOf(region, regions, places))}`,
+      `${verb} ${databaseName}${whereWords(database)}.${remark(database, place ?? locationOf(region, regions, locations))}`,
     )
     provided.push({ ...region, uuid: database.uuid })
   }
@@ -90,7 +90,7 @@ async function requireOurs(account: Account, { uuid, name }: AccountDatabase): P
   )
 }
 
-function requireJurisdiction({ name, jurisdiction }: AccountDatabase, place: Place | undefined): void {
+function requireJurisdiction({ name, jurisdiction }: AccountDatabase, place: DatabaseLocation | undefined): void {
   const actual = jurisdiction ?? 'none'
   if (!place?.jurisdiction || place.jurisdiction === actual) return
   throw new Failure(
@@ -118,7 +118,7 @@ async function requireRemovedAreEmpty(
   }
 }
 
-async function create(account: Account, name: string, place: Place = {}): Promise<AccountDatabase> {
+async function create(account: Account, name: string, place: DatabaseLocation = {}): Promise<AccountDatabase> {
   const { location, jurisdiction } = place
   const body = { name, ...(location && { primary_location_hint: location }), ...(jurisdiction && { jurisdiction }) }
   const created = await explained(
@@ -133,11 +133,11 @@ const regionOf = ({ running_in_region, created_in_region }: AccountDatabase) => 
 
 function whereWords(database: AccountDatabase): string {
   const jurisdiction = database.jurisdiction ? `, jurisdiction ${database.jurisdiction}` : ''
-  return ` in ${regionOf(database) ?? 'a place that Cloudflare does not name'}${jurisdiction}`
+  return ` in ${regionOf(database) ?? 'a location that Cloudflare does not name'}${jurisdiction}`
 }
 
 /** A location is a hint: D1 may choose another one. */
-function remark(database: AccountDatabase, place: Place | undefined): string {
+function remark(database: AccountDatabase, place: DatabaseLocation | undefined): string {
   const wanted = place?.location
   const actual = regionOf(database)
   if (!wanted || !actual || wanted === actual.toLowerCase()) return ''

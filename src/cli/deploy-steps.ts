@@ -8,6 +8,7 @@ import { type Account, type Context, Failure, type Platform, type Step, shellWor
 import type { RegionDatabase } from './configuration.ts'
 import { type AddressPlan, addressOf, checkDomains, isAtWorkersDev, turnWorkersDevOff } from './deploy-addresses.ts'
 import { migrate, type ProvidedRegion, provideDatabases } from './deploy-databases.ts'
+import type { LocationOptions } from './deploy-locations.ts'
 import {
   awaitReady,
   configurationFor,
@@ -15,7 +16,6 @@ import {
   uploadWorker,
   withConfiguration,
 } from './deploy-worker.ts'
-import type { PlaceOptions } from './places.ts'
 import {
   type DeployedBinding,
   deployedBindings,
@@ -31,7 +31,7 @@ export interface DeployPlan extends AddressPlan {
   readonly accountId: string | undefined
   /** The databases, of which the first is that of the first environment. */
   readonly regions: readonly RegionDatabase[]
-  readonly places: PlaceOptions
+  readonly locations: LocationOptions
   /** Where the Worker is reached, if wrangler.toml says so; otherwise the address of its first deployment. */
   readonly issuer: string
   readonly configuration: RawConfiguration
@@ -87,7 +87,7 @@ export function deploySteps(context: Surroundings, plan: DeployPlan): { steps: S
       {
         title: `Find or create ${regions.length === 1 ? 'the database' : 'the databases'} ${databases}`,
         run: async () => {
-          const result = await provideDatabases(account, { regions, places: plan.places, bindings }, context)
+          const result = await provideDatabases(account, { regions, locations: plan.locations, bindings }, context)
           provided = result.provided
           return lines(result.words)
         },

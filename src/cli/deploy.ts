@@ -5,9 +5,9 @@ import { type Bootstrap, bootstrapToJson, bootstrapToText } from './bootstrap.ts
 import { type Context, checkName, Failure, jsonOption, print, printOnce, runSteps, showSteps } from './command.ts'
 import { readConfiguration, readRawConfiguration, regionDatabases, requireValidSettings } from './configuration.ts'
 import { gradualSteps, nextCommands } from './deploy-gradually.ts'
+import { locationOf, locationOptions } from './deploy-locations.ts'
 import { type DeployPlan, deploySteps } from './deploy-steps.ts'
 import { configurationFor, namespaceId, rateLimits, withConfiguration } from './deploy-worker.ts'
-import { placeOf, placeOptions } from './places.ts'
 import { reasonOf, root } from './wrangler.ts'
 
 export function addDeployCommand(program: Command, context: Context): void {
@@ -19,8 +19,8 @@ export function addDeployCommand(program: Command, context: Context): void {
     )
     .addOption(
       new Option(
-        '--location <PLACE>',
-        "Where a new database is created: weur, eeur, apac, oc, wnam or enam. With several regions, DIGIT=PLACE for each. This can't be changed later.",
+        '--location <LOCATION>',
+        "Where a new database is created: weur, eeur, apac, oc, wnam or enam. With several regions, DIGIT=LOCATION for each. This can't be changed later.",
       ).argParser(collect),
     )
     .addOption(
@@ -47,7 +47,7 @@ export function addDeployCommand(program: Command, context: Context): void {
       const plan: DeployPlan = {
         ...configuration,
         ...{ regions, environment },
-        places: placeOptions(options, regions),
+        locations: locationOptions(options, regions),
         configuration: await readRawConfiguration(),
         folder: root,
         canTakeDomain: takeDomain ?? false,
@@ -82,13 +82,13 @@ async function deployGradually(context: Context, plan: DeployPlan, isJson: boole
   await print(context, isJson ? { version_id: versionId, serving_version_id: servingId } : words)
 }
 
-/** The names and places that a deployment would use, as far as they are known without a network. */
-function describePlan({ name, regions, places, routes, issuer, configuration }: DeployPlan): string[] {
+/** The names and locations that a deployment would use, as far as they are known without a network. */
+function describePlan({ name, regions, locations, routes, issuer, configuration }: DeployPlan): string[] {
   const patterns = routes.map((route) => (typeof route === 'string' ? route : route.pattern))
   return [
     ...regions.map((region) => {
-      const { location, jurisdiction } = placeOf(region, regions, places) ?? {}
-      const place = location ?? jurisdiction ?? (places.isAnywhere ? 'near this machine' : undefined)
+      const { location, jurisdiction } = locationOf(region, regions, locations) ?? {}
+      const place = location ?? jurisdiction ?? (locations.isAnywhere ? 'near this machine' : undefined)
       return `Region ${region.digit}: database ${region.databaseName}, if it is to be created: ${place ?? 'no location chosen yet'}`
     }),
     `Address: ${patterns.join(', ') || `${name} on workers.dev`}`,

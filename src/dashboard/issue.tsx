@@ -5,7 +5,7 @@ import { issueCredential } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { granted } from '../http/errors.ts'
+import { granted, SECRET_LIMIT_REACHED } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { countUsage } from '../http/usage.ts'
 import { PostForm } from '../pages/forms.tsx'
@@ -184,8 +184,8 @@ function limitReached(c: Context<HonoEnv>): Problem {
     422,
     'Limit reached',
     <p>
-      The application has the maximum number of secrets. Nothing was created. <a href={path}>Revoke one</a>, or{' '}
-      <a href={`${path}/rotate`}>rotate</a>, which does not count against the limit.
+      {SECRET_LIMIT_REACHED} <a href={path}>Show the secrets</a>, or <a href={`${path}/rotate`}>rotate</a>, which does
+      not count against the limit.
     </p>,
   )
 }

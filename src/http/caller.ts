@@ -5,34 +5,14 @@ import { sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
 import { identify } from '../storage/batch.ts'
 import type { Access, Change } from '../storage/caller.ts'
-import { type Database, openDatabase } from '../storage/database.ts'
-import type { Region } from '../storage/regions.ts'
 import type { ApiCaller, HonoEnv, SessionCaller } from './context.ts'
 import { type ApiError, granted } from './errors.ts'
-import { addLogFields, originOf } from './log.ts'
+import { originOf } from './log.ts'
 import { refuseMalformed, withinLimits } from './rate-limits.ts'
-import { readSettings } from './settings.ts'
+import { databaseOf } from './region.ts'
 
 /** RFC 6750 §2.1. API keys are shorter: longer strings are not hashed. */
 const BEARER = /^Bearer +([A-Za-z0-9_]{1,100})$/i
-
-/** Opens the database of a region for this request, which logs its figures; null if there is no such region. */
-export function databaseOf(c: Context<HonoEnv>, digit: string): Database | null {
-  const region = readSettings(c.env).REGIONS.find((region) => region.digit === digit)
-  if (!region) return null
-  const database = openRegion(c, region)
-  c.set('database', database)
-  addLogFields(c, { region: digit })
-  return database
-}
-
-/** Opens the database of a region within the budget of this request. */
-export function openRegion(c: Context<HonoEnv>, region: Region): Database {
-  return openDatabase(c.env, region, {
-    deadline: Date.now() + readSettings(c.env).REQUEST_BUDGET_MS,
-    waitUntil: (promise) => c.executionCtx.waitUntil(promise),
-  })
-}
 
 /**
  * Guards a route of the management API. A missing or malformed key is refused here, without a D1 request. The route's own

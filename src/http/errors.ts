@@ -20,6 +20,10 @@ const OAUTH_ERRORS = {
   invalid_scope: [400, 'The requested scope is malformed or not allowed for this application.'],
 } as const satisfies Errors
 
+/** The API and the dashboard use the same sentences. */
+export const SECRET_LIMIT_REACHED =
+  'The application has reached its limit of active client secrets. Nothing was changed. Revoke one first.'
+
 /** Every error: its status, and a message that says what happened and what to do next. */
 const ERRORS = {
   malformed_request: [400, 'The request body is not well-formed JSON in UTF-8.'],
@@ -57,10 +61,7 @@ const ERRORS = {
     422,
     'The environment has reached its limit of applications. Nothing was changed. Delete one first.',
   ],
-  client_secret_limit_reached: [
-    422,
-    'The application has reached its limit of active client secrets. Nothing was changed. Revoke one first.',
-  ],
+  client_secret_limit_reached: [422, SECRET_LIMIT_REACHED],
   rate_limit_exceeded: [429, 'Too Many Requests'],
   internal_error: [500, 'Internal error. Quote the request ID when you report it.'],
   service_unavailable: [503, 'The request took too long, so nothing was changed. Try again.'],

@@ -3,6 +3,7 @@ import { createMiddleware } from 'hono/factory'
 import { secureHeaders } from 'hono/secure-headers'
 import type { HonoEnv } from './context.ts'
 import { ApiError } from './errors.ts'
+import { setRequestId } from './log.ts'
 import { PUBLIC_CACHE_SECONDS } from './settings.ts'
 
 /** Set on every response, whatever a route sets. Pages and public documents replace the defaults below. */
@@ -79,7 +80,7 @@ export const keptDocument = createMiddleware<HonoEnv>(async (c, next) => {
   const found = responses.get(key)
   if (found && Date.now() < found.until) {
     const headers = new Headers(found.headers)
-    headers.set('X-Request-ID', crypto.randomUUID())
+    setRequestId((name, value) => headers.set(name, value))
     return new Response(found.body, { headers })
   }
   await next()

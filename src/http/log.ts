@@ -19,10 +19,9 @@ const CLIENT_REQUEST_ID = /^[\w.:=-]{1,50}$/
  */
 export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
   const start = Date.now()
-  const requestId = crypto.randomUUID()
+  const requestId = setRequestId((name, value) => c.header(name, value))
   c.set('requestId', requestId)
   c.set('logFields', placeOf(c))
-  c.header('X-Request-ID', requestId)
   await next()
   const duration = Date.now() - start
   const figures = c.get('database')?.figures
@@ -44,7 +43,14 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
   })
 })
 
-/** Adds to the log entry of this request. */
+/** Gives a response a new request ID, and returns the ID. */
+export function setRequestId(setHeader: (name: string, value: string) => void): string {
+  const requestId = crypto.randomUUID()
+  setHeader('X-Request-ID', requestId)
+  return requestId
+}
+
+/** Adds fields to the log entry of this request. */
 export function addLogFields(c: Context<HonoEnv>, fields: LogFields): void {
   c.set('logFields', { ...c.get('logFields'), ...fields })
 }

@@ -1,11 +1,11 @@
 import type { Context } from 'hono'
 import { recogniseCredential } from '../credential/credential.ts'
 import { sha256 } from '../credential/digest.ts'
-import { databaseOf } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { addLogFields, originOf } from '../http/log.ts'
 import { recordFailure, recordSuccess, requireAllowed } from '../http/rate-limits.ts'
+import { databaseOf } from '../http/region.ts'
 import { countUsage } from '../http/usage.ts'
 import {
   type AuthenticatedClient,

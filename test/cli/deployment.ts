@@ -20,7 +20,7 @@ export const plan: DeployPlan = {
   accountId: undefined,
   name: 'oncekey',
   regions: [{ digit: '0', binding: 'DB', databaseName: 'oncekey', localId: 'DB' }],
-  places: { places: new Map([['', { location: 'weur' }]]), isAnywhere: false },
+  locations: { locations: new Map([['', { location: 'weur' }]]), isAnywhere: false },
   routes: [],
   workersDev: undefined,
   canTakeDomain: false,
@@ -45,8 +45,8 @@ export const customDomain = (hostname: string): Partial<DeployPlan> => {
 /** The plan with a second region. */
 export const twoRegions: Partial<DeployPlan> = {
   regions: [...plan.regions, { digit: '1', binding: 'DB_APAC', databaseName: 'oncekey-apac', localId: 'DB_APAC' }],
-  places: {
-    places: new Map([
+  locations: {
+    locations: new Map([
       ['0', { location: 'weur' }],
       ['1', { location: 'apac' }],
     ]),

@@ -12,11 +12,12 @@ import {
   type Settlement,
   settleDelivery,
 } from '../storage/deliveries.ts'
+import { retryAfter, waitAfter } from './retries.ts'
 
 /** How long deliveries may run after a change: Cloudflare keeps a request alive for this time after its response. */
 const AFTER_CHANGE_MS = 30_000
 
-/** The statements of a change are fewer. They and those of its webhooks belong to one invocation. */
+/** More statements than any change has. A change and its webhooks share the statement limit of one invocation. */
 const QUERIES_OF_CHANGE = 15
 
 /** Time for the outcome of the last attempt to be recorded before the deadline. */
@@ -25,35 +26,10 @@ const SETTLE_MARGIN_MS = 5_000
 /** A Worker can have six open connections. */
 const MAX_CONCURRENT_ATTEMPTS = 6
 
-/** Keeps connections free for other endpoints when one is slow. */
+/** Limits the attempts at one endpoint, so that a slow endpoint leaves connections to the others. */
 const MAX_ATTEMPTS_PER_ENDPOINT = 2
 
 const TIMED_OUT = 'timed out'
-
-const SECOND_MS = 1000
-const MINUTE_MS = 60 * SECOND_MS
-const HOUR_MS = 60 * MINUTE_MS
-
-/**
- * The minimum wait after each failed attempt, 72 hours in all. Jitter is added to it. After the last attempt the
- * delivery has failed.
- */
-export const BACKOFF_MS = [
-  10 * SECOND_MS,
-  30 * SECOND_MS,
-  2 * MINUTE_MS,
-  10 * MINUTE_MS,
-  30 * MINUTE_MS,
-  2 * HOUR_MS,
-  6 * HOUR_MS,
-  16 * HOUR_MS,
-  24 * HOUR_MS,
-  24 * HOUR_MS,
-]
-const MAX_JITTER = 0.1
-
-/** The longest wait that a receiver can ask for by Retry-After. */
-const MAX_RETRY_AFTER_MS = 24 * HOUR_MS
 
 export interface DeliverOptions {
   /**
@@ -76,9 +52,9 @@ export interface DeliveryReport {
 }
 
 /**
- * Sends what is due to webhook endpoints, until shortly before the database's deadline. Attempts run concurrently, so that
- * a slow endpoint does not hold up the others. Endpoints take turns, so that a run that cannot send everything sends
- * something to each.
+ * Sends the deliveries that are due, until shortly before the database's deadline. Attempts run concurrently, so that a
+ * slow endpoint does not delay the others. Endpoints take turns, so that a run that cannot send everything sends something
+ * to each endpoint.
  */
 export async function deliverWebhooks(database: Database, options: DeliverOptions): Promise<DeliveryReport> {
   const underWay = new Map<Promise<void>, string>()
@@ -174,9 +150,7 @@ export function deliverySettings(env: Env): DeliverOptions {
 
 async function attempt(delivery: Delivery, options: DeliverOptions): Promise<Settlement> {
   const { outcome, isDelivered, isFinal, retryAfterMs } = await send(delivery, options)
-  const backoff = isDelivered || isFinal ? undefined : BACKOFF_MS[delivery.attempts - 1]
-  // Jitter, so that deliveries that failed together are not retried together.
-  const wait = backoff === undefined ? null : Math.max(backoff * (1 + Math.random() * MAX_JITTER), retryAfterMs)
+  const wait = isDelivered || isFinal ? null : waitAfter(delivery.attempts, retryAfterMs)
   return { delivery, outcome, isDelivered, nextAttemptAt: wait === null ? null : Math.round(Date.now() + wait) }
 }
 
@@ -208,11 +182,4 @@ async function send({ url, secret, event }: Delivery, { isLocal, timeoutMs }: De
   } catch (error) {
     return failed(error instanceof Error && error.name === 'TimeoutError' ? TIMED_OUT : 'no connection')
   }
-}
-
-/** RFC 9110 §10.2.3: seconds, or a date. In milliseconds from `now`; 0 if it is missing or malformed. */
-function retryAfter(headers: Headers, now: number): number {
-  const value = headers.get('Retry-After') ?? ''
-  const wait = /^\d+$/.test(value) ? Number(value) * SECOND_MS : Date.parse(value) - now
-  return Number.isNaN(wait) ? 0 : Math.min(Math.max(wait, 0), MAX_RETRY_AFTER_MS)
 }

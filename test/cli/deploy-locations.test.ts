@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import type { PlaceOptions } from '../../src/cli/places.ts'
+import type { LocationOptions } from '../../src/cli/deploy-locations.ts'
 import { createEnvironment } from '../../src/storage/operator/environments.ts'
 import { Deployment, plan, twoRegions } from './deployment.ts'
 import { cli } from './terminal.ts'
 
-/** Where `npm run deploy` creates databases, and what it says about the place. */
+/** Where `npm run deploy` creates databases, and what it says about the location. */
 
-const noPlace: PlaceOptions = { places: new Map(), isAnywhere: false }
-const at = (entries: Record<string, object>): { places: PlaceOptions } => ({
-  places: { places: new Map(Object.entries(entries)), isAnywhere: false },
+const noLocation: LocationOptions = { locations: new Map(), isAnywhere: false }
+const at = (entries: Record<string, object>): { locations: LocationOptions } => ({
+  locations: { locations: new Map(Object.entries(entries)), isAnywhere: false },
 })
 
 /** An operator who types these lines. */
@@ -26,7 +26,7 @@ describe('the location of a new database', () => {
     const deployment = new Deployment()
     const { code, stderr } = await cli(['deploy'], { platform: deployment.platform, env: { CI: 'true' } })
     expect(stderr).toContain(
-      "Choose where the database oncekey is created, because its location can't be changed later. Nothing was created. Run: npm run deploy -- --location PLACE\nPLACE is one of weur, eeur, apac, oc, wnam, enam. `--jurisdiction` takes eu, us, fedramp. `--anywhere` creates it near the machine that runs this command.",
+      "Choose where the database oncekey is created, because its location can't be changed later. Nothing was created. Run: npm run deploy -- --location LOCATION\nPLACE is one of weur, eeur, apac, oc, wnam, enam. `--jurisdiction` takes eu, us, fedramp. `--anywhere` creates it near the machine that runs this command.",
     )
     expect(code).toBe(1)
     expect(deployment.cloudflare.changes).toEqual([])
@@ -37,7 +37,7 @@ describe('the location of a new database', () => {
   test('is asked for at a terminal, again after a wrong answer', async () => {
     const deployment = new Deployment()
     const { questions, ask } = operator('Tokyo', ' APAC ')
-    const { said } = await deployment.deploy({ places: noPlace }, ask)
+    const { said } = await deployment.deploy({ locations: noLocation }, ask)
     expect(questions[0]).toContain(
       "Where should the database oncekey be? Its location can't be changed later.\n  weur      Western Europe\n",
     )
@@ -50,20 +50,22 @@ describe('the location of a new database', () => {
     ['anywhere', { running_in_region: 'ENAM' }],
   ])('can be answered with %s', async (answer, described) => {
     const deployment = new Deployment()
-    await deployment.deploy({ places: noPlace }, operator(answer).ask)
+    await deployment.deploy({ locations: noLocation }, operator(answer).ask)
     expect(deployment.cloudflare.databases).toMatchObject([{ described }])
   })
 
   test('that is not chosen ends the command, and nothing is created', async () => {
     const deployment = new Deployment()
-    await expect(deployment.deploy({ places: noPlace }, operator('').ask)).rejects.toThrow('No location was chosen.')
+    await expect(deployment.deploy({ locations: noLocation }, operator('').ask)).rejects.toThrow(
+      'No location was chosen.',
+    )
     expect(deployment.cloudflare.changes).toEqual([])
   })
 
   test('is not asked for once the database exists', async () => {
     const deployment = new Deployment()
     await deployment.deploy()
-    const { said } = await deployment.deploy({ places: noPlace })
+    const { said } = await deployment.deploy({ locations: noLocation })
     expect(said[2]).toBe('Found oncekey in WEUR.')
   })
 
@@ -90,7 +92,7 @@ test.each([
   [['--location', 'tokyo'], '--location must be one of weur, eeur, apac, oc, wnam, enam'],
   [['--jurisdiction', 'weur'], '--jurisdiction must be one of eu, us, fedramp'],
   [['--location', '7=weur'], '--location 7=weur names a region that REGIONS in wrangler.toml does not have.'],
-  [['--location', 'weur', '--jurisdiction', 'eu'], '--jurisdiction eu names a second place for the same database.'],
+  [['--location', 'weur', '--jurisdiction', 'eu'], '--jurisdiction eu names a second location for the same database.'],
 ])('%j is refused as a usage error', async (words, sentence) => {
   const { code, stderr } = await cli(['deploy', ...words])
   expect(stderr).toContain(sentence)
@@ -98,7 +100,7 @@ test.each([
 })
 
 describe('with several regions', () => {
-  test('each database is created at its own place, gets its tables, and is bound', async () => {
+  test('each database is created at its own location, gets its tables, and is bound', async () => {
     const deployment = new Deployment()
     const { said } = await deployment.deploy(twoRegions)
     expect(said[2]).toMatch(/^Created oncekey in WEUR\.\n {6}Created oncekey-apac in APAC\.\n/)
@@ -112,13 +114,13 @@ describe('with several regions', () => {
     expect(bindings).toContainEqual({ type: 'd1', name: 'DB_APAC', id: second })
   })
 
-  test('a place without a digit is not enough, and none is created', async () => {
+  test('with several regions a location without a digit is refused, and no database is created', async () => {
     const deployment = new Deployment()
-    const places = at({ '': { location: 'weur' } })
-    await expect(deployment.deploy({ ...twoRegions, ...places })).rejects.toThrow(
-      'Run: npm run deploy -- --location 0=PLACE --location 1=PLACE',
+    const locations = at({ '': { location: 'weur' } })
+    await expect(deployment.deploy({ ...twoRegions, ...locations })).rejects.toThrow(
+      'Run: npm run deploy -- --location 0=LOCATION --location 1=LOCATION',
     )
-    await expect(deployment.deploy({ ...twoRegions, ...at({ 0: { location: 'weur' } }) })).rejects.toThrow('1=PLACE')
+    await expect(deployment.deploy({ ...twoRegions, ...at({ 0: { location: 'weur' } }) })).rejects.toThrow('1=LOCATION')
     expect(deployment.cloudflare.changes).toEqual([])
   })
 
