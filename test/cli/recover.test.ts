@@ -228,7 +228,11 @@ async function expectRecovered(): Promise<void> {
   expect(await answersTo(open)).toEqual(REFUSED)
   // Everything that worked before works again, changes included.
   expect(await requestToken({ ...served, fetch }, application.client_id, one.used.secret)).toBe(200)
-  expect((await manage('GET', '/events')).status).toBe(200)
+  // The contract of each event is checked, too.
+  for (const { type } of results) {
+    const { json } = await manage('GET', `/events?order=desc&limit=1&events=${type}`)
+    expect(json.data[0].context.actor, `${type}`).toBe('operator')
+  }
   expect((await manage('PUT', `/connect/applications/${application.id}`, { body: { name: 'again' } })).status).toBe(200)
 }
 
