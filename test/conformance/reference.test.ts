@@ -3,6 +3,7 @@ import document from '../../src/pages/assets/generated/openapi.json'
 import type { OpenApi } from '../../src/reference/generate/openapi.ts'
 import { newFolder } from '../cli/folder.ts'
 import { startDev } from '../cli/processes.ts'
+import { size } from '../sizes.ts'
 import { isInstalled, LANGUAGE_NAMES, runSample, samplesOf } from './samples.ts'
 import { workosAt } from './workos.ts'
 
@@ -55,17 +56,19 @@ const EXPECTED: Readonly<Record<string, RegExp>> = {
   createClientSecret: /\bsecret"?: ?["']cs_0/,
 }
 
+/** Every sample starts a process: the short run has all of two languages, and some of the others, which are alike. */
+const MOST_READ = ['curl', 'Node']
+
 describe.each(LANGUAGE_NAMES)('each %s sample works when pasted', (language) => {
-  test.skipIf(!isInstalled(language)).each(samples.filter((sample) => sample.language === language))(
-    '$id',
-    async (sample) => {
-      const operation = operations.find(({ operationId }) => operationId === sample.id)
-      expect(sample.code).toContain(new URL(origin).hostname)
-      const { status, output } = await runSample(sample, await newReader())
-      const [success = ''] = Object.keys(operation?.responses ?? {})
-      if (!sample.code.includes('@workos-inc/node')) expect(status, output).toBe(success)
-      else expect(output).toMatch(success === '204' ? /^$/ : /^\w* ?\{|^\[/)
-      expect(output).toMatch(EXPECTED[sample.id] ?? '')
-    },
-  )
+  const ofLanguage = samples.filter((sample) => sample.language === language)
+  const count = MOST_READ.includes(language) ? ofLanguage.length : size(3, ofLanguage.length)
+  test.skipIf(!isInstalled(language)).each(ofLanguage.slice(0, count))('$id', async (sample) => {
+    const operation = operations.find(({ operationId }) => operationId === sample.id)
+    expect(sample.code).toContain(new URL(origin).hostname)
+    const { status, output } = await runSample(sample, await newReader())
+    const [success = ''] = Object.keys(operation?.responses ?? {})
+    if (!sample.code.includes('@workos-inc/node')) expect(status, output).toBe(success)
+    else expect(output).toMatch(success === '204' ? /^$/ : /^\w* ?\{|^\[/)
+    expect(output).toMatch(EXPECTED[sample.id] ?? '')
+  })
 })
