@@ -35,7 +35,7 @@ const broken = (digit: '0' | '1') => withBatch(databaseIn(digit), () => Promise.
 const ready = (bindings: Partial<Env>) => send(new Request('https://oncekey.test/readyz'), bindings)
 
 describe('GET /readyz', () => {
-  test('has the state of each region, and asks each once in five seconds', async () => {
+  test('/readyz has the state of each region, and asks each once in five seconds', async () => {
     stopClock()
     const { bindings, trips } = countedRegions(2)
     for (let i = 0; i < 3; i++) {
@@ -72,14 +72,14 @@ describe('GET /readyz', () => {
     logged.mockRestore()
   })
 
-  test('is 503 when one region is not migrated, and names it with the remedy', async () => {
+  test('/readyz is 503 when one region is not migrated, and names it with the remedy', async () => {
     const behind = withBatch(env.DB_1, (real) => real([env.DB_1.prepare('SELECT 1 WHERE false')]))
     const { status, json, headers } = await ready(regionBindings(2, { '1': behind }))
     expect([status, headers.get('Retry-After')]).toEqual([503, '60'])
     expect(json.message).toMatch(/^Region 1 \(DB_1\): .*`npm run migrate`/)
   })
 
-  test('with one region has no list of them', async () => {
+  test('/readyz with one region has no list of regions', async () => {
     expect((await ready({})).json).not.toHaveProperty('regions')
     const { json } = await ready({ DB: broken('0') })
     expect(json).not.toHaveProperty('regions')
@@ -90,7 +90,7 @@ describe('GET /readyz', () => {
 describe('while a region fails', () => {
   const down = () => regionBindings(2, { '1': broken('1') })
 
-  test('calls, tokens and pages of the other one succeed, and its own are 503', async () => {
+  test('while a region fails, its calls, tokens and pages are 503, and those of the other region succeed', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const bindings = down()
     for (const [tenant, statuses] of [
@@ -105,7 +105,7 @@ describe('while a region fails', () => {
     vi.restoreAllMocks()
   })
 
-  test('cleanup and webhooks of the other one go on, and the schedule fails', async () => {
+  test('while a region fails, cleanup and webhooks of the other region continue, and the schedule fails', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const logged = vi.spyOn(console, 'log')
     const receiver = await newReceiver({ environmentId: here.environmentId })
@@ -144,7 +144,7 @@ test('a webhook endpoint gets the events of its region right after the change', 
 })
 
 describe('the dashboard', () => {
-  test('shows the region of the environment when there are several', async () => {
+  test('the dashboard shows the region of the environment when there are several', async () => {
     const page = async (tenant: Tenant, count: number) =>
       (await answer(await requestAs(tenant, 'GET /dashboard'), regionBindings(count))).text
     expect(await page(there, 2)).toContain('Region 1 (DB_1)')
@@ -152,7 +152,7 @@ describe('the dashboard', () => {
     expect(await page(here, 1)).not.toContain('Region')
   })
 
-  test('ends the session of another region that a sign-in replaces', async () => {
+  test('the dashboard ends the session of another region that a sign-in replaces', async () => {
     const session = await sessionOf(there)
     const open = async () => {
       const headers = { Cookie: `__Host-session=${session}` }
@@ -165,7 +165,7 @@ describe('the dashboard', () => {
     expect(await open()).toBe(303)
   })
 
-  test('signs in while the region of the replaced session fails', async () => {
+  test('the dashboard signs in while the region of the replaced session fails', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const session = await sessionOf(there)
     const form = await requestAs(here, 'POST /dashboard/sign-in')

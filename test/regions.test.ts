@@ -51,7 +51,7 @@ describe.each(['0', '1'] as const)('a caller of region %s', (digit) => {
     tenant = await newTenant(digit)
   })
 
-  test.each(ofCallers)('reaches no database of another region by %s, and its own one once', async (route) => {
+  test.each(ofCallers)('a caller reaches no database of another region by %s, and its own one once', async (route) => {
     const { bindings, trips } = countedRegions(DIGITS.length)
     const request = await requestAs(tenant, route)
     let before = {}
@@ -72,32 +72,38 @@ const PAIRS: [own: Digit, other: Digit][] = [
 ]
 
 describe.each(PAIRS)('with a key of region %s, an ID of region %s', (own, other) => {
-  test.each(routes.filter((route) => / \/connect\/.*:id/.test(route)))('is unknown to %s', async (route) => {
-    const ask = async (id: string) => {
-      const { bindings, trips } = countedRegions(DIGITS.length)
-      const { status, text } = await send(await requestAs(tenants[own], route, id), bindings)
-      return { status, text: text.replaceAll(id, 'ID'), trips: trips() }
-    }
-    const { applicationId, clientId, secretId } = tenants[other]
-    for (const id of [applicationId, clientId, secretId]) {
-      const foreign = await ask(id)
-      expect(foreign).toEqual(await ask(`${id.slice(0, -3)}000`))
-      expect(foreign.status).toBe(404)
-      expect(foreign.trips).toEqual({ '0': 0, '1': 0, '2': 0, [own]: 1 })
-    }
-  })
+  test.each(routes.filter((route) => / \/connect\/.*:id/.test(route)))(
+    'an ID of another region is unknown to %s',
+    async (route) => {
+      const ask = async (id: string) => {
+        const { bindings, trips } = countedRegions(DIGITS.length)
+        const { status, text } = await send(await requestAs(tenants[own], route, id), bindings)
+        return { status, text: text.replaceAll(id, 'ID'), trips: trips() }
+      }
+      const { applicationId, clientId, secretId } = tenants[other]
+      for (const id of [applicationId, clientId, secretId]) {
+        const foreign = await ask(id)
+        expect(foreign).toEqual(await ask(`${id.slice(0, -3)}000`))
+        expect(foreign.status).toBe(404)
+        expect(foreign.trips).toEqual({ '0': 0, '1': 0, '2': 0, [own]: 1 })
+      }
+    },
+  )
 
-  test.each(['/connect/applications', '/events'])('is answered as an unknown cursor of %s', async (path) => {
-    const { json } = await tenants[other].send('GET', path)
-    const { id } = json.data[0]
-    const { bindings, trips } = countedRegions(DIGITS.length)
-    const ask = async (cursor: string) => {
-      const { status, text } = await tenants[own].send('GET', `${path}?after=${cursor}`, { bindings })
-      return { status, text }
-    }
-    expect(await ask(id)).toEqual(await ask(`${id.slice(0, -3)}000`))
-    expect(trips()).toEqual({ '0': 0, '1': 0, '2': 0, [own]: 2 })
-  })
+  test.each(['/connect/applications', '/events'])(
+    'a cursor of another region is answered as an unknown cursor of %s',
+    async (path) => {
+      const { json } = await tenants[other].send('GET', path)
+      const { id } = json.data[0]
+      const { bindings, trips } = countedRegions(DIGITS.length)
+      const ask = async (cursor: string) => {
+        const { status, text } = await tenants[own].send('GET', `${path}?after=${cursor}`, { bindings })
+        return { status, text }
+      }
+      expect(await ask(id)).toEqual(await ask(`${id.slice(0, -3)}000`))
+      expect(trips()).toEqual({ '0': 0, '1': 0, '2': 0, [own]: 2 })
+    },
+  )
 })
 
 describe('a credential of an unknown region is answered as an unknown one, without a D1 request', async () => {
@@ -119,36 +125,42 @@ describe('a credential of an unknown region is answered as an unknown one, witho
     return here
   }
 
-  test.each(routes.filter((route) => / \/(connect|events)/.test(route)))('an API key at %s', async (route) => {
-    const [method = '', path = ''] = route.split(' ')
-    const { status } = await compare(
-      (key, bindings) => call(key, method, path, { bindings, ...(method !== 'GET' && { body: {} }) }),
-      'sk',
-    )
-    expect(status).toBe(401)
-  })
+  test.each(routes.filter((route) => / \/(connect|events)/.test(route)))(
+    'an API key of an unknown region is answered as an unknown one at %s, without a D1 request',
+    async (route) => {
+      const [method = '', path = ''] = route.split(' ')
+      const { status } = await compare(
+        (key, bindings) => call(key, method, path, { bindings, ...(method !== 'GET' && { body: {} }) }),
+        'sk',
+      )
+      expect(status).toBe(401)
+    },
+  )
 
-  test.each(['/oauth2/token', '/oauth2/introspection'])('a client secret at %s', async (path) => {
-    const { clientId } = tenants['0']
-    const { status, text } = await compare(
-      (secret, bindings) =>
-        send(
-          new Request(`https://oncekey.test${path}`, {
-            method: 'POST',
-            headers: {
-              Authorization: basic(clientId, secret),
-              'Content-Type': 'application/x-www-form-urlencoded',
-            },
-            body: 'grant_type=client_credentials&token=x',
-          }),
-          bindings,
-        ),
-      'cs',
-    )
-    expect([status, JSON.parse(text).error]).toEqual([401, 'invalid_client'])
-  })
+  test.each(['/oauth2/token', '/oauth2/introspection'])(
+    'a client secret of an unknown region is answered as an unknown one at %s, without a D1 request',
+    async (path) => {
+      const { clientId } = tenants['0']
+      const { status, text } = await compare(
+        (secret, bindings) =>
+          send(
+            new Request(`https://oncekey.test${path}`, {
+              method: 'POST',
+              headers: {
+                Authorization: basic(clientId, secret),
+                'Content-Type': 'application/x-www-form-urlencoded',
+              },
+              body: 'grant_type=client_credentials&token=x',
+            }),
+            bindings,
+          ),
+        'cs',
+      )
+      expect([status, JSON.parse(text).error]).toEqual([401, 'invalid_client'])
+    },
+  )
 
-  test('an API key at the sign-in of the dashboard', async () => {
+  test('an API key of an unknown region is answered as an unknown one at sign-in, without a D1 request', async () => {
     const { status, text } = await compare(
       async (key, bindings) =>
         answer(await requestAs({ ...tenants['0'], apiKey: key }, 'POST /dashboard/sign-in'), bindings),
@@ -158,7 +170,7 @@ describe('a credential of an unknown region is answered as an unknown one, witho
     expect(text).toContain('Invalid or revoked API key.')
   })
 
-  test('a session of the dashboard', async () => {
+  test('a session of an unknown region is answered as an unknown one, without a D1 request', async () => {
     const { status } = await compare(
       (session, bindings) =>
         answer(
@@ -184,7 +196,7 @@ describe('a credential of an unknown region is answered as an unknown one, witho
 describe.each(DIGITS)('region %s', (digit) => {
   const bindings = () => ({ ...regionBindings(DIGITS.length) })
 
-  test('is in every ID and credential that it creates', async () => {
+  test('a region is in every ID and credential that it creates', async () => {
     const { send, applicationId, clientId, secretId, secret } = tenants[digit]
     const events: { id: string }[] = (await send('GET', '/events?limit=100')).json.data
     expect(events.length).toBeGreaterThan(1)
@@ -194,7 +206,7 @@ describe.each(DIGITS)('region %s', (digit) => {
     for (const credential of [secret, session]) expect(recogniseCredential(credential)?.region).toBe(digit)
   })
 
-  test('issues tokens by its secrets, and introspects its own tokens alone', async () => {
+  test('a region issues tokens by its secrets, and introspects its own tokens alone', async () => {
     const tenant = { ...tenants[digit], audience: '' }
     const token = await getToken(tenant, { bindings: bindings() })
     expect((await introspect(tenant, token, { bindings: bindings() })).json.active).toBe(true)
@@ -208,7 +220,7 @@ describe.each(DIGITS)('region %s', (digit) => {
     }
   })
 
-  test('replays its own creates, and knows nothing of the same Idempotency-Key elsewhere', async () => {
+  test('a region replays its own creates, and knows nothing of the same Idempotency-Key elsewhere', async () => {
     const create = async (tenant: Tenant) => {
       const path = secretsOf(tenant.applicationId)
       return tenant.send('POST', path, { headers: { 'Idempotency-Key': `in-${digit}` } })

@@ -85,7 +85,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     expect([page.url(), width, tooWide]).toEqual([page.url(), width, false])
   }
 
-  test('keeps the rules of WCAG 2.2 AA in both schemes, and fits from 320 px on', async () => {
+  test('every page keeps the rules of WCAG 2.2 AA in both schemes, and fits from 320 px on', async () => {
     const { page } = visitor
     for (const path of paths) {
       await page.setViewportSize({ width: 1200, height: 800 })
@@ -97,7 +97,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     }
   }, 300_000)
 
-  test('as do what forms lead to, and dialogs', async () => {
+  test('the pages after a form, and dialogs, keep the rules of WCAG 2.2 AA too', async () => {
     const { page } = visitor
     page.on('dialog', (dialog) => void dialog.accept())
     await page.setViewportSize({ width: 320, height: 800 })

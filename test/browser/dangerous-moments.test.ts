@@ -165,7 +165,7 @@ describe.runIf(chromiumPath)('in a hurry', () => {
     visitor.check()
   })
 
-  test('of a secret that is pasted into a search, only the end leaves the browser', async () => {
+  test('a search with a pasted secret sends only its last characters from the browser', async () => {
     const { apiKey } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, tabTo } = visitor

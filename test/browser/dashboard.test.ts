@@ -17,7 +17,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
   test.each([
     ['by keyboard only', true],
     ['without scripts', false],
-  ])('does everything %s', async (_, javaScriptEnabled) => {
+  ])('the dashboard does everything %s', async (_, javaScriptEnabled) => {
     const { apiKey, isValid } = await environment.newExample()
     const visitor = await environment.newVisitor({ javaScriptEnabled })
     const { page, press, type, tabTo } = visitor
@@ -117,7 +117,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  test('copies a secret and keeps it nowhere in the browser', async () => {
+  test('the dashboard copies a secret and keeps it nowhere in the browser', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, context, press } = visitor
@@ -138,7 +138,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  test('keeps the label of a copy button that is pressed twice', async () => {
+  test('the dashboard keeps the label of a copy button that is pressed twice', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page } = visitor
@@ -157,7 +157,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     expect(await width()).toBe(before)
   })
 
-  test('selects the text and says so where the browser blocks copying', async () => {
+  test('the dashboard selects the text and says so where the browser blocks copying', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page } = visitor
@@ -170,7 +170,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     expect(await page.locator('#status').textContent()).toContain('The browser blocked copying.')
   })
 
-  test('asks before an unsaved secret is left, and not after it was copied', async () => {
+  test('the dashboard asks before an unsaved secret is left, and not after it was copied', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, press } = visitor
@@ -200,7 +200,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
   })
 
   test.each([true, false])(
-    'shows a secret again by no reload and no going back, scripts: %s',
+    'reloading or going back never shows a secret again, scripts: %s',
     async (javaScriptEnabled) => {
       const { apiKey, path, secrets } = await environment.newExample()
       const visitor = await environment.newVisitor({ javaScriptEnabled })
@@ -236,7 +236,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     },
   )
 
-  test('leads a form of a revoked key to sign-in', async () => {
+  test('a form sent with a revoked key leads to sign-in', async () => {
     const { apiKey, id, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, press } = visitor
@@ -250,7 +250,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  test('revokes a stolen key and ends its sessions', async () => {
+  test('the dashboard revokes a stolen key and ends its sessions', async () => {
     const { apiKey, environmentId } = await environment.newExample()
     const stolen = await newApiKey(environment.served.database, { environmentId })
     const thief = await environment.newVisitor()
@@ -269,7 +269,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  test('closes a dialog with Escape and returns the focus to the button before it', async () => {
+  test('the dashboard closes a dialog with Escape and returns the focus to the button before it', async () => {
     const { apiKey, path, hint } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, press } = visitor

@@ -21,7 +21,7 @@ const TOO_WIDE = 'document.documentElement.scrollWidth > innerWidth'
 describe.skipIf(!chromiumPath)('the layout', () => {
   const environment = new Environment()
 
-  test('never scrolls sideways, whatever names, ids and URLs are', async () => {
+  test('the layout never scrolls sideways, whatever names, ids and URLs are', async () => {
     const { apiKey, id, environmentId, call, applicationId, path } = await environment.newExample()
     const { database } = environment.served
     const long = (await call('POST', '/connect/applications', {
@@ -79,7 +79,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     visitor.check()
   })
 
-  test('shows 14 rows of any names at once on a desktop, and a header of at most 96 px on a phone', async () => {
+  test('the layout shows 14 rows of any names at once on a desktop, and a header of at most 96 px on a phone', async () => {
     const { apiKey, call } = await environment.newExample()
     for (let i = 0; i < 16; i++) {
       const name = HOSTILE_NAMES[i % HOSTILE_NAMES.length]
@@ -102,7 +102,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     expect((await page.locator('header').boundingBox())?.height).toBeLessThanOrEqual(96)
   })
 
-  test('starts every page at the left edge of the header', async () => {
+  test('the layout starts every page at the left edge of the header', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
     const { page } = visitor
@@ -127,7 +127,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     }
   })
 
-  test('opens its sections, its search and the account from one menu on a phone, without a script', async () => {
+  test('the layout opens its sections, its search and the account from one menu on a phone, without a script', async () => {
     const { apiKey } = await environment.newExample()
     const visitor = await environment.newVisitor({ viewport: { width: 360, height: 780 }, javaScriptEnabled: false })
     const { page, press } = visitor
@@ -141,7 +141,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     visitor.check()
   })
 
-  test('copies the ID of a row with a button that the keyboard reaches', async () => {
+  test('a button that the keyboard reaches copies the ID of a row', async () => {
     const { apiKey, call } = await environment.newExample()
     const { client_id } = (await call('POST', '/connect/applications', { ...HOSTILE, name: 'Copied' })) as {
       client_id: string
@@ -157,7 +157,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     visitor.check()
   })
 
-  test('isolates a name with a bidi override, which older rows may have, from the text around it', async () => {
+  test('the layout isolates a name with a bidi override, which older rows may have, from the text around it', async () => {
     const { apiKey, applicationId, path } = await environment.newExample()
     const name = 'invoice\u202Egpj.exe'
     await environment.served.database

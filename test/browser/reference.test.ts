@@ -39,7 +39,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('has no horizontal scrolling from 320 to 1920 px (WCAG 1.4.10)', async () => {
+    test('the page has no horizontal scrolling from 320 to 1920 px (WCAG 1.4.10)', async () => {
       const { page, context } = await newVisitor(browser, origin)
       await page.goto(origin + path)
       for (const width of [320, 360, 768, 1024, 1440, 1920]) {
@@ -49,7 +49,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('can be used by keyboard, without JavaScript', async () => {
+    test('the page can be used by keyboard, without JavaScript', async () => {
       const { page, context, press, check } = await newVisitor(browser, origin, { javaScriptEnabled: false })
       await page.goto(origin + path)
       await press('Skip to content')
@@ -75,7 +75,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       return visitor
     }
 
-    test('shows a sample per language and a response per status, by radio buttons, without JavaScript', async () => {
+    test('/docs shows a sample per language and a response per status, by radio buttons, without JavaScript', async () => {
       const { page, context, tabTo, press } = await open({ javaScriptEnabled: false })
       const sample = (marker: string) => page.locator(article).getByText(marker).first()
       expect(await sample('curl').isVisible()).toBe(true)
@@ -101,7 +101,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('shows every sample in the chosen language, also after a reload', async () => {
+    test('/docs shows every sample in the chosen language, also after a reload', async () => {
       const { page, context, check } = await open()
       await page.locator(article).getByText('Python', { exact: true }).click()
       const others = page.locator('#createApplication pre', { hasText: 'urllib.request' })
@@ -113,7 +113,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('copies exactly the code that is shown', async () => {
+    test('/docs copies exactly the code that is shown', async () => {
       const { page, context } = await open()
       for (const language of ['curl', 'PHP']) {
         await page.locator(article).getByText(language, { exact: true }).click()
@@ -125,7 +125,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('filters the contents by / and Ctrl+K, by title and by path', async () => {
+    test('/docs filters the contents by / and Ctrl+K, by title and by path', async () => {
       const { page, context } = await open()
       const titles = () => page.locator('.contents li a:visible').allTextContents()
       await page.keyboard.press('/')
@@ -139,7 +139,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('marks the call in view in the contents', async () => {
+    test('/docs marks the call in view in the contents', async () => {
       const { page, context } = await open()
       const marked = page.locator('.contents [aria-current]')
       for (const id of ['updateClientSecret', 'createApplication']) {
@@ -152,7 +152,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
     })
 
     test.each([true, false])(
-      'leads to any call in two taps on a phone, with JavaScript: %s',
+      '/docs leads to any call in two taps on a phone, with JavaScript: %s',
       async (javaScriptEnabled) => {
         const { page, context } = await open({
           javaScriptEnabled,
@@ -181,7 +181,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('scrolls long lines of code instead of breaking them', async () => {
+    test('/docs scrolls long lines of code instead of breaking them', async () => {
       const { page, context } = await open({ viewport: { width: 320, height: 740 } })
       const code = page.locator(`${article} .example pre:visible`).first()
       const height = () => code.evaluate((pre) => pre.clientHeight)
@@ -192,7 +192,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('loads at most 40 KB, compressed, from this Worker only, and a script of at most 2 KB', async () => {
+    test('/docs loads at most 40 KB, compressed, from this Worker only, and a script of at most 2 KB', async () => {
       const { page, context, check } = await newVisitor(browser, origin)
       const sizes = new Map<string, number>()
       page.on('response', async (response) => {

@@ -21,7 +21,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     return { ...example, ...visitor, visitor, plaintext: await page.locator('#secret').inputValue() }
   }
 
-  test('has the client ID, the secret and the token URL as fields to copy', async () => {
+  test('the page of a new secret has the client ID, the secret and the token URL as fields to copy', async () => {
     const { page, press, plaintext, visitor } = await shown()
     for (const [field, label, text] of [
       ['client-id', 'Client ID', /^client_\w{26}$/],
@@ -40,7 +40,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     visitor.check()
   })
 
-  test('downloads the secret as a file, whose address does not hold it, and the page can be left', async () => {
+  test('the page of a new secret downloads the secret as a file, whose address does not hold it, and the page can be left', async () => {
     const { page, press, plaintext, visitor } = await shown()
     for (const [button, file] of [
       ['Download .env', 'env'],
@@ -59,29 +59,32 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     visitor.check()
   })
 
-  test.each([true, false])('masks the secret, and has examples in four languages, scripts: %s', async (scripts) => {
-    const { page, tabTo, plaintext, visitor } = await shown({ javaScriptEnabled: scripts })
-    const masked = () => page.evaluate("getComputedStyle(document.getElementById('secret')).webkitTextSecurity")
-    if (scripts) expect(await masked()).toBe('none')
-    await tabTo('Mask the secret, such as while you share your screen')
-    await page.keyboard.press('Space')
-    if (scripts) expect(await masked()).toBe('disc')
-    await tabTo('curl')
-    for (const [language, text] of [
-      ['curl', 'curl "$ONCEKEY_URL'],
-      ['node', 'openid-client'],
-      ['python', 'requests.post('],
-      ['go', 'SetBasicAuth'],
-    ] as const) {
-      expect(await page.locator('.tab pre:visible').textContent()).toContain(text)
-      expect(await page.locator('.tab pre:visible').getAttribute('id')).toBe(language)
-      expect(await page.locator('.tab pre:visible').textContent()).not.toContain(plaintext)
-      await page.keyboard.press('ArrowRight')
-    }
-    visitor.check()
-  })
+  test.each([true, false])(
+    'the page of a new secret masks the secret, and has examples in four languages, scripts: %s',
+    async (scripts) => {
+      const { page, tabTo, plaintext, visitor } = await shown({ javaScriptEnabled: scripts })
+      const masked = () => page.evaluate("getComputedStyle(document.getElementById('secret')).webkitTextSecurity")
+      if (scripts) expect(await masked()).toBe('none')
+      await tabTo('Mask the secret, such as while you share your screen')
+      await page.keyboard.press('Space')
+      if (scripts) expect(await masked()).toBe('disc')
+      await tabTo('curl')
+      for (const [language, text] of [
+        ['curl', 'curl "$ONCEKEY_URL'],
+        ['node', 'openid-client'],
+        ['python', 'requests.post('],
+        ['go', 'SetBasicAuth'],
+      ] as const) {
+        expect(await page.locator('.tab pre:visible').textContent()).toContain(text)
+        expect(await page.locator('.tab pre:visible').getAttribute('id')).toBe(language)
+        expect(await page.locator('.tab pre:visible').textContent()).not.toContain(plaintext)
+        await page.keyboard.press('ArrowRight')
+      }
+      visitor.check()
+    },
+  )
 
-  test('shows the first use of the secret when it happens', async () => {
+  test('the page of a new secret shows the first use of the secret when it happens', async () => {
     const { page, plaintext, isValid, visitor } = await shown()
     await page.waitForSelector('[data-poll]:has-text("Waiting for the first use")')
     expect(await isValid(plaintext)).toBe(true)
@@ -89,7 +92,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     visitor.check()
   })
 
-  test('has a link to the first use without scripts', async () => {
+  test('the page of a new secret has a link to the first use without scripts', async () => {
     const { page, press, plaintext, isValid, context } = await shown({ javaScriptEnabled: false })
     expect(await isValid(plaintext)).toBe(true)
     const opening = context.waitForEvent('page')
@@ -100,15 +103,18 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     expect(await page.locator('#secret').inputValue()).toBe(plaintext)
   })
 
-  test.each([true, false])('replaces a secret that was lost, scripts: %s', async (javaScriptEnabled) => {
-    const { page, press, plaintext, isValid, secrets, visitor } = await shown({ javaScriptEnabled })
-    const before = (await secrets()).length
-    await press('I lost it: revoke and start over')
-    await expect.poll(() => page.locator('#secret').inputValue()).not.toBe(plaintext)
-    const replacement = await page.locator('#secret').inputValue()
-    expect([await isValid(plaintext), await isValid(replacement)]).toEqual([false, true])
-    expect((await secrets()).at(-1)?.name).toBe('production')
-    expect(await secrets()).toHaveLength(before)
-    visitor.check()
-  })
+  test.each([true, false])(
+    'the page of a new secret replaces a secret that was lost, scripts: %s',
+    async (javaScriptEnabled) => {
+      const { page, press, plaintext, isValid, secrets, visitor } = await shown({ javaScriptEnabled })
+      const before = (await secrets()).length
+      await press('I lost it: revoke and start over')
+      await expect.poll(() => page.locator('#secret').inputValue()).not.toBe(plaintext)
+      const replacement = await page.locator('#secret').inputValue()
+      expect([await isValid(plaintext), await isValid(replacement)]).toEqual([false, true])
+      expect((await secrets()).at(-1)?.name).toBe('production')
+      expect(await secrets()).toHaveLength(before)
+      visitor.check()
+    },
+  )
 })

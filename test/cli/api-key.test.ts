@@ -100,7 +100,7 @@ describe('a key that cannot be shown', () => {
   }
   const words = (name: string) => ['create', '--environment', 'staging', '--name', name, '--access', 'write']
 
-  test.each([[[]], [['--json']]])('is revoked again when the write fails: %j', async (json) => {
+  test.each([[[]], [['--json']]])('an API key that cannot be written is revoked again: %j', async (json) => {
     const name = `unseen${json.length}`
     const { code, stderr } = await apiKey([...words(name), ...json], { write: full })
     expect(stderr).toMatch(
@@ -110,7 +110,7 @@ describe('a key that cannot be shown', () => {
     expect(await keysNamed(name)).toMatchObject([{ revoked_at: expect.stringMatching(/Z$/) }])
   })
 
-  test('is named when it cannot be revoked either', async () => {
+  test('an API key that can be neither shown nor revoked is named in the error', async () => {
     let batches = 0
     const binding = new Proxy(database, {
       get: (target, property) =>

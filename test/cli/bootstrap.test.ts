@@ -15,12 +15,12 @@ describe('a start after an earlier one', () => {
     return { database, kept: await bootstrap(database, 'development') }
   }
 
-  test('the key and the application are used again', async () => {
+  test('a later start uses the key and the application again', async () => {
     const { database, kept } = await made()
     expect(await bootstrap(database, 'development', kept)).toEqual(kept)
   })
 
-  test('the key is kept when the earlier start ended before the database had it', async () => {
+  test('the key of a start that ended before the database had it is kept', async () => {
     const { kept } = await made()
     const database = await newOperatorDatabase()
     const now = await bootstrap(database, 'development', kept)

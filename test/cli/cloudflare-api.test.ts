@@ -57,7 +57,7 @@ test('without a login the command says how to log in', async () => {
 })
 
 describe('the account', () => {
-  test('must be chosen where there are several, and can be by wrangler.toml or the environment', async () => {
+  test('an operator with several accounts chooses one in wrangler.toml or the environment', async () => {
     accounts = [...accounts, { id: 'b2', name: 'Shop' }]
     await expect(login(undefined, token)).rejects.toThrow(
       'The login to Cloudflare can use several accounts: Jane’s (a1), Shop (b2). Nothing was changed. Set account_id in wrangler.toml, or CLOUDFLARE_ACCOUNT_ID.',
@@ -67,14 +67,14 @@ describe('the account', () => {
     expect((await login(undefined, token)).id).toBe('a1')
   })
 
-  test('is missing where the token may use none, and the permissions are named', async () => {
+  test('a token that may use no account is refused, and the permissions are named', async () => {
     accounts = []
     await expect(login(undefined, token)).rejects.toThrow(
       /can use no account\. Nothing was changed\. An API token needs/,
     )
   })
 
-  test('that is chosen needs no permission to list accounts or to read the user', async () => {
+  test('a chosen account needs no permission to list accounts or to read the user', async () => {
     refused = { '/accounts?': forbidden, '/user': forbidden }
     const { description } = await login('a1', token)
     expect(description).toBe('Logged in as the holder of an API token, account a1.')
@@ -84,7 +84,7 @@ describe('the account', () => {
 const forbidden = { status: 403, code: 9109, message: 'Unauthorized to access requested resource' }
 
 describe('a call', () => {
-  test('that is refused gives the reason and the code, and the permissions where one is lacking', async () => {
+  test('a call of Cloudflare’s API that is refused gives the reason and the code, and the permissions where one is lacking', async () => {
     refused = { '/accounts/a1/workers/subdomain': forbidden }
     await expect(requireSubdomain(await login('a1', token))).rejects.toThrow(
       /^Could not read the workers\.dev subdomain: Cloudflare refused: Unauthorized to access requested resource \[code: 9109\]\. An API token needs the permissions Workers Scripts Edit/,
@@ -95,7 +95,7 @@ describe('a call', () => {
     )
   })
 
-  test('that gets no answer says why', async () => {
+  test('a call of Cloudflare’s API that gets no answer says why', async () => {
     const account = await login('a1', token)
     vi.stubGlobal('fetch', async () => {
       throw new TypeError('fetch failed', { cause: new Error('getaddrinfo ENOTFOUND api.cloudflare.com') })

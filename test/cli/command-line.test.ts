@@ -47,7 +47,7 @@ describe('an invalid command line gets a sentence, the usage and exit code 2, an
       [...MADE, '--url', 'https://example.com', '--events', 'user.created'],
       "--events has 'user.created', which is not",
     ],
-  ])('%j', async (words, sentence) => {
+  ])('an invalid command line gets a sentence, the usage and exit code 2: %j', async (words, sentence) => {
     const { code, stdout, stderr } = await cli(words)
     expect(stderr).toContain(sentence)
     expect(stderr).toMatch(/^Usage: npm run /m)
@@ -63,21 +63,24 @@ describe('an option with a value', () => {
     [['api-key', 'list', '--environment', '']],
     [[...MADE, '--url', 'https://example.com', '--events', '']],
     [['deploy', '--environment', '']],
-  ])('is refused when the value is empty, as it is from a variable that is not set: %j', async (words) => {
-    const { code, stderr } = await cli(words)
-    expect(stderr).toMatch(/^--[\w-]+ is empty\.\nUsage: /)
-    expect(code).toBe(2)
-  })
+  ])(
+    'an option with a value is refused when the value is empty, as it is from a variable that is not set: %j',
+    async (words) => {
+      const { code, stderr } = await cli(words)
+      expect(stderr).toMatch(/^--[\w-]+ is empty\.\nUsage: /)
+      expect(code).toBe(2)
+    },
+  )
 
   test.each<[string[], string]>([
     [['environment', 'create', '--name', 'a', '--name', 'b'], '--name is given twice.'],
     [['environment', 'list', '--json', '--json'], '--json is given twice.'],
     [['dev', '--port=1', '--port', '2'], '--port is given twice.'],
-  ])('is refused when it is repeated: %j', async (words, sentence) => {
+  ])('an option with a value is refused when it is repeated: %j', async (words, sentence) => {
     expect(await cli(words)).toMatchObject({ code: 2, stderr: expect.stringContaining(sentence) })
   })
 
-  test('does not take the next option for its value', async () => {
+  test('an option with a value does not take the next option for its value', async () => {
     const { code, stderr } = await cli(['environment', 'create', '--name', '--json'])
     expect(stderr).toContain("--name needs a value, not '--json'.")
     expect(code).toBe(2)
@@ -97,7 +100,7 @@ describe('a name that would look like another one is refused', () => {
     ['a bidirectional override', 'a\u202eb', 'must not contain invisible or text-direction characters'],
     ['a variation selector', 'a\ufe0f', 'must not have invisible characters'],
     ['a decomposed character', 'cafe\u0301', 'must be in Unicode normalization form C'],
-  ])('%s', async (_, name, sentence) => {
+  ])('a name that would look like another one is refused: %s', async (_, name, sentence) => {
     for (const words of [
       ['environment', 'create', '--name', name],
       ['api-key', 'create', '--environment', 'e', '--access', 'read', '--name', name],
@@ -116,27 +119,27 @@ describe('an option that npm took for itself', () => {
   const folders: string[] = []
   afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true }))))
 
-  test('is not overlooked: `npm run deploy --dry-run` does not deploy', async () => {
+  test('an option that npm took for itself is not overlooked: `npm run deploy --dry-run` does not deploy', async () => {
     const env = { ...npm, npm_config_dry_run: 'true' }
     const { code, stderr } = await cli(['deploy'], { env })
     expect(stderr).toContain('npm took --dry-run for itself. Write `--` before it.')
     expect(code).toBe(2)
   })
 
-  test('is named when it is the one that is missing', async () => {
+  test('a missing option that npm took for itself is named', async () => {
     const { code, stderr } = await cli(KEY, { env: { ...npm, npm_config_access: 'read' } })
     expect(stderr).toContain("Required option '--access <ACCESS>' not specified. npm took --access for itself")
     expect(code).toBe(2)
   })
 
-  test('does not stand in the way of the same option behind `--`', async () => {
+  test('an option that npm took for itself does not stand in the way of the same option behind `--`', async () => {
     const { code, stderr } = await cli(words, { env: { ...npm, npm_config_access: 'public' } })
     // It got as far as the database.
     expect(stderr).toContain('unexpected use of the local database')
     expect(code).toBe(1)
   })
 
-  test('is none when a configuration file of npm, or its environment, has that setting', async () => {
+  test('a setting in npm’s configuration file or environment is not an option that npm took', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
     folders.push(folder)
     const npmrc = join(folder, '.npmrc')
@@ -187,7 +190,7 @@ describe('--help shows every option on stdout, with exit code 0', () => {
       ['deploy', '--help'],
       ['--location', '--jurisdiction <NAME>', '"eu", "fedramp", "us"', '--dry-run', '--json'],
     ],
-  ])('%j', async (words, parts) => {
+  ])('--help shows every option on stdout, with exit code 0: %j', async (words, parts) => {
     const { code, stdout, stderr } = await cli(words)
     for (const part of parts) expect(stdout).toContain(part)
     expect(stdout).toMatch(/^Usage: npm run /)

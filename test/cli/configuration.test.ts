@@ -55,7 +55,7 @@ describe('settings', () => {
     ],
     ['missing', /^REQUEST_BUDGET_MS = .*$/m, '', 'REQUEST_BUDGET_MS is missing. It must be'],
     ['reserved', /^CLIENT_SECRET_PREFIX = .*$/m, 'CLIENT_SECRET_PREFIX = "sk"', 'CLIENT_SECRET_PREFIX is "sk".'],
-  ])('that are %s are refused, by dev and by deploy', async (_, from, to, sentence) => {
+  ])('settings that are %s are refused, by dev and by deploy', async (_, from, to, sentence) => {
     await configure([from, to])
     const configuration = await readConfiguration(path)
     expect(() => requireValidSettings(configuration)).toThrow(sentence)
@@ -68,7 +68,7 @@ describe('settings', () => {
     'secrets.example.com',
     'http://secrets.example.com',
     'https://a.example/b',
-  ])('with the issuer %s are refused before anything is deployed', async (issuer) => {
+  ])('settings with the issuer %s are refused before anything is deployed', async (issuer) => {
     await configure([/^ISSUER = .*$/m, `ISSUER = "${issuer}"`])
     const configuration = await readConfiguration(path)
     expect(() => requireValidSettings(configuration)).toThrow(`ISSUER is "${issuer}". It must be an https origin`)
@@ -76,7 +76,7 @@ describe('settings', () => {
     expect(await checkDevSettings(own, [], path)).toEqual([])
   })
 
-  test('of .dev.vars go first, and are named with their file', async () => {
+  test('settings of .dev.vars go first, and are named with their file', async () => {
     await configure([/^EVENT_RETENTION_DAYS = .*$/m, 'EVENT_RETENTION_DAYS = 0'])
     await writeFile(join(folder, '.dev.vars'), 'ACCESS_TOKEN_TTL_SECONDS=5\nISSUER=nonsense\nOTHER=1\n')
     expect(await checkDevSettings(own, [], path)).toEqual([
@@ -87,7 +87,7 @@ describe('settings', () => {
     expect(await checkDevSettings(own, [], path)).toEqual([])
   })
 
-  test('of .env are named with that file when there is no .dev.vars', async () => {
+  test('settings of .env are named with that file when there is no .dev.vars', async () => {
     await writeFile(join(folder, '.env'), 'ACCESS_TOKEN_TTL_SECONDS=5\n')
     expect(await checkDevSettings(own, [], path)).toEqual([expect.stringContaining('(.env).')])
   })
@@ -96,12 +96,12 @@ describe('settings', () => {
 describe('regions', () => {
   const second = '[[d1_databases]]\nbinding = "DB_WEUR"\ndatabase_name = "oncekey-weur"\n\n[vars]'
 
-  test('as released are one, in the database of the binding DB', async () => {
+  test('the released wrangler.toml has one region, in the database of the binding DB', async () => {
     const regions = regionDatabases(await readConfiguration(path))
     expect(regions).toEqual([{ digit: '0', binding: 'DB', databaseName: 'oncekey', localId: 'DB' }])
   })
 
-  test('are listed in the order of REGIONS, with the names of their databases', async () => {
+  test('regions are listed in the order of REGIONS, with the names of their databases', async () => {
     await configure([/^\[vars\]$/m, second], [/^REGIONS = .*$/m, 'REGIONS = "A=DB_WEUR,0=DB"'])
     const configuration = await readConfiguration(path)
     requireValidSettings(configuration)
@@ -116,7 +116,7 @@ describe('regions', () => {
     ['0=DB,1=DB_WEUR', 'REGIONS is "0=DB,1=DB_WEUR" (wrangler.toml), and wrangler.toml has no D1 database DB_WEUR.'],
     ['0=DB,1=ASSETS', 'REGIONS is "0=DB,1=ASSETS" (wrangler.toml), and wrangler.toml has no D1 database ASSETS.'],
     ['DB', 'REGIONS is "DB". It must be DIGIT=BINDING'],
-  ])('%s are refused by every command', async (value, sentence) => {
+  ])('the REGIONS %s are refused by every command', async (value, sentence) => {
     await configure([/^REGIONS = .*$/m, `REGIONS = "${value}"`])
     const configuration = await readConfiguration(path)
     expect(() => requireValidSettings(configuration)).toThrow(sentence)
@@ -129,7 +129,7 @@ test.each<[string, string, RegExp]>([
   ['half-written', 'name = "oncekey', /^wrangler\.toml, line 1 is invalid: /],
   ['with a wrong type', 'name = "oncekey"\nvars = 5\n', /^wrangler\.toml is invalid: .*"vars" should be an object/],
   ['empty', '', /^wrangler\.toml has no D1 database with the binding DB and a name\. Nothing was changed\.$/],
-])('a wrangler.toml that is %s: a sentence', async (_, text, sentence) => {
+])('a wrangler.toml that is %s is reported with a sentence', async (_, text, sentence) => {
   await writeFile(path, text)
   await expect(readConfiguration(path)).rejects.toThrow(sentence)
 })

@@ -13,30 +13,33 @@ async function everyCall(): Promise<{ calls: string[]; runs: string[] }> {
 const { calls, runs } = await everyCall()
 
 describe.each([false, true])(
-  'a first deployment that is interrupted (the reply was lost: %s), when it runs again, completes',
+  'a first deployment that was interrupted completes when it runs again (the reply was lost: %s)',
   (isReplyLost) => {
-    test.each([...calls, ...runs, 'open'])('after %s', async (step) => {
-      const deployment = new Deployment()
-      const { cloudflare } = deployment
-      cloudflare.isReplyLost = isReplyLost
-      if (calls.includes(step)) cloudflare.broken = step
-      else deployment.broken = step
-      const changes = customDomain('secrets.example.com')
-      await expect(deployment.deploy(changes)).rejects.toThrow(/^(Could not .*\[code: 10001\]|broken off)/)
-      const { url, bootstrap } = await deployment.deploy(changes)
-      expect(url).toBe('https://secrets.example.com')
-      expect(bootstrap?.apiKey).toMatch(/^sk_0\w{49}$/)
-      expect(cloudflare.databases).toHaveLength(1)
-      expect(cloudflare.secretNames).toEqual(['SIGNING_KEY'])
-      expect(cloudflare.domains).toEqual({ 'secrets.example.com': 'oncekey' })
-      expect(cloudflare.addresses.enabled).toBe(false)
-      expect(await deployment.created()).toMatchObject({ environments: ['production'], keys: [{ revokedAt: null }] })
-    })
+    test.each([...calls, ...runs, 'open'])(
+      'a first deployment that was interrupted at "%s" completes when it runs again',
+      async (step) => {
+        const deployment = new Deployment()
+        const { cloudflare } = deployment
+        cloudflare.isReplyLost = isReplyLost
+        if (calls.includes(step)) cloudflare.broken = step
+        else deployment.broken = step
+        const changes = customDomain('secrets.example.com')
+        await expect(deployment.deploy(changes)).rejects.toThrow(/^(Could not .*\[code: 10001\]|broken off)/)
+        const { url, bootstrap } = await deployment.deploy(changes)
+        expect(url).toBe('https://secrets.example.com')
+        expect(bootstrap?.apiKey).toMatch(/^sk_0\w{49}$/)
+        expect(cloudflare.databases).toHaveLength(1)
+        expect(cloudflare.secretNames).toEqual(['SIGNING_KEY'])
+        expect(cloudflare.domains).toEqual({ 'secrets.example.com': 'oncekey' })
+        expect(cloudflare.addresses.enabled).toBe(false)
+        expect(await deployment.created()).toMatchObject({ environments: ['production'], keys: [{ revokedAt: null }] })
+      },
+    )
   },
 )
 
 describe('an account', () => {
-  test('without a workers.dev subdomain: nothing is created, and the page to register one is named', async () => {
+  test('an account without a workers.dev subdomain: nothing is created, and the page to register one is named', async () => {
     const deployment = new Deployment()
     deployment.cloudflare.subdomain = undefined
     await expect(deployment.deploy()).rejects.toThrow(
@@ -52,7 +55,7 @@ describe('an account', () => {
     'GET /d1/database/oncekey',
     'POST /d1/database',
     'PATCH /workers/scripts/oncekey/secrets-bulk',
-  ])('whose token may not %s: the permissions are named', async (call) => {
+  ])('an account whose token may not %s: the permissions are named', async (call) => {
     const deployment = new Deployment()
     deployment.cloudflare.refused = call
     await expect(deployment.deploy()).rejects.toThrow(
@@ -62,7 +65,7 @@ describe('an account', () => {
     expect((await deployment.deploy()).url).toBe(URL)
   })
 
-  test('whose database of this name is another program’s: nothing is changed', async () => {
+  test('an account whose database of this name is another program’s: nothing is changed', async () => {
     const deployment = new Deployment()
     const { d1 } = await deployment.cloudflare.addDatabase('oncekey')
     await d1.prepare('CREATE TABLE users (id INTEGER)').run()
@@ -88,7 +91,7 @@ describe('a custom domain', () => {
       ({ cloudflare }) => Object.assign(cloudflare.domains, { [host]: 'shop' }),
       `${host} is a domain of shop`,
     ],
-  ])('%s is taken with --take-domain only', async (_, occupy, words) => {
+  ])('a custom domain %s is taken with --take-domain only', async (_, occupy, words) => {
     for (const isFirst of [true, false]) {
       const deployment = new Deployment()
       if (!isFirst) await deployment.deploy()
@@ -104,14 +107,14 @@ describe('a custom domain', () => {
     }
   })
 
-  test('of another Worker is found before anything is created', async () => {
+  test('a custom domain of another Worker is found before anything is created', async () => {
     const deployment = new Deployment()
     deployment.cloudflare.domains[host] = 'shop'
     await expect(deployment.deploy(customDomain(host))).rejects.toThrow('is a domain of shop')
     expect(deployment.cloudflare.changes).toEqual([])
   })
 
-  test('that left wrangler.toml is named, because the deployment removes it', async () => {
+  test('a custom domain that left wrangler.toml is named, because the deployment removes it', async () => {
     const deployment = new Deployment()
     await deployment.deploy(customDomain('old.example.com'))
     const { said } = await deployment.deploy(customDomain(host))
@@ -172,7 +175,7 @@ test('after a rollback, a deployment serves its own version, and adds a signing 
 describe('an exhausted quota of the Free plan', () => {
   const words = "D1's daily limit of the Workers Free plan is used up until midnight UTC."
 
-  test('of the deployed Worker is named, with its message', async () => {
+  test('an exhausted quota of the deployed Worker is named, with its message', async () => {
     const deployment = new Deployment()
     deployment.refusal = words
     await expect(deployment.deploy()).rejects.toThrow(`is not ready after two minutes: 503 (${words}).`)
@@ -180,7 +183,7 @@ describe('an exhausted quota of the Free plan', () => {
     expect((await deployment.deploy()).url).toBe(URL)
   })
 
-  test('that stops a query of the command itself is named, and nothing is changed', async () => {
+  test('an exhausted quota that stops a query of the command itself is named, and nothing is changed', async () => {
     const deployment = new Deployment()
     const { described } = await deployment.cloudflare.addDatabase('oncekey')
     deployment.cloudflare.quotaExceeded = true

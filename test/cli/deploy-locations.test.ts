@@ -22,7 +22,7 @@ function operator(...lines: string[]) {
 }
 
 describe('the location of a new database', () => {
-  test('is required where no operator can be asked, and nothing is created without it', async () => {
+  test('the location of a new database is required where no operator can be asked, and nothing is created without it', async () => {
     const deployment = new Deployment()
     const { code, stderr } = await cli(['deploy'], { platform: deployment.platform, env: { CI: 'true' } })
     expect(stderr).toContain(
@@ -34,7 +34,7 @@ describe('the location of a new database', () => {
     expect(deployment.cloudflare.databases).toMatchObject([{ described: { running_in_region: 'ENAM' } }])
   })
 
-  test('is asked for at a terminal, again after a wrong answer', async () => {
+  test('the location of a new database is asked for at a terminal, again after a wrong answer', async () => {
     const deployment = new Deployment()
     const { questions, ask } = operator('Tokyo', ' APAC ')
     const { said } = await deployment.deploy({ locations: noLocation }, ask)
@@ -48,13 +48,13 @@ describe('the location of a new database', () => {
   test.each([
     ['eu', { running_in_region: 'ENAM', jurisdiction: 'eu' }],
     ['anywhere', { running_in_region: 'ENAM' }],
-  ])('can be answered with %s', async (answer, described) => {
+  ])('the location of a new database can be answered with %s', async (answer, described) => {
     const deployment = new Deployment()
     await deployment.deploy({ locations: noLocation }, operator(answer).ask)
     expect(deployment.cloudflare.databases).toMatchObject([{ described }])
   })
 
-  test('that is not chosen ends the command, and nothing is created', async () => {
+  test('the location of a new database that is not chosen ends the command, and nothing is created', async () => {
     const deployment = new Deployment()
     await expect(deployment.deploy({ locations: noLocation }, operator('').ask)).rejects.toThrow(
       'No location was chosen.',
@@ -62,14 +62,14 @@ describe('the location of a new database', () => {
     expect(deployment.cloudflare.changes).toEqual([])
   })
 
-  test('is not asked for once the database exists', async () => {
+  test('the location of a new database is not asked for once the database exists', async () => {
     const deployment = new Deployment()
     await deployment.deploy()
     const { said } = await deployment.deploy({ locations: noLocation })
     expect(said[2]).toBe('Found oncekey in WEUR.')
   })
 
-  test('is shown with a warning when it is not the one that was asked for', async () => {
+  test('the location of a new database is shown with a warning when it is not the one that was asked for', async () => {
     const deployment = new Deployment()
     deployment.cloudflare.region = 'EEUR'
     const { said } = await deployment.deploy(at({ '': { location: 'weur' } }))
@@ -100,7 +100,7 @@ test.each([
 })
 
 describe('with several regions', () => {
-  test('each database is created at its own location, gets its tables, and is bound', async () => {
+  test('with several regions, each database is created at its own location, gets its tables, and is bound', async () => {
     const deployment = new Deployment()
     const { said } = await deployment.deploy(twoRegions)
     expect(said[2]).toMatch(/^Created oncekey in WEUR\.\n {6}Created oncekey-apac in APAC\.\n/)
@@ -124,7 +124,7 @@ describe('with several regions', () => {
     expect(deployment.cloudflare.changes).toEqual([])
   })
 
-  test('a second one is added to a deployment, and nothing else changes', async () => {
+  test('a second region is added to a deployment, and nothing else changes', async () => {
     const deployment = new Deployment()
     await deployment.deploy()
     const [before] = deployment.cloudflare.databases
@@ -134,7 +134,7 @@ describe('with several regions', () => {
     expect(deployment.cloudflare.databases[0]).toBe(before)
   })
 
-  test('one is removed only when it has no environments', async () => {
+  test('a region is removed only when it has no environments', async () => {
     const deployment = new Deployment()
     await deployment.deploy(twoRegions)
     const database = await deployment.database(1)

@@ -115,7 +115,7 @@ describe('the address', () => {
     expect(custom.cloudflare.addresses).toEqual({ enabled: false, previews_enabled: true })
   })
 
-  test('stays the issuer of the tokens when a domain is added, and workers.dev stays on', async () => {
+  test('the deployed address stays the issuer of the tokens when a domain is added, and workers.dev stays on', async () => {
     const deployment = new Deployment()
     await deployment.deploy()
     const { url, said } = await deployment.deploy(customDomain('secrets.example.com'))
@@ -124,7 +124,7 @@ describe('the address', () => {
     expect(deployment.cloudflare.addresses.enabled).toBe(true)
   })
 
-  test('of workers.dev is turned off once the domain serves, and no sooner', async () => {
+  test('the workers.dev address is turned off once the domain serves, and no sooner', async () => {
     const deployment = new Deployment()
     await deployment.deploy()
     const moved = { ...customDomain('secrets.example.com'), issuer: 'https://secrets.example.com' }
@@ -136,7 +136,7 @@ describe('the address', () => {
     expect(deployment.cloudflare.addresses).toEqual({ enabled: false, previews_enabled: false })
   })
 
-  test('of workers.dev is left as wrangler.toml says', async () => {
+  test('the workers.dev address is left as wrangler.toml says', async () => {
     const deployment = new Deployment()
     const { said } = await deployment.deploy({ ...customDomain('secrets.example.com'), workersDev: true })
     expect(said.at(-2)).toBe('It stays on, as wrangler.toml says.')
@@ -170,7 +170,7 @@ describe('npm run deploy', () => {
   const run = (deployment: Deployment, words: string[] = [], surroundings: Surroundings = {}) =>
     cli(['deploy', '--location', 'weur', ...words], { platform: deployment.platform, ...surroundings })
 
-  test('shows the first API key once, and keeps it out of the command line to paste', async () => {
+  test('deploy shows the first API key once, and keeps it out of the command line to paste', async () => {
     const { code, stdout, stderr } = await run(new Deployment())
     const [key = ''] = /sk_0\w{49}/.exec(stdout) ?? []
     expect(stdout.split(key)).toHaveLength(2)
@@ -180,7 +180,7 @@ describe('npm run deploy', () => {
     expect(code).toBe(0)
   })
 
-  test('with --json prints one line, with or without a new key', async () => {
+  test('deploy with --json prints one line, with or without a new key', async () => {
     const deployment = new Deployment()
     const { json } = await run(deployment, ['--json'])
     expect(json).toEqual({
@@ -194,7 +194,7 @@ describe('npm run deploy', () => {
   test.each<[string, Surroundings, string]>([
     ['CI keeps the output in a log', { env: { CI: 'true' } }, 'the output of CI is kept in a log'],
     ['stdout is closed', { hasReader: false }, 'standard output is closed or /dev/null'],
-  ])('creates no API key when %s, and names the one command that does', async (_, surroundings, reason) => {
+  ])('deploy creates no API key when %s, and names the one command that does', async (_, surroundings, reason) => {
     const deployment = new Deployment()
     const { stderr, stdout, code } = await run(deployment, ['--environment', 'my prod'], surroundings)
     expect(stderr).toContain(`No API key was created, because ${reason}.`)
@@ -207,7 +207,7 @@ describe('npm run deploy', () => {
     expect((await cli(words, { platform: deployment.platform })).stdout).toMatch(/^sk_0\w{49}\n$/)
   })
 
-  test('revokes the key that could not be printed', async () => {
+  test('deploy revokes the key that could not be printed', async () => {
     const deployment = new Deployment()
     const write = async () => {
       throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
@@ -220,7 +220,7 @@ describe('npm run deploy', () => {
     expect((await deployment.created()).keys).toMatchObject([{ revokedAt: expect.any(Number) }])
   })
 
-  test('leaves no configuration of its own behind', async () => {
+  test('deploy leaves no configuration of its own behind', async () => {
     const deployment = new Deployment()
     await run(deployment)
     expect((await readdir(root)).filter((name) => name.startsWith('.deploy-'))).toEqual([])

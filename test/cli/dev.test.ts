@@ -43,20 +43,20 @@ describe('the first start', () => {
     }
   })
 
-  test('prints a line to paste that creates a client secret', async () => {
+  test('the first start prints a line to paste that creates a client secret', async () => {
     const line = /^ +(curl .*)$/m.exec(dev.stdout())?.[1] as string
     const { stdout } = await paste(`${line} -s -w '%{http_code}'`)
     expect(stdout).toMatch(/"secret":"cs_0\w{49}"\}201$/)
     expect(dev.stdout() + dev.stderr()).not.toMatch(/wrangler|workerd|telemetry| at /i)
   })
 
-  test('serves with its own address as the issuer', async () => {
+  test('the first start serves with its own address as the issuer', async () => {
     for (const path of ['/healthz', '/readyz']) expect((await fetch(first.url + path)).status).toBe(200)
     const metadata = await fetch(`${first.url}/.well-known/oauth-authorization-server`)
     expect(await metadata.json()).toMatchObject({ issuer: first.url })
   })
 
-  test('serves neither wrangler’s SQL console nor its store of request URLs', async () => {
+  test('the first start serves neither wrangler’s SQL console nor its store of request URLs', async () => {
     await fetch(`${first.url}/connect/applications?client_secret=cs_0leaked`)
     for (const path of [
       '/cdn-cgi/explorer',
@@ -87,7 +87,7 @@ describe('the first start', () => {
     ).toHaveLength(7)
   })
 
-  test('accepts an API key that another command creates, and refuses it once it is revoked', async () => {
+  test('npm run dev accepts an API key that another command creates, and refuses it once it is revoked', async () => {
     const words = ['--environment', 'development', '--persist-to', state, '--json']
     const created = await run(['api-key', 'create', '--name', 'ci', '--access', 'write', ...words], { cwd: project })
     expect(created.stderr).not.toContain('    at ')
@@ -98,7 +98,7 @@ describe('the first start', () => {
     expect((await call(api_key, '/connect/applications')).status).toBe(401)
   })
 
-  test('goes on serving while wrangler.toml is invalid, and says what is wrong with it', async () => {
+  test('npm run dev goes on serving while wrangler.toml is invalid, and says what is wrong with it', async () => {
     const path = join(project, 'wrangler.toml')
     const valid = await readFile(path, 'utf8')
     const ready = async () => (await fetch(`${first.url}/readyz`)).status
@@ -115,7 +115,7 @@ describe('the first start', () => {
     await writeFile(path, valid)
   })
 
-  test('says when another one uses the same state or the same port', async () => {
+  test('a second start says that another one uses the same state or the same port', async () => {
     const port = new URL(first.url).port
     const taken = await run(['dev', '--port', port, '--persist-to', state], { cwd: project })
     expect(taken.stderr).toBe(
@@ -131,7 +131,7 @@ describe('the first start', () => {
     expect(await second.end('SIGINT', 'all')).toEqual([])
   })
 
-  test('SIGTERM to npm ends every process of it', async () => {
+  test('SIGTERM to npm ends every process of npm run dev', async () => {
     expect(await dev.end('SIGTERM')).toEqual([])
     await expect(fetch(first.url)).rejects.toThrow()
   })
@@ -231,13 +231,13 @@ describe('a free port that was taken before the Worker listened', () => {
     return { tried, serve }
   }
 
-  test('is replaced by another one', async () => {
+  test('a free port that was taken before the Worker listened is replaced by another one', async () => {
     const { tried, serve } = failing(2)
     expect(await serveAt(1, serve, true)).toBe(tried[2])
     expect(new Set(tried).size).toBe(3)
   })
 
-  test('is an error at the third time, and at once if the port was chosen', async () => {
+  test('a port that was taken is an error at the third time, and at once if the port was chosen', async () => {
     await expect(serveAt(1, failing(3).serve, true)).rejects.toThrow(PortInUse)
     const chosen = failing(1)
     await expect(serveAt(1, chosen.serve, false)).rejects.toThrow(PortInUse)

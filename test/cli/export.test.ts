@@ -293,7 +293,7 @@ describe('a file that cannot be imported: the reason, and nothing is changed', (
       (lines) => lines.map((line) => line.replace('"table":"events"', '"table":"sqlite_schema"')),
       'is not part of an export.',
     ],
-  ])('%s', async (title, edit, reason) => {
+  ])('a file that cannot be imported is reported, and nothing is changed: %s', async (title, edit, reason) => {
     const target = await newDatabase()
     const { code, stdout, stderr } = await importing(await edited(`${title}.jsonl`, edit), target)
     expect(stderr).toContain(reason)
@@ -312,7 +312,7 @@ describe('a file that cannot be imported: the reason, and nothing is changed', (
     )
   })
 
-  test('a missing file, a link, and a file that others can write to', async () => {
+  test('import refuses a missing file, a link, and a file that others can write to', async () => {
     const missing = await importing(join(folder, 'missing.jsonl'), await newDatabase())
     expect(missing.stderr).toContain('missing.jsonl does not exist. Nothing was changed.')
     const link = join(folder, 'link.jsonl')
@@ -324,7 +324,7 @@ describe('a file that cannot be imported: the reason, and nothing is changed', (
     expect((await importing(shared, await newDatabase())).stderr).toContain('so it is not trusted')
   })
 
-  test('a value that the database refuses: the row is not imported, and the message says that a part was', async () => {
+  test('import skips a row that the database refuses, and says that a part was imported', async () => {
     const file = await edited('type.jsonl', row({ access: 'all' }))
     const { code, stderr } = await importing(file, await newDatabase())
     expect(stderr).toMatch(/The database refuses a row of .*CHECK constraint failed.*A part was imported\./)
@@ -369,20 +369,20 @@ test('hostile text in names and an environment without rows survive the move', a
 })
 
 describe('a file that cannot be written', () => {
-  test('one that exists is not replaced, and the file is private', async () => {
+  test('export does not replace a file that exists, and its own file is private', async () => {
     const { code, stderr } = await exporting(whole, ['--digests'])
     expect(stderr).toMatch(/whole\.jsonl exists already\. Nothing was changed\. Name another file with --file\.\n$/)
     expect(code).toBe(1)
     expect((await stat(whole)).mode & 0o777).toBe(0o600)
   })
 
-  test('a folder that takes no files', async () => {
+  test('export reports a folder that takes no files', async () => {
     const { code, stderr } = await exporting('/proc/self/export.jsonl')
     expect(stderr).toMatch(/export\.jsonl\.part cannot be written \(E\w+\)\. Nothing was changed\.\n$/)
     expect(code).toBe(1)
   })
 
-  test('an environment that does not exist', async () => {
+  test('export reports an environment that does not exist', async () => {
     const { code, stderr } = await cli(['export', '--environment', 'nowhere'], { database: source.database })
     expect(stderr).toContain('Environment nowhere was not found. Nothing was changed.')
     expect(code).toBe(1)
@@ -407,7 +407,7 @@ test('pending deliveries stay, and the export says how many', async () => {
   expect(json.pending_deliveries).toBe(1)
 })
 
-test('a full disk: what is written stays, and the export continues when there is space', async () => {
+test('an export that fills the disk keeps its rows, and continues when there is space', async () => {
   const file = join(folder, 'full.jsonl')
   const handle = await open(whole)
   const prototype = Object.getPrototypeOf(handle)

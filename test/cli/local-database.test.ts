@@ -107,14 +107,14 @@ describe('a database of another version', () => {
     statements: unstable_splitSqlQuery(await readFile(join('src/storage/migrations', name), 'utf8')),
   })
 
-  test('the first version is brought up to date, with its data', async () => {
+  test('a database of the first version is brought up to date, with its data', async () => {
     const folder = await copyOf(await older(), '')
     expect((await environment(folder, 'create', '--name', 'new')).code).toBe(0)
     expect(await read(folder, NAMES)).toEqual([{ name: 'new' }, { name: 'old' }])
     expect(await read(folder, 'SELECT version FROM schema_version')).toEqual([{ version: SCHEMA_VERSION }])
   })
 
-  test('a version that cannot be brought up to date is refused, and not changed', async () => {
+  test('a database that cannot be brought up to date is refused, and not changed', async () => {
     const change = 'ALTER TABLE applications RENAME COLUMN organization_id TO organization'
     const folder = await copyOf(await older(), change)
     const everything = 'SELECT name, sql FROM sqlite_schema ORDER BY name'
@@ -126,7 +126,7 @@ describe('a database of another version', () => {
     expect([await read(folder, everything), await read(folder, 'SELECT * FROM environments')]).toEqual(before)
   })
 
-  test('a newer version is refused', async () => {
+  test('a database of a newer version is refused', async () => {
     const folder = await copyOf((await current()).folder, 'UPDATE schema_version SET version = 1000')
     const { code, stderr } = await environment(folder, 'list')
     expect(stderr).toContain(`The database in ${folder} is from a newer version of Oncekey. Nothing was changed.`)
@@ -142,7 +142,7 @@ describe('an unusable state folder ends the command with exit code 1, a sentence
     return stderr.replace('Opening the local database…\n', '')
   }
 
-  test('a file in place of the folder', async () => {
+  test('a file in place of the state folder ends the command with a remedy', async () => {
     const file = join(await newFolder(), 'file')
     await writeFile(file, '')
     const words =
@@ -151,13 +151,13 @@ describe('an unusable state folder ends the command with exit code 1, a sentence
     expect(await fail(join(file, 'below'))).toBe(`${join(file, 'below')} ${words}`)
   })
 
-  test('a folder that cannot be created', async () => {
+  test('a state folder that cannot be created ends the command with a remedy', async () => {
     expect(await fail('/proc/oncekey')).toBe(
       '/proc/oncekey cannot be written to (ENOENT). Nothing was changed. Name another folder with --persist-to.\n',
     )
   })
 
-  test('a file that is not a database, and a damaged database, which gets another remedy', async () => {
+  test('a file that is not a database and a damaged database get different remedies', async () => {
     const folder = await copyOf((await current()).folder, '')
     const file = await databaseFile(folder)
     for (const log of [`${file}-wal`, `${file}-shm`]) await rm(log, { force: true })
@@ -207,7 +207,7 @@ describe('a failure of the runtime is explained by its cause', () => {
       'The local database in /srv/state failed (internal error; reference = 1).',
       'may have taken effect',
     ],
-  ])('%s', (reason, what, remedy) => {
+  ])('a failure of the runtime is explained by its cause: %s', (reason, what, remedy) => {
     const words = explainLocal(folder, reason)
     expect(words).toContain(what)
     expect(words).toContain(remedy)

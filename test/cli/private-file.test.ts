@@ -7,7 +7,7 @@ import { newFolder } from './folder.ts'
 const modeOf = async (file: string) => (await lstat(file)).mode & 0o777
 
 describe('a private file', () => {
-  test('is readable for its owner only, and nothing is left beside it', async () => {
+  test('a private file is readable for its owner only, and nothing is left beside it', async () => {
     const folder = await newFolder()
     await writePrivately(join(folder, 'deep/down/key'), 'secret')
     expect(await readFile(join(folder, 'deep/down/key'), 'utf8')).toBe('secret\n')
@@ -16,7 +16,7 @@ describe('a private file', () => {
     expect(await readdir(join(folder, 'deep/down'))).toEqual(['key'])
   })
 
-  test('does not take the mode of a file that was planted in its place', async () => {
+  test('a private file does not take the mode of a file that was planted in its place', async () => {
     const file = join(await newFolder(), 'key')
     for (const planted of [file, `${file}.new`]) {
       await writeFile(planted, '', { mode: 0o666 })
@@ -26,7 +26,7 @@ describe('a private file', () => {
     expect(await modeOf(file)).toBe(0o600)
   })
 
-  test('replaces a planted link and leaves its target alone', async () => {
+  test('a private file replaces a planted link and leaves its target alone', async () => {
     const folder = await newFolder()
     const [file, hard, elsewhere] = [join(folder, 'key'), join(folder, 'hard'), join(folder, 'elsewhere')]
     await writeFile(elsewhere, 'mine')
@@ -39,7 +39,7 @@ describe('a private file', () => {
     expect([await modeOf(file), await modeOf(hard)]).toEqual([0o600, 0o600])
   })
 
-  test('is created by one of several processes, and kept by the others', async () => {
+  test('a private file is created by one of several processes, and kept by the others', async () => {
     const file = join(await newFolder(), 'key')
     const results = await Promise.all(['a', 'b', 'c', 'd'].map((text) => createPrivately(file, text)))
     expect(results.filter((isMine) => isMine)).toHaveLength(1)
@@ -47,7 +47,7 @@ describe('a private file', () => {
     expect(results[['a', 'b', 'c', 'd'].indexOf(text)]).toBe(true)
   })
 
-  test('is not created where a link was planted, not even one that leads nowhere', async () => {
+  test('a private file is not created where a link was planted, not even one that leads nowhere', async () => {
     const folder = await newFolder()
     await symlink(join(folder, 'target'), join(folder, 'key'))
     expect(await createPrivately(join(folder, 'key'), 'secret')).toBe(false)
@@ -56,23 +56,26 @@ describe('a private file', () => {
 })
 
 describe('reading a private file', () => {
-  test('gives null where there is none', async () => {
+  test('reading a private file gives null where there is none', async () => {
     expect(await readPrivately(join(await newFolder(), 'key'))).toBeNull()
   })
 
-  test('refuses a link', async () => {
+  test('reading a private file refuses a link', async () => {
     const folder = await newFolder()
     await writeFile(join(folder, 'target'), 'planted', { mode: 0o600 })
     await symlink(join(folder, 'target'), join(folder, 'key'))
     await expect(readPrivately(join(folder, 'key'))).rejects.toThrow('key is a link, or another user can write to it')
   })
 
-  test.each([0o622, 0o620, 0o602])('refuses a file that others can write to: mode %o', async (mode) => {
-    const file = join(await newFolder(), 'key')
-    await writeFile(file, 'planted')
-    await chmod(file, mode)
-    await expect(readPrivately(file)).rejects.toThrow('so it is not trusted. Nothing was changed.')
-  })
+  test.each([0o622, 0o620, 0o602])(
+    'reading a private file refuses a file that others can write to: mode %o',
+    async (mode) => {
+      const file = join(await newFolder(), 'key')
+      await writeFile(file, 'planted')
+      await chmod(file, mode)
+      await expect(readPrivately(file)).rejects.toThrow('so it is not trusted. Nothing was changed.')
+    },
+  )
 })
 
 test.each(['below', ''])('a place that cannot have the file is named: %j', async (name) => {

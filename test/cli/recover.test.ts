@@ -273,7 +273,7 @@ describe('the deployed database', () => {
     for (const { secret } of [newSecret, late]) expect(all).not.toContain(secret)
   })
 
-  test('no change is lost: it is refused from before it would have been read, until the end', async () => {
+  test('a recovery loses no change: the database refuses changes until its end', async () => {
     await restore(database, live)
     let hasBegun = false
     const recovery = cloudflare(await newFolder(), async (call) => {
@@ -287,7 +287,7 @@ describe('the deployed database', () => {
     await recovery.run().catch((error) => expect(error.message).toContain('expected 204 to be 503'))
   })
 
-  test('interrupted at any moment, it lets nothing that was revoked through, and completes when it is run again', async () => {
+  test('a recovery interrupted at any moment lets nothing that was revoked through, and completes when it is run again', async () => {
     await restore(database, live)
     const calls: string[] = []
     await cloudflare(await newFolder(), async (call) => void calls.push(call)).run()
@@ -314,7 +314,7 @@ describe('the deployed database', () => {
     }
   })
 
-  test('it can be cancelled before the restore, and not after it has begun', async () => {
+  test('a recovery can be cancelled before the restore, and not after it has begun', async () => {
     await restore(database, live)
     const until = async (call: string, folder: string) => {
       const recovery = cloudflare(folder, async (each) => {
@@ -430,7 +430,7 @@ describe('the local database', () => {
     [['--to', '2999-01-01T00:00Z', '--from', 'copy.sqlite'], '--to must be in the past.'],
     [['--to', '2026-01-01T00:00Z'], '--from is missing. The local database has no Time Travel'],
     [['--cancel', '--to', '2026-01-01T00:00Z'], '--cancel takes neither --to nor --from.'],
-  ])('%j is a mistake, and nothing is opened', async (options, message) => {
+  ])('the options %j are refused, and no database is opened', async (options, message) => {
     const { code, stdout, stderr } = await cli([...words, ...options])
     expect(stderr).toContain(message)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })

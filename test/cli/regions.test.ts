@@ -169,13 +169,13 @@ describe('while a region does not respond', () => {
     },
   )
 
-  test('keys of the other region can be created and revoked', async () => {
+  test('while a region is down, keys of the other region can be created and revoked', async () => {
     const { id } = await newKey('here')
     expect((await command('api-key', 'revoke', id)).json).toMatchObject({ id, region: '0' })
     expect((await command('api-key', 'revoke', '--environment', 'here', '--name', 'k')).code).toBe(0)
   })
 
-  test('a name that is not found elsewhere may be there', async () => {
+  test('while a region is down, a name is not found in the regions that responded', async () => {
     const words = ['api-key', 'create', '--environment', 'there', '--name', 'k', '--access', 'read']
     const { code, stderr } = await command(...words)
     expect(stderr).toContain(
@@ -185,7 +185,7 @@ describe('while a region does not respond', () => {
     expect(code).toBe(1)
   })
 
-  test('no environment is created, because its name may be taken', async () => {
+  test('while a region is down, no environment is created, because its name may be taken', async () => {
     const { code, stderr } = await command('environment', 'create', '--name', 'x')
     expect(stderr).toContain(
       'Region 1 (DB_1): D1_ERROR: the region is down.\nThe name may be taken there. Nothing was changed.',
@@ -193,7 +193,7 @@ describe('while a region does not respond', () => {
     expect(code).toBe(1)
   })
 
-  test('a rotation records its event in the others, and says where it could not', async () => {
+  test('while a region is down, a rotation records its event in the other regions, and names the failed one', async () => {
     const persist = ['--persist-to', await newFolder()]
     await cli(['signing-key', 'create', ...persist])
     const { code, stderr } = await cli(['signing-key', 'rotate', ...persist], { databases })
@@ -257,7 +257,7 @@ describe('the regions of a deployment', () => {
       async () => withBatch(databases[1], () => Promise.reject(new Error('D1_ERROR: away'))),
       'Could not reach the deployed database: D1_ERROR: away. Nothing was changed.',
     ],
-  ])('are listed without one whose database %s', async (_, second, words) => {
+  ])('the regions of a deployment are listed without one whose database %s', async (_, second, words) => {
     await command('environment', 'create', '--name', 'here')
     const DB_1 = await second()
     const { code, stdout, stderr } = await listed({ DB: databases[0], ...(DB_1 && { DB_1 }) })
@@ -266,7 +266,7 @@ describe('the regions of a deployment', () => {
     expect(code).toBe(1)
   })
 
-  test('are opened once each, and only when they are asked', async () => {
+  test('the regions of a deployment are opened once each, and only when they are asked', async () => {
     const counters = databases.map((database) => counted(database))
     const [, second] = deployedRegions(configured, { DB: counters[0]?.database, DB_1: counters[1]?.database } as never)
     expect(await second?.open()).toBe(await second?.open())

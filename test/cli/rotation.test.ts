@@ -108,7 +108,7 @@ function verifier(deployment: Deployment) {
 }
 
 describe('a rotation', () => {
-  test('refuses no token under a steady stream of verifications', async () => {
+  test('a rotation refuses no token under a steady stream of verifications', async () => {
     const { deployment, pendingFile, first } = await deployed()
     const verify = verifier(deployment)
     deployment.meanwhile = async () => void (await verify())
@@ -122,7 +122,7 @@ describe('a rotation', () => {
     expect(existsSync(pendingFile)).toBe(false)
   })
 
-  test('marks the old key as retired, five minutes after the new one signs', async () => {
+  test('a rotation marks the old key as retired, five minutes after the new one signs', async () => {
     const { deployment, pendingFile, first } = await deployed()
     const kid = await deployment.rotate({ pendingFile })
     expect(await deployment.published()).toMatchObject([
@@ -132,7 +132,7 @@ describe('a rotation', () => {
     expect((await deployment.published())[0]).not.toHaveProperty('retired_at')
   })
 
-  test('drops the keys whose last token has expired, and no others', async () => {
+  test('a rotation drops the keys whose last token has expired, and no others', async () => {
     const { deployment, pendingFile, first } = await deployed()
     const second = await deployment.rotate({ pendingFile })
     deployment.now += 23 * HOUR_MS
@@ -143,7 +143,7 @@ describe('a rotation', () => {
     expect((await deployment.published()).map((key) => key.kid)).toEqual([fourth, third, second])
   })
 
-  test.each([1, 2])('that failed at upload %i continues with the same key', async (upload) => {
+  test.each([1, 2])('a rotation that failed at upload %i continues with the same key', async (upload) => {
     const { deployment, pendingFile } = await deployed()
     deployment.broken = upload
     await expect(deployment.rotate({ pendingFile })).rejects.toThrow(
@@ -155,7 +155,7 @@ describe('a rotation', () => {
     expect(deployment.said.join()).toContain(`Continuing with ${saved} (ES256).`)
   })
 
-  test('whose last reply was lost is found to have taken effect', async () => {
+  test('a rotation whose last reply was lost is found to have taken effect', async () => {
     const { deployment, pendingFile, first } = await deployed()
     Object.assign(deployment, { broken: 2, isReplyLost: true })
     await expect(deployment.rotate({ pendingFile })).rejects.toThrow('Could not set the secrets')
@@ -200,7 +200,7 @@ describe('a saved key that does not fit is not used, and the reason is given', (
     ['in an empty object', async () => ({}), 'its file is damaged'],
     ['in a torn file', async () => '{"kty":"RSA","n":"abc', 'its file is damaged'],
     ['in an empty file', async () => '', 'its file is damaged'],
-  ])('%s', async (_, make, reason) => {
+  ])('a saved key that does not fit is not used, and the reason is given: %s', async (_, make, reason) => {
     const { deployment } = await deployed()
     const pendingFile = join(await newFolder(), 'key.json')
     const content = await make()
@@ -212,7 +212,7 @@ describe('a saved key that does not fit is not used, and the reason is given', (
     expect(existsSync(pendingFile)).toBe(false)
   })
 
-  test('that was retired by a later rotation', async () => {
+  test('a saved key that was retired by a later rotation is not used', async () => {
     const { deployment, pendingFile, first } = await deployed()
     const key = JSON.parse(deployment.secrets.SIGNING_KEY as string)
     await deployment.rotate({ pendingFile })
@@ -223,14 +223,14 @@ describe('a saved key that does not fit is not used, and the reason is given', (
 })
 
 describe('after a leak', () => {
-  test('a new key signs at once, and no other is published', async () => {
+  test('after a leak, a new key signs at once, and no other is published', async () => {
     const { deployment, pendingFile } = await deployed()
     const kid = await deployment.rotate({ pendingFile, isLeaked: true })
     expect((await deployment.published()).map((key) => key.kid)).toEqual([kid])
     expect(deployment.now).toBe(START)
   })
 
-  test('an interrupted rotation that had taken effect does not bring the leaked key back', async () => {
+  test('after a leak, an interrupted rotation that had taken effect does not bring the leaked key back', async () => {
     const { deployment, pendingFile, first } = await deployed()
     Object.assign(deployment, { broken: 2, isReplyLost: true })
     await expect(deployment.rotate({ pendingFile })).rejects.toThrow()
@@ -240,7 +240,7 @@ describe('after a leak', () => {
     expect((await deployment.published()).map((key) => key.kid)).toEqual([kid])
   })
 
-  test('a saved key is deleted and not used, because it may have leaked as well', async () => {
+  test('after a leak, a saved key is deleted and not used, because it may have leaked as well', async () => {
     const { deployment, pendingFile } = await deployed()
     deployment.broken = 1
     await expect(deployment.rotate({ pendingFile })).rejects.toThrow()
@@ -249,13 +249,13 @@ describe('after a leak', () => {
     expect(existsSync(pendingFile)).toBe(false)
   })
 
-  test('the algorithm is the one asked for', async () => {
+  test('after a leak, the new key has the requested algorithm', async () => {
     const { deployment, pendingFile } = await deployed()
     await deployment.rotate({ pendingFile, isLeaked: true, algorithm: 'RS256' })
     expect(await deployment.published()).toMatchObject([{ alg: 'RS256' }])
   })
 
-  test('success is reported when the Worker no longer publishes the leaked key', async () => {
+  test('after a leak, success is reported when the Worker no longer publishes the leaked key', async () => {
     const { deployment, pendingFile } = await deployed()
     deployment.meanwhile = async () => {
       deployment.secondsWaited += 5
@@ -265,7 +265,7 @@ describe('after a leak', () => {
     expect(deployment.secondsWaited).toBe(15)
   })
 
-  test('a Worker that goes on publishing the leaked key is reported as a failure', async () => {
+  test('after a leak, a Worker that goes on publishing the leaked key is reported as a failure', async () => {
     const { deployment, pendingFile, first } = await deployed()
     const keys = await deployment.published()
     Object.assign(deployment.platform, { fetch: async () => Response.json({ keys }) })
@@ -283,20 +283,23 @@ test('an answer that is no key set is not taken for one', async () => {
 })
 
 describe('while the newest version does not serve', () => {
-  test.each([10215, 10214])('error %i changes nothing, and names what resolves it', async (code) => {
-    for (const isLeaked of [false, true]) {
-      const { deployment, pendingFile, first } = await deployed()
-      deployment.refusal = { code, message: "The latest version of your Worker isn't currently deployed" }
-      await expect(deployment.rotate({ pendingFile, isLeaked })).rejects.toThrow(
-        'No secret was changed, because the newest version of the Worker does not serve all requests: v2 (100 %) does. That is so after `wrangler rollback`, and during a gradual deployment. Run `npm run deploy` with the commit that is to serve, then run this command again.',
-      )
-      expect(await deployment.signs()).toBe(first)
-      deployment.refusal = undefined
-      expect(await deployment.rotate({ pendingFile, isLeaked })).not.toBe(first)
-    }
-  })
+  test.each([10215, 10214])(
+    'while the newest version does not serve, error %i changes nothing, and names what resolves it',
+    async (code) => {
+      for (const isLeaked of [false, true]) {
+        const { deployment, pendingFile, first } = await deployed()
+        deployment.refusal = { code, message: "The latest version of your Worker isn't currently deployed" }
+        await expect(deployment.rotate({ pendingFile, isLeaked })).rejects.toThrow(
+          'No secret was changed, because the newest version of the Worker does not serve all requests: v2 (100 %) does. That is so after `wrangler rollback`, and during a gradual deployment. Run `npm run deploy` with the commit that is to serve, then run this command again.',
+        )
+        expect(await deployment.signs()).toBe(first)
+        deployment.refusal = undefined
+        expect(await deployment.rotate({ pendingFile, isLeaked })).not.toBe(first)
+      }
+    },
+  )
 
-  test('versions that share the requests are refused before anything is changed', async () => {
+  test('while the newest version does not serve, versions that share the requests are refused before anything is changed', async () => {
     const { deployment, pendingFile } = await deployed()
     deployment.serving = [
       { version_id: 'v1', percentage: 10 },

@@ -80,7 +80,7 @@ test.each([
     'a public key',
     '{"SIGNING_KEY":"{\\"kty\\":\\"EC\\",\\"alg\\":\\"ES256\\",\\"kid\\":\\"k\\"}","PUBLISHED_KEYS":"{\\"keys\\":[]}"}',
   ],
-])('a damaged file (%s): every command names the way out, and rotate is it', async (_, text) => {
+])('every command names rotate as the remedy for a damaged key file (%s)', async (_, text) => {
   const { folder, file, signingKey } = await localKeys()
   await writeFile(file, text, { mode: 0o600 })
   for (const word of ['create', 'status', 'prune']) {

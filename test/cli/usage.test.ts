@@ -19,7 +19,7 @@ describe('usage, with the real wrangler against a stand-in for Cloudflare', asyn
   const env = { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token' }
   const usage = (...words: string[]) => run(['usage', '--environment', environment, ...words], { cwd, env })
 
-  test('shows what each application did, the busiest first, and the sum', async () => {
+  test('usage shows what each application did, the busiest first, and the sum', async () => {
     cloudflare.usage = [
       { application_id: 'conn_app_1', token: '12000', introspection: 3, create: 1, refused: 0, all_operations: 12004 },
       { application_id: 'conn_app_2', token: 0, introspection: 0, create: 0, refused: 7, all_operations: 7 },
@@ -48,7 +48,7 @@ describe('usage, with the real wrangler against a stand-in for Cloudflare', asyn
     expect(cloudflare.queries.at(-1)).toContain("INTERVAL '7' DAY")
   })
 
-  test('names the permission that a refused token lacks', async () => {
+  test('usage names the permission that a refused token lacks', async () => {
     cloudflare.refused = 'POST /analytics_engine/sql'
     const { code, stdout, stderr } = await usage()
     cloudflare.refused = ''
@@ -56,7 +56,7 @@ describe('usage, with the real wrangler against a stand-in for Cloudflare', asyn
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   })
 
-  test('passes on any other reason of Cloudflare', async () => {
+  test('usage passes on any other reason of Cloudflare', async () => {
     cloudflare.broken = 'POST /analytics_engine/sql'
     const { code, stderr } = await usage()
     expect(stderr).toContain('Could not read the usage: Cloudflare refused: The platform said no [code: 10001].')
@@ -64,7 +64,7 @@ describe('usage, with the real wrangler against a stand-in for Cloudflare', asyn
   })
 })
 
-test('without a dataset in wrangler.toml, says how to count usage', async () => {
+test('usage without a dataset in wrangler.toml says how to count usage', async () => {
   const { code, stderr } = await cli(['usage', '--environment', environment])
   expect(stderr).toContain('wrangler.toml has no Analytics Engine dataset with the binding USAGE')
   expect(code).toBe(1)

@@ -117,7 +117,7 @@ test('failed deliveries are retried on request', async () => {
 })
 
 test.each(['test', 'delete', 'revive'])(
-  '%s of an unknown endpoint names the command that lists the endpoints',
+  'webhook %s of an unknown endpoint names the command that lists the endpoints',
   async (word) => {
     const { code, stdout, stderr } = await webhook([word, 'we_unknown'])
     expect(stderr).toContain(

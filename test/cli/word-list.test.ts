@@ -12,7 +12,7 @@ describe('the word list', () => {
     ['What', 'code()\n  // What is stored.'],
     ['what', "test('what is stored', () => {})"],
     ['what', 'test.each([1, 2])(\n  `what is stored: %i`, () => {})'],
-  ])('finds “%s” in: %s', (phrase, text) => {
+  ])('the word list finds “%s” in: %s', (phrase, text) => {
     expect(phrasesIn(text).map((found) => found.phrase)).toEqual([phrase])
   })
 
@@ -20,7 +20,7 @@ describe('the word list', () => {
     expect(phrasesIn('one\ntwo\nnobody knows')).toMatchObject([{ line: 3, phrase: 'nobody' }])
   })
 
-  test('accepts plain sentences', () => {
+  test('the word list accepts plain sentences', () => {
     const text = "/** The digest of a secret. */\ntest('a revoked secret is refused', () => {}) // What for? Issue 7."
     expect(phrasesIn(text)).toEqual([])
   })

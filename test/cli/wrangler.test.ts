@@ -11,7 +11,7 @@ import { copyProject, paste, run, startCommand } from './processes.ts'
 vi.setConfig({ testTimeout: 180_000 })
 
 describe('the folder of compiled code, which runs as this user', () => {
-  test('is in the project, and no other user can write to it', async () => {
+  test('the folder of compiled code is in the project, and no other user can write to it', async () => {
     const project = await newFolder()
     const folder = compileCacheFolder(project)
     expect(folder).toBe(join(project, 'compile-cache'))
@@ -19,7 +19,7 @@ describe('the folder of compiled code, which runs as this user', () => {
     expect(compileCacheFolder(project)).toBe(folder)
   })
 
-  test('is not used when another user can write to it, when it is a link, or when it cannot be made', async () => {
+  test('the folder of compiled code is not used when another user can write to it, when it is a link, or when it cannot be made', async () => {
     const open = await newFolder()
     await mkdir(join(open, 'compile-cache'))
     await paste(`chmod 777 '${join(open, 'compile-cache')}'`)
@@ -67,7 +67,7 @@ test('an invalid setting is found before anything is uploaded, and by --dry-run'
   expect(cloudflare.changes).toEqual([])
 })
 
-test('without a login: how to log in, and exit code 1', async () => {
+test('deploy without a login says how to log in, with exit code 1', async () => {
   const home = await newFolder()
   const env = { HOME: home, XDG_CONFIG_HOME: home }
   const both = await Promise.all([run(['deploy', '--json'], { env }), run(['api-key', 'list', '--remote'], { env })])

@@ -28,7 +28,7 @@ describe('the comparison finds', async () => {
   const secrets = [await row('a', 0), await row('b', 1)]
   const events = [event('a', 'created'), event('b', 'rotated'), event('b', 'deleted')]
 
-  test('nothing where all is as it was acknowledged', async () =>
+  test('the comparison finds nothing where all is as it was acknowledged', async () =>
     expect(await check(history, { secrets, events }, 0)).toEqual([]))
 
   test.each([
@@ -46,5 +46,7 @@ describe('the comparison finds', async () => {
       { secrets: [...secrets, await row('c', 0)], events },
       '1 secrets were stored without an acknowledgement, of 0',
     ],
-  ])('%s', async (_, stored, words) => expect((await check(history, stored, 0)).join()).toContain(words))
+  ])('the comparison finds %s', async (_, stored, words) =>
+    expect((await check(history, stored, 0)).join()).toContain(words),
+  )
 })

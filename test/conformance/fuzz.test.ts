@@ -25,7 +25,8 @@ describe('the judge finds', () => {
     path = '/connect/applications',
   ) => judge(path, { status, text, headers: new Headers(headers) }, secrets).join()
 
-  test('nothing in a good response', () => expect(found(422, '{"message":"Invalid.","code":"invalid"}')).toBe(''))
+  test('the judge finds nothing in a good response', () =>
+    expect(found(422, '{"message":"Invalid.","code":"invalid"}')).toBe(''))
 
   test.each<[string, string, string]>([
     ['a 500', found(500, '{"message":"x"}'), 'the status is 500'],
@@ -41,5 +42,5 @@ describe('the judge finds', () => {
     ['a 401 without a challenge', found(401, '{"error":"invalid_client"}'), 'its 401 has no challenge'],
     ['a 429 that does not say when to retry', found(429, '{"message":"x"}'), 'its 429 has no Retry-After'],
     ['a response without a request ID', found(204, '', { ...good, 'X-Request-ID': '' }), 'it has no request ID'],
-  ])('%s', (_, problems, words) => expect(problems).toContain(words))
+  ])('the judge finds %s', (_, problems, words) => expect(problems).toContain(words))
 })

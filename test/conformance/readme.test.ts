@@ -72,13 +72,13 @@ describe('the resource server', () => {
     return run('jwtVerify', { before, after: 'console.log(scopes)', variables: { TOKEN: token } })
   }
 
-  test('accepts a token of the client', async () => {
+  test('the resource server accepts a token of the client', async () => {
     const variables = await newClient(['example:read'])
     const token = await run('clientCredentialsGrant', { after: 'console.log(access_token)', variables })
     expect(await verify(token)).toBe("[ 'example:read' ]")
   })
 
-  test('refuses a token without scopes', async () => {
+  test('the resource server refuses a token without scopes', async () => {
     const { CLIENT_ID, CLIENT_SECRET } = await newClient([])
     const fields = { grant_type: 'client_credentials', client_id: CLIENT_ID, client_secret: CLIENT_SECRET }
     const response = await served.fetch(`${origin}/oauth2/token`, { method: 'POST', body: new URLSearchParams(fields) })
@@ -95,7 +95,7 @@ describe('the export to a SIEM', () => {
       .map((line) => JSON.parse(line).id as string)
   const kept = async () => (await events.listEvents({ events: [], limit: 100 })).data.map(({ id }) => id)
 
-  test('continues where it stopped, and with the oldest event if its cursor is no longer kept', async () => {
+  test('the export to a SIEM continues where it stopped, and with the oldest event if its cursor is no longer kept', async () => {
     await newClient([])
     expect(await exported()).toEqual(await kept())
     expect(await exported()).toEqual([])

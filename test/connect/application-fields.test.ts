@@ -83,11 +83,11 @@ describe('a field that contains a credential is refused, which would be stored o
     ['description', 'm2m', `The secret is "${plaintext}".`, 'description'],
     ['scopes', 'm2m', ['a', plaintext], 'scopes.1'],
     ['redirect_uris', 'third-party oauth', [{ uri: `https://a.example/?s=${plaintext}` }], 'redirect_uris.0.uri'],
-  ])('%s of %s', async (field, kind, value, at) => {
+  ])('a credential in %s of %s is refused', async (field, kind, value, at) => {
     await expectRefused(kind, field, value, `${at.replace(/\.\d/, '').replaceAll('.', '_')}_contains_credential`, at)
   })
 
-  test('organization_id', async () => {
+  test('a credential in organization_id is refused', async () => {
     const { json } = await create('m2m', { organization_id: `org_${plaintext}` })
     expect(json.errors).toMatchObject([{ code: 'organization_id_contains_credential' }])
   })

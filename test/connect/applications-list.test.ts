@@ -240,7 +240,7 @@ describe('an invalid list query is 422', async () => {
       ['', 'x', 'org_', 'org_%25', 'org_*', 'org_[a]', 'org_a1%00', 'ORG_a1', "org_'--", 'x'.repeat(5000)],
     ],
     ['registration_types', ['x', 'authenticated,', ',', 'AUTHENTICATED', 'authenticated,x', 'all', '*', "x'--"]],
-  ])('with an invalid %s', async (name, values) => {
+  ])('a list query with an invalid %s is 422', async (name, values) => {
     for (const value of values) {
       const { status, json } = await call(apiKey, 'GET', `/connect/applications?${name}=${value}`)
       expect([status, json.code], value).toEqual([422, 'invalid_request_parameters'])
@@ -255,12 +255,12 @@ describe('an invalid list query is 422', async () => {
     `after=${own}&after=${own}`,
     `before=${own}&before=${own}`,
     'organization_id=org_1&organization_id=org_1',
-  ])('with a repeated parameter (CWE-235): %s', async (query) => {
+  ])('a list query with a repeated parameter is 422 (CWE-235): %s', async (query) => {
     const { status, json } = await call(apiKey, 'GET', `/connect/applications?${query}`)
     expect([status, json.errors[0].field]).toEqual([422, query.split('=')[0]])
   })
 
-  test('with both before and after', async () => {
+  test('a list query with both before and after is 422', async () => {
     const { status, json } = await call(apiKey, 'GET', `/connect/applications?before=${own}&after=${own}`)
     expect([status, json.errors[0].code]).toEqual([422, 'before_with_after'])
   })

@@ -111,18 +111,21 @@ describe('a variant of an ID finds neither an application nor a secret', () => {
     ['twice its id', `${id},${id}`],
   ]
 
-  test.each(variants(application.id).map(([what], i) => [what, i] as const))('%s', async (_, i) => {
-    for (const id of [application.id, application.client_id, secret.id]) {
-      const [, variant = ''] = variants(id)[i] ?? []
-      expect(variant).not.toBe(id)
-      const kind = id === secret.id ? '/connect/client_secrets' : '/connect/applications'
-      await expectUnknown(
-        encodeURIComponent(variant),
-        variant,
-        routes.filter((route) => route.includes(kind)),
-      )
-    }
-  })
+  test.each(variants(application.id).map(([what], i) => [what, i] as const))(
+    'a variant of an ID finds nothing: %s',
+    async (_, i) => {
+      for (const id of [application.id, application.client_id, secret.id]) {
+        const [, variant = ''] = variants(id)[i] ?? []
+        expect(variant).not.toBe(id)
+        const kind = id === secret.id ? '/connect/client_secrets' : '/connect/applications'
+        await expectUnknown(
+          encodeURIComponent(variant),
+          variant,
+          routes.filter((route) => route.includes(kind)),
+        )
+      }
+    },
+  )
 })
 
 describe('the ID of another kind of object finds nothing', () => {
@@ -137,7 +140,7 @@ describe('the ID of another kind of object finds nothing', () => {
     ['an API key itself', apiKey],
     ['a name', application.name as string],
     ['an organization', application.organization_id as string],
-  ])('%s', async (_, id) => expectUnknown(encodeURIComponent(id), id))
+  ])('the ID of another kind of object finds nothing: %s', async (_, id) => expectUnknown(encodeURIComponent(id), id))
 
   test('an application ID finds no secret, and a secret ID no application', async () => {
     for (const [method, path] of [
@@ -153,7 +156,7 @@ describe('the ID of another kind of object finds nothing', () => {
 })
 
 describe('a string that is not an ID finds nothing', () => {
-  test.each(Object.entries(NAUGHTY))('%s', async (_, strings) => {
+  test.each(Object.entries(NAUGHTY))('a string that is not an ID finds nothing: %s', async (_, strings) => {
     // A path has no empty segment, and none with a lone surrogate.
     const texts = strings.filter((text) => text !== '' && text.isWellFormed())
     for (const [i, text] of texts.entries()) {
@@ -180,7 +183,7 @@ describe('a string that is not an ID finds nothing', () => {
     ['an asterisk', '*', '*'],
     ['16 KiB', 'x'.repeat(16_384), 'x'.repeat(16_384)],
     ['1,000 emoji', '%F0%9F%98%80'.repeat(1000), '😀'.repeat(1000)],
-  ])('%s', async (_, raw, decoded) => expectUnknown(raw, decoded))
+  ])('a string that is not an ID finds nothing: %s', async (_, raw, decoded) => expectUnknown(raw, decoded))
 })
 
 test('a percent-encoded ID is decoded', async () => {

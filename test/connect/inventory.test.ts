@@ -38,12 +38,12 @@ const names = ({ data }: { data: Record<string, unknown>[] }) => data.map(({ id 
 const ALL = [...Object.keys(KINDS), 'new']
 
 describe('the list of the environment', () => {
-  test('has every secret, newest first, also those that are expired or revoked', async () => {
+  test('the list of all secrets has every secret, newest first, also those that are expired or revoked', async () => {
     expect(names(await list())).toEqual(ALL.toReversed())
     expect(names(await list({ order: 'asc' }))).toEqual(ALL)
   })
 
-  test('says who created a secret, of which application and organization it is, and its state', async () => {
+  test('the list of all secrets has the creator, the application, the organization and the state of each secret', async () => {
     const [newest] = (await list({ limit: '1' })).data
     expect(newest).toEqual({
       object: 'connect_application_secret',
@@ -62,7 +62,7 @@ describe('the list of the environment', () => {
     })
   })
 
-  test('says from where a secret was last used', async () => {
+  test('the list of all secrets has the origin of the latest use of each secret', async () => {
     await call(apiKey, 'POST', '/connect/client_secrets/verify', {
       body: { client_secret: created.json.secret },
       headers: { 'CF-Connecting-IP': '192.0.2.7', 'User-Agent': 'x/1' },
@@ -97,7 +97,7 @@ describe('the list of the environment', () => {
     [{ hint: 'thereabc1Zz' }, ['used']],
     [{ hint: 'C1ZZ' }, []],
     [{ hint: 'c1Zz', state: 'revoked' }, ['revoked']],
-  ])('filters by %j', async (query, expected) => {
+  ])('the list of all secrets filters by %j', async (query, expected) => {
     expect(names(await list({ ...query, order: 'asc' }))).toEqual(expected)
   })
 
@@ -113,7 +113,7 @@ describe('the list of the environment', () => {
     ['organization_id=x', 'organization_id_malformed'],
     ['after=secret_gone', 'after_unknown'],
     ['before=a&after=b', 'before_with_after'],
-  ])('refuses %s', async (query, code) => {
+  ])('the list of all secrets refuses %s', async (query, code) => {
     const { status, json } = await call(apiKey, 'GET', `/connect/client_secrets?${query}`)
     expect([status, json.errors?.[0]?.code]).toEqual([422, code])
   })
@@ -124,7 +124,7 @@ describe('the list of the environment', () => {
     { application_id: one.id },
     { unused_for_days: '90' },
     { hint: 'c1Zz' },
-  ])('is paged in both directions, filtered by %j', async (filter) => {
+  ])('the list of all secrets is paged in both directions, filtered by %j', async (filter) => {
     for (const order of ['asc', 'desc']) {
       const whole = names(await list({ ...filter, order }))
       const forwards = [await list({ ...filter, order, limit: '2' })]

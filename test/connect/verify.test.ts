@@ -103,7 +103,7 @@ describe('an invalid secret gets {"valid":false} without a reason (CWE-204)', as
         env.DB.prepare('UPDATE applications SET deleted_at = 1 WHERE id = ?').bind(it.applicationId).run(),
       ),
     ],
-  ])('%s', async (_, clientSecret) => {
+  ])('an invalid secret gets {"valid":false} without a reason (CWE-204): %s', async (_, clientSecret) => {
     const reply = await verify(apiKey, { client_secret: clientSecret })
     expect(reply.text).toBe('{"valid":false}')
     expect(seen(reply)).toEqual(seen(await verify(apiKey, { client_secret: 'nothing' })))

@@ -39,7 +39,7 @@ describe('an issued credential', () => {
       'my_app_ArKFCcw823OrBm12M1O8e6ZQf99v6mMY5fuWb9v97FWB3yF0u6',
     ],
   ])(
-    'with prefix %s, region %s and the bytes %s is %s, in every version',
+    'a credential with prefix %s, region %s and the bytes %s is %s, in every version',
     async (prefix, region, entropy, plaintext) => {
       const issued = await issueCredential(
         prefix,
@@ -51,7 +51,7 @@ describe('an issued credential', () => {
     },
   )
 
-  test('is prefix, region, 43 digits and a checksum, with its digest and its last six characters as the hint', async () => {
+  test('an issued credential is prefix, region, 43 digits and a checksum, with its digest and its last six characters as the hint', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, async ({ prefix, region, entropy }) => {
         const { plaintext, digest, hint } = await issueCredential(prefix, region, entropy)
@@ -63,7 +63,7 @@ describe('an issued credential', () => {
     )
   })
 
-  test('is recognised with any prefix and region', async () => {
+  test('an issued credential is recognised with any prefix and region', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, async ({ prefix, region, entropy }) => {
         const { plaintext } = await issueCredential(prefix, region, entropy)
@@ -74,14 +74,14 @@ describe('an issued credential', () => {
   })
 
   test.each(['_', '__', 'cs_', '_cs', 'sk_0', '0', 'cs_test', 'A'.repeat(32), '_'.repeat(32)])(
-    'is recognised from its end, with the prefix %s too',
+    'an issued credential is recognised from its end, with the prefix %s too',
     async (prefix) => {
       const { plaintext } = await issueCredential(prefix, '0')
       expect(recogniseCredential(plaintext)).toEqual({ prefix, region: '0' })
     },
   )
 
-  test('is found inside other text, but no other text is taken for one', async () => {
+  test('an issued credential is found inside other text, but no other text is taken for one', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, fc.string(), fc.string(), async ({ prefix, region, entropy }, before, after) => {
         const { plaintext } = await issueCredential(prefix, region, entropy)
@@ -93,7 +93,7 @@ describe('an issued credential', () => {
     )
   })
 
-  test('reads the same raw and encoded in URLs, forms and JSON, and is one word', async () => {
+  test('an issued credential is the same raw and encoded in URLs, forms and JSON, and is one word', async () => {
     for (let i = 0; i < 1000; i++) {
       const plaintext = await sample()
       expect(plaintext).toMatch(/^cs_0[0-9A-Za-z]{49}$/)
@@ -119,7 +119,7 @@ describe('a secret scanner', () => {
     return value === ~remainder >>> 0
   }
 
-  test('finds every kind of credential in source code, URLs and configuration, by the published pattern and checksum', async () => {
+  test('a secret scanner finds every kind of credential in source code, URLs and configuration, by the published pattern and checksum', async () => {
     const credentials = await Promise.all(
       ['cs', 'sk', 'session'].map(async (prefix) => (await issueCredential(prefix, '0')).plaintext),
     )
@@ -129,7 +129,7 @@ describe('a secret scanner', () => {
     expect(credentials.filter(isChecksumRight)).toEqual(credentials)
   })
 
-  test('rules out other text of the same form by the checksum', () => {
+  test('a secret scanner rules out other text of the same form by the checksum', () => {
     const lookalikes = Array.from({ length: 100 }, (_, i) => `cs_0${String(i).padStart(49, 'a')}`)
     expect(lookalikes.filter(isChecksumRight)).toEqual([])
   })
@@ -182,14 +182,14 @@ const spliced = (text: string, at: number, removed: number, put: string) =>
 const otherCase = (symbol: string) => (symbol === symbol.toUpperCase() ? symbol.toLowerCase() : symbol.toUpperCase())
 
 describe('a credential is not recognised when', () => {
-  test.each(Object.entries(SLIPS))('%s', async (_, slips) => {
+  test.each(Object.entries(SLIPS))('a credential is not recognised when %s', async (_, slips) => {
     const credential = await sample()
     const texts = slips(credential).filter((text) => text !== credential)
     expect(texts.length).toBeGreaterThan(3)
     for (const text of texts) expect(recogniseCredential(text), text).toBeNull()
   })
 
-  test('any one of its characters is another one', async () => {
+  test('a credential is not recognised when any one of its characters is another one', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, fc.nat(), fc.constantFrom(...ALPHABET), async (parts, position, symbol) => {
         const { plaintext } = await issueCredential(parts.prefix, parts.region, parts.entropy)
@@ -201,7 +201,7 @@ describe('a credential is not recognised when', () => {
     )
   })
 
-  test('it is a random text', () => {
+  test('a credential is not recognised when it is a random text', () => {
     const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.stringMatching(/^\w{1,8}_[0-9A-Za-z]{50}$/))
     fc.assert(
       fc.property(anyText, (text) => {
@@ -215,7 +215,7 @@ describe('a credential is not recognised when', () => {
 describe('a text with the right checksum', () => {
   const digits = '1'.repeat(43)
 
-  test('is recognised in the form of a credential', () => {
+  test('a text with the right checksum is recognised in the form of a credential', () => {
     expect(recogniseCredential(checksummed(`cs_0${digits}`))).toEqual({ prefix: 'cs', region: '0' })
   })
 
@@ -236,7 +236,7 @@ describe('a text with the right checksum', () => {
     ['digits that hold more than 32 bytes', `cs_0${'z'.repeat(43)}`],
     ['the number 2^256', 'cs_0yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp2'],
     ['nothing', ''],
-  ])('is not recognised with %s', (_, body) => {
+  ])('a text with the right checksum is not recognised with %s', (_, body) => {
     expect(recogniseCredential(checksummed(body))).toBeNull()
   })
 })

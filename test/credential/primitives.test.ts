@@ -19,7 +19,7 @@ const any32Bytes = anyBytes({ minLength: 32, maxLength: 32 })
 describe('base62', () => {
   const LARGEST = 'yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1' // 2^256 - 1
 
-  test('writes every 32-byte value as 43 digits that read back as the same value', () => {
+  test('base62 writes every 32-byte value as 43 digits that read back as the same value', () => {
     fc.assert(
       fc.property(any32Bytes, (bytes) => {
         const text = encodeBase62(bytes, 43)
@@ -30,7 +30,7 @@ describe('base62', () => {
     )
   })
 
-  test('writes every 4-byte value as 6 digits, from a number as from bytes', () => {
+  test('base62 writes every 4-byte value as 6 digits, from a number as from bytes', () => {
     fc.assert(
       fc.property(anyBytes({ minLength: 4, maxLength: 4 }), (bytes) => {
         const text = encodeBase62(bytes, 6)
@@ -40,7 +40,7 @@ describe('base62', () => {
     )
   })
 
-  test('writes every value as the 43 digits that it was read from', () => {
+  test('base62 writes every value as the 43 digits that it was read from', () => {
     const anyDigits = fc.stringMatching(/^[0-9A-Za-x][0-9A-Za-z]{42}$/)
     fc.assert(
       fc.property(anyDigits, (text) => {
@@ -49,7 +49,7 @@ describe('base62', () => {
     )
   })
 
-  test('sorts as the numbers do', () => {
+  test('base62 sorts as the numbers do', () => {
     fc.assert(
       fc.property(any32Bytes, any32Bytes, (a, b) => {
         const [textA, textB] = [encodeBase62(a, 43), encodeBase62(b, 43)]
@@ -66,12 +66,12 @@ describe('base62', () => {
     [`${'00'.repeat(31)}3d`, `${'0'.repeat(42)}z`],
     [`${'00'.repeat(31)}3e`, `${'0'.repeat(41)}10`],
     ['ff'.repeat(32), LARGEST],
-  ])('writes %s as %s', (bytes, text) => {
+  ])('base62 writes %s as %s', (bytes, text) => {
     expect(encodeBase62(fromHex(bytes), 43)).toBe(text)
     expect(decodeBase62(text, 32)).toEqual(fromHex(bytes))
   })
 
-  test('needs 43 digits for 32 bytes and 6 for 4, and throws with one digit less', () => {
+  test('base62 needs 43 digits for 32 bytes and 6 for 4, and throws with one digit less', () => {
     expect(62n ** 43n).toBeGreaterThan(2n ** 256n)
     expect(62n ** 42n).toBeLessThan(2n ** 256n)
     expect(62n ** 6n).toBeGreaterThan(2n ** 32n)
@@ -90,9 +90,9 @@ describe('CRC-32', () => {
     ['123456789', 0xcbf43926],
     ['The quick brown fox jumps over the lazy dog', 0x414fa339],
     ['\0'.repeat(32), 0x190a55ad],
-  ])('of %j is %i, as in ISO-HDLC', (text, checksum) => expect(crc32(text)).toBe(checksum))
+  ])('CRC-32 of %j is %i, as in ISO-HDLC', (text, checksum) => expect(crc32(text)).toBe(checksum))
 
-  test('equals the checksum of gzip (RFC 1952)', async () => {
+  test('CRC-32 equals the checksum of gzip (RFC 1952)', async () => {
     await fc.assert(
       fc.asyncProperty(anyBytes({ maxLength: 300 }), async (bytes) => {
         const gzipped = new Blob([bytes]).stream().pipeThrough(new CompressionStream('gzip'))
@@ -113,14 +113,14 @@ describe('SHA-256', () => {
       '248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1',
     ],
     ['a million letters', 'a'.repeat(1_000_000), 'cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0'],
-  ])('of %s is as in FIPS 180-4', async (_, text, digest) => expect(hex(await sha256(text))).toBe(digest))
+  ])('SHA-256 of %s is as in FIPS 180-4', async (_, text, digest) => expect(hex(await sha256(text))).toBe(digest))
 
-  test('of a text is that of its UTF-8 bytes', async () => {
+  test('SHA-256 of a text is that of its UTF-8 bytes', async () => {
     expect(utf8('é€😀')).toEqual(fromHex('c3a9e282acf09f9880'))
     expect(await sha256('é€😀')).toEqual(await sha256(fromHex('c3a9e282acf09f9880')))
   })
 
-  test('of parts differs if the parts differ, even if they concatenate to the same text', async () => {
+  test('SHA-256 of parts differs if the parts differ, even if they concatenate to the same text', async () => {
     const anyParts = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '\0', '\x01'), maxLength: 3 }), {
       maxLength: 4,
     })
@@ -175,7 +175,7 @@ describe('derivation of a client secret', () => {
     return new Uint8Array(await crypto.subtle.sign('HMAC', key, data))
   }
 
-  test('is tested against a definition that gives the vector of RFC 5869 A.1', async () => {
+  test('the derivation of a secret is tested against a definition that gives the vector of RFC 5869 A.1', async () => {
     const block = await hkdfBlock(
       fromHex('0b'.repeat(22)),
       fromHex('000102030405060708090a0b0c'),
@@ -184,7 +184,7 @@ describe('derivation of a client secret', () => {
     expect(hex(block)).toBe('3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf')
   })
 
-  test('is HKDF-SHA-256 of the API key, the salt, and "client secret v1" with the request', async () => {
+  test('the derivation of a secret is HKDF-SHA-256 of the API key, the salt, and "client secret v1" with the request', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.string({ minLength: 1, unit: 'binary-ascii' }),
@@ -198,7 +198,7 @@ describe('derivation of a client secret', () => {
     )
   })
 
-  test('gives the same bytes in every version: a replay may meet a later one', async () => {
+  test('the derivation of a secret gives the same bytes in every version: a replay may meet a later one', async () => {
     const request = await requestDigest('POST', '/connect/applications/conn_app_1/client_secrets', '{}')
     expect(hex(request)).toBe('fddac8d59a576c1fd8930ebdce6420e2abb917bbc67608a20535a18bfa3176a2')
     expect(hex(await deriveEntropy(API_KEY, SALT, request))).toBe(
@@ -209,7 +209,7 @@ describe('derivation of a client secret', () => {
     )
   })
 
-  test('gives other bytes for every other key, salt, method, path and body', async () => {
+  test('the derivation of a secret gives other bytes for every other key, salt, method, path and body', async () => {
     const derive = async (apiKey: string, salt: Bytes, ...request: [string, string, string]) =>
       hex(await deriveEntropy(apiKey, salt, await requestDigest(...request)))
     const all = await Promise.all([
@@ -224,7 +224,7 @@ describe('derivation of a client secret', () => {
     expect(new Set(all).size).toBe(all.length)
   })
 
-  test('uses salts of 32 random bytes', () => {
+  test('the derivation of a secret uses salts of 32 random bytes', () => {
     const salts = Array.from({ length: 1000 }, newSalt)
     expect(salts.every((salt) => salt.length === 32)).toBe(true)
     expect(new Set(salts.map(hex)).size).toBe(salts.length)
@@ -234,14 +234,14 @@ describe('derivation of a client secret', () => {
 describe('ids', () => {
   const PREFIXES: IdPrefix[] = ['env', 'client', 'api_key', 'conn_app', 'secret', 'event']
 
-  test.each(PREFIXES)('are %s_ and a ULID whose 11th symbol is the region', (prefix) => {
+  test.each(PREFIXES)('IDs are %s_ and a ULID whose 11th symbol is the region', (prefix) => {
     expect(newId(prefix, Date.now())).toMatch(
       new RegExp(`^${prefix}_[0-7][0-9A-HJKMNP-TV-Z]{9}0[0-9A-HJKMNP-TV-Z]{15}$`),
     )
     expect(newId(prefix, Date.now(), 'A')).toMatch(new RegExp(`^${prefix}_.{10}A.{15}$`))
   })
 
-  test('sort by their time', () => {
+  test('IDs sort by their time', () => {
     const anyTime = fc.integer({ min: 1, max: 2 ** 48 - 1 })
     fc.assert(
       fc.property(anyTime, anyTime, (a, b) => {
@@ -252,7 +252,7 @@ describe('ids', () => {
     expect(newId('secret', 1_469_918_176_385)).toMatch(/^secret_01ARYZ6S410/)
   })
 
-  test('are unique within one millisecond: 75 random bits follow the region', () => {
+  test('IDs are unique within one millisecond: 75 random bits follow the region', () => {
     const ids = Array.from({ length: 10_000 }, () => newId('secret', 1))
     expect(new Set(ids).size).toBe(ids.length)
     for (let at = 'secret_'.length + 11; at < 'secret_'.length + 26; at++) {

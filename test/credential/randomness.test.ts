@@ -154,19 +154,19 @@ describe(`${SAMPLE_SIZE.toLocaleString('en')} issued credentials`, () => {
     issued = await drawIssued()
   }, 60_000)
 
-  test('have the published form and checksum, and are all different', () => {
+  test('issued credentials have the published form and checksum, and are all different', () => {
     expect(issued.filter((credential) => !/^cs_0[0-9A-Za-z]{43}[0-4][0-9A-Za-z]{5}$/.test(credential))).toEqual([])
     expect(new Set(issued).size).toBe(SAMPLE_SIZE)
     expect(new Set(issued.map(entropyDigits)).size).toBe(SAMPLE_SIZE)
     for (const credential of issued.slice(0, 1000)) expect(recogniseCredential(credential)).not.toBeNull()
   })
 
-  test('have every digit at every position', () => {
+  test('issued credentials have every digit at every position', () => {
     for (let at = 0; at < POSITIONS; at++)
       expect(new Set(issued.map((credential) => digitAt(credential, at))).size, `digit ${at + 2}`).toBe(DIGITS.length)
   })
 
-  test('have over 96 bits of entropy each, by Shannon, as the OpenID conformance suite asks', () => {
+  test('issued credentials have over 96 bits of entropy each, by Shannon, as the OpenID conformance suite asks', () => {
     const bits = (text: string) => {
       const counts = Map.groupBy(text, (symbol) => symbol)
       const perSymbol = [...counts.values()].reduce(
@@ -179,13 +179,16 @@ describe(`${SAMPLE_SIZE.toLocaleString('en')} issued credentials`, () => {
     expect(Math.min(...issued.slice(0, 20_000).map(bits))).toBeGreaterThan(96)
   })
 
-  test.runIf(inject('isLong')).each(Object.entries(EXAMINATIONS))('%s', async (_, examine) => {
-    expect(await isFair(examine, drawIssued, issued)).toBe(true)
-  })
+  test.runIf(inject('isLong')).each(Object.entries(EXAMINATIONS))(
+    'issued credentials pass the examination of randomness: %s',
+    async (_, examine) => {
+      expect(await isFair(examine, drawIssued, issued)).toBe(true)
+    },
+  )
 })
 
 describe.runIf(inject('isLong'))('the same examination finds a planted fault', () => {
-  test.each(PLANTED)('%s', async (_, examination, spoil) => {
+  test.each(PLANTED)('the examination of randomness finds a planted fault: %s', async (_, examination, spoil) => {
     const examine = EXAMINATIONS[examination] as (sample: string[]) => number
     expect(await isFair(examine, () => drawPlanted(spoil))).toBe(false)
   })

@@ -50,7 +50,7 @@ async function rowsOf(path: string): Promise<string[]> {
 }
 
 describe('activity', () => {
-  test('names targets, applications and actors, and says what changed and when', async () => {
+  test('the activity list names targets, applications and actors, and says what changed and when', async () => {
     const rows = await rowsOf(EVENTS)
     const now = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' })
     expect(rows[0]).toMatch(/Application changed .*Name: Nightly export → Weekly export Weekly export pipeline /)
@@ -62,14 +62,14 @@ describe('activity', () => {
     expect(rows.some((row) => row.includes('Signed in'))).toBe(true)
   })
 
-  test('links to the pages of the secret, the application and the event', async () => {
+  test('the activity list links to the pages of the secret, the application and the event', async () => {
     const { html } = await owner.get(EVENTS)
     expect(html).toContain(`href="/dashboard/secrets/${secret.id}"`)
     expect(html).toContain(`href="/dashboard/applications/${application.id}"`)
     expect(html).toMatch(/href="\/dashboard\/events\/event_\w{26}"/)
   })
 
-  test('is filtered by actor, target, type and date, and the address of the list can be shared', async () => {
+  test('the activity list is filtered by actor, target, type and date, and the address of the list can be shared', async () => {
     const today = new Date().toISOString().slice(0, 10)
     for (const [filter, count] of [
       [{ actor: apiKeyId }, 5],
@@ -96,24 +96,24 @@ describe('activity', () => {
   })
 
   test.each(['type=nothing&from=400', 'actor=constructor', 'to=2026-99-99', 'type=%3Cscript%3E', 'type=__proto__'])(
-    'is not filtered by the unknown value %s',
+    'the activity list is not filtered by the unknown value %s',
     async (query) => {
       expect(await rowsOf(`${EVENTS}?${query}`)).toHaveLength(6)
     },
   )
 
-  test('begins again after an unknown cursor', async () => {
+  test('the activity list begins again after an unknown cursor', async () => {
     expect((await owner.get(`${EVENTS}?after=nothing`)).headers.get('Location')).toBe(EVENTS)
   })
 
-  test('puts only the hint of a pasted secret into the address', async () => {
+  test('the activity list puts only the hint of a pasted secret into the address', async () => {
     const { json } = await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)
     const { headers } = await owner.post(EVENTS, { target: json.secret })
     expect(headers.get('Location')).toBe(`${EVENTS}?target=${json.secret_hint}`)
     await call(apiKey, 'DELETE', `/connect/client_secrets/${json.id}`)
   })
 
-  test('has a page for each event, with the state before and after, and the request ID', async () => {
+  test('the activity list has a page for each event, with the state before and after, and the request ID', async () => {
     const renamed = await owner.get(`${EVENTS}?target=${secret.id}`)
     const id = [...renamed.html.matchAll(/events\/(event_\w{26})"/g)].map(([, id]) => id)[1]
     const { html } = await owner.get(`${EVENTS}/${id}`)
@@ -144,7 +144,7 @@ test('a page of the longest names has at most 60 KB', async () => {
 })
 
 describe('the export', () => {
-  test('has the filtered events as CSV, and escapes what a spreadsheet would run', async () => {
+  test('the export of events has the filtered events as CSV, and escapes what a spreadsheet would run', async () => {
     const name = '=HYPERLINK("https://evil.example","x")'
     await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`, { body: { name } })
     const path = `${EVENTS}/export-csv?${new URLSearchParams({ target: name })}`
@@ -160,7 +160,7 @@ describe('the export', () => {
     expect((await stranger.get(path)).html.split('\r\n')).toHaveLength(2)
   })
 
-  test('has the filtered events as JSON, in the shape of the API', async () => {
+  test('the export of events has the filtered events as JSON, in the shape of the API', async () => {
     const { html, headers } = await owner.get(`${EVENTS}/export-json?target=${secret.id}`)
     expect(headers.get('Content-Type')).toBe('application/json; charset=UTF-8')
     const events = JSON.parse(html)
@@ -171,7 +171,7 @@ describe('the export', () => {
 })
 
 describe('a search among more events than it reads', () => {
-  test('says how many it read, and goes on from there', async () => {
+  test('a search among more events than it reads says how many it read, and goes on from there', async () => {
     const key = await newApiKey()
     const visitor = new Visitor()
     await visitor.signIn(key.apiKey)

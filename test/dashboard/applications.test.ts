@@ -17,7 +17,7 @@ const idIn = (location: string | null) => /conn_app_\w+/.exec(location ?? '')?.[
 const NEW = '/dashboard/applications/new'
 
 describe('an application', () => {
-  test('is created once per form, and edited', async () => {
+  test('an application is created once per form, and edited', async () => {
     const { html } = await owner.get(NEW)
     const form = {
       ...hiddenFields(html),
@@ -47,13 +47,13 @@ describe('an application', () => {
     ['oauth', { is_first_party: false, uses_pkce: false, organization_id: 'org_1' }, { organization_id: 'org_1' }],
     ['m2m', { application_type: 'm2m', organization_id: 'org_1' }, { organization_id: 'org_1' }],
     ['constructor', { application_type: 'm2m' }, { organization_id: 'org_1' }],
-  ])('of the type %s is created', async (kind, expected, fields: Record<string, string>) => {
+  ])('an application of the type %s is created', async (kind, expected, fields: Record<string, string>) => {
     const created = await owner.submit(NEW, { kind, name: kind, ...fields })
     const { json } = await call(apiKey, 'GET', `/connect/applications/${idIn(created.headers.get('Location'))}`)
     expect(json).toMatchObject(expected)
   })
 
-  test('with invalid fields is not created, and each field shows its error', async () => {
+  test('an application with invalid fields is not created, and each field shows its error', async () => {
     const reply = await owner.submit(NEW, { kind: 'oauth', name: ' ', organization_id: 'acme', scopes: 'a"b' })
     expect(reply.status).toBe(422)
     for (const field of ['name', 'organization_id', 'scopes']) {
@@ -66,7 +66,7 @@ describe('an application', () => {
     expect(reply.html).toMatch(/value="oauth" checked/)
   })
 
-  test('is deleted by its name or the end of its client ID, and nothing else', async () => {
+  test('an application is deleted by its name or the end of its client ID, and nothing else', async () => {
     const { id } = await newApplication(apiKey)
     const path = `/dashboard/applications/${id}/delete`
     const wrong = await owner.submit(path, { name: 'nightly export' })
@@ -82,7 +82,7 @@ describe('an application', () => {
     expect((await call(apiKey, 'GET', `/connect/applications/${other.id}`)).status).toBe(404)
   })
 
-  test('to be deleted shows how many secrets that revokes, and how long tokens live on', async () => {
+  test('an application to be deleted shows how many secrets that revokes, and how long tokens live on', async () => {
     const { id } = await newApplication(apiKey)
     for (let i = 0; i < 2; i++) await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`)
     const { html } = await owner.get(`/dashboard/applications/${id}/delete`)
@@ -92,7 +92,7 @@ describe('an application', () => {
 })
 
 describe('the list of applications', () => {
-  test('is searched by a part of a name, an application ID and a client ID', async () => {
+  test('the list of applications is searched by a part of a name, an application ID and a client ID', async () => {
     const { id, client_id } = await newApplication(apiKey, {
       name: 'Änderung 100% _x_',
       application_type: 'm2m',
@@ -107,7 +107,7 @@ describe('the list of applications', () => {
     expect((await stranger.get(`/dashboard/applications?search=${id}`)).html).not.toContain(client_id)
   })
 
-  test('has a page for every 25 applications, forward and back', async () => {
+  test('the list of applications has a page for every 25 applications, forward and back', async () => {
     const key = await newApiKey()
     const visitor = new Visitor()
     await visitor.signIn(key.apiKey)
@@ -142,16 +142,19 @@ describe('a pasted credential', () => {
     ['without its first characters', (secret) => secret.slice(6)],
   ]
 
-  test.each(fields)('in a form of %s leaves at most its last 6 characters in a URL: %s', async (path, name) => {
-    const { plaintext } = await issueCredential('cs', '0')
-    for (const [, form] of forms) {
-      const reply = await owner.post(path, { api_key: apiKey, [name]: form(plaintext) })
-      expect(reply.status).toBe(303)
-      const location = decodeURIComponent(reply.headers.get('Location') ?? '')
-      expect(location).not.toContain(plaintext.slice(-7))
-      expect(location).not.toContain(plaintext.slice(0, 10))
-    }
-  })
+  test.each(fields)(
+    'a pasted credential in a form of %s leaves at most its last 6 characters in a URL: %s',
+    async (path, name) => {
+      const { plaintext } = await issueCredential('cs', '0')
+      for (const [, form] of forms) {
+        const reply = await owner.post(path, { api_key: apiKey, [name]: form(plaintext) })
+        expect(reply.status).toBe(303)
+        const location = decodeURIComponent(reply.headers.get('Location') ?? '')
+        expect(location).not.toContain(plaintext.slice(-7))
+        expect(location).not.toContain(plaintext.slice(0, 10))
+      }
+    },
+  )
 
   test.each([
     '/dashboard/applications?search=',
@@ -164,7 +167,7 @@ describe('a pasted credential', () => {
     expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 0, `/dashboard/find?hint=${hint}`])
   })
 
-  test('in a path is repeated by no Location', async () => {
+  test('a credential in a path is repeated by no Location', async () => {
     const { plaintext } = await issueCredential('cs', '0')
     const { id } = await newApplication(apiKey)
     const secret = (await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`)).json

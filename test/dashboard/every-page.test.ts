@@ -72,19 +72,19 @@ describe.each(guarded('GET'))('GET %s', (route) => {
   const query = route.endsWith('/find') ? () => `?hint=${hint}` : () => ''
   const target = () => filled(route.startsWith('/dashboard/keys/:id') ? '/dashboard/keys' : route) + query()
 
-  test('renders with one D1 request', async () => {
+  test('the page renders with one D1 request', async () => {
     const reply = await owner.get(target())
     expect([reply.status, reply.trips]).toEqual([200, 1])
     expect(reply.html).not.toContain('whsec_')
   })
 
-  test('redirects to sign-in without a session', async () => {
+  test('the page redirects to sign-in without a session', async () => {
     const reply = await new Visitor().get(target())
     expect([reply.status, reply.trips]).toEqual([303, 0])
     expect(reply.headers.get('Location')).toMatch(/^\/dashboard\/sign-in/)
   })
 
-  test('offers no change to a read-only key', async () => {
+  test('the page offers no change to a read-only key', async () => {
     const reply = await reader.get(target())
     expect([200, 403]).toContain(reply.status)
     const forms = [...reply.html.matchAll(/<form method="post" action="([^"]*)"/g)].map(([, action]) => action)
@@ -93,7 +93,7 @@ describe.each(guarded('GET'))('GET %s', (route) => {
     expect(reply.html).not.toMatch(/href="[^"]*\/(new|new-secret|rotate|edit|delete|revoke|revoke-all)"/)
   })
 
-  test('shows nothing of another environment', async () => {
+  test('the page shows nothing of another environment', async () => {
     const reply = await stranger.get(target())
     expect([200, 404]).toContain(reply.status)
     const own = route.endsWith('/find') ? inside.filter((text) => text !== hint) : inside
@@ -118,7 +118,7 @@ describe.each(changes)('POST %s', (route) => {
     ['a read-only key', () => reader, 403, valid],
     ['a read-only key that sends invalid fields', () => reader, 403, invalid],
     ['another environment', () => stranger, 404, valid],
-  ])('changes nothing for %s', async (who, visitor, status, fields) => {
+  ])('a form changes nothing for %s', async (who, visitor, status, fields) => {
     if (who === 'another environment' && route.endsWith('/new')) return
     const token =
       hiddenFields((await owner.get(`/dashboard/applications/${applicationId}/new-secret`)).html).token ?? ''
@@ -128,7 +128,7 @@ describe.each(changes)('POST %s', (route) => {
     expect(await state()).toEqual(before)
   })
 
-  test('changes nothing if the form was made for another environment', async () => {
+  test('a form that was made for another environment changes nothing', async () => {
     const token =
       hiddenFields((await owner.get(`/dashboard/applications/${applicationId}/new-secret`)).html).token ?? ''
     const before = await state()
@@ -142,21 +142,21 @@ describe.each(changes)('POST %s', (route) => {
     expect(await state()).toEqual(before)
   })
 
-  test('redirects to sign-in without a session, whatever the fields are', async () => {
+  test('a form redirects to sign-in without a session, whatever the fields are', async () => {
     for (const fields of [valid, invalid]) {
       const reply = await new Visitor().post(filled(route), fields)
       expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 0, SIGN_IN])
     }
   })
 
-  test('redirects a session that has ended to sign-in, whatever the fields are', async () => {
+  test('a form redirects a session that has ended to sign-in, whatever the fields are', async () => {
     const visitor = new Visitor()
     visitor.session = (await issueCredential('session', operatorDatabase().region)).plaintext
     const reply = await visitor.post(filled(route), invalid)
     expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 1, `${SIGN_IN}?ended=`])
   })
 
-  test('refuses a form of more than 64 KiB', async () => {
+  test('a form of more than 64 KiB is refused', async () => {
     const reply = await owner.post(filled(route), { name: 'x'.repeat(70_000) })
     expect([reply.status, reply.trips]).toEqual([413, 1])
   })
@@ -186,7 +186,7 @@ describe('a database that fails', () => {
     return app.fetch(new Request(ORIGIN + path, { method, headers, ...init }), { ...env, DB: broken }, context)
   }
 
-  test('renders a page that says so, and ends no session', async () => {
+  test('a database that fails renders a page that says so, and ends no session', async () => {
     const response = await send('GET', '/dashboard')
     expect(response.status).toBe(503)
     expect(response.headers.get('Retry-After')).toBe('1')
@@ -194,7 +194,7 @@ describe('a database that fails', () => {
     expect(response.headers.has('Set-Cookie')).toBe(false)
   })
 
-  test('leaves the outcome of a change unknown, and the page says so', async () => {
+  test('a database that fails leaves the outcome of a change unknown, and the page says so', async () => {
     const response = await send('POST', `/dashboard/applications/${applicationId}/secrets/${secretId}/disable`, {
       body: new URLSearchParams(),
     })

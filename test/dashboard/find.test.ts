@@ -47,7 +47,7 @@ describe('a pasted text', () => {
     ['org_finder', null, 'org_finder'],
     ['secret_01KA3ZB7QX0D9S4G2A8Z6M3Y5T', null, 'secret_01KA3ZB7QX0D9S4G2A8Z6M3Y5T'],
     ['مزامنة', null, 'مزامنة'],
-  ])('%s is searched by its ending %s and as the text %s', (text, hint, name) => {
+  ])('the pasted text %s is searched by its ending %s and as the text %s', (text, hint, name) => {
     expect(readSearch(text)).toEqual({ hint, text: name })
   })
 
@@ -56,7 +56,7 @@ describe('a pasted text', () => {
     expect((await search(text)).status).toBe(422)
   })
 
-  test('that contains a credential, or most of one, brings at most six characters of it into the URL', async () => {
+  test('a pasted text that contains a credential, or most of one, brings at most six characters of it into the URL', async () => {
     const { plaintext } = await issueCredential('cs', '0')
     for (const text of [plaintext, plaintext.slice(10), plaintext.slice(20), `a ${plaintext.slice(3, 45)} b`]) {
       const { path } = await search(text)
@@ -66,16 +66,19 @@ describe('a pasted text', () => {
 })
 
 describe('a leaked secret', () => {
-  test.each([4, 5, 6])('is found by its last %i characters, with a button that revokes it', async (length) => {
-    const { id, secret } = await create('leaked')
-    const { html, trips } = await search(`****${secret.slice(-length)}`)
-    expect(trips).toBe(1)
-    expect(html).toContain(`action="/dashboard/secrets/${id}/revoke"`)
-    expect(html).toContain('This can’t be undone.')
-    await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
-  })
+  test.each([4, 5, 6])(
+    'a leaked secret is found by its last %i characters, with a button that revokes it',
+    async (length) => {
+      const { id, secret } = await create('leaked')
+      const { html, trips } = await search(`****${secret.slice(-length)}`)
+      expect(trips).toBe(1)
+      expect(html).toContain(`action="/dashboard/secrets/${id}/revoke"`)
+      expect(html).toContain('This can’t be undone.')
+      await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
+    },
+  )
 
-  test('is revoked with the third action: paste, search, revoke', async () => {
+  test('a leaked secret is revoked with the third action: paste, search, revoke', async () => {
     const { id, secret } = await create()
     const { html } = await search(`CLIENT_SECRET="${secret}"`)
     const revoked = await owner.post(`/dashboard/secrets/${id}/revoke`, hiddenFields(html))
@@ -86,7 +89,7 @@ describe('a leaked secret', () => {
     expect(verified.json).toEqual({ valid: false })
   })
 
-  test('that is revoked already is found, and the page says by whom and when', async () => {
+  test('a leaked secret that is revoked already is found, and the page says by whom and when', async () => {
     const { id, secret } = await create()
     await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
     const { html } = await search(secret)
@@ -96,7 +99,7 @@ describe('a leaked secret', () => {
     expect(html).toContain(`href="/dashboard/secrets/${id}"`)
   })
 
-  test('that has expired is found, and the page says so', async () => {
+  test('a leaked secret that has expired is found, and the page says so', async () => {
     const [id] = await storeSecrets(environmentId, application.id, [
       { createdAt: Date.now() - 2 * DAY_MS, expiresAt: Date.now() - DAY_MS, hint: 'expd42' },
     ])
@@ -105,21 +108,24 @@ describe('a leaked secret', () => {
     expect(html).toContain(`href="/dashboard/secrets/${id}"`)
   })
 
-  test('is not found from another environment', async () => {
+  test('a leaked secret is not found from another environment', async () => {
     const stranger = new Visitor()
     await stranger.signIn((await newApiKey()).apiKey)
     const { secret_hint } = await create()
     expect((await stranger.get(`/dashboard/find?hint=${secret_hint}`)).html).toContain('No secret ends in')
   })
 
-  test.each(['abc', 'abcdefg', '%3Cb%3Ex1', ''])('is not searched by the malformed hint %j', async (hint) => {
-    const reply = await owner.get(`/dashboard/find?hint=${hint}`)
-    expect([reply.status, reply.trips]).toEqual([422, 1])
-  })
+  test.each(['abc', 'abcdefg', '%3Cb%3Ex1', ''])(
+    'a leaked secret is not searched by the malformed hint %j',
+    async (hint) => {
+      const reply = await owner.get(`/dashboard/find?hint=${hint}`)
+      expect([reply.status, reply.trips]).toEqual([422, 1])
+    },
+  )
 })
 
 describe('a text', () => {
-  test('finds applications by a part of their name, in either case, and by part of an ID or an organization', async () => {
+  test('a search finds applications by a part of their name, in either case, and by part of an ID or an organization', async () => {
     for (const text of [
       'code sync',
       'ünïcode',
@@ -133,14 +139,14 @@ describe('a text', () => {
     }
   })
 
-  test('finds secrets by a part of their name or ID', async () => {
+  test('a search finds secrets by a part of their name or ID', async () => {
     const { id } = await create('Frankfurt gateway')
     for (const text of ['gateway', id, id.slice(-20)]) {
       expect((await search(text)).html, text).toContain(`href="/dashboard/secrets/${id}"`)
     }
   })
 
-  test('reads a bounded number of rows among 15,000 secrets', async () => {
+  test('a search reads a bounded number of rows among 15,000 secrets', async () => {
     const busy = await newApiKey()
     const many = await newApplication(busy.apiKey)
     const rows = Array.from({ length: 7_500 }, (_, i) => ({ createdAt: Date.now() - (i + 1) * 60_000 }))

@@ -32,7 +32,7 @@ const tile = (html: string, label: string) =>
   new RegExp(`<a href="([^"]*)"[^>]*><b>([^<]*)</b> <span>${label}</span>`).exec(html)?.slice(1)
 
 describe('the list of secrets', () => {
-  test('counts what needs attention, and each count leads to its list', async () => {
+  test('the list of secrets counts what needs attention, and each count leads to its list', async () => {
     const { html, trips } = await owner.get('/dashboard/secrets')
     expect(trips).toBe(1)
     expect(names(html)).toEqual(['busy', 'resting', '@old'])
@@ -59,11 +59,11 @@ describe('the list of secrets', () => {
     ['organization=org_inv&unused=90', ['resting', '@old']],
     ['organization=org_other', []],
     ['expiry=30', ['resting']],
-  ])('with %s is %j', async (query, expected) => {
+  ])('the list of secrets with %s is %j', async (query, expected) => {
     expect(names((await owner.get(`/dashboard/secrets?${query}`)).html)).toEqual(expected)
   })
 
-  test('is filtered by its form, whose address can be shared', async () => {
+  test('the list of secrets is filtered by its form, whose address can be shared', async () => {
     const fields = { unused: '90', expiry: 'never', creator: keyId, application: applicationId, sort: 'used' }
     const { headers, trips } = await owner.post('/dashboard/secrets', fields)
     expect(trips).toBe(0)
@@ -73,13 +73,13 @@ describe('the list of secrets', () => {
   })
 
   test.each(['state=constructor&unused=__proto__', 'expiry=1e9', 'application=%27%20OR%201', 'after=unknown'])(
-    'ignores the unknown values %s',
+    'the list of secrets ignores the unknown values %s',
     async (query) => {
       expect((await owner.get(`/dashboard/secrets?${query}`)).status).toBe(200)
     },
   )
 
-  test('has pages of 25 in every order, each at a bounded number of rows and under 60 KB, among 6,000 secrets', async () => {
+  test('the list of secrets has pages of 25 in every order, each at a bounded number of rows and under 60 KB, among 6,000 secrets', async () => {
     const busy = await newApiKey()
     const application = await newApplication(busy.apiKey)
     const rows = Array.from({ length: 3_000 }, (_, i) => ({
@@ -107,7 +107,7 @@ describe('the list of secrets', () => {
 })
 
 describe('an export', () => {
-  test('is a CSV of the filter, in three clicks, whose names are no formulas', async () => {
+  test('an export of secrets is a CSV of the filter, in three clicks, whose names are no formulas', async () => {
     const first = await owner.get('/dashboard/secrets')
     const [path = ''] = tile(first.html, 'Unused 90 days, never expire') ?? []
     const second = await owner.get(path.replaceAll('&amp;', '&'))
@@ -122,7 +122,7 @@ describe('an export', () => {
     expect(lines[1]).toContain(`"'@old","0000aa","active","${applicationId}","'=cmd()","org_inv"`)
   })
 
-  test('is JSON as the API has it', async () => {
+  test('an export of secrets is JSON as the API has it', async () => {
     const { html, headers } = await reader.get('/dashboard/secrets/export?format=json&state=revoked')
     expect(headers.get('Content-Type')).toBe('application/json; charset=UTF-8')
     expect(JSON.parse(html)).toMatchObject({ data: [{ name: 'gone', state: 'revoked' }], is_complete: true })
@@ -148,7 +148,7 @@ describe('several secrets at once', () => {
     }
   }
 
-  test('are revoked once the number is typed: all of them, each with an event of its own', async () => {
+  test('several secrets are revoked once the number is typed: all of them, each with an event of its own', async () => {
     const ids = await stored(3)
     const { asked, done } = await submit(owner, ids, 'revoke', 'revoke 3')
     expect([asked.status, asked.trips, done.status, done.trips]).toEqual([200, 1, 303, 1])
@@ -161,7 +161,7 @@ describe('several secrets at once', () => {
     }
   })
 
-  test('are disabled, and a second submit changes nothing', async () => {
+  test('several secrets are disabled, and a second submit changes nothing', async () => {
     const ids = await stored(2)
     const { asked } = await submit(owner, ids, 'disable', 'disable 2')
     const before = await eventsOf(environmentId)
@@ -172,15 +172,18 @@ describe('several secrets at once', () => {
     for (const id of ids) expect((await row(id))?.disabled_at).toEqual(expect.any(Number))
   })
 
-  test.each(['', 'revoke', 'revoke 1', 'disable 2'])('stay as they are if %j is typed', async (typed) => {
-    const ids = await stored(2)
-    const { done } = await submit(owner, ids, 'revoke', typed)
-    expect(done.status).toBe(422)
-    expect(done.html).toContain('Nothing was changed')
-    for (const id of ids) expect((await row(id))?.revoked_at).toBeNull()
-  })
+  test.each(['', 'revoke', 'revoke 1', 'disable 2'])(
+    'several secrets stay as they are if %j is typed',
+    async (typed) => {
+      const ids = await stored(2)
+      const { done } = await submit(owner, ids, 'revoke', typed)
+      expect(done.status).toBe(422)
+      expect(done.html).toContain('Nothing was changed')
+      for (const id of ids) expect((await row(id))?.revoked_at).toBeNull()
+    },
+  )
 
-  test('of another environment are not found, and a read-only key changes none', async () => {
+  test('several secrets of another environment are not found, and a read-only key changes none', async () => {
     const ids = await stored(2)
     const stranger = new Visitor()
     await stranger.signIn((await newApiKey()).apiKey)
@@ -190,7 +193,7 @@ describe('several secrets at once', () => {
     for (const id of ids) expect((await row(id))?.revoked_at).toBeNull()
   })
 
-  test('that are revoked already stay as they are, beside those that are not', async () => {
+  test('several secrets that are revoked already stay as they are, beside those that are not', async () => {
     const [first = '', second = ''] = await stored(2)
     await call(apiKey, 'DELETE', `/connect/client_secrets/${first}`)
     const before = await row(first)

@@ -27,7 +27,7 @@ async function latestEvents(limit: number): Promise<{ event: string; data: Recor
 }
 
 describe('an API key', () => {
-  test.each(['read', 'write'])('is created with %s access, and shown once', async (access) => {
+  test.each(['read', 'write'])('an API key is created with %s access, and shown once', async (access) => {
     const { html } = await owner.get(`${KEYS}/new`)
     const fields = { ...hiddenFields(html), name: `robot ${access}`, access }
     const created = await owner.post(`${KEYS}/new`, fields)
@@ -59,13 +59,13 @@ describe('an API key', () => {
     [{ name: '', access: 'read' }, 'name'],
     [{ name: 'x', access: 'admin' }, 'access'],
     [{ name: '\u0007', access: 'read' }, 'name'],
-  ])('is not created from %j', async (fields, member) => {
+  ])('an API key is not created from %j', async (fields, member) => {
     const reply = await owner.submit(`${KEYS}/new`, fields)
     expect([reply.status, reply.trips]).toEqual([422, 1])
     expect(reply.html).toContain(member === 'name' ? 'id="name-error"' : 'class="error"')
   })
 
-  test('is not created beyond 100 in an environment', async () => {
+  test('an API key is not created beyond 100 in an environment', async () => {
     const full = await newApiKey()
     const visitor = new Visitor()
     await visitor.signIn(full.apiKey)
@@ -81,14 +81,14 @@ describe('an API key', () => {
     expect(reply.html).toContain('Limit reached')
   })
 
-  test('is not created by a read-only key', async () => {
+  test('an API key is not created by a read-only key', async () => {
     expect((await reader.get(`${KEYS}/new`)).status).toBe(403)
     expect((await reader.get(KEYS)).html).not.toContain(`${KEYS}/new`)
   })
 })
 
 describe('sessions', () => {
-  test('are listed with the country, the address and the browser of their sign-in, and with their end', async () => {
+  test('sessions are listed with the country, the address and the browser of their sign-in, and with their end', async () => {
     const visitor = new Visitor()
     const key = await newApiKey()
     const agent = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
@@ -114,7 +114,7 @@ describe('a webhook endpoint', () => {
     return { id: String(await env.DB.prepare(newest).bind(environmentId).first('id')), secret: shownSecret(reply.html) }
   }
 
-  test('is created, and its signing secret is shown once', async () => {
+  test('a webhook endpoint is created, and its signing secret is shown once', async () => {
     const { id, secret } = await create({ url, 'api_key.created': 'on', 'api_key.revoked': 'on' })
     expect(secret).toMatch(/^whsec_/)
     const { html } = await owner.get(WEBHOOKS)
@@ -132,7 +132,7 @@ describe('a webhook endpoint', () => {
     expect(cursor).toBe(await env.DB.prepare(newest).bind(environmentId).first('seq'))
   })
 
-  test('is created once, however often its form is sent', async () => {
+  test('a webhook endpoint is created once, however often its form is sent', async () => {
     const { html } = await owner.get(`${WEBHOOKS}/new`)
     const fields = { ...hiddenFields(html), url: 'https://once.example/' }
     expect((await owner.post(`${WEBHOOKS}/new`, fields)).status).toBe(200)
@@ -144,7 +144,7 @@ describe('a webhook endpoint', () => {
   })
 
   test.each(['http://hooks.example/', 'https://10.0.0.1/', 'https://localhost/', 'nothing', ''])(
-    'is not created for the URL %s',
+    'a webhook endpoint is not created for the URL %s',
     async (invalid) => {
       const reply = await owner.submit(`${WEBHOOKS}/new`, { url: invalid })
       expect(reply.status).toBe(422)
@@ -152,7 +152,7 @@ describe('a webhook endpoint', () => {
     },
   )
 
-  test('is not created beyond 20 in an environment', async () => {
+  test('a webhook endpoint is not created beyond 20 in an environment', async () => {
     const full = await newApiKey()
     const visitor = new Visitor()
     await visitor.signIn(full.apiKey)
@@ -165,7 +165,7 @@ describe('a webhook endpoint', () => {
   test.each([
     ['delivered', 204, 'Test event delivered', 'It answered 204.'],
     ['refused', 500, 'Test event failed', 'It answered 500.'],
-  ])('is tested with a signed sample that is %s', async (_, status, title, text) => {
+  ])('a webhook endpoint is tested with a signed sample that is %s', async (_, status, title, text) => {
     const { id } = await create()
     const sent = vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response(null, { status }))
     try {
@@ -186,7 +186,7 @@ describe('a webhook endpoint', () => {
     }
   })
 
-  test('that cannot be reached is said to be so by a test', async () => {
+  test('a test of a webhook endpoint that cannot be reached says so', async () => {
     const { id } = await create()
     const sent = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('refused'))
     try {
@@ -196,7 +196,7 @@ describe('a webhook endpoint', () => {
     }
   })
 
-  test('is deleted with its secret, once', async () => {
+  test('a webhook endpoint is deleted with its secret, once', async () => {
     const { id } = await create()
     expect((await owner.get(`${WEBHOOKS}/${id}/delete`)).html).toContain('This can’t be undone.')
     for (let i = 0; i < 2; i++) {

@@ -26,7 +26,7 @@ beforeAll(async () => {
 })
 
 describe('webhooks', () => {
-  test('that failed are shown and resent', async () => {
+  test('failed webhooks are shown and resent', async () => {
     await env.DB.prepare("UPDATE webhook_deliveries SET state = 'dead', last_outcome = '500', attempts = 11").run()
     const { html } = await owner.get('/dashboard/webhooks')
     expect(html).toContain('Failed')
@@ -43,7 +43,7 @@ describe('webhooks', () => {
     expect(state).not.toBe('dead')
   })
 
-  test('show their URLs without the query, which may hold a token', async () => {
+  test('webhooks show their URLs without the query, which may hold a token', async () => {
     for (const visitor of [owner, reader]) {
       const { html } = await visitor.get('/dashboard/webhooks')
       expect(html).toContain('https://localhost/hooks?…')
@@ -53,7 +53,7 @@ describe('webhooks', () => {
 })
 
 describe('a notice', () => {
-  test('is shown once, on the page after the change', async () => {
+  test('a notice is shown once, on the page after the change', async () => {
     const { headers } = await owner.submit('/dashboard/applications/new', {
       kind: 'm2m',
       name: 'x',
@@ -65,13 +65,13 @@ describe('a notice', () => {
   })
 
   test.each(['/dashboard?notice=application-deleted', '/dashboard?notice=constructor'])(
-    'is not made up by the URL %s',
+    'a notice is not made up by the URL %s',
     async (path) => {
       expect((await owner.get(path)).html).not.toContain('class="notice')
     },
   )
 
-  test('is not made up by an unknown cookie', async () => {
+  test('a notice is not made up by an unknown cookie', async () => {
     for (const notice of ['constructor', '__proto__', '<b>']) {
       owner.cookies.set('__Host-notice', notice)
       expect((await owner.get('/dashboard')).html).not.toContain('class="notice')

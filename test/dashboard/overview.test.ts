@@ -17,7 +17,7 @@ describe('the overview of an empty environment', () => {
     await visitor.signIn(apiKey)
   })
 
-  test('is a checklist of three steps, each done once its object exists', async () => {
+  test('the overview of an empty environment is a checklist of three steps, each done once its object exists', async () => {
     const done = async () =>
       (await visitor.get(OVERVIEW)).html.match(/<span class="state good">Done<\/span>/g)?.length ?? 0
     const { html } = await visitor.get(OVERVIEW)
@@ -35,7 +35,7 @@ describe('the overview of an empty environment', () => {
     expect(after).toContain('Nothing needs attention.')
   })
 
-  test('offers a read-only key no change', async () => {
+  test('the overview of an empty environment offers a read-only key no change', async () => {
     const reader = new Visitor()
     await reader.signIn((await newApiKey({ access: 'read' })).apiKey)
     expect((await reader.get(OVERVIEW)).html).not.toContain('/new"')
@@ -87,7 +87,7 @@ describe('the overview', () => {
     ])
   })
 
-  test('lists problems, and first the secrets that programs still use', async () => {
+  test('the overview lists problems, and first the secrets that programs still use', async () => {
     const { html, trips } = await visitor.get(OVERVIEW)
     expect(trips).toBe(1)
     expect(html).toMatch(/Expires in use.*in use.*Expires soon.*soon.*1 secret was not used for 90 days/s)
@@ -97,7 +97,7 @@ describe('the overview', () => {
     expect(html).not.toContain('whsec_')
   })
 
-  test('has totals, each with a link to the list that it counts', async () => {
+  test('the overview has totals, each with a link to the list that it counts', async () => {
     const { html } = await visitor.get(OVERVIEW)
     for (const [href, count] of [
       ['/dashboard/applications', 1],
@@ -111,20 +111,20 @@ describe('the overview', () => {
       expect(html).toContain(`<a href="${href}"><b>${count}</b>`)
   })
 
-  test('has the latest changes, without sign-ins', async () => {
+  test('the overview has the latest changes, without sign-ins', async () => {
     const { html } = await visitor.get(OVERVIEW)
     expect(html).toMatch(/Recent changes.*Secret created/s)
     expect(html).not.toContain('<b>Signed in</b>')
   })
 
-  test('shows nothing of another environment', async () => {
+  test('the overview shows nothing of another environment', async () => {
     const stranger = new Visitor()
     await stranger.signIn((await newApiKey()).apiKey)
     const { html } = await stranger.get(OVERVIEW)
     for (const text of [application.id, 'forgotten', 'hooks.example', 'idle']) expect(html).not.toContain(text)
   })
 
-  test('reads a bounded number of rows', async () => {
+  test('the overview reads a bounded number of rows', async () => {
     const key = await newApiKey()
     const busy = new Visitor()
     await busy.signIn(key.apiKey)

@@ -35,7 +35,7 @@ const show = async (id: string) => (await owner.get(`/dashboard/secrets/${id}`))
 const textOf = (html: string) => html.replace(/<[^>]+>/g, '').replace(/\s+/g, ' ')
 
 describe('the page of a secret', () => {
-  test('says who created it, when it expires, and how it was used', async () => {
+  test('the page of a secret says who created it, when it expires, and how it was used', async () => {
     const expires_at = new Date(Date.now() + 30 * DAY).toISOString()
     const { id, ...client } = await create({ name: 'production', expires_at })
     const headers = { 'CF-Connecting-IP': '192.0.2.7', 'User-Agent': 'worker/1.0' }
@@ -52,7 +52,7 @@ describe('the page of a secret', () => {
     expect(html.length).toBeLessThan(60_000)
   })
 
-  test('has each change with the values before and after it', async () => {
+  test('the page of a secret has each change with the values before and after it', async () => {
     const { id } = await create({ name: 'old <b>' })
     await patch(id, { name: 'new' })
     await patch(id, { disabled: true })
@@ -63,7 +63,7 @@ describe('the page of a secret', () => {
     expect(labels).toEqual(['Secret disabled', 'Secret renamed', 'Secret created'])
   })
 
-  test('names the secret that a rotation put in its place', async () => {
+  test('the page of a secret names the secret that a rotation put in its place', async () => {
     const { id, applicationId } = await create()
     const { json } = await call(apiKey, 'POST', `/connect/applications/${applicationId}/client_secrets/rotate`)
     const text = textOf(await show(id))
@@ -72,7 +72,7 @@ describe('the page of a secret', () => {
     expect(textOf(await show(json.id))).toContain('Created in a rotation by test')
   })
 
-  test('is found by its events, among 20,000 events of others', async () => {
+  test('the page of a secret finds its events among 20,000 events of others', async () => {
     const { id } = await create()
     await patch(id, { name: 'x' })
     await env.DB.prepare(
@@ -88,7 +88,7 @@ describe('the page of a secret', () => {
     await env.DB.prepare("DELETE FROM events WHERE id LIKE 'event_%' AND length(id) < 20").run()
   })
 
-  test('lists the refused uses of a revoked secret, and from where they came', async () => {
+  test('the page of a secret lists the refused uses of a revoked secret, and from where they came', async () => {
     const { id, ...client } = await create()
     await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
     const headers = { 'CF-Connecting-IP': '203.0.113.9', 'User-Agent': 'thief/1' }
@@ -97,7 +97,7 @@ describe('the page of a secret', () => {
     expect(textOf(await show(id))).toContain('203.0.113.9 · thief/1')
   })
 
-  test('is 404 for a secret of another environment, and for one that does not exist', async () => {
+  test('the page of a secret is 404 for a secret of another environment, and for one that does not exist', async () => {
     const { id } = await create()
     const stranger = new Visitor()
     await stranger.signIn((await newApiKey()).apiKey)
@@ -107,7 +107,7 @@ describe('the page of a secret', () => {
 })
 
 describe('if a secret has leaked, its page', () => {
-  test('revokes it with one button, and says when its last access token expires', async () => {
+  test('the page of a leaked secret revokes it with one button, and says when its last access token expires', async () => {
     vi.setSystemTime(Date.UTC(2030, 0, 15, 3, 12))
     const visitor = new Visitor()
     await visitor.signIn(apiKey)
@@ -126,12 +126,12 @@ describe('if a secret has leaked, its page', () => {
     expect(after).not.toContain(`Revoke …${hint} now`)
   })
 
-  test('says that secrets of OAuth applications obtain no tokens', async () => {
+  test('the page of a leaked secret says that secrets of OAuth applications obtain no tokens', async () => {
     const { id } = await create({}, { name: 'x', application_type: 'oauth', is_first_party: true })
     expect(textOf(await show(id))).toContain('obtain no access tokens')
   })
 
-  test('still shows the secret after its application is deleted', async () => {
+  test('the page of a leaked secret still shows the secret after its application is deleted', async () => {
     const { id, applicationId } = await create()
     await call(apiKey, 'DELETE', `/connect/applications/${applicationId}`)
     const text = textOf(await show(id))

@@ -22,7 +22,7 @@ const lifetimeInDays = ({ created_at, expires_at }: { created_at: string; expire
   Math.round((Date.parse(expires_at) - Date.parse(created_at)) / 86_400_000)
 
 describe('a new secret', () => {
-  test.each(['new-secret', 'rotate'])('by %s is shown once and created once', async (form) => {
+  test.each(['new-secret', 'rotate'])('a new secret by %s is shown once and created once', async (form) => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}`
     const { html } = await owner.get(`${page}/${form}`)
@@ -65,7 +65,7 @@ describe('a new secret', () => {
   })
 
   test.each(['', 'constructor', '__proto__', 'toString', '-1', '1e3', '3651', 'Infinity'])(
-    'is not created with the lifetime %j',
+    'a new secret is not created with the lifetime %j',
     async (lifetime) => {
       const { id } = await newApplication(apiKey)
       const reply = await owner.submit(`/dashboard/applications/${id}/new-secret`, { name: 'kept', lifetime })
@@ -75,7 +75,7 @@ describe('a new secret', () => {
     },
   )
 
-  test('beyond the limit is refused, and the page says what to do', async () => {
+  test('a new secret beyond the limit is refused, and the page says what to do', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}`
     const { html } = await owner.get(`${page}/new-secret`)
@@ -87,7 +87,7 @@ describe('a new secret', () => {
     expect((await owner.get(page)).html).not.toContain(`${page}/new-secret`)
   })
 
-  test('comes with addresses of the issuer, whatever the Host of the request is', async () => {
+  test('a new secret comes with addresses of the issuer, whatever the Host of the request is', async () => {
     const { id } = await newApplication(apiKey)
     const { html } = await owner.submit(`/dashboard/applications/${id}/new-secret`, { lifetime: '0' })
     expect(html).toContain('ONCEKEY_URL=https://oncekey.test')
@@ -97,7 +97,7 @@ describe('a new secret', () => {
 })
 
 describe('a secret that did not arrive', () => {
-  test('is replaced by one with its name and lifetime, at the limit too', async () => {
+  test('a secret that did not arrive is replaced by one with its name and lifetime, at the limit too', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}`
     for (let i = 0; i < 4; i++) await create(id)
@@ -119,26 +119,29 @@ describe('a secret that did not arrive', () => {
     expect(await list(id)).toHaveLength(5)
   })
 
-  test.each(['secret_01HXYZK8N5V3Q2W1R0T9M8P7J6', '', 'x'])('is no way around the limit: %j', async (secret) => {
-    const { id } = await newApplication(apiKey)
-    const page = `/dashboard/applications/${id}`
-    const token = () => owner.get(`${page}/new-secret`).then(({ html }) => hiddenFields(html).token ?? '')
-    for (let i = 0; i < 5; i++) await create(id)
-    const before = await list(id)
-    const fields = { secret, name: '', lifetime: '0', token: await token() }
-    expect((await owner.post(`${page}/replace-secret`, fields)).status).toBe(422)
-    expect(await list(id)).toEqual(before)
-    // Nor is one that is on its way out already.
-    const [first] = before
-    await owner.submit(`${page}/rotate`, { grace: '604800', lifetime: '0' })
-    for (let i = 0; i < 4; i++) await create(id)
-    const out = { ...fields, secret: first.id, token: await token() }
-    expect((await owner.post(`${page}/replace-secret`, out)).status).toBe(422)
-  })
+  test.each(['secret_01HXYZK8N5V3Q2W1R0T9M8P7J6', '', 'x'])(
+    'the replacement of a secret is no way around the limit: %j',
+    async (secret) => {
+      const { id } = await newApplication(apiKey)
+      const page = `/dashboard/applications/${id}`
+      const token = () => owner.get(`${page}/new-secret`).then(({ html }) => hiddenFields(html).token ?? '')
+      for (let i = 0; i < 5; i++) await create(id)
+      const before = await list(id)
+      const fields = { secret, name: '', lifetime: '0', token: await token() }
+      expect((await owner.post(`${page}/replace-secret`, fields)).status).toBe(422)
+      expect(await list(id)).toEqual(before)
+      // Nor is one that is on its way out already.
+      const [first] = before
+      await owner.submit(`${page}/rotate`, { grace: '604800', lifetime: '0' })
+      for (let i = 0; i < 4; i++) await create(id)
+      const out = { ...fields, secret: first.id, token: await token() }
+      expect((await owner.post(`${page}/replace-secret`, out)).status).toBe(422)
+    },
+  )
 })
 
 describe('a rotation', () => {
-  test('offers the name and the lifetime of the secret that it replaces', async () => {
+  test('a rotation offers the name and the lifetime of the secret that it replaces', async () => {
     const { id } = await newApplication(apiKey)
     const old = await create(id, { name: 'production', expires_at: daysFromNow(90) })
     const newer = await create(id, { name: 'newer' })
@@ -155,7 +158,7 @@ describe('a rotation', () => {
   })
 
   test.each(['', 'constructor', '__proto__', 'toString', '1', '86400 '])(
-    'with the grace period %j changes nothing',
+    'a rotation with the grace period %j changes nothing',
     async (grace) => {
       const { id } = await newApplication(apiKey)
       const old = await create(id, { expires_at: daysFromNow(5) })
@@ -167,7 +170,7 @@ describe('a rotation', () => {
 })
 
 describe('an existing secret', () => {
-  test('is rotated, kept, disabled, enabled, renamed and revoked', async () => {
+  test('an existing secret is rotated, kept, disabled, enabled, renamed and revoked', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}`
     const old = await create(id)
@@ -197,7 +200,7 @@ describe('an existing secret', () => {
     expect((await owner.get(page)).html).toContain('No client secrets')
   })
 
-  test('is not changed by a form of another application', async () => {
+  test('an existing secret is not changed by a form of another application', async () => {
     const [{ id }, other] = [await newApplication(apiKey), await newApplication(apiKey)]
     const secret = await create(id, { name: 'kept' })
     const fields = { name: 'changed', lifetime: '30' }
@@ -211,7 +214,7 @@ describe('an existing secret', () => {
     expect(await list(id)).toEqual([unchanged])
   })
 
-  test('in use, or the last active one, is not revoked without a warning', async () => {
+  test('an existing secret in use, or the last active one, is not revoked without a warning', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}/secrets`
     const created = await create(id)
@@ -233,7 +236,7 @@ describe('an existing secret', () => {
     expect(await ask()).not.toMatch(/the last (active )?secret/)
   })
 
-  test('is the last active one although secrets are left that a rotation has replaced', async () => {
+  test('an existing secret is the last active one although secrets are left that a rotation has replaced', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}`
     await create(id)

@@ -43,7 +43,7 @@ const lastUse = async (credential: string) =>
   )?.last_used_at ?? 0
 
 describe('a session', () => {
-  test('is a cookie of this host only that scripts cannot read', async () => {
+  test('a session is a cookie of this host only that scripts cannot read', async () => {
     const { reply, visitor, credential } = await signedIn()
     const location = reply.headers.get('Location') ?? ''
     expect((await visitor.get(location)).headers.get('Location')).toBe('/dashboard')
@@ -54,7 +54,7 @@ describe('a session', () => {
     expect(reply.trips).toBe(1)
   })
 
-  test('on loopback, where Safari keeps no Secure cookie over http, is a cookie without a prefix', async () => {
+  test('a session on loopback, where Safari keeps no Secure cookie over http, is a cookie without a prefix', async () => {
     const { apiKey } = await newApiKey()
     const origin = 'http://127.0.0.1:8787'
     const send = (path: string, init: RequestInit) =>
@@ -74,7 +74,7 @@ describe('a session', () => {
     await waitOnExecutionContext(context)
   })
 
-  test('is stored as a digest', async () => {
+  test('a session is stored as a digest', async () => {
     const { credential } = await signedIn()
     const { results } = await env.DB.prepare('SELECT * FROM sessions').all()
     expect(JSON.stringify(results)).not.toContain(credential)
@@ -90,7 +90,7 @@ describe('a session', () => {
     ['a key of an unknown region', keyElsewhere, 0],
     ['an unknown key', unknownKey, 1],
     ['a very long text', 'sk_'.repeat(10_000), 0],
-  ])('does not start with %s', async (_, apiKey, trips) => {
+  ])('a session does not start with %s', async (_, apiKey, trips) => {
     const visitor = new Visitor()
     const reply = await visitor.post('/dashboard/sign-in', { api_key: apiKey })
     expect(reply.status).toBe(422)
@@ -100,7 +100,7 @@ describe('a session', () => {
     expect(reply.html).toContain('aria-describedby="api_key-help api_key-error"')
   })
 
-  test('does not start with a revoked key', async () => {
+  test('a session does not start with a revoked key', async () => {
     const { id, apiKey } = await newApiKey()
     await env.DB.prepare('UPDATE api_keys SET revoked_at = 1 WHERE id = ?').bind(id).run()
     expect((await new Visitor().post('/dashboard/sign-in', { api_key: apiKey })).status).toBe(422)
@@ -118,7 +118,7 @@ describe('a session', () => {
     ['/dashboard/sign-out?x', '/dashboard'],
     [`/dashboard/${clientSecret}`, '/dashboard'],
     [`/dashboard/applications/${unknownKey}/edit`, '/dashboard'],
-  ])('leads only to a page of the dashboard: %s', async (to, location) => {
+  ])('a session leads only to a page of the dashboard: %s', async (to, location) => {
     const { apiKey } = await newApiKey()
     const visitor = new Visitor()
     const reply = await visitor.post('/dashboard/sign-in', { api_key: apiKey, to })
@@ -126,7 +126,7 @@ describe('a session', () => {
     expect([next.trips, next.headers.get('Location')]).toEqual([0, location])
   })
 
-  test('whose cookie the browser does not keep leads to a page that says so', async () => {
+  test('a session whose cookie the browser does not keep leads to a page that says so', async () => {
     const { apiKey } = await newApiKey()
     const reply = await new Visitor().post('/dashboard/sign-in', { api_key: apiKey })
     const next = await new Visitor().get(reply.headers.get('Location') ?? '')
@@ -134,13 +134,13 @@ describe('a session', () => {
     expect(next.html).toContain('Your browser did not keep the session cookie.')
   })
 
-  test('is followed by a notice on the sign-in page', async () => {
+  test('the sign-in page has a notice for a visitor with a session', async () => {
     const { visitor } = await signedIn()
     expect((await visitor.get('/dashboard/sign-in')).html).toContain('You are already signed in.')
     expect((await new Visitor().get('/dashboard/sign-in')).html).not.toContain('class="notice')
   })
 
-  test('ends after 30 minutes of inactivity, and not before', async () => {
+  test('a session ends after 30 minutes of inactivity, and not before', async () => {
     const { visitor, credential } = await signedIn()
     await rest(credential, 29 * MINUTE_MS)
     expect((await visitor.get('/dashboard')).status).toBe(200)
@@ -154,7 +154,7 @@ describe('a session', () => {
     expect((await visitor.get('/dashboard')).status).toBe(303)
   })
 
-  test('continues while it is used', async () => {
+  test('a session continues while it is used', async () => {
     const { visitor, credential } = await signedIn()
     for (const _ of ['half an hour', 'almost an hour']) {
       await rest(credential, 29 * MINUTE_MS)
@@ -162,7 +162,7 @@ describe('a session', () => {
     }
   })
 
-  test('ends after 12 hours, however much it is used', async () => {
+  test('a session ends after 12 hours, however much it is used', async () => {
     const { visitor, credential } = await signedIn()
     const age = async (milliseconds: number) =>
       env.DB.prepare('UPDATE sessions SET created_at = created_at - ? WHERE digest = ?')
@@ -174,7 +174,7 @@ describe('a session', () => {
     expect((await visitor.get('/dashboard')).headers.get('Location')).toBe('/dashboard/sign-in?ended=')
   })
 
-  test('ends when its browser signs in again', async () => {
+  test('a session ends when its browser signs in again', async () => {
     const { visitor, credential, apiKey } = await signedIn()
     await visitor.post('/dashboard/sign-in', { api_key: apiKey })
     expect(visitor.session).not.toBe(credential)
@@ -184,7 +184,7 @@ describe('a session', () => {
     expect((await before.get('/dashboard')).status).toBe(303)
   })
 
-  test('ends when its key has signed in ten more times', async () => {
+  test('a session ends when its key has signed in ten more times', async () => {
     const { visitor, apiKey } = await signedIn()
     const later: Visitor[] = []
     for (let i = 0; i < 10; i++) {
@@ -196,7 +196,7 @@ describe('a session', () => {
     for (const next of later) expect((await next.get('/dashboard')).status).toBe(200)
   })
 
-  test('records its use once a minute, in the request of the page', async () => {
+  test('a session records its use once a minute, in the request of the page', async () => {
     const { visitor, credential } = await signedIn()
     await rest(credential, 5 * MINUTE_MS)
     const before = await lastUse(credential)
@@ -205,7 +205,7 @@ describe('a session', () => {
     expect(await lastUse(credential)).toBeGreaterThan(before)
   })
 
-  test('ends at sign-out', async () => {
+  test('a session ends at sign-out', async () => {
     const { visitor, credential } = await signedIn()
     const reply = await visitor.post('/dashboard/sign-out')
     expect(reply.headers.get('Location')).toBe('/dashboard/sign-in?out')
@@ -215,24 +215,24 @@ describe('a session', () => {
     expect((await visitor.get('/dashboard')).status).toBe(303)
   })
 
-  test('keeps its cookie when a request without it is refused', async () => {
+  test('a session keeps its cookie when a request without it is refused', async () => {
     for (const path of ['/dashboard', '/dashboard/applications/x', '/dashboard/nothing']) {
       expect((await new Visitor().get(path, { 'Sec-Fetch-Site': 'cross-site' })).headers.getSetCookie()).toEqual([])
     }
     expect((await new Visitor().post('/dashboard/sign-out')).headers.getSetCookie()).toEqual([])
   })
 
-  test('opens a page from a link on another site', async () => {
+  test('a session opens a page from a link on another site', async () => {
     const { visitor } = await signedIn()
     expect((await visitor.get('/dashboard/events', { 'Sec-Fetch-Site': 'cross-site' })).status).toBe(200)
   })
 
-  test('of a read-only key can be ended', async () => {
+  test('a session of a read-only key can be ended', async () => {
     const { visitor } = await signedIn({ access: 'read' })
     expect((await visitor.post('/dashboard/sign-out')).headers.get('Location')).toBe('/dashboard/sign-in?out')
   })
 
-  test('ends when its key is revoked, and others do not', async () => {
+  test('a session ends when its key is revoked, and others do not', async () => {
     const { visitor, id, environmentId } = await signedIn()
     const other = await signedIn({ environmentId })
     const reply = await other.visitor.post(`/dashboard/keys/${id}/revoke`)
@@ -241,7 +241,7 @@ describe('a session', () => {
     expect((await other.visitor.get('/dashboard')).status).toBe(200)
   })
 
-  test('can be ended by another session of its environment', async () => {
+  test('a session can be ended by another session of its environment', async () => {
     const { visitor, environmentId, credential } = await signedIn()
     const other = await signedIn({ environmentId })
     const id = await env.DB.prepare('SELECT id FROM sessions WHERE digest = ?')
@@ -252,7 +252,7 @@ describe('a session', () => {
     expect((await visitor.get('/dashboard')).status).toBe(303)
   })
 
-  test('is deleted a day after its last use', async () => {
+  test('a session is deleted a day after its last use', async () => {
     const { credential } = await signedIn()
     const now = Date.now()
     const house = (at: number) => cleanUp(operatorDatabase(env.DB), at, 365)
@@ -262,7 +262,7 @@ describe('a session', () => {
     expect(await lastUse(credential)).toBe(0)
   })
 
-  test('that is malformed is refused without a D1 request', async () => {
+  test('a session that is malformed is refused without a D1 request', async () => {
     const { apiKey } = await newApiKey()
     for (const credential of ['', 'x', apiKey, sessionElsewhere, 'x'.repeat(9000)]) {
       const request = new Request(`${ORIGIN}/dashboard`, { headers: { Cookie: `__Host-session=${credential}` } })
@@ -276,7 +276,7 @@ describe('a session', () => {
     expect([reply.status, reply.trips]).toEqual([303, 1])
   })
 
-  test('authenticates no call of the API, as a cookie or as a key', async () => {
+  test('a session authenticates no call of the API, as a cookie or as a key', async () => {
     const { credential } = await signedIn()
     expect((await call(credential, 'GET', '/connect/applications')).status).toBe(401)
     const headers = { Authorization: '', Cookie: `__Host-session=${credential}` }
@@ -284,7 +284,7 @@ describe('a session', () => {
     expect((await call('', 'GET', '/events', { headers })).status).toBe(401)
   })
 
-  test('is not replaced by an API key in its cookie', async () => {
+  test('a session is not replaced by an API key in its cookie', async () => {
     const { apiKey } = await newApiKey()
     const visitor = new Visitor()
     visitor.session = apiKey
@@ -321,7 +321,7 @@ describe('a form', () => {
     ),
   ]
 
-  test.each(refused)('%s is refused without a D1 request', async (_, headers) => {
+  test.each(refused)('a form %s is refused without a D1 request', async (_, headers) => {
     const { visitor, apiKey } = await signedIn()
     const { id } = await newApplication(apiKey)
     for (const path of paths) {
@@ -339,7 +339,7 @@ describe('a form', () => {
     ['of a browser that names the origin', { Origin: ORIGIN, 'Sec-Fetch-Site': 'same-origin' }],
     ['of an older browser', { Origin: ORIGIN, 'Sec-Fetch-Site': '' }],
     ['of a browser that hides the origin under no-referrer', { Origin: 'null', 'Sec-Fetch-Site': 'same-origin' }],
-  ])('%s is accepted', async (_, headers) => {
+  ])('a form %s is accepted', async (_, headers) => {
     const { visitor } = await signedIn()
     const given = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== ''))
     const request = new Request(`${ORIGIN}/dashboard/sign-out`, {

@@ -185,7 +185,7 @@ describe('a secret', () => {
     expect(JSON.stringify(events)).not.toContain(json.secret)
   })
 
-  test('is still used within 24 hours of the expiry that a rotation set: one event says so', async () => {
+  test('a secret that is still used within 24 hours of the expiry that a rotation set records one event', async () => {
     const type = 'connect_application_secret.used_while_expiring'
     const { apiKey } = await newApiKey()
     const application = await newApplication(apiKey)
@@ -210,7 +210,7 @@ describe('a secret', () => {
     expect(event.context).toMatchObject({ actor: 'system', user_agent: 'test/1.0' })
   })
 
-  test('with an expiry of its own records no event when it is used before', async () => {
+  test('a secret with an expiry of its own records no event when it is used before', async () => {
     const { apiKey } = await newApiKey()
     const application = await newApplication(apiKey)
     const expires_at = new Date(Date.now() + 3_600_000).toISOString()

@@ -68,12 +68,12 @@ describe('each change records one event with the new state of the object', () =>
     ['m2m', m2mApplication] as const,
     ['first-party', firstParty] as const,
     ['third-party', thirdParty] as const,
-  ])('connect_application.created: %s', async (_, body) => {
+  ])('creating an application records one connect_application.created event: %s', async (_, body) => {
     const made = await eventsBy(() => call(key.apiKey, 'POST', '/connect/applications', { body, ...REQUEST }))
     expect(made.events).toStrictEqual([eventOf('connect_application.created', made.json)])
   })
 
-  test('connect_application.updated', async () => {
+  test('updating an application records one connect_application.updated event', async () => {
     const { id } = await newApplication(key.apiKey)
     const body = { name: 'Renamed – Żółw 🐢', scopes: ['b'] }
     const path = `/connect/applications/${id}`
@@ -93,7 +93,7 @@ describe('each change records one event with the new state of the object', () =>
     expect(events.map(inOrder)).toStrictEqual([eventOf('connect_application.deleted', data)])
   })
 
-  test('connect_application_secret.created', async () => {
+  test('creating a secret records one connect_application_secret.created event', async () => {
     const { id } = await newApplication(key.apiKey)
     const body = { name: 'CI', expires_at: '2099-01-01T00:00:00+01:00' }
     const made = await eventsBy(() => call(key.apiKey, 'POST', secretsOf(id), { body, ...REQUEST }))
@@ -103,7 +103,7 @@ describe('each change records one event with the new state of the object', () =>
   })
 
   test.each([{ name: 'other' }, { disabled: true }, { expires_at: '2099-01-01T00:00:00.000Z' }])(
-    'connect_application_secret.updated: %o',
+    'updating a secret with %o records one connect_application_secret.updated event',
     async (body) => {
       const { id } = await newApplication(key.apiKey)
       const path = `/connect/client_secrets/${(await newSecret(id)).id}`
@@ -123,7 +123,7 @@ describe('each change records one event with the new state of the object', () =>
     expect(made.events.map(inOrder)).toStrictEqual([eventOf('connect_application_secret.rotated', data)])
   })
 
-  test('connect_application_secret.deleted, for one secret', async () => {
+  test('revoking a secret records one connect_application_secret.deleted event', async () => {
     const { id } = await newApplication(key.apiKey)
     const { secret, ...rest } = await newSecret(id)
     await newSecret(id)
@@ -132,7 +132,7 @@ describe('each change records one event with the new state of the object', () =>
     expect(events).toStrictEqual([eventOf('connect_application_secret.deleted', data)])
   })
 
-  test('connect_application_secret.deleted, for all that an application has', async () => {
+  test('revoking all secrets of an application records one connect_application_secret.deleted event', async () => {
     const { id } = await newApplication(key.apiKey)
     const secrets = [await newSecret(id), await newSecret(id)]
     const { events } = await eventsBy(() => call(key.apiKey, 'DELETE', secretsOf(id), REQUEST))

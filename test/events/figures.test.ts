@@ -16,7 +16,7 @@ beforeEach(() => {
 const version = { id: 'aaaaaaaa-0000-4000-8000-000000000000', tag: '', timestamp: '' }
 
 describe('the scheduled job', () => {
-  test('logs the figures of the cleanup, the size of the database, and the figures of the webhooks', async () => {
+  test('the scheduled job logs the figures of the cleanup, the size of the database, and the figures of the webhooks', async () => {
     const counter = counted(withMeta(env.DB, { served_by_region: 'APAC' }))
     await runSchedule({ DB: counter.database, CF_VERSION_METADATA: version })
     const [cleanup, webhooks, ...others] = logged
@@ -33,34 +33,40 @@ describe('the scheduled job', () => {
     expect(cleanup.d1_rows_written + webhooks.d1_rows_written).toBe(counter.rowsWritten)
   })
 
-  test.each([-4_000, 4_000])("logs how far D1's clock is ahead of the Worker's: %d ms", async (skew) => {
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - skew })
-    await runSchedule()
-    const [cleanup] = logged
-    expect(cleanup.clock_skew_ms / skew).toBeGreaterThan(0.5)
-    expect(cleanup.clock_skew_ms / skew).toBeLessThan(1.5)
-  })
+  test.each([-4_000, 4_000])(
+    "the scheduled job logs how far D1's clock is ahead of the Worker's: %d ms",
+    async (skew) => {
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - skew })
+      await runSchedule()
+      const [cleanup] = logged
+      expect(cleanup.clock_skew_ms / skew).toBeGreaterThan(0.5)
+      expect(cleanup.clock_skew_ms / skew).toBeLessThan(1.5)
+    },
+  )
 })
 
 describe('the webhooks after a change', () => {
   const answers = { delivered: 200, to_retry: 500, failed: 410 }
 
-  test.each(Object.entries(answers))('are logged as %s when the receiver answers %i', async (outcome, status) => {
-    const key = await newApiKey()
-    await newReceiver({ ...key, answer: () => new Response('', { status }) })
-    logged = []
-    await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication })
-    const [request, webhooks] = ['request', 'webhooks'].map((name) => logged.find(({ message }) => message === name))
-    expect(request.d1_requests).toBe(1)
-    expect(webhooks).toMatchObject({
-      request_id: request.request_id,
-      environment_id: key.environmentId,
-      webhooks_delivered: 0,
-      webhooks_to_retry: 0,
-      webhooks_failed: 0,
-      [`webhooks_${outcome}`]: 1,
-      d1_requests: expect.any(Number),
-      d1_rows_written: expect.any(Number),
-    })
-  })
+  test.each(Object.entries(answers))(
+    'the webhooks after a change are logged as %s when the receiver answers %i',
+    async (outcome, status) => {
+      const key = await newApiKey()
+      await newReceiver({ ...key, answer: () => new Response('', { status }) })
+      logged = []
+      await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication })
+      const [request, webhooks] = ['request', 'webhooks'].map((name) => logged.find(({ message }) => message === name))
+      expect(request.d1_requests).toBe(1)
+      expect(webhooks).toMatchObject({
+        request_id: request.request_id,
+        environment_id: key.environmentId,
+        webhooks_delivered: 0,
+        webhooks_to_retry: 0,
+        webhooks_failed: 0,
+        [`webhooks_${outcome}`]: 1,
+        d1_requests: expect.any(Number),
+        d1_rows_written: expect.any(Number),
+      })
+    },
+  )
 })

@@ -47,18 +47,21 @@ describe('a run of the schedule', () => {
   test.each([
     [50, 40],
     [1_000, 600],
-  ])('sends at most %i statements with %i webhooks due, and records each attempt', async (plan, count) => {
-    const receivers = await Promise.all([1, 2, 3].map(() => newReceiver(key)))
-    for (const receiver of receivers) await queue(receiver, count, 5)
-    expect(await runOn(plan)).toBeLessThanOrEqual(plan)
-    const attempts = receivers.flatMap(({ arrivals }) => arrivals).length
-    expect(attempts).toBeGreaterThan(plan / 10)
-    const left = await unfinished()
-    expect(left).toHaveLength(3 * count - attempts)
-    expect(left.every(({ attempts, lease }) => attempts === 0 && lease === null)).toBe(true)
-  })
+  ])(
+    'a run of the schedule sends at most %i statements with %i webhooks due, and records each attempt',
+    async (plan, count) => {
+      const receivers = await Promise.all([1, 2, 3].map(() => newReceiver(key)))
+      for (const receiver of receivers) await queue(receiver, count, 5)
+      expect(await runOn(plan)).toBeLessThanOrEqual(plan)
+      const attempts = receivers.flatMap(({ arrivals }) => arrivals).length
+      expect(attempts).toBeGreaterThan(plan / 10)
+      const left = await unfinished()
+      expect(left).toHaveLength(3 * count - attempts)
+      expect(left.every(({ attempts, lease }) => attempts === 0 && lease === null)).toBe(true)
+    },
+  )
 
-  test('sends something to each endpoint, however much is due for another for longer', async () => {
+  test('a run of the schedule sends something to each endpoint, however much is due for another for longer', async () => {
     const flooded = await Promise.all([1, 2, 3].map(() => newReceiver(key)))
     const quiet = await Promise.all([1, 2, 3].map(() => newReceiver(key)))
     for (const receiver of flooded) await queue(receiver, 50, 60)
@@ -67,7 +70,7 @@ describe('a run of the schedule', () => {
     expect([...flooded, ...quiet].every(({ arrivals }) => arrivals.length > 0)).toBe(true)
   })
 
-  test('leaves the rest to the next runs, until all is sent once', async () => {
+  test('a run of the schedule leaves the rest to the next runs, until all is sent once', async () => {
     const receiver = await newReceiver(key)
     await queue(receiver, 30, 5)
     for (let run = 0; run < 30 && (await unfinished()).length > 0; run++) await runOn(50)

@@ -158,7 +158,7 @@ describe('the filters of the event list', () => {
       `events=${created}&organization_id=org_1&range_start=${iso(10)}&range_end=${iso(40)}`,
       (event: Planted) => isCreated(event) && event.organization === 'org_1' && isBetween(10, 40)(event),
     ],
-  ])('%s', async (_, query, isListed) => {
+  ])('the event list is filtered: %s', async (_, query, isListed) => {
     const expected = plannedIds(isListed)
     expect(await idsOf(`limit=100&${query}`)).toEqual(expected.slice(0, 100))
     expect(await idsOf(`limit=100&order=desc&${query}`)).toEqual(expected.toReversed().slice(0, 100))

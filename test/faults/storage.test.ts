@@ -147,7 +147,7 @@ async function sendThrough(DB: ReturnType<typeof failingOnce>, send: (options: C
 }
 
 describe.each(routes)('$name', ({ success, events, send }) => {
-  test('succeeds and takes effect once when the connection is lost before the commit', async () => {
+  test('the request succeeds and takes effect once when the connection is lost before the commit', async () => {
     const { apiKey, environmentId, subject } = await newSubject()
     const before = await stateOf(environmentId)
     const DB = failingOnce(new Error(TRANSIENT[0]), 'before')
@@ -156,7 +156,7 @@ describe.each(routes)('$name', ({ success, events, send }) => {
     expect((await stateOf(environmentId)).events.length).toBe(before.events.length + events)
   })
 
-  test('succeeds and takes effect once when the connection is lost after the commit', async () => {
+  test('the request succeeds and takes effect once when the connection is lost after the commit', async () => {
     const { apiKey, environmentId, subject } = await newSubject()
     const before = await stateOf(environmentId)
     let committed: unknown
@@ -170,7 +170,7 @@ describe.each(routes)('$name', ({ success, events, send }) => {
     expect(after.events.length).toBe(before.events.length + events)
   })
 
-  test('is 503 without a retry and without an effect when the database is overloaded', async () => {
+  test('the request is 503 without a retry and without an effect when the database is overloaded', async () => {
     const { apiKey, environmentId, subject } = await newSubject()
     const before = await stateOf(environmentId)
     const DB = withBatch(env.DB, () => Promise.reject(new Error(LASTING[0])))
@@ -185,7 +185,7 @@ describe('a secret', () => {
     call(apiKey, 'POST', secretsOf(subject.application), options)
 
   test.each(TRANSIENT.flatMap((message) => [[message, 'before'] as const, [message, 'after'] as const]))(
-    'is created once after one “%s” %s the commit',
+    'a secret is created once after one “%s” %s the commit',
     async (message, when) => {
       const { apiKey, environmentId, subject } = await newSubject()
       const before = await stateOf(environmentId)
@@ -196,7 +196,7 @@ describe('a secret', () => {
   )
 
   test.each([...TRANSIENT.slice(0, 1), ...LASTING, new Error('anything'), 'a string', undefined])(
-    'is not created, and the response is 503, when the database always throws “%s”',
+    'a secret is not created, and the response is 503, when the database always throws “%s”',
     async (fault) => {
       const { apiKey, environmentId, subject } = await newSubject()
       const before = await stateOf(environmentId)
@@ -228,7 +228,7 @@ beforeAll(() => {
 })
 
 describe.concurrent.each(changes)('$name', ({ send }) => {
-  test('is 503 in time when the database stalls, and changes nothing when the database continues', async () => {
+  test('the request is 503 in time when the database stalls, and changes nothing when the database continues', async () => {
     const { apiKey, environmentId, subject } = await newSubject()
     const { promise: asleep, resolve: wake } = Promise.withResolvers<void>()
     let stalled: Promise<unknown> | undefined
@@ -319,7 +319,7 @@ describe('a retry after a lost commit does not undo a change made in between', (
     const rotate = (apiKey: string, subject: Subject) => (options: Call) =>
       call(apiKey, 'POST', `${secretsOf(subject.application)}/rotate`, options)
 
-    test('does not expire a secret that was kept', async () => {
+    test('a retried rotation does not expire a secret that was kept', async () => {
       const { apiKey, environmentId, subject } = await newSubject()
       const keep = () => updateSecret(apiKey, subject, { expires_at: null })
       expect((await retried(rotate(apiKey, subject), keep)).status).toBe(201)
@@ -329,7 +329,7 @@ describe('a retry after a lost commit does not undo a change made in between', (
       expect(await count(environmentId, 'connect_application_secret.rotated')).toBe(1)
     })
 
-    test('does not expire a secret that was created later', async () => {
+    test('a retried rotation does not expire a secret that was created later', async () => {
       const { apiKey, subject } = await newSubject()
       let created = ''
       const reply = await retried(rotate(apiKey, subject), async () => {
@@ -341,7 +341,7 @@ describe('a retry after a lost commit does not undo a change made in between', (
       expect(secrets.find(({ id }) => id === created)).not.toHaveProperty('expires_at')
     })
 
-    test('does not bring back secrets that were revoked, and says that the new secret was', async () => {
+    test('a retried rotation does not bring back secrets that were revoked, and says that the new secret was', async () => {
       const { apiKey, environmentId, subject } = await newSubject()
       const revokeAll = () => call(apiKey, 'DELETE', secretsOf(subject.application))
       const reply = await retried(rotate(apiKey, subject), revokeAll)

@@ -16,7 +16,9 @@ describe('the network of an address', () => {
     ['0:0:0:0:0:ffff:192.0.2.1', '192.0.2.1'],
     ['1::ffff:192.0.2.1', '1:0:0:0::/64'],
     ['not:an:address', '0:0:0:0::/64'],
-  ])('of %s is %s (RFC 6177, RFC 4291 §2.5.5.2)', (address, network) => expect(networkOf(address)).toBe(network))
+  ])('the network of %s is %s (RFC 6177, RFC 4291 §2.5.5.2)', (address, network) =>
+    expect(networkOf(address)).toBe(network),
+  )
 })
 
 describe('the prefix of an address that is stored with the use of a secret', () => {
@@ -25,5 +27,5 @@ describe('the prefix of an address that is stored with the use of a secret', () 
     ['::ffff:192.0.2.77', '192.0.2.0/24'],
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1::/48'],
     ['2001:DB8::1', '2001:db8:0::/48'],
-  ])('of %s is %s', (address, site) => expect(siteOf(address)).toBe(site))
+  ])('the stored prefix of %s is %s', (address, site) => expect(siteOf(address)).toBe(site))
 })

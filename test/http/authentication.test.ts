@@ -92,13 +92,16 @@ describe('a malformed Authorization header gets the same 401, without a D1 reque
     'a key with Cyrillic letters': [`Bearer ${apiKey.replace('s', '\u0455')}`],
   }
 
-  test.each(Object.entries(REFUSED))('%s', async (_, values) => {
-    const reply = await authorize(...values)
-    expect(reply.status).toBe(401)
-    expect(reply.text).toBe(JSON.stringify(UNAUTHORIZED))
-    expect(comparable(reply.headers)).toEqual(comparable(reference.headers))
-    expect(reply.trips).toBe(0)
-  })
+  test.each(Object.entries(REFUSED))(
+    'a malformed Authorization header gets the same 401, without a D1 request: %s',
+    async (_, values) => {
+      const reply = await authorize(...values)
+      expect(reply.status).toBe(401)
+      expect(reply.text).toBe(JSON.stringify(UNAUTHORIZED))
+      expect(comparable(reply.headers)).toEqual(comparable(reference.headers))
+      expect(reply.trips).toBe(0)
+    },
+  )
 
   test.each([
     ['an unknown key', async () => (await issueCredential('sk', '0')).plaintext],
@@ -142,14 +145,14 @@ describe('an API key outside the Authorization header authenticates nothing', ()
   const { apiKey } = mine
 
   test.each(['access_token', 'api_key', 'apikey', 'key', 'token', 'authorization', 'Authorization', 'client_secret'])(
-    'in the query, as %s (RFC 6750 §2.3, RFC 9700 §4.3.2)',
+    'an API key in the query, as %s, authenticates nothing (RFC 6750 §2.3, RFC 9700 §4.3.2)',
     async (name) => {
       expect((await withoutHeader(`/connect/applications?${name}=${apiKey}`)).json).toEqual(UNAUTHORIZED)
       expect((await withoutHeader(`/connect/applications?${name}=Bearer%20${apiKey}`)).json).toEqual(UNAUTHORIZED)
     },
   )
 
-  test('in the body', async () => {
+  test('an API key in the body authenticates nothing', async () => {
     const body = JSON.stringify({ ...m2mApplication, access_token: apiKey, api_key: apiKey })
     expect((await withoutHeader('/connect/applications', {}, body)).json).toEqual(UNAUTHORIZED)
   })
@@ -161,20 +164,20 @@ describe('an API key outside the Authorization header authenticates nothing', ()
     'Proxy-Authorization',
     'X-Forwarded-Authorization',
     'X-Original-Authorization',
-  ])('in the header %s', async (name) => {
+  ])('an API key in the header %s authenticates nothing', async (name) => {
     for (const value of [apiKey, `Bearer ${apiKey}`]) {
       expect((await withoutHeader('/connect/applications', { [name]: value })).json).toEqual(UNAUTHORIZED)
     }
   })
 
   test.each(['session', '__Host-session', 'access_token', 'Authorization', 'wos-session'])(
-    'in the cookie %s, which a foreign page could make a browser send (CWE-352)',
+    'an API key in the cookie %s, which a foreign page could make a browser send, authenticates nothing (CWE-352)',
     async (name) => {
       expect((await withoutHeader('/connect/applications', { Cookie: `${name}=${apiKey}` })).json).toEqual(UNAUTHORIZED)
     },
   )
 
-  test('in the path of the URL', async () => {
+  test('an API key in the path of the URL authenticates nothing', async () => {
     expect((await withoutHeader(`/connect/applications/${apiKey}`)).json).toEqual(UNAUTHORIZED)
   })
 })

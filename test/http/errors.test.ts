@@ -39,7 +39,7 @@ describe('an error names the problem, and does not repeat the input', () => {
     ],
     ['an unknown route', () => call(apiKey, 'GET', `/connect/${CANARY}`)],
     ['a key that is none', () => call(CANARY, 'GET', '/connect/applications')],
-  ])('%s', async (_, request) => {
+  ])('an error names the problem, and does not repeat the input: %s', async (_, request) => {
     const { status, text } = await request()
     expect(status).toBeGreaterThanOrEqual(400)
     expect(text).not.toContain(CANARY)
@@ -181,5 +181,7 @@ describe('an invalid parameter', () => {
       'text',
       { field: '', code: 'invalid', message: 'The body must be an object.' },
     ],
-  ])('%s', (_, schema, value, expected) => expect(issuesOf(schema, value)).toEqual([expected]))
+  ])('an invalid parameter is reported with its rule: %s', (_, schema, value, expected) =>
+    expect(issuesOf(schema, value)).toEqual([expected]),
+  )
 })

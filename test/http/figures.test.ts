@@ -47,7 +47,7 @@ const token = (clientSecret: string, bindings: Partial<Env> = {}) => {
 }
 
 describe('the log entry of a request', () => {
-  test('has the location and the version of the Worker, where the platform tells them', async () => {
+  test('the log entry of a request has the location and the version of the Worker, where the platform tells them', async () => {
     const at = (cf: object, bindings: Partial<Env>) =>
       entryOf('/healthz', { init: { cf } as RequestInit<RequestInitCfProperties>, bindings })
     expect(await at({ colo: 'FRA' }, { CF_VERSION_METADATA: version })).toMatchObject({
@@ -60,11 +60,11 @@ describe('the log entry of a request', () => {
     for (const name of ['colo', 'version']) expect(logged.mock.calls[0]?.[0]).not.toHaveProperty(name)
   })
 
-  test('has the region, the environment and the API key of a call', async () => {
+  test('the log entry of a request has the region, the environment and the API key of a call', async () => {
     expect(await list()).toMatchObject({ region: '0', environment_id: environmentId, api_key_id: apiKeyId })
   })
 
-  test('has the region, the environment and the client of a token, and of the use of a secret of another client', async () => {
+  test('the log entry of a request has the region, the environment and the client of a token, and of the use of a secret of another client', async () => {
     const client = { region: '0', environment_id: environmentId, client_id: application.client_id }
     expect(await token(secret)).toMatchObject({ status: 200, ...client })
     const other = await newApplication(apiKey)
@@ -72,7 +72,7 @@ describe('the log entry of a request', () => {
     expect(await token(foreign)).toMatchObject({ status: 401, reason: 'client_mismatch', ...client })
   })
 
-  test('has no environment for an unknown credential', async () => {
+  test('the log entry of a request has no environment for an unknown credential', async () => {
     const unknown = (await issueCredential('cs', '0')).plaintext
     const entry = await token(unknown)
     expect(entry).toMatchObject({ status: 401, reason: 'secret_unknown', region: '0', d1_requests: 1 })
@@ -85,7 +85,7 @@ describe('the figures in a log entry', () => {
     ['a read', list],
     ['a write', create],
     ['a token', (bindings: Partial<Env>) => token(secret, bindings)],
-  ])('of %s are the rows that D1 counted for its one request', async (_, send) => {
+  ])('the D1 figures of %s are the rows that D1 counted for its one request', async (_, send) => {
     await send({})
     const counter = counted(env.DB)
     const entry = await send({ DB: counter.database })
@@ -100,7 +100,7 @@ describe('the figures in a log entry', () => {
     expect(counter.rowsRead).toBeGreaterThan(0)
   })
 
-  test('leave out what follows the response', async () => {
+  test('the D1 figures leave out what follows the response', async () => {
     const { apiKey } = await newApiKey()
     const counter = counted(env.DB)
     const init = { headers: { Authorization: `Bearer ${apiKey}` } }
@@ -109,14 +109,14 @@ describe('the figures in a log entry', () => {
     expect(entry).toMatchObject({ d1_requests: 1, d1_rows_written: 0 })
   })
 
-  test('tell where the database is, the attempts of D1 and the time of the SQL', async () => {
+  test('the D1 figures tell where the database is, the attempts of D1 and the time of the SQL', async () => {
     const meta = { served_by_region: 'WEUR', total_attempts: 3, timings: { sql_duration_ms: 0.1234567 } }
     const entry = await list({ DB: withMeta(env.DB, meta) })
     expect(entry).toMatchObject({ d1_region: 'WEUR', d1_attempts: 3, d1_requests: 1 })
     expect(String(entry.d1_sql_ms)).toMatch(/^\d\.\d{1,3}$/)
   })
 
-  test('add up the requests that the Worker repeats', async () => {
+  test('the D1 figures add up the requests that the Worker repeats', async () => {
     let batches = 0
     const flaky = withBatch(env.DB, (real, statements) =>
       batches++ === 0 ? Promise.reject(new Error('D1_ERROR: Network connection lost.')) : real(statements),
@@ -128,7 +128,7 @@ describe('the figures in a log entry', () => {
     })
   })
 
-  test('are the requests and the time alone when D1 does not respond', async () => {
+  test('the D1 figures are the requests and the time alone when D1 does not respond', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded.')))
     const entry = await list({ DB })
@@ -136,7 +136,7 @@ describe('the figures in a log entry', () => {
     expect(Object.keys(entry).filter((name) => name.startsWith('d1_'))).toEqual(['d1_requests', 'd1_ms'])
   })
 
-  test('leave out what D1 does not tell, and never fail the request', async () => {
+  test('the D1 figures leave out what D1 does not tell, and never fail the request', async () => {
     const silent = withBatch(env.DB, async (real, statements) => {
       const results = await real(statements)
       return results.map(({ results }) => ({ results }))
@@ -146,12 +146,15 @@ describe('the figures in a log entry', () => {
     expect(Object.keys(entry).filter((name) => name.startsWith('d1_'))).toEqual(['d1_requests', 'd1_ms'])
   })
 
-  test.each(['/healthz', '/oauth2/jwks', '/nothing'])('are absent from %s, which asks no database', async (path) => {
-    const entry = await entryOf(path)
-    expect(Object.keys(entry).filter((name) => name === 'region' || name.startsWith('d1_'))).toEqual([])
-  })
+  test.each(['/healthz', '/oauth2/jwks', '/nothing'])(
+    'the D1 figures are absent from %s, which makes no D1 request',
+    async (path) => {
+      const entry = await entryOf(path)
+      expect(Object.keys(entry).filter((name) => name === 'region' || name.startsWith('d1_'))).toEqual([])
+    },
+  )
 
-  test('are absent where the credential is malformed', async () => {
+  test('the D1 figures are absent where the credential is malformed', async () => {
     const entry = await entryOf('/events', { init: { headers: { Authorization: 'Bearer sk_0malformed' } } })
     expect(Object.keys(entry).filter((name) => name === 'region' || name.startsWith('d1_'))).toEqual([])
   })

@@ -67,7 +67,7 @@ describe('malformed JSON is 400', () => {
     expect(Object.values(MALFORMED).flat().length).toBeGreaterThan(150)
   })
 
-  test.each(Object.entries(MALFORMED))('%s', async (_, texts) => {
+  test.each(Object.entries(MALFORMED))('malformed JSON is 400: %s', async (_, texts) => {
     const before = await countSecrets()
     for (const text of texts) {
       const reply = await create(text)

@@ -32,7 +32,7 @@ function request(path: string, { headers, ...init }: RequestInit = {}): Request 
 }
 
 describe('a closed Worker', () => {
-  test.each(guarded)('answers 503 at %s, without a D1 request', async (path, init) => {
+  test.each(guarded)('a closed Worker answers 503 at %s, without a D1 request', async (path, init) => {
     const counter = counted(env.DB)
     const { status, headers, text } = await send(request(path, init), { DB: counter.database, MAINTENANCE: 'true' })
     expect(status).toBe(503)
@@ -42,20 +42,20 @@ describe('a closed Worker', () => {
   })
 
   test.each(['/healthz', '/oauth2/jwks', '/.well-known/oauth-authorization-server', '/openapi.json', '/docs'])(
-    'still serves %s',
+    'a closed Worker still serves %s',
     async (path) => {
       expect((await send(request(path), { MAINTENANCE: 'true' })).status).toBe(200)
     },
   )
 
-  test('runs no schedule', async () => {
+  test('a closed Worker runs no schedule', async () => {
     const counter = counted(env.DB)
     const bindings = { ...env, DB: counter.database, MAINTENANCE: 'true' }
     await worker.scheduled(createScheduledController(), bindings, createExecutionContext())
     expect(counter.trips).toBe(0)
   })
 
-  test('shows a page in the dashboard that says so', async () => {
+  test('a closed Worker shows a page in the dashboard that says so', async () => {
     const counter = counted(env.DB)
     for (const init of [{}, { ...form({ api_key: client.apiKey }), headers: { Origin: ORIGIN } }]) {
       const bindings = { ...env, DB: counter.database, MAINTENANCE: 'true' }
@@ -71,7 +71,7 @@ describe('a closed Worker', () => {
     expect(counter.trips).toBe(0)
   })
 
-  test('is open again when the variable is false', async () => {
+  test('a closed Worker is open again when the variable is false', async () => {
     expect((await send(request('/connect/applications'), { MAINTENANCE: 'false' })).status).toBe(200)
   })
 })
@@ -82,7 +82,7 @@ test('a value that is neither true nor false is an invalid setting: nothing is a
 })
 
 describe('a frozen database', () => {
-  test('refuses changes with 503, says that nothing was changed, and answers reads', async () => {
+  test('a frozen database refuses changes with 503, says that nothing was changed, and answers reads', async () => {
     const other = await newSecret(client)
     await freeze(operatorDatabase())
     const path = `/connect/applications/${client.applicationId}`

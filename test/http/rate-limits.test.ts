@@ -153,7 +153,7 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
     ['one IPv6 /64', () => inNetwork(newNetwork())] as const,
     ...(isTriedByIPv4 ? [['one IPv4 address', () => always(newAddress())] as const] : []),
   ])(
-    'cost at most 100 D1 requests a minute from %s, none for a 429, and lock out no valid credential',
+    'made-up credentials cost at most 100 D1 requests a minute from %s, none for a 429, and lock out no valid credential',
     async (_, newSender) => {
       const addressOf = newSender()
       const valid = await validFor(family)

@@ -68,11 +68,11 @@ describe('an unknown route is 404 to every caller, without a database request', 
     '/.env',
     '/.git/config',
     '/cdn-cgi',
-  ])('%s', async (path) => {
+  ])('an unknown route is 404 to every caller, without a D1 request: %s', async (path) => {
     await expectUnknown(path.replace('{id}', application.id))
   })
 
-  test('a path longer than every known one', async () => {
+  test('a path longer than every known one is 404, without a D1 request', async () => {
     await expectUnknown(`/${'a'.repeat(20_000)}`)
     await expectUnknown(`/${'a/'.repeat(8000)}`)
     await expectUnknown(`/connect/applications/${'a/'.repeat(8000)}`)
@@ -110,7 +110,7 @@ describe('a method that a route does not support is 405, with those that it supp
     )
   })
 
-  test.each(served)('%s', async (pattern) => {
+  test.each(served)('a method that the route does not support is 405: %s', async (pattern) => {
     const path = pattern.replace(':id', application.id)
     // A public document answers OPTIONS: see headers.test.ts.
     const others = path === '/oauth2/jwks' ? METHODS.filter((method) => method !== 'OPTIONS') : METHODS
@@ -177,7 +177,7 @@ describe('a path that resolves to a route needs the authorisation of that route 
     '/connect/applic%61tions',
     '/connect/applications?',
     '/connect/applications#x',
-  ])('%s', async (path) => {
+  ])('a path that resolves to a route needs the authorisation of that route (CWE-22): %s', async (path) => {
     expect((await callKeyless('GET', path)).status).toBe(401)
     expect((await call(apiKey, 'GET', path)).json.object).toBe('list')
   })
@@ -240,7 +240,7 @@ describe('every response is JSON, is not cached, and is not readable by other or
     '',
     'application/json;q=0, text/html',
     'x'.repeat(100),
-  ])('with Accept: %s', async (accept) => {
+  ])('every response is uncached JSON with Accept: %s', async (accept) => {
     const reply = await get([['Accept', accept]])
     expect(reply.status).toBe(404)
     expect(reply.headers.get('Content-Type')).toBe('application/json')
@@ -253,7 +253,7 @@ describe('every response is JSON, is not cached, and is not readable by other or
     'https://oncekey.test',
     'https://x.oncekey.test',
     'http://localhost:3000',
-  ])('with Origin: %s', async (origin) => {
+  ])('every response is uncached JSON with Origin: %s', async (origin) => {
     for (const reply of [
       await get([['Origin', origin]]),
       await callKeyless('OPTIONS', '/connect/applications', { Origin: origin }),
@@ -264,7 +264,7 @@ describe('every response is JSON, is not cached, and is not readable by other or
   })
 
   test.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf'])(
-    'with a header named %s (CWE-1321)',
+    'every response is uncached JSON with a header named %s (CWE-1321)',
     async (name) => {
       expect((await get([[name, 'x']])).status).toBe(404)
       expect(Object.hasOwn(Object.prototype, 'x')).toBe(false)

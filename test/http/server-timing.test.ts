@@ -19,7 +19,7 @@ const get = (path: string, headers: Record<string, string> = {}) =>
 const timingOf = ({ headers }: { headers: Headers }) => headers.get('Server-Timing')
 
 describe('Server-Timing', () => {
-  test('has the total time and the time of the database, in milliseconds', async () => {
+  test('Server-Timing has the total time and the time of the database, in milliseconds', async () => {
     const DB = withBatch(env.DB, async (real, statements) => {
       const results = await real(statements)
       await new Promise((resolve) => setTimeout(resolve, 20))
@@ -44,7 +44,7 @@ describe('Server-Timing', () => {
       200,
       () => post('/oauth2/introspection', { client_id: application.client_id, client_secret: secret, token: 'x' }),
     ],
-  ])('is on the response of %s, whose caller is authenticated: %i', async (_, status, request) => {
+  ])('Server-Timing is on the response of %s, whose caller is authenticated: %i', async (_, status, request) => {
     const reply = await request()
     expect([reply.status, timingOf(reply)]).toEqual([status, expect.stringMatching(/^total;dur=\d+, db;dur=\d+$/)])
   })
@@ -59,12 +59,12 @@ describe('Server-Timing', () => {
     ['the public keys', 200, () => get('/oauth2/jwks')],
     ['liveness', 200, () => get('/healthz')],
     ['an unknown route', 404, () => get('/nothing', { Authorization: `Bearer ${apiKey}` })],
-  ])('is not on the response of %s: %i', async (_, status, request) => {
+  ])('Server-Timing is not on the response of %s: %i', async (_, status, request) => {
     const reply = await request()
     expect([reply.status, timingOf(reply)]).toEqual([status, null])
   })
 
-  test('is not on a 503: the database has not said who calls', async () => {
+  test('Server-Timing is not on a 503: the database has not said who calls', async () => {
     const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded.')))
     const reply = await call(apiKey, 'GET', '/events', { bindings: { DB } })
     expect([reply.status, timingOf(reply)]).toEqual([503, null])

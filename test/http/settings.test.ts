@@ -48,13 +48,13 @@ const CASES: [name: keyof Settings, valid: unknown[], invalid: unknown[]][] = [
 ]
 
 describe.each(CASES)('%s', (name, valid, invalid) => {
-  test.each(valid)('accepts %j', (value) => {
+  test.each(valid)('the setting accepts %j', (value) => {
     const read = readSettings({ ...env, [name]: value })[name]
     if (name !== 'REGIONS') expect(String(read)).toBe(String(value).replace(/^0(?=\d)/, ''))
     expect(checkSettings({ ...env, [name]: value })).toEqual([])
   })
 
-  test.each(invalid)('refuses %j instead of reading it as something else', (value) => {
+  test.each(invalid)('the setting refuses %j instead of reading it as something else', (value) => {
     const [problem, ...others] = checkSettings({ ...env, [name]: value })
     expect(others).toEqual([])
     expect(problem).toMatch(new RegExp(`^${name} is .{1,70}\\. It must be .*\\(wrangler\\.toml\\)\\.$`))

@@ -23,7 +23,7 @@ const create = (bindings: Partial<Env> = {}, headers: Record<string, string> = {
   call(apiKey, 'POST', secretsOf(application.id), { bindings, headers })
 
 describe('the usage of an application', () => {
-  test('has one data point for each token, introspection and created secret, and no credential', async () => {
+  test('the usage of an application has one data point for each token, introspection and created secret, and no credential', async () => {
     const { points, bindings } = dataset()
     const { secret } = (await create(bindings)).json
     const { access_token } = (await token(secret, bindings)).json
@@ -32,7 +32,7 @@ describe('the usage of an application', () => {
     expect(points).toEqual([point('create'), point('token'), point('introspection')])
   })
 
-  test('has one data point for the use of a secret that no longer works', async () => {
+  test('the usage of an application has one data point for the use of a secret that no longer works', async () => {
     const { points, bindings } = dataset()
     const { id, secret } = (await create()).json
     await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
@@ -40,7 +40,7 @@ describe('the usage of an application', () => {
     expect(points).toEqual([point('refused')])
   })
 
-  test('has no data point for a request that issues nothing, or that belongs to no application', async () => {
+  test('the usage of an application has no data point for a request that issues nothing, or that belongs to no application', async () => {
     const { points, bindings } = dataset()
     const headers = { 'Idempotency-Key': 'usage' }
     const { id, secret } = (await create({}, headers)).json
@@ -53,7 +53,7 @@ describe('the usage of an application', () => {
     expect(points).toEqual([])
   })
 
-  test('does not fail a request when it cannot be written', async () => {
+  test('the usage of an application does not fail a request when it cannot be written', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const writeDataPoint = () => {
       throw new TypeError('too many data points')

@@ -48,12 +48,12 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     ['bAsIc', `bAsIc ${goodToken}`],
     ['padded', padded],
     ['several spaces', `Basic   ${goodToken}`],
-  ])('authenticates: %s', async (_, authorization) => {
+  ])('Basic authentication authenticates: %s', async (_, authorization) => {
     const reply = await requestTokenWith(authorization)
     expect(reply.status, reply.text).toBe(200)
   })
 
-  test('authenticates beside the same client_id in the body, and beside parameters without a value (RFC 6749 §3.2)', async () => {
+  test('Basic authentication authenticates beside the same client_id in the body, and beside parameters without a value (RFC 6749 §3.2)', async () => {
     expect((await requestTokenWith(good, { client_id: clientId })).status).toBe(200)
     for (const name of ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'])
       expect((await requestTokenWith(good, { [name]: '' })).status, name).toBe(200)
@@ -72,11 +72,14 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     ['client_01J', 'sec_abc', btoa('client_01J:sec_abc')],
     ['client_01J', 'sec_abc', btoa('client%5F01J:sec%5Fabc')],
     ['client_01J', 'sec_abc', btoa('client%5f01J:sec%5fabc')],
-  ])('decodes the client ID %j and the secret %j from their published encoding', (id, clientSecret, encoded) => {
-    expect(readCredentials(`Basic ${encoded}`, NOTHING)).toEqual({ clientId: id, clientSecret })
-  })
+  ])(
+    'Basic authentication decodes the client ID %j and the secret %j from their published encoding',
+    (id, clientSecret, encoded) => {
+      expect(readCredentials(`Basic ${encoded}`, NOTHING)).toEqual({ clientId: id, clientSecret })
+    },
+  )
 
-  test('splits the credentials at the first colon (RFC 7617 §2)', () => {
+  test('Basic authentication splits the credentials at the first colon (RFC 7617 §2)', () => {
     expect(readCredentials(basic('a', 'b:c:'), NOTHING)).toEqual({ clientId: 'a', clientSecret: 'b:c:' })
   })
 
@@ -90,7 +93,7 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     ['of the URL standard', (text) => String(new URLSearchParams([['', text]])).slice(1)],
     ['that encodes as much as possible', (text) => encodeAll(text).replaceAll('%20', '+')],
   ])(
-    'decodes every client ID and secret of VSCHAR from the form-encoding %s (RFC 6749 Appendix A, B)',
+    'Basic authentication decodes every client ID and secret of VSCHAR from the form-encoding %s (RFC 6749 Appendix A, B)',
     (_, encode) => {
       fc.assert(
         fc.property(vschar, vschar, (id, clientSecret) => {
@@ -103,7 +106,7 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     TIMEOUT_MS,
   )
 
-  test('never decodes the same credentials from a header with one symbol changed, added or omitted', () => {
+  test('Basic authentication never decodes the same credentials from a header with one symbol changed, added or omitted', () => {
     const symbols = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_ !%\t'
     const credential = readCredentials(good, NOTHING)
     for (let at = 0; at <= goodToken.length; at++) {
@@ -158,7 +161,7 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
     ['a second colon before the secret', basic(clientId, `:${secret}`)],
     ['a colon after the secret', basic(clientId, `${secret}:`)],
     ['an encoded colon between them', `Basic ${btoa(`${clientId}%3A${secret}`)}`],
-  ])('%s', async (_, authorization) => {
+  ])('a malformed Basic header gets the same response as a wrong secret: %s', async (_, authorization) => {
     const counter = counted(env.DB)
     const reply = await requestTokenWith(authorization, {}, { DB: counter.database })
     expect(reply.status).toBe(401)
@@ -170,7 +173,7 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
   })
 
   test.each([...Array.from({ length: 0x20 }, (_, code) => code), 0x7f, 0x85, 0xa0])(
-    'with character %i before or after the client ID or the secret, raw or encoded',
+    'a Basic header with character %i before or after the client ID or the secret, raw or encoded, is malformed',
     async (code) => {
       for (const character of [bytes(code), `%${code.toString(16).padStart(2, '0')}`]) {
         for (const [id, clientSecret] of [
@@ -184,13 +187,13 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
     },
   )
 
-  test('in base64url where it differs from base64', () => {
+  test('a Basic header in base64url is malformed where it differs from base64', () => {
     expect(readCredentials(basic('a', '?a>~?'), NOTHING)).toEqual({ clientId: 'a', clientSecret: '?a>~?' })
     expect(basic('a', '?a>~?')).toMatch(/[+/]/)
     expect(readCredentials(basic('a', '?a>~?').replaceAll('+', '-').replaceAll('/', '_'), NOTHING)).toBeNull()
   })
 
-  test('with a line break inside, which no HTTP library sends', () => {
+  test('a Basic header with a line break inside is malformed', () => {
     for (const at of [0, 8, goodToken.length]) {
       for (const separator of ['\n', '\r\n ', '\r'])
         expect(readCredentials(`Basic ${goodToken.slice(0, at)}${separator}${goodToken.slice(at)}`, NOTHING)).toBeNull()
@@ -198,11 +201,11 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
   })
 
   test.each(['b\xff', '\xc0\xafb', '%', '%ZZ', '%C0%AF', '%ED%A0%80'])(
-    'with the secret %j, which is not decoded as something similar (RFC 7617 §2.1)',
+    'a Basic header with the secret %j is malformed, and not decoded as something similar (RFC 7617 §2.1)',
     (clientSecret) => expect(readCredentials(basic('a', clientSecret), NOTHING)).toBeNull(),
   )
 
-  test('of over 1,024 characters, which is not decoded', () => {
+  test('a Basic header of over 1,024 characters is not decoded', () => {
     const decode = vi.spyOn(globalThis, 'atob')
     expect(readCredentials(basic('a', 'b'.repeat(800)), NOTHING)).toBeNull()
     expect(decode).not.toHaveBeenCalled()
@@ -210,7 +213,7 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
     expect(decode).toHaveBeenCalled()
   })
 
-  test('of 64 KB, which is not hashed', async () => {
+  test('a Basic header of 64 KB is not hashed', async () => {
     const digest = vi.spyOn(crypto.subtle, 'digest')
     await requestTokenWith(`Basic ${btoa(`${clientId}:${secret.repeat(1000)}`)}`)
     await requestTokenWith(undefined, { client_id: clientId, client_secret: secret.repeat(1000) })

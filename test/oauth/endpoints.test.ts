@@ -37,7 +37,7 @@ describe('the OAuth endpoints', () => {
   test.each(
     POSTED.flatMap((path) => ['GET', 'HEAD', 'TRACE', 'PUT', 'DELETE', 'OPTIONS'].map((method) => [method, path])),
   )(
-    'answer %s %s with 405, whatever its query and headers are (RFC 6749 §3.2, RFC 7662 §2.1)',
+    'the OAuth endpoints answer %s %s with 405, whatever its query and headers are (RFC 6749 §3.2, RFC 7662 §2.1)',
     async (method, path) => {
       const counter = counted(env.DB)
       let text = ''
@@ -54,7 +54,7 @@ describe('the OAuth endpoints', () => {
     },
   )
 
-  test.each(PUBLIC)('answer POST %s with 405', async (path) => {
+  test.each(PUBLIC)('the OAuth endpoints answer POST %s with 405', async (path) => {
     const { status, headers, json } = await post(path, '')
     expect([status, headers.get('Allow'), json.error]).toEqual([405, 'GET, HEAD', 'invalid_request'])
   })
@@ -69,11 +69,11 @@ describe('the OAuth endpoints', () => {
     '/oauth2/revoke',
     '/oauth2/authorize',
     '/.well-known/nothing',
-  ])('answer POST %s with 404', async (path) =>
+  ])('the OAuth endpoints answer POST %s with 404', async (path) =>
     expect((await post(path, GRANT, { headers: authorization })).status).toBe(404),
   )
 
-  test('serve a path as the one that it resolves to', async () => {
+  test('the OAuth endpoints serve a path as the one that it resolves to', async () => {
     for (const path of ['/x/../oauth2/token', '/x/%2e%2e/oauth2/token', '/oauth2/%74oken']) {
       expect((await post(path, GRANT)).status).toBe(401)
       expect((await post(path, GRANT, { headers: authorization })).status).toBe(200)
@@ -81,7 +81,7 @@ describe('the OAuth endpoints', () => {
   })
 
   test.each(['text/html', '*/*;q=0', 'application/jwt', 'application/token-introspection+jwt', ''])(
-    'answer with JSON, whatever Accept says: %s',
+    'the OAuth endpoints answer with JSON, whatever Accept says: %s',
     async (accept) => {
       const headers = { Accept: accept }
       expect((await requestToken(client, {}, { headers })).status).toBe(200)
@@ -91,7 +91,7 @@ describe('the OAuth endpoints', () => {
   )
 
   test.each(['https://evil.example', 'null', 'https://oncekey.test'])(
-    'let no page of the origin %s read a response',
+    'the OAuth endpoints let no page of the origin %s read a response',
     async (origin) => {
       for (const reply of [
         await requestToken(client, {}, { headers: { Origin: origin } }),
@@ -132,7 +132,7 @@ describe('the issuer is the setting ISSUER (RFC 8414 §3.3)', () => {
     ],
     ['https://oncekey.test', { 'X-Original-URL': 'https://evil.example/', 'X-Host': 'evil.example' }],
     ['https://oncekey.test:8443', {}],
-  ])('when a request is sent to %s with the headers %j', async (origin, headers) => {
+  ])('the issuer is the setting ISSUER when a request is sent to %s with the headers %j', async (origin, headers) => {
     expect(decodeJwt(await getToken(client, { origin, headers })).iss).toBe('https://oncekey.test')
     for (const path of PUBLIC) {
       const { status, text } = await send(new Request(`${origin}${path}`, { headers }))
@@ -228,17 +228,20 @@ describe('an invalid setting is 500 server_error, and the log names the command 
     ['PUBLISHED_KEYS that are not JSON', { PUBLISHED_KEYS: 'x' }],
     ['PUBLISHED_KEYS that are a list', { PUBLISHED_KEYS: '[]' }],
     ['symmetric PUBLISHED_KEYS', { PUBLISHED_KEYS: JSON.stringify({ keys: [secretKey] }) }],
-  ])('%s', async (_, bindings) => {
-    for (const ask of [() => requestToken(client, {}, { bindings }), () => introspect(client, token, { bindings })]) {
-      let text = ''
-      const log = await logOf(async () => {
-        const reply = await ask()
-        text = reply.text
-        expect([reply.status, reply.json.error]).toEqual([500, 'server_error'])
-      })
-      expect(log).toMatch(/npm run|wrangler\.toml/)
-      expect(text).not.toMatch(/npm run|ISSUER|KEY/)
-      expect(text + log).not.toContain(key.d?.slice(0, 20))
-    }
-  })
+  ])(
+    'an invalid setting is 500 server_error, and the log names the command that corrects it: %s',
+    async (_, bindings) => {
+      for (const ask of [() => requestToken(client, {}, { bindings }), () => introspect(client, token, { bindings })]) {
+        let text = ''
+        const log = await logOf(async () => {
+          const reply = await ask()
+          text = reply.text
+          expect([reply.status, reply.json.error]).toEqual([500, 'server_error'])
+        })
+        expect(log).toMatch(/npm run|wrangler\.toml/)
+        expect(text).not.toMatch(/npm run|ISSUER|KEY/)
+        expect(text + log).not.toContain(key.d?.slice(0, 20))
+      }
+    },
+  )
 })

@@ -123,7 +123,9 @@ describe('a token with an invalid claim is inactive (RFC 9068 §4, RFC 7519 §4.
     ['the claims are null', 'null'],
     ['the claims are not JSON', `${JSON.stringify(claims)},`],
     ['there are no claims', ''],
-  ])('%s', async (_, payload) => expect(await verdict(await forge(payload))).toBe(INACTIVE))
+  ])('a token with an invalid claim is inactive: %s', async (_, payload) =>
+    expect(await verdict(await forge(payload))).toBe(INACTIVE),
+  )
 
   test('a token issued while the clock was ten years ahead is inactive once the clock is right', async () => {
     const real = Date.now()
@@ -195,9 +197,11 @@ describe('a token with an invalid header is inactive (RFC 8725 §3)', async () =
     ['typ is of an ID token of sorts', { ...HEADER, typ: 'id+jwt' }, ours],
     ['typ is missing', { alg: 'RS256', kid }, ours],
     ['typ is null', { ...HEADER, typ: null }, ours],
-  ])('%s', async (_, header, sign) => expect(await verdict(await forge(claims, header, sign))).toBe(INACTIVE))
+  ])('a token with an invalid header is inactive: %s', async (_, header, sign) =>
+    expect(await verdict(await forge(claims, header, sign))).toBe(INACTIVE),
+  )
 
-  test('the header is not a JSON object', async () => {
+  test('a token whose header is not a JSON object is inactive', async () => {
     for (const header of ['', 'null', '[]', '"x"', `${JSON.stringify(HEADER)}x`])
       expect(await verdict(await forge(claims, header)), header).toBe(INACTIVE)
   })
@@ -229,9 +233,9 @@ describe('a token that was changed is inactive', async () => {
     ['its jti', String(claims.jti)],
     ['a token of 60 KB', `${token}${'A'.repeat(60_000)}`],
     ['the payload in base64 of the other alphabet', `${header}.${inStandardBase64(payload)}/.${signature}`],
-  ])('%s', async (_, changed) => expect(await verdict(changed)).toBe(INACTIVE))
+  ])('a changed token is inactive: %s', async (_, changed) => expect(await verdict(changed)).toBe(INACTIVE))
 
-  test('in any bit of its signature', async () => {
+  test('a token that is changed in any bit of its signature is inactive', async () => {
     const anyBit = fc.integer({ min: 0, max: signed.length * 8 - 1 })
     await fc.assert(
       fc.asyncProperty(anyBit, async (bit) => {
@@ -242,7 +246,7 @@ describe('a token that was changed is inactive', async () => {
     )
   })
 
-  test('by cutting it off anywhere', async () => {
+  test('a token that is cut off anywhere is inactive', async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: token.length - 1 }), async (length) => {
         expect(await verdict(token.slice(0, length))).toBe(INACTIVE)

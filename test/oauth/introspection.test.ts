@@ -26,7 +26,7 @@ const INACTIVE = '{"active":false}'
 afterEach(() => vi.useRealTimers())
 
 describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
-  test('to the application that it was issued to, whichever of its secrets authenticates', async () => {
+  test('an active token is shown to the application that it was issued to, whichever of its secrets authenticates', async () => {
     const token = await getToken(client)
     for (const asker of [client, second]) {
       const { status, json } = await introspect(asker, token)
@@ -36,14 +36,14 @@ describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
     expect(decodeJwt(token)).toMatchObject({ client_id: client.clientId, scope: 'orders:read' })
   })
 
-  test('without a scope if it was issued without one', async () => {
+  test('an active token is shown without a scope if it was issued without one', async () => {
     const bare = await newClient()
     const { json } = await introspect(bare, await getToken(bare))
     expect(json).not.toHaveProperty('scope')
     expect(json.active).toBe(true)
   })
 
-  test('to a first-party application of its environment', async () => {
+  test('an active token is shown to a first-party application of its environment', async () => {
     expect((await introspect(firstParty, await getToken(client))).json).toMatchObject({
       active: true,
       client_id: client.clientId,
@@ -52,7 +52,7 @@ describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
   })
 
   test.each(['access_token', 'refresh_token', 'nonsense', ''])(
-    'with any hint: token_type_hint=%s (RFC 7662 §2.1)',
+    'an active token is shown with any hint: token_type_hint=%s (RFC 7662 §2.1)',
     async (hint) => {
       const reply = await post(
         '/oauth2/introspection',
@@ -63,7 +63,7 @@ describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
     },
   )
 
-  test('until the second at which it expires', async () => {
+  test('an active token is shown until the second at which it expires', async () => {
     const token = await getToken(client)
     const { exp = 0 } = decodeJwt(token)
     for (const [at, text] of [
@@ -89,15 +89,18 @@ describe('an active token has the scopes that its application still has (RFC 766
     [['ab', 'A'], undefined],
     [[], undefined],
     [['b', 'c'], 'b c'],
-  ])('when they are changed to %j', async (scopes, expected) => {
-    expect((await setScopes(scopes)).status).toBe(200)
-    for (const asker of [changing, firstParty]) {
-      const { json } = await introspect(asker, token)
-      expect([json.active, json.scope]).toEqual([true, expected])
-    }
-  })
+  ])(
+    'an active token has the scopes that its application still has when they are changed to %j',
+    async (scopes, expected) => {
+      expect((await setScopes(scopes)).status).toBe(200)
+      for (const asker of [changing, firstParty]) {
+        const { json } = await introspect(asker, token)
+        expect([json.active, json.scope]).toEqual([true, expected])
+      }
+    },
+  )
 
-  test('and never more than it was issued with', async () => {
+  test('an active token never has more scopes than it was issued with', async () => {
     await setScopes(['a', 'b'])
     const { json } = await requestToken(changing, { scope: 'a' })
     await setScopes(['a', 'b', 'c'])
@@ -112,11 +115,11 @@ describe('a token is inactive (RFC 7662 §4)', async () => {
     ['a third-party oauth application of the environment', await newClient(oauthApplication, client)],
     ['an m2m application of another environment', await newClient()],
     ['a first-party application of another environment', elsewhere],
-  ])('to %s', async (_, asker) => {
+  ])('a token is inactive to %s', async (_, asker) => {
     expect((await introspect(asker, await getToken(client))).text).toBe(INACTIVE)
   })
 
-  test('to a first-party application unless it belongs to the same environment', async () => {
+  test('a token is inactive to a first-party application unless it belongs to the same environment', async () => {
     const beside = await newClient(m2mApplication, elsewhere)
     expect((await introspect(elsewhere, await getToken(beside))).json.active).toBe(true)
     expect((await introspect(firstParty, await getToken(beside))).text).toBe(INACTIVE)
@@ -133,7 +136,7 @@ describe('a token is inactive at once, for every client (CVE-2026-8922)', () => 
       'its application is deleted and its secret is not',
       (it) => env.DB.prepare('UPDATE applications SET deleted_at = 1 WHERE id = ?').bind(it.applicationId).run(),
     ],
-  ])('when %s', async (what, fall) => {
+  ])('a token is inactive at once, for every client, when %s', async (what, fall) => {
     const fallen = await newClient(m2mApplication, client)
     const spare = await newSecret(fallen)
     const token = await getToken(fallen)
@@ -147,7 +150,7 @@ describe('a token is inactive at once, for every client (CVE-2026-8922)', () => 
     if (isOfTheSecret) expect((await introspect(spare, await getToken(spare))).json.active).toBe(true)
   })
 
-  test('and active again when its secret is enabled again', async () => {
+  test('a token is active again when its secret is enabled again', async () => {
     const paused = await newSecret(client)
     const token = await getToken(paused)
     await setSecret(paused, { disabled_at: Date.now() })
@@ -167,7 +170,7 @@ describe('a request for introspection must authenticate a client (RFC 7662 §2.1
     ['a wrong secret, by Basic', {}, { Authorization: basic(client.clientId, 'x') }],
     ['the token itself', {}, { Authorization: `Bearer ${token}` }],
     ['an API key', {}, { Authorization: `Bearer ${client.apiKey}` }],
-  ])('%s: 401, whether the token is active or not', async (_, parameters, headers) => {
+  ])('introspection is 401 with %s, whether the token is active or not', async (_, parameters, headers) => {
     for (const asked of [token, 'garbage']) {
       const { status, json } = await post('/oauth2/introspection', { token: asked, ...parameters }, { headers })
       expect([status, json.error]).toEqual([401, 'invalid_client'])

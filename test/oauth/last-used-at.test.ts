@@ -52,7 +52,7 @@ async function unused(beside: Client = client): Promise<Client> {
 }
 
 describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
-  test('is null before the first success, and its time afterwards', async () => {
+  test('last_used_at is null before the first success, and its time afterwards', async () => {
     const used = await unused()
     const { last_used_at: __, ...before } = await listed(used)
     const start = Date.now()
@@ -64,7 +64,7 @@ describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
     expect(after, 'use is no change: updated_at stays').toEqual(before)
   })
 
-  test('changes without an event', async () => {
+  test('last_used_at changes without an event', async () => {
     const used = await unused()
     const events = () => env.DB.prepare('SELECT count(*) AS n FROM events').first('n')
     const before = await events()
@@ -72,7 +72,7 @@ describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
     expect(await events()).toBe(before)
   })
 
-  test('is written once in a burst of requests', async () => {
+  test('last_used_at is written once in a burst of requests', async () => {
     const used = await unused()
     const replies = await Promise.all(Array.from({ length: 30 }, () => ask(used)))
     for (let i = 0; i < 10; i++) replies.push(await ask(used))
@@ -80,7 +80,7 @@ describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
     expect(await usesOf(used.secretId)).toBe(1)
   })
 
-  test('is written again after a minute, not before', async () => {
+  test('last_used_at is written again after a minute, not before', async () => {
     const used = await unused()
     const recent = Date.now() - MINUTE + 5_000
     await setSecret(used, { last_used_at: recent })
@@ -92,7 +92,7 @@ describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
     expect(await lastUsedAt(used)).toBeGreaterThanOrEqual(start)
   })
 
-  test('never moves back, even if a machine whose clock was ahead wrote it', async () => {
+  test('last_used_at never moves back, even if a machine whose clock was ahead wrote it', async () => {
     const used = await unused()
     for (const ahead of [1, 2 * MINUTE, 3600_000]) {
       const last = Date.now() + ahead
@@ -102,7 +102,7 @@ describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
     }
   })
 
-  test('is never before created_at, even if the clock went back (CWE-367)', async () => {
+  test('last_used_at is never before created_at, even if the clock went back (CWE-367)', async () => {
     const used = await unused()
     const created = Date.now() + 3600_000
     await setSecret(used, { created_at: created })
@@ -113,7 +113,7 @@ describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
   })
 
   test(
-    'is written once a minute for five minutes, and follows a clock that leaps ahead',
+    'last_used_at is written once a minute for five minutes, and follows a clock that leaps ahead',
     async () => {
       const used = await unused()
       const start = Date.now()
@@ -163,7 +163,7 @@ describe('last_used_at is unchanged by', async () => {
         }),
     ],
     ['a use of another secret of its application', async (it) => requestToken(await newSecret(it))],
-  ])('%s', async (_, act) => {
+  ])('last_used_at is unchanged by %s', async (_, act) => {
     const untouched = await unused()
     await act(untouched)
     expect(await lastUsedAt(untouched)).toBeNull()
@@ -175,7 +175,7 @@ describe('last_used_at is unchanged by', async () => {
     return call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: secret, ...more } })
   }
 
-  test('introspection of its tokens by other clients, whose own last_used_at changes', async () => {
+  test('last_used_at is unchanged by introspection of its tokens by other clients, whose own last_used_at changes', async () => {
     const holder = await unused()
     const token = await getToken(holder)
     await setSecret(holder, { last_used_at: 1 })
@@ -193,7 +193,7 @@ describe('last_used_at is unchanged by', async () => {
     ['expired', (it) => setSecret(it, { expires_at: Date.now() })],
     ['disabled', (it) => setSecret(it, { disabled_at: Date.now() })],
     ['one of a deleted application', (it) => call(it.apiKey, 'DELETE', `/connect/applications/${it.applicationId}`)],
-  ])('any request with the secret once it is %s', async (_, end) => {
+  ])('last_used_at is unchanged by any request with the secret once it is %s', async (_, end) => {
     const ended = await unused()
     await requestToken(ended)
     await end(ended)

@@ -43,12 +43,15 @@ describe('a request with two methods of client authentication (RFC 6749 §2.3)',
       { client_id: newId('client', 0) },
     ],
     ['Basic and the client_id in lower case in the body', good, { client_id: clientId.toLowerCase() }],
-  ])('is invalid_request without a D1 request: %s', async (_, authorization, parameters) => {
-    const counter = counted(env.DB)
-    const reply = await requestTokenWith(authorization, parameters, { DB: counter.database })
-    expect([reply.status, reply.json.error]).toEqual([400, 'invalid_request'])
-    expect(counter.trips).toBe(0)
-  })
+  ])(
+    'a request with two methods of client authentication is invalid_request without a D1 request: %s',
+    async (_, authorization, parameters) => {
+      const counter = counted(env.DB)
+      const reply = await requestTokenWith(authorization, parameters, { DB: counter.database })
+      expect([reply.status, reply.json.error]).toEqual([400, 'invalid_request'])
+      expect(counter.trips).toBe(0)
+    },
+  )
 })
 
 test('a request without credentials gets the challenge, and the log says that they are missing (RFC 9110 §15.5.2)', async () => {
@@ -61,7 +64,7 @@ test('a request without credentials gets the challenge, and the log says that th
 })
 
 describe('client_secret_post', () => {
-  test('authenticates a client (RFC 6749 §2.3.1)', async () =>
+  test('client_secret_post authenticates a client (RFC 6749 §2.3.1)', async () =>
     expect((await requestTokenWith(undefined, { client_id: clientId, client_secret: secret })).status).toBe(200))
 
   test.each<[string, Record<string, string>]>([
@@ -102,13 +105,13 @@ describe('client_secret_post', () => {
     ['the client ID in lower case', { client_id: clientId.toLowerCase(), client_secret: secret }],
     ['bracketed names', { 'client_id[]': clientId, 'client_secret[]': secret }],
     ['names in capitals', { Client_Id: clientId, Client_Secret: secret }],
-  ])('is invalid_client: %s', async (_, parameters) => {
+  ])('client_secret_post is invalid_client: %s', async (_, parameters) => {
     const reply = await requestTokenWith(undefined, parameters)
     expect([reply.status, reply.json.error]).toEqual([401, 'invalid_client'])
     expect(reply.headers.get('WWW-Authenticate')).toBe('Basic realm="oncekey"')
   })
 
-  test('reads no credentials from the query (RFC 6749 §2.3.1)', async () => {
+  test('client_secret_post reads no credentials from the query (RFC 6749 §2.3.1)', async () => {
     const query = new URLSearchParams({ grant_type: 'client_credentials', client_id: clientId, client_secret: secret })
     const url = `/oauth2/token?${query}`
     expect((await post(url, { grant_type: 'client_credentials' })).status).toBe(401)
@@ -159,28 +162,31 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
       post('/oauth2/introspection', { token: 'x', client_id: who.clientId, client_secret: who.secret }),
   }
   describe.each(Object.entries(ways))('%s', (_, send) => {
-    test.each(cases)('%s', async (_, who, reason, secretId) => {
-      const logged = [vi.spyOn(console, 'log'), vi.spyOn(console, 'error')]
-      const reply = await send(who)
-      expect(seen(reply)).toEqual({
-        status: 401,
-        text: '{"error":"invalid_client","error_description":"Client authentication failed."}',
-        headers: expect.arrayContaining([['content-type', 'application/json']]),
-      })
-      expect(reply.headers.get('WWW-Authenticate')).toBe('Basic realm="oncekey"')
-      const entries = logged.flatMap(({ mock }) => mock.calls)
-      expect(seen(reply).headers).toEqual(seen(await send({ clientId, secret: 'nothing' })).headers)
-      const named = {
-        ...(who.clientId !== 'unknown' && { client_id: who.clientId }),
-        ...(secretId && { secret_id: secretId }),
-      }
-      expect(entries).toEqual([[expect.objectContaining({ status: 401, error: 'invalid_client', reason, ...named })]])
-      expect(Object.hasOwn(entries[0]?.[0], 'secret_id')).toBe(secretId !== undefined)
-      expect(JSON.stringify(entries)).not.toContain(who.secret)
-    })
+    test.each(cases)(
+      '%s gets the same response as every invalid credential, byte for byte',
+      async (_, who, reason, secretId) => {
+        const logged = [vi.spyOn(console, 'log'), vi.spyOn(console, 'error')]
+        const reply = await send(who)
+        expect(seen(reply)).toEqual({
+          status: 401,
+          text: '{"error":"invalid_client","error_description":"Client authentication failed."}',
+          headers: expect.arrayContaining([['content-type', 'application/json']]),
+        })
+        expect(reply.headers.get('WWW-Authenticate')).toBe('Basic realm="oncekey"')
+        const entries = logged.flatMap(({ mock }) => mock.calls)
+        expect(seen(reply).headers).toEqual(seen(await send({ clientId, secret: 'nothing' })).headers)
+        const named = {
+          ...(who.clientId !== 'unknown' && { client_id: who.clientId }),
+          ...(secretId && { secret_id: secretId }),
+        }
+        expect(entries).toEqual([[expect.objectContaining({ status: 401, error: 'invalid_client', reason, ...named })]])
+        expect(Object.hasOwn(entries[0]?.[0], 'secret_id')).toBe(secretId !== undefined)
+        expect(JSON.stringify(entries)).not.toContain(who.secret)
+      },
+    )
   })
 
-  test('and each of them authenticates without its fault', async () => {
+  test('each invalid credential authenticates without its fault', async () => {
     for (const who of [other, stranger]) expect((await requestToken(who)).status).toBe(200)
     await setSecret(expired, { expires_at: Date.now() + 60_000 })
     await setSecret(disabled, { disabled_at: null })

@@ -39,7 +39,7 @@ async function verify(token: string, published: LocalJWKSet): Promise<void> {
 const MEMBERS = { RS256: ['alg', 'e', 'kid', 'kty', 'n', 'use'], ES256: ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'] }
 
 describe.each(['RS256', 'ES256'] as const)('a signing key for %s', (algorithm) => {
-  test('signs tokens that the published keys verify (RFC 7515)', async () => {
+  test('a signing key signs tokens that the published keys verify (RFC 7515)', async () => {
     const key = await newSigningKey(algorithm)
     const bindings = keys(key)
     const token = await getToken(client, { bindings })
@@ -48,7 +48,7 @@ describe.each(['RS256', 'ES256'] as const)('a signing key for %s', (algorithm) =
     expect((await introspect(client, token, { bindings })).json.active).toBe(true)
   })
 
-  test('is published without its private members, as every other key is (RFC 7518 §6.2.2, §6.3.2)', async () => {
+  test('a signing key is published without its private members, as every other key is (RFC 7518 §6.2.2, §6.3.2)', async () => {
     const [key, other] = [await newSigningKey(algorithm), await newSigningKey('RS256')]
     // A private key where a public one belongs, pasted by mistake.
     const published = await jwks(keys(key, { ...other, k: 'x' }, { ...key, d: 'x' }))
@@ -58,7 +58,7 @@ describe.each(['RS256', 'ES256'] as const)('a signing key for %s', (algorithm) =
     for (const secret of [key.d, other.d, other.p]) expect(text).not.toContain(secret)
   })
 
-  test('can be rotated to either algorithm', async () => {
+  test('a signing key can be rotated to either algorithm', async () => {
     for (const next of ['RS256', 'ES256'] as const) {
       const [before, after] = [await newSigningKey(algorithm), await newSigningKey(next)]
       const [a, b] = [keys(before, publicHalf(after)), keys(after, publicHalf(before))]
@@ -87,7 +87,7 @@ describe('a retired signing key', async () => {
     return getToken(client, { bindings: keys(before) })
   }
 
-  test('verifies the tokens that it signed before, until they expire', async () => {
+  test('a retired signing key verifies the tokens that it signed before, until they expire', async () => {
     const token = await signedAt(retiredAt - 1)
     for (const seconds of [retiredAt - 1, retiredAt + TTL_SECONDS - 2]) {
       vi.setSystemTime(seconds * 1000)
@@ -97,13 +97,13 @@ describe('a retired signing key', async () => {
     expect(await active(token)).toBe(false)
   })
 
-  test('verifies no token that was issued after its retirement, but for the skew of clocks', async () => {
+  test('a retired signing key verifies no token that was issued after its retirement, but for the skew of clocks', async () => {
     expect(await active(await signedAt(retiredAt + SKEW_SECONDS))).toBe(true)
     expect(await active(await signedAt(retiredAt + SKEW_SECONDS + 1))).toBe(false)
     expect(await active(await signedAt(retiredAt + TTL_SECONDS))).toBe(false)
   })
 
-  test('is published with the time of its retirement until its last token has expired, whatever its lifetime', async () => {
+  test('a retired signing key is published with the time of its retirement until its last token has expired, whatever its lifetime', async () => {
     const last = retiredAt + MAX_TTL_SECONDS + SKEW_SECONDS
     for (const [seconds, expected] of [
       [retiredAt - 1, [undefined, retiredAt]],
@@ -116,7 +116,7 @@ describe('a retired signing key', async () => {
     }
   })
 
-  test('signs again when a rotation is undone', async () => {
+  test('a retired signing key signs again when a rotation is undone', async () => {
     const undone = keys(before, { ...publicHalf(before), retired_at: 1 } as JWK, publicHalf(after))
     const token = await getToken(client, { bindings: undone })
     expect((await introspect(client, token, { bindings: undone })).json.active).toBe(true)
@@ -126,11 +126,14 @@ describe('a retired signing key', async () => {
     ])
   })
 
-  test.each(['1', null, 1.5, '2026-11-01'])('with the time %j is an invalid setting', async (retired_at) => {
-    const bindings = keys(after, { ...publicHalf(before), retired_at } as unknown as JWK)
-    const { status, json } = await requestToken(client, {}, { bindings })
-    expect([status, json.error]).toEqual([500, 'server_error'])
-  })
+  test.each(['1', null, 1.5, '2026-11-01'])(
+    'a retired signing key with the time %j is an invalid setting',
+    async (retired_at) => {
+      const bindings = keys(after, { ...publicHalf(before), retired_at } as unknown as JWK)
+      const { status, json } = await requestToken(client, {}, { bindings })
+      expect([status, json.error]).toEqual([500, 'server_error'])
+    },
+  )
 })
 
 test('a token whose key is no longer published is inactive, not an error', async () => {
@@ -188,7 +191,7 @@ describe('a rotation of signing keys', () => {
     ['RS256', 'RS256'],
     ['RS256', 'ES256'],
   ] as const)(
-    'from %s to %s loses no verification: publish, wait, swap, wait, withdraw',
+    'a rotation from %s to %s loses no verification: publish, wait, swap, wait, withdraw',
     async (from, to) => {
       const [before, after] = [await newSigningKey(from), await newSigningKey(to)]
       const published = CACHE_SECONDS
@@ -209,7 +212,7 @@ describe('a rotation of signing keys', () => {
     ['without waiting for caches before the swap', 1, TTL_SECONDS],
     ['without waiting for tokens before the old key is withdrawn', CACHE_SECONDS, TTL_SECONDS / 4],
   ])(
-    'loses verifications %s, as this simulation shows',
+    'a rotation loses verifications %s, as this simulation shows',
     async (_, wait, keep) => {
       const [before, after] = [await newSigningKey('ES256'), await newSigningKey('ES256')]
       const result = await simulate([

@@ -98,7 +98,7 @@ describe('the OAuth endpoints make at most one D1 request', () => {
     expect(counter.trips - after).toBe(trips)
   })
 
-  test('no statement of theirs scans a table', async () => {
+  test('no statement of the OAuth endpoints scans a table', async () => {
     const counter = counted(env.DB)
     for (const { ask } of cases) await ask({ DB: counter.database })
     expect(new Set(counter.sql).size).toBeGreaterThanOrEqual(2)
@@ -189,7 +189,7 @@ describe('a use that cannot be recorded', () => {
       call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: secret }, bindings }),
   }
 
-  test.each(Object.entries(ways))('does not fail the request: %s', async (_, ask) => {
+  test.each(Object.entries(ways))('a use that cannot be recorded does not fail the request: %s', async (_, ask) => {
     const used = await newClient()
     const lastUsedAt = async () =>
       env.DB.prepare('SELECT last_used_at FROM client_secrets WHERE id = ?').bind(used.secretId).first('last_used_at')
@@ -205,7 +205,7 @@ describe('a use that cannot be recorded', () => {
     expect(await lastUsedAt(), 'the next use repairs it').not.toBeNull()
   })
 
-  test('does not authenticate a disabled secret', async () => {
+  test('a use that cannot be recorded does not authenticate a disabled secret', async () => {
     const { database } = failingAt(env.DB, /^\s*UPDATE client_secrets/, new Error(TRANSIENT[0]))
     const used = await newClient()
     await setSecret(used, { disabled_at: 1 })

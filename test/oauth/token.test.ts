@@ -30,7 +30,7 @@ test('a response of the token endpoint is not cached, by HTTP/1.0 caches either 
 })
 
 describe('an access token (RFC 9068)', () => {
-  test('has the claims of RFC 9068 §2.2, org_id and secret_id, and no others', async () => {
+  test('an access token has the claims of RFC 9068 §2.2, org_id and secret_id, and no others', async () => {
     const before = Math.floor(Date.now() / 1000)
     const { status, json } = await requestToken(client)
     expect(status).toBe(200)
@@ -57,7 +57,7 @@ describe('an access token (RFC 9068)', () => {
     })
   })
 
-  test('has a jti of its own', async () => {
+  test('an access token has a jti of its own', async () => {
     const tokens = await Promise.all(Array.from({ length: 50 }, () => getToken(client)))
     expect(new Set(tokens.map((token) => decodeJwt(token).jti)).size).toBe(50)
   })
@@ -66,7 +66,7 @@ describe('an access token (RFC 9068)', () => {
     [60, 60],
     ['900', 900],
     [86_400, 86_400],
-  ])('is valid for as long as ACCESS_TOKEN_TTL_SECONDS says: %s', async (setting, seconds) => {
+  ])('an access token is valid for as long as ACCESS_TOKEN_TTL_SECONDS says: %s', async (setting, seconds) => {
     const bindings = { ACCESS_TOKEN_TTL_SECONDS: setting as number }
     const { json } = await requestToken(client, {}, { bindings })
     const { iat = 0, exp } = decodeJwt(json.access_token)
@@ -74,7 +74,7 @@ describe('an access token (RFC 9068)', () => {
   })
 
   test.each([oauthApplication, firstPartyApplication])(
-    'is issued to m2m applications only: others get unauthorized_client (RFC 6749 §5.2)',
+    'an access token is issued to m2m applications only: others get unauthorized_client (RFC 6749 §5.2)',
     async (application) => {
       const { status, json } = await requestToken(await newClient(application))
       expect([status, json.error]).toEqual([400, 'unauthorized_client'])
@@ -119,7 +119,7 @@ describe('the token endpoint (RFC 6749 §3.3)', async () => {
     ['all scopes of an application that has some of OpenID Connect', openid, undefined, 'email openid orders:read'],
     ['no scope to an application without scopes', bare, undefined, undefined],
     ['no scope to an application without scopes that requests those of OpenID Connect', bare, 'openid', undefined],
-  ])('grants %s', async (_, who, scope, granted) => {
+  ])('the token endpoint grants %s', async (_, who, scope, granted) => {
     const { status, json } = await requestToken(who, scope === undefined ? {} : { scope })
     expect(status).toBe(200)
     expect(json.scope).toBe(granted)
@@ -151,12 +151,12 @@ describe('the token endpoint (RFC 6749 §3.3)', async () => {
     'örders:read',
     '__proto__',
     'constructor',
-  ])('refuses the scope %j with invalid_scope, and neither widens nor cuts it', async (scope) => {
+  ])('the token endpoint refuses the scope %j with invalid_scope, and neither widens nor cuts it', async (scope) => {
     const { status, json } = await requestToken(client, { scope })
     expect([status, json.error]).toEqual([400, 'invalid_scope'])
   })
 
-  test('refuses any scope to an application without scopes', async () => {
+  test('the token endpoint refuses any scope to an application without scopes', async () => {
     expect((await requestToken(bare, { scope: 'orders:read' })).json.error).toBe('invalid_scope')
   })
 })
@@ -243,7 +243,7 @@ describe('a body', () => {
     post('/oauth2/token', body, { headers: { ...authorization, ...headers } })
 
   test.each(['application/x-www-form-urlencoded;charset=UTF-8', 'APPLICATION/X-WWW-Form-URLEncoded ; a=b'])(
-    'of type %s is read as a form',
+    'a body of type %s is read as a form',
     async (type) => expect((await send200({ 'Content-Type': type })).status).toBe(200),
   )
 
@@ -258,19 +258,19 @@ describe('a body', () => {
     ['text/plain', GRANT],
     ['', GRANT],
     ['application/x-www-form-urlencoded', new Uint8Array([...new TextEncoder().encode(`${GRANT}&x=`), 0xff])],
-  ])('of type %s that is not a UTF-8 form is invalid_request (RFC 6749 §4.4.2)', async (type, body) => {
+  ])('a body of type %s that is not a UTF-8 form is invalid_request (RFC 6749 §4.4.2)', async (type, body) => {
     const { status, json } = await send200({ 'Content-Type': type }, body)
     expect([status, json.error]).toEqual([400, 'invalid_request'])
   })
 
-  test('is 415 when it is compressed', async () => {
+  test('a body is 415 when it is compressed', async () => {
     const gzipped = new Blob([GRANT]).stream().pipeThrough(new CompressionStream('gzip'))
     const body = new Uint8Array(await new Response(gzipped).arrayBuffer())
     const { status, json } = await send200({ 'Content-Encoding': 'gzip' }, body)
     expect([status, json.error]).toEqual([415, 'invalid_request'])
   })
 
-  test('may have 64 KiB and is 413 beyond, with or without Content-Length', async () => {
+  test('a body may have 64 KiB and is 413 beyond, with or without Content-Length', async () => {
     const most = `${GRANT}&x=`.padEnd(64 * 1024, 'x')
     expect((await send200({}, most)).status).toBe(200)
     expect((await send200({}, `${most}x`)).status).toBe(413)

@@ -33,29 +33,32 @@ async function usedAt(...times: number[]): Promise<Client> {
 const days = (...latest: number[]) => [...Array<number>(30 - latest.length).fill(0), ...latest]
 
 describe('the minutes with a use', () => {
-  test('are none before the first use', async () => {
+  test('the minutes with a use are none before the first use', async () => {
     expect(await minutes(await newClient())).toEqual(days())
   })
 
-  test('count a minute once, however often the secret is used in it', async () => {
+  test('the minutes with a use count a minute once, however often the secret is used in it', async () => {
     const client = await usedAt(NOON, NOON + 1_000, NOON + 59_000, NOON + MINUTE, NOON + 3 * MINUTE)
     expect(await minutes(client)).toEqual(days(3))
   })
 
-  test('are counted for each day of the last 30', async () => {
+  test('the minutes with a use are counted for each day of the last 30', async () => {
     const client = await usedAt(NOON, NOON + DAY, NOON + DAY + MINUTE, NOON + 4 * DAY)
     expect(await minutes(client)).toEqual(days(1, 2, 0, 0, 1))
     vi.setSystemTime(NOON + 6 * DAY)
     expect(await minutes(client)).toEqual(days(1, 2, 0, 0, 1, 0, 0))
   })
 
-  test.each([29, 30, 31, 1000])('of a day %i days before the latest use are kept for 30 days', async (distance) => {
-    const client = await usedAt(NOON, NOON + distance * DAY)
-    expect(await minutes(client)).toEqual(distance < 30 ? [1, ...Array<number>(28).fill(0), 1] : days(1))
-    expect((await row(client))?.used_minutes).toHaveLength(120)
-  })
+  test.each([29, 30, 31, 1000])(
+    'the minutes with a use of a day %i days before the latest use are kept for 30 days',
+    async (distance) => {
+      const client = await usedAt(NOON, NOON + distance * DAY)
+      expect(await minutes(client)).toEqual(distance < 30 ? [1, ...Array<number>(28).fill(0), 1] : days(1))
+      expect((await row(client))?.used_minutes).toHaveLength(120)
+    },
+  )
 
-  test('start with the first use after the migration', async () => {
+  test('the minutes with a use start with the first use after the migration', async () => {
     const client = await usedAt(NOON)
     await env.DB.prepare('UPDATE client_secrets SET used_minutes = NULL WHERE id = ?').bind(client.secretId).run()
     vi.setSystemTime(NOON + MINUTE)
@@ -67,13 +70,13 @@ describe('the minutes with a use', () => {
 describe('the latest use', () => {
   const from = { 'CF-Connecting-IP': '2001:db8:1:2::3', 'User-Agent': 'worker/1.0' }
 
-  test('names the network, not the address, and the user agent of a token request', async () => {
+  test('the latest use names the network, not the address, and the user agent of a token request', async () => {
     const client = await newClient()
     await requestToken(client, {}, { headers: from })
     expect(await row(client)).toMatchObject({ last_used_address: '2001:db8:1::/48', last_used_agent: 'worker/1.0' })
   })
 
-  test('names those of the caller of a verification', async () => {
+  test('the latest use names those of the caller of a verification', async () => {
     const client = await newClient()
     const body = { client_secret: client.secret }
     const headers = { ...from, 'CF-Connecting-IP': '192.0.2.7' }

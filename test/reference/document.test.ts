@@ -84,11 +84,11 @@ test('every 401 documents WWW-Authenticate, and every 429 and 503 documents Retr
 })
 
 describe('every example is valid under its schema', () => {
-  test.each(Object.entries(openApi.components.schemas))('%s', (_, schema) => {
+  test.each(Object.entries(openApi.components.schemas))('each example is valid under its schema: %s', (_, schema) => {
     for (const example of schema.examples ?? []) expect(errorsIn(schema, example)).toEqual([])
   })
 
-  test.each(operations)('$name', ({ operation }) => {
+  test.each(operations)('each example is valid under the schema of $name', ({ operation }) => {
     for (const { schema, example } of operation.parameters.map((one) => resolved(openApi, one))) {
       if (example !== undefined) expect(errorsIn(schema, example)).toEqual([])
     }
@@ -155,7 +155,7 @@ describe('the document accepts the request bodies of SDKs', () => {
       },
     ],
     ['integrators', 'PUT /connect/applications/{id}', { ...unknownKeys, scopes: [], redirect_uris: [] }],
-  ])('%s: %s %j', (_, name, body) => {
+  ])('the document accepts the request bodies of SDKs: %s: %s %j', (_, name, body) => {
     const schema = operationOf(name).requestBody?.content['application/json']?.schema
     expect(schema && errorsIn(schema, body)).toEqual([])
   })
@@ -176,31 +176,34 @@ describe.skipIf(!vendor)('the document accepts every example of the vendor’s d
     Object.entries(methods).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation })),
   )
 
-  test.each(vendorOperations)('$name', ({ name, operation }) => {
-    const { parameters = [], requestBody, responses } = operation as VendorOperation
-    const ours = operationOf(name)
-    const examples = (schema: VendorSchema) => exampleOf(schema, vendor?.components as VendorSchema)
-    for (const parameter of parameters) {
-      const described = ours.parameters
-        .map((one) => resolved(openApi, one))
-        .find((one) => one.name === parameter.name && one.in === parameter.in)
-      const { schema } = described ?? {}
-      for (const example of examples(parameter.schema)) {
-        expect(schema && errorsIn(schema, example), parameter.name).toEqual([])
+  test.each(vendorOperations)(
+    'the document accepts every example of the vendor’s document: $name',
+    ({ name, operation }) => {
+      const { parameters = [], requestBody, responses } = operation as VendorOperation
+      const ours = operationOf(name)
+      const examples = (schema: VendorSchema) => exampleOf(schema, vendor?.components as VendorSchema)
+      for (const parameter of parameters) {
+        const described = ours.parameters
+          .map((one) => resolved(openApi, one))
+          .find((one) => one.name === parameter.name && one.in === parameter.in)
+        const { schema } = described ?? {}
+        for (const example of examples(parameter.schema)) {
+          expect(schema && errorsIn(schema, example), parameter.name).toEqual([])
+        }
       }
-    }
-    const body = requestBody?.content['application/json'].schema
-    if (body) expectAccepted(ours.requestBody?.content['application/json']?.schema, examples(body))
-    for (const [status, { content }] of Object.entries(responses)) {
-      // Error bodies differ from the vendor's, and Oncekey has no dynamic registration.
-      if (Number(status) >= 400 || !content) continue
-      const given = examples(content['application/json'].schema).filter(
-        (example) => !JSON.stringify(example).includes('"was_dynamically_registered":true'),
-      )
-      const described = ours.responses[status]
-      expectAccepted(described && resolved(openApi, described).content?.['application/json']?.schema, given)
-    }
-  })
+      const body = requestBody?.content['application/json'].schema
+      if (body) expectAccepted(ours.requestBody?.content['application/json']?.schema, examples(body))
+      for (const [status, { content }] of Object.entries(responses)) {
+        // Error bodies differ from the vendor's, and Oncekey has no dynamic registration.
+        if (Number(status) >= 400 || !content) continue
+        const given = examples(content['application/json'].schema).filter(
+          (example) => !JSON.stringify(example).includes('"was_dynamically_registered":true'),
+        )
+        const described = ours.responses[status]
+        expectAccepted(described && resolved(openApi, described).content?.['application/json']?.schema, given)
+      }
+    },
+  )
 
   interface VendorOperation {
     readonly parameters?: readonly { readonly name: string; readonly in: string; readonly schema: VendorSchema }[]

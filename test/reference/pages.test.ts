@@ -12,7 +12,7 @@ const get = (path: string, headers: Record<string, string> = {}, bindings: Parti
   send(new Request(`https://oncekey.test${path}`, { headers }), bindings)
 
 describe.each(['/', '/docs'])('%s', (path) => {
-  test('allows its own styles, the script of the reference, no form and no frame', async () => {
+  test('the page allows its own styles, the script of the reference, no form and no frame', async () => {
     const { status, headers, text } = await get(path)
     expect(status).toBe(200)
     expect(headers.get('Content-Security-Policy')?.split('; ').sort()).toEqual([
@@ -34,7 +34,7 @@ describe.each(['/', '/docs'])('%s', (path) => {
     expect(text.replace(code, '')).not.toMatch(/<style|<iframe|<form|\sstyle=|\son\w+=|@import|url\(/i)
   })
 
-  test('links only to this Worker, and every link works', async () => {
+  test('the page links only to this Worker, and every link works', async () => {
     const { text } = await get(path)
     const targets = [...text.matchAll(/\s(?:href|src)="([^"]*)"/g)].map(([, target = '']) => target)
     expect(targets.filter((target) => !/^(\/(?!\/)|#)/.test(target))).toEqual([])
@@ -47,7 +47,7 @@ describe.each(['/', '/docs'])('%s', (path) => {
     }
   })
 
-  test('is the same for every caller, without a database request', async () => {
+  test('the page is the same for every caller, without a database request', async () => {
     const counter = counted(env.DB)
     const replies = [
       await get(path, {}, { DB: counter.database }),
@@ -67,7 +67,7 @@ describe.each(['/', '/docs'])('%s', (path) => {
 })
 
 describe('/docs', () => {
-  test('has every call and every error', async () => {
+  test('/docs has every call and every error', async () => {
     const { text } = await get('/docs')
     const operations = Object.values(document.paths).flatMap((methods) => Object.values(methods))
     for (const { operationId, tags } of operations) {
@@ -79,7 +79,7 @@ describe('/docs', () => {
     for (const name of errors) expect(text).toContain(`id="error-${name}"`)
   })
 
-  test('says of members of responses whether they are always present, and of requests whether they are required', async () => {
+  test('/docs says of members of responses whether they are always present, and of requests whether they are required', async () => {
     const { text } = await get('/docs')
     const parts = [...text.matchAll(/<h4>(\w+)<\/h4>(.*?)(?=<h4>|<div class="example">)/gs)]
     expect(new Set(parts.map(([, title]) => title))).toEqual(new Set(['Path', 'Query', 'Headers', 'Body', 'Returns']))
@@ -94,7 +94,7 @@ describe('/docs', () => {
     expect(text).toMatch(/<code>last_used_at<\/code> <span>string, nullable<\/span> <small>always present<\/small>/)
   })
 
-  test('shows the issuer in its commands, whatever the Host header says, and the request’s origin without an issuer', async () => {
+  test('/docs shows the issuer in its commands, whatever the Host header says, and the request’s origin without an issuer', async () => {
     const origins = async (url: string, ISSUER: string) => {
       const { text } = await send(new Request(url), { ISSUER })
       expect(text).not.toContain('oncekey.invalid')
@@ -108,7 +108,7 @@ describe('/docs', () => {
     expect(await origins('http://127.0.0.1:8787/docs', '')).toEqual(new Set(['http://127.0.0.1:8787']))
   })
 
-  test('returns 500 if the assets were not deployed', async () => {
+  test('/docs returns 500 if the assets were not deployed', async () => {
     const ASSETS = { fetch: async () => new Response(null, { status: 404 }) } as unknown as Fetcher
     expect((await get('/docs', {}, { ASSETS })).status).toBe(500)
     expect((await get('/openapi.json', {}, { ASSETS })).status).toBe(500)
@@ -119,7 +119,7 @@ describe.each([
   ['/docs.md', 'text/markdown; charset=UTF-8'],
   ['/llms.txt', 'text/plain; charset=UTF-8'],
 ])('%s', (path, type) => {
-  test('names every call and every guide, with the issuer as the address', async () => {
+  test('the file for programs names every call and every guide, with the issuer as the address', async () => {
     const { text, headers } = await send(new Request(`https://evil.example${path}`), {
       ISSUER: 'https://secrets.example.com',
     })
@@ -139,19 +139,19 @@ describe.each([
     }
   })
 
-  test('is linked from the page', async () => {
+  test('the file for programs is linked from the page', async () => {
     expect((await get('/docs')).text).toContain(`<a href="${path}">`)
   })
 })
 
 describe('/docs.md', () => {
-  test('describes every event type', async () => {
+  test('/docs.md describes every event type', async () => {
     const { text } = await get('/docs.md')
     const [, types = ''] = /## Events and webhooks\n(.*?)### Webhooks/s.exec(text) ?? []
     for (const type of EVENT_TYPES) expect(types).toContain(`\`${type}\``)
   })
 
-  test('has the schedule of retries that the Worker keeps', async () => {
+  test('/docs.md has the schedule of retries that the Worker keeps', async () => {
     const { text } = await get('/docs.md')
     const [, waits = ''] = /is retried after (.*?) \|/.exec(text) ?? []
     const units: Record<string, number> = { s: 1_000, min: 60_000, h: 3_600_000 }
@@ -159,7 +159,7 @@ describe('/docs.md', () => {
     expect(parsed).toEqual(BACKOFF_MS)
   })
 
-  test('has every error with its remedy, every object, and no HTML', async () => {
+  test('/docs.md has every error with its remedy, every object, and no HTML', async () => {
     const { text } = await get('/docs.md')
     for (const name of Object.keys(document.components.examples)) {
       expect(text).toMatch(new RegExp(`\\| \`${name.replace('oauth_', '').slice(0, 4)}`))
@@ -168,7 +168,7 @@ describe('/docs.md', () => {
     expect(text.replace(/```.*?```|`[^`]*`/gs, '')).not.toMatch(/<\w+|&\w+;/)
   })
 
-  test('shows how the Node SDK reaches the Worker, on every port and scheme', async () => {
+  test('/docs.md shows how the Node SDK reaches the Worker, on every port and scheme', async () => {
     const optionsAt = async (ISSUER: string) =>
       /new WorkOS\(process\.env\.API_KEY, (.*?)\)/.exec((await get('/docs.md', {}, { ISSUER })).text)?.[1]
     expect(await optionsAt('https://secrets.example.com')).toBe(`{ apiHostname: 'secrets.example.com' }`)
@@ -188,7 +188,7 @@ test('the generated files have no paths of their own', async () => {
 describe('an unknown path', () => {
   const accept = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
 
-  test.each(['/nothing', '/docs/nothing', '/<b>'])('is a page for a browser: %s', async (path) => {
+  test.each(['/nothing', '/docs/nothing', '/<b>'])('an unknown path is a page for a browser: %s', async (path) => {
     const request = new Request(`https://oncekey.test${path}`, { headers: { Accept: accept } })
     const response = await app.fetch(request, env, createExecutionContext())
     const { headers } = response
@@ -208,7 +208,7 @@ describe('an unknown path', () => {
     ['/connect/nothing', accept],
     ['/events/nothing', accept],
     ['/oauth2/nothing', accept],
-  ])('is JSON for a program: %s, %s', async (path, Accept) => {
+  ])('an unknown path is JSON for a program: %s, %s', async (path, Accept) => {
     const { status, json } = await get(path, { Accept })
     expect([status, typeof json]).toEqual([404, 'object'])
   })

@@ -21,7 +21,7 @@ async function newSecret(body = {}, headers = {}) {
 }
 
 describe('cleanup', () => {
-  test('notes an expiry as an event, once', async () => {
+  test('cleanup notes an expiry as an event, once', async () => {
     const expiresAt = Date.now() + 60_000
     const { id } = await newSecret({ expires_at: new Date(expiresAt).toISOString() })
     expect((await run(expiresAt - 1)).expiries_recorded).toBe(0)
@@ -34,7 +34,7 @@ describe('cleanup', () => {
     expect(JSON.parse(results[0]?.data as string)).toMatchObject({ id, expires_at: expiresAt })
   })
 
-  test('forgets a keyed request past its hour, and no sooner', async () => {
+  test('cleanup forgets a keyed request past its hour, and no sooner', async () => {
     await newSecret({}, { 'Idempotency-Key': 'k' })
     const now = Date.now()
     await run(now)
@@ -43,7 +43,7 @@ describe('cleanup', () => {
     expect(await count('idempotency_records')).toBe(0)
   })
 
-  test('removes what was revoked or deleted after 90 days, secrets before their application', async () => {
+  test('cleanup removes what was revoked or deleted after 90 days, secrets before their application', async () => {
     const { apiKey, application, id } = await newSecret()
     await call(apiKey, 'DELETE', `/connect/applications/${application}`)
     const deletedAt = Date.now()
@@ -56,7 +56,7 @@ describe('cleanup', () => {
     expect((await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)).status).toBe(404)
   })
 
-  test('removes a secret 90 days after it expired, and never a live one', async () => {
+  test('cleanup removes a secret 90 days after it expired, and never a live one', async () => {
     const expiresAt = Date.now() + 60_000
     const expiring = await newSecret({ expires_at: new Date(expiresAt).toISOString() })
     const living = await newSecret()
@@ -66,7 +66,7 @@ describe('cleanup', () => {
     expect(await count('client_secrets', `id = '${living.id}'`)).toBe(1)
   })
 
-  test('removes events past their retention, oldest first', async () => {
+  test('cleanup removes events past their retention, oldest first', async () => {
     await newSecret()
     const created = () => count('events', `type LIKE '%created'`)
     const before = await created()

@@ -153,7 +153,7 @@ describe('faults', () => {
     ['D1_ERROR: attempt to write a readonly database: SQLITE_READONLY', 'read_only', 'read-only'],
     ['D1_ERROR: no such table: events: SQLITE_ERROR', 'not_migrated', 'npm run'],
     ['D1_ERROR: table events has no column named seq: SQLITE_ERROR', 'not_migrated', 'npm run'],
-  ])('%s lasts: the response says so, and does not say to retry', async (message, fault, words) => {
+  ])('the fault %s lasts: the response says so, and does not say to retry', async (message, fault, words) => {
     expect(new StorageUnavailable(new Error(message)).fault).toBe(fault)
     const { apiKey } = await newApiKey()
     let tries = 0
@@ -173,7 +173,7 @@ describe('the schema', () => {
   test.each([
     [SCHEMA_VERSION - 1, 'not_migrated'],
     [SCHEMA_VERSION + 1, 'newer_schema'],
-  ])('version %i is not ready', async (version, fault) => {
+  ])('the schema version %i is not ready', async (version, fault) => {
     await env.DB.prepare('UPDATE schema_version SET version = ?').bind(version).run()
     await expect(requireCurrentSchema(operatorDatabase())).rejects.toMatchObject({ fault })
     await env.DB.prepare('UPDATE schema_version SET version = ?').bind(SCHEMA_VERSION).run()

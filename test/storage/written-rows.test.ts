@@ -31,7 +31,7 @@ describe('a create of a secret writes', () => {
       { body: { expires_at }, headers: { 'Idempotency-Key': 'b' } },
       12,
     ],
-  ])('%s', async (_, request, rows) => {
+  ])('a create of a secret writes %s', async (_, request, rows) => {
     await call(apiKey, 'DELETE', secretsOf(id))
     expect(await written('POST', secretsOf(id), request)).toEqual([rows, 0])
   })

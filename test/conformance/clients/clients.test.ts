@@ -124,7 +124,7 @@ describe('libraries', () => {
       expect(output.trim()).toBe("Authorization endpoint can't be blank")
     })
 
-    test('gets a token, and verifies it by the published keys', async () => {
+    test('the gem openid_connect gets a token, and verifies it by the published keys', async () => {
       const output = await run('/usr/bin/ruby', ['token-request.rb', issuer, clientId, secret])
       expect(JSON.parse(output)).toMatchObject({ iss: issuer, client_id: clientId })
     })
@@ -238,7 +238,7 @@ OIDCCacheDir ${home}
     expect(await read(await newToken()), await readFile(join(home, 'log'), 'utf8')).toEqual([200, null])
   })
 
-  test('a changed access token does not', async () => {
+  test('a changed access token gives no access to a protected page', async () => {
     expect(await read(`${await newToken()}x`)).toEqual([401, expect.stringContaining('invalid_token')])
   })
 })
