@@ -20,10 +20,13 @@ const answers = new WeakMap<D1Database, { readonly until: number; readonly error
 
 export const health = new Hono<HonoEnv>()
 
-  /** Liveness: the Worker runs. */
+  /** Liveness: responds with 200 if the Worker runs. */
   .get('/healthz', (c) => c.json({ status: 'ok', version }))
 
-  /** Readiness: everything that a request needs. The settings, the issuer, the signing keys, and the schema of each database. */
+  /**
+   * Readiness: everything that a request needs. The settings, the issuer, the signing keys, and the schema of each
+   * database.
+   */
   .get('/readyz', async (c) => {
     try {
       issuer(c.env)
@@ -45,7 +48,7 @@ export const health = new Hono<HonoEnv>()
     throw new ApiError('service_unavailable', { ...details, ...several, message })
   })
 
-/** The state of a region, as a response has it. */
+/** The state of a region in a response. */
 function stateOf(
   c: Context<HonoEnv>,
   { digit, binding }: Region,

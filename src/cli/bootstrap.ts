@@ -7,7 +7,7 @@ import { createApiKey, findApiKey } from '../storage/operator/api-keys.ts'
 import { createEnvironment, type Environment } from '../storage/operator/environments.ts'
 import { Failure } from './command.ts'
 
-/** An API key and an application: enough to create a first client secret. */
+/** The API key and the application that a first client secret needs. */
 export interface Bootstrap {
   readonly apiKey: string
   readonly application: { readonly id: string; readonly clientId: string }
@@ -15,8 +15,8 @@ export interface Bootstrap {
 
 /**
  * Creates an environment, an API key and an example application, or those of them that are missing. What `kept` names
- * is used again if it still works. `keep` receives the key before the database does, so that no created key is lost, and
- * says which one to use, so that two commands that start at once agree on one.
+ * is used again if it still works. `keep` receives the key before the database does, so that no created key is lost,
+ * and says which one to use, so that two commands that start at once agree on one.
  */
 export async function bootstrap(
   database: Database,
@@ -56,7 +56,7 @@ export async function bootstrap(
   return chosen
 }
 
-/** A key is usable that works, and one that is still to be created. */
+/** True if the key works, or is still to be created. */
 async function isUsable(database: Database, environment: Environment, apiKey: string): Promise<boolean> {
   if (recogniseCredential(apiKey)?.prefix !== API_KEY_PREFIX) return false
   const found = await findApiKey(database, { digest: await sha256(apiKey) })
@@ -68,7 +68,7 @@ async function hasApplication(database: Database, digest: Bytes, wanted: Bootstr
   return !found.refused && found.granted.clientId === wanted.clientId
 }
 
-/** Gives the reason of a refusal, such as that another process has created it. */
+/** Returns the reason of a refusal, such as that another process has created the key. */
 async function createExample(
   database: Database,
   digest: Bytes,
@@ -103,7 +103,7 @@ export function bootstrapToJson(url: string, { apiKey, application }: Bootstrap)
   return { url, api_key: apiKey, application: { id: application.id, client_id: application.clientId } }
 }
 
-/** The same for people, with a first call to make. `key` is what the call has in place of the API key. */
+/** The same result as text, with a first call to make. The call has `key` in place of the API key. */
 export function bootstrapToText(url: string, { apiKey, application }: Bootstrap, before: string, key: string): string {
   return `
   Oncekey         ${url}

@@ -1,7 +1,9 @@
 import { type Account, type ApiMethod, Failure } from './command.ts'
 import { oneLine, parseJson, reasonOf, runWrangler } from './wrangler.ts'
 
-/** Cloudflare's API refused a call, or did not answer it. `code` is Cloudflare's, such as 10007 for an unknown Worker. */
+/**
+ * Cloudflare's API refused a call, or did not answer it. `code` is Cloudflare's, such as 10007 for an unknown Worker.
+ */
 export class CloudflareError extends Failure {
   readonly code: number
 
@@ -11,7 +13,7 @@ export class CloudflareError extends Failure {
   }
 }
 
-/** Codes of Cloudflare's API, as wrangler's source has them. */
+/** Error codes of Cloudflare's API, from wrangler's source. */
 export const NO_SUCH_WORKER = [10007, 10090]
 /** The account has no workers.dev subdomain. */
 const NO_SUBDOMAIN = 10007
@@ -19,7 +21,7 @@ export const NO_SUCH_DATABASE = 7404
 /** Secrets or settings cannot be changed, because the newest version of the Worker is not the deployed one. */
 export const NEWEST_NOT_DEPLOYED = [10215, 10214]
 
-/** The answers to a token that lacks a permission. */
+/** The codes for a token that lacks a permission. */
 export const FORBIDDEN = [10000, 9109, 10023]
 
 const PERMISSIONS =
@@ -42,8 +44,8 @@ interface Envelope {
 }
 
 /**
- * Logs in with wrangler's credentials: an API token in the environment, or the login of `wrangler login`. `accountId` is
- * that of wrangler.toml or of the environment; a login with one account needs none.
+ * Logs in with wrangler's credentials: an API token in the environment, or the login of `wrangler login`. `accountId`
+ * is that of wrangler.toml or of the environment; a login with one account needs none.
  */
 export async function login(accountId = process.env.CLOUDFLARE_ACCOUNT_ID, wrangler = runWrangler): Promise<Account> {
   const finished = await wrangler(['auth', 'token', '--json'])
@@ -114,7 +116,7 @@ export function hasCode(error: unknown, ...codes: number[]): boolean {
   return error instanceof CloudflareError && codes.includes(error.code)
 }
 
-/** Gives undefined in place of an error with one of the codes. */
+/** Returns undefined in place of an error with one of the codes. */
 export function unlessCode<T>(answer: Promise<T>, ...codes: number[]): Promise<T | undefined> {
   return answer.catch((error) => {
     if (hasCode(error, ...codes)) return undefined
@@ -156,7 +158,9 @@ export async function findRegionDatabase(
   )
 }
 
-/** The account's subdomain of workers.dev. Without one, there is no address, and no way for commands to the database. */
+/**
+ * The account's subdomain of workers.dev. Without one, there is no address, and no way for commands to the database.
+ */
 export async function requireSubdomain({ id, call }: Account): Promise<string> {
   const answer = call<{ subdomain: string }>('GET', '/workers/subdomain')
   const found = await explained('read the workers.dev subdomain', unlessCode(answer, NO_SUBDOMAIN))

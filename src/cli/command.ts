@@ -6,25 +6,25 @@ import type { Database } from '../storage/database.ts'
 import type { Region } from '../storage/regions.ts'
 import type { Finished } from './wrangler.ts'
 
-/** Everything that a command reaches outside its own code. A test gives its own. */
+/** Everything that a command reaches outside its own code. Tests replace it. */
 export interface Context {
   readonly env: NodeJS.Dict<string>
   /** Writes to stdout, and rejects when that fails. */
   readonly write: (text: string) => Promise<void>
-  /** False when stdout is closed or /dev/null, so that a result would be lost. */
+  /** False when stdout is closed or /dev/null: a result would be lost. */
   readonly hasReader: boolean
   /** Writes a line to stderr. Never fails. */
   readonly progress: (line: string) => void
   /** Opens the databases of a state folder, `wanted` of them at least, with the current tables in them. */
   readonly openLocalRegions: (directory: string, wanted?: number) => Promise<OpenRegions>
   readonly platform: Platform
-  /** Asks the operator, and gives the line that was typed. Undefined where no operator sits at a terminal. */
+  /** Asks the operator, and returns the typed line. Undefined without a terminal. */
   readonly ask?: ((question: string) => Promise<string>) | undefined
 }
 
 export type ApiMethod = 'GET' | 'POST' | 'PUT' | 'PATCH'
 
-/** An account on Cloudflare, as the operator's login reaches it. */
+/** A Cloudflare account that the operator has logged in to. */
 export interface Account {
   readonly id: string
   /** A sentence about the login and the account. */
@@ -55,7 +55,7 @@ export interface Platform {
 
 /** A region that a CLI command opens, outside any HTTP request. */
 export interface OperatorRegion extends Region {
-  /** Opens its database, once. Throws Failure if that is not possible. */
+  /** Opens the database of the region, once. Throws Failure if that fails. */
   readonly open: () => Promise<Database>
 }
 
@@ -81,7 +81,7 @@ export async function print(context: Context, result: string | object): Promise<
   if (problem) throw new Failure(`The command has finished, but its result could not be written to ${problem}.`)
 }
 
-/** Gives the reason when the result could not be written. */
+/** Returns the reason if the result could not be written. */
 async function tryPrint({ write }: Context, result: string | object): Promise<string | null> {
   try {
     await write(`${typeof result === 'string' ? result : JSON.stringify(result)}\n`)
@@ -91,7 +91,7 @@ async function tryPrint({ write }: Context, result: string | object): Promise<st
   }
 }
 
-/** Refuses to create a value that is shown once when the operator cannot see it. */
+/** Refuses to create a value that is shown once, if the operator cannot see the output. */
 export function requireReader({ hasReader }: Context, value: string): void {
   if (hasReader) return
   throw new Failure(`Standard output is closed or /dev/null, so ${value} would be lost. Nothing was changed.`)
@@ -135,7 +135,7 @@ export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/** Names that differ, and look alike on a terminal: each pattern with the rule that refuses it. */
+/** Patterns of names that look like other names on a terminal, each with the rule that refuses it. */
 const LOOKALIKES: readonly [pattern: RegExp, rule: string][] = [
   [/\p{Cf}|\p{Default_Ignorable_Code_Point}/u, 'must not have invisible characters.'],
   [/^\s|\s$/, 'must not begin or end with a space.'],
@@ -169,7 +169,10 @@ export function showSteps({ progress }: Pick<Context, 'progress'>, steps: readon
   for (const i of steps.keys()) progress(headingOf(steps, i))
 }
 
-/** Runs steps in order, with a heading before each, and stops at the first that fails. `again` is what to run then. */
+/**
+ * Runs steps in order, with a heading before each, and stops at the first failure. The error names `again` as the
+ * command to run.
+ */
 export async function runSteps(
   { progress }: Pick<Context, 'progress'>,
   steps: readonly Step[],

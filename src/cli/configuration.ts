@@ -7,7 +7,7 @@ import { configPath, loadWrangler, oneLine } from './wrangler.ts'
 
 /** The part of wrangler.toml that commands read. */
 export interface Configuration {
-  /** Of the Worker. */
+  /** The name of the Worker. */
   readonly name: string
   readonly databaseName: string
   /** The D1 databases that have a name. */
@@ -43,7 +43,7 @@ export type Route =
       readonly zone_name?: string
     }
 
-/** The members that are read: wrangler does not export its type. */
+/** The members that commands read. wrangler does not export its type. */
 interface WranglerConfig {
   readonly name?: string
   readonly account_id?: string
@@ -93,7 +93,7 @@ export async function readRawConfiguration(path = configPath): Promise<Readonly<
   return parsed(() => experimental_readRawConfig({ config: path })).rawConfig as Record<string, unknown>
 }
 
-/** wrangler gives a dataset without a name that of its binding. */
+/** wrangler names a dataset without a name after its binding. */
 function datasetOf({ analytics_engine_datasets: datasets = [] }: WranglerConfig): string | undefined {
   const found = datasets.find(({ binding }) => binding === 'USAGE')
   const name = found && (found.dataset ?? found.binding)
@@ -135,8 +135,9 @@ export function requireValidSettings(configuration: Pick<Configuration, 'vars' |
 }
 
 /**
- * Checks the settings that `dev` would serve with, and gives one sentence for each problem. `own` are those that it sets
- * itself; the others come from .dev.vars, if they are there, and from wrangler.toml. `added` are regions that this lacks.
+ * Checks the settings that `dev` would serve with, and gives one sentence for each problem. `own` are those that it
+ * sets itself; the others come from .dev.vars, if they are there, and from wrangler.toml. `added` are regions that this
+ * lacks.
  */
 export async function checkDevSettings(
   own: Readonly<Record<string, unknown>>,
@@ -153,7 +154,9 @@ export async function checkDevSettings(
   ]
 }
 
-/** The configuration of local commands: variables of .dev.vars replace those of wrangler.toml. `local` has their names. */
+/**
+ * The configuration of local commands: variables of .dev.vars replace those of wrangler.toml. `local` has their names.
+ */
 export async function readLocalConfiguration(path = configPath): Promise<Configuration & { local: readonly string[] }> {
   const configuration = await readConfiguration(path)
   const { unstable_getVarsForDev } = await loadWrangler()

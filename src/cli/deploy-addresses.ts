@@ -3,12 +3,12 @@ import { type Account, Failure } from './command.ts'
 import type { Route } from './configuration.ts'
 
 export interface AddressPlan {
-  /** Of the Worker. */
+  /** The name of the Worker. */
   readonly name: string
   readonly routes: readonly Route[]
   /** Of wrangler.toml; undefined unless the operator has set it. */
   readonly workersDev: boolean | undefined
-  /** Whether domains of other Workers, and DNS records, may be replaced. */
+  /** True if the deployment may replace DNS records and domains of other Workers. */
   readonly canTakeDomain: boolean
 }
 
@@ -80,7 +80,7 @@ async function changesOf(account: Account, name: string, origins: { hostname: st
   }
 }
 
-/** Those that belong to another Worker. */
+/** The domains that belong to another Worker. */
 async function ownersOf(account: Account, updated: readonly ChangedDomain[], name: string): Promise<ChangedDomain[]> {
   const modified = updated.filter((domain) => domain.modified)
   const owners = await Promise.all(
@@ -98,7 +98,9 @@ export async function isAtWorkersDev({ call }: Account, name: string): Promise<b
   return found?.subdomain?.enabled ?? false
 }
 
-/** Turns workers.dev off once the Worker serves at its own domain, unless its tokens name workers.dev as their issuer. */
+/**
+ * Turns workers.dev off once the Worker serves at its own domain, unless its tokens name workers.dev as their issuer.
+ */
 export async function turnWorkersDevOff(account: Account, plan: AddressPlan, url: string): Promise<string> {
   const { name, routes, workersDev } = plan
   if (routes.length === 0) return 'It is the address of the Worker.'

@@ -28,7 +28,7 @@ async function query<Row>({ call }: Account, uuid: string, sql: string): Promise
 export interface DatabasePlan {
   readonly regions: readonly RegionDatabase[]
   readonly locations: LocationOptions
-  /** Of the version that serves now. */
+  /** The bindings of the version that serves now. */
   readonly bindings: readonly DeployedBinding[]
 }
 
@@ -68,7 +68,9 @@ export async function provideDatabases(
   return { provided, words }
 }
 
-/** A database of this name may be another program's. It is ours if our first migration was applied, or if it is empty. */
+/**
+ * A database of this name may be another program's. It is ours if our first migration was applied, or if it is empty.
+ */
 async function requireOurs(account: Account, { uuid, name }: AccountDatabase): Promise<void> {
   const answer = query<{ name: string }>(account, uuid, "SELECT name FROM sqlite_schema WHERE type = 'table'")
   const tables = (await explained(`read the database ${name}`, answer))
@@ -98,7 +100,7 @@ function requireJurisdiction({ name, jurisdiction }: AccountDatabase, place: Dat
   )
 }
 
-/** Otherwise credentials of a region that is no longer served would fail without a reason. */
+/** Without this check, credentials of a removed region would fail without a reason. */
 async function requireRemovedAreEmpty(
   account: Account,
   bindings: readonly DeployedBinding[],

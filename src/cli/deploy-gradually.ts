@@ -89,7 +89,7 @@ async function requireNewestServes(account: Account, name: string): Promise<stri
   )
 }
 
-/** The commands that go on from here. */
+/** The commands that continue the gradual deployment. */
 export function nextCommands(name: string, { versionId, servingId }: Uploaded): string {
   const deploy = (...shares: string[]) => `  npx wrangler versions deploy ${shares.join(' ')} --name ${name} --yes`
   return `Give it a share of the requests, and compare the log entries by \`version\`:

@@ -35,7 +35,7 @@ export interface DeployPlan extends AddressPlan {
   /** Where the Worker is reached, if wrangler.toml says so; otherwise the address of its first deployment. */
   readonly issuer: string
   readonly configuration: RawConfiguration
-  /** Of wrangler.toml. */
+  /** The folder of wrangler.toml. */
   readonly folder: string
   readonly environment: string
   /** Why the operator would not see an API key; null when the operator would. */

@@ -16,7 +16,7 @@ export interface WorkerChanges {
   readonly databases?: readonly ProvidedRegion[]
   readonly issuer?: string
   readonly workersDev?: boolean
-  /** Without an address: before the Worker has its secrets. */
+  /** True before the Worker has its secrets: a draft has no address. */
   readonly isDraft?: boolean
 }
 
@@ -127,7 +127,7 @@ export async function awaitReady(
   throw new Failure(`The Worker was deployed, and ${url}/readyz is not ready after two minutes: ${problem}.`)
 }
 
-/** Empty when the Worker is ready. */
+/** Returns the problem of the Worker; an empty text when it is ready. */
 async function readinessProblem(fetch: Platform['fetch'], url: string, versionId: string): Promise<string> {
   try {
     const response = await fetch(`${url}/readyz`)

@@ -11,12 +11,14 @@ import { configPath, loadWrangler, oneLine } from './wrangler.ts'
 
 const HOST = '127.0.0.1'
 
-/** As in the triggers of wrangler.toml. */
+/** The interval of the triggers in wrangler.toml. */
 const SCHEDULE_MS = 60_000
 
 export const urlAt = (port: number) => `http://${HOST}:${port}`
 
-/** The settings that this command makes itself. REGIONS is one of them if regions were added that wrangler.toml lacks. */
+/**
+ * The settings that this command makes itself. REGIONS is one of them if regions were added that wrangler.toml lacks.
+ */
 export const ownVariables = (port: number, regions: readonly Region[] = []) => ({
   ISSUER: urlAt(port),
   WEBHOOKS_TO_LOCALHOST: true,
@@ -27,7 +29,7 @@ type OwnVariables = ReturnType<typeof ownVariables>
 /** Another `dev` over the same state, or the rest of one that was killed. */
 export interface RunningDev {
   readonly url: string
-  /** A sentence about it. */
+  /** Describes the other `dev`. */
   readonly words: string
 }
 
@@ -76,7 +78,7 @@ export async function serve(context: Context, serving: Serving): Promise<void> {
 }
 
 async function start({ progress }: Context, { port, directory, secrets, regions }: Serving, own: OwnVariables) {
-  // This command reloads wrangler.toml itself, if it is valid: wrangler would end, or serve what is invalid.
+  // This command reloads wrangler.toml itself, if it is valid. wrangler would end, or serve an invalid configuration.
   process.env.WRANGLER_CI_DISABLE_CONFIG_WATCHING = 'true'
   const { unstable_DevEnv } = await loadWrangler(directory)
   const environment = new unstable_DevEnv()
@@ -149,7 +151,10 @@ export function reasonOfEvent(event: unknown): string {
   return words.length > 0 ? oneLine(words.join(': ')).replace(/\.*$/, '.') : 'wrangler gave no reason.'
 }
 
-/** A configuration that wrangler refuses changes nothing. A Worker that does not start has already taken the place of the last. */
+/**
+ * A configuration that wrangler refuses changes nothing. A Worker that fails to start has already replaced the last
+ * one.
+ */
 function consequenceOf(event: unknown): string {
   const { source } = event as { source?: string }
   return source === 'ConfigController' ? STILL_SERVED : 'The Worker is not served until this is fixed.'
@@ -160,7 +165,7 @@ const STILL_SERVED = 'The Worker still runs with the last valid configuration.'
 /** An editor may write a file in several steps. */
 const SETTLE_MS = 200
 
-/** Calls back when a file that the configuration is read from has another content. */
+/** Calls `changed` when the content of a configuration file changes. */
 function watchConfiguration(changed: () => Promise<void>): void {
   const folder = dirname(configPath)
   const names = ['wrangler.toml', '.dev.vars', '.env']

@@ -91,7 +91,7 @@ function toText(url: string, made: readonly Made[]): string {
 
 const MAX_PORTS = 3
 
-/** Gives the port that is served. A free one may have been taken meanwhile; if any will do, another one is tried. */
+/** Returns the served port. If another program took the chosen free port meanwhile, tries another port. */
 export async function serveAt(port: number, serve: (port: number) => Promise<void>, isAny: boolean): Promise<number> {
   for (let tried = 1; ; tried++) {
     try {

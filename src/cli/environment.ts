@@ -74,7 +74,10 @@ export function addEnvironmentCommands(program: Command, context: Context): void
     })
 }
 
-/** Whether two names can be confused on a terminal: they differ in case, or in how a character is composed, at most. */
+/**
+ * True if two names differ at most in case, or in how a character is composed, so that people confuse them on a
+ * terminal.
+ */
 function looksLike(a: string, b: string): boolean {
   const [first, second] = [a, b].map((name) => name.normalize('NFKC').trim().toLowerCase())
   return first === second

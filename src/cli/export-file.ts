@@ -44,7 +44,7 @@ export type Line = v.InferOutput<typeof Line>
 const MAX_LINE_BYTES = 16 * 1024 * 1024
 const CHUNK_BYTES = 1024 * 1024
 
-/** The complete lines of a file, each with the position after it. */
+/** Yields the complete lines of a file, each with the position after it. */
 async function* linesOf(handle: FileHandle, file: string): AsyncGenerator<{ text: string; end: number }> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   const chunk = Buffer.alloc(CHUNK_BYTES)
@@ -143,14 +143,14 @@ async function* readLines(handle: FileHandle, file: string): AsyncGenerator<Line
 
 /** An export that is being written. */
 export interface OpenExport {
-  /** Of the interrupted export that it continues, or the new one. */
+  /** The header of the interrupted export, or of the new one. */
   readonly header: Header
   /** The last row that the file has; null if it has none. */
   readonly last: { readonly table: MovedTable; readonly row: Row } | null
   /** The number of rows in the file. */
   readonly rows: () => number
   readonly write: (lines: readonly Line[]) => Promise<void>
-  /** Ends the file, and gives it its name. */
+  /** Writes the last line, and renames the file to its final name. */
   readonly finish: () => Promise<void>
   readonly close: () => Promise<void>
 }

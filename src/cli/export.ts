@@ -21,7 +21,7 @@ import { givenPath, shownPath } from './local-database.ts'
 import { databaseOptions, withRegions } from './operator-database.ts'
 import { environmentNamed } from './regions.ts'
 
-/** Rows of one request. With the largest rows that the API takes, a page has some 15 MB. */
+/** Maximum number of rows per request. With the largest rows that the API accepts, a page has some 15 MB. */
 const PAGE_ROWS = 200
 const PROGRESS_PAGES = 25
 

@@ -17,7 +17,7 @@ import { givenPath, shownPath } from './local-database.ts'
 import { databaseOptions, withRegions } from './operator-database.ts'
 import { findEnvironments, requireAllAnswered, shownRegion } from './regions.ts'
 
-/** Rows of one request, and the length of their JSON: D1 binds at most 2 MB. */
+/** Maximum number of rows per request, and of characters in their JSON: D1 binds at most 2 MB. */
 const PAGE_ROWS = 500
 const PAGE_LENGTH = 400_000
 const PROGRESS_PAGES = 10
@@ -63,7 +63,7 @@ export function addImportCommand(program: Command, context: Context): void {
     })
 }
 
-/** Adds to a failure that nothing has been changed. */
+/** Adds "Nothing was changed." to a failure. */
 async function unchanged<T>(run: () => Promise<T>): Promise<T> {
   try {
     return await run()

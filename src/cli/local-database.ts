@@ -28,9 +28,9 @@ export function givenPath(path: string, env: NodeJS.Dict<string>): string {
 
 interface Options {
   readonly progress?: (line: string) => void
-  /** How many regions there are to be, at least. */
+  /** The minimum number of regions. */
   readonly wanted?: number | undefined
-  /** Of wrangler.toml. */
+  /** The path of wrangler.toml. */
   readonly path?: string
 }
 
@@ -88,10 +88,10 @@ async function environmentsIn(database: Database): Promise<Environment[]> {
 const PATIENCE_MS = 10_000
 const BUSY_DELAY_MS = 50
 
-/** Another process, such as a running `dev`, writes to the file. It is said before a batch, after it, or at a start. */
+/** Matches the errors of a file that another process writes to, such as a running `dev`. */
 const BUSY = /SQLITE_BUSY|Failed to get session commit token/
 
-/** Tries again while another process uses the local database. What is tried must be safe to repeat. */
+/** Repeats `attempt` while another process uses the local database. The attempt must be safe to repeat. */
 export async function patiently<T>(attempt: () => Promise<T>): Promise<T> {
   for (const end = Date.now() + PATIENCE_MS; ; ) {
     try {
@@ -103,7 +103,7 @@ export async function patiently<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The database of a region, without a request behind it. */
+/** The database of a region, opened outside any HTTP request. */
 export function operatorDatabase(
   binding: D1Database,
   { digit }: Pick<Region, 'digit'> = { digit: DEFAULT_REGION },
@@ -227,7 +227,7 @@ export function explainLocal(directory: string, reason: string): string {
   return `The local database in ${place} failed (${words}). The command may have taken effect: check before you run it again.`
 }
 
-/** A path as short as it can be from where the project is. */
+/** Returns a path inside the project relative to the project, and any other path unchanged. */
 export function shownPath(path: string): string {
   const short = relative(root, path)
   return short === '' || short.startsWith('..') ? path : short

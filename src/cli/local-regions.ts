@@ -24,9 +24,9 @@ const ADDED_DIGITS = [...'123456789']
 export const MAX_LOCAL_REGIONS = 1 + ADDED_DIGITS.length
 
 export interface LocalRegions {
-  /** Those of REGIONS, and those that were added in this folder. The first one is the default. */
+  /** The regions of REGIONS, and the regions that were added in this folder. The first one is the default. */
   readonly regions: readonly IdentifiedRegion[]
-  /** Those that the folder has had. */
+  /** The regions that the folder has had. */
   readonly recorded: readonly IdentifiedRegion[]
   /** Remembers the regions for later commands. */
   readonly record: () => Promise<void>

@@ -23,7 +23,7 @@ if (process.env.npm_lifecycle_event) {
   const shell = process.ppid
   setInterval(() => process.ppid === shell || process.exit(0), PARENT_CHECK_MS).unref()
 }
-// A write reports its own failure. Without these, a closed pipe would end the process with a stack trace.
+// Each write reports its own failure. Without these handlers, a closed pipe would end the process with a stack trace.
 process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 

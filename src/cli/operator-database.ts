@@ -53,7 +53,7 @@ export async function openRemoteRegions(): Promise<OpenRegions> {
   const configuration = await readConfiguration()
   const regions = regionDatabases(configuration)
   const account = await login(configuration.accountId)
-  // wrangler would register a random one, for this account and for ever.
+  // Without a workers.dev subdomain, wrangler would register a random one permanently.
   await requireSubdomain(account)
   const ids = await Promise.all(regions.map((region) => findRegionDatabase(account, region)))
   const found = regions.flatMap((region, i) => (ids[i] ? [{ ...region, id: ids[i].uuid }] : []))
@@ -62,7 +62,7 @@ export async function openRemoteRegions(): Promise<OpenRegions> {
   return { regions: deployedRegions(regions, env) as [OperatorRegion, ...OperatorRegion[]], close }
 }
 
-/** Regions that are opened when they are asked, so that one that fails does not keep a command from the others. */
+/** Opens each region at its first use, so that a failed region does not stop a command on the others. */
 export function deployedRegions(regions: readonly RegionDatabase[], env: Proxy['env']): OperatorRegion[] {
   return regions.map((region) => {
     const binding = env[region.binding]

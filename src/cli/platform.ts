@@ -22,7 +22,7 @@ export interface ServingVersion {
   readonly percentage: number
 }
 
-/** The versions that serve, the one with most requests first. None when there is no such Worker. */
+/** The versions that serve, the one with most requests first; none if the Worker does not exist. */
 export async function servingVersions({ call }: Account, worker: string): Promise<ServingVersion[]> {
   const path = `/workers/scripts/${worker}/deployments`
   const found = await explained(

@@ -7,12 +7,15 @@ import { root } from './wrangler.ts'
 
 /** Files that only the operator may read and write, in folders that others may be able to write to. */
 
-/** Writes a private file, all of it or nothing. A file or link in its place, planted ones included, is replaced. */
+/**
+ * Writes a private file completely, or not at all. Replaces an existing file or link, also one that an attacker
+ * planted.
+ */
 export async function writePrivately(file: string, text: string): Promise<void> {
   await explaining(file, () => throughNewFile(file, text, (written) => rename(written, file)))
 }
 
-/** Writes a private file unless there is one. Of several processes that do so at once, one gets true. */
+/** Writes a private file unless it exists. If several processes do this at once, exactly one gets true. */
 export async function createPrivately(file: string, text: string): Promise<boolean> {
   return explaining(file, async () => {
     let isCreated = true

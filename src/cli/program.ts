@@ -92,7 +92,7 @@ function explain(error: unknown): string {
   return `Unexpected error: ${error instanceof Error ? error.message : String(error)}`
 }
 
-/** An option that is missing may have been typed where npm takes it. */
+/** npm may have taken a missing option, if the operator typed it before `--`. */
 function hintAt(command: Command, error: Error, env: NodeJS.Dict<string>): string {
   if (!(error instanceof CommanderError) || error.code !== 'commander.missingMandatoryOptionValue') return ''
   const [taken] = optionsTakenByNpm(command, env)

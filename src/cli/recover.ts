@@ -37,7 +37,7 @@ export function addRecoverCommand(program: Command, context: Context): void {
     })
 }
 
-/** A time zone is required: a time without one is another one on each machine. */
+/** A time zone is required, because a time without one differs between machines. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)$/
 
 function timeOf(text: string | undefined, now: number): Date {

@@ -62,7 +62,7 @@ export function recoveryFiles(folder: string): RecoveryFiles {
       return file
     },
     remove: async () => {
-      // The state last: an interruption in between is found again.
+      // The state file is removed last, so that the next run finds an interruption.
       for (const file of [changesFile, stateFile]) await rm(file, { force: true })
     },
   }

@@ -15,9 +15,9 @@ import { PHASES, type Phase, type RecoveryFiles, type State } from './recovery-s
 
 /** A database that can be restored, and the programs that use it. */
 export interface RecoveryTarget {
-  /** As messages and the state file name it. */
+  /** The name of the database in messages and in the state file. */
   readonly name: string
-  /** Finds the state at a time: what `restore` needs. */
+  /** Finds the state at a time, for `restore`. */
   readonly findPoint: (to: Date) => Promise<string>
   /** Finds the present state, for an undo. */
   readonly findUndo: (startedAt: number) => Promise<string>
@@ -29,13 +29,15 @@ export interface RecoveryTarget {
   readonly restore: (point: string) => Promise<string>
   readonly withRestored: <T>(use: (database: Database) => Promise<T>) => Promise<T>
   readonly open: (undo: string) => Promise<string>
-  /** Undoes `close`, if need be. `phase` is that of an interrupted recovery. */
+  /** Undoes `close` if necessary. `phase` is the phase of an interrupted recovery. */
   readonly cancel: (phase: Phase | null) => Promise<void>
   /** How the operator undoes the restore. */
   readonly undoCommand: (undo: string) => string
 }
 
-/** The clocks of the Workers may differ from D1's. An earlier start finds more; what is applied already changes nothing. */
+/**
+ * The clocks of the Workers may differ from D1's. An earlier start finds more; what is applied already changes nothing.
+ */
 const MARGIN_MS = 60 * 60 * 1000
 
 const PAGE_ROWS = 1_000
@@ -126,7 +128,8 @@ export function recoverySteps(
     {
       title: `Restore ${target.name}`,
       run: once('restored', 'It was restored.', async () => {
-        // Recorded before: an interrupted restore may have taken effect. It is repeated, to the same state.
+        // The phase is recorded before the restore, because an interrupted restore may have taken effect. A repeat
+        // restores the same state.
         await save({ phase: 'restoring' })
         return target.restore(state.point)
       }),

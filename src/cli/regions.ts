@@ -7,15 +7,15 @@ import { Failure, type OpenRegions, type OperatorRegion, shellWord, UsageError }
 /** A region as people read it. `--region` takes either part. */
 export const shownRegion = ({ digit, binding }: Region) => `${digit} (${binding})`
 
-/** The database that an object is in. */
+/** An object's region and its database. */
 export interface Place {
   readonly database: Database
-  /** Null when there is one region only: then it is not shown. */
+  /** Null if there is only one region, which results do not show. */
   readonly region: Region | null
 }
 type Shown = Pick<Place, 'region'>
 
-/** The last column of a table, which there is when there are several regions. */
+/** The last column of a table; none if there is only one region. */
 export const regionHeading = (rows: readonly Shown[]) => (rows.some(({ region }) => region) ? ['REGION'] : [])
 export const regionCell = ({ region }: Shown) => (region ? [shownRegion(region)] : [])
 export const regionMember = ({ region }: Shown) => region && { region: region.digit }
@@ -40,7 +40,7 @@ export interface Answers<T> {
   readonly problems: readonly string[]
 }
 
-/** Asks all regions side by side: the failure of one does not keep the others from answering. The only region throws. */
+/** Queries all regions at the same time. A failed region becomes a problem in the result; an only region throws. */
 export async function askRegions<T>(
   { regions, explain }: OpenRegions,
   ask: (database: Database, region: OperatorRegion) => Promise<T>,
@@ -58,7 +58,7 @@ export async function askRegions<T>(
   }
 }
 
-/** Ends a command that has shown what the other regions answered. */
+/** Fails the command after it has shown the answers of the other regions. */
 export function requireAllAnswered({ problems }: Answers<unknown>): void {
   if (problems.length > 0) throw new Failure(problems.join('\n'))
 }

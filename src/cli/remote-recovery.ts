@@ -106,7 +106,7 @@ export function timeTravel(
 }
 
 interface Readiness {
-  /** 0 if there was no answer. */
+  /** The HTTP status; 0 without an answer. */
   readonly status: number
   readonly message: string | undefined
 }

@@ -143,7 +143,10 @@ async function localSecrets(directory: string): Promise<SigningSecrets> {
   return secrets
 }
 
-/** Records a rotation as an event of every environment. It has taken effect, so a failure does not end the command. */
+/**
+ * Records a rotation as an event of every environment. A failure does not end the command, because the rotation has
+ * taken effect.
+ */
 async function recordRotation(
   context: Context,
   choice: DatabaseChoice,

@@ -40,7 +40,7 @@ export async function readLocalSecrets(directory: string): Promise<SigningSecret
   return isUsable ? JSON.parse(text) : 'damaged'
 }
 
-/** The same, for a command that cannot continue with a damaged file. */
+/** Reads the same secrets. Throws Failure if the file is damaged. */
 export async function requireLocalSecrets(directory: string): Promise<SigningSecrets | null> {
   const secrets = await readLocalSecrets(directory)
   if (secrets !== 'damaged') return secrets
@@ -56,7 +56,7 @@ export async function createLocalSecrets(directory: string, algorithm: SigningAl
   return (await requireLocalSecrets(directory)) ?? secrets
 }
 
-/** Replaces them. `others` stay published. */
+/** Replaces the secrets. The keys in `others` stay published. */
 export async function replaceLocalSecrets(
   directory: string,
   signingKey: JWK,

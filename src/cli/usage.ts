@@ -54,7 +54,7 @@ function daysOf(text: string): number {
   throw new UsageError(`--days must be a whole number from 1 to ${MAX_DAYS}.`)
 }
 
-/** An ID needs no database: the token may have no access to it. */
+/** An ID needs no look-up, because the token may have no access to the database. */
 async function idOf(context: Context, environment: string): Promise<string> {
   if (/^env_[0-9A-Z]{26}$/.test(environment)) return environment
   return withRegions(context, { remote: true }, async (open) => (await environmentNamed(open, environment)).id)

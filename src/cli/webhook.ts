@@ -174,7 +174,7 @@ function notFound(id: string): Failure {
   return new Failure(`Webhook endpoint ${id} was not found. Nothing was changed. See: npm run webhook -- list`)
 }
 
-/** Sends a sample, and gives the status. Throws Failure unless that is 2xx. */
+/** Sends a sample, and returns the HTTP status. Throws Failure for any status but 2xx. */
 export async function sendSample(
   { url, secret }: { readonly url: string; readonly secret: string },
   timeoutMs: number,

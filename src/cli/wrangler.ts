@@ -130,7 +130,7 @@ export async function runWrangler(
       output[name] += text
     })
   }
-  // wrangler may end without having read it.
+  // wrangler may end without having read its stdin.
   child.stdin.on('error', () => {}).end(input)
   const code = await new Promise<number>((resolve, reject) => {
     child.once('error', reject)

@@ -121,7 +121,7 @@ export const clientSecrets = new Hono<HonoEnv>()
     return c.body(null, 204)
   })
 
-  /** For programs that receive a client secret themselves. A success counts as use, so read access is enough. */
+  /** Verifies a client secret for a program that received it. A success counts as a use. Read access is enough. */
   .post('/client_secrets/verify', requireApiKey('read'), validJson(schemas.VerifyClientSecret), async (c) => {
     const { database, caller } = c.var
     const input = c.req.valid('json')
@@ -143,7 +143,9 @@ function maxSecrets(c: Context<HonoEnv>): number {
   return readSettings(c.env).MAX_SECRETS_PER_APPLICATION
 }
 
-/** Makes a client secret from random bytes; for a request with an Idempotency-Key from bytes that it can derive again. */
+/**
+ * Makes a client secret from random bytes; for a request with an Idempotency-Key from bytes that it can derive again.
+ */
 async function newClientSecret(c: Context<HonoEnv>, change: Change, request: KeyedRequest | null) {
   const { caller } = c.var
   const { plaintext, digest, hint } = request
@@ -161,7 +163,7 @@ async function deriveClientSecret(
   return issueCredential(prefix, region, await deriveEntropy(apiKey, salt, requestDigest))
 }
 
-/** Answers with the plaintext: this once, or again to the same request, which derives it again. */
+/** Responds with the plaintext: once, or again to a repeat of the same request, which derives it again. */
 async function answerIssued(
   c: Context<HonoEnv>,
   created: CreatedClientSecret,

@@ -18,8 +18,8 @@ import {
 import { rule } from './rules.ts'
 
 /**
- * Applications in requests and responses, with WorkOS's names. Unknown keys are ignored: they set nothing, and the request
- * still succeeds.
+ * Applications in requests and responses, with WorkOS's names. Unknown keys are ignored: they set nothing, and the
+ * request still succeeds.
  */
 
 /** A description may have tabs and line breaks, but no other control characters. */
@@ -47,8 +47,8 @@ const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 const DANGEROUS_SCHEMES = new Set(['javascript', 'vbscript', 'data', 'blob', 'file', 'about', 'view-source'])
 
 /**
- * RFC 3986 §6.2.2.3. URL parsers remove dot segments, also percent-encoded ones, so the URI would lead to another path
- * than it shows.
+ * Matches dot segments (RFC 3986 §6.2.2.3). URL parsers remove them, also percent-encoded ones, so the URI would lead
+ * to another path than it shows.
  */
 const DOT_SEGMENT = /\/(\.|%2e){1,2}(?![^/?#])/i
 
@@ -60,7 +60,7 @@ function isRedirectUri(uri: string): boolean {
   if (!/^[\w\-.~:/?@!$&'()*+,;=%[\]]+$/.test(uri) || DOT_SEGMENT.test(uri.replace(/\?.*/, ''))) return false
   const url = URL.parse(uri)
   if (!url || url.username || url.password || url.hostname.includes('*')) return false
-  // The parser would also find a host in https:example.com.
+  // Without `//`, the parser would still find a host in `https:example.com`.
   if (url.protocol === 'https:') return /^https:\/\/[^/]/i.test(uri)
   if (url.protocol === 'http:') return /^http:\/\/[^/]/i.test(uri) && LOOPBACK.has(url.hostname)
   // RFC 8252 §7.1: private-use schemes are reversed domain names.
@@ -111,7 +111,10 @@ export const CreateApplication = v.variant('application_type', [
   ]),
 ])
 
-/** Absent members stay as they are. The SDK for Node sends null for every option left out, so null scopes and URIs stay too. */
+/**
+ * Absent members stay as they are. The SDK for Node sends null for every option left out, so null scopes and URIs stay
+ * too.
+ */
 export const UpdateApplication = v.object({
   name: v.optional(Name),
   description: v.nullish(Description),

@@ -45,7 +45,10 @@ export const FindClientSecrets = v.object({
 
 export const VerifyClientSecret = v.object({
   client_secret: v.string(),
-  /** The client ID that must own the secret. Null or absent means any client of the environment. */
+  /**
+   * The client ID that must own the secret. If it is null or absent, the secret of any client of the environment is
+   * valid.
+   */
   client_id: v.nullish(v.string()),
 })
 

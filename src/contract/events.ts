@@ -25,7 +25,7 @@ const ListQuery = v.object({
   organization_id: v.optional(OrganizationId),
   range_start: v.optional(Time),
   range_end: v.optional(Time),
-  /** Types of other systems match nothing. A poller may share one list between WorkOS and Oncekey. */
+  /** Unknown types match no event, because a poller may share one list between WorkOS and Oncekey. */
   events: v.array(v.string()),
 })
 
@@ -51,7 +51,7 @@ const event = {
   context: v.strictObject({
     /** Who made the change. */
     actor: v.picklist(['api_key', 'session', 'operator', 'system']),
-    /** Of the caller, also if it is a dashboard session; null for the operator and the system. */
+    /** The API key of the caller, also of a dashboard session; null for the operator and the system. */
     api_key: v.nullable(named),
     session_id: v.nullable(v.string()),
     request_id: v.nullable(v.string()),
@@ -150,9 +150,9 @@ export const Event = v.variant('event', [
     data: v.strictObject({
       object: v.literal('webhook_endpoint'),
       id: v.string(),
-      /** Without its query, which may have a credential. */
+      /** The URL without its query, which may have a credential. */
       url: v.string(),
-      /** All types if empty. */
+      /** The event types that the endpoint receives; all types if empty. */
       events: v.array(v.string()),
     }),
   }),

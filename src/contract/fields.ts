@@ -18,7 +18,7 @@ export const visible = v.check((text: string) => !INVISIBLE.test(text), rule('in
 /** A credential that was pasted into the wrong field would be stored, and shown to everyone who may read. */
 export const withoutCredential = v.check((text: string) => !containsCredential(text), rule('contains_credential'))
 
-/** `most` in code points. */
+/** Limits a text to `most` code points. */
 export const textUpTo = (most: number, tooLong: Rule) => v.check(isAtMost(most), rule(tooLong))
 
 const nameUpTo = (most: number, tooLong: Rule) =>
@@ -51,7 +51,7 @@ const TIME =
 /** Unix milliseconds; null for what RFC 3339 does not allow, and for leap seconds, which Unix time does not have. */
 function parseTime(text: string): number | null {
   const [, day = '', time, fraction = '', zone = ''] = TIME.exec(text) ?? []
-  // Date moves 30 February on into March.
+  // `Date` would read 30 February as a day in March.
   if (new Date(`${day}T00:00:00Z`).toJSON()?.slice(0, 10) !== day) return null
   const parsed = Date.parse(`${day}T${time}.${fraction.slice(0, 3).padEnd(3, '0')}${zone.toUpperCase()}`)
   return Number.isNaN(parsed) || parsed >= Date.UTC(10_000, 0) ? null : parsed
@@ -86,10 +86,10 @@ export const Limit = v.optional(
 
 export const Order = v.picklist(['asc', 'desc', 'normal'], rule('unknown_order'))
 
-/** A page lies before or after one object, not two. */
+/** True unless the query has both cursors: a page is before or after one object. */
 export function hasOneCursor({ before, after }: { before?: string | undefined; after?: string | undefined }): boolean {
   return before === undefined || after === undefined
 }
 
-/** Cursors, null if there is nothing more. */
+/** The cursors of a page; null if there are no more objects. */
 export const ListMetadata = v.strictObject({ before: v.nullable(v.string()), after: v.nullable(v.string()) })

@@ -19,7 +19,7 @@ const SecretState = v.picklist(['active', 'expiring', 'disabled', 'expired', 're
 
 const Days = v.pipe(once, v.regex(/^[1-9]\d{0,3}$/, rule('days_out_of_range')), v.transform(Number))
 
-/** Four or more characters find a secret. The last six are stored. */
+/** The trailing characters of a secret, four or more. D1 stores the last six. */
 const Hint = v.pipe(once, v.regex(/^[0-9A-Za-z]{4,12}$/, rule('malformed_ending')))
 
 const ListQuery = v.object({
@@ -47,7 +47,7 @@ export const ListClientSecrets = v.pipe(
   ),
 )
 
-/** A query with nothing but `hint` is the search that was there before the list, and has its own shape. */
+/** A query with only `hint` is the older search, whose response is an array. */
 export const SecretQuery = v.lazy((query: unknown) =>
   Object.keys(query as object).join() === 'hint' ? FindClientSecrets : ListClientSecrets,
 )

@@ -1,7 +1,9 @@
 import * as v from 'valibot'
 import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
 
-/** The responses of the OAuth endpoints, in the words of the standards, and the signing keys. Times are in Unix seconds. */
+/**
+ * The responses of the OAuth endpoints, in the words of the standards, and the signing keys. Times are in Unix seconds.
+ */
 
 /** RFC 6749 §5.1. */
 export const TokenResponse = v.strictObject({
@@ -69,7 +71,8 @@ export function serverMetadataOf(issuer: string): v.InferOutput<typeof ServerMet
     introspection_endpoint_auth_methods_supported: authenticationMethods,
     jwks_uri: `${issuer}/oauth2/jwks`,
     grant_types_supported: ['client_credentials'],
-    // Required by RFC 8414 §2, and §3.2 forbids an empty array. `none` is OAuth 2.0 Multiple Response Types §4.
+    // RFC 8414 §2 requires this member, and §3.2 forbids an empty array. `none` is defined in OAuth 2.0 Multiple
+    // Response Types §4.
     response_types_supported: ['none'],
   }
 }
@@ -129,7 +132,9 @@ export const SigningKeySetting = v.pipe(
   }),
 )
 
-/** The Worker secret PUBLISHED_KEYS: a JWK Set as JSON, of the keys that are published besides the signing key's own. */
+/**
+ * The Worker secret PUBLISHED_KEYS: a JWK Set as JSON, of the keys that are published besides the signing key's own.
+ */
 export const PublishedKeysSetting = v.pipe(
   v.optional(v.string(), '{"keys":[]}'),
   v.parseJson(),

@@ -1,8 +1,9 @@
 import * as v from 'valibot'
 
 /**
- * Every rule that a parameter can break: the end of its code on the wire, and its sentence. A schema names the rule where
- * Valibot takes a message. Validation, the OpenAPI document and the dashboard's forms all read the sentences here.
+ * Every rule that a parameter can break: the end of its code on the wire, and its sentence. A schema names the rule
+ * where Valibot takes a message. Validation, the OpenAPI document and the dashboard's forms all read the sentences
+ * here.
  */
 const RULES = {
   name_too_long: ['too_long', 'must have at most 255 characters.'],
@@ -68,7 +69,7 @@ export function invalidParameter(field: string, name: Rule): InvalidParameter {
   return worded(field, RULES[name])
 }
 
-/** Words an issue of Valibot, whose own messages repeat the input. */
+/** Describes an issue of Valibot. Valibot's own messages repeat the input. */
 export function describeIssue(issue: v.BaseIssue<unknown>): InvalidParameter {
   return worded(v.getDotPath(issue) ?? '', isRule(issue.message) ? RULES[issue.message] : ruleOfType(issue))
 }

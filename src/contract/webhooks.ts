@@ -3,15 +3,18 @@ import { newId } from '../credential/id.ts'
 import type { Event } from '../storage/events.ts'
 import { eventToWire } from './wire.ts'
 
-/** Longer than any receiver needs. Characters. */
+/** Maximum length of a webhook URL, in characters. */
 const MAX_URL_LENGTH = 2048
 
-/** Names of this machine and of private networks: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of `internal`. */
+/**
+ * Names of this machine and of private networks: RFC 6761, RFC 6762, RFC 8375, and ICANN's reservation of `internal`.
+ */
 const PRIVATE_DOMAINS = ['localhost', 'local', 'localdomain', 'internal', 'home.arpa']
 
 /**
  * Returns what is wrong with the URL of a webhook endpoint, or null. Only https to a public name is allowed, so that a
- * webhook does not reach into a private network (CWE-918). `isLocal` also allows http and this machine, for development.
+ * webhook does not reach into a private network (CWE-918). `isLocal` also allows http and this machine, for
+ * development.
  */
 export function webhookUrlProblem(text: string, isLocal: boolean): string | null {
   if (text.length > MAX_URL_LENGTH) return `is longer than ${MAX_URL_LENGTH} characters`

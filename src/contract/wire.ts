@@ -105,7 +105,9 @@ export function eventToWire(event: Event): InferOutput<typeof events.Event> {
   } as InferOutput<typeof events.Event>
 }
 
-/** The snapshot of an application or secret goes through the same mapper as its row. Other data is stored as it is sent. */
+/**
+ * The snapshot of an application or secret goes through the same mapper as its row. Other data is stored as it is sent.
+ */
 function dataToWire({ type, data }: Event): object {
   const touched = data.client_secrets === undefined ? {} : { client_secrets: data.client_secrets }
   if (type.startsWith('connect_application.'))
@@ -126,8 +128,8 @@ interface PageQuery {
 }
 
 /**
- * Which page a query asks for. WorkOS's order `normal` is newest first, as `desc`, but its cursors are the other way
- * round: `after` leads to newer objects, against the order of the page, and `before` to older ones.
+ * Reads the page that a query requests. WorkOS's order `normal` is newest first, as `desc`, but its cursors are the
+ * other way round: `after` leads to newer objects, against the order of the page, and `before` to older ones.
  */
 export function pageFromWire({ limit, order, before, after }: PageQuery): PageRequest {
   const [forwards, backwards] = order === 'normal' ? [before, after] : [after, before]

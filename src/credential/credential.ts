@@ -43,7 +43,7 @@ export const SIGNING_SECRET_PREFIX = 'whsec'
 /** The prefixes that a credential may have. */
 export const CREDENTIAL_PREFIX = /^[A-Za-z0-9_]{1,32}$/
 
-/** A new credential: the only value that has the plaintext. */
+/** A new credential. Only this value has the plaintext. */
 export interface IssuedCredential {
   readonly plaintext: string
   /** SHA-256 of the plaintext, which is stored in its place. */
@@ -69,7 +69,10 @@ export async function issueCredential(
   return { plaintext, digest: await sha256(plaintext), hint: plaintext.slice(-HINT_LENGTH) }
 }
 
-/** Reads a credential with any prefix; null for a string that Oncekey cannot have issued. Costs no I/O and no cryptography. */
+/**
+ * Reads a credential with any prefix; null for a string that Oncekey cannot have issued. Costs no I/O and no
+ * cryptography.
+ */
 export function recogniseCredential(text: string): RecognisedCredential | null {
   const match = text.length <= MAX_LENGTH ? SHAPE.exec(text) : null
   if (!match) return null
@@ -91,7 +94,7 @@ export function mayContainCredential(text: string): boolean {
   return /[0-9A-Za-z]{40}/.test(text)
 }
 
-/** Whether a text contains a whole credential. For text that would be stored. */
+/** True if a text contains a whole credential. Checks text before it is stored. */
 export function containsCredential(text: string): boolean {
   for (const { index } of text.matchAll(/(?<=[0-9A-Za-z_]_)(?=[0-9A-Za-z]{50})/g)) {
     for (let start = Math.max(0, index - MAX_LENGTH + 50); start < index - 1; start++) {

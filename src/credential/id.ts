@@ -9,15 +9,15 @@ const TIME_SYMBOLS = 10
 const RANDOM_SYMBOLS = 15
 
 /**
- * Makes an ID: the prefix and a ULID (https://github.com/ulid/spec). Its ten symbols of `now` (Unix ms) make IDs sort by
- * time. The region replaces the first random symbol; fifteen others, 75 bits, are random.
+ * Makes an ID: the prefix and a ULID (https://github.com/ulid/spec). Its ten symbols of `now` (Unix ms) make IDs sort
+ * by time. The region replaces the first random symbol; fifteen others, 75 bits, are random.
  */
 export function newId(prefix: IdPrefix, now: number, region: string = DEFAULT_REGION): string {
   const random = crypto.getRandomValues(new Uint8Array(RANDOM_SYMBOLS))
   return `${startOfIds(prefix, now)}${region}${Array.from(random, (byte) => SYMBOLS.charAt(byte % 32)).join('')}`
 }
 
-/** The least that sorts with the IDs made at `now` (Unix ms): every earlier ID is less, and no later one. */
+/** The lowest ID of the time `now` (Unix ms): every earlier ID sorts before it, and every later one after it. */
 export function startOfIds(prefix: IdPrefix, now: number): string {
   let time = ''
   for (let left = now; time.length < TIME_SYMBOLS; left = Math.floor(left / 32)) time = SYMBOLS.charAt(left % 32) + time
@@ -32,7 +32,7 @@ export function timeOfId(id: string): number | null {
   return time === undefined ? null : [...time].reduce((ms, symbol) => ms * 32 + SYMBOLS.indexOf(symbol), 0)
 }
 
-/** Whether IDs and credentials can carry a region's digit: it must be a symbol of both. */
+/** True if a digit can be a region's: it must be a symbol of IDs and of credentials. */
 export function isRegionDigit(text: string): boolean {
   return text.length === 1 && SYMBOLS.includes(text)
 }

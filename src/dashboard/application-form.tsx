@@ -131,7 +131,7 @@ function valuesOf(field: Fields): Values {
 }
 
 function fromApplication(application: Application): Values {
-  // The form sends the default one first.
+  // The form sends the default redirect URI first.
   const uris = [...application.redirectUris].sort((a, b) => Number(b.default) - Number(a.default))
   return {
     ...NO_VALUES,

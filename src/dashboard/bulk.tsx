@@ -52,7 +52,7 @@ const noneSelected = () =>
     </p>,
   )
 
-/** `typed` is what did not match. */
+/** `typed` is the text that did not match. */
 async function confirmPage(c: Context<HonoEnv>, action: BulkAction, ids: readonly string[], typed?: string) {
   const now = Date.now()
   const secrets = granted(c, await findSecrets(c.var.database, c.var.session, ids, now))

@@ -11,7 +11,7 @@ export type Filter = Readonly<Record<'type' | 'actor' | 'target' | 'from' | 'to'
 
 export const EVENTS_PATH = '/dashboard/events'
 
-/** The length of a name. */
+/** The maximum length of a name. */
 const MAX_TARGET = 255
 const ACTOR = /^(api_key_[0-9A-HJKMNP-TV-Z]{26}|operator|system)$/
 
@@ -34,7 +34,7 @@ function startOf(day: string): number | null {
   return Number.isNaN(time) ? null : time
 }
 
-/** The same for storage. The last day belongs to the period. */
+/** Converts the values for storage. The period includes the last day. */
 export function activityFilterOf({ type, actor, target, from, to }: Filter): Omit<ActivityFilter, 'limit' | 'after'> {
   const lastDay = startOf(to)
   return {
@@ -93,7 +93,7 @@ export const Filters = ({ filter, keys }: { filter: Filter; keys: readonly Calle
 
 type Option = readonly [value: string, label: string]
 
-/** The active keys; the chosen one may have been revoked. */
+/** The active keys, and the chosen key, which may be revoked. */
 function actorsOf({ actor }: Filter, keys: readonly CallerKey[]): Option[] {
   const options: Option[] = [
     ['', 'Anyone'],

@@ -77,9 +77,9 @@ export function labelOf({ event, ...activity }: Activity): string {
 
 /** The object of an event, as it was after the change. */
 export interface Target {
-  /** Null if it has none. */
+  /** The name of the object; null if it has none. */
   readonly name: string | null
-  /** Null for all secrets of an application. */
+  /** The ID of the object; null for all secrets of an application. */
   readonly id: string | null
   readonly hint: string | null
   readonly applicationId: string | null

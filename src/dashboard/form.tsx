@@ -18,8 +18,8 @@ import { type KeyedRequest, REPLAY_WINDOW_MS } from '../storage/idempotency.ts'
 import { APPLICATIONS_PATH, page, type Section } from './layout.tsx'
 
 /**
- * Accepts only forms of our own pages. Under `Referrer-Policy: no-referrer` browsers send `Origin: null` with a form, so
- * that Sec-Fetch-Site decides. A form whose headers contradict each other is refused.
+ * Accepts only forms of our own pages. Under `Referrer-Policy: no-referrer` browsers send `Origin: null` with a form,
+ * so that Sec-Fetch-Site decides. A form whose headers contradict each other is refused.
  */
 export const ownForms = csrf({
   secFetchSite: () => false,
@@ -32,7 +32,10 @@ export const ownForms = csrf({
   },
 })
 
-/** Refuses what is not a form. `csrf` accepts other media types, because other sites can't send them unasked. */
+/**
+ * Refuses a body that is not a form. `csrf` accepts other media types, because other sites can't send them without a
+ * preflight.
+ */
 export const formsOnly = createMiddleware<HonoEnv>(async (c, next) => {
   const isForm = /^application\/x-www-form-urlencoded\s*(;|$)/i.test(c.req.header('Content-Type') ?? '')
   if (c.req.method === 'POST' && !isForm) throw new HTTPException(403)
@@ -107,7 +110,7 @@ export async function keyedForm(c: Context<HonoEnv>, token: string): Promise<Key
   }
 }
 
-/** Refuses a form that was opened too long ago to tell whether it has taken effect already. */
+/** Refuses a form that is too old: Oncekey can no longer tell whether it took effect. */
 export function staleForm(path: string): Problem {
   return new Problem(
     422,
@@ -121,7 +124,7 @@ export function staleForm(path: string): Problem {
 interface FormPageOptions {
   readonly title: string
   readonly heading?: Child
-  /** A sentence on what the form does. */
+  /** A sentence that says what the form does. */
   readonly intro?: Child
   readonly action: string
   readonly fields?: Readonly<Record<string, string>>

@@ -81,7 +81,7 @@ export function readFilter(field: (name: string) => string): Filter {
   }
 }
 
-/** The same for storage. */
+/** Converts the values for storage. */
 export function storedFilter(filter: Filter): { readonly filter: SecretFilter; readonly order: SecretOrder } {
   const { state, unused, expiry, application, organization, creator, sort } = filter
   return {
@@ -122,7 +122,7 @@ const TILES: readonly [count: keyof SecretCounts, label: string, filter: Partial
   ['ended', 'Expired or revoked', { state: 'ended' }],
 ]
 
-/** Whether a number leads to this list, so that the form is not needed. */
+/** True if a count links to this list, so that the form can stay closed. */
 export function isTile(filter: Filter): boolean {
   return TILES.some(([, , target]) => secretsPath(target) === secretsPath(filter))
 }

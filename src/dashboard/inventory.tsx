@@ -25,7 +25,10 @@ import { APPLICATIONS_PATH, page, SECRETS_PATH } from './layout.tsx'
 import { canWrite, requireSession } from './session.ts'
 
 const PAGE_LENGTH = 25
-/** Secrets in one file, and secrets that it is looked for in: one D1 request, and a response of a few MB. */
+/**
+ * Maximum number of secrets in one file, and of secrets that the export reads: one D1 request, and a response of a few
+ * MB.
+ */
 const MAX_EXPORTED = 10_000
 const MAX_EXPORT_READ = 50_000
 

@@ -11,9 +11,9 @@ import { ProblemText, problemOf } from '../pages/problem.tsx'
 import type { Region } from '../storage/regions.ts'
 import { readCookie, removeCookie, writeCookie } from './session.ts'
 
-/** The list of applications. */
+/** The path of the list of applications. */
 export const APPLICATIONS_PATH = '/dashboard/applications'
-/** The list of secrets. */
+/** The path of the list of secrets. */
 export const SECRETS_PATH = '/dashboard/secrets'
 
 const SECTIONS = [
@@ -94,7 +94,9 @@ interface HeaderProps {
   readonly region: Region | undefined
 }
 
-/** On a narrow screen the sections, the search and the account are in one menu. The browser opens it without a script. */
+/**
+ * On a narrow screen the sections, the search and the account are in one menu. The browser opens it without a script.
+ */
 const Header = ({ identity, section, region }: HeaderProps) => {
   const name = identity?.apiKeyName ?? ''
   return (
@@ -147,7 +149,9 @@ const Header = ({ identity, section, region }: HeaderProps) => {
   )
 }
 
-/** A POST, so that a whole secret that is pasted here comes into no URL. The browser script opens it with the key `/`. */
+/**
+ * A POST, so that a whole secret that is pasted here comes into no URL. The browser script opens it with the key `/`.
+ */
 const SearchField = () => (
   <search>
     <PostForm action="/dashboard/find" class="find">

@@ -17,7 +17,7 @@ interface LeakProps {
   readonly now: number
 }
 
-/** If a secret has leaked: what still works, until when, and one button that ends it. */
+/** The section for a leaked secret: what still works, until when, and a button that revokes the secret. */
 export const IfLeaked = ({ c, details, now }: LeakProps) => {
   const { secret, otherActive } = details
   const isEnded = secret.state === 'revoked' || secret.state === 'expired'
@@ -97,7 +97,9 @@ function isRevocation({ event: { type } }: Activity): boolean {
   return type === 'connect_application_secret.deleted' || type === 'connect_application.deleted'
 }
 
-/** When its last access token expires. Tokens live as long as the setting says, so this is the latest possible moment. */
+/**
+ * When its last access token expires. Tokens live as long as the setting says, so this is the latest possible moment.
+ */
 const Tokens = ({ c, details: { secret, applicationType }, now }: LeakProps) => {
   if (applicationType === 'oauth')
     return <p>Secrets of OAuth applications obtain no access tokens, so nothing else has to expire.</p>

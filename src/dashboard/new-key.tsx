@@ -18,7 +18,7 @@ import { requireSession } from './session.ts'
 
 const PATH = '/dashboard/keys'
 
-/** Creates an API key. Its plaintext is in this one answer. */
+/** Creates an API key. Only this response has the plaintext. */
 export const newKey = new Hono<HonoEnv>()
 
   .get('/keys/new', requireSession, async (c) => {

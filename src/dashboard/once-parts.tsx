@@ -51,10 +51,10 @@ export const Value = ({ id, label, name, value, isMain }: ValueProps) => (
   </div>
 )
 
-/** ID, label, file name, text. */
+/** Each has an ID, a label, a file name and a text. */
 type TextFile = readonly [id: string, label: string, file: string, text: string]
 
-/** All of it as one text. The browser script makes the downloads, whose address must not hold the secret. */
+/** All values as one text. The browser script makes the downloads, because their URLs must not contain the secret. */
 export const Files = ({ files }: { files: readonly TextFile[] }) => (
   <>
     <div class="row">

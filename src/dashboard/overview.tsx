@@ -76,7 +76,7 @@ const Step = ({ isDone, name, children }: PropsWithChildren<{ isDone: boolean; n
 )
 
 const Totals = ({ found: { applications, secrets, endpoints, keys } }: { found: Overview }) => {
-  // Of more secrets the newest are counted.
+  // If there are more secrets, only the newest ones are counted.
   const number = (count: number) => `${count.toLocaleString('en')}${secrets.counted > MAX_READ && count > 0 ? '+' : ''}`
   return (
     <ul class="totals">
@@ -125,7 +125,7 @@ const Item = ({ kind, label, children }: PropsWithChildren<ItemProps>) => (
   </li>
 )
 
-/** Secrets that programs still use come first: those programs stop working. */
+/** Secrets that programs still use come first, because those programs will stop working. */
 function expiring({ expiring: secrets, secrets: counts }: Overview, now: number): Child[] {
   const items = secrets
     .toSorted((one, other) => Number(isInUse(other, now)) - Number(isInUse(one, now)))
@@ -184,7 +184,7 @@ function failing(endpoints: readonly WebhookEndpoint[]): Child[] {
     ))
 }
 
-/** Keys that nothing uses are only a risk. */
+/** An unused key has no benefit, and is a risk. */
 function idle(keys: readonly CallerKey[], now: number): Child[] {
   return keys
     .filter(({ lastUsedAt, createdAt }) => now - (lastUsedAt ?? createdAt) > UNUSED_DAYS * DAY_MS)

@@ -176,7 +176,7 @@ const SecretList = ({ secrets, now }: { secrets: readonly ClientSecret[]; now: n
   )
 }
 
-/** `typed` is what did not match. */
+/** `typed` is the text that did not match. */
 function deletePage(c: Context<HonoEnv>, { application, secrets }: ApplicationWithSecrets, typed?: string) {
   const path = applicationPath(application.id)
   const { name, clientId } = application

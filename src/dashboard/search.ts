@@ -1,11 +1,13 @@
 import { mayContainCredential } from '../credential/credential.ts'
 import type { Search } from '../storage/find.ts'
 
-/** Reads what people paste into the search field: a name, an ID, trailing characters, a whole secret in any wrapping. */
+/**
+ * Reads what people paste into the search field: a name, an ID, trailing characters, a whole secret in any wrapping.
+ */
 
-/** The last characters of a secret that are stored. */
+/** The number of trailing characters that D1 stores. */
 const HINT_LENGTH = 6
-/** The length of a name. */
+/** The maximum length of a name. */
 const MAX_TEXT = 255
 /** IDs have at most 26 alphanumerics in a row. A longer run is a credential, or a large part of one. */
 const LONG_RUN = /[0-9A-Za-z]{27,}/

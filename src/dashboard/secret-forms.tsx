@@ -36,7 +36,7 @@ export function lifetimeOf({ createdAt, expiresAt }: { createdAt: number; expire
 
 interface LifetimesProps {
   readonly now: number
-  /** Null for an expiry that stays as it is. */
+  /** The new expiry; null if the expiry stays as it is. */
   readonly chosen: number | null
 }
 

@@ -48,7 +48,7 @@ export const SecretHistory = ({ id, history }: HistoryProps) => (
   </section>
 )
 
-/** An event of another secret, or of the application, as this secret met it. */
+/** Describes an event of another secret, or of the application, as a change of this secret. */
 const MET = new Map([
   ['connect_application_secret.rotated', 'Replaced in a rotation'],
   ['connect_application_secret.deleted', 'Revoked with all secrets of the application'],
@@ -61,7 +61,7 @@ function labelFor(id: string, activity: Activity): string {
   return MET.get(type) ?? LABELS[type]
 }
 
-/** The secret that took its place. */
+/** The secret that replaced this secret. */
 const Replacement = ({ id, activity: { event } }: { id: string; activity: Activity }) =>
   event.type === 'connect_application_secret.rotated' && event.data.id !== id ? (
     <>

@@ -13,7 +13,7 @@ export function isInUse({ lastUsedAt }: ClientSecret, now: number): boolean {
   return lastUsedAt !== null && now - lastUsedAt < IN_USE_MS
 }
 
-/** Whether it authenticates now and will go on doing so. */
+/** True if the secret authenticates now and does not expire soon. */
 export function isActive(secret: ClientSecret, now: number): boolean {
   return stateOf(secret, now) === STATES.active
 }

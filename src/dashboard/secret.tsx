@@ -30,7 +30,7 @@ export const secret = new Hono<HonoEnv>()
     return secretPage(c, granted(c, found), now)
   })
 
-  /** Without a further question: the page has asked it. */
+  /** This form asks for no confirmation, because the page did. */
   .post('/secrets/:secret/revoke', requireSession, async (c) => {
     await readChange(c)
     const id = c.req.param('secret')

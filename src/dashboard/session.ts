@@ -15,12 +15,12 @@ import { publicOrigin } from '../pages/document.tsx'
 import { afterResponse } from '../storage/database.ts'
 import { endOwnSession, startSession } from '../storage/sessions.ts'
 
-/** No credential is longer, so a longer text is not hashed. */
+/** The maximum length of a credential. A longer text is not hashed. */
 const MAX_CREDENTIAL_LENGTH = 100
 
 /**
- * Guards a page. A missing or malformed session is refused here, without a D1 request. The page's own D1 batch checks that
- * the session is valid and that its API key has the needed access.
+ * Guards a page. A missing or malformed session is refused here, without a D1 request. The page's own D1 batch checks
+ * that the session is valid and that its API key has the needed access.
  */
 export const requireSession = createMiddleware<HonoEnv>(async (c, next) => {
   const credential = readCookie(c, 'session')

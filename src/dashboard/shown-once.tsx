@@ -123,7 +123,7 @@ const Lost = ({ path, secret }: { path: string; secret: ClientSecret }) => (
   </PostForm>
 )
 
-/** The browser script asks this page every few seconds, and shows here when the secret was used. */
+/** The browser script requests this page every few seconds, and shows here when the secret was used. */
 const FirstUse = ({ path }: { path: string }) => (
   <p class="small" data-poll={path} role="status">
     <a href={path} target="_blank" rel="noopener">

@@ -3,7 +3,7 @@ import { ExactTime } from '../pages/time.tsx'
 const DAY_MS = 24 * 60 * 60 * 1000
 const WIDTH = 600
 const HEIGHT = 120
-/** The least height of a day with a use. */
+/** The minimum height of the bar of a day with a use. */
 const LEAST = 3
 
 interface UseChartProps {

@@ -131,7 +131,7 @@ const endpointActions: Column<WebhookEndpoint> = {
   ),
 }
 
-/** A query may hold a token of the receiver, and read-only keys see this page. */
+/** The URL is shown without its query, which may hold a token of the receiver: read-only keys see this page. */
 export function withoutQuery(url: string): string {
   const [base, query] = url.split('?', 2)
   return query === undefined ? url : `${base}?…`

@@ -20,7 +20,7 @@ const AFTER_CHANGE_MS = 30_000
 /** More statements than any change has. A change and its webhooks share the statement limit of one invocation. */
 const QUERIES_OF_CHANGE = 15
 
-/** Time for the outcome of the last attempt to be recorded before the deadline. */
+/** The time that a run reserves before its deadline to record the outcome of the last attempt. */
 const SETTLE_MARGIN_MS = 5_000
 
 /** A Worker can have six open connections. */
@@ -53,8 +53,8 @@ export interface DeliveryReport {
 
 /**
  * Sends the deliveries that are due, until shortly before the database's deadline. Attempts run concurrently, so that a
- * slow endpoint does not delay the others. Endpoints take turns, so that a run that cannot send everything sends something
- * to each endpoint.
+ * slow endpoint does not delay the others. Endpoints take turns, so that a run that cannot send everything sends
+ * something to each endpoint.
  */
 export async function deliverWebhooks(database: Database, options: DeliverOptions): Promise<DeliveryReport> {
   const underWay = new Map<Promise<void>, string>()
@@ -116,7 +116,10 @@ function reportedAs({ isDelivered, nextAttemptAt }: Settlement): keyof DeliveryR
   return nextAttemptAt === null ? 'webhooks_failed' : 'webhooks_to_retry'
 }
 
-/** Sends the event of a change right after the response, if a webhook endpoint wants it. Failures are left to the schedule. */
+/**
+ * Sends the event of a change right after the response, if a webhook endpoint wants it. Failures are left to the
+ * schedule.
+ */
 export const deliverAfterChange = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
   const { change, database, identity, hasDelivery, requestId } = c.var

@@ -11,7 +11,7 @@ import { EVENT_TYPES, listEvents } from '../storage/events.ts'
 export const events = new Hono<HonoEnv>().get('/', requireApiKey('read'), validQuery(schemas.ListEvents), async (c) => {
   const query = c.req.valid('query')
   const types = EVENT_TYPES.filter((type) => query.events.includes(type))
-  // Only types of other systems.
+  // The query has only types of other systems, which match no event.
   if (query.events.length > 0 && types.length === 0) {
     granted(c, await identify(c.var.database, c.var.caller, 'read'))
     return c.json(listToWire(query, [], { before: null, after: null }))

@@ -1,7 +1,7 @@
 import type { ErrorCode } from './errors.ts'
 
 const MAX_BODY_BYTES = 64 * 1024
-/** Enough for any client, and far from what the stack holds. */
+/** Maximum nesting depth of JSON: more than any client needs, and far below the limit of the stack. */
 const MAX_DEPTH = 512
 const JSON_MEDIA_TYPE = /^application\/json\s*(;|$)/i
 
@@ -18,7 +18,7 @@ export async function readJson(request: Request): Promise<{ readonly value: unkn
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
     return isTooDeep(text) ? 'malformed_request' : { value: JSON.parse(text) }
   } catch {
-    // Not UTF-8, or not JSON.
+    // The body is not UTF-8, or not JSON.
     return 'malformed_request'
   }
 }
@@ -56,7 +56,7 @@ export function isEncoded(request: Request): boolean {
   return !/^(identity)?$/i.test(request.headers.get('Content-Encoding') ?? '')
 }
 
-/** The same text for the same value, whatever the order of its keys. */
+/** Returns the same text for equal values, whatever the order of their keys. */
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_, member: unknown) => {
     if (typeof member !== 'object' || member === null || Array.isArray(member)) return member

@@ -11,12 +11,15 @@ import { originOf } from './log.ts'
 import { refuseMalformed, withinLimits } from './rate-limits.ts'
 import { databaseOf } from './region.ts'
 
-/** RFC 6750 §2.1. API keys are shorter: longer strings are not hashed. */
+/**
+ * Matches a bearer token (RFC 6750 §2.1) of at most 100 characters. API keys are shorter, so longer strings are not
+ * hashed.
+ */
 const BEARER = /^Bearer +([A-Za-z0-9_]{1,100})$/i
 
 /**
- * Guards a route of the management API. A missing or malformed key is refused here, without a D1 request. The route's own
- * D1 batch checks that the key exists and has the needed access.
+ * Guards a route of the management API. A missing or malformed key is refused here, without a D1 request. The route's
+ * own D1 batch checks that the key exists and has the needed access.
  */
 export const requireApiKey = (needs: Access) =>
   createMiddleware<HonoEnv>(async (c, next) => {

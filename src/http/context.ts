@@ -2,9 +2,11 @@ import type { AuthenticatedClient } from '../storage/authentication.ts'
 import type { Access, Caller, Change, Identity } from '../storage/caller.ts'
 import type { Database } from '../storage/database.ts'
 
-/** The caller of a request to the management API, as far as its key tells. The database knows whether the key exists. */
+/**
+ * The caller of a request to the management API, as far as its key tells. The database knows whether the key exists.
+ */
 export interface ApiCaller extends Caller {
-  /** The plaintext key: only to derive client secrets. */
+  /** The plaintext key, used only to derive client secrets. */
   readonly apiKey: string
   readonly region: string
   /** The access that this route needs. */
@@ -16,7 +18,9 @@ export interface SessionCaller extends Caller {
   readonly region: string
 }
 
-/** Fields that a route can add to the log entry of its request. No credential, and nothing that a caller chose freely. */
+/**
+ * Fields that a route can add to the log entry of its request. No credential, and nothing that a caller chose freely.
+ */
 export interface LogFields {
   /** The Cloudflare location of the Worker. */
   readonly colo?: string
@@ -26,7 +30,7 @@ export interface LogFields {
   readonly region?: string
   /** The code of the error that was answered. */
   readonly error?: string
-  /** Why, where the answer must not say: `secret_revoked` behind an `invalid_client`. */
+  /** The reason that the response must not tell, such as `secret_revoked` behind an `invalid_client`. */
   readonly reason?: string
   readonly client_id?: string
   readonly secret_id?: string
@@ -43,13 +47,13 @@ export interface HonoEnv {
     logFields: LogFields
     caller: ApiCaller
     session: SessionCaller
-    /** The caller as the database knows it, once it has answered. */
+    /** The caller; set when the database has identified it. */
     identity?: Identity
     /** The client that an OAuth endpoint has authenticated. */
     client?: Pick<AuthenticatedClient, 'environmentId' | 'application'>
-    /** A webhook endpoint wants the event of the change that the request made. */
+    /** True if a webhook endpoint wants the event of this request's change. */
     hasDelivery?: boolean
-    /** Once the request has named a region. */
+    /** The database; set when the request has named a region. */
     database: Database
     /** The change that this request has sent to the database, if any: see `beginChange`. */
     change?: Change

@@ -11,7 +11,7 @@ import { SettingsError } from './settings.ts'
 
 type Errors = Readonly<Record<string, readonly [status: ContentfulStatusCode, message: string]>>
 
-/** RFC 6749 §5.2. */
+/** The errors of the OAuth endpoints (RFC 6749 §5.2). */
 const OAUTH_ERRORS = {
   invalid_request: [400, 'The request is malformed.'],
   invalid_client: [401, 'Client authentication failed.'],
@@ -68,7 +68,10 @@ const ERRORS = {
   ...OAUTH_ERRORS,
 } as const satisfies Errors
 
-/** Errors of one parameter that only storage can find: 422 `invalid_request_parameters`, with the parameter and its rule. */
+/**
+ * Errors of one parameter that only storage can find: 422 `invalid_request_parameters`, with the parameter and its
+ * rule.
+ */
 const PARAMETER_ERRORS = {
   expires_at_past: ['expires_at', 'past'],
   redirect_uris_not_allowed: ['redirect_uris', 'redirect_uris_not_allowed'],
@@ -87,7 +90,7 @@ interface ErrorDetails {
   readonly errors?: readonly InvalidParameter[]
   readonly regions?: readonly InferOutput<typeof RegionState>[]
   readonly allow?: readonly string[]
-  /** Seconds. */
+  /** The value of Retry-After, in seconds. */
   readonly retryAfter?: number
 }
 
@@ -109,8 +112,8 @@ export class ApiError extends Error {
 }
 
 /**
- * Returns the granted value and keeps the caller's identity; throws the refusal. `details` complete the error: the id that
- * the caller asked for, or more.
+ * Returns the granted value and keeps the caller's identity; throws the refusal. `details` complete the error: the id
+ * that the caller asked for, or more.
  */
 export function granted<T>(
   c: Context<HonoEnv>,
@@ -224,7 +227,7 @@ function retryAfter(fault: StorageFault, now: Date): number {
   return DAY_SECONDS - (Math.floor(now.getTime() / 1000) % DAY_SECONDS)
 }
 
-/** Says what is known: whether something was changed, and whether a retry can succeed. */
+/** Makes the 503. Its message says whether something was changed, and whether a retry can succeed. */
 function unavailable(error: StorageUnavailable, c: Context<HonoEnv>): ApiError {
   const permanent = PERMANENT_FAULTS.get(error.fault)
   if (permanent) {
@@ -236,7 +239,7 @@ function unavailable(error: StorageUnavailable, c: Context<HonoEnv>): ApiError {
   return new ApiError('service_unavailable', { message })
 }
 
-/** Every other method is idempotent, and needs no Idempotency-Key. */
+/** Names the next step. Only a POST needs an Idempotency-Key: every other method is idempotent. */
 function nextStep(c: Context<HonoEnv>): string {
   return c.req.method === 'POST' ? 'Retry with the same Idempotency-Key.' : 'Send the same request again.'
 }

@@ -6,7 +6,7 @@ import { ApiError } from './errors.ts'
 import { setRequestId } from './log.ts'
 import { PUBLIC_CACHE_SECONDS } from './settings.ts'
 
-/** Set on every response, whatever a route sets. Pages and public documents replace the defaults below. */
+/** Headers of every response. A route cannot replace them. Pages and public documents replace the defaults below. */
 const fixedHeaders = secureHeaders({
   xFrameOptions: 'DENY',
   strictTransportSecurity: 'max-age=31536000; includeSubDomains',
@@ -47,10 +47,11 @@ export const cacheable = createMiddleware<HonoEnv>(async (c, next) => {
 
 const preflight = cors({ origin: '*', allowMethods: ['GET', 'HEAD'], maxAge: 86_400 })
 
-/** For public documents: keys, discovery, the API description. Pages of any origin may read them. */
+/** Lets pages of any origin read a public document: keys, discovery or the API description. */
 export const publicDocument = createMiddleware<HonoEnv>(async (c, next) => {
   if (c.req.method === 'OPTIONS') return preflight(c, next)
-  // hono/cors is not used: it sets headers on a response of its own, and Hono then merges both responses header by header.
+  // hono/cors is not used: it sets headers on a response of its own, and Hono then merges both responses header by
+  // header.
   c.header('Access-Control-Allow-Origin', '*')
   c.header('Cross-Origin-Resource-Policy', 'cross-origin')
   await next()
@@ -63,15 +64,15 @@ interface KeptResponse {
   readonly until: number
 }
 
-/** How long an isolate keeps a public document: a retired signing key disappears from it this late at most. */
+/** How long an isolate keeps a public document. A retired signing key stays published at most this much longer. */
 const KEPT_MS = 60_000
 
-/** By settings, so that changed ones are answered at once, and by scheme and path. */
+/** Kept responses by settings, and then by scheme and path. A changed setting takes effect at once. */
 const keptResponses = new WeakMap<Env, Map<string, KeptResponse>>()
 
 /**
- * For public documents that depend on the settings alone: answers from memory, without the rest of the app. It writes no
- * log entry, which would take longer than the answer.
+ * Answers with a public document from memory, without the rest of the app. The document depends on the settings only.
+ * Such a response has no log entry, which would take longer than the response.
  */
 export const keptDocument = createMiddleware<HonoEnv>(async (c, next) => {
   if (c.req.method !== 'GET') return next()

@@ -26,7 +26,7 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
   const duration = Date.now() - start
   const figures = c.get('database')?.figures
   const caller = callerOf(c)
-  // Not for others: the time of a refused credential could tell something about it.
+  // Only authenticated callers get Server-Timing: the time of a refusal could tell something about a credential.
   if (caller && figures) c.res.headers.set('Server-Timing', `total;dur=${duration}, db;dur=${figures.waited}`)
   console.log({
     message: 'request',
@@ -67,7 +67,7 @@ export function versionField(env: Partial<Pick<Env, 'CF_VERSION_METADATA'>>): Pi
   return id ? { version: id } : {}
 }
 
-/** The fields of a log entry that tell what its D1 requests took. What D1 did not say is left out. */
+/** The log fields about D1 requests. Figures that D1 did not report are left out. */
 export function figureFields({ requests, attempts, rowsRead, rowsWritten, waited, sql, region }: Figures): object {
   return {
     d1_requests: requests,
@@ -100,7 +100,7 @@ export function originOf(c: Context<HonoEnv>): Origin {
   }
 }
 
-/** The origin of a use of a client secret: of its address the network alone. */
+/** The origin of a use of a client secret. It has the network of the address, not the address. */
 export function useOf(c: Context<HonoEnv>): Use {
   const { address, country, userAgent } = originOf(c)
   return { address: address && siteOf(address), country, userAgent }

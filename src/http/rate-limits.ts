@@ -40,7 +40,7 @@ const WINDOW_MS = 60_000
 /** How long an isolate refuses an API key that has made too many calls, before it counts again. */
 const PAUSE_MS = 10_000
 
-/** Bounds each memory to some 2 MB. */
+/** Maximum number of entries of each memory, which is then at most 2 MB. */
 const MAX_ENTRIES = 10_000
 
 /** A map of bounded size: a new entry takes the place of the oldest one. */
@@ -75,17 +75,18 @@ export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
     ...(attempt.clientId && { client_id: attempt.clientId }),
     ...(apiKeyId && { api_key_id: apiKeyId }),
   })
-  // A clock that goes back makes no client wait for longer than a window.
+  // Even if the clock goes back, no client waits for longer than a window.
   throw new ApiError('rate_limit_exceeded', { retryAfter: Math.min(seconds, WINDOW_MS / 1000) })
 }
 
-/** When an attempt may reach the database again (Unix ms), after too many failures; 0 if it may now. */
+/** The time when an attempt may reach the database again (Unix ms); 0 if it may now. */
 function refusedUntil(c: Context<HonoEnv>, attempt: Attempt): number {
   if (failures.size === 0 || !c.env.FAILED_AUTHENTICATIONS) return 0
   const { address, account } = namesOf(c, attempt)
   const ofAddress = currentWindow(address)
   if (ofAddress && ofAddress.count >= MAX_FAILURES) return ofAddress.until
-  // Anyone can fail under another client's ID. An address without failures of its own still reaches the database, so that no other caller can lock a client out.
+  // Anyone can fail under another client's ID. An address without failures of its own still reaches the database, so
+  // that no other caller can lock a client out.
   if (attempt.clientId !== null && address !== null && !ofAddress) return 0
   const ofAccount = currentWindow(account)
   return ofAccount && ofAccount.count >= MAX_FAILURES ? ofAccount.until : 0

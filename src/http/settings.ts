@@ -3,7 +3,9 @@ import { parseRegions, type Region } from '../storage/regions.ts'
 
 /** The variables of wrangler.toml: the Worker and the commands check them by this one schema. */
 
-/** How a value is read, and what it must be. Values are parsed, not coerced: `true`, `[5]` and `0x10` are not numbers. */
+/**
+ * How a value is read, and what it must be. Values are parsed, not coerced: `true`, `[5]` and `0x10` are not numbers.
+ */
 interface Setting<T> {
   /** Undefined if the value is invalid. */
   readonly parse: (value: unknown) => T | undefined
@@ -92,7 +94,7 @@ const SETTINGS = {
   ISSUER: issuerSetting,
   ACCESS_TOKEN_TTL_SECONDS: integer(60, MAX_ACCESS_TOKEN_TTL_SECONDS),
   EVENT_RETENTION_DAYS: integer(1, 3_650),
-  /** Of one invocation: https://developers.cloudflare.com/d1/platform/limits/ */
+  /** The D1 queries of one invocation: https://developers.cloudflare.com/d1/platform/limits/ */
   D1_QUERIES_PER_INVOCATION: integer(50, 1_000),
   /** A deliverer holds a delivery for 30 seconds. */
   WEBHOOK_TIMEOUT_MS: integer(100, 20_000),
@@ -110,8 +112,8 @@ export class SettingsError extends Error {
 }
 
 /**
- * A sentence for each invalid variable: its name, its value, what it must be, and the file to look in. `isDatabase` tells
- * whether a binding is a D1 database; by default `variables` has the bindings, too, as in the Worker.
+ * A sentence for each invalid variable: its name, its value, what it must be, and the file to look in. `isDatabase`
+ * tells whether a binding is a D1 database; by default `variables` has the bindings, too, as in the Worker.
  */
 export function checkSettings(
   variables: object,
@@ -141,7 +143,7 @@ function isD1Database(value: unknown): value is D1Database {
   return typeof prepare === 'function' && typeof batch === 'function'
 }
 
-/** A pasted credential is not repeated. */
+/** The message does not repeat a pasted credential. */
 function shown(value: unknown): string {
   if (value === undefined) return 'missing'
   if (typeof value === 'string' && recogniseCredential(value)) return 'a credential'
@@ -149,7 +151,7 @@ function shown(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }
 
-/** By the environment object, which is the same for all requests of an isolate. */
+/** The settings by environment object, which is the same for all requests of an isolate. */
 const known = new WeakMap<object, Settings>()
 
 /** Reads the settings of the Worker, once per isolate. Throws SettingsError if any is invalid. */

@@ -22,7 +22,7 @@ interface ClientCredentials {
   readonly clientSecret: string
 }
 
-/** Longer headers are not decoded. Characters. */
+/** Maximum length of an Authorization header, in characters. Longer headers are not decoded. */
 const MAX_HEADER_LENGTH = 1024
 const BASIC = /^Basic +([A-Za-z0-9+/]+={0,2})$/i
 const PRINTABLE_ASCII = /^[ -~]*$/
@@ -30,10 +30,10 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const CLIENT_ID = /^client_[0-9A-HJKMNP-TV-Z]{26}$/
 
 /**
- * Authenticates the client of a request (RFC 6749 §2.3) by `client_secret_basic` or `client_secret_post`. `find` makes the
- * request's one D1 request. Throws `invalid_request` for contradictory credentials, 429 after too many failures, and
- * the same `invalid_client` for every invalid credential: only the log has the reason. A malformed one costs neither I/O
- * nor a digest.
+ * Authenticates the client of a request (RFC 6749 §2.3) by `client_secret_basic` or `client_secret_post`. `find` makes
+ * the request's one D1 request. Throws `invalid_request` for contradictory credentials, 429 after too many failures,
+ * and the same `invalid_client` for every invalid credential: only the log has the reason. A malformed one costs
+ * neither I/O nor a digest.
  */
 export async function authenticate<T extends { readonly client: AuthenticatedClient; readonly refused?: undefined }>(
   c: Context<HonoEnv>,
@@ -49,7 +49,7 @@ export async function authenticate<T extends { readonly client: AuthenticatedCli
   requireAllowed(c, attempt)
   const database = recognised && databaseOf(c, recognised.region)
   if (!database || !digest) {
-    // A request without credentials asks for the challenge: it is no attempt.
+    // A request without credentials asks for the challenge, and does not count as an attempt.
     const isAttempt = credentials !== null || authorization !== undefined
     if (isAttempt) recordFailure(c, attempt)
     return refuse(c, clientId, { refused: isAttempt ? 'credentials_malformed' : 'credentials_missing' })

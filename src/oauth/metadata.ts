@@ -17,7 +17,7 @@ export const metadata = new Hono<HonoEnv>()
     return c.json(openIdConfigurationOf(issuer(c.env), algorithms))
   })
   .get('/oauth2/jwks', sendKeys)
-  // Where WorkOS's SDKs look. All clients have the same keys, so the client ID is not read.
+  // WorkOS's SDKs request the keys at this path. All clients have the same keys, so the client ID is not read.
   .get('/sso/jwks/:client_id', sendKeys)
 
 async function sendKeys(c: Context<HonoEnv>) {

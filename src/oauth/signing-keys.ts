@@ -21,7 +21,7 @@ export interface SigningKeys {
   readonly algorithm: SigningAlgorithm
   readonly kid: string
   readonly privateKey: CryptoKey
-  /** The public keys, the signing key's own first. */
+  /** The public keys, with that of the signing key first. */
   readonly published: { readonly keys: PublishedKey[] }
   /** The same keys by `kid`, to verify tokens with. */
   readonly verifying: ReadonlyMap<string, { readonly key: CryptoKey; readonly retiredAt: number }>
@@ -31,7 +31,9 @@ type Settings = Pick<Env, 'SIGNING_KEY' | 'PUBLISHED_KEYS'>
 
 let imported: { readonly from: Settings; readonly keys: Promise<SigningKeys> } | undefined
 
-/** The keys of this deployment, imported once per isolate. Rejects if they are missing or invalid, as /readyz reports. */
+/**
+ * The keys of this deployment, imported once per isolate. Rejects if they are missing or invalid, as /readyz reports.
+ */
 export function signingKeys(env: Settings): Promise<SigningKeys> {
   const { SIGNING_KEY, PUBLISHED_KEYS } = imported?.from ?? {}
   if (!imported || SIGNING_KEY !== env.SIGNING_KEY || PUBLISHED_KEYS !== env.PUBLISHED_KEYS) {

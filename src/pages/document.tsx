@@ -37,7 +37,7 @@ interface PageOptions {
   readonly header?: Child
   /** A stylesheet in `/static` besides the common one. */
   readonly styles?: string
-  /** Has forms. */
+  /** True if the page has forms. */
   readonly isInteractive?: boolean
   /** A script in `/static`, which the page works without. `pages.js` if the page is interactive. */
   readonly script?: string

@@ -9,7 +9,7 @@ import { onError } from '../http/errors.ts'
 import { htmlPage } from './document.tsx'
 import { isolated, Name } from './parts.tsx'
 
-/** A refusal with its own words and the next step. Thrown, it becomes a page. */
+/** A refusal with its own message and the next step. If it is thrown, the response is a page. */
 export class Problem extends Error {
   override readonly name = 'Problem'
   readonly status: ContentfulStatusCode
@@ -22,7 +22,7 @@ export class Problem extends Error {
   }
 }
 
-/** Words an error for people: what happened, whether anything changed, and what to do next. */
+/** Describes an error to people: what happened, whether anything changed, and what to do next. */
 export async function problemOf(error: Error, c: Context<HonoEnv>): Promise<Problem> {
   if (error instanceof Problem) return error
   if (error instanceof HTTPException)

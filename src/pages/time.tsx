@@ -1,4 +1,4 @@
-/** Times as people read them. All are UTC. */
+/** Times for people, all in UTC. */
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND

@@ -26,9 +26,9 @@ export interface ActivityFilter {
   readonly actor: string | null
   /** An ID, a name or a hint. */
   readonly target: string | null
-  /** Inclusive. */
+  /** The start of the period, inclusive. */
   readonly from: UnixMs | null
-  /** Exclusive. */
+  /** The end of the period, exclusive. */
   readonly until: UnixMs | null
 }
 
@@ -110,7 +110,7 @@ export function listActivity(
       sql`WHERE ${matches} ${newestFirst} ${limitTo(limit + 1)}`,
     ),
     ...(isSearch && {
-      // Beside min(), a column is that of the same row.
+      // In SQLite, a bare column beside min() comes from the same row.
       searched: selectFromFirst<Searched>(caller, sql`count(*) AS count, min(seq), id`, source, first, empty),
     }),
     ...(after !== null && { cursor: select(caller, sql`1`, 'events', sql`id = ${after}`) }),
@@ -153,7 +153,7 @@ export function activityFromRow(row: ActivityRow): Activity {
   }
 }
 
-/** A type by its name; null for anything else. */
+/** Returns the event type of this name; null for any other text. */
 export function eventTypeOf(text: string): EventType | null {
   return EVENT_TYPES.find((type) => type === text) ?? null
 }

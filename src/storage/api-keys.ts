@@ -18,7 +18,7 @@ export interface CallerKey {
   readonly createdAt: UnixMs
   /** Accurate to the minute; null before the first use. */
   readonly lastUsedAt: UnixMs | null
-  /** Whether the caller is this key, or a session of it. */
+  /** True if the caller is this key, or a session of it. */
   readonly isOwn: boolean
 }
 
@@ -105,7 +105,7 @@ export function revokeCallerKey(
     caller,
     'write',
     {
-      // Before the change: a caller that revokes its own key is unknown afterwards.
+      // The verdict is read before the change, because a caller that revokes its own key is unknown afterwards.
       found: select<{ revoked_at: UnixMs | null }>(caller, sql`revoked_at`, 'api_keys', sql`id = ${id}`),
       event: recordAuditEvent(database, change, 'write', 'api_key.revoked', apiKeySnapshot, target),
       revoked: updateUnstamped(

@@ -95,7 +95,7 @@ function joinApplication(id: string): Sql {
   return sql`JOIN applications ON applications.environment_id = caller.environment_id AND ${matchesApplication(id)}`
 }
 
-/** Joins it unless it is deleted. */
+/** Joins the application to the caller unless it is deleted. */
 export function joinLiveApplication(id: string): Sql {
   return sql`${joinApplication(id)} AND applications.deleted_at IS NULL`
 }

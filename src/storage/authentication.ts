@@ -142,7 +142,7 @@ export function touchClientSecret(
   { clientSecret }: Pick<AuthenticatedClient, 'clientSecret'>,
   { address, country, userAgent }: Use,
 ): void {
-  // Never before the creation, even if the clock went back.
+  // `last_used_at` is never before the creation, even if the clock went back.
   touchAfterResponse(database, clientSecret.id, clientSecret.lastUsedAt, now, () => [
     query(sql`UPDATE client_secrets SET last_used_at = max(${now}, created_at), used_minutes = ${oneMoreMinute(now)},
         last_used_address = ${address}, last_used_country = ${country}, last_used_agent = ${userAgent}
@@ -210,7 +210,7 @@ export function recordRefusedUse(
 interface ClientRow {
   /** Null if the secret is active and belongs to the client. */
   readonly refusal: ClientRefusal | null
-  /** Null if no secret has the digest, like all members below. */
+  /** This member and all below are null if no secret has the digest. */
   readonly secret_id: string
   readonly environment_id: string
   readonly last_used_at: UnixMs | null
@@ -228,7 +228,7 @@ interface ClientRow {
   readonly token_scopes: string | null
 }
 
-/** One row, whether the secret is active or not, so that the refusal costs no statement of its own. */
+/** Returns one row whether the secret is active or not, so that a refusal needs no second statement. */
 function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
   const refusal = sql`CASE
     WHEN ${active(now)} AND applications.deleted_at IS NULL AND applications.client_id = ${clientId} THEN NULL

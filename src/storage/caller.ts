@@ -18,7 +18,7 @@ export interface Identity {
   readonly apiKeyName: string
   readonly access: Access
   readonly environmentId: string
-  /** Of a session's environment; null for an API key, which has no use for it. */
+  /** The name of a session's environment; null for an API key, which does not need it. */
   readonly environmentName: string | null
   /** Null for an API key. */
   readonly sessionId: string | null
@@ -56,6 +56,6 @@ export type Outcome<Granted, Refusal extends string = never> =
   | (Refused<'unauthorized'> & { readonly identity?: undefined })
   | (Result<Granted, Refusal | 'forbidden'> & {
       readonly identity: Identity
-      /** A change recorded an event that a webhook endpoint wants. */
+      /** True if the change recorded an event that a webhook endpoint wants. */
       readonly hasDelivery: boolean
     })

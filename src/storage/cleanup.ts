@@ -6,7 +6,10 @@ import { REPLAY_WINDOW_MS } from './idempotency.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** Deleted applications are kept for this long, so that deleting them again is a success. Secrets likewise: see `due_at`. */
+/**
+ * Deleted applications are kept for this long, so that deleting them again is a success. Secrets likewise: see
+ * `due_at`.
+ */
 const TOMBSTONE_RETENTION_MS = 90 * DAY_MS
 
 /** Delivered and dead webhook deliveries can be looked up, and revived, for this long. */
@@ -20,8 +23,8 @@ const MAX_STEP_ROWS = 500
 const upToMax = raw(`LIMIT ${MAX_STEP_ROWS}`)
 
 /**
- * The number of changed rows by step. A step that failed is left to the next run. `clock_skew_ms` is how far D1's clock is
- * ahead of the Worker's, as far as is certain: both clocks read the deadline of a change.
+ * The number of changed rows by step. A step that failed is left to the next run. `clock_skew_ms` is how far D1's clock
+ * is ahead of the Worker's, as far as is certain: both clocks read the deadline of a change.
  */
 export type CleanupReport = Record<string, number | 'failed'>
 
@@ -57,7 +60,7 @@ export async function cleanUp(
 }
 
 interface Run {
-  /** Null if no batch could tell. */
+  /** The measured difference; null if no batch measured it. */
   readonly clockSkewMs: number | null
   readonly counts: CleanupReport
 }
@@ -87,7 +90,10 @@ async function runSteps(database: Database, steps: Record<string, Step>): Promis
 
 const readClock = query<{ now: UnixMs }>(sql`SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now`)
 
-/** How far a clock is ahead of one that showed `before` and `after` around its reading: 0 where the way may explain it. */
+/**
+ * How far a clock is ahead of another, which showed `before` and `after` around the reading; 0 if latency can explain
+ * it.
+ */
 function skewOf(reading: UnixMs, before: UnixMs, after: UnixMs): number {
   return Math.max(reading - after, 0) + Math.min(reading - before, 0)
 }

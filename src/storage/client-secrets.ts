@@ -21,18 +21,18 @@ export interface ClientSecret {
   readonly lastUsedAt: UnixMs | null
   /** Null for never. */
   readonly expiresAt: UnixMs | null
-  /** Rotated out, so it does not count against the limit. */
+  /** True if a rotation expires the secret, so that it does not count against the limit. */
   readonly isRotatedOut: boolean
   /** Null unless it is disabled. */
   readonly disabledAt: UnixMs | null
   readonly createdAt: UnixMs
-  /** Set by changes, not by use. */
+  /** Changes set this time; uses do not. */
   readonly updatedAt: UnixMs
 }
 
 export interface ApplicationWithSecrets {
   readonly application: Application
-  /** The active and disabled ones, oldest first. */
+  /** The active and disabled secrets, oldest first. */
   readonly secrets: readonly ClientSecret[]
 }
 

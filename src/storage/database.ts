@@ -14,14 +14,14 @@ export interface Database {
   readonly deadline: UnixMs
   /** Keeps work alive after the response, or after its client has disconnected. */
   readonly waitUntil: (promise: Promise<unknown>) => void
-  /** Absent where they are not logged. */
+  /** Absent if the figures are not logged. */
   readonly figures?: Figures
 }
 
 /** A statement, and the shape of the rows that it returns. */
 export interface Query<Row = unknown> {
   readonly sql: Sql
-  /** Exists in the type only. */
+  /** This member exists in the type only. */
   readonly row?: Row
 }
 
@@ -75,13 +75,13 @@ function faultOf(text: string): StorageFault {
 const TRANSIENT =
   /Network connection lost|object to be reset|reset because its code was updated|due to transient issue|storage operation exceeded timeout/
 
-/** Doubled before each further retry. */
+/** The first wait before a retry. It doubles for each further retry. */
 const FIRST_RETRY_DELAY_MS = 50
 
 /** A change must begin this long before the request's deadline: time for the commit, the reply and clock skew. */
 const COMMIT_MARGIN_MS = 500
 
-/** No statement of this request changes anything after this: the client has received a 503, or is about to. */
+/** The time after which no statement of this request changes anything, because the client gets a 503. */
 export function changeDeadline(database: Database): UnixMs {
   return database.deadline - COMMIT_MARGIN_MS
 }

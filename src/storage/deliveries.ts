@@ -8,10 +8,10 @@ import { gone } from './webhooks.ts'
 export interface Delivery {
   readonly endpointId: string
   readonly url: string
-  /** Signs the request. */
+  /** The secret that signs the request. */
   readonly secret: string
   readonly event: Event
-  /** Including the current one. */
+  /** The number of attempts, including the current one. */
   readonly attempts: number
 }
 
@@ -38,9 +38,12 @@ export interface Claim {
   readonly limit: number
   /** Claims only the first attempts at this event; null claims all deliveries that are due. */
   readonly event: { readonly id: string; readonly environmentId: string } | null
-  /** Endpoints to leave out. */
+  /** IDs of endpoints to leave out. */
   readonly except: readonly string[]
-  /** The attempts that each endpoint has had in this run. Those with fewer come first, then those that are due for longer. */
+  /**
+   * The attempts that each endpoint has had in this run. Those with fewer come first, then those that are due for
+   * longer.
+   */
   readonly attempted?: Readonly<Record<string, number>>
 }
 
@@ -88,8 +91,8 @@ export async function claimDeliveries(
 }
 
 /**
- * Queues the next events for each endpoint that wants them, and moves its cursor past them, in one transaction: an event
- * is queued once, also if the Worker stopped after the change that recorded it.
+ * Queues the next events for each endpoint that wants them, and moves its cursor past them, in one transaction: an
+ * event is queued once, also if the Worker stopped after the change that recorded it.
  */
 export function queueEvents(
   now: UnixMs,

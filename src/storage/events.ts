@@ -33,7 +33,7 @@ export type EventType = (typeof EVENT_TYPES)[number]
 /** A row as a change left it. */
 export type Snapshot = Readonly<Record<string, unknown>>
 
-/** Who made a change. */
+/** The actor of a change. */
 export type Actor = 'api_key' | 'session' | 'operator' | 'system'
 
 export interface Event {
@@ -42,9 +42,9 @@ export interface Event {
   /** Read by the mapper of its table. */
   readonly data: Snapshot
   readonly actor: Actor
-  /** Of the caller; null for the operator and the system. */
+  /** The caller's API key; null for the operator and the system. */
   readonly apiKey: { readonly id: string; readonly name: string } | null
-  /** Of a caller that is a dashboard session. */
+  /** The ID of the dashboard session, if the caller is one. */
   readonly sessionId: string | null
   readonly requestId: string | null
   readonly origin: Origin
@@ -52,12 +52,12 @@ export interface Event {
 }
 
 export interface EventFilter extends PageRequest {
-  /** All types if empty. */
+  /** The event types; all types if empty. */
   readonly types: readonly EventType[]
   readonly organizationId: string | null
-  /** Inclusive. */
+  /** The start of the period, inclusive. */
   readonly from: UnixMs | null
-  /** Exclusive. */
+  /** The end of the period, exclusive. */
   readonly until: UnixMs | null
 }
 
@@ -92,8 +92,8 @@ export const eventColumns = stored.columns
 const MAX_SKEW_MS = 60 * 60_000
 
 /**
- * Returns a page of events in commit order. A reader that continues after its last event misses none. A page filtered by
- * type or organization reads no other events.
+ * Returns a page of events in commit order. A reader that continues after its last event misses none. A page filtered
+ * by type or organization reads no other events.
  */
 export function listEvents(
   database: Database,

@@ -1,12 +1,12 @@
 /** The sums of the figures of the D1 requests of one task. Null if D1 did not report one. */
 export interface Figures {
-  /** Sent by this Worker, its retries included. */
+  /** Requests of this Worker, its retries included. */
   requests: number
-  /** Made by D1: it repeats reads by itself (`total_attempts`). */
+  /** Attempts of D1, which repeats reads by itself (`total_attempts`). */
   attempts: number | null
   rowsRead: number | null
   rowsWritten: number | null
-  /** Milliseconds, including the way to D1. */
+  /** Waiting time in milliseconds, including the network to D1. */
   waited: number
   /** Milliseconds of work in D1. */
   sql: number | null

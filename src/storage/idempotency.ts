@@ -17,15 +17,15 @@ export interface Derivation {
 
 /** A request with an Idempotency-Key. */
 export interface KeyedRequest extends Derivation {
-  /** Of the API key's digest and the Idempotency-Key. */
+  /** Digest of the API key's digest and the Idempotency-Key. */
   readonly digest: Bytes
-  /** Of method, path and body. */
+  /** Digest of method, path and body. */
   readonly requestDigest: Bytes
 }
 
 /** The verdict on a create. `original` is the event of this change, or of an earlier attempt of the same request. */
 export interface OriginalRow extends ChangeRow {
-  /** Of the event that recorded the creation. Null if nothing was created. */
+  /** The ID of the event that recorded the creation; null if nothing was created. */
   readonly original_id: string | null
   /** JSON. */
   readonly original_data: string | null
@@ -53,7 +53,7 @@ export function keyUnused(change: Change, request: KeyedRequest | null): Sql {
 
 /** The verdict on a form that creates something once. */
 export interface FormRow {
-  /** Nothing was created with the form before. */
+  /** True if nothing was created with the form before. */
   readonly is_unused: 0 | 1
 }
 

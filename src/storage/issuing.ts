@@ -37,7 +37,7 @@ export interface NewClientSecret {
 }
 
 export interface CreatedClientSecret {
-  /** As it was created. */
+  /** The secret as it was created. */
   readonly secret: ClientSecret
   readonly application: Application
   /** SHA-256 of the plaintext. */

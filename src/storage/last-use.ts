@@ -14,7 +14,7 @@ const pending = new WeakMap<Database, Map<string, readonly Query[]>>()
 
 /**
  * Sends statements, which set `last_used_at` of a credential, after the response: at most once a minute per credential
- * and isolate. They themselves must guard against other isolates. A failure only leaves the touch to the next use.
+ * and isolate. The statements must guard against other isolates. After a failure, the next use sets the time.
  */
 export function touchAfterResponse(
   database: Database,

@@ -16,7 +16,7 @@ export const UNUSED_DAYS = 90
 
 export type SecretState = 'active' | 'expiring' | 'disabled' | 'expired' | 'revoked'
 
-/** Null, and an empty list, where it does not narrow the list. */
+/** A filter. A null member, or an empty list, does not narrow the result. */
 export interface SecretFilter {
   readonly states: readonly SecretState[]
   /** Neither expired nor revoked, and without a use for this long. */

@@ -32,6 +32,6 @@ export function mapping<T extends object>(
   }
 }
 
-/** SQLite has no booleans. */
+/** SQLite has no booleans, so a column holds 0 or 1. */
 export const flag = (value: 0 | 1): boolean => value === 1
 export const json = (text: string) => JSON.parse(text)

@@ -23,13 +23,13 @@ import { endpointColumns, endpointFromRow, type WebhookEndpoint } from './webhoo
 export interface Overview {
   readonly applications: number
   readonly secrets: SecretCounts
-  /** When any of the secrets was last used; null if none was. */
+  /** The time of the latest use of any of the secrets; null if none was used. */
   readonly lastUsedAt: UnixMs | null
   /** The secrets that are the next to expire. */
   readonly expiring: readonly ListedSecret[]
   readonly endpoints: readonly WebhookEndpoint[]
   readonly keys: readonly CallerKey[]
-  /** The latest events but for sign-ins. */
+  /** The latest events, without sign-ins. */
   readonly activities: readonly Activity[]
 }
 
@@ -37,7 +37,7 @@ const MAX_LISTED_ENDPOINTS = 100
 /** Sign-ins are left out of the latest events, which are looked for among this many. */
 const MAX_READ_EVENTS = 200
 
-/** Reads at most `MAX_READ` secrets, twice. `limit` is of secrets and of events. */
+/** Reads at most `MAX_READ` secrets, twice. `limit` is the maximum number of secrets and of events in the result. */
 export function findOverview(
   database: Database,
   caller: Caller,

@@ -4,7 +4,7 @@ import { limitTo } from './statements.ts'
 /** The page of a list that a caller asks for. */
 export interface PageRequest {
   readonly limit: number
-  /** Of the page: oldest first, or newest first. */
+  /** The order of the page: oldest first, or newest first. */
   readonly order: 'asc' | 'desc'
   /** The page lies before or after the item with this ID, in the page's order. */
   readonly cursor: { readonly id: string; readonly side: 'before' | 'after' } | null

@@ -26,7 +26,7 @@ describe('the location of a new database', () => {
     const deployment = new Deployment()
     const { code, stderr } = await cli(['deploy'], { platform: deployment.platform, env: { CI: 'true' } })
     expect(stderr).toContain(
-      "Choose where the database oncekey is created, because its location can't be changed later. Nothing was created. Run: npm run deploy -- --location LOCATION\nPLACE is one of weur, eeur, apac, oc, wnam, enam. `--jurisdiction` takes eu, us, fedramp. `--anywhere` creates it near the machine that runs this command.",
+      "Choose where the database oncekey is created, because its location can't be changed later. Nothing was created. Run: npm run deploy -- --location LOCATION\nLOCATION is one of weur, eeur, apac, oc, wnam, enam. `--jurisdiction` takes eu, us, fedramp. `--anywhere` creates it near the machine that runs this command.",
     )
     expect(code).toBe(1)
     expect(deployment.cloudflare.changes).toEqual([])

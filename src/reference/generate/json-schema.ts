@@ -4,12 +4,12 @@ import { sentenceOf } from '../../contract/rules.ts'
 import type { JsonSchema } from './openapi.ts'
 import { words } from './words.ts'
 
-/** Rules that JSON Schema cannot express, or not legibly. Their messages become part of the description. */
+/** Rules that JSON Schema cannot express clearly. Their messages become part of the description. */
 const WORDED = new Set(['check', 'partial_check', 'regex', 'iso_timestamp'])
 
 /**
- * Converts the schemas by which the Worker validates into JSON Schemas, by name, and describes every member. Throws if a
- * schema cannot be converted, or a member has no words.
+ * Converts the schemas by which the Worker validates into JSON Schemas, by name, and describes every member. Throws if
+ * a schema cannot be converted, or a member has no words.
  */
 export function jsonSchemas(schemas: Readonly<Record<string, v.GenericSchema>>): Record<string, JsonSchema> {
   const definitions = toJsonSchemaDefs(schemas, {

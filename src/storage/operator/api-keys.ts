@@ -64,7 +64,7 @@ export async function revokeApiKey(database: Database, id: string, now: UnixMs):
   return keys[0] ? fromRow(keys[0]) : null
 }
 
-/** Before a revocation, after a creation: the key is active. */
+/** The event is recorded while the key is active: before a revocation, after a creation. */
 function recordKeyEvent(type: EventType, id: string, now: UnixMs): Query {
   const target = sql`api_keys AS target WHERE target.id = ${id} AND target.revoked_at IS NULL`
   return recordOperatorEvent(type, id, now, apiKeySnapshot, target)

@@ -4,7 +4,10 @@ import { type Database, type Query, query, sendBatch, type UnixMs } from '../dat
 import { nextSeq } from '../event-statements.ts'
 import type { EventType } from '../events.ts'
 
-/** Records a change that the operator made to the object `id`, if `from` finds it as `target`. `data` is SQL for its JSON. */
+/**
+ * Records a change that the operator made to the object `id`, if `from` finds it as `target`. `data` is SQL for its
+ * JSON.
+ */
 export function recordOperatorEvent(type: EventType, id: string, now: UnixMs, data: Sql, from: Sql): Query {
   const environment = type === 'signing_key.rotated' ? sql`target.id` : sql`target.environment_id`
   return query(sql`INSERT INTO events (seq, id, environment_id, type, data, actor_type, created_at)
@@ -13,10 +16,10 @@ export function recordOperatorEvent(type: EventType, id: string, now: UnixMs, da
 }
 
 export interface SigningKeyRotation {
-  /** Of the new key. */
+  /** The ID of the new key. */
   readonly kid: string
   readonly algorithm: string
-  /** The old key was leaked, so it was withdrawn at once. */
+  /** True if the old key leaked and was withdrawn at once. */
   readonly isLeaked: boolean
 }
 

@@ -26,7 +26,7 @@ export const RECOVERED_TABLES = [
 export type RecoveredTable = (typeof RECOVERED_TABLES)[number]
 
 interface Captured {
-  /** Orders the pages. */
+  /** The columns that order the pages. */
   readonly key: readonly string[]
   readonly columns: Sql
   /** SQL for the time of the last change. */
@@ -100,7 +100,7 @@ export interface Restriction {
 
 /** A member of the captured row. */
 const was = (name: string) => raw(`(change.value ->> '${name}')`)
-/** Later than every time. */
+/** A time later than every other. */
 const NEVER = raw(String(Number.MAX_SAFE_INTEGER))
 
 interface Applied {
@@ -147,7 +147,7 @@ const APPLIED: Readonly<Record<Exclude<RecoveredTable, 'environments'>, Applied>
     set: sql`deleted_at = ${was('deleted_at')}, scopes = (SELECT json_group_array(value) FROM json_each(target.scopes)
       WHERE value IN (SELECT value FROM json_each(${was('scopes')})))`,
     type: sql`iif(applications.deleted_at IS NULL, ${constant('connect_application.updated')}, ${constant('connect_application.deleted')})`,
-    // Each of its secrets has an event of its own.
+    // Each secret of the application has an event of its own.
     data: sql`iif(applications.deleted_at IS NULL, ${applicationMapping.snapshot},
       json_set(${applicationMapping.snapshot}, '$.client_secrets', json('[]')))`,
     organization: raw('applications.organization_id'),
@@ -239,7 +239,7 @@ function endDeliveries(changes: string, now: UnixMs): Query {
     SELECT ${was('id')} FROM json_each(${changes}) AS change WHERE ${was('deleted_at')} IS NOT NULL)`)
 }
 
-/** Those of these IDs that a table has. */
+/** Returns the given IDs that a table has. */
 export async function presentIds(
   database: Database,
   table: RecoveredTable,

@@ -9,7 +9,7 @@ export interface NewWebhookEndpoint extends NewCallerEndpoint {
   readonly environmentId: string
 }
 
-/** It receives the events that are recorded from now on, without that of its own creation. */
+/** The endpoint receives later events, without the event of its own creation. */
 export async function createWebhookEndpoint(database: Database, endpoint: NewWebhookEndpoint): Promise<void> {
   const { id, environmentId, url, secret, createdAt } = endpoint
   const events = JSON.stringify(endpoint.events)

@@ -3,7 +3,7 @@ import { jsonText, type Part, partsOf, type SampleRequest } from './request.ts'
 
 const variable = (name: string) => `os.Getenv("${name}")`
 const backquoted = (text: string) => `\`${text}\``
-/** As gofmt writes it: spaces around the operator where the text is the only argument. */
+/** Follows gofmt: spaces around the operator if the text is the only argument. */
 const text = (parts: readonly Part[], quote: (text: string) => string, operator: '+' | ' + ') =>
   concatenated(parts, quote, variable, operator)
 

@@ -8,7 +8,7 @@ import { ruby } from './ruby.ts'
 import { SDK_CALLS } from './sdk-calls.ts'
 
 export interface Language {
-  /** Also its name for the highlighter. */
+  /** The ID of the language, also for the highlighter. */
   readonly id: 'bash' | 'javascript' | 'python' | 'ruby' | 'go' | 'php'
   readonly name: string
   readonly sample: (request: SampleRequest, operationId: string) => string

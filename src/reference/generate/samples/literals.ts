@@ -1,6 +1,6 @@
 import { type Part, partsOf } from './request.ts'
 
-/** How a language writes values. */
+/** The notation of values in a language. */
 export interface Syntax {
   readonly string: (parts: readonly Part[]) => string
   /** The start of a member of an object, with its separator: `name: `. */
