@@ -285,7 +285,7 @@ describe.each(guarded)('%s', (route) => {
     ['with a key of an unknown region', elsewhereKey, 401, 0],
     ['with an unknown key', unknownKey, 401, 1],
     ['with a read-only key', reader.apiKey, isWrite ? 403 : 'as asked', 1],
-  ])('%s', async (_, key, status, trips) => {
+  ])('a call %s has the expected status and number of D1 requests', async (_, key, status, trips) => {
     const counter = counted(env.DB)
     let blocking: number | undefined
     const onAnswer = () => {

@@ -157,7 +157,7 @@ export function codeOf(error: unknown): string {
   return code ?? message
 }
 
-/** One of several things that a command does in order, each safe to repeat. */
+/** A step of a command. It is safe to repeat. */
 export interface Step {
   readonly title: string
   /** Does the step unless it was done before, and returns a sentence about the result. */

@@ -6,13 +6,13 @@ export interface AddressPlan {
   /** The name of the Worker. */
   readonly name: string
   readonly routes: readonly Route[]
-  /** Of wrangler.toml; undefined unless the operator has set it. */
+  /** The setting `workers_dev`; undefined unless wrangler.toml sets it. */
   readonly workersDev: boolean | undefined
   /** True if the deployment may replace DNS records and domains of other Workers. */
   readonly canTakeDomain: boolean
 }
 
-/** Where the Worker will be reached: at its first custom domain or route, otherwise at workers.dev. */
+/** The address that the Worker will have: its first custom domain or route, otherwise workers.dev. */
 export function addressOf({ name, routes }: AddressPlan, subdomain: string): string {
   const hosts = routes.map((route) => (typeof route === 'string' ? route : route.pattern).split('/')[0] ?? '')
   const host = hosts.find((host) => /^[\w-]+(\.[\w-]+)+$/.test(host))
@@ -91,7 +91,7 @@ async function ownersOf(account: Account, updated: readonly ChangedDomain[], nam
   return owners.filter(({ service }) => service !== name)
 }
 
-/** Whether the Worker can be reached at workers.dev now. */
+/** True if workers.dev serves the Worker now. */
 export async function isAtWorkersDev({ call }: Account, name: string): Promise<boolean> {
   const answer = call<{ subdomain?: { enabled?: boolean } }>('GET', `/workers/workers/${name}`)
   const found = await explained('read the addresses of the Worker', unlessCode(answer, ...NO_SUCH_WORKER))

@@ -32,7 +32,7 @@ export interface DeployPlan extends AddressPlan {
   /** The databases, of which the first is that of the first environment. */
   readonly regions: readonly RegionDatabase[]
   readonly locations: LocationOptions
-  /** Where the Worker is reached, if wrangler.toml says so; otherwise the address of its first deployment. */
+  /** The address of the Worker: as in wrangler.toml, otherwise that of its first deployment. */
   readonly issuer: string
   readonly configuration: RawConfiguration
   /** The folder of wrangler.toml. */
@@ -178,7 +178,7 @@ async function deployWorker(
   const { name, configuration, folder } = plan
   const isNew = (await servingVersions(account, name)).length === 0
   const common = { accountId: account.id, databases: provided, issuer: url }
-  // Whether workers.dev serves changes after the new address does.
+  // workers.dev is turned on or off after the new address serves.
   const workersDev = plan.workersDev ?? (plan.routes.length === 0 || (await isAtWorkersDev(account, name)))
   const upload = async (isDraft: boolean) => {
     if (!isDraft) await checkDomains(account, plan)

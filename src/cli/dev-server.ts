@@ -26,7 +26,7 @@ export const ownVariables = (port: number, regions: readonly Region[] = []) => (
 })
 type OwnVariables = ReturnType<typeof ownVariables>
 
-/** Another `dev` over the same state, or the rest of one that was killed. */
+/** Another `dev` with the same state, or a process that survived a killed `dev`. */
 export interface RunningDev {
   readonly url: string
   /** Describes the other `dev`. */

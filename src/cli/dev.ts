@@ -107,7 +107,7 @@ export async function serveAt(port: number, serve: (port: number) => Promise<voi
 const RUNNING_FILE = '.dev.pid'
 const Running = v.object({ pid: v.number(), url: v.string() })
 
-/** Another `dev` over the same state, or what is left of one that was killed. */
+/** Finds another `dev` with the same state, or a process that survived a killed `dev`. */
 async function findRunningDev(directory: string): Promise<RunningDev | null> {
   const running = parsed(Running, await readPrivately(join(directory, RUNNING_FILE)))
   if (!running || !(await isServing(running.url))) return null

@@ -50,7 +50,7 @@ export function localTarget(
     },
     withRestored: within(aside),
     open: async (undo) => {
-      // None is frozen if this was done, and interrupted afterwards.
+      // No database is frozen if an earlier run was interrupted after this step.
       const live = await frozenFile(folder)
       if (live !== null) {
         const restored = join(aside, DATABASES, basename(live))

@@ -53,7 +53,7 @@ export async function findLocalRegions(directory: string, wanted = 0, path?: str
   return { regions, recorded, record }
 }
 
-/** Whether the folder has no database yet. */
+/** True if the folder has no database yet. */
 async function isNew(directory: string): Promise<boolean> {
   return (await readdir(join(directory, 'v3')).catch(() => [])).length === 0
 }

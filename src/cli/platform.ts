@@ -56,14 +56,14 @@ export async function deployedBindings(account: Account, worker: string): Promis
   return (await explained('read what is deployed', view)).resources?.bindings ?? []
 }
 
-/** Where the deployed Worker is reached. `issuer` is what wrangler.toml says. */
+/** The address of the deployed Worker. `issuer` is the setting in wrangler.toml. */
 export async function urlOfDeployed(account: Account, worker: string, issuer: string): Promise<string> {
   const url = issuer || (await deployedBindings(account, worker)).find(({ name }) => name === 'ISSUER')?.text
   if (!url) throw new Failure('Nothing is deployed yet. `npm run deploy` deploys the Worker and creates a signing key.')
   return url
 }
 
-/** Whether the deployed Worker has a signing key. There is none where there is no Worker. */
+/** True if the deployed Worker has a signing key. False if there is no Worker. */
 export async function hasSigningKey({ call }: Account, worker: string): Promise<boolean> {
   const secrets = call<{ name: string }[]>('GET', `/workers/scripts/${worker}/secrets`)
   const found = await explained('read which secrets the Worker has', unlessCode(secrets, ...NO_SUCH_WORKER))
@@ -117,5 +117,5 @@ export async function readPublishedKeys({ fetch }: Pick<Platform, 'fetch'>, url:
   }
   const keySet = v.safeParse(PublishedKeys, parseJson(await response.text()))
   if (keySet.success) return keySet.output.keys as PublishedKey[]
-  throw new Failure(`${url}/oauth2/jwks did not answer with published keys. Is another program reached there?`)
+  throw new Failure(`${url}/oauth2/jwks did not answer with published keys. Another program may serve this address.`)
 }

@@ -50,7 +50,7 @@ function timeOf(text: string | undefined, now: number): Date {
   return time
 }
 
-/** The same command, to continue. */
+/** The command that continues the recovery. */
 function commandOf({ to, from, region, remote, persistTo }: RecoverOptions): string {
   const given = { to, from, region, 'persist-to': persistTo }
   const words = Object.entries(given).flatMap(([name, value]) =>

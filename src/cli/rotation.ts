@@ -28,7 +28,7 @@ const PUBLISHED_WITHIN_MS = 120_000
 export interface RotationPlan {
   readonly accountId: string | undefined
   readonly worker: string
-  /** Where the Worker is reached, if wrangler.toml says so. */
+  /** The address of the Worker, if wrangler.toml sets it. */
   readonly issuer: string
   /** The algorithm of the key in use, unless it is given. */
   readonly algorithm: SigningAlgorithm | undefined

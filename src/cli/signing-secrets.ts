@@ -16,7 +16,7 @@ export interface SigningSecrets {
 
 const Secrets = v.object({ SIGNING_KEY: SigningKeySetting, PUBLISHED_KEYS: PublishedKeysSetting })
 
-/** Whether a value is a private key that can sign, with its thumbprint as `kid`. */
+/** True if a value is a private key that can sign, with its thumbprint as `kid`. */
 export async function isPrivateKey(value: unknown): Promise<boolean> {
   const parsed = v.safeParse(SigningKeySetting, JSON.stringify(value))
   if (!parsed.success) return false

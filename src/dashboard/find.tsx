@@ -18,7 +18,7 @@ import { canWrite, requireSession } from './session.ts'
 
 const HINT = /^[0-9A-Za-z]{4,6}$/
 
-/** One search for everything: names, IDs, organizations, and leaked secrets. */
+/** The search for names, IDs, organizations and leaked secrets. */
 export const find = new Hono<HonoEnv>()
 
   .get('/find', requireSession, async (c) => {
@@ -189,7 +189,9 @@ function formPage(c: Context<HonoEnv>, isRefused: boolean) {
   )
 }
 
-/** Leads a URL with a credential in its query to the page that finds the secret, so that it is not used or logged again. */
+/**
+ * Leads a URL with a credential in its query to the page that finds the secret, so that it is not used or logged again.
+ */
 export const withoutCredentials = createMiddleware(async (c, next) => {
   const hint = hintOfCredential(new URL(c.req.url).search)
   if (c.req.method === 'GET' && hint) return c.redirect(findPath(hint), 303)

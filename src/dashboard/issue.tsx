@@ -84,7 +84,7 @@ export const issue = new Hono<HonoEnv>()
     return answer(c, outcome, plaintext, retireAt)
   })
 
-  /** For a secret that did not arrive: expires it, and creates another one with its name and lifetime. */
+  /** Replaces a secret that did not arrive: expires it, and creates another one with its name and lifetime. */
   .post('/applications/:id/replace-secret', requireSession, async (c) => {
     const application = c.req.param('id')
     const field = await readChange(c)

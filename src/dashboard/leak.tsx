@@ -29,7 +29,7 @@ export const IfLeaked = ({ c, details, now }: LeakProps) => {
       {!isEnded && otherActive === 0 && (
         <p class="notice bad">
           <span>
-            No other secret of this application will go on working.{' '}
+            No other secret of this application keeps working.{' '}
             {canWrite(c) && (
               <>
                 To keep the application running, <a href={`${applicationPath(secret.applicationId)}/rotate`}>rotate</a>{' '}

@@ -16,7 +16,7 @@ export const SecretHistory = ({ id, history }: HistoryProps) => (
       <h2 id="history">History</h2>
       <a href={eventsPath({ target: id })}>All activity of this secret</a>
     </div>
-    {history.length === 0 && <p class="quiet">Its events are no longer kept.</p>}
+    {history.length === 0 && <p class="quiet">The events of this secret are no longer kept.</p>}
     <ol class="history">
       {history.map((activity) => (
         <li>

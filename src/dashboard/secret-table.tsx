@@ -45,7 +45,7 @@ export const SecretName = ({ secret: { id, name, hint } }: { secret: Pick<Client
   </>
 )
 
-/** In a table: the name over the hint. */
+/** Shows a secret in a table: its name over its hint. */
 export const NamedSecret = ({ secret: { id, name, hint } }: { secret: ClientSecret }) => (
   <>
     <a class="line" href={secretPath(id)} title={name ?? undefined}>

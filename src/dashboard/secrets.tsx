@@ -110,7 +110,7 @@ export async function findSecret(
   return { ...found, secret }
 }
 
-/** Says whether a new secret has reached its program. The page that shows the secret once asks it every few seconds. */
+/** Tells whether a program has used a new secret. The page that shows the secret once requests it every few seconds. */
 function firstUsePage(c: Context<HonoEnv>, { hint, lastUsedAt }: ClientSecret) {
   return page(
     c,

@@ -32,13 +32,13 @@ export const requireSession = createMiddleware<HonoEnv>(async (c, next) => {
   await withinLimits(c, digest, next)
 })
 
-/** Whether the page may offer changes. The identity is known once storage has answered. */
+/** True if the page may offer changes. Call it after storage has identified the caller. */
 export function canWrite(c: Context<HonoEnv>): boolean {
   const { identity, session } = c.var
   return identity?.access === 'write' && (session.environmentId ?? identity.environmentId) === identity.environmentId
 }
 
-/** For the page of a form that a read-only API key can't use. */
+/** Refuses a read-only API key at the page of a form that it can't use. */
 export function requireWriteAccess(c: Context<HonoEnv>): void {
   if (!canWrite(c)) throw new ApiError('forbidden')
 }

@@ -9,7 +9,7 @@ import { readForm } from './form.tsx'
 import { isOwnPath, page } from './layout.tsx'
 import { readCookie, removeCookie, requireSession, signIn } from './session.ts'
 
-/** Where to go after signing in: always a page of the dashboard, even if the request names another address. */
+/** The page after sign-in: always a page of the dashboard, even if the request names another address. */
 const targetOf = (to: string | undefined) => (to && isOwnPath(to) ? to : '/dashboard')
 
 export const signInAndOut = new Hono<HonoEnv>()

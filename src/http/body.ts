@@ -51,7 +51,7 @@ export async function readBytes(request: Request): Promise<Uint8Array | 'payload
   return bytes
 }
 
-/** Whether a body is compressed. RFC 9110 §8.4.1: `identity` means that it is not. */
+/** True if a body is compressed. `identity` means that it is not (RFC 9110 §8.4.1). */
 export function isEncoded(request: Request): boolean {
   return !/^(identity)?$/i.test(request.headers.get('Content-Encoding') ?? '')
 }

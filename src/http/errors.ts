@@ -221,7 +221,9 @@ const PERMANENT_FAULTS = new Map<StorageFault, string>([
 const MINUTE_SECONDS = 60
 const DAY_SECONDS = 86_400
 
-/** In seconds: the quota is renewed at midnight UTC; any other fault lasts until the operator has acted. */
+/**
+ * Returns Retry-After in seconds. The quota is renewed at midnight UTC; any other fault lasts until the operator acts.
+ */
 function retryAfter(fault: StorageFault, now: Date): number {
   if (fault !== 'quota_exceeded') return MINUTE_SECONDS
   return DAY_SECONDS - (Math.floor(now.getTime() / 1000) % DAY_SECONDS)

@@ -90,7 +90,7 @@ export function logError(c: Context<HonoEnv>, code: string, error: Error): void 
   })
 }
 
-/** Where a request came from. A header that is malformed, or that may contain a credential, is left out. */
+/** The origin of a request. A header that is malformed, or that may contain a credential, is left out. */
 export function originOf(c: Context<HonoEnv>): Origin {
   return {
     address: plain(c.req.header('CF-Connecting-IP'), /^[\da-f.:]{2,45}$/i),

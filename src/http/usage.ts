@@ -9,7 +9,7 @@ declare global {
   }
 }
 
-/** Null or absent: the application is unknown, and nothing is counted. */
+/** The application. If it is null or absent, nothing is counted. */
 interface Subject {
   readonly environmentId?: string | null
   readonly applicationId: string | null

@@ -35,7 +35,7 @@ export const PostForm = ({ action, fields, children, ...rest }: PropsWithChildre
   </form>
 )
 
-/** One button that changes something. */
+/** A form with only a button, which changes something. */
 export const ActionButton = ({ children, ...form }: PropsWithChildren<PostFormProps>) => (
   <PostForm {...form}>
     <button type="submit" class="plain">
@@ -104,7 +104,7 @@ interface ChoiceProps {
   readonly help?: Child
 }
 
-/** One of several radio buttons, or a checkbox. */
+/** A radio button of a group, or a checkbox. */
 export const Choice = ({ name, value, type = 'radio', isChosen, help, children }: PropsWithChildren<ChoiceProps>) => (
   <label class="choice">
     <input type={type} name={name} value={value} checked={isChosen} />

@@ -11,7 +11,7 @@ export const Hint = ({ hint }: { hint: string }) => <code class="hint">…{hint}
 /** A name that a user chose. Isolated, so that a bidi override in it cannot reorder the text around it. */
 export const Name = ({ children }: PropsWithChildren) => <bdi class="name">{children}</bdi>
 
-/** The same isolation where no element may stand: first strong isolate, and pop directional isolate. */
+/** Isolates a name in plain text, where no element is possible: first strong isolate, and pop directional isolate. */
 export const isolated = (name: string) => `\u2068${name}\u2069`
 
 /** An ID in a table, cut to the width of its column. Pointing at the row, or the keyboard, shows the copy button. */
@@ -115,7 +115,9 @@ export const Tabs = ({ name, label, tabs }: TabsProps) => (
 
 export interface Column<T> {
   readonly label: string
-  /** `wide` stands first and without its label on a narrow screen; `actions` are buttons; `extra` is shown if it fits. */
+  /**
+   * `wide` stands first and without its label on a narrow screen; `actions` are buttons; `extra` is shown if it fits.
+   */
   readonly kind?: 'wide' | 'actions' | 'extra'
   readonly cell: (row: T) => Child
 }
@@ -173,7 +175,9 @@ export const Empty = ({ title, children }: PropsWithChildren<{ title: string }>)
   </div>
 )
 
-/** The API call that does the same. It reads the key from the environment, which keeps it out of the shell's history. */
+/**
+ * The API call that does the same. It reads the key from the environment, which keeps it out of the shell's history.
+ */
 export function curl(origin: string, method: string, path: string, body?: object): string {
   return [
     `curl ${method === 'GET' ? '' : `-X ${method} `}${origin}${path}`,

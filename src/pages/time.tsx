@@ -28,12 +28,12 @@ function inWords(at: number, now: number): string {
   return distance > 0 ? 'in less than a minute' : 'just now'
 }
 
-/** To the minute: 31 Jan 2027, 12:00 UTC. */
+/** Formats a time to the minute: 31 Jan 2027, 12:00 UTC. */
 export function exactTime(at: number): string {
   return `${date.format(at)}, ${new Date(at).toISOString().slice(11, 16)} UTC`
 }
 
-/** To the second, for a tooltip: 2027-01-31 12:00:00 UTC. */
+/** Formats a time to the second, for a tooltip: 2027-01-31 12:00:00 UTC. */
 const tooltip = (at: number) => `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 
 /** The exact time, and how long ago or in how long that is: in a table as a second line, in a sentence in brackets. */

@@ -102,7 +102,7 @@ export async function authenticateIntrospection(
   return { ...found, tokenScopes: scopes === null ? null : JSON.parse(scopes) }
 }
 
-/** For a caller with an API key: whether a secret of its own environment is active. Counts as a use of the secret. */
+/** Verifies a secret of the environment of a caller with an API key. A success counts as a use of the secret. */
 export async function verifyClientSecret(
   database: Database,
   caller: Caller,

@@ -24,7 +24,7 @@ export interface Identity {
   readonly sessionId: string | null
 }
 
-/** Where a change came from, for its event. */
+/** The origin of a change, for its event. */
 export interface Origin {
   readonly address: string | null
   /** ISO 3166-1 alpha-2. */

@@ -15,7 +15,7 @@ const TOMBSTONE_RETENTION_MS = 90 * DAY_MS
 /** Delivered and dead webhook deliveries can be looked up, and revived, for this long. */
 const DELIVERY_RETENTION_MS = 30 * DAY_MS
 
-/** Longer than any session lasts. */
+/** How long sessions are kept: longer than any session lasts. */
 const SESSION_RETENTION_MS = DAY_MS
 
 /** Maximum rows per step and batch. */

@@ -43,7 +43,7 @@ export interface FoundClientSecret extends ClientSecret {
 /** Undefined members stay unchanged. */
 export interface ClientSecretChanges {
   readonly name?: string | null | undefined
-  /** In the future; null for never. Beyond its grace period, a secret that was rotated out is kept. */
+  /** A time in the future; null for never. A time beyond its grace period keeps a secret that was rotated out. */
   readonly expiresAt?: UnixMs | null | undefined
   readonly disabled?: boolean | undefined
 }

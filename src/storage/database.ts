@@ -5,12 +5,12 @@ import type { Region } from './regions.ts'
 /** Unix time in milliseconds. */
 export type UnixMs = number
 
-/** One request's access to its database. */
+/** A request's access to its database. */
 export interface Database {
   /** The digit of its region: IDs and credentials that are created in the database carry it. */
   readonly region: string
   readonly binding: D1Database
-  /** After this the request fails with StorageUnavailable. */
+  /** The time after which the request fails with StorageUnavailable. */
   readonly deadline: UnixMs
   /** Keeps work alive after the response, or after its client has disconnected. */
   readonly waitUntil: (promise: Promise<unknown>) => void

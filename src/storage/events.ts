@@ -140,7 +140,7 @@ export function inPeriod(from: UnixMs | null, until: UnixMs | null): Sql[] {
   ]
 }
 
-/** Whether an ID is older than the oldest event that is kept: its event has reached the end of its retention. */
+/** True if an ID is older than the oldest event that is kept: its event has reached the end of its retention. */
 function isPast(id: string, oldest: UnixMs = Date.now()): boolean {
   const time = id.startsWith('event_') ? timeOfId(id) : null
   return time !== null && time < oldest

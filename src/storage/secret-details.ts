@@ -52,7 +52,7 @@ export function findSecretDetails(
   const working = sql`disabled_at IS NULL AND NOT is_rotated_out AND ${liveAt(now)}`
   const statements = {
     found: selectFromFirst<DetailsRow>(caller, columns, 'client_secrets', sql`id = ${id}`, empty),
-    // By its index: SQLite would otherwise read all events of the environment in their order.
+    // The query names the index, because SQLite would otherwise read all events of the environment.
     events: select<object>(
       caller,
       eventColumns,

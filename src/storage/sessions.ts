@@ -13,12 +13,12 @@ import { selectVerdict } from './verdicts.ts'
 /** A dashboard session. */
 export interface Session {
   readonly id: string
-  /** Of the API key that signed in. */
+  /** The name of the API key that signed in. */
   readonly keyName: string
   readonly createdAt: UnixMs
   /** Accurate to the minute. */
   readonly lastUsedAt: UnixMs
-  /** Whether it is the caller. */
+  /** True if the session is the caller. */
   readonly isOwn: boolean
   /** Of the sign-in; null if they are not known. */
   readonly address: string | null
@@ -139,7 +139,7 @@ export function endSession(
     caller,
     'write',
     {
-      // Before the change: a session that ends itself is unknown afterwards.
+      // The verdict is read before the change, because a session that ends itself is unknown afterwards.
       found: select<{ ended_at: UnixMs | null }>(caller, sql`ended_at`, 'sessions', sql`id = ${id}`),
       event: recordAuditEvent(database, change, 'write', 'session.revoked', sessionSnapshot, target),
       ended: endIfRecorded(change, 'write', sql`id = ${id}`),

@@ -64,7 +64,7 @@ test('a key is revoked by ID or by name, and a second time without an effect', a
   expect(revoked.json).toMatchObject({ id: byName.id, revoked_at: expect.stringMatching(/Z$/) })
 })
 
-test('of two keys of one name, the ID decides', async () => {
+test('a key whose name another key has is revoked by its ID only', async () => {
   const [{ json: first }, { json: second }] = [await create('twin', '--json'), await create('twin', '--json')]
   const byName = ['revoke', '--environment', 'staging', '--name', 'twin']
   const { code, stderr } = await apiKey(byName)

@@ -163,7 +163,7 @@ test('random concurrent changes never leave more secrets active, or more rotated
     expect(kind).toMatch(/^(20\d|404 entity_not_found|422 client_secret_(limit_reached|expired))$/)
 })
 
-test('of rotated-out secrets that are all kept at once, as many are kept as the limit has room for', async () => {
+test('when all rotated-out secrets are kept at once, as many stay as the limit has room for', async () => {
   for (let round = 0; round < size(3, 10); round++) {
     const id = await newApplication()
     const old: string[] = await times(LIMIT, async () => (await create(id)).json.id)

@@ -22,7 +22,7 @@ export interface Call {
   readonly operation: Operation
 }
 
-/** One call: what it does and takes, and beside it how it is made and what it returns. */
+/** The section of a call: its text and parameters, and beside them its samples and responses. */
 export function callArticle(document: OpenApi, errors: readonly DescribedError[], call: Call): Html {
   const { method, path, operation } = call
   const { operationId, summary, description } = operation

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { raw } from 'hono/html'
 import type { Html } from './members.ts'
 
-// Not an import: the library's types add those of browsers to every file.
+// The library is not imported with its types, which would add those of browsers to every file.
 const require = createRequire(import.meta.url)
 const hljs = require('highlight.js') as {
   readonly highlight: (code: string, options: { readonly language: string }) => { readonly value: string }

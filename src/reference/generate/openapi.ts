@@ -52,7 +52,7 @@ export interface OpenApi {
   info: { title: string; version: string; description: string; contact: object; license: object }
   servers: { url: string }[]
   tags: Oas3Tag[]
-  /** By path, then by method in lower case. */
+  /** The operations by path, then by method in lower case. */
   paths: Record<string, Record<string, Operation>>
   /** Requests that Oncekey makes, by name, then by method in lower case. */
   webhooks: Record<string, Record<string, Operation>>

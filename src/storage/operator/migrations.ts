@@ -27,7 +27,7 @@ export async function applyMigrations({ binding }: Database, migrations: readonl
   }
 }
 
-/** As wrangler creates it. */
+/** The table of applied migrations, as wrangler creates it. */
 const RECORDS = `CREATE TABLE IF NOT EXISTS d1_migrations (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT UNIQUE,

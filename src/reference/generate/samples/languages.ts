@@ -14,7 +14,7 @@ export interface Language {
   readonly sample: (request: SampleRequest, operationId: string) => string
 }
 
-/** In the order of the tabs. */
+/** The languages in the order of the tabs. */
 export const LANGUAGES: readonly Language[] = [
   { id: 'bash', name: 'curl', sample: curl },
   { id: 'javascript', name: 'Node', sample: node },

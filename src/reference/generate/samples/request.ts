@@ -9,7 +9,7 @@ export interface SampleRequest {
   readonly authentication: 'api_key' | 'client' | null
   readonly json?: unknown
   readonly form?: Readonly<Record<string, string>>
-  /** Whether the success has a body. */
+  /** True if the success has a body. */
   readonly hasResponseBody: boolean
 }
 
@@ -48,7 +48,7 @@ export function exampleOf(document: OpenApi, schema: JsonSchema): unknown {
   return resolved<JsonSchema>(document, schema).examples?.[0]
 }
 
-/** Longer JSON is wrapped. */
+/** The maximum length of JSON on one line. */
 const MAX_JSON_LENGTH = 60
 
 /** The environment variables that the page asks its reader to set, by the pattern of the examples that they replace. */
