@@ -87,7 +87,7 @@ describe('GET /readyz', () => {
   })
 })
 
-describe('while a region fails', () => {
+describe('a region that fails', () => {
   const down = () => regionBindings(2, { '1': broken('1') })
 
   test('while a region fails, its calls, tokens and pages are 503, and those of the other region succeed', async () => {

@@ -71,7 +71,7 @@ const PAIRS: [own: Digit, other: Digit][] = [
   ['2', '1'],
 ]
 
-describe.each(PAIRS)('with a key of region %s, an ID of region %s', (own, other) => {
+describe.each(PAIRS)('a key of region %s and an ID of region %s', (own, other) => {
   test.each(routes.filter((route) => / \/connect\/.*:id/.test(route)))(
     'an ID of another region is unknown to %s',
     async (route) => {
@@ -106,7 +106,7 @@ describe.each(PAIRS)('with a key of region %s, an ID of region %s', (own, other)
   )
 })
 
-describe('a credential of an unknown region is answered as an unknown one, without a D1 request', async () => {
+describe('a credential of an unknown region', async () => {
   const unknown = async (prefix: string) => (await issueCredential(prefix, '0')).plaintext
   const elsewhere = async (prefix: string, digit = 'Z') => (await issueCredential(prefix, digit)).plaintext
 

@@ -15,8 +15,8 @@ export interface Bootstrap {
 
 /**
  * Creates an environment, an API key and an example application, or those of them that are missing. What `kept` names
- * is used again if it still works. `keep` receives the key before the database does, so that no created key is lost,
- * and says which one to use, so that two commands that start at once agree on one.
+ * is used again if it still works. `keep` receives the key before the database does, so that no created key is lost.
+ * It returns the key to use, so that two commands that start at once use the same key.
  */
 export async function bootstrap(
   database: Database,

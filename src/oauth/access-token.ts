@@ -52,8 +52,8 @@ export async function readAccessToken(env: Env, token: string): Promise<Claims |
 }
 
 /**
- * Whether an access token may have been issued at its time. A clock that was ahead makes tokens that outlive all others,
- * and a retired key signs no more, so that a thief of it cannot make new tokens.
+ * True if an access token may have been issued at its time. Refuses tokens from a clock that was ahead, because they
+ * outlive all others. Refuses tokens of a retired key after its retirement, so that a thief of it cannot make new ones.
  */
 function isPlausible({ iat, exp }: Claims, retiredAt: number): boolean {
   const now = Date.now() / 1000

@@ -14,7 +14,7 @@ const root = resolve(import.meta.dirname, '../..')
 const run = promisify(execFile)
 
 /** Moments in which haste must not do harm: links, double clicks, dialogs, pasted secrets, rotations. */
-describe.runIf(chromiumPath)('in a hurry', () => {
+describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
   const environment = new Environment()
 
   test('a link on another site opens the page and ends no session', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 
-describe.skipIf(!chromiumPath)('in the dashboard', () => {
+describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
   const environment = new Environment()
 
   test.each([

@@ -79,7 +79,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     visitor.check()
   })
 
-  test('the layout shows 14 rows of any names at once on a desktop, and a header of at most 96 px on a phone', async () => {
+  test('a desktop shows 14 rows of any names at once, and a phone a header of at most 96 px', async () => {
     const { apiKey, call } = await environment.newExample()
     for (let i = 0; i < 16; i++) {
       const name = HOSTILE_NAMES[i % HOSTILE_NAMES.length]

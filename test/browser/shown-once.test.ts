@@ -40,7 +40,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     visitor.check()
   })
 
-  test('the page of a new secret downloads the secret as a file, whose address does not hold it, and the page can be left', async () => {
+  test('the page of a new secret can be left after a download, whose URL does not contain the secret', async () => {
     const { page, press, plaintext, visitor } = await shown()
     for (const [button, file] of [
       ['Download .env', 'env'],

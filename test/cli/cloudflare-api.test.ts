@@ -84,7 +84,7 @@ describe('the account', () => {
 const forbidden = { status: 403, code: 9109, message: 'Unauthorized to access requested resource' }
 
 describe('a call', () => {
-  test('a call of Cloudflare’s API that is refused gives the reason and the code, and the permissions where one is lacking', async () => {
+  test('a refused call of Cloudflare’s API names the reason, the code and the missing permissions', async () => {
     refused = { '/accounts/a1/workers/subdomain': forbidden }
     await expect(requireSubdomain(await login('a1', token))).rejects.toThrow(
       /^Could not read the workers\.dev subdomain: Cloudflare refused: Unauthorized to access requested resource \[code: 9109\]\. An API token needs the permissions Workers Scripts Edit/,

@@ -22,7 +22,7 @@ function operator(...lines: string[]) {
 }
 
 describe('the location of a new database', () => {
-  test('the location of a new database is required where no operator can be asked, and nothing is created without it', async () => {
+  test('the location of a new database is required without a terminal, and nothing is created without it', async () => {
     const deployment = new Deployment()
     const { code, stderr } = await cli(['deploy'], { platform: deployment.platform, env: { CI: 'true' } })
     expect(stderr).toContain(
@@ -69,7 +69,7 @@ describe('the location of a new database', () => {
     expect(said[2]).toBe('Found oncekey in WEUR.')
   })
 
-  test('the location of a new database is shown with a warning when it is not the one that was asked for', async () => {
+  test('deploy warns if D1 created a database at another location', async () => {
     const deployment = new Deployment()
     deployment.cloudflare.region = 'EEUR'
     const { said } = await deployment.deploy(at({ '': { location: 'weur' } }))
@@ -99,7 +99,7 @@ test.each([
   expect(code).toBe(2)
 })
 
-describe('with several regions', () => {
+describe('a deployment with several regions', () => {
   test('with several regions, each database is created at its own location, gets its tables, and is bound', async () => {
     const deployment = new Deployment()
     const { said } = await deployment.deploy(twoRegions)

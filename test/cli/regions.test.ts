@@ -150,7 +150,7 @@ test('a rotation of the signing key is an event of each environment of each regi
   expect(await Promise.all(counts)).toEqual([1, 2])
 })
 
-describe('while a region does not respond', () => {
+describe('a region that does not respond', () => {
   beforeEach(async () => {
     await twoEnvironments()
     const broken = withBatch(databases[1], () => Promise.reject(new Error('D1_ERROR: the region is down')))

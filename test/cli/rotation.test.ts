@@ -222,7 +222,7 @@ describe('a saved key that does not fit is not used, and the reason is given', (
   })
 })
 
-describe('after a leak', () => {
+describe('a rotation after a leak', () => {
   test('after a leak, a new key signs at once, and no other is published', async () => {
     const { deployment, pendingFile } = await deployed()
     const kid = await deployment.rotate({ pendingFile, isLeaked: true })
@@ -282,7 +282,7 @@ test('an answer that is no key set is not taken for one', async () => {
   expect(deployment.uploads).toBe(0)
 })
 
-describe('while the newest version does not serve', () => {
+describe('a newest version that does not serve', () => {
   test.each([10215, 10214])(
     'while the newest version does not serve, error %i changes nothing, and names what resolves it',
     async (code) => {

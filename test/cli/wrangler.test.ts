@@ -19,7 +19,7 @@ describe('the folder of compiled code, which runs as this user', () => {
     expect(compileCacheFolder(project)).toBe(folder)
   })
 
-  test('the folder of compiled code is not used when another user can write to it, when it is a link, or when it cannot be made', async () => {
+  test('the folder of compiled code is not used if it is writable for others, a link, or missing', async () => {
     const open = await newFolder()
     await mkdir(join(open, 'compile-cache'))
     await paste(`chmod 777 '${join(open, 'compile-cache')}'`)

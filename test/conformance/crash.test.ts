@@ -15,7 +15,7 @@ test('nothing acknowledged is lost or doubled when the runtime is killed under l
   expect(run.totals.creates).toBeGreaterThan(0)
 })
 
-describe('the comparison finds', async () => {
+describe('the comparison', async () => {
   const secret = (id: string, state: 'active' | 'revoked') => ({ id, plaintext: id, state })
   const history = {
     secrets: [secret('a', 'active'), secret('b', 'revoked')],

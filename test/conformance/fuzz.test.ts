@@ -9,7 +9,7 @@ test('every response to random requests keeps every rule', async () => {
   expect(report.requests).toBeGreaterThan(500)
 })
 
-describe('the judge finds', () => {
+describe('the judge', () => {
   const secrets = { known: [`sk_0${'k'.repeat(49)}`], canary: `cs_0${'c'.repeat(49)}` }
   const good = {
     'X-Request-ID': '4b9a1f6e-0d0c-4a43-9a2e-0c5a2f0f9d11',

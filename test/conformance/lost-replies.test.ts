@@ -108,7 +108,7 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
   })
 })
 
-describe.concurrent('when the SDK gives up', () => {
+describe.concurrent('an SDK that gives up', () => {
   test('after more losses than retries, the same Idempotency-Key returns the one secret', async () => {
     const { id } = await newApplication()
     const path = `/connect/applications/${id}/client_secrets`

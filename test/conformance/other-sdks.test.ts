@@ -165,7 +165,7 @@ describe.each(Object.entries(SHAPES))('%s', (_, { headers, writeHeaders, secretB
   })
 })
 
-describe('without an SDK', () => {
+describe('requests without an SDK', () => {
   test('curl creates a secret without a body, a length or a content type', async () => {
     const id = await newApplication()
     expect((await send('POST', secretsOf(id), { 'User-Agent': 'curl/8.14.1', Accept: '*/*' })).status).toBe(201)

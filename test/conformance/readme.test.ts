@@ -95,7 +95,7 @@ describe('the export to a SIEM', () => {
       .map((line) => JSON.parse(line).id as string)
   const kept = async () => (await events.listEvents({ events: [], limit: 100 })).data.map(({ id }) => id)
 
-  test('the export to a SIEM continues where it stopped, and with the oldest event if its cursor is no longer kept', async () => {
+  test('the export to a SIEM continues where it stopped, or with the oldest event if its cursor was removed', async () => {
     await newClient([])
     expect(await exported()).toEqual(await kept())
     expect(await exported()).toEqual([])

@@ -150,7 +150,7 @@ test('a search by hint alone is the array of active secrets, as before', async (
   expect((await call(apiKey, 'GET', '/connect/client_secrets?hint=xyc1Zz')).json).toEqual([])
 })
 
-describe('among 12,000 secrets', async () => {
+describe('the list of 12,000 secrets', async () => {
   const { apiKey: busyKey, environmentId: busy } = await newApiKey()
   const application = await newApplication(busyKey)
   const rows = Array.from({ length: 12_000 }, (_, i): SecretRow => ({ createdAt: now - (i + 1) * 60_000 }))

@@ -198,7 +198,7 @@ describe('rotation and the limit of active secrets', () => {
     expect(await list()).toHaveLength(2 * LIMIT)
   })
 
-  test('at most as many secrets as the limit may be expiring: the earliest to expire is revoked in the same event', async () => {
+  test('the limit also applies to expiring secrets: a rotation beyond it revokes the earliest to expire', async () => {
     const secrets = await rotated(LIMIT + 1, { grace_period_seconds: 2_592_000 })
     expect((await list()).map(({ id }: { id: string }) => id)).toEqual(secrets.slice(1))
     const event = (await events()).at(-1)

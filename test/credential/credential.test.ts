@@ -51,7 +51,7 @@ describe('an issued credential', () => {
     },
   )
 
-  test('an issued credential is prefix, region, 43 digits and a checksum, with its digest and its last six characters as the hint', async () => {
+  test('an issued credential is prefix, region, 43 digits and a checksum; its hint is the last six characters', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, async ({ prefix, region, entropy }) => {
         const { plaintext, digest, hint } = await issueCredential(prefix, region, entropy)
@@ -119,7 +119,7 @@ describe('a secret scanner', () => {
     return value === ~remainder >>> 0
   }
 
-  test('a secret scanner finds every kind of credential in source code, URLs and configuration, by the published pattern and checksum', async () => {
+  test('a secret scanner finds every kind of credential by the published pattern and checksum', async () => {
     const credentials = await Promise.all(
       ['cs', 'sk', 'session'].map(async (prefix) => (await issueCredential(prefix, '0')).plaintext),
     )
@@ -181,7 +181,7 @@ const spliced = (text: string, at: number, removed: number, put: string) =>
   text.slice(0, at) + put + text.slice(at + removed)
 const otherCase = (symbol: string) => (symbol === symbol.toUpperCase() ? symbol.toLowerCase() : symbol.toUpperCase())
 
-describe('a credential is not recognised when', () => {
+describe('a malformed credential', () => {
   test.each(Object.entries(SLIPS))('a credential is not recognised when %s', async (_, slips) => {
     const credential = await sample()
     const texts = slips(credential).filter((text) => text !== credential)

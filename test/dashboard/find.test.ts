@@ -56,7 +56,7 @@ describe('a pasted text', () => {
     expect((await search(text)).status).toBe(422)
   })
 
-  test('a pasted text that contains a credential, or most of one, brings at most six characters of it into the URL', async () => {
+  test('a pasted credential, or most of one, brings at most six of its characters into the URL', async () => {
     const { plaintext } = await issueCredential('cs', '0')
     for (const text of [plaintext, plaintext.slice(10), plaintext.slice(20), `a ${plaintext.slice(3, 45)} b`]) {
       const { path } = await search(text)
@@ -125,7 +125,7 @@ describe('a leaked secret', () => {
 })
 
 describe('a text', () => {
-  test('a search finds applications by a part of their name, in either case, and by part of an ID or an organization', async () => {
+  test('a search finds applications by part of a name, an ID or an organization', async () => {
     for (const text of [
       'code sync',
       'ünïcode',

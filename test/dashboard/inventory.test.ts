@@ -79,7 +79,7 @@ describe('the list of secrets', () => {
     },
   )
 
-  test('the list of secrets has pages of 25 in every order, each at a bounded number of rows and under 60 KB, among 6,000 secrets', async () => {
+  test('among 6,000 secrets, every page of 25 reads a bounded number of rows and is under 60 KB', async () => {
     const busy = await newApiKey()
     const application = await newApplication(busy.apiKey)
     const rows = Array.from({ length: 3_000 }, (_, i) => ({

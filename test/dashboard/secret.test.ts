@@ -106,7 +106,7 @@ describe('the page of a secret', () => {
   })
 })
 
-describe('if a secret has leaked, its page', () => {
+describe('the page of a leaked secret', () => {
   test('the page of a leaked secret revokes it with one button, and says when its last access token expires', async () => {
     vi.setSystemTime(Date.UTC(2030, 0, 15, 3, 12))
     const visitor = new Visitor()

@@ -79,7 +79,7 @@ describe('a run of the schedule', () => {
   })
 })
 
-test('the webhooks of one change send at most 50 statements with it on the Free plan, and the schedule sends the rest', async () => {
+test('on the Free plan a change and its webhooks send at most 50 statements, and the schedule sends the rest', async () => {
   const receivers = await Promise.all(Array.from({ length: 40 }, () => newReceiver(key)))
   const counter = counted(env.DB)
   const bindings = { DB: counter.database, D1_QUERIES_PER_INVOCATION: 50 }

@@ -16,7 +16,7 @@ beforeEach(async () => {
 const create = (options = {}) => call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication, ...options })
 const events = async () => (await call(key.apiKey, 'GET', '/events?limit=100')).json.data
 
-describe('right after a change', () => {
+describe('the webhooks of a change', () => {
   test('the event is sent as the event list shows it', async () => {
     const receiver = await newReceiver(key)
     const { id } = await newApplication(key.apiKey)

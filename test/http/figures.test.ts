@@ -64,7 +64,7 @@ describe('the log entry of a request', () => {
     expect(await list()).toMatchObject({ region: '0', environment_id: environmentId, api_key_id: apiKeyId })
   })
 
-  test('the log entry of a request has the region, the environment and the client of a token, and of the use of a secret of another client', async () => {
+  test('the log entry of a token request or of a foreign secret has the region, the environment and the client', async () => {
     const client = { region: '0', environment_id: environmentId, client_id: application.client_id }
     expect(await token(secret)).toMatchObject({ status: 200, ...client })
     const other = await newApplication(apiKey)

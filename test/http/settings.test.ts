@@ -112,7 +112,7 @@ test('wrangler.toml has valid settings', () => {
   })
 })
 
-describe('while a setting is invalid', async () => {
+describe('an invalid setting', async () => {
   const { apiKey } = await newApiKey()
   const bindings = { REQUEST_BUDGET_MS: 1 }
   const logged = vi.spyOn(console, 'error').mockImplementation(() => {})

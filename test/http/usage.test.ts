@@ -40,7 +40,7 @@ describe('the usage of an application', () => {
     expect(points).toEqual([point('refused')])
   })
 
-  test('the usage of an application has no data point for a request that issues nothing, or that belongs to no application', async () => {
+  test('a request that issues nothing, or that belongs to no application, adds no data point', async () => {
     const { points, bindings } = dataset()
     const headers = { 'Idempotency-Key': 'usage' }
     const { id, secret } = (await create({}, headers)).json

@@ -126,7 +126,7 @@ const FAULTS: unknown[] = [
 
 const asking = cases.filter(({ trips }) => trips === 1)
 
-describe('while the database fails', () => {
+describe('the OAuth endpoints during a database failure', () => {
   test.concurrent.each(asking)('the response is 503 temporarily_unavailable: $name', async ({ ask }) => {
     const failAlways = async (fault: unknown) => {
       let tries = 0
