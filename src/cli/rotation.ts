@@ -30,7 +30,7 @@ export interface RotationPlan {
   readonly worker: string
   /** The address of the Worker, if wrangler.toml sets it. */
   readonly issuer: string
-  /** The algorithm of the key in use, unless it is given. */
+  /** The algorithm of the new key; by default that of the key in use. */
   readonly algorithm: SigningAlgorithm | undefined
   readonly pendingFile: string
 }
@@ -192,7 +192,7 @@ interface Present {
   readonly now: number
 }
 
-/** Why a saved key does not fit what is live; null when it does. */
+/** Returns why a saved key does not fit the published keys; null if it fits. */
 function problemOf(pending: Pending | 'damaged', { worker, url, algorithm, live, now }: Present): string | null {
   if (pending === 'damaged') return 'its file is damaged'
   if (pending.worker !== worker || pending.url !== url) return `it belongs to ${pending.worker} at ${pending.url}`
@@ -202,7 +202,7 @@ function problemOf(pending: Pending | 'damaged', { worker, url, algorithm, live,
   return null
 }
 
-/** Waits until the Worker publishes a key, and none of those that are `gone`. */
+/** Waits until the Worker publishes a key, and none of the keys in `gone`. */
 async function awaitPublished(
   platform: Platform,
   url: string,

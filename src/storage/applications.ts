@@ -52,7 +52,7 @@ export interface Application {
 
 export type NewApplication = Omit<Application, 'createdAt' | 'updatedAt'>
 
-/** Undefined members stay unchanged. */
+/** The changes of an update. Undefined members stay unchanged. */
 export interface ApplicationChanges {
   readonly name?: string | undefined
   readonly description?: string | null | undefined

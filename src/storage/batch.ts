@@ -59,7 +59,7 @@ interface Plan {
   readonly statements: Readonly<Record<string, Statement>>
   /** The changed row and, as SQL, the data of its event. */
   readonly event: { readonly table: ChangingTable; readonly where: Sql; readonly data: Sql }
-  /** Sent after the event. */
+  /** Statements that are sent after the event. */
   readonly record?: Statement | null
   /** The columns of the verdict, and what they are joined from. */
   readonly columns: Sql

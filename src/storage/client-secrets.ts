@@ -17,13 +17,13 @@ export interface ClientSecret {
   readonly name: string | null
   /** ID of the API key that created it; null if it is not known. */
   readonly createdBy: string | null
-  /** Null before the first use. */
+  /** The time of the latest use; null before the first use. */
   readonly lastUsedAt: UnixMs | null
-  /** Null for never. */
+  /** The time of the expiry; null for never. */
   readonly expiresAt: UnixMs | null
   /** True if a rotation expires the secret, so that it does not count against the limit. */
   readonly isRotatedOut: boolean
-  /** Null unless it is disabled. */
+  /** The time of the disabling; null unless the secret is disabled. */
   readonly disabledAt: UnixMs | null
   readonly createdAt: UnixMs
   /** Changes set this time; uses do not. */

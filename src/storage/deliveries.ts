@@ -19,7 +19,7 @@ export interface Settlement {
   readonly delivery: Delivery
   /** The HTTP status, or a description of the failure. Shown to people. */
   readonly outcome: string
-  /** Null if the delivery is delivered or dead. */
+  /** The time of the next attempt; null if the delivery is delivered or dead. */
   readonly nextAttemptAt: UnixMs | null
   readonly isDelivered: boolean
 }

@@ -32,7 +32,7 @@ export interface NewClientSecret {
   readonly digest: Bytes
   readonly hint: string
   readonly name: string | null
-  /** Null for never. */
+  /** The time of the expiry; null for never. */
   readonly expiresAt: UnixMs | null
 }
 

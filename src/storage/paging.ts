@@ -22,7 +22,7 @@ export function isAscending({ order, cursor }: PageRequest): boolean {
   return (order === 'asc') !== (cursor?.side === 'before')
 }
 
-/** SQL for ORDER BY, in that direction. */
+/** SQL for ORDER BY, in the reading direction. */
 export function orderBy(column: 'id' | 'seq', request: PageRequest): Sql {
   return sql`ORDER BY ${raw(column)} ${raw(isAscending(request) ? 'ASC' : 'DESC')}`
 }

@@ -1,6 +1,6 @@
 import { isRegionDigit } from '../credential/id.ts'
 
-/** A region: the database of its environments. */
+/** A region: the database that its environments are in. */
 export interface Region {
   /** The symbol that every credential and ID of the region carries. */
   readonly digit: string

@@ -7,12 +7,12 @@ declare const isScope: unique symbol
 /** SQL for the caller as a source of rows, named `caller`: one row, or none. Only this file can make one. */
 export type Scope = Sql & { readonly [isScope]: true }
 
-/** A session without use ends after this. */
+/** A session ends after this time without a use. */
 export const SESSION_REST_MS = 30 * 60_000
-/** A session in use ends after this. */
+/** A session ends after this time, even in use. */
 export const SESSION_LIFETIME_MS = 12 * 60 * 60_000
 
-/** Condition: the session is active, as far as its own row tells. The clock is the database's. */
+/** Condition: the session's own row says that it is active. The clock is the database's. */
 export const activeSession = raw(`sessions.ended_at IS NULL
   AND sessions.last_used_at > unixepoch('subsec') * 1000 - ${SESSION_REST_MS}
   AND sessions.created_at > unixepoch('subsec') * 1000 - ${SESSION_LIFETIME_MS}`)
@@ -38,7 +38,7 @@ export function scopeOf(caller: Caller, needs: Access = 'read', inTimeOf: Databa
   return source as Scope
 }
 
-/** Condition: the deadline has not passed by D1's clock. A batch that was stalled on its way changes nothing. */
+/** Condition: the deadline has not passed by D1's clock, so that a stalled batch changes nothing. */
 function inTime(database: Database): Sql {
   return sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
 }

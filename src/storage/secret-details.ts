@@ -15,7 +15,7 @@ import { BY_APPLICATION, select, selectFromFirst } from './statements.ts'
 export interface SecretDetails {
   readonly secret: ListedSecret
   readonly applicationType: Application['applicationType']
-  /** The application is deleted. */
+  /** True if the application is deleted. */
   readonly isOrphaned: boolean
   /** The events of its changes and refused uses, newest first. */
   readonly history: readonly Activity[]
@@ -92,7 +92,7 @@ function derivedEvents(id: string, now: UnixMs): string[] {
   return [`event${id.slice('secret'.length)}`, ...refused]
 }
 
-/** Gives each event the state before it, and puts the latest first. */
+/** Adds to each event the state before it, and sorts the latest first. */
 function historyOf({ id, application_name }: ListedRow, events: readonly Event[]): Activity[] {
   let before: Snapshot | null = null
   const history = events.map((event) => {

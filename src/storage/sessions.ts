@@ -16,11 +16,11 @@ export interface Session {
   /** The name of the API key that signed in. */
   readonly keyName: string
   readonly createdAt: UnixMs
-  /** Accurate to the minute. */
+  /** The time of the last use, accurate to the minute. */
   readonly lastUsedAt: UnixMs
   /** True if the session is the caller. */
   readonly isOwn: boolean
-  /** Of the sign-in; null if they are not known. */
+  /** The origin of the sign-in; null if it is not known. */
   readonly address: string | null
   readonly country: string | null
   readonly userAgent: string | null

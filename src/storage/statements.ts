@@ -42,7 +42,10 @@ type Value = string | number | null | Bytes
 
 export const BY_APPLICATION = 'client_secrets INDEXED BY client_secrets_by_application'
 
-/** The caller's own row, and columns of what `joined` joins to it. No row if the caller is unknown. */
+/**
+ * Selects the caller's own row, and columns of the rows that `joined` joins to it. Returns no row if the caller is
+ * unknown.
+ */
 export function selectCaller<Row>(caller: Caller, columns: Sql, joined: Sql): Statement<Row> {
   return new ScopedStatement(sql`SELECT ${columns} FROM ${scopeOf(caller)} ${joined}`)
 }
@@ -60,7 +63,9 @@ export function select<Row>(
   )
 }
 
-/** Rows among the first ones of the caller's environment that `first` selects: a search that reads no more than these. */
+/**
+ * Rows among the first ones of the caller's environment that `first` selects: a search that reads no more than these.
+ */
 export function selectFromFirst<Row>(
   caller: Caller,
   columns: Sql,
@@ -98,7 +103,9 @@ export function update(database: Database, change: Change, table: ChangingSource
   )
 }
 
-/** Follow-up update in the same batch. `where` must depend on the leading statement, which alone checks the deadline. */
+/**
+ * Follow-up update in the same batch. `where` must depend on the leading statement, which alone checks the deadline.
+ */
 export function updateDependent(change: Change, table: ChangingSource, set: Sql[], where: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${stamped(change, table, set)}
@@ -107,8 +114,8 @@ export function updateDependent(change: Change, table: ChangingSource, set: Sql[
 }
 
 /**
- * Updates many secrets, each with an event of its own: once, and not after the deadline. `items` is the JSON of the events'
- * IDs by the secrets' IDs.
+ * Updates many secrets, each with an event of its own: once, and not after the deadline. `items` is the JSON of the
+ * events' IDs by the secrets' IDs.
  */
 export function updateEach(database: Database, change: Change, items: string, set: Sql, where: Sql): Statement {
   const event = sql`(${items} ->> client_secrets.id)`
@@ -160,7 +167,9 @@ export function updateUnstamped(
   )
 }
 
-/** Sets `last_used_at` of an API key or session: never backwards, at most once a minute, not if it is no longer active. */
+/**
+ * Sets `last_used_at` of an API key or session: never backwards, at most once a minute, not if it is no longer active.
+ */
 export function touchCaller(database: Database, { kind, digest }: Caller, now: UnixMs): Statement {
   const table = kind === 'session' ? 'sessions' : 'api_keys'
   const active = kind === 'session' ? activeSession : sql`revoked_at IS NULL`
@@ -169,7 +178,7 @@ export function touchCaller(database: Database, { kind, digest }: Caller, now: U
   )
 }
 
-/** Condition: all of them. */
+/** Condition: all of the given conditions. */
 export function allOf(conditions: Sql[]): Sql {
   return conditions.length === 0 ? sql`true` : join(conditions, ' AND ')
 }
@@ -186,8 +195,8 @@ function stamped({ now, eventId }: Change, table: ChangingSource, set: Sql[]): S
 }
 
 /**
- * Inserts a row for each row of the caller and of what `joined` joins to it, unless it exists. The conflict clause names
- * no target: with one, a repeated insert that was committed would throw.
+ * Inserts a row for each row of the caller and of what `joined` joins to it, unless it exists. The conflict clause
+ * names no target: with one, a repeated insert that was committed would throw.
  */
 export function insertInto(
   table: Table,

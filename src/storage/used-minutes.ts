@@ -2,11 +2,11 @@ import sql, { raw, type Sql } from 'sql-template-tag'
 import type { UnixMs } from './database.ts'
 
 /**
- * In how many minutes of each day a secret was used. The numbers are kept in the row of the secret, and written with its
- * `last_used_at` alone: once a minute at most, so that one more use in the same minute is not counted.
+ * In how many minutes of each day a secret was used. The numbers are kept in the row of the secret, and written with
+ * its `last_used_at` alone: once a minute at most, so that one more use in the same minute is not counted.
  */
 
-/** Days, the last of them the day of the last use. UTC. */
+/** The number of days that the column has. The last one is the day of the last use, in UTC. */
 const USED_DAYS = 30
 const DAY_MS = 24 * 60 * 60 * 1000
 /** A day has 1,440 minutes. */
@@ -15,7 +15,7 @@ const DIGITS = 4
 const days = raw(`${USED_DAYS}`)
 const length = raw(`${DIGITS * USED_DAYS}`)
 const none = raw(`'${'0'.repeat(DIGITS * USED_DAYS)}'`)
-/** The column, before the first use and before its migration, too. */
+/** The value of the column; empty before the first use and before its migration. */
 const minutes = sql`coalesce(used_minutes, '')`
 const lastDay = raw(`(coalesce(last_used_at, 0) / ${DAY_MS})`)
 

@@ -17,9 +17,9 @@ export interface CallerRow {
 
 /** The verdict on a change. */
 export interface ChangeRow extends CallerRow {
-  /** The change was made: its event exists. */
+  /** True if the change was made: its event exists. */
   readonly is_done: 0 | 1
-  /** A webhook endpoint wants the event. */
+  /** True if a webhook endpoint wants the event. */
   readonly has_delivery: 0 | 1
 }
 
@@ -31,7 +31,10 @@ export interface FoundRow {
 /** The verdict on a change of a row. */
 export interface FoundChangeRow extends ChangeRow, FoundRow {}
 
-/** One row: the caller, and columns of what `joined` joins to it. No row if there is no such caller. */
+/**
+ * Selects one row: the caller, and columns of the rows that `joined` joins to it. Returns no row if the caller is
+ * unknown.
+ */
 export function selectVerdict<Columns>(
   caller: Caller,
   columns: Sql = empty,

@@ -10,14 +10,16 @@ import { type ChangeRow, selectChangeVerdict } from './verdicts.ts'
 import { endpointColumns, endpointFromRow, gone, type WebhookEndpoint } from './webhooks.ts'
 
 export interface NewWebhookEndpoint extends Pick<WebhookEndpoint, 'id' | 'url' | 'events' | 'createdAt'> {
-  /** Signs deliveries, so it is stored as plaintext. */
+  /** The secret signs deliveries, so it is stored as plaintext. */
   readonly secret: string
 }
 
 /** An environment has at most this many endpoints that callers have created: each gets every event. */
 const MAX_ENDPOINTS = 20
 
-/** SQL for the `data` of an endpoint's events. It cuts the URL at `?` (char 63), because a query may hold a credential. */
+/**
+ * SQL for the `data` of an endpoint's events. It cuts the URL at `?` (char 63), because a query may hold a credential.
+ */
 const endpointData = (id: Sql | string, url: Sql | string, events: Sql | string) =>
   sql`json_object('object', 'webhook_endpoint', 'id', ${id},
     'url', substr(${url}, 1, instr(${url} || char(63), char(63)) - 1), 'events', json(${events}))`

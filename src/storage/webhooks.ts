@@ -9,7 +9,7 @@ import { limitTo, select, updateUnstamped } from './statements.ts'
 export interface WebhookEndpoint {
   readonly id: string
   readonly url: string
-  /** The types that it receives; all of them if empty. */
+  /** The event types that the endpoint receives; all types if empty. */
   readonly events: readonly EventType[]
   readonly createdAt: UnixMs
   /** Deliveries by state. `delivered` counts all of them ever; the other states count stored rows, up to 1,000. */
@@ -19,7 +19,7 @@ export interface WebhookEndpoint {
 export interface ListedDelivery {
   readonly endpointId: string
   readonly eventId: string
-  /** Null once the event is past its retention. */
+  /** The type of the event; null once the event is past its retention. */
   readonly eventType: EventType | null
   readonly state: 'pending' | 'delivered' | 'dead'
   readonly attempts: number

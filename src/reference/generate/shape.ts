@@ -1,8 +1,11 @@
 import { type JsonSchema, nameOf, type OpenApi, type Parameter } from './openapi.ts'
 
-/** The words of the page and of its Markdown edition about members. Texts have code between backticks, and links as Markdown does. */
+/**
+ * The words of the page and of its Markdown edition about members. Texts have code between backticks, and links as
+ * Markdown does.
+ */
 
-/** Whether the reader sends the object or receives it: members are required or optional, or always present or not. */
+/** The reader sends the object, or receives it. Its members are then required or optional, or always present or not. */
 export type Direction = 'request' | 'response'
 
 const PRESENCE = { request: ['required', 'optional'], response: ['always present', 'may be absent'] } as const
@@ -18,7 +21,7 @@ export interface Member {
 }
 
 export interface MemberGroup {
-  /** Which objects have the members; empty for all of them. */
+  /** Names the objects that have the members; empty for all objects. */
   readonly title: string
   readonly members: readonly Member[]
 }
