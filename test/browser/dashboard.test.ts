@@ -170,7 +170,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     expect(await page.locator('#status').textContent()).toContain('The browser blocked copying.')
   })
 
-  test('the dashboard asks before an unsaved secret is left, and not after it was copied', async () => {
+  test('the dashboard asks before you leave an unsaved secret, and not after you copied it', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, press } = visitor

@@ -139,7 +139,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('/docs marks the call in view in the contents', async () => {
+    test('the table of contents of /docs marks the call in view', async () => {
       const { page, context } = await open()
       const marked = page.locator('.contents [aria-current]')
       for (const id of ['updateClientSecret', 'createApplication']) {

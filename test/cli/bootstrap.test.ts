@@ -29,7 +29,7 @@ describe('a start after an earlier one', () => {
     expect(await findApplication(database, { kind: 'api_key', digest }, now.application.id)).toHaveProperty('granted')
   })
 
-  test('a revoked key is replaced, and the new one is kept', async () => {
+  test('a later start replaces a revoked key, and keeps the new one', async () => {
     const { database, kept } = await made()
     const key = await findApiKey(database, { digest: await sha256(kept.apiKey) })
     await revokeApiKey(database, key?.id ?? '', Date.now())
@@ -43,14 +43,14 @@ describe('a start after an earlier one', () => {
     expect(await bootstrap(database, 'development', now)).toEqual(now)
   })
 
-  test('a key that is malformed, or of another environment, is replaced', async () => {
+  test('a kept key that is malformed, or of another environment, is replaced', async () => {
     const { database, kept } = await made()
     const malformed = { ...kept, apiKey: 'sk_0nonsense' }
     expect((await bootstrap(database, 'development', malformed)).apiKey).toMatch(/^sk_0\w{49}$/)
     expect((await bootstrap(database, 'staging', kept)).apiKey).not.toBe(kept.apiKey)
   })
 
-  test('the key is kept when only the application is missing', async () => {
+  test('the key of an earlier start is kept when only the application is missing', async () => {
     const { database, kept } = await made()
     const elsewhere = { ...kept, application: { id: 'conn_app_x', clientId: 'client_x' } }
     const now = await bootstrap(database, 'development', elsewhere)

@@ -39,7 +39,7 @@ describe.each([false, true])(
 )
 
 describe('an account', () => {
-  test('an account without a workers.dev subdomain: nothing is created, and the page to register one is named', async () => {
+  test('an account without a workers.dev subdomain gets the page to register one, and nothing is created', async () => {
     const deployment = new Deployment()
     deployment.cloudflare.subdomain = undefined
     await expect(deployment.deploy()).rejects.toThrow(
@@ -55,7 +55,7 @@ describe('an account', () => {
     'GET /d1/database/oncekey',
     'POST /d1/database',
     'PATCH /workers/scripts/oncekey/secrets-bulk',
-  ])('an account whose token may not %s: the permissions are named', async (call) => {
+  ])('a token that may not %s is refused with the permissions that it needs', async (call) => {
     const deployment = new Deployment()
     deployment.cloudflare.refused = call
     await expect(deployment.deploy()).rejects.toThrow(
@@ -65,7 +65,7 @@ describe('an account', () => {
     expect((await deployment.deploy()).url).toBe(URL)
   })
 
-  test('an account whose database of this name is another program’s: nothing is changed', async () => {
+  test('a database of this name that another program uses is not changed', async () => {
     const deployment = new Deployment()
     const { d1 } = await deployment.cloudflare.addDatabase('oncekey')
     await d1.prepare('CREATE TABLE users (id INTEGER)').run()

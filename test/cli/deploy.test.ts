@@ -16,7 +16,7 @@ import { cli, regionsOf, type Surroundings } from './terminal.ts'
 
 const version = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`
 
-test('the first run creates everything, and the key that it shows works', async () => {
+test('the first deployment creates everything, and the key that it shows works', async () => {
   const deployment = new Deployment()
   const { cloudflare } = deployment
   const { url, bootstrap, said } = await deployment.deploy()
@@ -43,7 +43,7 @@ test('the first run creates everything, and the key that it shows works', async 
   expect((await deployment.created()).environments).toEqual(['production'])
 })
 
-test('a second run deploys and checks, and creates nothing else', async () => {
+test('a second deployment deploys and checks, and creates nothing else', async () => {
   const deployment = new Deployment()
   await deployment.deploy()
   const { SIGNING_KEY } = deployment.cloudflare.secrets

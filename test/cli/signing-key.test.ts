@@ -60,7 +60,7 @@ test('without a key, commands end with exit code 1 and name the command that cre
   }
 })
 
-test('a second create changes nothing', async () => {
+test('a second signing-key create changes nothing', async () => {
   const { signingKey } = await localKeys()
   const { json } = await signingKey('create')
   const { code, stderr } = await signingKey('create')

@@ -57,7 +57,7 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
   /** How many attempts reach the Worker, the last one included. */
   const arrivals = fates.filter((fate) => fate.startsWith('reply')).length + 1
 
-  test('the SDK has created one secret and received its plaintext', async () => {
+  test('after lost replies the SDK has created one secret and received its plaintext', async () => {
     const { id } = await newApplication()
     const { result, exchanges } = await through(fates, ({ connect }) => connect.createApplicationClientSecret({ id }))
     const [row, ...others] = await secretRows(id)
@@ -77,7 +77,7 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
     )
   })
 
-  test('the SDK has created one application', async () => {
+  test('after lost replies the SDK has created one application', async () => {
     const name = crypto.randomUUID()
     const { result } = await through(fates, ({ connect }) => connect.createM2MApplication(name, ORGANIZATION))
     expect(await rows('SELECT id FROM applications WHERE name = ?', name)).toEqual([{ id: result.id }])
@@ -85,7 +85,7 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
     expect(await connect.getApplication({ id: result.id })).toEqual(result)
   })
 
-  test('the SDK has revoked the secret, with one event', async () => {
+  test('after lost replies the SDK has revoked the secret, with one event', async () => {
     const { id } = await newApplication()
     const secret = await connect.createApplicationClientSecret({ id })
     const { exchanges } = await through(fates, ({ connect }) => connect.deleteClientSecret({ id: secret.id }))
@@ -97,7 +97,7 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
     ])
   })
 
-  test('the SDK has deleted the application and its secrets, with one event', async () => {
+  test('after lost replies the SDK has deleted the application and its secrets, with one event', async () => {
     const { id } = await newApplication()
     const secret = await connect.createApplicationClientSecret({ id })
     const { exchanges } = await through(fates, ({ connect }) => connect.deleteApplication({ id }))

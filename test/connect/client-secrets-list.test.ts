@@ -26,11 +26,11 @@ const edit = (id: string, set: string, ...values: unknown[]) =>
     .run()
 
 describe('the list of secrets', () => {
-  test('the list is a bare array, and [] for an application without secrets', async () => {
+  test('the list of secrets is a bare array, and [] for an application without secrets', async () => {
     expect((await call(mine.apiKey, 'GET', path())).text).toBe('[]')
   })
 
-  test('the list is complete, oldest first and then by ID, whatever page the query names', async () => {
+  test('the list of secrets is complete, oldest first and then by ID, whatever page the query names', async () => {
     const made = await Promise.all(Array.from({ length: 12 }, () => create({}, { MAX_SECRETS_PER_APPLICATION: 100 })))
     const moments = [3, 1, 2, 2, 2, 1, 3, 2, 1, 2, 2, 4]
     for (const [i, { json }] of made.entries()) await edit(json.id, 'created_at = ?', moments[i])
@@ -43,13 +43,13 @@ describe('the list of secrets', () => {
     }
   })
 
-  test('the list has the secrets of its application only', async () => {
+  test('the list of secrets has those of its application only', async () => {
     const other = await newApplication(mine.apiKey)
     const [a, b] = [await create(), await call(mine.apiKey, 'POST', path(other.id))]
     expect([idsOf(await list()), idsOf(await list(other.id))]).toEqual([[a.json.id], [b.json.id]])
   })
 
-  test('the list has active and disabled secrets, and no revoked or expired ones', async () => {
+  test('the list of secrets has active and disabled ones, and no revoked or expired ones', async () => {
     const [kept, revoked, expired, disabled, expiring] = await Promise.all(Array.from({ length: 5 }, () => create()))
     await revoke(revoked?.json.id)
     await edit(expired?.json.id, 'expires_at = ?', Date.now() - 1)
@@ -69,7 +69,7 @@ describe('the list of secrets', () => {
     expect(used).toEqual({ [a.id]: '2023-11-14T22:13:20.123Z', [b.id]: null })
   })
 
-  test('listing reads fewer than 500 rows when 10,000 other secrets are revoked', async () => {
+  test('the list of secrets reads fewer than 500 rows when 10,000 other secrets are revoked', async () => {
     const columns =
       'id, environment_id, application_id, digest, secret_hint, created_at, updated_at, event_id, revoked_at'
     const insert = (prefix: string, count: number, revokedAt: string) =>
@@ -105,13 +105,13 @@ describe('the limit of active secrets', () => {
     expect(await eventsOf(mine.environmentId)).toHaveLength(1 + 5)
   })
 
-  test.each([1, 2, 7])('the operator can set the limit: %i', async (limit) => {
+  test.each([1, 2, 7])('the operator can set the limit of active secrets: %i', async (limit) => {
     const bindings = { MAX_SECRETS_PER_APPLICATION: limit }
     for (let i = 0; i < limit; i++) expect((await create({}, bindings)).status).toBe(201)
     expect((await create({}, bindings)).json).toStrictEqual(LIMIT_REACHED)
   })
 
-  test('each application has its own limit', async () => {
+  test('each application has its own limit of active secrets', async () => {
     const bindings = { MAX_SECRETS_PER_APPLICATION: 1 }
     const other = await newApplication(mine.apiKey)
     expect((await create({}, bindings)).status).toBe(201)
@@ -124,7 +124,7 @@ describe('the limit of active secrets', () => {
     ['is freed by one that has expired', (id) => edit(id, 'expires_at = ?', Date.now() - 1), 201],
     ['counts one that will expire', (id) => edit(id, 'expires_at = ?', Date.now() + 60_000), 422],
     ['counts one that is disabled', (id) => edit(id, 'disabled_at = ?', Date.now()), 422],
-  ])('the limit %s', async (_, change, status) => {
+  ])('the limit of active secrets %s', async (_, change, status) => {
     const bindings = { MAX_SECRETS_PER_APPLICATION: 2 }
     const { json } = await create({}, bindings)
     await create({}, bindings)

@@ -83,7 +83,7 @@ describe('search by hint', () => {
       expect((await search(client.apiKey, `?hint=${hint}`)).json).toEqual([])
   })
 
-  test('a read-only API key may search', async () => {
+  test('a read-only API key may search by hint', async () => {
     const { apiKey } = await newApiKey({ access: 'read', environmentId: client.environmentId })
     expect((await searchFor(client, apiKey)).json).toHaveLength(1)
   })
@@ -116,7 +116,7 @@ describe('search by hint', () => {
 })
 
 describe('revoking all secrets of an application', () => {
-  test('all secrets and their tokens become invalid, and one event names the secrets', async () => {
+  test('revoking all secrets makes them and their tokens invalid, and one event names the secrets', async () => {
     advance(1)
     const second = await newSecret(client)
     await patch(second, { disabled: true })
@@ -144,13 +144,13 @@ describe('revoking all secrets of an application', () => {
     expect(event.client_secrets).toEqual(expect.arrayContaining(named))
   })
 
-  test('the client ID may be used in place of the application ID', async () => {
+  test('revoking all secrets accepts the client ID of the application', async () => {
     expect((await revokeAll(client, client.clientId)).status).toBe(204)
     expect(await list(client)).toEqual([])
     expect(await eventsOf(client, 'deleted')).toHaveLength(1)
   })
 
-  test('a repeat, or a call without active secrets, returns 204 and records no event', async () => {
+  test('revoking all secrets again, or when none is active, returns 204 and records no event', async () => {
     await revokeAll(client)
     const empty = await newClient(undefined, client)
     await revoke(empty)
@@ -160,7 +160,7 @@ describe('revoking all secrets of an application', () => {
     expect(await eventsOf(client, 'deleted')).toEqual(before)
   })
 
-  test('secrets that were revoked or had expired before stay as they are', async () => {
+  test('revoking all secrets does not change secrets that are revoked or expired already', async () => {
     const revoked = await newSecret(client)
     const expired = await newSecret(client)
     await revoke(revoked)
@@ -173,13 +173,13 @@ describe('revoking all secrets of an application', () => {
     expect((await call(client.apiKey, 'GET', `/connect/client_secrets/${expired.secretId}`)).status).toBe(200)
   })
 
-  test('new secrets can be created afterwards, up to the limit', async () => {
+  test('after all secrets are revoked, new secrets can be created up to the limit', async () => {
     await revokeAll(client)
     for (let i = 0; i < 5; i++) expect(await newSecret(client)).toHaveProperty('secret', expect.any(String))
     expect(await list(client)).toHaveLength(5)
   })
 
-  test('an application that is unknown, deleted or of another environment is 404', async () => {
+  test('revoking all secrets of an unknown, deleted or foreign application is 404', async () => {
     const stranger = await newClient()
     const deleted = await newClient(undefined, client)
     await call(client.apiKey, 'DELETE', `/connect/applications/${deleted.applicationId}`)
@@ -190,7 +190,7 @@ describe('revoking all secrets of an application', () => {
     expect((await requestToken(stranger)).status).toBe(200)
   })
 
-  test('a read-only API key gets 403', async () => {
+  test('revoking all secrets with a read-only API key is 403', async () => {
     const { apiKey } = await newApiKey({ access: 'read', environmentId: client.environmentId })
     expect((await revokeAll({ ...client, apiKey })).status).toBe(403)
     expect((await requestToken(client)).status).toBe(200)

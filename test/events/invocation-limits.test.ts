@@ -61,7 +61,7 @@ describe('a run of the schedule', () => {
     },
   )
 
-  test('a run of the schedule sends something to each endpoint, however much is due for another for longer', async () => {
+  test('a run of the schedule sends something to each endpoint, even if older deliveries to another endpoint are due', async () => {
     const flooded = await Promise.all([1, 2, 3].map(() => newReceiver(key)))
     const quiet = await Promise.all([1, 2, 3].map(() => newReceiver(key)))
     for (const receiver of flooded) await queue(receiver, 50, 60)

@@ -65,7 +65,7 @@ async function walk(query: string, side: 'before' | 'after' = 'after', from = ''
 }
 
 describe('the pages of the event list', () => {
-  test('a query without parameters returns the ten oldest events and a cursor', async () => {
+  test('GET /events without parameters returns the ten oldest events and a cursor', async () => {
     const { json } = await get('')
     expect(json.data.map(({ id }: { id: string }) => id)).toEqual(plannedIds().slice(0, 10))
     expect(json.list_metadata).toStrictEqual({ before: null, after: planted[9]?.id })
@@ -100,14 +100,14 @@ describe('the pages of the event list', () => {
     expect(newer.data.map(({ id }: { id: string }) => id)).toEqual(reversed.slice(0, 5))
   })
 
-  test('the last page has no cursor for a next one, whether it is full or not', async () => {
+  test('the last page of the event list has no cursor for a next one, whether it is full or not', async () => {
     for (const from of [COUNT - 81, COUNT - 41]) {
       const { json } = await get(`limit=80&after=${planted[from]?.id}`)
       expect(json.list_metadata).toStrictEqual({ before: planted[from + 1]?.id, after: null })
     }
   })
 
-  test('the page after the last event is empty', async () => {
+  test('the page of the event list after the last event is empty', async () => {
     const empty = { object: 'list', data: [], list_metadata: { before: null, after: null } }
     expect((await get(`after=${planted[COUNT - 1]?.id}`)).json).toStrictEqual(empty)
     expect((await get(`order=desc&after=${planted[0]?.id}`)).json).toStrictEqual(empty)
@@ -165,7 +165,7 @@ describe('the filters of the event list', () => {
     if (expected.length > 0) expect(await walk(`limit=9&order=desc&${query}`)).toEqual(expected.toReversed())
   })
 
-  test('a cursor may be an event that the filter excludes', async () => {
+  test('a cursor of the event list may be an event that the filter excludes', async () => {
     const [from = '', ...rest] = plannedIds().slice(1)
     expect(isCreated(planted[1] as Planted)).toBe(false)
     expect(await idsOf(`limit=5&events=${created}&after=${from}`)).toEqual(
@@ -189,7 +189,7 @@ describe('the filters of the event list', () => {
     ['range_end', 'range_end=2026-01-01T00:00:00', 'range_end_malformed'],
     ['organization_id', 'organization_id=acme', 'organization_id_malformed'],
     ['organization_id', "organization_id=org_'--", 'organization_id_malformed'],
-  ])('an invalid %s is 422: %s', async (field, query, code) => {
+  ])('an invalid %s of the event list is 422: %s', async (field, query, code) => {
     const { status, json, text } = await get(query)
     expect(status).toBe(422)
     const errors: { field: string; code: string }[] = json.errors
@@ -214,7 +214,7 @@ describe('the cursor of the event list', () => {
     ['is long', 'x'.repeat(5_000)],
     ['is the ID of another kind of object', newId('conn_app', START - HOUR_MS)],
     ['has a symbol that no ULID has', `event_0000000000${'U'.repeat(16)}`],
-  ])('a cursor that %s is 422', async (_, cursor) => {
+  ])('a cursor of the event list that %s is 422', async (_, cursor) => {
     for (const order of ['asc', 'desc', 'normal']) {
       for (const side of ['before', 'after']) {
         const { status, json } = await get(`order=${order}&${side}=${cursor}`)
@@ -224,7 +224,7 @@ describe('the cursor of the event list', () => {
     }
   })
 
-  test('a cursor of another environment is 422', async () => {
+  test('a cursor of the event list from another environment is 422', async () => {
     const theirs = (await get('', other.apiKey)).json.data[0].id
     expect((await get(`after=${theirs}`, other.apiKey)).status).toBe(200)
     const { status, json } = await get(`after=${theirs}`)
@@ -247,7 +247,7 @@ describe('the cursor of the event list', () => {
     }
   })
 
-  test('a past cursor in an environment without events returns an empty page', async () => {
+  test('a cursor of a removed event in an environment without events returns an empty page', async () => {
     const quiet = await newApiKey()
     const { status, json } = await get(`after=${newId('event', START)}`, quiet.apiKey)
     expect([status, json.data]).toEqual([200, []])

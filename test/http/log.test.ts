@@ -227,7 +227,7 @@ describe('the log of all routes, each called with credentials in wrong places', 
       { headers: { authorization: `Basic ${btoa(`${application.client_id}:${created.secret}`)}` } },
     ],
     ['as a header name', { headers: { [reader.apiKey.toLowerCase()]: '' } }],
-  ])('this test finds a credential that is planted %s', (_, planted) => {
+  ])('the check of the log finds a credential that is planted %s', (_, planted) => {
     logged.push(planted)
     expect(found()).not.toEqual([])
     logged.pop()
@@ -248,7 +248,7 @@ describe('the log entry of a refused request', () => {
     'User-Agent': 'curl/8.0',
   }
 
-  test('the entry has the reason and the origin of the request', async () => {
+  test('the log entry of a refused request has its reason and origin', async () => {
     const headers = { ...from, Authorization: `Bearer ${unknownKey}` }
     expect(await entryOf('/connect/applications', { headers })).toMatchObject({
       status: 401,
@@ -267,7 +267,7 @@ describe('the log entry of a refused request', () => {
     })
   })
 
-  test('the entry of a successful request has no origin', async () => {
+  test('the log entry of a successful request has no origin', async () => {
     const entry = await entryOf('/connect/applications', {
       headers: { ...from, Authorization: `Bearer ${writer.apiKey}` },
     })
@@ -280,7 +280,7 @@ describe('the log entry of a refused request', () => {
     ['a user agent with a credential', { 'User-Agent': `curl ${unknownKey}` }, 'user_agent'],
     ['a user agent with part of a credential', { 'User-Agent': unknownKey.slice(5, 48) }, 'user_agent'],
     ['a user agent that is not ASCII', { 'User-Agent': '\u00e9' }, 'user_agent'],
-  ])('the entry leaves out %s', async (_, headers, name) => {
+  ])('the log entry of a refused request leaves out %s', async (_, headers, name) => {
     const entry = await entryOf('/connect/applications', { headers })
     expect(entry).toMatchObject({ status: 401 })
     expect(entry).not.toHaveProperty(name)

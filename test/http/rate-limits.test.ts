@@ -188,7 +188,7 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
     },
   )
 
-  test('failures count in the rate-limit binding, under keys that hold no credential', async () => {
+  test('failed authentications count in the rate-limit binding, under keys that contain no credential', async () => {
     const failed = limiter()
     const credential = await madeUp(family.prefix)
     await family.send(credential, { address: '2001:DB8:0:a::1', bindings: { FAILED_AUTHENTICATIONS: failed } })
@@ -202,21 +202,24 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
   test.each([
     ['address', /^address/],
     ['client or key', /^(client|key)/],
-  ])('failures are refused after the first when the binding has too many of the %s', async (_name, pattern) => {
-    const address = newAddress()
-    const bindings = { FAILED_AUTHENTICATIONS: limiter((key) => pattern.test(key)) }
-    const clientId = newId('client', 0)
-    const credential = await madeUp(family.prefix)
-    expect((await family.send(credential, { address, bindings }, clientId)).status).toBe(family.refused)
-    const logged = vi.spyOn(console, 'log')
-    const { status, trips } = await family.send(credential, { address, bindings }, clientId)
-    expect([status, trips]).toEqual([429, 0])
-    const named = family.prefix === 'cs' ? { client_id: clientId } : {}
-    const entry = { status: 429, error: 'rate_limit_exceeded', reason: 'too_many_failures', address, ...named }
-    expect(logged).toHaveBeenLastCalledWith(expect.objectContaining(entry))
-  })
+  ])(
+    'failed authentications get 429 after the first when the binding has too many of the %s',
+    async (_name, pattern) => {
+      const address = newAddress()
+      const bindings = { FAILED_AUTHENTICATIONS: limiter((key) => pattern.test(key)) }
+      const clientId = newId('client', 0)
+      const credential = await madeUp(family.prefix)
+      expect((await family.send(credential, { address, bindings }, clientId)).status).toBe(family.refused)
+      const logged = vi.spyOn(console, 'log')
+      const { status, trips } = await family.send(credential, { address, bindings }, clientId)
+      expect([status, trips]).toEqual([429, 0])
+      const named = family.prefix === 'cs' ? { client_id: clientId } : {}
+      const entry = { status: 429, error: 'rate_limit_exceeded', reason: 'too_many_failures', address, ...named }
+      expect(logged).toHaveBeenLastCalledWith(expect.objectContaining(entry))
+    },
+  )
 
-  test('a request during an outage of the database does not count as a failure', async () => {
+  test('a request during an outage of the database is no failed authentication', async () => {
     const address = newAddress()
     const failed = limiter()
     const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: storage failed')))
@@ -248,7 +251,7 @@ describe('malformed credentials', () => {
     expect((await send('garbage', { address }, 'x')).status).toBe(429)
   })
 
-  test('a request without credentials asks for the challenge, and is not counted', async () => {
+  test('a request without credentials asks for the challenge, and is no failed authentication', async () => {
     const address = newAddress()
     for (let i = 0; i <= MAX_FAILURES; i++) {
       const grant = { grant_type: 'client_credentials' }
@@ -277,7 +280,7 @@ describe('failures under the ID of one client', () => {
     expect((await send(attacked.secret, { address }, attacked.clientId)).status).toBe(200)
   })
 
-  test('failures without a known address are refused after 100', async () => {
+  test('failed authentications without a known address get 429 after 100', async () => {
     const { clientId } = await newClient()
     for (let i = 0; i < MAX_FAILURES; i++) expect((await send(await madeUp('cs'), {}, clientId)).status).toBe(401)
     const { status, trips } = await send(await madeUp('cs'), {}, clientId)
@@ -311,7 +314,7 @@ test('an API key that fails is refused from every address', async () => {
 describe('calls of the management API', () => {
   const reads = FAMILIES['reads of the management API'] as Family
 
-  test('calls count for the known API key, and calls with made-up keys count for none', async () => {
+  test('calls of the management API count for the known API key, and calls with made-up keys count for none', async () => {
     const calls = limiter()
     const bindings = { MANAGEMENT_CALLS: calls }
     const [one, other] = [await newApiKey(), await newApiKey()]
@@ -320,7 +323,7 @@ describe('calls of the management API', () => {
     expect(calls.keys).toEqual([one.id, one.id, other.id])
   })
 
-  test('calls of a session count for its API key', async () => {
+  test('calls of a dashboard session count for its API key', async () => {
     const calls = limiter()
     const bindings = { MANAGEMENT_CALLS: calls }
     const { id, apiKey: key } = await newApiKey()
@@ -336,7 +339,7 @@ describe('calls of the management API', () => {
       expect([answer?.status, answer?.trips]).toEqual([429, 0])
   })
 
-  test('calls get 429 without a D1 request for ten seconds after the binding reports too many', async () => {
+  test('calls of the management API get 429 without a D1 request for ten seconds after too many', async () => {
     const { id, apiKey: limited } = await newApiKey()
     const logged = vi.spyOn(console, 'log')
     const tooMany = { MANAGEMENT_CALLS: limiter(() => true) }
@@ -354,7 +357,7 @@ describe('calls of the management API', () => {
     expect((await reads.send(limited)).status).toBe(200)
   })
 
-  test('calls of the OAuth endpoints are not counted', async () => {
+  test('calls of the OAuth endpoints do not count as calls of the management API', async () => {
     const calls = limiter(() => true)
     const { send } = FAMILIES['the token endpoint'] as Family
     expect((await send(client.secret, { bindings: { MANAGEMENT_CALLS: calls } })).status).toBe(200)
