@@ -29,8 +29,8 @@ describe('an invalid command line gets a sentence, the usage and exit code 2, an
     [['signing-key', 'create', '--algorithm', 'HS256'], 'Allowed choices are RS256, ES256.'],
     [['signing-key', 'status', '--remote', '--persist-to', 'x'], 'cannot be used with option'],
     [['signing-key', 'renew'], "Unknown command 'renew'."],
-    [['deploy', '--location', 'mars'], 'Allowed choices are weur, eeur, apac, oc, wnam, enam.'],
-    [['deploy', '--location', 'weur', '--jurisdiction', 'eu'], 'cannot be used with option'],
+    [['deploy', '--location', 'mars'], '--location must be one of weur, eeur, apac, oc, wnam, enam, or DIGIT=LOCATION'],
+    [['deploy', '--location', 'weur', '--jurisdiction', 'eu'], 'names a second location for the same database.'],
     [['webhook', 'send'], "Unknown command 'send'."],
     [['webhook', 'test'], "Missing required argument 'ID'."],
     [['webhook', 'delete'], "Missing required argument 'ID'."],
@@ -188,7 +188,7 @@ describe('--help shows every option on stdout, with exit code 0', () => {
     ],
     [
       ['deploy', '--help'],
-      ['--location', '--jurisdiction <NAME>', '"eu", "fedramp", "us"', '--dry-run', '--json'],
+      ['--location', '--jurisdiction <NAME>', 'eu, us or fedramp', '--dry-run', '--json'],
     ],
   ])('--help shows every option on stdout, with exit code 0: %j', async (words, parts) => {
     const { code, stdout, stderr } = await cli(words)
