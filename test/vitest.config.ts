@@ -40,7 +40,8 @@ const notes = [
 /** Long enough for a machine that is busy with other work. */
 const timeout = isLong ? 900_000 : 60_000
 const common = {
-  maxWorkers: 2,
+  // One more than CI has cores: many tests wait for a browser or a process.
+  maxWorkers: 3,
   isolate: false,
   setupFiles: ['test/fresh.ts'],
   testTimeout: timeout,
