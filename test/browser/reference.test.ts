@@ -194,11 +194,13 @@ describe.skipIf(!chromiumPath)('the reference', () => {
 
     test('/docs loads at most 40 KB, compressed, from this Worker only, and a script of at most 2 KB', async () => {
       const { page, context, check } = await newVisitor(browser, origin)
-      const sizes = new Map<string, number>()
-      page.on('response', async (response) => {
-        sizes.set(new URL(response.url()).pathname, gzipSync(await response.body()).length)
+      const responses: Promise<[path: string, bytes: number]>[] = []
+      page.on('response', (response) => {
+        const path = new URL(response.url()).pathname
+        responses.push(response.body().then((body) => [path, gzipSync(body).length]))
       })
       await page.goto(`${origin}/docs`, { waitUntil: 'networkidle' })
+      const sizes = new Map(await Promise.all(responses))
       expect([...sizes.keys()].sort()).toEqual([
         '/docs',
         '/static/icon.svg',
