@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { containsCredential } from '../credential/credential.ts'
+import { readRange } from '../credential/ip-ranges.ts'
 import { type Rule, rule } from './rules.ts'
 
 /** Fields and parameters that several objects share. */
@@ -42,6 +43,24 @@ export const OrganizationId = v.pipe(
   v.string(),
   v.regex(/^org_[A-Za-z0-9_]{1,64}$/, rule('malformed_organization_id')),
   withoutCredential,
+)
+
+const IpRange = v.pipe(
+  v.string(),
+  v.check((text) => readRange(text) !== 'malformed', rule('malformed_ip_range')),
+  v.check((text) => readRange(text) !== 'bits_after_prefix', rule('bits_after_prefix')),
+  v.transform((text) => {
+    const range = readRange(text)
+    return typeof range === 'string' ? text : range.text
+  }),
+)
+
+/** The networks from which a credential works, in canonical form. Null for every address. */
+export const AllowedIps = v.pipe(
+  v.array(IpRange),
+  v.minLength(1, rule('no_ip_range')),
+  v.maxLength(50, rule('too_many_ip_ranges')),
+  v.transform((ranges) => [...new Set(ranges)]),
 )
 
 /** RFC 3339 §5.6, in either case; a space for the T, as its note allows. */

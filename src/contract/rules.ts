@@ -18,6 +18,13 @@ const RULES = {
   malformed_scope: ['malformed', 'must be visible ASCII without spaces, quotes or backslashes (RFC 6749 §3.3).'],
   too_many_scopes: ['too_many', 'must have at most 100 scopes.'],
   repeated_scope: ['repeated', 'must not repeat a scope.'],
+  malformed_ip_range: [
+    'malformed',
+    'must be an IPv4 or IPv6 address or CIDR range: 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32.',
+  ],
+  bits_after_prefix: ['bits_after_prefix', 'must be zero after the prefix: 203.0.113.0/24, not 203.0.113.7/24.'],
+  no_ip_range: ['empty', 'must have at least one IP range. Leave it out, or use null, to allow every address.'],
+  too_many_ip_ranges: ['too_many', 'must have at most 50 IP ranges.'],
   malformed_organization_id: [
     'malformed',
     'must be an organization ID: org_ and 1 to 64 letters, digits or underscores.',
