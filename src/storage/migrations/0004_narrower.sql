@@ -1,7 +1,7 @@
 -- Narrower client secrets and API keys, reported leaks, frozen environments, paused webhook endpoints, and names of
 -- persons. Adds columns, which rewrites no row, and an index for the secrets that have an expiry.
 
--- What happens with a credential that somebody reports as leaked.
+-- The reaction to a credential that is reported as leaked.
 ALTER TABLE environments ADD COLUMN leak_reaction TEXT NOT NULL DEFAULT 'notify'
   CHECK (leak_reaction IN ('notify', 'disable', 'revoke'));
 ALTER TABLE environments ADD COLUMN frozen_at INTEGER; -- no secrets and no tokens are issued since; null if not frozen
