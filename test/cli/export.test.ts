@@ -394,7 +394,10 @@ test('pending deliveries stay, and the export says how many', async () => {
   const { environmentId } = await newApiKey(database)
   await database.batch([
     database
-      .prepare("INSERT INTO webhook_endpoints VALUES ('we_1', ?1, 'https://example.com', '[]', 's', 0, 0, 1, NULL)")
+      .prepare(
+        `INSERT INTO webhook_endpoints (id, environment_id, url, events, secret, cursor, delivered_count, created_at)
+        VALUES ('we_1', ?1, 'https://example.com', '[]', 's', 0, 0, 1)`,
+      )
       .bind(environmentId),
     database
       .prepare("INSERT INTO webhook_deliveries VALUES ('we_1', 'event_1', ?1, 'pending', 0, 0, NULL, NULL, 1, NULL)")
