@@ -241,7 +241,7 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
     ELSE 'secret_disabled' END`
   return query<ClientRow>(
     sql`SELECT ${refusal} AS refusal, client_secrets.id AS secret_id, client_secrets.environment_id, client_secrets.last_used_at, client_secrets.expires_at, client_secrets.is_rotated_out,
-        applications.id AS application_id, applications.client_id, application_type, organization_id, scopes, is_first_party, environments.client_id AS audience,
+        applications.id AS application_id, applications.client_id, application_type, organization_id, applications.scopes, is_first_party, environments.client_id AS audience,
         ${tokenScopes} AS token_scopes
       FROM (SELECT 1) AS request
       LEFT JOIN client_secrets ON client_secrets.digest = ${digest}
