@@ -11,6 +11,7 @@ import {
   listWebhookEndpointsOf,
   reviveDeliveries,
 } from '../storage/operator/webhook-endpoints.ts'
+import { deliveryCount } from '../storage/webhooks.ts'
 import {
   type Context,
   codeOf,
@@ -98,7 +99,9 @@ export function addWebhookCommands(program: Command, context: Context): void {
       } else if (found.answers.length > 0) {
         const rows = found.answers.map(([environment, { id, url, events, deliveries }]) => [
           ...[environment.name, url, events.join(',') || 'all'],
-          ...[deliveries.pending, deliveries.delivered, deliveries.dead].map(String),
+          deliveryCount(deliveries.pending),
+          String(deliveries.delivered),
+          deliveryCount(deliveries.dead),
           id,
           ...regionCell(environment),
         ])

@@ -4,7 +4,19 @@ import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { publicOrigin } from '../pages/document.tsx'
 import { PostForm } from '../pages/forms.tsx'
-import { type Column, curl, Empty, Hidden, Id, isolated, Name, NameOverId, Snippet, Table } from '../pages/parts.tsx'
+import {
+  type Column,
+  curl,
+  Empty,
+  Hidden,
+  Id,
+  isolated,
+  Name,
+  NameOverId,
+  Snippet,
+  short,
+  Table,
+} from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type Application, listApplications } from '../storage/applications.ts'
 import type { Page } from '../storage/paging.ts'
@@ -97,7 +109,11 @@ interface ApplicationTableProps {
 }
 
 export const ApplicationTable = ({ applications, now }: ApplicationTableProps) => (
-  <Table label="Applications" columns={columnsAt(now)} rows={applications} />
+  <Table
+    label="Applications"
+    columns={columnsAt(now)}
+    rows={applications.map((application) => ({ ...application, name: short(application.name) }))}
+  />
 )
 
 const columnsAt = (now: number): Column<Application>[] => [

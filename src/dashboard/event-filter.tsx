@@ -1,4 +1,5 @@
 import { PostForm } from '../pages/forms.tsx'
+import { MAX_OPTION, short } from '../pages/parts.tsx'
 import { DAY_MS } from '../pages/time.tsx'
 import { type ActivityFilter, eventTypeOf } from '../storage/activity.ts'
 import type { CallerKey } from '../storage/api-keys.ts'
@@ -97,7 +98,7 @@ type Option = readonly [value: string, label: string]
 function actorsOf({ actor }: Filter, keys: readonly CallerKey[]): Option[] {
   const options: Option[] = [
     ['', 'Anyone'],
-    ...keys.map(({ id, name }) => [id, name] as const),
+    ...keys.map(({ id, name }) => [id, short(name, MAX_OPTION)] as const),
     ['operator', 'Operator'],
     ['system', 'System'],
   ]

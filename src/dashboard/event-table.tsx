@@ -1,4 +1,4 @@
-import { type Column, Hint, Name, Table } from '../pages/parts.tsx'
+import { type Column, Hint, Name, short, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import type { Activity } from '../storage/activity.ts'
 import { EVENTS_PATH } from './event-filter.tsx'
@@ -20,7 +20,7 @@ const columnsAt = (now: number): Column<Activity>[] => [
 const What = ({ activity }: { activity: Activity }) => {
   const differences = differencesOf(activity).map(({ name, before, after }) => `${name}: ${before} → ${after}`)
   const { reason } = activity.event.data
-  const more = typeof reason === 'string' ? `It was ${reason.replaceAll('_', ' ')}` : differences.join('; ')
+  const more = short(typeof reason === 'string' ? `It was ${reason.replaceAll('_', ' ')}` : differences.join('; '))
   return (
     <>
       <a class="line" href={`${EVENTS_PATH}/${activity.event.id}`}>
@@ -37,7 +37,8 @@ const What = ({ activity }: { activity: Activity }) => {
 
 /** The event keeps its target as it was. Its page may no longer exist. */
 const TargetCell = ({ activity: { event, applicationName } }: { activity: Activity }) => {
-  const { name, id, hint, applicationId, touched } = targetOf(event)
+  const { id, hint, applicationId, touched, ...target } = targetOf(event)
+  const name = short(target.name)
   if (applicationId === null)
     return (
       <>
@@ -56,7 +57,7 @@ const TargetCell = ({ activity: { event, applicationName } }: { activity: Activi
         {touched > 0 && <span class="sub">and {secretCount(touched)}</span>}
       </>
     )
-  const application = applicationName ?? 'a deleted application'
+  const application = short(applicationName) ?? 'a deleted application'
   return (
     <>
       {id === null ? (
@@ -82,10 +83,11 @@ const TargetCell = ({ activity: { event, applicationName } }: { activity: Activi
 
 const Who = ({ activity: { event } }: { activity: Activity }) => {
   const { address, country } = event.origin
+  const actor = short(actorOf(event))
   return (
     <>
-      <span class="line" title={actorOf(event)}>
-        <bdi>{actorOf(event)}</bdi>
+      <span class="line" title={actor}>
+        <bdi>{actor}</bdi>
       </span>
       {address && (
         <span class="sub line">

@@ -24,7 +24,7 @@ import { readForm } from './form.tsx'
 import { page } from './layout.tsx'
 import { requireSession } from './session.ts'
 
-const PAGE_LENGTH = 25
+const PAGE_LENGTH = 20
 const MAX_EXPORTED = 1000
 
 /** The audit log of the environment, newest first. */

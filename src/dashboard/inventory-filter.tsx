@@ -1,5 +1,5 @@
 import { PostForm } from '../pages/forms.tsx'
-import { Hidden } from '../pages/parts.tsx'
+import { Hidden, MAX_OPTION, short } from '../pages/parts.tsx'
 import type { CallerKey } from '../storage/api-keys.ts'
 import { MAX_READ, type SecretOrder } from '../storage/inventory.ts'
 import {
@@ -178,7 +178,7 @@ const labels = (options: ReadonlyMap<string, readonly [label: string, ...unknown
 
 /** Revoked keys are not in the list, and may be chosen by the address. */
 function creators(chosen: string, keys: readonly CallerKey[]): [string, string][] {
-  const known = keys.map(({ id, name }): [string, string] => [id, name])
+  const known = keys.map(({ id, name }): [string, string] => [id, short(name, MAX_OPTION)])
   return chosen === '' || known.some(([id]) => id === chosen) ? known : [...known, [chosen, chosen]]
 }
 

@@ -1,5 +1,5 @@
 import type { Child } from 'hono/jsx'
-import { type Column, Table } from '../pages/parts.tsx'
+import { type Column, short, Table } from '../pages/parts.tsx'
 import { ExactTime } from '../pages/time.tsx'
 import type { ListedSecret } from '../storage/listed-secrets.ts'
 import { applicationPath } from './layout.tsx'
@@ -18,7 +18,13 @@ interface InventoryTableProps<Secret extends ListedSecret> {
 
 /** Secrets of several applications, in any state. */
 export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTableProps<Secret>) => {
-  const { label, secrets, now, choose, detail } = props
+  const { label, now, choose, detail } = props
+  const secrets = props.secrets.map((secret) => ({
+    ...secret,
+    name: short(secret.name),
+    applicationName: short(secret.applicationName),
+    createdByName: short(secret.createdByName),
+  }))
   const columns: Column<Secret>[] = [
     {
       label: 'Secret',

@@ -24,7 +24,7 @@ import { InventoryTable } from './inventory-table.tsx'
 import { APPLICATIONS_PATH, page, SECRETS_PATH } from './layout.tsx'
 import { canWrite, requireSession } from './session.ts'
 
-const PAGE_LENGTH = 25
+const PAGE_LENGTH = 20
 /**
  * Maximum number of secrets in one file, and of secrets that the export reads: one D1 request, and a response of a few
  * MB.

@@ -4,9 +4,9 @@ import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
 import { ActionButton, Confirm } from '../pages/forms.tsx'
-import { type Column, Hidden, isolated, Name, NameOverId, Table } from '../pages/parts.tsx'
+import { type Column, Hidden, isolated, Name, NameOverId, short, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
-import { type CallerKey, revokeCallerKey } from '../storage/api-keys.ts'
+import { type CallerKey, MAX_LISTED_CALLERS, revokeCallerKey } from '../storage/api-keys.ts'
 import { SESSION_LIFETIME_MS } from '../storage/scope.ts'
 import { endSession, listCallers, type Session } from '../storage/sessions.ts'
 import { readChange } from './form.tsx'
@@ -15,6 +15,8 @@ import { LastUsed } from './secret-table.tsx'
 import { canWrite, requireSession, requireWriteAccess } from './session.ts'
 
 const PATH = '/dashboard/keys'
+/** Rows of each list on one page. */
+const PAGE_LENGTH = 15
 
 /** The API keys and sessions of the environment. A leaked key can be revoked here without a terminal. */
 export const keys = new Hono<HonoEnv>()
@@ -44,8 +46,10 @@ export const keys = new Hono<HonoEnv>()
     return redirectWithNotice(c, PATH, 'session-ended')
   })
 
-function keysPage(c: Context<HonoEnv>, keys: CallerKey[], sessions: Session[]) {
+function keysPage(c: Context<HonoEnv>, allKeys: CallerKey[], allSessions: Session[]) {
   const now = Date.now()
+  const keys = partOf(c, 'keys', allKeys)
+  const sessions = partOf(c, 'sessions', allSessions)
   return page(
     c,
     { title: 'Keys and sessions', section: PATH },
@@ -62,13 +66,48 @@ function keysPage(c: Context<HonoEnv>, keys: CallerKey[], sessions: Session[]) {
         <h2 id="keys">API keys</h2>
         <p class="quiet">Anyone with one of these keys can call the API and sign in here.</p>
         <Table label="API keys" columns={keyColumns(now, canWrite(c))} rows={keys} />
+        <Parts c={c} name="keys" rows={allKeys} />
       </section>
       <section aria-labelledby="sessions">
         <h2 id="sessions">Sessions</h2>
         <p class="quiet">Sessions end after 30 minutes of inactivity, after 12 hours, or when their key is revoked.</p>
         <Table label="Sessions" columns={sessionColumns(now, canWrite(c))} rows={sessions} />
+        <Parts c={c} name="sessions" rows={allSessions} />
       </section>
     </>,
+  )
+}
+
+/** The first row of the part of a list that the address names. */
+function startOf(c: Context<HonoEnv>, name: string, { length }: readonly unknown[]): number {
+  const start = Math.trunc(Number(c.req.query(name)) / PAGE_LENGTH) * PAGE_LENGTH
+  return start > 0 && start < length ? start : 0
+}
+
+function partOf<Row>(c: Context<HonoEnv>, name: string, rows: readonly Row[]): readonly Row[] {
+  const start = startOf(c, name, rows)
+  return rows.slice(start, start + PAGE_LENGTH)
+}
+
+/** Links to the other parts of a list. */
+const Parts = ({ c, name, rows }: { c: Context<HonoEnv>; name: string; rows: readonly unknown[] }) => {
+  if (rows.length <= PAGE_LENGTH) return null
+  const start = startOf(c, name, rows)
+  const end = Math.min(start + PAGE_LENGTH, rows.length)
+  const link = (to: number, label: string) => (
+    <a class="button" href={`${PATH}?${name}=${to}#${name}`}>
+      {label}
+    </a>
+  )
+  return (
+    <nav class="row" aria-label={`Pages of ${name}`}>
+      {start > 0 && link(start - PAGE_LENGTH, 'Previous')}
+      {end < rows.length && link(end, 'Next')}
+      <span class="quiet">
+        {start + 1} to {end} of {rows.length === MAX_LISTED_CALLERS && name === 'sessions' ? 'the newest ' : ''}
+        {rows.length}
+      </span>
+    </nav>
   )
 }
 
@@ -77,8 +116,8 @@ const keyColumns = (now: number, canWrite: boolean): Column<CallerKey>[] => [
     label: 'Name',
     kind: 'wide',
     cell: (key) => (
-      <NameOverId name={key.name} id={key.id} what={`ID of ${isolated(key.name)}`}>
-        <Name>{key.name}</Name>
+      <NameOverId name={short(key.name)} id={key.id} what={`ID of ${isolated(short(key.name))}`}>
+        <Name>{short(key.name)}</Name>
         {key.isOwn && <span class="quiet"> (you)</span>}
       </NameOverId>
     ),
@@ -94,7 +133,7 @@ const revokeColumn: Column<CallerKey> = {
   kind: 'actions',
   cell: (key) => (
     <a class="button plain danger" href={`${PATH}/${key.id}/revoke`} data-dialog>
-      Revoke…<Hidden> {key.name}</Hidden>
+      Revoke…<Hidden> {short(key.name)}</Hidden>
     </a>
   ),
 }
@@ -105,13 +144,13 @@ const sessionColumns = (now: number, canWrite: boolean): Column<Session>[] => [
     kind: 'wide',
     cell: (session) => (
       <>
-        <span class="line" title={session.keyName}>
-          <Name>{session.keyName}</Name>
+        <span class="line" title={short(session.keyName)}>
+          <Name>{short(session.keyName)}</Name>
           {session.isOwn && <span class="quiet"> (this session)</span>}
         </span>
         {session.userAgent && (
           <span class="sub line" title={session.userAgent}>
-            <bdi>{deviceOf(session.userAgent)}</bdi>
+            <bdi>{short(deviceOf(session.userAgent))}</bdi>
           </span>
         )}
       </>
@@ -156,7 +195,7 @@ const endColumn: Column<Session> = {
   kind: 'actions',
   cell: (session) => (
     <ActionButton action={`/dashboard/sessions/${session.id}/end`}>
-      End session<Hidden> of {session.keyName}</Hidden>
+      End session<Hidden> of {short(session.keyName)}</Hidden>
     </ActionButton>
   ),
 }

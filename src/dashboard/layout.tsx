@@ -6,7 +6,7 @@ import { ApiError } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { Brand, htmlPage } from '../pages/document.tsx'
 import { noSpellcheck, PostForm, withCommonFields } from '../pages/forms.tsx'
-import { isolated, Name } from '../pages/parts.tsx'
+import { isolated, Name, short } from '../pages/parts.tsx'
 import { ProblemText, problemOf } from '../pages/problem.tsx'
 import type { Region } from '../storage/regions.ts'
 import { readCookie, removeCookie, writeCookie } from './session.ts'
@@ -98,14 +98,14 @@ interface HeaderProps {
  * On a narrow screen the sections, the search and the account are in one menu. The browser opens it without a script.
  */
 const Header = ({ identity, section, region }: HeaderProps) => {
-  const name = identity?.apiKeyName ?? ''
+  const name = short(identity?.apiKeyName ?? '')
   return (
     <>
       <Brand href="/dashboard" />
       {identity && (
         <>
           <p class="where" title={identity.environmentName ?? undefined}>
-            <Name>{identity.environmentName}</Name>
+            <Name>{short(identity.environmentName)}</Name>
             {region && <span class="quiet"> · {region.binding}</span>}
           </p>
           <button type="button" class="if-narrow" popovertarget="site-menu">

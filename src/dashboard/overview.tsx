@@ -3,21 +3,23 @@ import { Hono } from 'hono'
 import type { Child, PropsWithChildren } from 'hono/jsx'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { Name } from '../pages/parts.tsx'
+import { Name, short } from '../pages/parts.tsx'
 import { DAY_MS, Time } from '../pages/time.tsx'
 import type { CallerKey } from '../storage/api-keys.ts'
-import { MAX_READ } from '../storage/inventory.ts'
 import { EXPIRING_DAYS, UNUSED_DAYS } from '../storage/listed-secrets.ts'
 import { findOverview, type Overview } from '../storage/overview.ts'
-import type { WebhookEndpoint } from '../storage/webhooks.ts'
+import { deliveryCount, type WebhookEndpoint } from '../storage/webhooks.ts'
 import { EVENTS_PATH } from './event-filter.tsx'
 import { EventTable } from './event-table.tsx'
-import { APPLICATIONS_PATH, page, SECRETS_PATH, secretPath } from './layout.tsx'
+import { counted } from './inventory-filter.tsx'
+import { APPLICATIONS_PATH, page, SECRETS_PATH } from './layout.tsx'
 import { isInUse, SecretName } from './secret-table.tsx'
 import { canWrite, requireSession } from './session.ts'
 import { withoutQuery } from './webhooks.tsx'
 
 const LISTED = 8
+/** API keys that one overview names. */
+const LISTED_KEYS = 5
 const WEBHOOKS_PATH = '/dashboard/webhooks'
 const KEYS_PATH = '/dashboard/keys'
 
@@ -76,19 +78,21 @@ const Step = ({ isDone, name, children }: PropsWithChildren<{ isDone: boolean; n
 )
 
 const Totals = ({ found: { applications, secrets, endpoints, keys } }: { found: Overview }) => {
-  // If there are more secrets, only the newest ones are counted.
-  const number = (count: number) => `${count.toLocaleString('en')}${secrets.counted > MAX_READ && count > 0 ? '+' : ''}`
   return (
     <ul class="totals">
       <Total href={APPLICATIONS_PATH} name="Applications" count={applications.toLocaleString('en')} />
-      <Total href={SECRETS_PATH} name="Current secrets" count={number(secrets.current)} />
-      <Total href={`${SECRETS_PATH}?state=expiring&sort=expires`} name="Expiring" count={number(secrets.expiring)} />
+      <Total href={SECRETS_PATH} name="Current secrets" count={counted(secrets.current, secrets)} />
+      <Total
+        href={`${SECRETS_PATH}?state=expiring&sort=expires`}
+        name="Expiring"
+        count={counted(secrets.expiring, secrets)}
+      />
       <Total
         href={`${SECRETS_PATH}?unused=${UNUSED_DAYS}`}
         name={`Unused ${UNUSED_DAYS} days`}
-        count={number(secrets.unused)}
+        count={counted(secrets.unused, secrets)}
       />
-      <Total href={`${SECRETS_PATH}?expiry=never`} name="Never expire" count={number(secrets.never)} />
+      <Total href={`${SECRETS_PATH}?expiry=never`} name="Never expire" count={counted(secrets.never, secrets)} />
       <Total href={WEBHOOKS_PATH} name="Endpoints" count={String(endpoints.length)} />
       <Total href={KEYS_PATH} name="API keys" count={String(keys.length)} />
     </ul>
@@ -134,10 +138,8 @@ function expiring({ expiring: secrets, secrets: counts }: Overview, now: number)
         kind={isInUse(secret, now) ? 'bad' : 'wait'}
         label={isInUse(secret, now) ? 'Expires in use' : 'Expires soon'}
       >
-        <a href={secretPath(secret.id)}>
-          <SecretName secret={secret} />
-        </a>{' '}
-        of <bdi>{secret.applicationName}</bdi> expires <Time at={secret.expiresAt ?? now} now={now} />
+        <SecretName secret={secret} /> of <bdi>{short(secret.applicationName)}</bdi> expires{' '}
+        <Time at={secret.expiresAt ?? now} now={now} />
         {secret.lastUsedAt !== null && (
           <>
             {' '}
@@ -151,20 +153,20 @@ function expiring({ expiring: secrets, secrets: counts }: Overview, now: number)
     items.push(
       <Item kind="wait" label="Expires soon">
         <a href={`${SECRETS_PATH}?state=expiring&sort=expires`}>
-          {more.toLocaleString('en')} more {more === 1 ? 'secret expires' : 'secrets expire'} within {EXPIRING_DAYS}{' '}
-          days
+          {counted(more, counts)} more {more === 1 ? 'secret expires' : 'secrets expire'} within {EXPIRING_DAYS} days
         </a>
       </Item>,
     )
   return items
 }
 
-function unused({ secrets: { unused } }: Overview): Child[] {
+function unused({ secrets }: Overview): Child[] {
+  const { unused } = secrets
   if (unused === 0) return []
   return [
     <Item kind="off" label="Unused">
       <a href={`${SECRETS_PATH}?unused=${UNUSED_DAYS}`}>
-        {unused === 1 ? '1 secret was' : `${unused.toLocaleString('en')} secrets were`} not used for {UNUSED_DAYS} days
+        {unused === 1 ? '1 secret was' : `${counted(unused, secrets)} secrets were`} not used for {UNUSED_DAYS} days
       </a>
     </Item>,
   ]
@@ -176,22 +178,23 @@ function failing(endpoints: readonly WebhookEndpoint[]): Child[] {
     .map(({ url, deliveries: { dead, pending } }) => (
       <Item kind="bad" label="Webhook fails">
         <a href={WEBHOOKS_PATH}>
-          <code>{withoutQuery(url)}</code>
+          <code>{short(withoutQuery(url))}</code>
         </a>
-        : {dead} failed {dead === 1 ? 'delivery' : 'deliveries'}
-        {pending > 0 && `, ${pending} pending`}
+        : {deliveryCount(dead)} failed {dead === 1 ? 'delivery' : 'deliveries'}
+        {pending > 0 && `, ${deliveryCount(pending)} pending`}
       </Item>
     ))
 }
 
 /** An unused key has no benefit, and is a risk. */
 function idle(keys: readonly CallerKey[], now: number): Child[] {
-  return keys
-    .filter(({ lastUsedAt, createdAt }) => now - (lastUsedAt ?? createdAt) > UNUSED_DAYS * DAY_MS)
-    .map(({ name, lastUsedAt }) => (
+  const unused = keys.filter(({ lastUsedAt, createdAt }) => now - (lastUsedAt ?? createdAt) > UNUSED_DAYS * DAY_MS)
+  const more = unused.length - LISTED_KEYS
+  return [
+    ...unused.slice(0, LISTED_KEYS).map(({ name, lastUsedAt }) => (
       <Item kind="off" label="Unused API key">
         <a href={KEYS_PATH}>
-          <Name>{name}</Name>
+          <Name>{short(name)}</Name>
         </a>{' '}
         {lastUsedAt === null ? (
           'was never used'
@@ -201,5 +204,15 @@ function idle(keys: readonly CallerKey[], now: number): Child[] {
           </>
         )}
       </Item>
-    ))
+    )),
+    ...(more > 0
+      ? [
+          <Item kind="off" label="Unused API key">
+            <a href={KEYS_PATH}>
+              {more} more {more === 1 ? 'API key is' : 'API keys are'} unused
+            </a>
+          </Item>,
+        ]
+      : []),
+  ]
 }

@@ -1,5 +1,5 @@
 import { ActionButton } from '../pages/forms.tsx'
-import { type Column, Hidden, Hint, Menu, Name, Table } from '../pages/parts.tsx'
+import { type Column, Hidden, Hint, Menu, Name, short, Table } from '../pages/parts.tsx'
 import { DAY_MS, Time } from '../pages/time.tsx'
 import type { ClientSecret, FoundClientSecret } from '../storage/client-secrets.ts'
 import { applicationPath, secretPath } from './layout.tsx'
@@ -77,7 +77,7 @@ interface SecretTableProps {
 export const SecretTable = ({ secrets, now, canWrite }: SecretTableProps) => (
   <Table
     label="Client secrets"
-    rows={secrets}
+    rows={secrets.map((secret) => ({ ...secret, name: short(secret.name) }))}
     idOf={({ id }) => id}
     columns={[
       { label: 'Secret', kind: 'wide', cell: (secret) => <NamedSecret secret={secret} /> },

@@ -12,6 +12,7 @@ import { Problem } from '../pages/problem.tsx'
 import { identify } from '../storage/batch.ts'
 import { EVENT_TYPES, type EventType } from '../storage/events.ts'
 import { createCallerEndpoint, deleteCallerEndpoint, findCallerEndpoint } from '../storage/webhook-endpoints.ts'
+import { deliveryCount } from '../storage/webhooks.ts'
 import { LABELS } from './event-words.ts'
 import { formPage, keyedForm, newFormToken, readChange, refuse, staleForm } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
@@ -196,8 +197,8 @@ function deletePage(
       </p>
       <p>
         It receives no more events
-        {deliveries.pending > 0 && `, also not the ${deliveries.pending} that are pending`}. Its signing secret is
-        deleted. This can’t be undone.
+        {deliveries.pending > 0 && `, also not the ${deliveryCount(deliveries.pending)} that are pending`}. Its signing
+        secret is deleted. This can’t be undone.
       </p>
     </Confirm>,
   )

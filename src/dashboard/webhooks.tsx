@@ -3,15 +3,21 @@ import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { ActionButton } from '../pages/forms.tsx'
-import { type Column, Empty, Hidden, NameOverId, Table } from '../pages/parts.tsx'
+import { type Column, Empty, Hidden, NameOverId, short, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
-import { type ListedDelivery, listWebhooks, reviveDelivery, type WebhookEndpoint } from '../storage/webhooks.ts'
+import {
+  deliveryCount,
+  type ListedDelivery,
+  listWebhooks,
+  reviveDelivery,
+  type WebhookEndpoint,
+} from '../storage/webhooks.ts'
 import { LABELS } from './event-words.ts'
 import { readChange } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
 import { canWrite, requireSession } from './session.ts'
 
-const MAX_DELIVERIES = 50
+const MAX_DELIVERIES = 15
 
 /** The webhook endpoints of the environment, and the state of their deliveries. */
 export const webhooks = new Hono<HonoEnv>()
@@ -77,8 +83,8 @@ const endpointColumns = (now: number): Column<WebhookEndpoint>[] => [
     label: 'URL',
     kind: 'wide',
     cell: ({ id, url }) => (
-      <NameOverId name={withoutQuery(url)} id={id} what="endpoint ID">
-        <code>{withoutQuery(url)}</code>
+      <NameOverId name={short(withoutQuery(url))} id={id} what="endpoint ID">
+        <code>{short(withoutQuery(url))}</code>
       </NameOverId>
     ),
   },
@@ -102,12 +108,12 @@ const endpointColumns = (now: number): Column<WebhookEndpoint>[] => [
     label: 'Deliveries',
     cell: ({ deliveries: { delivered, pending, dead } }) => (
       <>
-        {delivered} delivered
+        {delivered.toLocaleString('en')} delivered
         {pending + dead > 0 && (
           <span class="sub">
-            {pending > 0 && `${pending} pending`}
+            {pending > 0 && `${deliveryCount(pending)} pending`}
             {pending > 0 && dead > 0 && ', '}
-            {dead > 0 && <b class="error">{dead} failed</b>}
+            {dead > 0 && <b class="error">{deliveryCount(dead)} failed</b>}
           </span>
         )}
       </>
@@ -122,10 +128,10 @@ const endpointActions: Column<WebhookEndpoint> = {
   cell: ({ id, url }) => (
     <>
       <ActionButton action={`/dashboard/webhooks/${id}/test`}>
-        Send test<Hidden> to {withoutQuery(url)}</Hidden>
+        Send test<Hidden> to {short(withoutQuery(url))}</Hidden>
       </ActionButton>
       <a class="button plain danger" href={`/dashboard/webhooks/${id}/delete`} data-dialog>
-        Delete…<Hidden> {withoutQuery(url)}</Hidden>
+        Delete…<Hidden> {short(withoutQuery(url))}</Hidden>
       </a>
     </>
   ),
@@ -159,7 +165,11 @@ function deliveryColumns(now: number, endpoints: readonly WebhookEndpoint[]): Co
       label: 'Endpoint',
       cell: ({ endpointId }) => {
         const url = URL.parse(urls.get(endpointId) ?? '')
-        return url ? <code class="line">{url.host + url.pathname}</code> : <span class="quiet">(deleted endpoint)</span>
+        return url ? (
+          <code class="line">{short(url.host + url.pathname)}</code>
+        ) : (
+          <span class="quiet">(deleted endpoint)</span>
+        )
       },
     },
     { label: 'State', cell: (delivery) => <State delivery={delivery} now={now} /> },

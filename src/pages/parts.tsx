@@ -11,6 +11,16 @@ export const Hint = ({ hint }: { hint: string }) => <code class="hint">…{hint}
 /** A name that a user chose. Isolated, so that a bidi override in it cannot reorder the text around it. */
 export const Name = ({ children }: PropsWithChildren) => <bdi class="name">{children}</bdi>
 
+/** The maximum length of a name in a list, in code points. */
+const MAX_LISTED_NAME = 40
+export const MAX_OPTION = 24
+
+/** Cuts a name for a list, whose rows have it several times: long names would make the page too large. */
+export function short<Text extends string | null>(name: Text, length = MAX_LISTED_NAME): Text {
+  const characters = Array.from<string>(name ?? '')
+  return characters.length > length ? (`${characters.slice(0, length - 1).join('')}…` as Text) : name
+}
+
 /** Isolates a name in plain text, where no element is possible: first strong isolate, and pop directional isolate. */
 export const isolated = (name: string) => `\u2068${name}\u2069`
 
@@ -54,7 +64,7 @@ export const CopyButton = ({ of = '', what, isMain, children }: PropsWithChildre
     type="button"
     class={isMain ? 'primary' : children ? undefined : 'plain'}
     data-copy={of}
-    data-what={what}
+    data-what={children ? what : undefined}
     hidden
   >
     <span class="label">{children ?? 'Copy'}</span>

@@ -17,7 +17,7 @@ import {
 } from './listed-secrets.ts'
 import { allOf, limitTo, select, selectFromFirst } from './statements.ts'
 import { selectVerdict } from './verdicts.ts'
-import { endpointColumns, endpointFromRow, type WebhookEndpoint } from './webhooks.ts'
+import { endpointColumns, endpointFromRow, MAX_LISTED_ENDPOINTS, type WebhookEndpoint } from './webhooks.ts'
 
 /** An environment at a glance. */
 export interface Overview {
@@ -33,7 +33,6 @@ export interface Overview {
   readonly activities: readonly Activity[]
 }
 
-const MAX_LISTED_ENDPOINTS = 100
 /** Sign-ins are left out of the latest events, which are looked for among this many. */
 const MAX_READ_EVENTS = 200
 

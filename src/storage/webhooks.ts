@@ -12,7 +12,10 @@ export interface WebhookEndpoint {
   /** The event types that the endpoint receives; all types if empty. */
   readonly events: readonly EventType[]
   readonly createdAt: UnixMs
-  /** Deliveries by state. `delivered` counts all of them ever; the other states count stored rows, up to 1,000. */
+  /**
+   * Deliveries by state. `delivered` counts all of them ever; the other states count stored rows, up to
+   * `MAX_COUNTED_DELIVERIES`.
+   */
   readonly deliveries: { readonly pending: number; readonly delivered: number; readonly dead: number }
 }
 
@@ -29,8 +32,16 @@ export interface ListedDelivery {
   readonly createdAt: UnixMs
 }
 
+export const MAX_COUNTED_DELIVERIES = 100
+export const MAX_LISTED_ENDPOINTS = 100
+
+/** A number of pending or failed deliveries in words. */
+export function deliveryCount(count: number): string {
+  return count < MAX_COUNTED_DELIVERIES ? String(count) : `${MAX_COUNTED_DELIVERIES}+`
+}
+
 const countOf = (state: 'pending' | 'dead') => `(SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries
-  WHERE endpoint_id = webhook_endpoints.id AND state = '${state}' LIMIT 1000))`
+  WHERE endpoint_id = webhook_endpoints.id AND state = '${state}' LIMIT ${MAX_COUNTED_DELIVERIES}))`
 export const endpointColumns = raw(`id, url, events, created_at, json_object('delivered', delivered_count,
   'pending', ${countOf('pending')}, 'dead', ${countOf('dead')}) AS deliveries`)
 
@@ -63,7 +74,7 @@ export function listWebhooks(
   limit: number,
 ): Promise<Outcome<{ endpoints: WebhookEndpoint[]; deliveries: ListedDelivery[] }>> {
   const undeleted = sql`deleted_at IS NULL`
-  const oldestFirst = sql`ORDER BY created_at, id`
+  const oldestFirst = sql`ORDER BY created_at, id ${limitTo(MAX_LISTED_ENDPOINTS)}`
   const latest = sql`ORDER BY created_at DESC ${limitTo(limit)}`
   const statements = {
     endpoints: select<object>(caller, endpointColumns, 'webhook_endpoints', undeleted, oldestFirst),

@@ -103,7 +103,7 @@ async function newApplication(number: number, region: string): Promise<BenchAppl
 }
 
 /** The rows that are copied. */
-interface Templates {
+export interface Templates {
   readonly environmentId: string
   readonly application: string
   readonly secret: string
@@ -129,38 +129,40 @@ async function addOthers(database: D1Database, templates: Templates, { others = 
   const event = await database
     .prepare("SELECT id FROM events WHERE type = 'connect_application_secret.created'")
     .first<{ id: string }>()
-  const id = (prefix: string, number: string) =>
-    `'${prefix}_${SEEDED}' || printf('%08X', ${number}) || '0BBBBBBBBBBBBBBB'`
   for (let from = 0; from < others; from += ROWS_PER_STATEMENT) {
     const to = Math.min(from + ROWS_PER_STATEMENT, others)
     await copyRow(database, 'applications', templates, templates.application, numbers(from, to, 5), {
-      id: id('conn_app', 'each.i'),
-      client_id: id('client', 'each.i'),
+      id: idsOf('conn_app', 'each.i'),
+      client_id: idsOf('client', 'each.i'),
       created_at: 'template.created_at - 1000000000 + each.i',
     })
     await copyRow(database, 'client_secrets', templates, templates.secret, numbers(from, to), {
-      id: id('secret', 'each.i'),
-      application_id: id('conn_app', 'each.i / 5 * 5'),
+      id: idsOf('secret', 'each.i'),
+      application_id: idsOf('conn_app', 'each.i / 5 * 5'),
       digest: 'randomblob(32)',
       secret_hint: 'hex(randomblob(3))',
     })
     await copyRow(database, 'events', templates, event?.id as string, numbers(from, to), {
       seq: 'NULL',
-      id: id('event', 'each.i'),
-      data: `json_set(template.data, '$.id', ${id('secret', 'each.i')})`,
+      id: idsOf('event', 'each.i'),
+      data: `json_set(template.data, '$.id', ${idsOf('secret', 'each.i')})`,
     })
     progress?.(to)
   }
 }
 
-function numbers(from: number, to: number, step = 1): Each {
+export function numbers(from: number, to: number, step = 1): Each {
   const next = `i + ${step}`
   const all = `WITH RECURSIVE numbers (i) AS (SELECT ${from} UNION ALL SELECT ${next} FROM numbers WHERE ${next} < ${to})`
   return { from: `(${all} SELECT i FROM numbers) AS each`, values: [] }
 }
 
+/** SQL for the ID of a copy. */
+export const idsOf = (prefix: string, number: string) =>
+  `'${prefix}_${SEEDED}' || printf('%08X', ${number}) || '0BBBBBBBBBBBBBBB'`
+
 /** Copies a row once for each row of `each`, with some columns set by SQL. */
-async function copyRow(
+export async function copyRow(
   database: D1Database,
   table: string,
   { environmentId }: Templates,

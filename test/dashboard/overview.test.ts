@@ -136,6 +136,6 @@ describe('the overview', () => {
       .bind(key.environmentId)
       .run()
     const { html } = await busy.get(OVERVIEW)
-    expect(html).toContain('<b>10,001+</b>')
+    expect(html).toContain('<b>10,000+</b>')
   })
 })

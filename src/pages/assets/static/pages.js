@@ -21,6 +21,7 @@ for (const element of document.querySelectorAll('[data-poll]')) showFirstUse(ele
 if (unsaved) history.replaceState(null, '', unsaved.dataset.unsaved)
 
 async function copy(button) {
+  const what = button.dataset.what ?? button.querySelector('.visually-hidden').textContent.trim()
   const source = document.getElementById(button.dataset.copy) ?? button.previousElementSibling
   let isCopied = true
   try {
@@ -33,7 +34,7 @@ async function copy(button) {
   }
   button.dataset.state = isCopied ? 'copied' : 'failed'
   status.textContent = isCopied
-    ? `${button.dataset.what} copied.`
+    ? `${what} copied.`
     : 'The browser blocked copying. The text is selected: press Ctrl+C or ⌘C.'
   clearTimeout(button.resetTimer)
   button.resetTimer = setTimeout(() => {
