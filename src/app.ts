@@ -3,6 +3,7 @@ import { Hono } from 'hono'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import { applications } from './connect/applications.ts'
 import { clientSecrets } from './connect/client-secrets.ts'
+import { environment } from './connect/environment.ts'
 import { dashboard } from './dashboard/dashboard.ts'
 import { onPageError } from './dashboard/layout.tsx'
 import { deliverAfterChange } from './events/deliver.ts'
@@ -66,6 +67,7 @@ app.use('/dashboard/*', deliverAfterChange)
 
 app.route('/', health)
 app.route('/connect/applications', applications)
+app.route('/connect/environment', environment)
 app.route('/connect', clientSecrets)
 app.route('/events', events)
 app.route('/oauth2/token', token)

@@ -12,6 +12,7 @@ import * as bulk from '../src/storage/bulk.ts'
 import type { Caller, Change } from '../src/storage/caller.ts'
 import * as clientSecrets from '../src/storage/client-secrets.ts'
 import type { Database } from '../src/storage/database.ts'
+import * as environments from '../src/storage/environments.ts'
 import * as eventStatements from '../src/storage/event-statements.ts'
 import * as events from '../src/storage/events.ts'
 import * as find from '../src/storage/find.ts'
@@ -95,7 +96,9 @@ async function rowsOf(environmentId: string): Promise<unknown> {
   )
   expect(names).toEqual(expect.arrayContaining(['webhook_deliveries', 'webhook_endpoints']))
   const rows = await env.DB.batch(
-    names.map((name) => env.DB.prepare(`SELECT * FROM ${name} WHERE environment_id = ?`).bind(environmentId)),
+    [...names.map((name) => `${name} WHERE environment_id`), 'environments WHERE id'].map((rows) =>
+      env.DB.prepare(`SELECT * FROM ${rows} = ?`).bind(environmentId),
+    ),
   )
   return rows.map(({ results }, i) =>
     names[i] === 'api_keys' ? results.map((row) => ({ ...(row as object), last_used_at: null })) : results,
@@ -228,6 +231,9 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
     find.findAnything(database, caller, { hint: secretHint, text: id }, change.now),
   findSecretDetails: ({ database, caller, change, id }) =>
     secretDetails.findSecretDetails(database, caller, id, change.now),
+  findEnvironment: ({ database, caller }) => environments.findEnvironment(database, caller, 'read'),
+  changeEnvironment: ({ database, change }) =>
+    environments.changeEnvironment(database, change, environments.changeOfFreeze(false, change.now)),
   listWebhooks: ({ database, caller }) => webhooks.listWebhooks(database, caller, 100),
   reviveDelivery: ({ database, caller, change, id }) =>
     webhooks.reviveDelivery(database, caller, { endpointId: id, eventId }, change.now),
@@ -257,6 +263,7 @@ const BUILDERS = [
   'update',
   'updateDependent',
   'updateEach',
+  'updateEnvironment',
   'updateUnstamped',
   'countApplications',
   'nextSeq',
@@ -267,6 +274,8 @@ const BUILDERS = [
 ]
 const FRAGMENTS = [
   'allOf',
+  'changeOfFreeze',
+  'changeOfSettings',
   'countAgainstLimit',
   'endsIn',
   'environmentOf',
@@ -275,6 +284,7 @@ const FRAGMENTS = [
   'scopeOf',
   'gone',
   'inPeriod',
+  'isLatestOfEnvironment',
   'joinLiveApplication',
   'limitTo',
   'liveAt',
@@ -298,6 +308,7 @@ test('every storage function that a caller can reach is tried', () => {
     inventory,
     bulk,
     find,
+    environments,
     secretDetails,
     issuing,
     events,

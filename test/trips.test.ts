@@ -59,6 +59,8 @@ const ROTATE = 'POST /connect/applications/:id/client_secrets/rotate'
 const GET_SECRET = 'GET /connect/client_secrets/:id'
 const FIND_SECRETS = 'GET /connect/client_secrets'
 const UPDATE_SECRET = 'PATCH /connect/client_secrets/:id'
+const GET_ENVIRONMENT = 'GET /connect/environment'
+const UPDATE_ENVIRONMENT = 'PATCH /connect/environment'
 const EVENTS = 'GET /events'
 const VERIFY = 'POST /connect/client_secrets/verify'
 
@@ -163,6 +165,16 @@ const cases: Case[] = [
   [VERIFY, 200, verify, { statements: 1 }, { body: { client_secret: clientSecret } }],
   [VERIFY, 200, verify, { statements: 1 }, { body: { client_secret: 'garbage' } }],
   [VERIFY, 422, verify, { statements: 1 }, { body: {} }],
+  [GET_ENVIRONMENT, 200, '/connect/environment', { statements: 1 }],
+  [
+    UPDATE_ENVIRONMENT,
+    200,
+    '/connect/environment',
+    { statements: 3, written: 6 },
+    { body: { leak_reaction: 'revoke' } },
+  ],
+  [UPDATE_ENVIRONMENT, 200, '/connect/environment', { statements: 3 }, { body: {} }],
+  [UPDATE_ENVIRONMENT, 422, '/connect/environment', { statements: 1 }, { body: { leak_reaction: '' } }],
   [EVENTS, 200, '/events?events=connect_application.created&range_start=2026-01-01T00:00:00Z', { statements: 2 }],
   [EVENTS, 200, '/events?order=desc&organization_id=org_1', { statements: 2 }],
   [EVENTS, 422, '/events?after=unknown', { statements: 4 }],

@@ -1,9 +1,12 @@
-import type { Command } from '@commander-js/extra-typings'
+import { type Command, Option } from '@commander-js/extra-typings'
+import { environmentToWire } from '../contract/wire.ts'
 import { newId } from '../credential/id.ts'
-import { createEnvironment, type Environment } from '../storage/operator/environments.ts'
-import { type Context, checkName, Failure, jsonOption, print, shellWord, table } from './command.ts'
+import { changeOfSettings, LEAK_REACTIONS } from '../storage/environments.ts'
+import { changeEnvironmentOf, createEnvironment, type Environment } from '../storage/operator/environments.ts'
+import { type Context, checkName, Failure, jsonOption, print, shellWord, table, UsageError } from './command.ts'
 import { databaseOptions, withRegions } from './operator-database.ts'
 import {
+  environmentNamed,
   findEnvironments,
   ifSeveral,
   regionCell,
@@ -15,7 +18,7 @@ import {
 } from './regions.ts'
 
 export function addEnvironmentCommands(program: Command, context: Context): void {
-  const group = program.command('environment').description('Create and list environments.')
+  const group = program.command('environment').description('Create, list and change environments.')
 
   databaseOptions(group.command('create'))
     .description('Create an environment: an isolated tenant with its own API keys, applications and secrets.')
@@ -71,6 +74,25 @@ export function addEnvironmentCommands(program: Command, context: Context): void
         await print(context, 'No environments yet: npm run environment -- create --name NAME')
       }
       requireAllAnswered(found)
+    })
+
+  databaseOptions(group.command('update'))
+    .description('Change the settings of an environment.')
+    .requiredOption('--environment <NAME>', 'Environment, by name or ID.')
+    .addOption(
+      new Option('--on-leak <REACTION>', 'The reaction to a credential that is reported as leaked.').choices(
+        LEAK_REACTIONS,
+      ),
+    )
+    .addOption(jsonOption())
+    .action(async (options) => {
+      const { onLeak } = options
+      if (onLeak === undefined) throw new UsageError('Give the settings to change: --on-leak.')
+      const environment = await withRegions(context, options, async (open) => {
+        const { database, id } = await environmentNamed(open, options.environment)
+        return changeEnvironmentOf(database, id, Date.now(), changeOfSettings({ leakReaction: onLeak }))
+      })
+      await print(context, options.json ? environmentToWire(environment) : `Saved the settings of ${environment.name}.`)
     })
 }
 

@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import { Application } from './applications.ts'
 import { ClientSecret } from './client-secrets.ts'
+import { Environment } from './environments.ts'
 import {
   hasOneCursor,
   Limit,
@@ -155,6 +156,11 @@ export const Event = v.variant('event', [
       /** The event types that the endpoint receives; all types if empty. */
       events: v.array(v.string()),
     }),
+  }),
+  v.strictObject({
+    ...event,
+    event: v.picklist(['environment.updated', 'environment.frozen', 'environment.unfrozen']),
+    data: Environment,
   }),
   v.strictObject({
     ...event,

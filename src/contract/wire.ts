@@ -1,11 +1,13 @@
 import type { InferOutput } from 'valibot'
 import { type Application, applicationMapping, type NewApplication, type RedirectUri } from '../storage/applications.ts'
 import { type ClientSecret, clientSecretMapping } from '../storage/client-secrets.ts'
+import { type Environment, environmentMapping } from '../storage/environments.ts'
 import type { Event } from '../storage/events.ts'
 import type { ListedSecret, SecretFilter } from '../storage/listed-secrets.ts'
 import type { Page, PageRequest } from '../storage/paging.ts'
 import type * as applications from './applications.ts'
 import type * as clientSecrets from './client-secrets.ts'
+import type * as environments from './environments.ts'
 import type * as events from './events.ts'
 import type * as inventory from './inventory.ts'
 
@@ -48,6 +50,18 @@ export function clientSecretToWire(secret: ClientSecret): InferOutput<typeof cli
     ...(secret.name !== null && { name: secret.name }),
     ...(secret.expiresAt !== null && { expires_at: timestamp(secret.expiresAt) }),
     ...(secret.disabledAt !== null && { disabled: true as const }),
+  }
+}
+
+export function environmentToWire(environment: Environment): InferOutput<typeof environments.Environment> {
+  return {
+    object: 'environment',
+    id: environment.id,
+    client_id: environment.clientId,
+    name: environment.name,
+    leak_reaction: environment.leakReaction,
+    frozen_at: environment.frozenAt === null ? null : timestamp(environment.frozenAt),
+    created_at: timestamp(environment.createdAt),
   }
 }
 
@@ -112,6 +126,7 @@ function dataToWire({ type, data }: Event): object {
   const touched = data.client_secrets === undefined ? {} : { client_secrets: data.client_secrets }
   if (type.startsWith('connect_application.'))
     return { ...applicationToWire(applicationMapping.fromRow(data)), ...touched }
+  if (type.startsWith('environment.')) return environmentToWire(environmentMapping.fromRow(data))
   if (!type.startsWith('connect_application_secret.')) return data
   const reason = data.reason === undefined ? {} : { reason: data.reason }
   // When all secrets of an application were revoked at once, the event has no single row.

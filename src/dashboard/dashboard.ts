@@ -15,6 +15,7 @@ import { overview } from './overview.tsx'
 import { revoke } from './revoke.tsx'
 import { secret } from './secret.tsx'
 import { secrets } from './secrets.tsx'
+import { settings } from './settings.tsx'
 import { signInAndOut } from './sign-in.tsx'
 import { webhookForms } from './webhook-forms.tsx'
 import { webhooks } from './webhooks.tsx'
@@ -41,6 +42,7 @@ for (const pages of [
   webhookForms,
   keys,
   newKey,
+  settings,
 ]) {
   dashboard.route('/', pages)
 }

@@ -23,6 +23,9 @@ export const LABELS: Record<EventType, string> = {
   'webhook_endpoint.created': 'Webhook endpoint created',
   'webhook_endpoint.deleted': 'Webhook endpoint deleted',
   'signing_key.rotated': 'Signing key rotated',
+  'environment.updated': 'Environment settings changed',
+  'environment.frozen': 'Environment frozen',
+  'environment.unfrozen': 'Environment freeze lifted',
 }
 
 /** A member of the target that a change has set. */
@@ -47,6 +50,7 @@ const MEMBERS: Readonly<Record<string, readonly [name: string, read: (value: unk
   ],
   uses_pkce: ['PKCE', yesOrNo],
   expires_at: ['Expires', time],
+  leak_reaction: ['When a credential leaks', text],
   disabled_at: ['State', (value) => (value === null ? 'Enabled' : 'Disabled')],
 }
 

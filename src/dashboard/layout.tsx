@@ -15,6 +15,8 @@ import { readCookie, removeCookie, writeCookie } from './session.ts'
 export const APPLICATIONS_PATH = '/dashboard/applications'
 /** The path of the list of secrets. */
 export const SECRETS_PATH = '/dashboard/secrets'
+/** The path of the environment's settings. */
+export const SETTINGS_PATH = '/dashboard/settings'
 
 const SECTIONS = [
   ['/dashboard', 'Overview'],
@@ -23,6 +25,7 @@ const SECTIONS = [
   ['/dashboard/events', 'Activity'],
   ['/dashboard/webhooks', 'Webhooks'],
   ['/dashboard/keys', 'Keys'],
+  [SETTINGS_PATH, 'Settings'],
 ] as const
 
 /** The address of an entry of the navigation. */
@@ -44,6 +47,7 @@ const NOTICES = new Map([
   ['key-revoked', 'API key revoked. Its sessions have ended.'],
   ['session-ended', 'Session ended.'],
   ['delivery-queued', 'Delivery queued.'],
+  ['settings-saved', 'Settings saved.'],
   ['endpoint-deleted', 'Webhook endpoint deleted.'],
 ])
 

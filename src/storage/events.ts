@@ -27,6 +27,9 @@ export const EVENT_TYPES = [
   'webhook_endpoint.created',
   'webhook_endpoint.deleted',
   'signing_key.rotated',
+  'environment.updated',
+  'environment.frozen',
+  'environment.unfrozen',
 ] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 

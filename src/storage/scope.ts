@@ -58,6 +58,16 @@ export function eventExists(change: Change): Sql {
   return sql`EXISTS (SELECT 1 FROM events WHERE id = ${change.eventId})`
 }
 
+/**
+ * Condition: the event of a change of an environment exists, and no later change has been made, so that a retry does not
+ * undo one.
+ */
+export function isLatestOfEnvironment(eventId: string): Sql {
+  return sql`EXISTS (SELECT 1 FROM events AS own WHERE own.id = ${eventId} AND NOT EXISTS (
+    SELECT 1 FROM events AS later WHERE later.environment_id = own.environment_id AND later.seq > own.seq
+    AND later.type IN ('environment.updated', 'environment.frozen', 'environment.unfrozen')))`
+}
+
 /** Condition: the last use was not recorded within the last minute, and the deadline has not passed. */
 export function useDue(database: Database, now: UnixMs): Sql {
   return sql`(last_used_at IS NULL OR last_used_at <= ${now - USE_GRANULARITY_MS}) AND ${inTime(database)}`

@@ -3,7 +3,15 @@ import type { Bytes } from '../credential/digest.ts'
 import type { Access, Caller, Change } from './caller.ts'
 import type { Database, Query, UnixMs } from './database.ts'
 import { withEvent } from './history.ts'
-import { activeSession, eventExists, inEnvironmentOf, type Scope, scopeOf, useDue } from './scope.ts'
+import {
+  activeSession,
+  eventExists,
+  inEnvironmentOf,
+  isLatestOfEnvironment,
+  type Scope,
+  scopeOf,
+  useDue,
+} from './scope.ts'
 
 /**
  * A statement of a caller. Each finds its environment by the caller's digest within its own transaction, so that no
@@ -123,6 +131,14 @@ export function updateEach(database: Database, change: Change, items: string, se
     sql`UPDATE client_secrets SET ${set}, history = ${withEvent(event)}, updated_at = ${change.now}, event_id = ${event}
       WHERE ${inEnvironmentOf(scopeOf(change.caller, 'write', database))} AND id IN (SELECT key FROM json_each(${items}))
       AND NOT EXISTS (SELECT 1 FROM events WHERE id = ${event}) AND (${where})`,
+  )
+}
+
+/** Updates the caller's environment, named `target`, if the event of the change exists. */
+export function updateEnvironment(change: Change, set: Sql): Statement {
+  return new ScopedStatement(
+    sql`UPDATE environments AS target SET ${set} WHERE id = (SELECT environment_id FROM ${scopeOf(change.caller, 'write')})
+      AND ${isLatestOfEnvironment(change.eventId)}`,
   )
 }
 

@@ -41,6 +41,23 @@ test('a name that exists, or that looks like one, is refused', async () => {
   expect((await environment('list', '--json')).json).toHaveLength(1)
 })
 
+test('a setting is changed, and shown', async () => {
+  const environment = await environments()
+  const { json } = await environment('create', '--name', 'staging', '--json')
+  const words = ['update', '--environment', 'staging', '--on-leak', 'revoke']
+  expect((await environment(...words, '--json')).json).toMatchObject({ id: json.id, leak_reaction: 'revoke' })
+  expect((await environment(...words)).stdout).toBe('Saved the settings of staging.\n')
+})
+
+test('an unknown reaction to leaks, and no setting at all, are usage errors', async () => {
+  const environment = await environments()
+  for (const words of [['--on-leak', 'panic'], []]) {
+    const { code, stderr } = await environment('update', '--environment', 'staging', ...words)
+    expect(code).toBe(2)
+    expect(stderr).toContain('--on-leak')
+  }
+})
+
 test.each([
   ["it's", `'it'\\''s'`],
   ['two words', `'two words'`],

@@ -36,7 +36,7 @@ const DASHBOARD: Route[] = [
   ['GET', '/dashboard/secrets/{secret}'],
   ...actions('/dashboard/secrets/{secret}', 'revoke', 'disable', 'enable', 'keep'),
   ...actions('/dashboard/secrets', 'bulk', 'bulk/confirm'),
-  ...['/dashboard/find', '/dashboard/events', '/dashboard/sign-in'].flatMap(both),
+  ...['/dashboard/settings', '/dashboard/find', '/dashboard/events', '/dashboard/sign-in'].flatMap(both),
   ...['export-csv', 'export-json', '{event}'].map((page): Route => ['GET', `/dashboard/events/${page}`]),
   ['GET', '/dashboard/keys'],
   ...['/dashboard/keys/new', '/dashboard/webhooks/new', '/dashboard/webhooks/{id}/delete'].flatMap(both),

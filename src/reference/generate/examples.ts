@@ -76,6 +76,16 @@ const fullSecret = {
 
 const revokedSecret = { ...listedSecret, ...fullSecret, state: 'revoked', revoked_at: '2026-11-20T08:15:00.000Z' }
 
+const environment = {
+  object: 'environment',
+  id: 'env_01KA3Z5T4R0D2F4H6K8N0Q2S4V',
+  client_id: IDS.environment,
+  name: 'production',
+  leak_reaction: 'notify',
+  frozen_at: null,
+  created_at: CREATED,
+}
+
 const event = {
   object: 'event',
   id: 'event_01KA3ZB7QX0H5K8N1P4R7T9V2W',
@@ -146,6 +156,8 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
   RotateClientSecrets: [{ grace_period_seconds: 3600 }],
   VerifyClientSecret: [{ client_secret: PLAINTEXT, client_id: IDS.client }],
   Verification: [{ valid: true, client_secret: usedSecret, application }, { valid: false }],
+  Environment: [environment],
+  UpdateEnvironment: [{ leak_reaction: 'revoke' }],
   Event: [event],
   EventList: [{ object: 'list', data: [event], list_metadata: { before: null, after: null } }],
   ErrorBody: [

@@ -1,5 +1,6 @@
 import * as schemas from '../../contract/applications.ts'
 import * as secretSchemas from '../../contract/client-secrets.ts'
+import * as environmentSchemas from '../../contract/environments.ts'
 import * as eventSchemas from '../../contract/events.ts'
 import * as inventorySchemas from '../../contract/inventory.ts'
 import { ErrorBody } from '../../contract/rules.ts'
@@ -176,6 +177,33 @@ export const clientSecrets: Group = {
       caller: 'read',
       body: required('VerifyClientSecret'),
       success: { status: 200, description: 'Whether the secret is valid.', schema: 'Verification' },
+    },
+  },
+}
+
+export const environments: Group = {
+  name: 'Environment',
+  description: 'The environment of the API key: its settings, and whether it is frozen.',
+  errorStyle: 'api',
+  schemas: {
+    Environment: environmentSchemas.Environment,
+    UpdateEnvironment: environmentSchemas.UpdateEnvironment,
+  },
+  routes: {
+    'GET /connect/environment': {
+      id: 'getEnvironment',
+      summary: 'Get the environment',
+      description: 'Returns the environment of the API key.',
+      caller: 'read',
+      success: { status: 200, description: 'The environment.', schema: 'Environment' },
+    },
+    'PATCH /connect/environment': {
+      id: 'updateEnvironment',
+      summary: 'Update the environment',
+      description: 'Changes the settings that the body contains. The other settings keep their values.',
+      caller: 'write',
+      body: optional('UpdateEnvironment'),
+      success: { status: 200, description: 'The environment after the change.', schema: 'Environment' },
     },
   },
 }

@@ -54,6 +54,10 @@ const WORDS: Readonly<Record<string, string>> = {
   client_secret: 'The client secret, in plaintext.',
   valid: 'Whether the secret is valid now.',
   application: 'The application that owns the secret.',
+  leak_reaction:
+    'The reaction to a credential that is reported at `POST /leaks`. `notify` records an event; `disable` also disables it, and `revoke` also revokes it. `notify` by default.',
+  frozen_at: 'The time since when the environment issues no client secrets and no tokens. Null unless it is frozen.',
+  'Environment.client_id': 'The audience (`aud`) of the environment’s access tokens.',
   data: 'The objects of this page.',
   'Event.data': 'The object after the change.',
   event: 'The event type.',

@@ -1,16 +1,15 @@
 import sql, { type Sql } from 'sql-template-tag'
+import { newId, regionOfId } from '../../credential/id.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
+import { type EnvironmentChange, environmentMapping, type Environment as WholeEnvironment } from '../environments.ts'
 import { mapping } from '../mapping.ts'
+import { isLatestOfEnvironment } from '../scope.ts'
+import { recordOperatorEvent } from './events.ts'
 
-/** An isolated tenant. Only the operator can create one, or see more than one. */
-export interface Environment {
-  readonly id: string
-  /** The `aud` of its access tokens. */
-  readonly clientId: string
-  readonly name: string
-  readonly createdAt: UnixMs
-}
+/** An environment in a list. Only the operator can create one, or see more than one. */
+export type Environment = Pick<WholeEnvironment, 'id' | 'clientId' | 'name' | 'createdAt'>
 
+/** A database that is not migrated yet has these columns, too. */
 const { columns, fromRow } = mapping<Environment>('environments', {
   id: 'id',
   clientId: 'client_id',
@@ -33,6 +32,25 @@ export async function createEnvironment(database: Database, environment: Environ
 export async function listEnvironments(database: Database): Promise<Environment[]> {
   const { environments } = await sendBatch(database, { environments: selectEnvironments(sql`true`) })
   return environments.map(fromRow)
+}
+
+/** Changes an environment, and returns it. A change to what is already set records no event. */
+export async function changeEnvironmentOf(
+  database: Database,
+  id: string,
+  now: UnixMs,
+  { type, set, isDue, data }: EnvironmentChange,
+): Promise<WholeEnvironment> {
+  const eventId = newId('event', now, regionOfId(id))
+  const target = sql`environments AS target WHERE target.id = ${id}`
+  const { environment } = await sendBatch(database, {
+    event: recordOperatorEvent(type, id, now, data, sql`${target} AND ${isDue}`, eventId),
+    changed: query(
+      sql`UPDATE environments AS target SET ${set} WHERE id = ${id} AND ${isLatestOfEnvironment(eventId)}`,
+    ),
+    environment: query<object>(sql`SELECT ${environmentMapping.columns} FROM ${target}`),
+  })
+  return environmentMapping.fromRow(environment[0] as object)
 }
 
 function selectEnvironments(where: Sql): Query<object> {

@@ -6,12 +6,19 @@ import type { EventType } from '../events.ts'
 
 /**
  * Records a change that the operator made to the object `id`, if `from` finds it as `target`. `data` is SQL for its
- * JSON.
+ * JSON. An environment is the target of its own changes, and of rotations of the signing key.
  */
-export function recordOperatorEvent(type: EventType, id: string, now: UnixMs, data: Sql, from: Sql): Query {
-  const environment = type === 'signing_key.rotated' ? sql`target.id` : sql`target.environment_id`
+export function recordOperatorEvent(
+  type: EventType,
+  id: string,
+  now: UnixMs,
+  data: Sql,
+  from: Sql,
+  eventId = newId('event', now, regionOfId(id)),
+): Query {
+  const environment = id.startsWith('env_') ? sql`target.id` : sql`target.environment_id`
   return query(sql`INSERT INTO events (seq, id, environment_id, type, data, actor_type, created_at)
-    SELECT ${nextSeq(now)}, ${newId('event', now, regionOfId(id))}, ${environment}, ${type}, ${data}, 'operator', ${now} FROM ${from}
+    SELECT ${nextSeq(now)}, ${eventId}, ${environment}, ${type}, ${data}, 'operator', ${now} FROM ${from}
     ON CONFLICT DO NOTHING`)
 }
 

@@ -1,0 +1,21 @@
+import { Hono } from 'hono'
+import { UpdateEnvironment } from '../contract/environments.ts'
+import { environmentToWire } from '../contract/wire.ts'
+import { beginChange, requireApiKey } from '../http/caller.ts'
+import type { HonoEnv } from '../http/context.ts'
+import { granted } from '../http/errors.ts'
+import { validJson } from '../http/validation.ts'
+import { changeEnvironment, changeOfSettings, findEnvironment } from '../storage/environments.ts'
+
+/** The environment of the caller. */
+export const environment = new Hono<HonoEnv>()
+
+  .get('/', requireApiKey('read'), async (c) => {
+    return c.json(environmentToWire(granted(c, await findEnvironment(c.var.database, c.var.caller, 'read'))))
+  })
+
+  .patch('/', requireApiKey('write'), validJson(UpdateEnvironment), async (c) => {
+    const { leak_reaction } = c.req.valid('json')
+    const settings = changeOfSettings({ leakReaction: leak_reaction })
+    return c.json(environmentToWire(granted(c, await changeEnvironment(c.var.database, beginChange(c), settings))))
+  })

@@ -1,0 +1,112 @@
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { changeOfSettings } from '../../src/storage/environments.ts'
+import { changeEnvironmentOf } from '../../src/storage/operator/environments.ts'
+import { call, newApiKey, operatorDatabase } from '../api.ts'
+import { Visitor } from '../dashboard/pages.ts'
+
+const PATH = '/connect/environment'
+const SETTINGS = '/dashboard/settings'
+
+let key: Awaited<ReturnType<typeof newApiKey>>
+let reader: Awaited<ReturnType<typeof newApiKey>>
+
+beforeAll(async () => {
+  key = await newApiKey()
+  reader = await newApiKey({ environmentId: key.environmentId, access: 'read' })
+})
+
+const update = (body: object) => call(key.apiKey, 'PATCH', PATH, { body })
+const changes = async () => (await call(key.apiKey, 'GET', '/events?events=environment.updated')).json.data
+
+describe('the environment of an API key', () => {
+  test('a new environment only notifies of leaks, and is not frozen', async () => {
+    const { status, json } = await call(reader.apiKey, 'GET', PATH)
+    expect(status).toBe(200)
+    expect(json).toMatchObject({
+      object: 'environment',
+      id: key.environmentId,
+      leak_reaction: 'notify',
+      frozen_at: null,
+    })
+  })
+
+  test('a changed setting is kept, and records one event, also when it is set again', async () => {
+    for (const _ of [1, 2]) expect((await update({ leak_reaction: 'disable' })).json.leak_reaction).toBe('disable')
+    expect((await update({})).json.leak_reaction).toBe('disable')
+    const [event, ...others] = await changes()
+    expect(others).toEqual([])
+    expect(event.data).toEqual((await call(reader.apiKey, 'GET', PATH)).json)
+    expect(event.context).toMatchObject({ actor: 'api_key', api_key: { id: key.id } })
+  })
+
+  test('an unknown reaction is a 422, and a read-only key gets a 403', async () => {
+    const { status, json } = await update({ leak_reaction: 'panic' })
+    expect([status, json.errors[0].field]).toEqual([422, 'leak_reaction'])
+    expect((await call(reader.apiKey, 'PATCH', PATH, { body: {} })).status).toBe(403)
+  })
+
+  test('a repeated change does not undo a later one', async () => {
+    const changed = await update({ leak_reaction: 'revoke' })
+    await update({ leak_reaction: 'notify' })
+    // A lost reply makes `sendBatch` send the same statements once more.
+    const [event] = (await changes()).slice(-2)
+    expect(changed.json.leak_reaction).toBe(event.data.leak_reaction)
+    let batches = 0
+    const database = {
+      prepare: (sql: string) => env.DB.prepare(sql),
+      batch: async (statements: D1PreparedStatement[]) => {
+        const results = await env.DB.batch(statements)
+        if (++batches > 1) return results
+        await update({ leak_reaction: 'notify' })
+        throw new Error('Network connection lost')
+      },
+    } as D1Database
+    const repeated = await call(key.apiKey, 'PATCH', PATH, {
+      body: { leak_reaction: 'disable' },
+      bindings: { DB: database },
+    })
+    expect([repeated.status, batches]).toEqual([200, 2])
+    expect((await call(key.apiKey, 'GET', PATH)).json.leak_reaction).toBe('notify')
+    expect(
+      (await changes()).slice(-2).map((one: { data: { leak_reaction: string } }) => one.data.leak_reaction),
+    ).toEqual(['disable', 'notify'])
+  })
+
+  test('the operator changes a setting, with one event of the operator', async () => {
+    const { length } = await changes()
+    for (const _ of [1, 2])
+      await changeEnvironmentOf(
+        operatorDatabase(),
+        key.environmentId,
+        Date.now(),
+        changeOfSettings({ leakReaction: 'revoke' }),
+      )
+    const events = await changes()
+    expect(events).toHaveLength(length + 1)
+    expect(events.at(-1)).toMatchObject({ data: { leak_reaction: 'revoke' }, context: { actor: 'operator' } })
+    expect((await call(key.apiKey, 'GET', PATH)).json.leak_reaction).toBe('revoke')
+  })
+})
+
+describe('the settings page', () => {
+  test('the page shows the setting, and saves another one', async () => {
+    const visitor = new Visitor()
+    await visitor.signIn(key.apiKey)
+    const before = await visitor.get(SETTINGS)
+    expect(before.html).toMatch(/value="revoke" checked/)
+    const saved = await visitor.post(SETTINGS, { leak_reaction: 'notify' })
+    expect([saved.status, saved.headers.get('Location')]).toEqual([303, SETTINGS])
+    const after = await visitor.get(SETTINGS)
+    expect(after.html).toMatch(/value="notify" checked/)
+    expect(after.html).toContain('Settings saved.')
+    expect((await visitor.post(SETTINGS, { leak_reaction: 'panic' })).status).toBe(422)
+  })
+
+  test('a read-only key sees the settings and can’t save them', async () => {
+    const visitor = new Visitor()
+    await visitor.signIn(reader.apiKey)
+    expect((await visitor.get(SETTINGS)).html).not.toContain('Save settings')
+    expect((await visitor.post(SETTINGS, { leak_reaction: 'revoke' })).status).toBe(403)
+  })
+})
