@@ -2,7 +2,7 @@ import { app } from './app.ts'
 import { deliverWebhooks, deliverySettings } from './events/deliver.ts'
 import { figureFields, versionField } from './http/log.ts'
 import { isClosed, readSettings } from './http/settings.ts'
-import { cleanUp } from './storage/cleanup.ts'
+import { CLEANUP_QUERIES_PER_PASS, cleanUp } from './storage/cleanup.ts'
 import { measuredApart, openDatabase } from './storage/database.ts'
 import type { Region } from './storage/regions.ts'
 
@@ -30,7 +30,7 @@ async function cleanRegion(env: Env, region: Region, context: ExecutionContext):
   const cleaned = measuredApart(database)
   const { REGIONS, D1_QUERIES_PER_INVOCATION, EVENT_RETENTION_DAYS } = readSettings(env)
   const maxQueries = Math.floor(D1_QUERIES_PER_INVOCATION / REGIONS.length)
-  const cleanupQueries = Math.floor(maxQueries / 4)
+  const cleanupQueries = Math.max(Math.floor(maxQueries / 4), CLEANUP_QUERIES_PER_PASS)
   const report = await cleanUp(cleaned, now, EVENT_RETENTION_DAYS, cleanupQueries)
   const { size } = cleaned.figures
   console.log({

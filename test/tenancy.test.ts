@@ -123,9 +123,18 @@ async function requestOfTheVictim(): Promise<KeyedRequest> {
   }
 }
 
-async function newClientSecret(application: string): Promise<issuing.NewClientSecret> {
+async function newClientSecret(application: string): Promise<issuing.NewClientSecret & issuing.SecretLimits> {
   const digest = await sha256(crypto.randomUUID())
-  return { id: newId('secret', Date.now()), application, digest, hint: 'abcdef', name: null, expiresAt: null }
+  const limits = { scopes: null, allowedIps: null }
+  return {
+    id: newId('secret', Date.now()),
+    application,
+    digest,
+    hint: 'abcdef',
+    name: null,
+    expiresAt: null,
+    ...limits,
+  }
 }
 
 /** How to call each function with a known ID. */
@@ -198,7 +207,13 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
   findClientSecretsByHint: ({ database, caller, change }) =>
     clientSecrets.findClientSecretsByHint(database, caller, secretHint, change.now),
   updateClientSecret: ({ database, change, id }) =>
-    clientSecrets.updateClientSecret(database, change, { id }, { name: 'x', expiresAt: null, disabled: true }, 100),
+    clientSecrets.updateClientSecret(
+      database,
+      change,
+      { id },
+      { name: 'x', expiresAt: null, disabled: true, scopes: null, allowedIps: ['::1'] },
+      100,
+    ),
   revokeAllClientSecrets: ({ database, change, id }) => clientSecrets.revokeAllClientSecrets(database, change, id),
   revokeClientSecret: ({ database, change, id }) => clientSecrets.revokeClientSecret(database, change, { id }),
   listEvents: ({ database, caller, id }) =>
@@ -241,7 +256,7 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
     authentication.verifyClientSecret(
       database,
       caller,
-      { digest: secretDigest, clientId: null, now: change.now },
+      { digest: secretDigest, clientId: null, address: null, now: change.now },
       { address: null, country: null, userAgent: null },
     ),
 }

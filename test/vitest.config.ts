@@ -80,7 +80,7 @@ export default defineConfig({
         test: {
           name: 'workerd',
           include: [
-            'test/{credential,http,storage,connect,events,oauth,dashboard,reference,faults}/**/*.test.ts',
+            'test/{credential,contract,http,storage,connect,events,oauth,dashboard,reference,faults}/**/*.test.ts',
             'test/*.test.ts',
           ],
           ...common,

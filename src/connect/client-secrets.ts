@@ -18,11 +18,11 @@ import { newId } from '../credential/id.ts'
 import { beginChange, requireApiKey } from '../http/caller.ts'
 import type { ApiCaller, HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { useOf } from '../http/log.ts'
+import { addLogFields, originOf, useOf } from '../http/log.ts'
 import { readSettings } from '../http/settings.ts'
 import { countUsage } from '../http/usage.ts'
 import { keyedRequest, validJson, validQuery } from '../http/validation.ts'
-import { verifyClientSecret } from '../storage/authentication.ts'
+import { recordRefusedUse, verifyClientSecret } from '../storage/authentication.ts'
 import { identify } from '../storage/batch.ts'
 import type { Change } from '../storage/caller.ts'
 import {
@@ -45,11 +45,11 @@ export const clientSecrets = new Hono<HonoEnv>()
     validJson(schemas.CreateClientSecret),
     async (c) => {
       const application = c.req.param('id')
-      const { name = null, expires_at = null } = c.req.valid('json')
+      const { name = null, expires_at = null, scopes = null, allowed_ips = null } = c.req.valid('json')
       const request = await keyedRequest(c)
       const change = beginChange(c)
       const { plaintext, row } = await newClientSecret(c, change, request)
-      const secret = { ...row, application, name, expiresAt: expires_at }
+      const secret = { ...row, application, name, expiresAt: expires_at, scopes, allowedIps: allowed_ips }
       const outcome = await createClientSecret(c.var.database, change, secret, maxSecrets(c), request)
       return answerIssued(c, granted(c, outcome, application), plaintext, row.digest, request)
     },
@@ -109,8 +109,8 @@ export const clientSecrets = new Hono<HonoEnv>()
 
   .patch('/client_secrets/:id', requireApiKey('write'), validJson(schemas.UpdateClientSecret), async (c) => {
     const id = c.req.param('id')
-    const { name, expires_at, disabled } = c.req.valid('json')
-    const changes = { name, expiresAt: expires_at, disabled }
+    const { name, expires_at, disabled, scopes, allowed_ips } = c.req.valid('json')
+    const changes = { name, expiresAt: expires_at, disabled, scopes, allowedIps: allowed_ips }
     const outcome = await updateClientSecret(c.var.database, beginChange(c), { id }, changes, maxSecrets(c))
     return c.json(clientSecretToWire(granted(c, outcome, id)))
   })
@@ -129,9 +129,19 @@ export const clientSecrets = new Hono<HonoEnv>()
       granted(c, await identify(database, caller, 'read'))
       return c.json({ valid: false })
     }
-    const proof = { digest: await sha256(input.client_secret), clientId: input.client_id ?? null, now: Date.now() }
+    const origin = originOf(c)
+    const proof = {
+      digest: await sha256(input.client_secret),
+      clientId: input.client_id ?? null,
+      address: input.ip_address ?? origin.address,
+      now: Date.now(),
+    }
     const verified = granted(c, await verifyClientSecret(database, caller, proof, useOf(c)))
-    if (!verified) return c.json({ valid: false })
+    if (verified?.refused) {
+      recordRefusedUse(database, proof, verified, c.var.requestId, { ...origin, address: proof.address })
+      addLogFields(c, { reason: verified.refused, ...(verified.secretId && { secret_id: verified.secretId }) })
+    }
+    if (!verified || verified.refused) return c.json({ valid: false })
     return c.json({
       valid: true,
       client_secret: clientSecretToWire(verified.clientSecret),

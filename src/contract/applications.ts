@@ -35,7 +35,7 @@ const Description = v.pipe(
 /** RFC 6749 §3.3: scope-token. */
 const Scope = v.pipe(v.string(), v.regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, rule('malformed_scope')), withoutCredential)
 
-const Scopes = v.pipe(
+export const Scopes = v.pipe(
   v.array(Scope),
   v.maxLength(100, rule('too_many_scopes')),
   v.check((scopes) => new Set(scopes).size === scopes.length, rule('repeated_scope')),

@@ -1,9 +1,12 @@
 import * as v from 'valibot'
-import { Application } from './applications.ts'
-import { SecretName, Time, Timestamp } from './fields.ts'
+import { Application, Scopes } from './applications.ts'
+import { AllowedIps, IpAddress, SecretName, Time, Timestamp } from './fields.ts'
 import { rule } from './rules.ts'
 
 /** Client secrets in requests and responses, with WorkOS's names. Unknown keys of a request are ignored. */
+
+/** Scopes of the application. An empty list could be read as all of them or as none, so it is refused. */
+const SecretScopes = v.pipe(Scopes, v.minLength(1, rule('no_scope')))
 
 /**
  * Storage, not this schema, checks that `expires_at` is in the future. A replay with a past `expires_at` must get the
@@ -12,6 +15,8 @@ import { rule } from './rules.ts'
 export const CreateClientSecret = v.object({
   name: v.nullish(SecretName),
   expires_at: v.nullish(Time),
+  scopes: v.nullish(SecretScopes),
+  allowed_ips: v.nullish(AllowedIps),
 })
 
 /** Absent members stay as they are; null removes them. */
@@ -24,6 +29,8 @@ export const UpdateClientSecret = v.object({
     ),
   ),
   disabled: v.optional(v.boolean()),
+  scopes: v.nullish(SecretScopes),
+  allowed_ips: v.nullish(AllowedIps),
 })
 
 export const RotateClientSecrets = v.object({
@@ -50,6 +57,8 @@ export const VerifyClientSecret = v.object({
    * valid.
    */
   client_id: v.nullish(v.string()),
+  /** The address of the client. If it is null or absent, the address of the caller counts. */
+  ip_address: v.nullish(IpAddress),
 })
 
 const clientSecret = {
@@ -62,6 +71,8 @@ const clientSecret = {
   name: v.optional(v.string()),
   expires_at: v.optional(Timestamp),
   disabled: v.optional(v.literal(true)),
+  scopes: v.optional(v.array(v.string())),
+  allowed_ips: v.optional(v.array(v.string())),
 }
 
 /** A secret without its plaintext. */

@@ -117,6 +117,18 @@ export const Event = v.variant('event', [
   }),
   v.strictObject({
     ...event,
+    event: v.literal('connect_application_secret.expiring'),
+    /** A reminder 30, 7 and 1 days before the expiry of an active secret. */
+    data: v.strictObject({ ...secretOfApplication, expires_in_days: v.picklist([30, 7, 1]) }),
+  }),
+  v.strictObject({
+    ...event,
+    event: v.literal('connect_application_secret.unused'),
+    /** Cleanup disabled the secret, because it was unused for as long as the environment allows. */
+    data: v.strictObject(secretOfApplication),
+  }),
+  v.strictObject({
+    ...event,
     event: v.literal('connect_application_secret.replayed'),
     /** A repeated request received the plaintext of this secret again. */
     data: v.strictObject(secretOfApplication),
@@ -124,10 +136,10 @@ export const Event = v.variant('event', [
   v.strictObject({
     ...event,
     event: v.literal('connect_application_secret.refused'),
-    /** A secret that no longer works was used. At most one event per hour and secret. */
+    /** A secret was used that no longer works, or not from this address. At most one event per hour and secret. */
     data: v.strictObject({
       ...secretOfApplication,
-      reason: v.picklist(['revoked', 'expired', 'disabled', 'application_deleted']),
+      reason: v.picklist(['revoked', 'expired', 'disabled', 'application_deleted', 'address_not_allowed']),
     }),
   }),
   v.strictObject({

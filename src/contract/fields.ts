@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 import { containsCredential } from '../credential/credential.ts'
-import { readRange } from '../credential/ip-ranges.ts'
+import { readAddress, readRange } from '../credential/ip-ranges.ts'
 import { type Rule, rule } from './rules.ts'
 
 /** Fields and parameters that several objects share. */
@@ -43,6 +43,12 @@ export const OrganizationId = v.pipe(
   v.string(),
   v.regex(/^org_[A-Za-z0-9_]{1,64}$/, rule('malformed_organization_id')),
   withoutCredential,
+)
+
+/** The address of a client, IPv4 or IPv6. */
+export const IpAddress = v.pipe(
+  v.string(),
+  v.check((text) => readAddress(text) !== null, rule('malformed_ip_address')),
 )
 
 const IpRange = v.pipe(

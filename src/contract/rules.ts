@@ -17,7 +17,10 @@ const RULES = {
   malformed_unicode: ['malformed', 'must be well-formed Unicode, without lone surrogates.'],
   malformed_scope: ['malformed', 'must be visible ASCII without spaces, quotes or backslashes (RFC 6749 §3.3).'],
   too_many_scopes: ['too_many', 'must have at most 100 scopes.'],
+  no_scope: ['empty', 'must have at least one scope. Leave it out, or use null, for all scopes of the application.'],
+  unknown_scope: ['unknown', 'must have only scopes of the application.'],
   repeated_scope: ['repeated', 'must not repeat a scope.'],
+  malformed_ip_address: ['malformed', 'must be an IPv4 or IPv6 address, without a zone ID.'],
   malformed_ip_range: [
     'malformed',
     'must be an IPv4 or IPv6 address or CIDR range: 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32.',
@@ -38,6 +41,7 @@ const RULES = {
   redirect_uris_not_allowed: ['not_allowed', 'must be left out: only oauth applications have redirect URIs.'],
   malformed_time: ['malformed', 'must be an RFC 3339 timestamp with seconds and a time zone: 2027-01-31T12:00:00Z.'],
   past: ['past', 'must be in the future.'],
+  too_late: ['too_late', 'must be within the longest lifetime of secrets in this environment (`max_lifetime_days`).'],
   grace_period_out_of_range: ['out_of_range', 'must be a whole number from 0 to 2592000.'],
   hint_required: ['required', 'is required exactly once: the last six characters of a secret.'],
   malformed_hint: ['malformed', 'must be exactly the last six characters of a secret.'],

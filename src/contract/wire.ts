@@ -50,6 +50,8 @@ export function clientSecretToWire(secret: ClientSecret): InferOutput<typeof cli
     ...(secret.name !== null && { name: secret.name }),
     ...(secret.expiresAt !== null && { expires_at: timestamp(secret.expiresAt) }),
     ...(secret.disabledAt !== null && { disabled: true as const }),
+    ...(secret.scopes !== null && { scopes: [...secret.scopes] }),
+    ...(secret.allowedIps !== null && { allowed_ips: [...secret.allowedIps] }),
   }
 }
 
@@ -129,9 +131,10 @@ function dataToWire({ type, data }: Event): object {
   if (type.startsWith('environment.')) return environmentToWire(environmentMapping.fromRow(data))
   if (!type.startsWith('connect_application_secret.')) return data
   const reason = data.reason === undefined ? {} : { reason: data.reason }
+  const days = data.expires_in_days === undefined ? {} : { expires_in_days: data.expires_in_days }
   // When all secrets of an application were revoked at once, the event has no single row.
   const secret = data.id === undefined ? {} : clientSecretToWire(clientSecretMapping.fromRow(data))
-  return { ...secret, application_id: data.application_id, ...touched, ...reason }
+  return { ...secret, application_id: data.application_id, ...touched, ...reason, ...days }
 }
 
 /** The parameters of a list that is paged. */

@@ -14,7 +14,9 @@ export const LABELS: Record<EventType, string> = {
   'connect_application_secret.expired': 'Secret expired',
   'connect_application_secret.deleted': 'Secret revoked',
   'connect_application_secret.replayed': 'Secret shown again to a retry',
-  'connect_application_secret.refused': 'Inactive secret used',
+  'connect_application_secret.refused': 'Secret refused',
+  'connect_application_secret.expiring': 'Secret expires soon',
+  'connect_application_secret.unused': 'Secret disabled: unused',
   'connect_application_secret.used_while_expiring': 'Secret still used before it expires',
   'api_key.created': 'API key created',
   'api_key.revoked': 'API key revoked',
@@ -37,13 +39,17 @@ export interface Difference {
 
 const time = (value: unknown) => (value === null ? 'Never' : exactTime(Number(value)))
 const text = (value: unknown) => (value === null || value === '' ? 'None' : String(value))
+/** A list in JSON. Null limits nothing. */
+const list = (value: unknown) => (value === null ? 'All' : text((JSON.parse(String(value)) as string[]).join(' ')))
 const yesOrNo = (value: unknown) => (value === 1 ? 'Yes' : 'No')
 
 /** The members that a change may set, with their names and how their values are read. */
 const MEMBERS: Readonly<Record<string, readonly [name: string, read: (value: unknown) => string]>> = {
   name: ['Name', text],
   description: ['Description', text],
-  scopes: ['Scopes', (value) => text((JSON.parse(String(value)) as string[]).join(' '))],
+  scopes: ['Scopes', list],
+  allowed_scopes: ['Scopes', list],
+  allowed_ips: ['IP addresses', list],
   redirect_uris: [
     'Redirect URIs',
     (value) => text((JSON.parse(String(value)) as { uri: string }[]).map(({ uri }) => uri).join(' ')),
@@ -69,6 +75,8 @@ export function differencesOf({ event: { data }, before }: Activity): Difference
 const SINGLE_CHANGES = new Map([
   ['Name', 'Secret renamed'],
   ['Expires', 'Secret expiry changed'],
+  ['Scopes', 'Secret scopes changed'],
+  ['IP addresses', 'Secret IP addresses changed'],
 ])
 
 /** The type of an event in words, and of a secret's change more exactly if it is known. */

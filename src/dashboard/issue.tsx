@@ -17,6 +17,7 @@ import {
   type NewClientSecret,
   replaceClientSecret,
   rotateClientSecrets,
+  type SecretLimits,
 } from '../storage/issuing.ts'
 import {
   type Fields,
@@ -33,6 +34,8 @@ import {
   expiryOf,
   GRACE_PERIODS,
   lifetimeOf,
+  limitFields,
+  limitsToWire,
   newSecretPage,
   readLifetime,
   rotatePage,
@@ -100,7 +103,7 @@ function maxSecrets(c: Context<HonoEnv>): number {
   return readSettings(c.env).MAX_SECRETS_PER_APPLICATION
 }
 
-type Input = Pick<NewClientSecret, 'name' | 'expiresAt'>
+type Input = Pick<NewClientSecret, 'name' | 'expiresAt'> & SecretLimits
 
 async function newClientSecret(c: Context<HonoEnv>, application: string, input: Input) {
   const { region } = c.var.session
@@ -110,14 +113,15 @@ async function newClientSecret(c: Context<HonoEnv>, application: string, input: 
   return { change, plaintext, secret }
 }
 
-/** Reads the name and the lifetime of a new secret. */
+/** Reads the name, the lifetime and the limits of a new secret. */
 function readSecret(field: Fields): Validated<Input> & { readonly values: SecretValues } {
   const lifetime = readLifetime(field('lifetime'))
-  const values = { name: field('name'), lifetime: lifetime ?? undefined }
-  const input = validate(CreateClientSecret, { name: values.name.trim() || null })
+  const values = { name: field('name'), lifetime: lifetime ?? undefined, ...limitFields(field) }
+  const input = validate(CreateClientSecret, { name: values.name.trim() || null, ...limitsToWire(values) })
   if (input.refused) return { refused: input.refused, values }
   if (lifetime === null) return { refused: { lifetime: 'Choose when the secret expires.' }, values }
-  return { granted: { name: input.granted.name ?? null, expiresAt: expiryOf(lifetime, Date.now()) }, values }
+  const { name = null, scopes = null, allowed_ips: allowedIps = null } = input.granted
+  return { granted: { name, scopes, allowedIps, expiresAt: expiryOf(lifetime, Date.now()) }, values }
 }
 
 /** Refusals of a form that has already created a secret, whatever the state of that secret is now. */

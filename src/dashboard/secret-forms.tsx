@@ -3,7 +3,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
 import { DAY_MS, ExactTime, Time } from '../pages/time.tsx'
 import type { ApplicationWithSecrets, ClientSecret } from '../storage/client-secrets.ts'
-import { formPage, newFormToken } from './form.tsx'
+import { type Fields, formPage, newFormToken } from './form.tsx'
 import { applicationPath } from './layout.tsx'
 import { SecretName } from './secret-table.tsx'
 
@@ -70,7 +70,64 @@ export interface SecretValues {
   readonly name: string
   readonly lifetime?: number | undefined
   readonly grace?: string
+  readonly scopes?: string
+  readonly allowed_ips?: string
 }
+
+type LimitValues = Pick<SecretValues, 'scopes' | 'allowed_ips'>
+
+/** Reads the fields of `Limits`. */
+export function limitFields(field: Fields): LimitValues {
+  return { scopes: field('scopes'), allowed_ips: field('allowed_ips') }
+}
+
+/** The limits as the API takes them: null for an empty field. */
+export function limitsToWire(values: LimitValues) {
+  const list = (text = '') => text.split(/[\s,]+/).filter(Boolean)
+  const orNull = (items: string[]) => (items.length === 0 ? null : items)
+  return { scopes: orNull(list(values.scopes)), allowed_ips: orNull(list(values.allowed_ips)) }
+}
+
+/** The fields for the scopes and the IP ranges of a secret. Both may be empty. */
+export const Limits = ({
+  values,
+  errors,
+  all,
+}: {
+  values: LimitValues
+  errors: FieldErrors
+  all: readonly string[]
+}) => (
+  <>
+    <Field
+      name="scopes"
+      label="Scopes (optional)"
+      value={values.scopes}
+      errors={errors}
+      isCode
+      help={
+        <>
+          Leave it empty for all scopes of the application
+          {all.length > 0 && (
+            <>
+              : <code>{all.join(' ')}</code>
+            </>
+          )}
+          .
+        </>
+      }
+    />
+    <Field
+      name="allowed_ips"
+      label="IP addresses (optional)"
+      value={values.allowed_ips}
+      errors={errors}
+      isCode
+      isLong
+      help="Addresses and CIDR ranges from which the secret works, one per line. Leave it empty for every address."
+    />
+  </>
+)
 
 export function newSecretPage(
   c: Context<HonoEnv>,
@@ -90,7 +147,10 @@ export function newSecretPage(
       back: { path, name: application.name },
       errors,
     },
-    <NameAndExpiry values={values} errors={errors} now={Date.now()} />,
+    <>
+      <NameAndExpiry values={values} errors={errors} now={Date.now()} />
+      <Limits values={values} errors={errors} all={application.scopes} />
+    </>,
   )
 }
 
@@ -106,7 +166,8 @@ export function rotatePage(
     c,
     {
       title: 'Rotate client secrets',
-      intro: 'Creates a new secret. The current secrets keep working until the time you choose.',
+      intro:
+        'Creates a new secret, with the scopes and IP addresses of the latest one. The current secrets keep working until the time you choose.',
       action: `${path}/rotate`,
       fields: { token: newFormToken() },
       verb: 'Rotate secrets',

@@ -176,6 +176,22 @@ const Facts = ({ details, now }: { details: SecretDetails; now: number }) => {
           </dd>
         </>
       )}
+      {secret.scopes && (
+        <>
+          <dt>Scopes</dt>
+          <dd>
+            <code>{secret.scopes.join(' ')}</code>
+          </dd>
+        </>
+      )}
+      {secret.allowedIps && (
+        <>
+          <dt>IP addresses</dt>
+          <dd>
+            <code>{secret.allowedIps.join(' ')}</code>
+          </dd>
+        </>
+      )}
       <dt>Secret ID</dt>
       <dd>
         <Copyable id="secret-id" what="Secret ID" value={secret.id} />

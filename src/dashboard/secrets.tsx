@@ -19,7 +19,15 @@ import {
 } from '../storage/client-secrets.ts'
 import { formPage, readChange, validate } from './form.tsx'
 import { APPLICATIONS_PATH, applicationPath, page, redirectWithNotice } from './layout.tsx'
-import { expiryOf, Lifetimes, readLifetime } from './secret-forms.tsx'
+import {
+  expiryOf,
+  Lifetimes,
+  Limits,
+  limitFields,
+  limitsToWire,
+  readLifetime,
+  type SecretValues,
+} from './secret-forms.tsx'
 import { requireSession, requireWriteAccess } from './session.ts'
 
 const SECRET = '/applications/:id/secrets/:secret'
@@ -57,15 +65,17 @@ export const secrets = new Hono<HonoEnv>()
     const field = await readChange(c)
     const isSame = field('lifetime') === 'same'
     const lifetime = readLifetime(field('lifetime'))
-    const input = validate(UpdateClientSecret, { name: field('name').trim() || null })
+    const values = { name: field('name'), ...limitFields(field) }
+    const input = validate(UpdateClientSecret, { name: values.name.trim() || null, ...limitsToWire(values) })
     const errors = {
       ...input.refused,
       ...(!isSame && lifetime === null && { lifetime: 'Choose when the secret expires.' }),
     }
     if (input.refused || Object.keys(errors).length > 0)
-      return editPage(c, await findSecret(c, id, secret), field('name'), errors)
+      return editPage(c, await findSecret(c, id, secret), values, errors)
     const expiresAt = lifetime === null ? undefined : expiryOf(lifetime, Date.now())
-    return update(c, { id, secret }, { name: input.granted.name ?? null, expiresAt }, 'secret-saved')
+    const { name = null, scopes, allowed_ips: allowedIps } = input.granted
+    return update(c, { id, secret }, { name, expiresAt, scopes, allowedIps }, 'secret-saved')
   })
 
 const update = (
@@ -133,7 +143,11 @@ function firstUsePage(c: Context<HonoEnv>, { hint, lastUsedAt }: ClientSecret) {
 function editPage(
   c: Context<HonoEnv>,
   { application, secret }: Awaited<ReturnType<typeof findSecret>>,
-  name = secret.name ?? '',
+  values: SecretValues = {
+    name: secret.name ?? '',
+    scopes: secret.scopes?.join(' ') ?? '',
+    allowed_ips: secret.allowedIps?.join('\n') ?? '',
+  },
   errors: FieldErrors = {},
 ) {
   const path = applicationPath(application.id)
@@ -152,7 +166,7 @@ function editPage(
       errors,
     },
     <>
-      <Field name="name" label="Name (optional)" value={name} errors={errors} />
+      <Field name="name" label="Name (optional)" value={values.name} errors={errors} />
       <fieldset>
         <legend>When should it expire?</legend>
         <Choice name="lifetime" value="same" isChosen help={secret.expiresAt && <ExactTime at={secret.expiresAt} />}>
@@ -161,6 +175,7 @@ function editPage(
         <Lifetimes now={Date.now()} chosen={null} />
         {errors.lifetime && <p class="error">{errors.lifetime}</p>}
       </fieldset>
+      <Limits values={values} errors={errors} all={application.scopes} />
     </>,
   )
 }

@@ -17,7 +17,7 @@ const OAUTH_ERRORS = {
   invalid_client: [401, 'Client authentication failed.'],
   unauthorized_client: [400, 'Only m2m applications may use the client credentials grant.'],
   unsupported_grant_type: [400, 'The grant_type must be client_credentials.'],
-  invalid_scope: [400, 'The requested scope is malformed or not allowed for this application.'],
+  invalid_scope: [400, 'The requested scope is malformed or not allowed for this application or secret.'],
 } as const satisfies Errors
 
 /** The API and the dashboard use the same sentences. */
@@ -74,6 +74,8 @@ const ERRORS = {
  */
 const PARAMETER_ERRORS = {
   expires_at_past: ['expires_at', 'past'],
+  expires_at_too_late: ['expires_at', 'too_late'],
+  scopes_unknown: ['scopes', 'unknown_scope'],
   redirect_uris_not_allowed: ['redirect_uris', 'redirect_uris_not_allowed'],
   invalid_cursor: ['after', 'unknown_cursor'],
 } as const satisfies Readonly<Record<string, readonly [field: string, rule: Rule]>>

@@ -54,12 +54,13 @@ export async function authenticate<T extends { readonly client: AuthenticatedCli
     if (isAttempt) recordFailure(c, attempt)
     return refuse(c, clientId, { refused: isAttempt ? 'credentials_malformed' : 'credentials_missing' })
   }
-  const proof = { digest, clientId, now: Date.now() }
+  const origin = originOf(c)
+  const proof = { digest, clientId, address: origin.address, now: Date.now() }
   const found = await find(database, proof)
   if (found.refused) {
     recordFailure(c, attempt)
     countUsage(c, 'refused', found)
-    recordRefusedUse(database, proof, found, c.var.requestId, originOf(c))
+    recordRefusedUse(database, proof, found, c.var.requestId, origin)
     return refuse(c, clientId, found)
   }
   recordSuccess(c, attempt, null)

@@ -5,8 +5,8 @@ const OPENID_SCOPES = new Set(['openid', 'profile', 'email', 'offline_access'])
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/
 
 /**
- * Grants scopes, as a space-delimited list: those requested, or all of the application's if none are, and never others.
- * Null if the list is malformed or has a scope that the application does not have.
+ * Grants scopes, as a space-delimited list: those requested, or all that are allowed if none are, and never others.
+ * Null if the list is malformed or has a scope that is not allowed.
  */
 export function grantScope(requested: string | undefined, allowed: readonly string[]): string | null {
   if (!requested) return allowed.join(' ')
@@ -17,7 +17,7 @@ export function grantScope(requested: string | undefined, allowed: readonly stri
   return scopes.every((scope) => allowed.includes(scope)) ? scopes.join(' ') : null
 }
 
-/** The scopes of a token that its application still has; undefined if none is left, since an empty scope is malformed. */
+/** The scopes of a token that are still allowed; undefined if none is left, since an empty scope is malformed. */
 export function remainingScope(issued: string | undefined, allowed: readonly string[]): string | undefined {
   return (
     issued

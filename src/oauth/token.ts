@@ -26,7 +26,7 @@ export const token = new Hono<HonoEnv>().post('/', async (c) => {
   if (!grantType) throw new ApiError('invalid_request', { message: 'The parameter grant_type is missing.' })
   if (grantType !== 'client_credentials') throw new ApiError('unsupported_grant_type')
   if (client.application.applicationType !== 'm2m') throw new ApiError('unauthorized_client')
-  const scope = grantScope(form.get('scope'), client.application.scopes)
+  const scope = grantScope(form.get('scope'), client.scopes)
   if (scope === null) throw new ApiError('invalid_scope')
   const { token, expiresIn } = await issueAccessToken(c.env, client, scope)
   recordUse()

@@ -1,6 +1,7 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
 import { derivedId } from '../credential/id.ts'
+import { isAllowedFrom } from '../credential/ip-ranges.ts'
 import { type Application, applicationMapping } from './applications.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Origin, Outcome } from './caller.ts'
@@ -21,6 +22,8 @@ export interface Proof {
   readonly digest: Bytes
   /** The client ID that the secret must belong to; null for any. */
   readonly clientId: string | null
+  /** The IP address from which the secret is used; null if it is not known. */
+  readonly address: string | null
   readonly now: UnixMs
 }
 
@@ -37,16 +40,16 @@ type UsedSecret = Pick<ClientSecret, 'id' | 'lastUsedAt' | 'expiresAt' | 'isRota
 
 export interface AuthenticatedClient {
   readonly clientSecret: UsedSecret
-  readonly application: Pick<
-    Application,
-    'id' | 'clientId' | 'applicationType' | 'organizationId' | 'scopes' | 'isFirstParty'
-  >
+  readonly application: Pick<Application, 'id' | 'clientId' | 'applicationType' | 'organizationId' | 'isFirstParty'>
+  /** The scopes that the application and the secret both have. */
+  readonly scopes: readonly string[]
   readonly environmentId: string
   /** The client ID of its environment: the `aud` of its access tokens. */
   readonly audience: string
 }
 
 export interface VerifiedClient {
+  readonly refused?: undefined
   readonly clientSecret: ClientSecret
   readonly application: Application
 }
@@ -60,6 +63,7 @@ export type ClientRefusal =
   | 'secret_expired'
   | 'secret_disabled'
   | 'application_deleted'
+  | 'address_not_allowed'
 
 /** The secret with this digest, of any client, and where it belongs; null if there is none. */
 export interface RefusedClient {
@@ -77,11 +81,11 @@ interface FoundClient {
 /** Finds the client that a secret authenticates, if the secret is active. */
 export async function authenticateClient(database: Database, proof: Proof): Promise<FoundClient | RefusedClient> {
   const { clients } = await sendBatch(database, { clients: selectClient(proof, sql`NULL`) })
-  return readClient(clients[0])
+  return readClient(clients[0], proof)
 }
 
 /**
- * Finds the client that asks about an access token, and the scopes that the token's application has now: null if the
+ * Finds the client that asks about an access token, and the scopes that the token's application and secret have now: null if the
  * token's secret or application is no longer active, or if `token` is null because it is invalid anyway.
  */
 export async function authenticateIntrospection(
@@ -89,26 +93,29 @@ export async function authenticateIntrospection(
   proof: Proof,
   token: { readonly secretId: string; readonly clientId: string } | null,
 ): Promise<(FoundClient & { readonly tokenScopes: readonly string[] | null }) | RefusedClient> {
-  const tokenScopes = sql`(SELECT token_application.scopes FROM client_secrets AS token_secret
+  const tokenScopes = sql`(SELECT json_array(json(token_application.scopes), json(token_secret.allowed_scopes)) FROM client_secrets AS token_secret
     JOIN applications AS token_application ON token_application.environment_id = token_secret.environment_id
       AND token_application.id = token_secret.application_id AND token_application.deleted_at IS NULL
       AND token_application.client_id = ${token?.clientId ?? null}
     WHERE token_secret.environment_id = client_secrets.environment_id AND token_secret.id = ${token?.secretId ?? null}
       AND token_secret.disabled_at IS NULL AND ${liveAt(proof.now, raw('token_secret'))})`
   const { clients } = await sendBatch(database, { clients: selectClient(proof, tokenScopes) })
-  const found = readClient(clients[0])
+  const found = readClient(clients[0], proof)
   if (found.refused) return found
   const scopes = clients[0]?.token_scopes ?? null
-  return { ...found, tokenScopes: scopes === null ? null : JSON.parse(scopes) }
+  return { ...found, tokenScopes: scopes === null ? null : commonScopes(...(JSON.parse(scopes) as ScopesOfBoth)) }
 }
 
-/** Verifies a secret of the environment of a caller with an API key. A success counts as a use of the secret. */
+/**
+ * Verifies a secret of the environment of a caller with an API key. A success counts as a use of the secret. A secret that
+ * works, but not from the address of the proof, is refused; every other one is null.
+ */
 export async function verifyClientSecret(
   database: Database,
   caller: Caller,
   proof: Proof,
   use: Use,
-): Promise<Outcome<VerifiedClient | null>> {
+): Promise<Outcome<VerifiedClient | RefusedClient | null>> {
   const columns = sql`applications.id IS NOT NULL AS is_found,
     ${clientSecretMapping.snapshot} AS client_secret, ${applicationMapping.snapshot} AS application`
   const joined = sql`LEFT JOIN client_secrets ON client_secrets.environment_id = caller.environment_id
@@ -118,18 +125,25 @@ export async function verifyClientSecret(
     columns,
     joined,
   )
-  const outcome: Outcome<VerifiedClient | null> = await runBatch(
+  const outcome: Outcome<VerifiedClient | RefusedClient | null> = await runBatch(
     database,
     caller,
     'read',
     { verdict },
-    ({ verdict: { is_found, client_secret, application } }) => {
+    ({
+      verdict: { is_found, client_secret, application, environment_id: environmentId },
+    }): { granted: VerifiedClient | RefusedClient | null } => {
       if (!is_found) return { granted: null }
       const clientSecret = clientSecretMapping.fromRow(JSON.parse(client_secret))
+      const { id: secretId, applicationId, allowedIps } = clientSecret
+      if (!isAllowedFrom(allowedIps, proof.address)) {
+        return { granted: { refused: 'address_not_allowed', secretId, environmentId, applicationId } }
+      }
       return { granted: { clientSecret, application: applicationMapping.fromRow(JSON.parse(application)) } }
     },
   )
-  if (!outcome.refused && outcome.granted) touchClientSecret(database, proof, outcome.granted, use)
+  if (!outcome.refused && outcome.granted && !outcome.granted.refused)
+    touchClientSecret(database, proof, outcome.granted, use)
   return outcome
 }
 
@@ -175,16 +189,17 @@ function expiringUse(
   ]
 }
 
-/** Refusals of a secret that once worked, and the reason that their event has. */
+/** Refusals of a secret that once worked, or works elsewhere, and the reason that their event has. */
 const REASONS = new Map<ClientRefusal, string>([
   ['secret_revoked', 'revoked'],
   ['secret_expired', 'expired'],
   ['secret_disabled', 'disabled'],
   ['application_deleted', 'application_deleted'],
+  ['address_not_allowed', 'address_not_allowed'],
 ])
 
 /**
- * Records the use of a secret that no longer works, after the response: at most one event per hour and secret, because
+ * Records the use of a secret that no longer works, or not from there, after the response: at most one event per hour and secret, because
  * they share an ID.
  */
 export function recordRefusedUse(
@@ -222,6 +237,10 @@ interface ClientRow {
   readonly organization_id: string | null
   /** JSON. */
   readonly scopes: string
+  /** JSON; null for every scope of the application. */
+  readonly allowed_scopes: string | null
+  /** JSON; null for every address. */
+  readonly allowed_ips: string | null
   readonly is_first_party: 0 | 1
   readonly audience: string
   /** JSON. */
@@ -241,7 +260,7 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
     ELSE 'secret_disabled' END`
   return query<ClientRow>(
     sql`SELECT ${refusal} AS refusal, client_secrets.id AS secret_id, client_secrets.environment_id, client_secrets.last_used_at, client_secrets.expires_at, client_secrets.is_rotated_out,
-        applications.id AS application_id, applications.client_id, application_type, organization_id, applications.scopes, is_first_party, environments.client_id AS audience,
+        client_secrets.allowed_scopes, client_secrets.allowed_ips, applications.id AS application_id, applications.client_id, application_type, organization_id, applications.scopes, is_first_party, environments.client_id AS audience,
         ${tokenScopes} AS token_scopes
       FROM (SELECT 1) AS request
       LEFT JOIN client_secrets ON client_secrets.digest = ${digest}
@@ -251,11 +270,20 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
   )
 }
 
-function readClient(row: ClientRow | undefined): FoundClient | RefusedClient {
+function readClient(row: ClientRow | undefined, { address }: Proof): FoundClient | RefusedClient {
   if (!row) return { refused: 'secret_unknown', secretId: null, environmentId: null, applicationId: null }
-  if (row.refusal === null) return { client: clientFromRow(row) }
-  const { refusal: refused, secret_id: secretId, environment_id: environmentId, application_id: applicationId } = row
+  const isAllowed = isAllowedFrom(row.allowed_ips === null ? null : JSON.parse(row.allowed_ips), address)
+  const refused = row.refusal ?? (isAllowed ? null : 'address_not_allowed')
+  if (refused === null) return { client: clientFromRow(row) }
+  const { secret_id: secretId, environment_id: environmentId, application_id: applicationId } = row
   return { refused, secretId, environmentId, applicationId }
+}
+
+/** The scopes of an application, and those of a secret: null for all of the application's. */
+type ScopesOfBoth = [ofApplication: readonly string[], ofSecret: readonly string[] | null]
+
+function commonScopes(...[ofApplication, ofSecret]: ScopesOfBoth): readonly string[] {
+  return ofSecret === null ? ofApplication : ofApplication.filter((scope) => ofSecret.includes(scope))
 }
 
 /** Condition: the secret is neither revoked, expired nor disabled. */
@@ -288,9 +316,9 @@ function clientFromRow(row: ClientRow): AuthenticatedClient {
       clientId: row.client_id,
       applicationType: row.application_type,
       organizationId: row.organization_id,
-      scopes: JSON.parse(row.scopes),
       isFirstParty: row.is_first_party === 1,
     },
+    scopes: commonScopes(JSON.parse(row.scopes), row.allowed_scopes === null ? null : JSON.parse(row.allowed_scopes)),
     environmentId: row.environment_id,
     audience: row.audience,
   }

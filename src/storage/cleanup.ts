@@ -1,8 +1,7 @@
 import sql, { join, raw, type Sql } from 'sql-template-tag'
-import { clientSecretMapping } from './client-secrets.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from './database.ts'
-import { nextSeq, organizationOfSecret } from './event-statements.ts'
 import { REPLAY_WINDOW_MS } from './idempotency.ts'
+import { disableUnused, MAX_STEP_ROWS, recordExpiries, recordReminders, type Step, upToMax } from './secret-cleanup.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
@@ -18,18 +17,14 @@ const DELIVERY_RETENTION_MS = 30 * DAY_MS
 /** How long sessions are kept: longer than any session lasts. */
 const SESSION_RETENTION_MS = DAY_MS
 
-/** Maximum rows per step and batch. */
-const MAX_STEP_ROWS = 500
-const upToMax = raw(`LIMIT ${MAX_STEP_ROWS}`)
-
 /**
  * The number of changed rows by step. A step that failed is left to the next run. `clock_skew_ms` is how far D1's clock
  * is ahead of the Worker's, as far as is certain: both clocks read the deadline of a change.
  */
 export type CleanupReport = Record<string, number | 'failed'>
 
-/** Statements that belong together. The one with the name of the step returns a row for each that it changes. */
-type Step = Readonly<Record<string, Query>>
+/** One run makes at least one pass. */
+export const CLEANUP_QUERIES_PER_PASS = 1 + Object.values(stepsAt(0, 0)).flatMap(Object.keys).length
 
 /**
  * The scheduled job. It repeats its steps until they find nothing to do, or until the deadline, or until it has sent
@@ -44,17 +39,17 @@ export async function cleanUp(
   maxQueries = Number.POSITIVE_INFINITY,
 ): Promise<CleanupReport> {
   const steps = stepsAt(now, eventRetentionDays)
-  const queriesPerPass = 1 + Object.values(steps).flatMap(Object.keys).length
   const report: CleanupReport = Object.fromEntries(Object.keys(steps).map((step) => [step, 0]))
   let changed = MAX_STEP_ROWS
-  for (let queries = queriesPerPass; changed >= MAX_STEP_ROWS; queries += queriesPerPass) {
-    if (queries > Math.max(maxQueries, queriesPerPass) || Date.now() >= database.deadline) break
-    const { clockSkewMs, counts } = await runSteps(database, steps)
+  for (let queries = CLEANUP_QUERIES_PER_PASS; changed >= MAX_STEP_ROWS; queries += CLEANUP_QUERIES_PER_PASS) {
+    if (queries > Math.max(maxQueries, CLEANUP_QUERIES_PER_PASS) || Date.now() >= database.deadline) break
+    const { clockSkewMs, counts, hasMore } = await runSteps(database, steps)
     if (clockSkewMs !== null) report.clock_skew_ms = clockSkewMs
     for (const [step, count] of Object.entries(counts)) {
       report[step] = count === 'failed' || report[step] === 'failed' ? 'failed' : (report[step] ?? 0) + count
     }
     changed = Math.max(...Object.values(counts).map((count) => (count === 'failed' ? 0 : count)))
+    if (hasMore) changed = MAX_STEP_ROWS
   }
   return report
 }
@@ -63,6 +58,8 @@ interface Run {
   /** The measured difference; null if no batch measured it. */
   readonly clockSkewMs: number | null
   readonly counts: CleanupReport
+  /** True if another environment, or more secrets of one, may have to be checked. */
+  readonly hasMore: boolean
 }
 
 async function runSteps(database: Database, steps: Record<string, Step>): Promise<Run> {
@@ -72,21 +69,25 @@ async function runSteps(database: Database, steps: Record<string, Step>): Promis
     const rows = await sendBatch(database, statements)
     const counts = Object.fromEntries(Object.keys(steps).map((step) => [step, rows[step]?.length ?? 0]))
     const [clock] = rows.clock as { now: UnixMs }[]
-    return { clockSkewMs: clock ? skewOf(clock.now, sentAt, Date.now()) : null, counts }
+    return { clockSkewMs: clock ? skewOf(clock.now, sentAt, Date.now()) : null, counts, hasMore: hasChecked(rows) }
   } catch {
     const counts: CleanupReport = {}
+    let hasMore = false
     for (const [step, statements] of Object.entries(steps)) {
       try {
         const rows = await sendBatch(database, statements)
         counts[step] = rows[step]?.length ?? 0
+        hasMore ||= hasChecked(rows)
       } catch (error) {
         console.error({ message: 'cleanup failed', step, error: String(error) })
         counts[step] = 'failed'
       }
     }
-    return { clockSkewMs: null, counts }
+    return { clockSkewMs: null, counts, hasMore }
   }
 }
+
+const hasChecked = (rows: Readonly<Record<string, readonly unknown[]>>) => (rows.environment_checked?.length ?? 0) > 0
 
 const readClock = query<{ now: UnixMs }>(sql`SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now`)
 
@@ -101,6 +102,8 @@ function skewOf(reading: UnixMs, before: UnixMs, after: UnixMs): number {
 function stepsAt(now: UnixMs, eventRetentionDays: number): Record<string, Step> {
   return {
     expiries_recorded: recordExpiries(now),
+    reminders_recorded: recordReminders(now),
+    unused_disabled: disableUnused(now),
     idempotency_records_removed: {
       idempotency_records_removed: remove(
         'idempotency_records',
@@ -133,22 +136,6 @@ function stepsAt(now: UnixMs, eventRetentionDays: number): Record<string, Step> 
       // `seq` is at least the time in microseconds.
       events_removed: remove('events', ['seq'], sql`seq <= ${(now - eventRetentionDays * DAY_MS) * 1000}`),
     },
-  }
-}
-
-/** Records the event of each expiry once: its ID is the secret's own ULID, so a second one has the same ID. */
-function recordExpiries(now: UnixMs): Step {
-  const expired = sql`client_secrets WHERE due_at <= ${now} AND ended_at = 0 ORDER BY due_at ${upToMax}`
-  return {
-    expiries_recorded:
-      query(sql`INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type, created_at)
-      SELECT ${nextSeq(now)} - 1 + row_number() OVER (ORDER BY due_at),
-        'event' || substr(id, length('secret') + 1), environment_id,
-        ${organizationOfSecret},
-        'connect_application_secret.expired', ${clientSecretMapping.snapshot}, 'system', ${now}
-      FROM ${expired} ON CONFLICT DO NOTHING RETURNING 1`),
-    expiries_marked: query(sql`UPDATE client_secrets SET expiry_noted_at = ${now}
-      WHERE (environment_id, id) IN (SELECT environment_id, id FROM ${expired})`),
   }
 }
 

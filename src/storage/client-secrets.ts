@@ -1,11 +1,12 @@
-import sql, { raw, type Sql } from 'sql-template-tag'
+import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import { type Application, applicationMapping, joinLiveApplication, matchesApplication } from './applications.ts'
 import { runBatch, runChange } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { touchedSecrets } from './event-statements.ts'
-import { flag, mapping } from './mapping.ts'
+import { flag, jsonOrNull, mapping } from './mapping.ts'
 import { environmentOf } from './scope.ts'
+import { areScopesKnown, isAllowedExpiry, maxLifetime, passedReminder } from './secret-policy.ts'
 import { allOf, BY_APPLICATION, select, update } from './statements.ts'
 import { type FoundChangeRow, type FoundRow, selectVerdict } from './verdicts.ts'
 
@@ -15,6 +16,10 @@ export interface ClientSecret {
   /** The last six characters. */
   readonly hint: string
   readonly name: string | null
+  /** The scopes that it may request, if the application has them; null for all of the application's. */
+  readonly scopes: readonly string[] | null
+  /** The IP ranges from which it works; null for every address. */
+  readonly allowedIps: readonly string[] | null
   /** ID of the API key that created it; null if it is not known. */
   readonly createdBy: string | null
   /** The time of the latest use; null before the first use. */
@@ -43,9 +48,12 @@ export interface FoundClientSecret extends ClientSecret {
 /** Undefined members stay unchanged. */
 export interface ClientSecretChanges {
   readonly name?: string | null | undefined
-  /** A time in the future; null for never. A time beyond its grace period keeps a secret that was rotated out. */
+  /** A time in the future; null for never, or as late as the environment allows. A time beyond its grace period keeps a secret that was rotated out. */
   readonly expiresAt?: UnixMs | null | undefined
   readonly disabled?: boolean | undefined
+  /** Scopes of the application; null for all of them. */
+  readonly scopes?: readonly string[] | null | undefined
+  readonly allowedIps?: readonly string[] | null | undefined
 }
 
 export const clientSecretMembers = {
@@ -53,6 +61,8 @@ export const clientSecretMembers = {
   applicationId: 'application_id',
   hint: 'secret_hint',
   name: 'name',
+  scopes: ['allowed_scopes', jsonOrNull],
+  allowedIps: ['allowed_ips', jsonOrNull],
   createdBy: 'created_by',
   lastUsedAt: 'last_used_at',
   expiresAt: 'expires_at',
@@ -161,19 +171,24 @@ export function findClientSecretsByHint(
 }
 
 /**
- * Changes name, expiry or state of a secret. A change to what is already set is a success without an event. An expired
+ * Changes name, expiry, state, scopes or IP ranges of a secret. A change to what is already set is a success without an event. An expired
  * secret stays expired. One that was rotated out counts against the limit again if it is to outlive its grace period.
  */
 export function updateClientSecret(
   database: Database,
   change: Change,
   reference: SecretReference,
-  { name, expiresAt, disabled }: ClientSecretChanges,
+  { name, expiresAt, disabled, scopes, allowedIps }: ClientSecretChanges,
   limit: number,
 ): Promise<
   Outcome<
     ClientSecret,
-    'entity_not_found' | 'client_secret_expired' | 'client_secret_limit_reached' | 'service_unavailable'
+    | 'entity_not_found'
+    | 'client_secret_expired'
+    | 'scopes_unknown'
+    | 'expires_at_too_late'
+    | 'client_secret_limit_reached'
+    | 'service_unavailable'
   >
 > {
   const set: Sql[] = []
@@ -182,9 +197,30 @@ export function updateClientSecret(
     set.push(sql`name = ${name}`)
     alreadySet.push(sql`client_secrets.name IS ${name}`)
   }
+  const lifetime = maxLifetime(sql`client_secrets.environment_id`)
+  const latest = sql`(client_secrets.created_at + ${lifetime})`
+  const expiry = expiresAt === null ? sql`iif(client_secrets.expires_at IS NULL, NULL, ${latest})` : sql`${expiresAt}`
+  let isAllowed = sql`true`
   if (expiresAt !== undefined) {
-    set.push(sql`expires_at = ${expiresAt}`)
-    alreadySet.push(sql`expires_at IS ${expiresAt}`)
+    set.push(sql`expires_at = ${expiry}`, sql`reminded_days = ${passedReminder(expiry, change.now)}`)
+    alreadySet.push(sql`client_secrets.expires_at IS ${expiry}`)
+    // A secret from before the policy keeps its expiry, or gets one as if it were new.
+    isAllowed =
+      expiresAt === null
+        ? isAllowedExpiry(sql`client_secrets.expires_at`, latest)
+        : isAllowedExpiry(
+            expiresAt,
+            sql`max(${latest}, coalesce(client_secrets.expires_at, ${change.now} + ${lifetime}))`,
+          )
+  }
+  for (const [column, list] of [
+    ['allowed_scopes', scopes],
+    ['allowed_ips', allowedIps],
+  ] as const) {
+    if (list === undefined) continue
+    const value = list && JSON.stringify(list)
+    set.push(sql`${raw(column)} = ${value}`)
+    alreadySet.push(sql`client_secrets.${raw(column)} IS ${value}`)
   }
   if (disabled !== undefined) {
     set.push(disabled ? sql`disabled_at = coalesce(disabled_at, ${change.now})` : sql`disabled_at = NULL`)
@@ -198,19 +234,32 @@ export function updateClientSecret(
     expiresAt === undefined
       ? sql`true`
       : sql`(NOT is_rotated_out OR ${expiresAt} <= retires_at OR ${counted} < ${limit})`
-  const where = sql`${secret} AND ${live} AND NOT ${unchanged} AND ${withinLimit}`
+  // Scopes that the application has lost meanwhile may stay.
+  const known = sql`(${scopes ? sql`client_secrets.allowed_scopes IS ${JSON.stringify(scopes)} OR ` : empty}
+    EXISTS (SELECT 1 FROM applications WHERE environment_id = client_secrets.environment_id
+    AND id = client_secrets.application_id AND ${areScopesKnown(scopes)}))`
+  const where = sql`${secret} AND ${live} AND NOT ${unchanged} AND ${withinLimit} AND ${isAllowed} AND ${known}`
   const plan = {
     type: 'connect_application_secret.updated',
     statements: { updated: update(database, change, 'client_secrets', set, where) },
     event: { table: 'client_secrets', where: secret, data: snapshot },
-    columns: sql`${columns}, ${live} AS is_live, ${unchanged} AS is_unchanged, ${withinLimit} AS is_within_limit`,
+    columns: sql`${columns}, ${live} AS is_live, ${unchanged} AS is_unchanged, ${withinLimit} AS is_within_limit,
+      ${isAllowed} AS is_allowed, ${known} AS is_known`,
     joined: sql`LEFT ${joinSecret(secret)} AND client_secrets.revoked_at IS NULL`,
   } as const
-  type Verdict = FoundChangeRow & { is_live: 0 | 1; is_unchanged: 0 | 1; is_within_limit: 0 | 1 }
+  type Verdict = FoundChangeRow & {
+    is_live: 0 | 1
+    is_unchanged: 0 | 1
+    is_within_limit: 0 | 1
+    is_allowed: 0 | 1
+    is_known: 0 | 1
+  }
   return runChange(database, change, plan, (verdict: Verdict) => {
     if (verdict.id === null) return { refused: 'entity_not_found' }
     if (!verdict.is_live) return { refused: 'client_secret_expired' }
     if (verdict.is_done || verdict.is_unchanged) return { granted: fromRow(verdict) }
+    if (!verdict.is_known) return { refused: 'scopes_unknown' }
+    if (!verdict.is_allowed) return { refused: 'expires_at_too_late' }
     return { refused: verdict.is_within_limit ? 'service_unavailable' : 'client_secret_limit_reached' }
   })
 }

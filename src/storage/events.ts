@@ -20,6 +20,8 @@ export const EVENT_TYPES = [
   'connect_application_secret.replayed',
   'connect_application_secret.refused',
   'connect_application_secret.used_while_expiring',
+  'connect_application_secret.expiring',
+  'connect_application_secret.unused',
   'api_key.created',
   'api_key.revoked',
   'session.created',

@@ -21,6 +21,7 @@ import {
   rememberRequest,
 } from './idempotency.ts'
 import { eventExists } from './scope.ts'
+import { areScopesKnown, isAllowedExpiry, maxLifetime, passedReminder } from './secret-policy.ts'
 import { BY_APPLICATION, insert, limitTo, type Statement, updateDependent, updateUnstamped } from './statements.ts'
 import type { FoundChangeRow } from './verdicts.ts'
 
@@ -32,8 +33,16 @@ export interface NewClientSecret {
   readonly digest: Bytes
   readonly hint: string
   readonly name: string | null
-  /** The time of the expiry; null for never. */
+  /** The time of the expiry; null for never, or as late as the environment allows. */
   readonly expiresAt: UnixMs | null
+}
+
+/** The limits of a new secret. One that replaces others takes those of the secret that it replaces. */
+export interface SecretLimits {
+  /** Scopes of the application; null for all of them. */
+  readonly scopes: readonly string[] | null
+  /** IP ranges; null for every address. */
+  readonly allowedIps: readonly string[] | null
 }
 
 export interface CreatedClientSecret {
@@ -49,6 +58,8 @@ export interface CreatedClientSecret {
 type IssuingRefusal =
   | 'entity_not_found'
   | 'expires_at_past'
+  | 'expires_at_too_late'
+  | 'scopes_unknown'
   | 'client_secret_limit_reached'
   | 'client_secret_revoked'
   | 'client_secret_disabled'
@@ -62,12 +73,13 @@ export type IssuingOutcome = Outcome<CreatedClientSecret, IssuingRefusal>
 export function createClientSecret(
   database: Database,
   change: Change,
-  secret: NewClientSecret,
+  secret: NewClientSecret & SecretLimits,
   limit: number,
   request: KeyedRequest | null,
 ): Promise<IssuingOutcome> {
   return issue(database, change, secret, request, {
     type: 'connect_application_secret.created',
+    limits: secret,
     withinLimit: sql`${countAgainstLimit('applications', 'id', change.now)} < ${limit}`,
     data: clientSecretMapping.snapshot,
   })
@@ -85,7 +97,12 @@ export function rotateClientSecrets(
   limit: number,
   request: KeyedRequest | null,
 ): Promise<IssuingOutcome> {
-  return rotate(database, change, secret, request, { retireAt, limit, replaced: sql`true`, withinLimit: sql`true` })
+  return rotate(database, change, secret, request, {
+    retireAt,
+    limit,
+    replaced: liveAt(change.now),
+    withinLimit: sql`true`,
+  })
 }
 
 /** Creates a secret in place of one that was created and did not reach the user. The old one expires immediately. */
@@ -103,7 +120,7 @@ export function replaceClientSecret(
   return rotate(database, change, secret, request, {
     retireAt: change.now,
     limit,
-    replaced: sql`id = ${replacedId}`,
+    replaced: sql`client_secrets.id = ${replacedId}`,
     withinLimit,
   })
 }
@@ -126,14 +143,24 @@ function rotate(
   const ofNew = (column: 'environment_id' | 'application_id') =>
     sql`(SELECT ${raw(column)} FROM client_secrets WHERE digest = ${secret.digest} AND event_id = ${change.eventId})`
   const others = sql`id <> ${secret.id} AND application_id = ${ofNew('application_id')} AND ${liveAt(change.now)} AND ${replaced}`
+  const latest = (
+    column: 'allowed_scopes' | 'allowed_ips',
+  ) => sql`(SELECT client_secrets.${raw(column)} FROM ${raw(BY_APPLICATION)}
+    WHERE client_secrets.environment_id = applications.environment_id AND client_secrets.application_id = applications.id
+    AND ${replaced} ORDER BY client_secrets.disabled_at IS NOT NULL, client_secrets.is_rotated_out, client_secrets.id DESC LIMIT 1)`
   const expiry = sql`min(coalesce(expires_at, ${retireAt}), ${retireAt})`
   const latestToExpire = sql`SELECT id FROM ${raw(BY_APPLICATION)} WHERE environment_id = ${ofNew('environment_id')} AND ${others}
     ORDER BY ${expiry} DESC, id DESC ${limitTo(limit)}`
-  const set = [sql`retires_at = ${retireAt}`, sql`expires_at = ${expiry}`]
+  const set = [
+    sql`retires_at = ${retireAt}`,
+    sql`expires_at = ${expiry}`,
+    sql`reminded_days = ${passedReminder(expiry, change.now)}`,
+  ]
   if (retireAt > change.now) set.push(sql`revoked_at = CASE WHEN id NOT IN (${latestToExpire}) THEN ${change.now} END`)
   const touched = touchedSecrets(change, 'client_secrets', 'application_id', secret.id)
   return issue(database, change, secret, request, {
     type: 'connect_application_secret.rotated',
+    limits: latest,
     withinLimit,
     retired: updateDependent(change, BY_APPLICATION, set, others),
     data: sql`json_set(${clientSecretMapping.snapshot}, '$.client_secrets', ${touched})`,
@@ -142,6 +169,8 @@ function rotate(
 
 interface Issuing {
   readonly type: EventType
+  /** The limits of the new secret, or SQL that reads them from the secret that it replaces. */
+  readonly limits: SecretLimits | ((column: 'allowed_scopes' | 'allowed_ips') => Sql)
   readonly withinLimit: Sql
   /** The change of the secrets that the new one replaces. */
   readonly retired?: Statement
@@ -156,6 +185,8 @@ interface IssuedRow extends OriginalRow, FoundChangeRow {
   readonly revoked_at: UnixMs | null
   /** Null if the secret was created. */
   readonly is_within_limit: 0 | 1 | null
+  readonly is_allowed: 0 | 1
+  readonly is_known: 0 | 1
 }
 
 async function issue(
@@ -163,9 +194,13 @@ async function issue(
   change: Change,
   { id, application, digest, hint, name, expiresAt }: NewClientSecret,
   request: KeyedRequest | null,
-  { type, withinLimit, retired, data }: Issuing,
+  { type, limits, withinLimit, retired, data }: Issuing,
 ): Promise<IssuingOutcome> {
   const isPast = expiresAt !== null && expiresAt <= change.now
+  const latest = sql`${change.now} + ${maxLifetime(sql`caller.environment_id`)}`
+  const expiry = expiresAt === null ? latest : sql`${expiresAt}`
+  const isAllowed = expiresAt === null ? sql`true` : isAllowedExpiry(expiresAt, latest)
+  const isKnown = areScopesKnown(typeof limits === 'function' ? null : limits.scopes)
   const row = {
     id,
     application_id: sql`applications.id`,
@@ -175,10 +210,15 @@ async function issue(
     created_by: sql`caller.id`,
     created_by_name: sql`caller.name`,
     history: JSON.stringify([change.eventId]),
-    expires_at: expiresAt,
+    expires_at: expiry,
+    reminded_days: passedReminder(expiry, change.now),
+    allowed_scopes:
+      typeof limits === 'function' ? limits('allowed_scopes') : limits.scopes && JSON.stringify(limits.scopes),
+    allowed_ips:
+      typeof limits === 'function' ? limits('allowed_ips') : limits.allowedIps && JSON.stringify(limits.allowedIps),
   }
   const source = joinLiveApplication(application)
-  const where = sql`${withinLimit} AND ${Number(isPast)} = 0 AND ${keyUnused(change, request)}`
+  const where = sql`${withinLimit} AND ${isAllowed} AND ${isKnown} AND ${Number(isPast)} = 0 AND ${keyUnused(change, request)}`
   const plan = {
     type,
     statements: {
@@ -189,7 +229,8 @@ async function issue(
     record: request && rememberRequest(change, request),
     columns: sql`${applicationMapping.columns}, ${originalColumns(request)},
       created.digest, created.disabled_at, created.expires_at, created.revoked_at,
-      CASE WHEN original.id IS NULL THEN ${withinLimit} END AS is_within_limit`,
+      CASE WHEN original.id IS NULL THEN ${withinLimit} END AS is_within_limit,
+      ${isAllowed} AS is_allowed, ${isKnown} AS is_known`,
     joined: sql`LEFT ${source} ${joinOriginal(change, request)} LEFT JOIN client_secrets AS created
       ON created.environment_id = caller.environment_id AND created.id = original.data ->> 'id'`,
   } as const
@@ -198,6 +239,8 @@ async function issue(
     if (original) return original.refused ? original : readIssued(verdict, original.granted, change.now)
     if (isPast) return { refused: 'expires_at_past' }
     if (verdict.id === null) return { refused: 'entity_not_found' }
+    if (!verdict.is_known) return { refused: 'scopes_unknown' }
+    if (!verdict.is_allowed) return { refused: 'expires_at_too_late' }
     return { refused: verdict.is_within_limit ? 'service_unavailable' : 'client_secret_limit_reached' }
   }
   const outcome = await runChange(database, change, plan, read)

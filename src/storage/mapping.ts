@@ -35,3 +35,5 @@ export function mapping<T extends object>(
 /** SQLite has no booleans, so a column holds 0 or 1. */
 export const flag = (value: 0 | 1): boolean => value === 1
 export const json = (text: string) => JSON.parse(text)
+/** Undefined in the data of an event from before the column. */
+export const jsonOrNull = (text: string | null | undefined) => (text == null ? null : JSON.parse(text))

@@ -66,7 +66,11 @@ describe('a new secret', () => {
     ['no body and no content type', null, {}],
     ['an empty body', '', { 'Content-Type': 'application/json' }],
     ['null for every option', '{"name":null,"expires_at":null}', { 'Content-Type': 'application/json' }],
-    ['keys that mean nothing', '{"foo":1,"description":"x","scopes":["a"]}', { 'Content-Type': 'application/json' }],
+    [
+      'keys that mean nothing',
+      '{"foo":1,"description":"x","redirect_uris":["a"]}',
+      { 'Content-Type': 'application/json' },
+    ],
   ])('a secret is created by a request with %s', async (_, body, headers) => {
     const { status, json } = await send(
       new Request(`https://oncekey.test${path()}`, {

@@ -93,7 +93,7 @@ describe('the page of a secret', () => {
     await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
     const headers = { 'CF-Connecting-IP': '203.0.113.9', 'User-Agent': 'thief/1' }
     await requestToken({ ...client, secretId: id, apiKey, environmentId, audience: '' }, {}, { headers })
-    expect(textOf(await show(id))).toContain('Inactive secret used by System')
+    expect(textOf(await show(id))).toContain('Secret refused by System')
     expect(textOf(await show(id))).toContain('203.0.113.9 · thief/1')
   })
 

@@ -72,6 +72,8 @@ const fullSecret = {
   name: 'Production',
   expires_at: '2027-02-15T09:30:00.000Z',
   disabled: true,
+  scopes: ['orders:read'],
+  allowed_ips: ['203.0.113.0/24', '2001:db8::/32'],
 }
 
 const revokedSecret = { ...listedSecret, ...fullSecret, state: 'revoked', revoked_at: '2026-11-20T08:15:00.000Z' }
@@ -151,7 +153,10 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
     { object: 'list', data: [listedSecret], list_metadata: { before: null, after: null } },
     [{ ...usedSecret, application_id: IDS.application }],
   ],
-  CreateClientSecret: [{ name: 'Production' }],
+  CreateClientSecret: [
+    { name: 'Production' },
+    { name: 'Production', scopes: ['orders:read'], allowed_ips: ['203.0.113.0/24', '2001:db8::/32'] },
+  ],
   UpdateClientSecret: [{ disabled: true }],
   RotateClientSecrets: [{ grace_period_seconds: 3600 }],
   VerifyClientSecret: [{ client_secret: PLAINTEXT, client_id: IDS.client }],

@@ -28,7 +28,26 @@ const WORDS: Readonly<Record<string, string>> = {
   last_used_at:
     'The last successful use: a token, an introspection or a verification. Null before the first one. Updated at most once a minute, after the response is sent, so it can be a minute behind.',
   expires_at: 'The time when the secret stops working. Absent if it never expires.',
-  'CreateClientSecret.expires_at': 'The time when the secret stops working. It never expires by default.',
+  'CreateClientSecret.expires_at':
+    'The time when the secret stops working. By default it never expires, or, in an environment with `max_lifetime_days`, as late as this allows.',
+  ...Object.fromEntries(
+    ['ClientSecret', 'IssuedClientSecret', 'ListedClientSecret', 'FoundClientSecrets'].map((schema) => [
+      `${schema}.scopes`,
+      'The scopes that the secret may request, as long as the application has them. Absent if it may request all scopes of the application.',
+    ]),
+  ),
+  'Event.data.scopes': 'The scopes that the application or the secret may request.',
+  allowed_ips: 'The IP addresses and CIDR ranges from which the secret works. Absent if it works from every address.',
+  'CreateClientSecret.scopes': 'Scopes of the application that the secret may request. All of them by default.',
+  'CreateClientSecret.allowed_ips':
+    'The IP addresses and CIDR ranges, IPv4 or IPv6, from which the secret works. Every address by default.',
+  'UpdateClientSecret.scopes':
+    'Scopes of the application that the secret may request. Null allows all of them. Introspection reports only these for tokens that were issued before.',
+  'UpdateClientSecret.allowed_ips':
+    'The IP addresses and CIDR ranges, IPv4 or IPv6, from which the secret works. Null allows every address.',
+  'VerifyClientSecret.ip_address':
+    'The IP address from which your service received the secret, for secrets with `allowed_ips`. By default the address of your service counts.',
+  expires_in_days: 'The reminder: 30, 7 or 1 days before the expiry.',
   disabled: 'True for a disabled secret, which does not work until it is enabled. Absent otherwise.',
   'UpdateClientSecret.disabled': 'True disables the secret, false enables it.',
   application_id: 'The ID of the application that owns the secret.',
@@ -73,7 +92,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ip_address: 'The IP address of the caller. Null for the operator and the system.',
   country: 'The country of that address (ISO 3166-1 alpha-2), where known.',
   user_agent: 'The `User-Agent` of the caller.',
-  reason: 'Why the secret no longer works.',
+  reason: 'Why the secret was refused. `address_not_allowed`: it works, but not from this IP address (`allowed_ips`).',
   access: '`read` or `write`.',
   url: 'The URL of the endpoint, without its query.',
   'data.events': 'The event types that the endpoint receives. All types if empty.',
@@ -97,7 +116,7 @@ const WORDS: Readonly<Record<string, string>> = {
   'UpdateApplication.redirect_uris': 'The redirect URIs of an `oauth` application. Null keeps them, `[]` removes all.',
   'UpdateClientSecret.name': 'A name for people. Null removes it.',
   'UpdateClientSecret.expires_at':
-    'The time when the secret stops working. Null removes the expiry; it also keeps a secret that is expiring after a rotation.',
+    'The time when the secret stops working. Null removes the expiry, or sets the latest one that `max_lifetime_days` of the environment allows; it also keeps a secret that is expiring after a rotation.',
   'VerifyClientSecret.client_id':
     'The client ID that must own the secret. Without it, a secret of any application in the environment is valid.',
   'Verification.client_secret': 'The secret, without its plaintext.',

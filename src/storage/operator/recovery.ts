@@ -13,7 +13,8 @@ import type { Row } from './transfer.ts'
 
 /**
  * A database that is restored to an earlier time loses every change since. What restricts access is read before, and
- * applied again afterwards: revocations, disabling, earlier expiries, deletions, ended sessions and removed scopes.
+ * applied again afterwards: revocations, disabling, earlier expiries, deletions, ended sessions, and scopes and IP ranges
+ * that were removed.
  */
 export const RECOVERED_TABLES = [
   'environments',
@@ -43,7 +44,7 @@ const CAPTURED: Readonly<Record<RecoveredTable, Captured>> = {
   client_secrets: {
     key: ['environment_id', 'id'],
     columns: raw(
-      'id, environment_id, application_id, name, secret_hint, revoked_at, disabled_at, expires_at, retires_at',
+      'id, environment_id, application_id, name, secret_hint, revoked_at, disabled_at, expires_at, retires_at, allowed_scopes, allowed_ips',
     ),
     changedAt: raw('updated_at'),
   },
@@ -128,14 +129,21 @@ function ended(column: string, type: EventType, data: Sql, set: Sql = sql``): Ap
   }
 }
 
+/** Condition: the restored secret has no such list, or one with an item that the captured list has not. */
+const hasMore = (column: string) =>
+  sql`(${was(column)} IS NOT NULL AND (target.${raw(column)} IS NULL OR EXISTS (SELECT 1
+    FROM json_each(target.${raw(column)}) WHERE value NOT IN (SELECT value FROM json_each(${was(column)})))))`
+
 const APPLIED: Readonly<Record<Exclude<RecoveredTable, 'environments'>, Applied>> = {
   client_secrets: {
     restricts: sql`target.revoked_at IS NULL AND (${was('revoked_at')} IS NOT NULL
       OR (${was('disabled_at')} IS NOT NULL AND target.disabled_at IS NULL)
-      OR ${was('expires_at')} < coalesce(target.expires_at, ${NEVER}))`,
+      OR ${was('expires_at')} < coalesce(target.expires_at, ${NEVER}) OR ${hasMore('allowed_scopes')} OR ${hasMore('allowed_ips')})`,
     set: sql`revoked_at = ${was('revoked_at')}, disabled_at = coalesce(disabled_at, ${was('disabled_at')}),
       expires_at = nullif(min(coalesce(expires_at, ${NEVER}), coalesce(${was('expires_at')}, ${NEVER})), ${NEVER}),
-      retires_at = iif(${was('expires_at')} < coalesce(expires_at, ${NEVER}), coalesce(${was('retires_at')}, retires_at), retires_at)`,
+      retires_at = iif(${was('expires_at')} < coalesce(expires_at, ${NEVER}), coalesce(${was('retires_at')}, retires_at), retires_at),
+      allowed_scopes = iif(${hasMore('allowed_scopes')}, ${was('allowed_scopes')}, allowed_scopes),
+      allowed_ips = iif(${hasMore('allowed_ips')}, ${was('allowed_ips')}, allowed_ips)`,
     type: sql`iif(client_secrets.revoked_at IS NULL, ${constant('connect_application_secret.updated')}, ${constant('connect_application_secret.deleted')})`,
     data: clientSecretMapping.snapshot,
     organization: organizationOfSecret,

@@ -1,0 +1,32 @@
+import sql, { type Sql } from 'sql-template-tag'
+import type { UnixMs } from './database.ts'
+
+/** The limits that an environment and an application set for client secrets, and the reminders of their expiry. */
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/** An expiry may be later than the policy allows by this much, because the clocks of clients differ. */
+const CLOCK_TOLERANCE_MS = 60_000
+
+/** SQL for the longest lifetime of a new secret of an environment, in ms; NULL for no limit. */
+export function maxLifetime(environmentId: Sql): Sql {
+  return sql`(SELECT max_lifetime_days * ${DAY_MS} FROM environments WHERE id = ${environmentId})`
+}
+
+/** Condition: an expiry is not after the latest one that the policy allows, or there is no policy. */
+export function isAllowedExpiry(expiry: Sql | UnixMs, latest: Sql): Sql {
+  return sql`coalesce(${expiry} <= ${latest} + ${CLOCK_TOLERANCE_MS}, true)`
+}
+
+/** SQL for `reminded_days` of a secret whose expiry is set at `now`: no reminder is due whose time has passed. */
+export function passedReminder(expiry: Sql, now: UnixMs): Sql {
+  return sql`CASE WHEN ${expiry} <= ${now + DAY_MS} THEN 1 WHEN ${expiry} <= ${now + 7 * DAY_MS} THEN 7
+    WHEN ${expiry} <= ${now + 30 * DAY_MS} THEN 30 END`
+}
+
+/** Condition: every scope of a list is a scope of a row of `applications`. The list is null for all of them. */
+export function areScopesKnown(scopes: readonly string[] | null | undefined): Sql {
+  if (!scopes?.length) return sql`true`
+  return sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(scopes)})
+    WHERE value NOT IN (SELECT value FROM json_each(applications.scopes)))`
+}
