@@ -134,7 +134,7 @@ describe('the OAuth endpoints during a database failure', () => {
         tries++
         return Promise.reject(fault)
       })
-      const { status, json, headers } = await ask({ DB, REQUEST_BUDGET_MS: 1000 })
+      const { status, json, headers } = await ask({ DB, REQUEST_BUDGET_MS: 3000 })
       expect([status, json.error], String(fault)).toEqual([503, 'temporarily_unavailable'])
       expect(headers.get('Retry-After')).toMatch(/^\d+$/)
       expect(headers.has('WWW-Authenticate')).toBe(false)
