@@ -16,13 +16,12 @@ export interface Bootstrap {
 /**
  * Creates an environment, an API key and an example application, or those of them that are missing. What `kept` names
  * is used again if it still works. `keep` receives the key before the database does, so that no created key is lost.
- * It returns the key to use, so that two commands that start at once use the same key.
  */
 export async function bootstrap(
   database: Database,
   environmentName: string,
   kept: Bootstrap | null = null,
-  keep: (made: Bootstrap) => Promise<Bootstrap> = async (made) => made,
+  keep: (made: Bootstrap) => Promise<void> = async () => {},
 ): Promise<Bootstrap> {
   const now = Date.now()
   const { region } = database
@@ -38,8 +37,9 @@ export async function bootstrap(
     isKept && (await hasApplication(database, await sha256(apiKey), kept.application))
       ? kept.application
       : { id: newId('conn_app', now, region), clientId: newId('client', now, region) }
-  const chosen = await keep({ apiKey, application })
-  const digest = await sha256(chosen.apiKey)
+  const made = { apiKey, application }
+  await keep(made)
+  const digest = await sha256(apiKey)
   await createApiKey(database, {
     id: newId('api_key', now, region),
     environmentId: environment.id,
@@ -48,12 +48,10 @@ export async function bootstrap(
     access: 'write',
     createdAt: now,
   })
-  if (await hasApplication(database, digest, chosen.application)) return chosen
-  const refusal = await createExample(database, digest, chosen.application, now)
-  if (refusal && !(await hasApplication(database, digest, chosen.application))) {
-    throw new Failure(`The example application could not be created: ${refusal}.`)
-  }
-  return chosen
+  if (await hasApplication(database, digest, application)) return made
+  const refusal = await createExample(database, digest, application, now)
+  if (refusal) throw new Failure(`The example application could not be created: ${refusal}.`)
+  return made
 }
 
 /** True if the key works, or is still to be created. */
@@ -68,7 +66,7 @@ async function hasApplication(database: Database, digest: Bytes, wanted: Bootstr
   return !found.refused && found.granted.clientId === wanted.clientId
 }
 
-/** Returns the reason of a refusal, such as that another process has created the key. */
+/** Returns the reason of a refusal; null if there is none. */
 async function createExample(
   database: Database,
   digest: Bytes,

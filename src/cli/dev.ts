@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import type { DatabaseSync } from 'node:sqlite'
 import type { Command } from '@commander-js/extra-typings'
 import * as v from 'valibot'
 import { DEFAULT_REGION } from '../credential/credential.ts'
@@ -11,7 +12,7 @@ import { freePort, ownVariables, PortInUse, type RunningDev, serve, urlAt } from
 import { shownPath, stateFolder } from './local-database.ts'
 import { MAX_LOCAL_REGIONS } from './local-regions.ts'
 import { persistToOption, withRegions } from './operator-database.ts'
-import { createPrivately, readPrivately, writePrivately } from './private-file.ts'
+import { readPrivately, writePrivately } from './private-file.ts'
 import { shownRegion } from './regions.ts'
 import { createLocalSecrets, requireLocalSecrets } from './signing-secrets.ts'
 
@@ -60,9 +61,11 @@ async function provide(directory: string, region: OperatorRegion): Promise<Made>
   const { digit, open } = region
   const suffix = digit === DEFAULT_REGION ? '' : `-${digit}`
   const file = join(directory, `.dev${suffix}.json`)
-  const kept = await readPrivately(file)
-  const made = bootstrap(await open(), `development${suffix}`, parseKept(kept), (made) => keep(file, kept, made))
-  return { region, bootstrap: await made }
+  const database = await open()
+  return whileLocked(file, async () => {
+    const kept = parseKept(await readPrivately(file))
+    return { region, bootstrap: await bootstrap(database, `development${suffix}`, kept, (made) => keep(file, made)) }
+  })
 }
 
 /** The environment, key and application of a region. */
@@ -149,16 +152,35 @@ function parseKept(text: string | null): Bootstrap | null {
   return { apiKey: kept.api_key, application: { id: kept.application.id, clientId: kept.application.client_id } }
 }
 
-/**
- * Keeps a key for later starts, because the database cannot give it back, and gives the one to use. `before` is what
- * this start has found: if the file has changed since, another start has been quicker.
- */
-export async function keep(file: string, before: string | null, made: Bootstrap): Promise<Bootstrap> {
+/** Keeps a key for later starts, because the database cannot give it back. */
+async function keep(file: string, made: Bootstrap): Promise<void> {
   const { api_key, application } = bootstrapToJson('', made)
-  const text = JSON.stringify({ api_key, application })
-  if (before === null) await createPrivately(file, text)
-  else if ((await readPrivately(file)) === before) await writePrivately(file, text)
-  return parseKept(await readPrivately(file)) ?? made
+  await writePrivately(file, JSON.stringify({ api_key, application }))
+}
+
+const LOCK_POLL_MS = 50
+const SQLITE_BUSY = 5
+
+/** Runs one task at a time for a file, across processes. SQLite's lock ends with its process, however that ends. */
+export async function whileLocked<T>(file: string, task: () => Promise<T>): Promise<T> {
+  const { DatabaseSync } = await import('node:sqlite')
+  const lock = new DatabaseSync(`${file}.lock`)
+  try {
+    while (!isLocked(lock)) await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS))
+    return await task()
+  } finally {
+    lock.close()
+  }
+}
+
+function isLocked(lock: DatabaseSync): boolean {
+  try {
+    lock.exec('BEGIN EXCLUSIVE')
+    return true
+  } catch (error) {
+    if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return false
+    throw error
+  }
 }
 
 function parsed<T>(schema: v.GenericSchema<unknown, T>, text: string | null): T | null {

@@ -3,8 +3,7 @@ import { type Bootstrap, bootstrap } from '../../src/cli/bootstrap.ts'
 import { operatorDatabase } from '../../src/cli/local-database.ts'
 import { sha256 } from '../../src/credential/digest.ts'
 import { findApplication } from '../../src/storage/applications.ts'
-import { findApiKey, listApiKeys, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
-import { listEnvironments } from '../../src/storage/operator/environments.ts'
+import { findApiKey, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
 import { newDatabase } from './databases.ts'
 
 const newOperatorDatabase = async () => operatorDatabase(await newDatabase())
@@ -36,7 +35,6 @@ describe('a start after an earlier one', () => {
     const keep: Bootstrap[] = []
     const now = await bootstrap(database, 'development', kept, async (made) => {
       keep.push(made)
-      return made
     })
     expect(now.apiKey).not.toBe(kept.apiKey)
     expect(keep).toEqual([now])
@@ -59,17 +57,4 @@ describe('a start after an earlier one', () => {
     const found = await findApplication(database, { kind: 'api_key', digest }, now.application.id)
     expect(found).toMatchObject({ granted: { name: 'Example' } })
   })
-})
-
-test('two first starts at once agree on one key and one application, and both work', async () => {
-  const database = await newOperatorDatabase()
-  let decided: Bootstrap | undefined
-  const keep = async (made: Bootstrap) => {
-    decided ??= made
-    return decided
-  }
-  const both = await Promise.all([1, 2].map(() => bootstrap(database, 'development', null, keep)))
-  expect(both[0]).toEqual(both[1])
-  const [environment] = await listEnvironments(database)
-  expect(await listApiKeys(database, environment?.id ?? '')).toHaveLength(1)
 })

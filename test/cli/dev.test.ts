@@ -2,7 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { keep, serveAt } from '../../src/cli/dev.ts'
+import { serveAt, whileLocked } from '../../src/cli/dev.ts'
 import { PortInUse, reasonOfEvent } from '../../src/cli/dev-server.ts'
 import { newDatabase } from './databases.ts'
 import { newFolder } from './folder.ts'
@@ -189,14 +189,29 @@ test.each(['0', '11', 'two'])('--regions %s is a usage error', async (count) => 
   expect(code).toBe(2)
 })
 
-test('two starts at once keep the API key of the first', async () => {
+test('of two starts at once, the second one waits for the first', async () => {
   const file = join(await newFolder(), '.dev.json')
-  const made = (apiKey: string) => ({ apiKey, application: { id: `${apiKey}_id`, clientId: `${apiKey}_client` } })
-  expect(await keep(file, null, made('a'))).toEqual(made('a'))
-  expect(await keep(file, null, made('b'))).toEqual(made('a'))
-  const before = await readFile(file, 'utf8')
-  expect(await keep(file, before, made('c'))).toEqual(made('c'))
-  expect(await keep(file, before, made('d'))).toEqual(made('c'))
+  const steps: string[] = []
+  const begun = Promise.withResolvers<void>()
+  const go = Promise.withResolvers<void>()
+  const first = whileLocked(file, async () => {
+    begun.resolve()
+    await go.promise
+    steps.push('first')
+  })
+  await begun.promise
+  const second = whileLocked(file, async () => steps.push('second'))
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(steps).toEqual([])
+  go.resolve()
+  await Promise.all([first, second])
+  expect(steps).toEqual(['first', 'second'])
+})
+
+test('a start that fails leaves no lock', async () => {
+  const file = join(await newFolder(), '.dev.json')
+  await expect(whileLocked(file, () => Promise.reject(new Error('full disk')))).rejects.toThrow('full disk')
+  expect(await whileLocked(file, async () => 'started')).toBe('started')
 })
 
 test('an invalid setting is reported before anything is served, with exit code 1', async () => {

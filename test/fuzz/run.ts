@@ -44,7 +44,13 @@ export async function fuzz({ script, requests, seed, path, onProgress }: RunOpti
     let world = await newWorld(runtime)
     let runs = 0
     const counts = async () =>
-      JSON.stringify(await runtime.database(DATABASE).prepare(COUNTS).bind(...world.environments).first())
+      JSON.stringify(
+        await runtime
+          .database(DATABASE)
+          .prepare(COUNTS)
+          .bind(...world.environments)
+          .first(),
+      )
     const property = fc.asyncProperty(
       fc.array(fuzzRequest, { minLength: 1, maxLength: AT_ONCE, size: 'max' }),
       async (batch) => {
