@@ -299,6 +299,7 @@ const FRAGMENTS = [
   'scopeOf',
   'gone',
   'inPeriod',
+  'isFrozen',
   'isLatestOfEnvironment',
   'joinLiveApplication',
   'limitTo',
@@ -308,6 +309,7 @@ const FRAGMENTS = [
   'touchedSecrets',
   'useDue',
   'wantedByWebhook',
+  'deliveryCount',
   'endpointFromRow',
   'eventFromRow',
 ]

@@ -7,6 +7,7 @@ import { addDeployCommand } from './deploy.ts'
 import { addDevCommand } from './dev.ts'
 import { addEnvironmentCommands } from './environment.ts'
 import { addExportCommand } from './export.ts'
+import { addFreezeCommand } from './freeze.ts'
 import { addImportCommand } from './import.ts'
 import { addMigrateCommand } from './migrate.ts'
 import { addRecoverCommand } from './recover.ts'
@@ -24,6 +25,7 @@ export async function run(args: readonly string[], context: Context): Promise<nu
   addDevCommand(program, context)
   addMigrateCommand(program, context)
   addEnvironmentCommands(program, context)
+  addFreezeCommand(program, context)
   addApiKeyCommands(program, context)
   addSigningKeyCommands(program, context)
   addWebhookCommands(program, context)

@@ -48,6 +48,8 @@ const NOTICES = new Map([
   ['session-ended', 'Session ended.'],
   ['delivery-queued', 'Delivery queued.'],
   ['settings-saved', 'Settings saved.'],
+  ['frozen', 'Environment frozen.'],
+  ['unfrozen', 'Freeze lifted.'],
   ['endpoint-deleted', 'Webhook endpoint deleted.'],
 ])
 
@@ -73,6 +75,13 @@ export function page(c: Context<HonoEnv>, { title, section, status = 200 }: Page
       {notice && (
         <p class="notice good" role="status">
           {notice}
+        </p>
+      )}
+      {c.var.identity?.isFrozen && section !== SETTINGS_PATH && (
+        <p class="notice bad">
+          <span>
+            <b>This environment is frozen.</b> It issues no secrets and no tokens. <a href={SETTINGS_PATH}>Settings</a>
+          </span>
         </p>
       )}
       {body}

@@ -4,8 +4,16 @@ import { UpdateEnvironment } from '../contract/environments.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { Choice, type FieldErrors, PostForm } from '../pages/forms.tsx'
-import { changeEnvironment, changeOfSettings, type Environment, findEnvironment } from '../storage/environments.ts'
+import { ActionButton, Choice, Confirm, type FieldErrors, PostForm } from '../pages/forms.tsx'
+import { Time } from '../pages/time.tsx'
+import { identify } from '../storage/batch.ts'
+import {
+  changeEnvironment,
+  changeOfFreeze,
+  changeOfSettings,
+  type Environment,
+  findEnvironment,
+} from '../storage/environments.ts'
 import { readChange, validate } from './form.tsx'
 import { page, redirectWithNotice, SETTINGS_PATH } from './layout.tsx'
 import { canWrite, requireSession } from './session.ts'
@@ -28,13 +36,43 @@ export const settings = new Hono<HonoEnv>()
     return redirectWithNotice(c, SETTINGS_PATH, 'settings-saved')
   })
 
+  .get('/settings/freeze', requireSession, async (c) => {
+    granted(c, await identify(c.var.database, c.var.session, 'write'))
+    return page(
+      c,
+      { title: 'Freeze environment', section: SETTINGS_PATH },
+      <Confirm title="Freeze environment?" action={FREEZE_PATH} verb="Freeze environment" back={SETTINGS_PATH}>
+        <p>
+          Until you lift the freeze, no program gets an access token, and no secret or API key is created or enabled.
+          Tokens that exist work until they expire. Reads, verifications and revocations still work.
+        </p>
+      </Confirm>,
+    )
+  })
+
+  .post('/settings/freeze', requireSession, (c) => setFrozen(c, true))
+  .post('/settings/unfreeze', requireSession, (c) => setFrozen(c, false))
+
+async function setFrozen(c: Context<HonoEnv>, isFrozen: boolean): Promise<Response> {
+  await readChange(c)
+  const change = beginChange(c, c.var.session)
+  granted(c, await changeEnvironment(c.var.database, change, changeOfFreeze(isFrozen, change.now)))
+  return redirectWithNotice(c, SETTINGS_PATH, isFrozen ? 'frozen' : 'unfrozen')
+}
+
 const REACTIONS = [
   ['notify', 'Notify', 'Records an event, and shows the secret, API key or endpoint on the overview.'],
   ['disable', 'Disable', 'Also disables a secret, and pauses a webhook endpoint. An API key is revoked.'],
   ['revoke', 'Revoke', 'Also revokes a secret or an API key, and deletes a webhook endpoint. This can’t be undone.'],
 ] as const
 
-function settingsPage(c: Context<HonoEnv>, { leakReaction }: Environment, errors: FieldErrors = {}): Response {
+const FREEZE_PATH = `${SETTINGS_PATH}/freeze`
+
+function settingsPage(
+  c: Context<HonoEnv>,
+  { leakReaction, frozenAt }: Environment,
+  errors: FieldErrors = {},
+): Response {
   return page(
     c,
     { title: 'Settings', section: SETTINGS_PATH, status: Object.keys(errors).length > 0 ? 422 : 200 },
@@ -60,6 +98,26 @@ function settingsPage(c: Context<HonoEnv>, { leakReaction }: Environment, errors
           </button>
         )}
       </PostForm>
+      <h2>Freeze</h2>
+      {frozenAt === null ? (
+        <p>In an emergency, stop issuing secrets and tokens. You can lift the freeze again.</p>
+      ) : (
+        <p class="notice bad">
+          <span>
+            Frozen <Time at={frozenAt} now={Date.now()} />: no secrets and no tokens are issued.
+          </span>
+        </p>
+      )}
+      {canWrite(c) && frozenAt === null && (
+        <p>
+          <a class="button danger" href={FREEZE_PATH} data-dialog>
+            Freeze environment…
+          </a>
+        </p>
+      )}
+      {canWrite(c) && frozenAt !== null && (
+        <ActionButton action={`${SETTINGS_PATH}/unfreeze`}>Lift the freeze</ActionButton>
+      )}
     </section>,
   )
 }

@@ -62,6 +62,10 @@ const ERRORS = {
     'The environment has reached its limit of applications. Nothing was changed. Delete one first.',
   ],
   client_secret_limit_reached: [422, SECRET_LIMIT_REACHED],
+  environment_frozen: [
+    422,
+    'The environment is frozen: it creates and enables no secrets and no API keys. Nothing was changed. Lift the freeze first.',
+  ],
   rate_limit_exceeded: [429, 'Too Many Requests'],
   internal_error: [500, 'Internal error. Quote the request ID when you report it.'],
   service_unavailable: [503, 'The request took too long, so nothing was changed. Try again.'],

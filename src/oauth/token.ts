@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
-import { useOf } from '../http/log.ts'
+import { addLogFields, useOf } from '../http/log.ts'
 import { countUsage } from '../http/usage.ts'
 import { authenticateClient, touchClientSecret } from '../storage/authentication.ts'
 import { issueAccessToken } from './access-token.ts'
@@ -26,6 +26,10 @@ export const token = new Hono<HonoEnv>().post('/', async (c) => {
   if (!grantType) throw new ApiError('invalid_request', { message: 'The parameter grant_type is missing.' })
   if (grantType !== 'client_credentials') throw new ApiError('unsupported_grant_type')
   if (client.application.applicationType !== 'm2m') throw new ApiError('unauthorized_client')
+  if (client.isFrozen) {
+    addLogFields(c, { reason: 'environment_frozen' })
+    throw new ApiError('unauthorized_client', { message: 'The environment is frozen, so it issues no tokens.' })
+  }
   const scope = grantScope(form.get('scope'), client.scopes)
   if (scope === null) throw new ApiError('invalid_scope')
   const { token, expiresIn } = await issueAccessToken(c.env, client, scope)

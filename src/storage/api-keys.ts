@@ -6,7 +6,7 @@ import type { Database, UnixMs } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'
 import { flag, mapping } from './mapping.ts'
-import { eventExists, scopeOf } from './scope.ts'
+import { eventExists, isFrozen, scopeOf } from './scope.ts'
 import { insertInto, type Statement, select, updateUnstamped } from './statements.ts'
 import { type ChangeRow, selectChangeVerdict } from './verdicts.ts'
 
@@ -62,12 +62,13 @@ export function createCallerKey(
   change: Change,
   { id, name, access, digest }: NewCallerKey,
   request: KeyedRequest,
-): Promise<Outcome<null, 'idempotency_key_reused' | 'api_key_limit_reached'>> {
+): Promise<Outcome<null, 'idempotency_key_reused' | 'api_key_limit_reached' | 'environment_frozen'>> {
   const { caller, now } = change
   const isUnused = keyUnused(change, request)
   const count = sql`(SELECT count(*) FROM (SELECT 1 FROM api_keys WHERE environment_id = caller.environment_id
     AND revoked_at IS NULL LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}))`
-  const allowed = sql`JOIN (SELECT 1) AS request ON ${isUnused} AND ${count} < ${MAX_LISTED_CALLERS}`
+  const frozen = isFrozen(raw('caller.environment_id'))
+  const allowed = sql`JOIN (SELECT 1) AS request ON NOT ${frozen} AND ${isUnused} AND ${count} < ${MAX_LISTED_CALLERS}`
   const row = { id, name, digest, access, created_at: now }
   return runBatch(
     database,
@@ -77,15 +78,16 @@ export function createCallerKey(
       event: recordAuditEvent(database, change, 'write', 'api_key.created', keyData(id, name, access), allowed),
       created: insertInto('api_keys', row, scopeOf(caller, 'write'), empty, eventExists(change)),
       record: rememberRequest(change, request),
-      verdict: selectChangeVerdict<ChangeRow & FormRow>(
+      verdict: selectChangeVerdict<ChangeRow & FormRow & { is_frozen: 0 | 1 }>(
         change,
         'api_key.created',
-        sql`${isUnused} AS is_unused`,
+        sql`${isUnused} AS is_unused, ${frozen} AS is_frozen`,
         empty,
       ),
     },
     ({ verdict }) => {
       if (verdict.is_done) return { granted: null }
+      if (verdict.is_frozen) return { refused: 'environment_frozen' }
       return { refused: verdict.is_unused ? 'api_key_limit_reached' : 'idempotency_key_reused' }
     },
   )

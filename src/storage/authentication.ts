@@ -46,6 +46,8 @@ export interface AuthenticatedClient {
   readonly environmentId: string
   /** The client ID of its environment: the `aud` of its access tokens. */
   readonly audience: string
+  /** True if its environment is frozen, so that it gets no tokens. */
+  readonly isFrozen: boolean
 }
 
 export interface VerifiedClient {
@@ -243,6 +245,7 @@ interface ClientRow {
   readonly allowed_ips: string | null
   readonly is_first_party: 0 | 1
   readonly audience: string
+  readonly is_frozen: 0 | 1
   /** JSON. */
   readonly token_scopes: string | null
 }
@@ -260,7 +263,7 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
     ELSE 'secret_disabled' END`
   return query<ClientRow>(
     sql`SELECT ${refusal} AS refusal, client_secrets.id AS secret_id, client_secrets.environment_id, client_secrets.last_used_at, client_secrets.expires_at, client_secrets.is_rotated_out,
-        client_secrets.allowed_scopes, client_secrets.allowed_ips, applications.id AS application_id, applications.client_id, application_type, organization_id, applications.scopes, is_first_party, environments.client_id AS audience,
+        client_secrets.allowed_scopes, client_secrets.allowed_ips, applications.id AS application_id, applications.client_id, application_type, organization_id, applications.scopes, is_first_party, environments.client_id AS audience, environments.frozen_at IS NOT NULL AS is_frozen,
         ${tokenScopes} AS token_scopes
       FROM (SELECT 1) AS request
       LEFT JOIN client_secrets ON client_secrets.digest = ${digest}
@@ -321,5 +324,6 @@ function clientFromRow(row: ClientRow): AuthenticatedClient {
     scopes: commonScopes(JSON.parse(row.scopes), row.allowed_scopes === null ? null : JSON.parse(row.allowed_scopes)),
     environmentId: row.environment_id,
     audience: row.audience,
+    isFrozen: row.is_frozen === 1,
   }
 }

@@ -43,6 +43,7 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
     access: verdict.access,
     environmentId: verdict.environment_id,
     environmentName: verdict.environment_name,
+    isFrozen: verdict.frozen_at !== null,
     sessionId: verdict.session_id,
   }
   const hasDelivery = verdict.has_delivery === 1

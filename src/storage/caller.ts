@@ -20,6 +20,8 @@ export interface Identity {
   readonly environmentId: string
   /** The name of a session's environment; null for an API key, which does not need it. */
   readonly environmentName: string | null
+  /** True if a session's environment is frozen; false for an API key, which does not need it. */
+  readonly isFrozen: boolean
   /** Null for an API key. */
   readonly sessionId: string | null
 }

@@ -5,7 +5,7 @@ import type { Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { touchedSecrets } from './event-statements.ts'
 import { flag, jsonOrNull, mapping } from './mapping.ts'
-import { environmentOf } from './scope.ts'
+import { environmentOf, isFrozen } from './scope.ts'
 import { areScopesKnown, isAllowedExpiry, maxLifetime, passedReminder } from './secret-policy.ts'
 import { allOf, BY_APPLICATION, select, update } from './statements.ts'
 import { type FoundChangeRow, type FoundRow, selectVerdict } from './verdicts.ts'
@@ -172,7 +172,7 @@ export function findClientSecretsByHint(
 
 /**
  * Changes name, expiry, state, scopes or IP ranges of a secret. A change to what is already set is a success without an event. An expired
- * secret stays expired. One that was rotated out counts against the limit again if it is to outlive its grace period.
+ * secret stays expired, and a frozen environment enables none. One that was rotated out counts against the limit again if it is to outlive its grace period.
  */
 export function updateClientSecret(
   database: Database,
@@ -184,6 +184,7 @@ export function updateClientSecret(
   Outcome<
     ClientSecret,
     | 'entity_not_found'
+    | 'environment_frozen'
     | 'client_secret_expired'
     | 'scopes_unknown'
     | 'expires_at_too_late'
@@ -238,13 +239,14 @@ export function updateClientSecret(
   const known = sql`(${scopes ? sql`client_secrets.allowed_scopes IS ${JSON.stringify(scopes)} OR ` : empty}
     EXISTS (SELECT 1 FROM applications WHERE environment_id = client_secrets.environment_id
     AND id = client_secrets.application_id AND ${areScopesKnown(scopes)}))`
-  const where = sql`${secret} AND ${live} AND NOT ${unchanged} AND ${withinLimit} AND ${isAllowed} AND ${known}`
+  const frozen = disabled === false ? isFrozen(raw('client_secrets.environment_id')) : sql`false`
+  const where = sql`${secret} AND ${live} AND NOT ${unchanged} AND ${withinLimit} AND ${isAllowed} AND ${known} AND NOT ${frozen}`
   const plan = {
     type: 'connect_application_secret.updated',
     statements: { updated: update(database, change, 'client_secrets', set, where) },
     event: { table: 'client_secrets', where: secret, data: snapshot },
     columns: sql`${columns}, ${live} AS is_live, ${unchanged} AS is_unchanged, ${withinLimit} AS is_within_limit,
-      ${isAllowed} AS is_allowed, ${known} AS is_known`,
+      ${isAllowed} AS is_allowed, ${known} AS is_known, ${frozen} AS is_frozen`,
     joined: sql`LEFT ${joinSecret(secret)} AND client_secrets.revoked_at IS NULL`,
   } as const
   type Verdict = FoundChangeRow & {
@@ -253,11 +255,13 @@ export function updateClientSecret(
     is_within_limit: 0 | 1
     is_allowed: 0 | 1
     is_known: 0 | 1
+    is_frozen: 0 | 1
   }
   return runChange(database, change, plan, (verdict: Verdict) => {
     if (verdict.id === null) return { refused: 'entity_not_found' }
     if (!verdict.is_live) return { refused: 'client_secret_expired' }
     if (verdict.is_done || verdict.is_unchanged) return { granted: fromRow(verdict) }
+    if (verdict.is_frozen) return { refused: 'environment_frozen' }
     if (!verdict.is_known) return { refused: 'scopes_unknown' }
     if (!verdict.is_allowed) return { refused: 'expires_at_too_late' }
     return { refused: verdict.is_within_limit ? 'service_unavailable' : 'client_secret_limit_reached' }

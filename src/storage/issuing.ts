@@ -20,7 +20,7 @@ import {
   readOriginal,
   rememberRequest,
 } from './idempotency.ts'
-import { eventExists } from './scope.ts'
+import { eventExists, isFrozen } from './scope.ts'
 import { areScopesKnown, isAllowedExpiry, maxLifetime, passedReminder } from './secret-policy.ts'
 import { BY_APPLICATION, insert, limitTo, type Statement, updateDependent, updateUnstamped } from './statements.ts'
 import type { FoundChangeRow } from './verdicts.ts'
@@ -57,6 +57,7 @@ export interface CreatedClientSecret {
 
 type IssuingRefusal =
   | 'entity_not_found'
+  | 'environment_frozen'
   | 'expires_at_past'
   | 'expires_at_too_late'
   | 'scopes_unknown'
@@ -187,6 +188,7 @@ interface IssuedRow extends OriginalRow, FoundChangeRow {
   readonly is_within_limit: 0 | 1 | null
   readonly is_allowed: 0 | 1
   readonly is_known: 0 | 1
+  readonly is_frozen: 0 | 1
 }
 
 async function issue(
@@ -218,7 +220,8 @@ async function issue(
       typeof limits === 'function' ? limits('allowed_ips') : limits.allowedIps && JSON.stringify(limits.allowedIps),
   }
   const source = joinLiveApplication(application)
-  const where = sql`${withinLimit} AND ${isAllowed} AND ${isKnown} AND ${Number(isPast)} = 0 AND ${keyUnused(change, request)}`
+  const frozen = isFrozen(raw('caller.environment_id'))
+  const where = sql`NOT ${frozen} AND ${withinLimit} AND ${isAllowed} AND ${isKnown} AND ${Number(isPast)} = 0 AND ${keyUnused(change, request)}`
   const plan = {
     type,
     statements: {
@@ -230,11 +233,12 @@ async function issue(
     columns: sql`${applicationMapping.columns}, ${originalColumns(request)},
       created.digest, created.disabled_at, created.expires_at, created.revoked_at,
       CASE WHEN original.id IS NULL THEN ${withinLimit} END AS is_within_limit,
-      ${isAllowed} AS is_allowed, ${isKnown} AS is_known`,
+      ${isAllowed} AS is_allowed, ${isKnown} AS is_known, ${frozen} AS is_frozen`,
     joined: sql`LEFT ${source} ${joinOriginal(change, request)} LEFT JOIN client_secrets AS created
       ON created.environment_id = caller.environment_id AND created.id = original.data ->> 'id'`,
   } as const
   const read = (verdict: IssuedRow): Result<CreatedClientSecret, IssuingRefusal> => {
+    if (verdict.is_frozen && !verdict.is_done) return { refused: 'environment_frozen' }
     const original = readOriginal(verdict, change, request)
     if (original) return original.refused ? original : readIssued(verdict, original.granted, change.now)
     if (isPast) return { refused: 'expires_at_past' }

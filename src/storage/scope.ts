@@ -58,6 +58,11 @@ export function eventExists(change: Change): Sql {
   return sql`EXISTS (SELECT 1 FROM events WHERE id = ${change.eventId})`
 }
 
+/** Condition: the environment is frozen, so that it issues no credentials. */
+export function isFrozen(environmentId: Sql): Sql {
+  return sql`EXISTS (SELECT 1 FROM environments WHERE id = ${environmentId} AND frozen_at IS NOT NULL)`
+}
+
 /**
  * Condition: the event of a change of an environment exists, and no later change has been made, so that a retry does not
  * undo one.

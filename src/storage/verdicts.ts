@@ -1,4 +1,4 @@
-import sql, { empty, type Sql } from 'sql-template-tag'
+import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import type { Access, Caller, Change } from './caller.ts'
 import type { UnixMs } from './database.ts'
 import { eventExists } from './scope.ts'
@@ -11,6 +11,7 @@ export interface CallerRow {
   readonly access: Access
   readonly environment_id: string
   readonly environment_name: string | null
+  readonly frozen_at: UnixMs | null
   readonly session_id: string | null
   readonly caller_last_used_at: UnixMs | null
 }
@@ -40,12 +41,14 @@ export function selectVerdict<Columns>(
   columns: Sql = empty,
   joined: Sql = empty,
 ): Statement<CallerRow & Columns> {
-  const environmentName =
-    caller.kind === 'session' ? sql`(SELECT name FROM environments WHERE id = caller.environment_id)` : sql`NULL`
+  const ofEnvironment = (column: 'name' | 'frozen_at') =>
+    caller.kind === 'session'
+      ? sql`(SELECT ${raw(column)} FROM environments WHERE id = caller.environment_id)`
+      : sql`NULL`
   return selectCaller(
     caller,
     sql`caller.id AS caller_id, caller.name AS caller_name, caller.access, caller.environment_id,
-      ${environmentName} AS environment_name, caller.session_id, caller.last_used_at AS caller_last_used_at
+      ${ofEnvironment('name')} AS environment_name, ${ofEnvironment('frozen_at')} AS frozen_at, caller.session_id, caller.last_used_at AS caller_last_used_at
       ${columns === empty ? empty : sql`, ${columns}`}`,
     joined,
   )

@@ -52,6 +52,7 @@ const expiringApplication = await createApplication()
 const expiring = await createSecret(expiringApplication.id)
 const key = await newApiKey(database, { environmentId: one.environmentId })
 const cookie = await signIn(one.apiKey)
+const frozen = await newApiKey(database)
 const { access_token: token } = await fetch(`${open}/oauth2/token`, {
   method: 'POST',
   body: new URLSearchParams({
@@ -69,6 +70,7 @@ await manage('PUT', `/connect/applications/${application.id}`, { body: { scopes:
 await manage('DELETE', `/connect/applications/${deletedApplication.id}`)
 await database.batch([
   database.prepare('UPDATE sessions SET ended_at = ?1').bind(Date.now()),
+  database.prepare('UPDATE environments SET frozen_at = ?1 WHERE id = ?2').bind(Date.now(), frozen.environmentId),
   database.prepare('UPDATE api_keys SET revoked_at = ?1 WHERE id = ?2').bind(Date.now(), key.id),
   database
     .prepare("UPDATE webhook_endpoints SET deleted_at = ?1, secret = '' WHERE id = ?2")
@@ -196,6 +198,7 @@ async function expectRecovered(): Promise<void> {
   expect(await row('applications', application.id)).toMatchObject({ scopes: '["a"]', deleted_at: null })
   expect((await row('applications', deletedApplication.id))?.deleted_at).toEqual(expect.any(Number))
   expect((await row('api_keys', key.id))?.revoked_at).toEqual(expect.any(Number))
+  expect((await row('environments', frozen.environmentId))?.frozen_at).toEqual(expect.any(Number))
   expect(await row('webhook_endpoints', one.endpoint.id)).toMatchObject({ deleted_at: expect.any(Number), secret: '' })
   for (const [table, { id }] of [
     ['applications', newApplication],
@@ -216,6 +219,7 @@ async function expectRecovered(): Promise<void> {
     { type: 'connect_application.updated', count: 1 },
     { type: 'connect_application_secret.deleted', count: SECRETS + 2 },
     { type: 'connect_application_secret.updated', count: 2 },
+    { type: 'environment.frozen', count: 1 },
     { type: 'session.revoked', count: 1 },
     { type: 'webhook_endpoint.deleted', count: 1 },
   ])
@@ -230,7 +234,8 @@ async function expectRecovered(): Promise<void> {
   expect(await requestToken({ ...served, fetch }, application.client_id, one.used.secret)).toBe(200)
   // The contract of each event is checked, too.
   for (const { type } of results) {
-    const { json } = await manage('GET', `/events?order=desc&limit=1&events=${type}`)
+    const reader = type === 'environment.frozen' ? managementOf(served, frozen.apiKey) : manage
+    const { json } = await reader('GET', `/events?order=desc&limit=1&events=${type}`)
     expect(json.data[0].context.actor, `${type}`).toBe('operator')
   }
   expect((await manage('PUT', `/connect/applications/${application.id}`, { body: { name: 'again' } })).status).toBe(200)
@@ -255,6 +260,7 @@ describe('the deployed database', () => {
     expect(report.applied).toEqual({
       applications: 2,
       client_secrets: SECRETS + 4,
+      environments: 1,
       api_keys: 1,
       sessions: 1,
       webhook_endpoints: 1,
@@ -352,9 +358,8 @@ describe('the deployed database', () => {
     await expect(recovery.run()).rejects.toThrow(
       /is not closed after two minutes \(200\)\. If it is older than these commands, run `npm run deploy` first\./,
     )
-    await expect(database.prepare("INSERT INTO environments VALUES ('a', 'b', 'c', 1, 0)").run()).rejects.toThrow(
-      /frozen/,
-    )
+    const environment = "INSERT INTO environments (id, client_id, name, created_at) VALUES ('a', 'b', 'c', 1)"
+    await expect(database.prepare(environment).run()).rejects.toThrow(/frozen/)
   })
 })
 

@@ -46,9 +46,11 @@ const DASHBOARD: Route[] = [
 
 export const ROUTES: readonly Route[] = [...API, ...DASHBOARD]
 
-/** Routes that would end the session of the run, or revoke its API key. */
+/** Routes that would end the session of the run, freeze its environment, or revoke its API key. */
 export const LEFT_OUT: readonly Route[] = [
   ['POST', '/dashboard/sign-out'],
   ...both('/dashboard/keys/{id}/revoke'),
   ['POST', '/dashboard/sessions/{id}/end'],
+  ...both('/dashboard/settings/freeze'),
+  ['POST', '/dashboard/settings/unfreeze'],
 ]

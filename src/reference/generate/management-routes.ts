@@ -97,6 +97,7 @@ export const clientSecrets: Group = {
       takesIdempotencyKey: true,
       success: { status: 201, description: 'The new secret, with its plaintext.', schema: 'IssuedClientSecret' },
       errors: [
+        'environment_frozen',
         'client_secret_limit_reached',
         'client_secret_revoked',
         'client_secret_disabled',
@@ -113,7 +114,13 @@ export const clientSecrets: Group = {
       body: optional('RotateClientSecrets'),
       takesIdempotencyKey: true,
       success: { status: 201, description: 'The new secret, with its plaintext.', schema: 'IssuedClientSecret' },
-      errors: ['client_secret_revoked', 'client_secret_disabled', 'client_secret_expired', 'application_deleted'],
+      errors: [
+        'environment_frozen',
+        'client_secret_revoked',
+        'client_secret_disabled',
+        'client_secret_expired',
+        'application_deleted',
+      ],
     },
     'GET /connect/applications/{id}/client_secrets': {
       id: 'listClientSecrets',
@@ -159,7 +166,7 @@ export const clientSecrets: Group = {
       caller: 'write',
       body: optional('UpdateClientSecret'),
       success: { status: 200, description: 'The secret after the change.', schema: 'ClientSecret' },
-      errors: ['client_secret_expired', 'client_secret_limit_reached'],
+      errors: ['environment_frozen', 'client_secret_expired', 'client_secret_limit_reached'],
     },
     'DELETE /connect/client_secrets/{id}': {
       id: 'revokeClientSecret',

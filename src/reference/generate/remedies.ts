@@ -21,6 +21,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   application_deleted: 'Create another application, with a new key.',
   application_limit_reached: 'Delete an application, or have the operator raise the limit.',
   client_secret_limit_reached: 'Revoke a secret, or rotate: expiring secrets do not count.',
+  environment_frozen: 'Have the operator or an administrator lift the freeze. A retry before that does not help.',
   rate_limit_exceeded: 'Wait for the seconds in `Retry-After`, then send the same request again.',
   internal_error: 'Report the `X-Request-ID`. A retry is safe, for a POST with the same `Idempotency-Key`.',
   service_unavailable:

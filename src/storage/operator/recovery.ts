@@ -3,6 +3,7 @@ import { apiKeySnapshot } from '../api-keys.ts'
 import { applicationMapping } from '../applications.ts'
 import { clientSecretMapping } from '../client-secrets.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
+import { environmentMapping } from '../environments.ts'
 import { nextSeq, organizationOfSecret } from '../event-statements.ts'
 import type { EventType } from '../events.ts'
 import { withEvent } from '../history.ts'
@@ -13,8 +14,8 @@ import type { Row } from './transfer.ts'
 
 /**
  * A database that is restored to an earlier time loses every change since. What restricts access is read before, and
- * applied again afterwards: revocations, disabling, earlier expiries, deletions, ended sessions, and scopes and IP ranges
- * that were removed.
+ * applied again afterwards: revocations, disabling, earlier expiries, deletions, ended sessions, frozen environments, and
+ * scopes and IP ranges that were removed.
  */
 export const RECOVERED_TABLES = [
   'environments',
@@ -35,7 +36,11 @@ interface Captured {
 }
 
 const CAPTURED: Readonly<Record<RecoveredTable, Captured>> = {
-  environments: { key: ['id'], columns: raw('id, id AS environment_id, name'), changedAt: raw('created_at') },
+  environments: {
+    key: ['id'],
+    columns: raw('id, id AS environment_id, name, frozen_at'),
+    changedAt: raw('coalesce(frozen_at, created_at)'),
+  },
   applications: {
     key: ['environment_id', 'id'],
     columns: raw('id, environment_id, name, client_id, scopes, deleted_at'),
@@ -134,7 +139,7 @@ const hasMore = (column: string) =>
   sql`(${was(column)} IS NOT NULL AND (target.${raw(column)} IS NULL OR EXISTS (SELECT 1
     FROM json_each(target.${raw(column)}) WHERE value NOT IN (SELECT value FROM json_each(${was(column)})))))`
 
-const APPLIED: Readonly<Record<Exclude<RecoveredTable, 'environments'>, Applied>> = {
+const APPLIED: Readonly<Record<RecoveredTable, Applied>> = {
   client_secrets: {
     restricts: sql`target.revoked_at IS NULL AND (${was('revoked_at')} IS NOT NULL
       OR (${was('disabled_at')} IS NOT NULL AND target.disabled_at IS NULL)
@@ -161,15 +166,19 @@ const APPLIED: Readonly<Record<Exclude<RecoveredTable, 'environments'>, Applied>
     organization: raw('applications.organization_id'),
     isStamped: true,
   },
+  environments: ended(
+    'frozen_at',
+    'environment.frozen',
+    sql`json_set(${environmentMapping.snapshot}, '$.frozen_at', ${was('frozen_at')})`,
+  ),
   api_keys: ended('revoked_at', 'api_key.revoked', apiKeySnapshot),
   sessions: ended('ended_at', 'session.revoked', sessionSnapshot),
   webhook_endpoints: ended('deleted_at', 'webhook_endpoint.deleted', endpointSnapshot, sql`, secret = ''`),
 }
-type AppliedTable = keyof typeof APPLIED
-const APPLIED_TABLES = Object.keys(APPLIED) as AppliedTable[]
+const APPLIED_TABLES = Object.keys(APPLIED) as RecoveredTable[]
 
 /** The restored rows that the changes are about. */
-function targets(table: AppliedTable, changes: string, alias: string): Sql {
+function targets(table: RecoveredTable, changes: string, alias: string): Sql {
   const by = CAPTURED[table].key.map((name) => sql`${raw(`${alias}.${name}`)} = ${was(name)}`)
   return sql`json_each(${changes}) AS change CROSS JOIN ${raw(table)} AS ${raw(alias)} ON ${join(by, ' AND ')}`
 }
@@ -182,41 +191,36 @@ export async function applyRestrictions(
   database: Database,
   restrictions: readonly Restriction[],
   now: UnixMs,
-): Promise<Partial<Record<AppliedTable, number>>> {
+): Promise<Partial<Record<RecoveredTable, number>>> {
   const tables = APPLIED_TABLES.filter((table) => restrictions.some((each) => each.table === table))
   if (tables.length === 0) return {}
   const stamped = tables.filter((table) => APPLIED[table].isStamped)
   const others = tables.filter((table) => !APPLIED[table].isStamped)
-  const changesOf = (table: AppliedTable) =>
+  const changesOf = (table: RecoveredTable) =>
     JSON.stringify(
       restrictions.flatMap(({ row, eventId, ...each }, position) =>
         each.table === table ? [{ ...row, event_id: eventId, position }] : [],
       ),
     )
-  const changes = Object.fromEntries(tables.map((table) => [table, changesOf(table)])) as Record<AppliedTable, string>
-  const update = (table: AppliedTable): [string, Query] => [table, updateOf(table, changes[table], now)]
+  const changes = Object.fromEntries(tables.map((table) => [table, changesOf(table)])) as Record<RecoveredTable, string>
+  const update = (table: RecoveredTable): [string, Query] => [table, updateOf(table, changes[table], now)]
+  // D1 allows five terms in a compound SELECT, so that each table has statements of its own.
+  const events = tables.map((table): [string, Query] => [`${table} events`, recordEvents(table, changes[table], now)])
+  const left = tables.map((table): [string, Query] => [
+    `${table} left`,
+    query(sql`SELECT 1 FROM ${targets(table, changes[table], 'target')} WHERE ${APPLIED[table].restricts}`),
+  ])
   const results = await sendBatch<Record<string, Query<unknown>>>(database, {
-    ...Object.fromEntries(stamped.map(update)),
-    events: recordEvents(
-      tables.map((table) => eventsOf(table, changes[table])),
-      now,
-    ),
-    ...Object.fromEntries(others.map(update)),
+    ...Object.fromEntries([...stamped.map(update), ...events, ...others.map(update)]),
     ...(changes.webhook_endpoints && { deliveries: endDeliveries(changes.webhook_endpoints, now) }),
-    missing: query(
-      join(
-        tables.map(
-          (table) => sql`SELECT 1 FROM ${targets(table, changes[table], 'target')} WHERE ${APPLIED[table].restricts}`,
-        ),
-        ' UNION ALL ',
-      ),
-    ),
+    ...Object.fromEntries(left),
   })
-  if ((results.missing?.length ?? 0) > 0) throw new Error('A revocation could not be applied again.')
+  if (left.some(([name]) => (results[name]?.length ?? 0) > 0))
+    throw new Error('A revocation could not be applied again.')
   return Object.fromEntries(tables.map((table) => [table, results[table]?.length ?? 0]))
 }
 
-function updateOf(table: AppliedTable, changes: string, now: UnixMs): Query {
+function updateOf(table: RecoveredTable, changes: string, now: UnixMs): Query {
   const { restricts, set, isStamped } = APPLIED[table]
   const by = CAPTURED[table].key.map((name) => sql`${raw(`target.${name}`)} = ${was(name)}`)
   const history = table === 'client_secrets' ? sql`, history = ${withEvent(was('event_id'))}` : sql``
@@ -225,21 +229,16 @@ function updateOf(table: AppliedTable, changes: string, now: UnixMs): Query {
     WHERE ${join(by, ' AND ')} AND ${restricts} RETURNING 1`)
 }
 
-/** Rows for the events of a table: of stamped tables after the change, of the others before it. */
-function eventsOf(table: AppliedTable, changes: string): Sql {
+/** Records the events of a table: of stamped tables after the change, of the others before it. */
+function recordEvents(table: RecoveredTable, changes: string, now: UnixMs): Query {
   const { restricts, type, data, organization, isStamped } = APPLIED[table]
   const alias = isStamped ? table : 'target'
   const changed = isStamped ? sql`${raw(table)}.event_id = ${was('event_id')}` : restricts
-  return sql`SELECT ${was('position')} AS position, ${was('event_id')} AS id, ${raw(alias)}.environment_id AS environment_id,
-    ${organization} AS organization_id, ${type} AS type, ${data} AS data
-    FROM ${targets(table, changes, alias)} WHERE ${changed}`
-}
-
-function recordEvents(rows: Sql[], now: UnixMs): Query {
+  const environment = raw(`${alias}.${table === 'environments' ? 'id' : 'environment_id'}`)
   return query(sql`INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type, created_at)
-    SELECT ${nextSeq(now)} - 1 + row_number() OVER (ORDER BY position), id, environment_id, organization_id, type, data,
-      'operator', ${now}
-    FROM (${join(rows, ' UNION ALL ')}) WHERE true ON CONFLICT DO NOTHING`)
+    SELECT ${nextSeq(now)} - 1 + row_number() OVER (ORDER BY ${was('position')}), ${was('event_id')}, ${environment},
+      ${organization}, ${type}, ${data}, 'operator', ${now}
+    FROM ${targets(table, changes, alias)} WHERE ${changed} ON CONFLICT DO NOTHING`)
 }
 
 function endDeliveries(changes: string, now: UnixMs): Query {
