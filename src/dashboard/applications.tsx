@@ -35,12 +35,13 @@ export const applicationList = new Hono<HonoEnv>()
     const search = (c.req.query('search') ?? '').trim().slice(0, MAX_SEARCH)
     const { after, before } = c.req.query()
     const id = after ?? before
-    const options = { limit: PAGE_LENGTH, order: 'desc' as const, organizationId: null, ...(search && { search }) }
+    const order = c.req.query('sort') === 'oldest' ? ('asc' as const) : ('desc' as const)
+    const options = { limit: PAGE_LENGTH, order, organizationId: null, ...(search && { search }) }
     const cursor =
       id === undefined ? null : { id, side: after === undefined ? ('before' as const) : ('after' as const) }
     const outcome = await listApplications(c.var.database, c.var.session, { ...options, cursor })
     if (outcome.refused === 'invalid_cursor') return c.redirect(APPLICATIONS_PATH, 303)
-    return listPage(c, granted(c, outcome), search, cursor !== null)
+    return listPage(c, granted(c, outcome), { search, order }, cursor !== null)
   })
 
   // A POST, so that a pasted credential comes into no URL.
@@ -54,7 +55,16 @@ export const applicationList = new Hono<HonoEnv>()
 
 export const TYPES = { m2m: 'Machine to machine', oauth: 'OAuth' } as const
 
-function listPage(c: Context<HonoEnv>, list: Page<Application>, search: string, isLater: boolean) {
+type List = Page<Application> & { readonly total: number }
+
+/** What the list is searched for, and its order. */
+interface Shown {
+  readonly search: string
+  readonly order: 'asc' | 'desc'
+}
+
+function listPage(c: Context<HonoEnv>, list: List, shown: Shown, isLater: boolean) {
+  const { search, order } = shown
   const applications = list.items
   const isEmpty = applications.length === 0 && search === '' && !isLater
   return page(
@@ -62,7 +72,10 @@ function listPage(c: Context<HonoEnv>, list: Page<Application>, search: string, 
     { title: 'Applications', section: APPLICATIONS_PATH },
     <>
       <div class="title">
-        <h1>Applications</h1>
+        <div class="row">
+          <h1>Applications</h1>
+          {list.total > 0 && <span class="quiet">{list.total.toLocaleString('en')}</span>}
+        </div>
         {!isEmpty && <Search search={search} />}
         {canWrite(c) && (
           <a class="button primary" href="/dashboard/applications/new">
@@ -78,8 +91,17 @@ function listPage(c: Context<HonoEnv>, list: Page<Application>, search: string, 
           </p>
         </Empty>
       )}
-      {applications.length > 0 && <ApplicationTable applications={applications} now={Date.now()} />}
-      <Paging {...list} search={search} />
+      {applications.length > 0 && (
+        <ApplicationTable
+          applications={applications}
+          now={Date.now()}
+          sort={{
+            href: listPath({ search, order: order === 'asc' ? 'desc' : 'asc' }),
+            order: order === 'asc' ? 'ascending' : 'descending',
+          }}
+        />
+      )}
+      <Paging {...list} shown={shown} />
     </>,
   )
 }
@@ -103,20 +125,28 @@ const Search = ({ search }: { search: string }) => (
   </search>
 )
 
+/** The address of the list; with a cursor, of another page of it. */
+function listPath({ search, order }: Shown, more: Record<string, string> = {}): string {
+  const parameters = { ...(search && { search }), ...(order === 'asc' && { sort: 'oldest' }), ...more }
+  const query = String(new URLSearchParams(parameters))
+  return query ? `${APPLICATIONS_PATH}?${query}` : APPLICATIONS_PATH
+}
+
 interface ApplicationTableProps {
   readonly applications: readonly Application[]
   readonly now: number
+  readonly sort?: Column<Application>['sort']
 }
 
-export const ApplicationTable = ({ applications, now }: ApplicationTableProps) => (
+export const ApplicationTable = ({ applications, now, sort }: ApplicationTableProps) => (
   <Table
     label="Applications"
-    columns={columnsAt(now)}
+    columns={columnsAt(now, sort)}
     rows={applications.map((application) => ({ ...application, name: short(application.name) }))}
   />
 )
 
-const columnsAt = (now: number): Column<Application>[] => [
+const columnsAt = (now: number, sort: Column<Application>['sort']): Column<Application>[] => [
   {
     label: 'Application',
     kind: 'wide',
@@ -134,23 +164,21 @@ const columnsAt = (now: number): Column<Application>[] => [
     cell: ({ organizationId }) =>
       organizationId ? <Id id={organizationId} what="Organization ID" /> : <span class="quiet">First-party</span>,
   },
-  { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+  { label: 'Created', sort, cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
 ]
 
-const Paging = ({ before, after, search }: Page<Application> & { search: string }) => {
-  const link = (parameter: 'before' | 'after', id: string) =>
-    `${APPLICATIONS_PATH}?${new URLSearchParams({ ...(search && { search }), [parameter]: id })}`
+const Paging = ({ before, after, shown }: Page<Application> & { shown: Shown }) => {
   if (!before && !after) return null
   return (
     <nav class="row" aria-label="Pages">
       {before && (
-        <a class="button" href={link('before', before)}>
-          Newer
+        <a class="button" href={listPath(shown, { before })}>
+          Previous
         </a>
       )}
       {after && (
-        <a class="button" href={link('after', after)}>
-          Older
+        <a class="button" href={listPath(shown, { after })}>
+          Next
         </a>
       )}
     </nav>

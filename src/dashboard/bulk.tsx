@@ -20,7 +20,9 @@ export const bulk = new Hono<HonoEnv>()
 
   .post('/secrets/bulk', requireSession, async (c) => {
     const field = await readChange(c)
-    const ids = field.all('secret').filter((id) => SECRET_ID.test(id))
+    // The checkbox for the whole page has all of its IDs.
+    const chosen = [...field('page').split(' '), ...field.all('secret')]
+    const ids = [...new Set(chosen)].filter((id) => SECRET_ID.test(id))
     if (ids.length === 0 || ids.length > MAX_BULK) return refuse(c, noneSelected())
     return confirmPage(c, actionOf(field('action')), ids)
   })

@@ -112,6 +112,17 @@ export function counted(count: number, { counted }: SecretCounts): string {
   return counted > MAX_READ ? `${number.format(Math.min(count, MAX_READ))}+` : number.format(count)
 }
 
+/** The orders that the columns of the list lead to. The first press on Created shows the newest secrets. */
+export function sortsOf(filter: Filter) {
+  const by = (sort: string, order?: 'ascending' | 'descending') => ({ href: secretsPath({ ...filter, sort }), order })
+  return {
+    used: by('used', filter.sort === 'used' ? 'ascending' : undefined),
+    expires: by('expires', filter.sort === 'expires' ? 'ascending' : undefined),
+    created:
+      filter.sort === '' ? by('oldest', 'descending') : by('', filter.sort === 'oldest' ? 'ascending' : undefined),
+  }
+}
+
 /** Numbers of secrets that need attention: their names, labels, and the filters of their lists. */
 const TILES: readonly [count: keyof SecretCounts, label: string, filter: Partial<Filter>][] = [
   ['current', 'Current', {}],

@@ -12,13 +12,15 @@ interface InventoryTableProps<Secret extends ListedSecret> {
   readonly now: number
   /** Renders a checkbox before each secret. */
   readonly choose?: (secret: Secret) => Child
+  /** The order of the list, for the columns that can change it. */
+  readonly sorts?: Readonly<Partial<Record<'used' | 'expires' | 'created', Column<Secret>['sort']>>>
   /** Renders more beside the state of each secret. */
   readonly detail?: (secret: Secret) => Child
 }
 
 /** Secrets of several applications, in any state. */
 export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTableProps<Secret>) => {
-  const { label, now, choose, detail } = props
+  const { label, now, choose, detail, sorts = {} } = props
   const secrets = props.secrets.map((secret) => ({
     ...secret,
     name: short(secret.name),
@@ -63,11 +65,12 @@ export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTabl
         </>
       ),
     },
-    { label: 'Last used', cell: ({ lastUsedAt }) => <LastUsed at={lastUsedAt} now={now} /> },
-    { label: 'Expires', cell: ({ expiresAt }) => <TimeOrNever at={expiresAt} now={now} /> },
+    { label: 'Last used', sort: sorts.used, cell: ({ lastUsedAt }) => <LastUsed at={lastUsedAt} now={now} /> },
+    { label: 'Expires', sort: sorts.expires, cell: ({ expiresAt }) => <TimeOrNever at={expiresAt} now={now} /> },
     {
       label: 'Created',
       kind: 'extra',
+      sort: sorts.created,
       cell: ({ createdAt, createdByName }) => (
         <>
           <ExactTime at={createdAt} />

@@ -4,7 +4,7 @@ import { listedSecretToWire, timestamp } from '../contract/wire.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { csvOf, fileResponse } from '../pages/csv.ts'
-import { PostForm } from '../pages/forms.tsx'
+import { Choice, PostForm } from '../pages/forms.tsx'
 import { Empty, Hidden } from '../pages/parts.tsx'
 import { listSecrets, MAX_READ, type SecretSurvey, surveySecrets } from '../storage/inventory.ts'
 import type { ListedSecret } from '../storage/listed-secrets.ts'
@@ -17,6 +17,7 @@ import {
   isTile,
   readFilter,
   secretsPath,
+  sortsOf,
   storedFilter,
   Tiles,
 } from './inventory-filter.tsx'
@@ -95,8 +96,10 @@ const COLUMNS: Readonly<Record<string, (secret: ListedSecret) => string | null>>
 
 function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey, now: number) {
   const { items: secrets, counts, keys } = survey
-  const isBulk = canWrite(c) && secrets.some(isCurrent)
-  const table = <InventoryTable label="Secrets" secrets={secrets} now={now} {...(isBulk && { choose: Choose })} />
+  const selectable = secrets.filter(isCurrent).map(({ id }) => id)
+  const isBulk = canWrite(c) && selectable.length > 0
+  const options = { secrets, now, sorts: sortsOf(filter), ...(isBulk && { choose: Choose }) }
+  const table = <InventoryTable label="Secrets" {...options} />
   return page(
     c,
     { title: 'Secrets', section: SECRETS_PATH },
@@ -126,6 +129,9 @@ function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey
           <PostForm action={`${SECRETS_PATH}/bulk`} class="stack">
             {table}
             <div class="row">
+              <Choice name="page" value={selectable.join(' ')} type="checkbox" isChosen={false}>
+                All {selectable.length} on this page
+              </Choice>
               <button type="submit" name="action" value="disable">
                 Disable selected…
               </button>

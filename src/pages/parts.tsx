@@ -123,12 +123,19 @@ export const Tabs = ({ name, label, tabs }: TabsProps) => (
   </fieldset>
 )
 
+/** A list that can be ordered by a column: the address of the next order, and the present one if it is by this column. */
+interface Sort {
+  readonly href: string
+  readonly order?: 'ascending' | 'descending' | undefined
+}
+
 export interface Column<T> {
   readonly label: string
   /**
    * `wide` stands first and without its label on a narrow screen; `actions` are buttons; `extra` is shown if it fits.
    */
   readonly kind?: 'wide' | 'actions' | 'extra'
+  readonly sort?: Sort | undefined
   readonly cell: (row: T) => Child
 }
 
@@ -145,8 +152,14 @@ export const Table = <T,>({ label, columns, rows, idOf }: TableProps<T>) => (
     <thead {...as('rowgroup')}>
       <tr {...as('row')}>
         {columns.map((column) => (
-          <th {...as('columnheader')} scope="col" class={column.kind}>
-            {column.kind === 'actions' ? <Hidden>{column.label}</Hidden> : column.label}
+          <th {...as('columnheader')} scope="col" class={column.kind} aria-sort={column.sort?.order}>
+            {column.kind === 'actions' ? (
+              <Hidden>{column.label}</Hidden>
+            ) : column.sort ? (
+              <a href={column.sort.href}>{column.label}</a>
+            ) : (
+              column.label
+            )}
           </th>
         ))}
       </tr>

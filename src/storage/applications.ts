@@ -21,12 +21,13 @@ import {
   countApplications,
   insert,
   limitTo,
+  type Statement,
   select,
   selectFromFirst,
   update,
   updateDependent,
 } from './statements.ts'
-import { type FoundChangeRow, type FoundRow, selectVerdict } from './verdicts.ts'
+import { type CallerRow, type FoundChangeRow, type FoundRow, selectVerdict } from './verdicts.ts'
 
 export interface RedirectUri {
   readonly uri: string
@@ -166,12 +167,23 @@ export function findApplication(
   )
 }
 
-/** A page of the environment's applications, in the order of their creation, which is that of their IDs. */
+/** The verdict, with the number of the environment's applications. */
+export function selectApplicationCount(caller: Caller): Statement<CallerRow & { readonly application_count: number }> {
+  return selectVerdict(
+    caller,
+    sql`(SELECT application_count FROM environments WHERE id = caller.environment_id) AS application_count`,
+  )
+}
+
+/**
+ * A page of the environment's applications, in the order of their creation, which is that of their IDs. `total` is the
+ * number of all applications, whatever is searched for.
+ */
 export function listApplications(
   database: Database,
   caller: Caller,
   options: ListOptions,
-): Promise<Outcome<Page<Application>, 'invalid_cursor'>> {
+): Promise<Outcome<Page<Application> & { readonly total: number }, 'invalid_cursor'>> {
   const { limit, cursor, organizationId, search } = options
   const [further, passed] = isAscending(options) ? ['>', '<='] : ['<', '>=']
   const index =
@@ -188,6 +200,7 @@ export function listApplications(
   const whereFound = sql`WHERE instr(lower(name), lower(${search})) > 0 OR id = ${search} OR client_id = ${search}`
   const lastSearched = sql`${inOrder} LIMIT 1 OFFSET ${raw(`${MAX_SEARCHED - 1}`)}`
   const pages = {
+    verdict: selectApplicationCount(caller),
     page:
       search === undefined
         ? select<FoundRow>(caller, columns, index, whereListed, upTo)
@@ -202,12 +215,12 @@ export function listApplications(
         }
       : {}),
   }
-  return runBatch(database, caller, 'read', pages, ({ page, searchedTo, previous, cursorRow }) => {
+  return runBatch(database, caller, 'read', pages, ({ verdict, page, searchedTo, previous, cursorRow }) => {
     if (cursorRow?.length === 0) return { refused: 'invalid_cursor' }
     const rows = page.slice(0, limit)
     const next = page.length > limit ? rows.at(-1)?.id : searchedTo?.[0]?.id
     const back = previous?.length === 1 ? rows[0]?.id : null
-    return { granted: toPage(options, rows.map(fromRow), next, back) }
+    return { granted: { ...toPage(options, rows.map(fromRow), next, back), total: verdict.application_count } }
   })
 }
 

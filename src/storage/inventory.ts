@@ -17,7 +17,7 @@ import {
 } from './listed-secrets.ts'
 import { isAscending, limitToPage, orderBy, type Page, type PageRequest, toPage } from './paging.ts'
 import { environmentOf } from './scope.ts'
-import { allOf, BY_APPLICATION, limitTo, type Statement, select, selectFromFirst } from './statements.ts'
+import { allOf, BY_APPLICATION, limitTo, type Statement, select, selectFromFirst, selectSorted } from './statements.ts'
 
 /**
  * All secrets of an environment, also those that are expired or revoked until cleanup removes them. IDs sort by creation,
@@ -114,7 +114,7 @@ function pageStatements(caller: Caller, options: ListSecretsOptions, now: UnixMs
     const key = KEYS[order]
     const passed = cursor ? [...conditions, isAfter(caller, key, cursor.id)] : conditions
     const rest = sql`WHERE ${allOf(passed)} ORDER BY ${key}, id ${limitToPage({ ...options, order: 'asc' })}`
-    return { page: selectFromFirst<ListedRow>(caller, listedColumns(now), source, first(sql`ORDER BY id DESC`), rest) }
+    return { page: selectSorted<ListedRow>(caller, listedColumns(now), source, first(sql`ORDER BY id DESC`), rest) }
   }
   const request = { ...options, order }
   const inOrder = orderBy('id', request)

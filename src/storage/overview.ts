@@ -1,6 +1,7 @@
 import sql, { empty, raw } from 'sql-template-tag'
 import { type Activity, type ActivityRow, activityColumns, activityFromRow } from './activity.ts'
 import { type CallerKey, callerKeyMapping, selectCallerKeys } from './api-keys.ts'
+import { selectApplicationCount } from './applications.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
@@ -16,7 +17,6 @@ import {
   type SecretCounts,
 } from './listed-secrets.ts'
 import { allOf, limitTo, select, selectFromFirst } from './statements.ts'
-import { selectVerdict } from './verdicts.ts'
 import { endpointColumns, endpointFromRow, MAX_LISTED_ENDPOINTS, type WebhookEndpoint } from './webhooks.ts'
 
 /** An environment at a glance. */
@@ -51,10 +51,7 @@ export function findOverview(
     caller,
     'read',
     {
-      verdict: selectVerdict<{ application_count: number }>(
-        caller,
-        sql`(SELECT application_count FROM environments WHERE id = caller.environment_id) AS application_count`,
-      ),
+      verdict: selectApplicationCount(caller),
       secrets: selectFromFirst<SecretCounts & { last_used_at: UnixMs | null }>(
         caller,
         sql`${countColumns(NO_FILTER, now)}, max(first.last_used_at) AS last_used_at`,

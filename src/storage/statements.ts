@@ -87,6 +87,12 @@ export function selectFromFirst<Row>(
   )
 }
 
+/** As `selectFromFirst`, in an order. Columns that read other tables are computed for the rows of the result only. */
+export function selectSorted<Row>(caller: Caller, columns: Sql, table: Source, first: Sql, rest: Sql): Statement<Row> {
+  const { sql: sorted } = selectFromFirst(caller, sql`*`, table, first, rest)
+  return new ScopedStatement(sql`SELECT ${columns} FROM (${sorted}) AS first`)
+}
+
 /**
  * Inserts a row unless it exists, so that the statement may be repeated. `source` joins the rows that it depends on to
  * `caller`.

@@ -106,6 +106,26 @@ describe('the list of secrets', () => {
   })
 })
 
+test('the columns of a list lead to its orders, and name the present one', async () => {
+  const column = (html: string, label: string) =>
+    new RegExp(`<th[^>]*>(?:<a[^>]*>)?${label}<`).exec(html)?.[0].replaceAll('&amp;', '&') ?? ''
+  const { html } = await owner.get('/dashboard/secrets?state=all')
+  expect(column(html, 'Last used')).toContain('href="/dashboard/secrets?state=all&sort=used"')
+  expect(column(html, 'Last used')).not.toContain('aria-sort')
+  expect(column(html, 'Created')).toMatch(/aria-sort="descending".*sort=oldest/)
+  for (const [sort, label] of [
+    ['used', 'Last used'],
+    ['expires', 'Expires'],
+    ['oldest', 'Created'],
+  ] as const) {
+    const sorted = (await owner.get(`/dashboard/secrets?sort=${sort}`)).html
+    expect(sorted.match(/aria-sort/g)).toHaveLength(1)
+    expect(column(sorted, label)).toContain('aria-sort="ascending"')
+  }
+  const applications = await owner.get('/dashboard/applications?sort=oldest')
+  expect(column(applications.html, 'Created')).toMatch(/aria-sort="ascending".*href="\/dashboard\/applications"/)
+})
+
 describe('an export', () => {
   test('an export of secrets is a CSV of the filter, in three clicks, whose names are no formulas', async () => {
     const first = await owner.get('/dashboard/secrets')

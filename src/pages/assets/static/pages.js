@@ -117,6 +117,15 @@ document.addEventListener('click', (event) => {
   }
 })
 
+// One checkbox selects all rows of the page. Without a script, its own value does it.
+document.addEventListener('change', ({ target }) => {
+  const page = target.form?.elements.page
+  if (!page) return
+  const rows = [...target.form.querySelectorAll('[name=secret]')]
+  if (target === page) for (const row of rows) row.checked = page.checked
+  else page.checked = rows.every((row) => row.checked)
+})
+
 // A second submit would abort the first response, and with it a secret that is shown once.
 let submitted = new WeakSet()
 document.addEventListener('submit', (event) => {
