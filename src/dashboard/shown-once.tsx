@@ -71,7 +71,9 @@ export function shownOnce(
         <div class="panel">
           <h2>{isM2m ? 'Get a token' : 'Check a token'}</h2>
           <Tabs name="language" label="Language" tabs={examplesOf(application, origin)} />
-          <p class="quiet small">Save the .env file above beside it.</p>
+          <p class="quiet small">
+            Save the .env file above, and load it first: <code>set -a; . ./.env</code>
+          </p>
           <FirstUse path={`${path}/secrets/${secret.id}/first-use`} />
         </div>
       </div>

@@ -7,18 +7,30 @@ export interface Example {
   readonly text: string
 }
 
+/** A parameter of the request: its name, and a text or the name of an environment variable. */
+type Parameter = readonly [name: string, value: { readonly text: string } | { readonly variable: string }]
+
 /**
- * Programs that get a token with a new secret, or check one. They read the secret from the environment, which keeps
- * it out of source code and of the shell's history.
+ * Programs that get a token with a new secret, or check one, and print the result. They read the secret from the
+ * environment, which keeps it out of source code and of the shell's history.
  */
 export function examplesOf({ applicationType, scopes }: Application, origin: string): Example[] {
   const scope = scopes.join(' ')
   const isM2m = applicationType === 'm2m'
+  const path = isM2m ? '/oauth2/token' : '/oauth2/introspection'
+  const parameters: Parameter[] = [
+    isM2m ? ['grant_type', { text: 'client_credentials' }] : ['token', { variable: 'TOKEN' }],
+    ['client_id', { variable: 'ONCEKEY_CLIENT_ID' }],
+    ['client_secret', { variable: 'ONCEKEY_CLIENT_SECRET' }],
+    ...(isM2m && scope ? [['scope', { text: scope }] as const] : []),
+  ]
   return [
     { id: 'curl', language: 'curl', text: isM2m ? curlToken(scope) : CURL_CHECK },
     { id: 'node', language: 'Node', text: isM2m ? nodeToken(origin, scope) : nodeCheck(origin) },
-    { id: 'python', language: 'Python', text: isM2m ? pythonToken(scope) : PYTHON_CHECK },
-    { id: 'go', language: 'Go', text: isM2m ? goToken(scope) : GO_CHECK },
+    { id: 'python', language: 'Python', text: python(path, parameters) },
+    { id: 'ruby', language: 'Ruby', text: ruby(path, parameters) },
+    { id: 'go', language: 'Go', text: go(path, parameters) },
+    { id: 'php', language: 'PHP', text: php(path, parameters) },
   ]
 }
 
@@ -62,60 +74,121 @@ function nodeToken(origin: string, scope: string): string {
   return lines(
     discovery(origin),
     `const { access_token } = await client.clientCredentialsGrant(${scope ? 'config' : '\n  config,\n'}${options})`,
+    'console.log(access_token)',
   )
 }
 
 function nodeCheck(origin: string): string {
-  return lines(discovery(origin), 'const { active } = await client.tokenIntrospection(config, token)')
-}
-
-function python(path: string, data: string): string[] {
-  return [
-    'import os, requests',
-    '',
-    'response = requests.post(',
-    `    os.environ["ONCEKEY_URL"] + "${path}",`,
-    '    auth=(os.environ["ONCEKEY_CLIENT_ID"],',
-    '          os.environ["ONCEKEY_CLIENT_SECRET"]),',
-    `    data={${data}},`,
+  return lines(
+    discovery(origin),
+    'const { active } = await client.tokenIntrospection(',
+    '  config,',
+    '  process.env.TOKEN,',
     ')',
-    'response.raise_for_status()',
-  ]
-}
-
-function pythonToken(scope: string): string {
-  const more = scope && `,\n          "scope": ${JSON.stringify(scope)}`
-  return lines(
-    ...python('/oauth2/token', `"grant_type": "client_credentials"${more}`),
-    'access_token = response.json()["access_token"]',
+    'console.log(active)',
   )
 }
 
-const PYTHON_CHECK = lines(...python('/oauth2/introspection', '"token": token'), 'active = response.json()["active"]')
-
-function go(path: string, values: string[], read: string[]): string {
-  return lines(
-    'form := url.Values{',
-    ...values.map((value) => `\t${value},`),
-    '}',
-    'request, err := http.NewRequest("POST",',
-    `\tos.Getenv("ONCEKEY_URL")+"${path}",`,
-    '\tstrings.NewReader(form.Encode()))',
-    'if err != nil {',
-    '\treturn err',
-    '}',
-    'request.Header.Set("Content-Type",',
-    '\t"application/x-www-form-urlencoded")',
-    'request.SetBasicAuth(os.Getenv("ONCEKEY_CLIENT_ID"),',
-    '\tos.Getenv("ONCEKEY_CLIENT_SECRET"))',
-    'response, err := http.DefaultClient.Do(request)',
-    ...read,
+/** One line for each parameter. */
+function write(
+  parameters: readonly Parameter[],
+  name: (name: string) => string,
+  text: (text: string) => string,
+  variable: (name: string) => string,
+): string[] {
+  return parameters.map(
+    ([key, value]) => `${name(key)}${'text' in value ? text(value.text) : variable(value.variable)}`,
   )
 }
 
-function goToken(scope: string): string {
-  const values = ['"grant_type": {"client_credentials"}', ...(scope ? [`"scope": {${JSON.stringify(scope)}}`] : [])]
-  return go('/oauth2/token', values, ['// The body has access_token.'])
+/** A string in which no character starts an expression. Scopes have no backslash. */
+const quoted = (text: string) => `'${text.replaceAll("'", "\\'")}'`
+
+function python(path: string, parameters: readonly Parameter[]): string {
+  const data = write(
+    parameters,
+    (name) => `"${name}": `,
+    JSON.stringify,
+    (name) => `os.environ["${name}"]`,
+  )
+  return lines(
+    'import os, urllib.parse, urllib.request',
+    '',
+    `url = os.environ["ONCEKEY_URL"] + "${path}"`,
+    'data = urllib.parse.urlencode({',
+    ...data.map((line) => `    ${line},`),
+    '}).encode()',
+    'with urllib.request.urlopen(url, data) as response:',
+    '    print(response.read().decode())',
+  )
 }
 
-const GO_CHECK = go('/oauth2/introspection', ['"token": {token}'], ['// The body has active.'])
+function ruby(path: string, parameters: readonly Parameter[]): string {
+  const data = write(
+    parameters,
+    (name) => `${name}: `,
+    quoted,
+    (name) => `ENV['${name}']`,
+  )
+  return lines(
+    "require 'net/http'",
+    '',
+    'response = Net::HTTP.post_form(',
+    `  URI(ENV['ONCEKEY_URL'] + '${path}'),`,
+    ...data.map((line) => `  ${line},`),
+    ')',
+    'response.value # raises an error unless it is 200',
+    'puts response.body',
+  )
+}
+
+function go(path: string, parameters: readonly Parameter[]): string {
+  const data = write(
+    parameters,
+    (name) => `"${name}": {`,
+    JSON.stringify,
+    (name) => `os.Getenv("${name}")`,
+  )
+  return lines(
+    'package main',
+    '',
+    'import (',
+    ...['fmt', 'io', 'net/http', 'net/url', 'os'].map((name) => `\t"${name}"`),
+    ')',
+    '',
+    'func main() {',
+    '\tresponse, err := http.PostForm(',
+    `\t\tos.Getenv("ONCEKEY_URL")+"${path}",`,
+    '\t\turl.Values{',
+    ...data.map((line) => `\t\t\t${line}},`),
+    '\t\t})',
+    '\tif err != nil {',
+    '\t\tpanic(err)',
+    '\t}',
+    '\tbody, _ := io.ReadAll(response.Body)',
+    '\tfmt.Println(response.Status, string(body))',
+    '}',
+  )
+}
+
+function php(path: string, parameters: readonly Parameter[]): string {
+  const data = write(
+    parameters,
+    (name) => `'${name}' => `,
+    quoted,
+    (name) => `getenv('${name}')`,
+  )
+  return lines(
+    '<?php',
+    `$curl = curl_init(getenv('ONCEKEY_URL') . '${path}');`,
+    '$data = http_build_query([',
+    ...data.map((line) => `    ${line},`),
+    ']);',
+    'curl_setopt($curl, CURLOPT_POSTFIELDS, $data);',
+    'curl_setopt($curl, CURLOPT_FAILONERROR, true);',
+    '// Prints the response.',
+    'if (!curl_exec($curl)) {',
+    '    throw new Exception(curl_error($curl));',
+    '}',
+  )
+}

@@ -60,7 +60,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
   })
 
   test.each([true, false])(
-    'the page of a new secret masks the secret, and has examples in four languages, scripts: %s',
+    'the page of a new secret masks the secret, and has examples in six languages, scripts: %s',
     async (scripts) => {
       const { page, tabTo, plaintext, visitor } = await shown({ javaScriptEnabled: scripts })
       const masked = () => page.evaluate("getComputedStyle(document.getElementById('secret')).webkitTextSecurity")
@@ -72,8 +72,10 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
       for (const [language, text] of [
         ['curl', 'curl "$ONCEKEY_URL'],
         ['node', 'openid-client'],
-        ['python', 'requests.post('],
-        ['go', 'SetBasicAuth'],
+        ['python', 'urllib.request'],
+        ['ruby', 'post_form('],
+        ['go', 'http.PostForm('],
+        ['php', 'curl_exec('],
       ] as const) {
         expect(await page.locator('.tab pre:visible').textContent()).toContain(text)
         expect(await page.locator('.tab pre:visible').getAttribute('id')).toBe(language)

@@ -54,7 +54,7 @@ export function samplesOf(page: string): Sample[] {
 }
 
 /** The text of HTML. */
-function textOf(html: string): string {
+export function textOf(html: string): string {
   const characters: Record<string, string> = { lt: '<', gt: '>', quot: '"', '#39': "'", amp: '&' }
   return html.replace(/<[^>]*>/g, '').replace(/&(lt|gt|quot|#39|amp);/g, (_, name) => characters[name] ?? '')
 }
@@ -65,12 +65,17 @@ export interface Run {
   readonly output: string
 }
 
-/** Runs a sample with these environment variables. Throws if it fails. */
-export async function runSample({ language, code }: Sample, variables: Record<string, string>): Promise<Run> {
+/** Runs a sample with these environment variables, beside these files. Throws if it fails. */
+export async function runSample(
+  { language, code }: Pick<Sample, 'language' | 'code'>,
+  variables: Record<string, string>,
+  files: Record<string, string> = {},
+): Promise<Run> {
   const { command, args } = RUNTIMES[language]
   // Packages are found from the working directory.
   const cwd = language === 'Node' ? root : await newFolder()
-  if (language === 'Go') await writeFile(join(cwd, 'main.go'), code)
+  const all = { ...files, ...(language === 'Go' && { 'main.go': code }) }
+  if (language !== 'Node') for (const [name, text] of Object.entries(all)) await writeFile(join(cwd, name), text)
   const { HOME, PATH } = process.env
   const env = { HOME, PATH, ...variables } as unknown as NodeJS.ProcessEnv
   const input = language === 'curl' ? code.replace(/^curl /, 'curl -sS -w "\\n%{http_code}" ') : code
