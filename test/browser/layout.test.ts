@@ -1,91 +1,49 @@
 import type { Locator } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { newId } from '../../src/credential/id.ts'
-import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
-import { operatorDatabase } from '../operator.ts'
+import { type Hostile, seedHostile } from '../bench/hostile.ts'
+import { dashboardPaths, isFile } from '../dashboard-paths.ts'
+import { size } from '../sizes.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 
 const WIDTHS = [320, 360, 768, 1024, 1216, 1440, 1920]
-/** Words that no browser can break, right-to-left text, emoji, markup. */
-const HOSTILE_NAMES = [
-  'x'.repeat(255),
-  'تطبيق الفواتير الشهرية',
-  '🚀🔥 Deploy 🎉',
-  '<b>x</b>',
-  'שרת הדיווח \u2067abc\u2069',
-]
+const APPLICATIONS = 30
 const HOSTILE = { application_type: 'm2m', organization_id: `org_${'Ab1Cd2Ef'.repeat(8)}` }
 const TOO_WIDE = 'document.documentElement.scrollWidth > innerWidth'
 
 describe.skipIf(!chromiumPath)('the layout', () => {
   const environment = new Environment()
+  let hostile: Promise<Hostile> | undefined
 
-  test('the layout never scrolls sideways, whatever names, ids and URLs are', async () => {
-    const { apiKey, id, environmentId, call, applicationId, path } = await environment.newExample()
-    const { database } = environment.served
-    const long = (await call('POST', '/connect/applications', {
-      name: 'x'.repeat(255),
-      ...HOSTILE,
-      scopes: ['s'.repeat(200)],
-      description: 'd'.repeat(1000),
-    })) as { id: string }
-    await call('POST', `/connect/applications/${long.id}/client_secrets`, { name: 'y'.repeat(100) })
-    await createWebhookEndpoint(operatorDatabase(database), {
-      id: newId('we', Date.now()),
-      environmentId,
-      url: `https://${'h'.repeat(60)}.example/${'p'.repeat(300)}`,
-      events: [],
-      secret: 'whsec_x',
-      createdAt: Date.now(),
-    })
-    for (const name of HOSTILE_NAMES) await call('POST', '/connect/applications', { ...HOSTILE, name })
-    await call('POST', `/connect/applications/${applicationId}/client_secrets`, {})
-    await database.batch([
-      database.prepare('UPDATE api_keys SET name = ? WHERE id = ?').bind('k'.repeat(255), id),
-      database.prepare('UPDATE environments SET name = ? WHERE id = ?').bind('e'.repeat(255), environmentId),
-    ])
+  /** An environment whose names are as long as they may be, and as hard to show. */
+  async function newHostile() {
+    hostile ??= seedHostile(environment.served.database, environment.origin, APPLICATIONS, () => {})
+    const data = await hostile
+    return { ...data, paths: dashboardPaths(data).filter((path) => !isFile(path)) }
+  }
+
+  test('the layout never scrolls sideways, whatever names, ids and URLs are, and its pages stay under 60 KB', async () => {
+    const { apiKey, paths } = await newHostile()
     const visitor = await environment.newVisitor()
     const { page } = visitor
     await visitor.signIn(apiKey)
-    const secret = await page
-      .goto(`${environment.origin}/dashboard/applications/${long.id}`)
-      .then(() => page.locator('tbody tr').first().getAttribute('id'))
-    const application = `/dashboard/applications/${long.id}`
-    for (const target of [
-      '/dashboard',
-      '/dashboard/applications',
-      '/dashboard/webhooks/new',
-      '/dashboard/keys/new',
-      '/dashboard/secrets',
-      `/dashboard/secrets/${secret}`,
-      '/dashboard/find?q=xxxx',
-      '/dashboard/events',
-      '/dashboard/webhooks',
-      '/dashboard/keys',
-      path,
-      application,
-      ...['edit', 'delete', 'new-secret', 'rotate', 'revoke-all'].map((form) => `${application}/${form}`),
-      ...['edit', 'revoke'].map((form) => `${application}/secrets/${secret}/${form}`),
-    ]) {
-      await page.goto(environment.origin + target)
-      for (const width of WIDTHS) {
+    for (const [i, path] of paths.entries()) {
+      await page.goto(environment.origin + path)
+      expect(Buffer.byteLength(await page.content()), path).toBeLessThanOrEqual(60 * 1024)
+      // The short run has three widths for each page.
+      const widths = [320, 1440, WIDTHS[i % WIDTHS.length] as number]
+      for (const width of size(0, 1) === 1 ? WIDTHS : widths) {
         await page.setViewportSize({ width, height: 900 })
-        expect([target, width, await page.evaluate(TOO_WIDE)]).toEqual([target, width, false])
+        expect([path, width, await page.evaluate(TOO_WIDE)]).toEqual([path, width, false])
         const header = await page.locator('header.top').boundingBox()
-        expect(header?.height, `${target} at ${width} px`).toBeLessThanOrEqual(64)
+        expect(header?.height, `${path} at ${width} px`).toBeLessThanOrEqual(64)
       }
     }
     visitor.check()
   })
 
   test('a desktop shows 14 rows of any names at once, and a phone a header of at most 96 px', async () => {
-    const { apiKey, call } = await environment.newExample()
-    for (let i = 0; i < 16; i++) {
-      const name = HOSTILE_NAMES[i % HOSTILE_NAMES.length]
-      const { id } = (await call('POST', '/connect/applications', { ...HOSTILE, name })) as { id: string }
-      await call('POST', `/connect/applications/${id}/client_secrets`, { name: 'y'.repeat(100) })
-    }
+    const { apiKey } = await newHostile()
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
     const { page } = visitor
     await visitor.signIn(apiKey)
