@@ -57,7 +57,7 @@ export const TYPES = { m2m: 'Machine to machine', oauth: 'OAuth' } as const
 
 type List = Page<Application> & { readonly total: number }
 
-/** What the list is searched for, and its order. */
+/** The search and the order of the list. */
 interface Shown {
   readonly search: string
   readonly order: 'asc' | 'desc'
