@@ -1,5 +1,6 @@
 import { issueCredential } from '../src/credential/credential.ts'
 import { newId } from '../src/credential/id.ts'
+import type { KeyLimits } from '../src/storage/api-keys.ts'
 import type { Access } from '../src/storage/caller.ts'
 import type { Database } from '../src/storage/database.ts'
 import { createApiKey } from '../src/storage/operator/api-keys.ts'
@@ -15,7 +16,7 @@ export function operatorDatabase(binding: D1Database, region = home.region): Dat
   return { region, binding, deadline: Date.now() + 10_000, waitUntil: () => {} }
 }
 
-export interface KeyOptions {
+export interface KeyOptions extends Partial<KeyLimits> {
   /** The region of the database. */
   readonly region?: string
   readonly access?: Access
@@ -30,7 +31,7 @@ export async function forgetOperatorEvents(binding: D1Database): Promise<void> {
 /** Makes an API key, and an environment for it unless one is given. */
 export async function newApiKey(
   binding: D1Database,
-  { access = 'write', environmentId, region = home.region }: KeyOptions = {},
+  { access = 'write', environmentId, region = home.region, ...limits }: KeyOptions = {},
 ) {
   const now = Date.now()
   const database = operatorDatabase(binding, region)
@@ -44,7 +45,8 @@ export async function newApiKey(
       })
   const { plaintext, digest } = await issueCredential('sk', region)
   const id = newId('api_key', now, region)
-  await createApiKey(database, { id, environmentId: environment.id, name: 'test', digest, access, createdAt: now })
+  const named = { id, environmentId: environment.id, name: 'test' }
+  await createApiKey(database, { ...named, digest, access, ...limits, createdAt: now })
   await forgetOperatorEvents(binding)
   return { id, environmentId: environment.id, apiKey: plaintext, digest }
 }

@@ -87,7 +87,11 @@ const BODIES: Readonly<Record<string, (tenant: Tenant) => object>> = {
 }
 
 /** A request of a route as a tenant sends it: with its credential, and by default with the IDs of its own objects. */
-export async function requestAs(tenant: Tenant, route: string, id?: string): Promise<Request> {
+export async function requestAs(
+  tenant: Tenant & { readonly session?: string },
+  route: string,
+  id?: string,
+): Promise<Request> {
   const [method = '', template = ''] = route.split(' ')
   const { apiKey, applicationId, clientId, secretId, secret, environmentId } = tenant
   const own = template.startsWith('/connect/client_secrets') ? secretId : applicationId
@@ -99,7 +103,7 @@ export async function requestAs(tenant: Tenant, route: string, id?: string): Pro
     return at('', { headers, body: 'grant_type=client_credentials&token=x' })
   }
   if (template.startsWith('/dashboard')) {
-    const session = template === '/dashboard/sign-in' ? '' : await sessionOf(tenant)
+    const session = template === '/dashboard/sign-in' ? '' : (tenant.session ?? (await sessionOf(tenant)))
     const headers = { Cookie: `__Host-session=${session}`, Origin: 'null', 'Sec-Fetch-Site': 'same-origin' }
     if (method === 'GET') return at(template.endsWith('/find') ? '?hint=abc123' : '', { headers })
     const fields = { environment: environmentId, api_key: apiKey, hint: 'abc123', name: 'x', lifetime: 'never' }

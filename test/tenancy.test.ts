@@ -186,6 +186,7 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
     const key = { id: newId('api_key', change.now), name: 'x', access: 'read' as const, digest }
     return apiKeys.createCallerKey(database, change, key, await requestOfTheVictim())
   },
+  renameCallerKey: ({ database, change, id }) => apiKeys.renameCallerKey(database, change, id, 'x'),
   revokeCallerKey: ({ database, change, id }) => apiKeys.revokeCallerKey(database, change, id),
   endSession: ({ database, change, id }) => sessions.endSession(database, change, id),
   updateApplication: ({ database, change, id }) => applications.updateApplication(database, change, id, { name: 'x' }),
@@ -300,8 +301,11 @@ const FRAGMENTS = [
   'inEnvironmentOf',
   'scopeOf',
   'gone',
+  'keyRow',
+  'deliveryCount',
   'inPeriod',
   'isFrozen',
+  'isLatest',
   'isLatestOfEnvironment',
   'joinLiveApplication',
   'limitTo',

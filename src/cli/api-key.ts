@@ -1,7 +1,18 @@
 import { type Command, Option } from '@commander-js/extra-typings'
+import * as v from 'valibot'
+import { AllowedIps } from '../contract/fields.ts'
+import { sentenceOf } from '../contract/rules.ts'
 import { API_KEY_PREFIX, issueCredential } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
-import { type ApiKey, createApiKey, findApiKey, listApiKeys, revokeApiKey } from '../storage/operator/api-keys.ts'
+import { type Access, PERMISSIONS } from '../storage/caller.ts'
+import {
+  type ApiKey,
+  createApiKey,
+  findApiKey,
+  listApiKeys,
+  renameApiKey,
+  revokeApiKey,
+} from '../storage/operator/api-keys.ts'
 import { listEnvironments } from '../storage/operator/environments.ts'
 import {
   type Context,
@@ -32,18 +43,25 @@ import {
 const environmentOption = () => new Option('--environment <NAME>', 'Environment, by name or ID.')
 
 export function addApiKeyCommands(program: Command, context: Context): void {
-  const group = program.command('api-key').description('Create, list and revoke API keys.')
+  const group = program.command('api-key').description('Create, list, rename and revoke API keys.')
 
   databaseOptions(group.command('create'))
     .description('Create an API key on this machine and show it once. The database receives only its digest.')
     .addOption(environmentOption().makeOptionMandatory())
     .requiredOption('--name <NAME>', 'Name of the key, shown in lists and events.')
-    .addOption(
-      new Option('--access <ACCESS>', 'What the key may do.').choices(['read', 'write'] as const).makeOptionMandatory(),
+    .addOption(new Option('--access <ACCESS>', 'What the key may do.').choices(['read', 'write'] as const))
+    .option('--permission <PERMISSIONS>', `In place of --access, separated by commas: ${PERMISSIONS.join(', ')}.`)
+    .option(
+      '--allow-ip <RANGES>',
+      'IP addresses and CIDR ranges from which the key works, separated by commas. Default: all.',
     )
+    .option('--expires-in <TIME>', 'When the key stops working: 90d or 12h. Default: never.')
     .addOption(jsonOption())
     .action(async (options) => {
-      const { environment: environmentName, access } = options
+      const { environment: environmentName } = options
+      const rights = rightsOf(options)
+      const allowedIps = rangesOf(options.allowIp)
+      const lifetime = lifetimeOf(options.expiresIn)
       const name = checkName('--name', options.name)
       requireReader(context, 'the API key')
       const id = await withRegions(context, options, async (open) => {
@@ -51,7 +69,9 @@ export function addApiKeyCommands(program: Command, context: Context): void {
         const { plaintext, digest } = await issueCredential(API_KEY_PREFIX, database.region)
         const now = Date.now()
         const id = newId('api_key', now, database.region)
-        await createApiKey(database, { id, environmentId, name, digest, access, createdAt: now })
+        const expiresAt = lifetime === null ? null : now + lifetime
+        const key = { id, environmentId, name, digest, ...rights, allowedIps, expiresAt, createdAt: now }
+        await createApiKey(database, key)
         await printOnce(context, options.json ? { id, api_key: plaintext } : plaintext, {
           created: `API key ${id}`,
           undone: 'revoked, because it was not shown',
@@ -61,7 +81,7 @@ export function addApiKeyCommands(program: Command, context: Context): void {
         return id
       })
       if (options.json) return
-      context.progress(`API key ${id} can ${accessOf({ access })} in ${environmentName}. It is not shown again.`)
+      context.progress(`API key ${id} can ${accessOf(rights)} in ${environmentName}. It is not shown again.`)
     })
 
   databaseOptions(group.command('list'))
@@ -82,18 +102,38 @@ export function addApiKeyCommands(program: Command, context: Context): void {
         const rows = found.answers.map(([environment, key]) => [
           environment.name,
           key.name,
-          key.access,
+          key.permissions?.join(',') ?? key.access,
           key.id,
           minuteOf(key.lastUsedAt) ?? 'never',
+          minuteOf(key.expiresAt) ?? 'never',
+          key.allowedIps?.join(',') ?? 'all',
           minuteOf(key.revokedAt) ?? '-',
           ...regionCell(environment),
         ])
-        const headings = ['ENVIRONMENT', 'NAME', 'ACCESS', 'ID', 'LAST USED', 'REVOKED']
+        const headings = ['ENVIRONMENT', 'NAME', 'ACCESS', 'ID', 'LAST USED', 'EXPIRES', 'ADDRESSES', 'REVOKED']
         await print(context, table([...headings, ...regionHeading(environments)], rows))
       } else if (found.problems.length === 0) {
         await print(context, 'No API keys yet: npm run api-key -- create --help')
       }
       requireAllAnswered(found)
+    })
+
+  databaseOptions(group.command('rename'))
+    .description('Rename an API key. Events of the past keep the old name.')
+    .argument('<ID>', 'ID of the key.')
+    .requiredOption('--name <NAME>', 'The new name.')
+    .addOption(jsonOption())
+    .action(async (id, options) => {
+      const name = checkName('--name', options.name)
+      const { environment, key } = await withRegions(context, options, async (open) => {
+        const { database, key, region } = await findKey(open, id, {})
+        if (key.revokedAt !== null) throw new Failure(`API key ${id} is revoked. Nothing was changed.`)
+        const environments = await listEnvironments(database)
+        const environment = environments.find(({ id }) => id === key.environmentId)?.name ?? key.environmentId
+        const renamed = await renameApiKey(database, id, name, Date.now())
+        return { environment: { name: environment, region }, key: renamed ?? key }
+      })
+      await print(context, options.json ? toJson(environment, key) : `Renamed: ${id} is ${key.name}.`)
     })
 
   databaseOptions(group.command('revoke'))
@@ -153,7 +193,38 @@ async function findKey(
   )
 }
 
-function accessOf({ access }: Pick<ApiKey, 'access'>): string {
+/** The access of a new key, or its permissions. */
+function rightsOf({ access, permission }: { access?: Access | undefined; permission?: string | undefined }) {
+  if ((access === undefined) === (permission === undefined)) throw new UsageError('Give --access or --permission.')
+  const permissions = permission?.split(',').map((name) => {
+    const known = PERMISSIONS.find((one) => one === name)
+    if (!known) throw new UsageError(`${shellWord(name)} is not a permission. There are ${PERMISSIONS.join(', ')}.`)
+    return known
+  })
+  return { access: access ?? 'read', permissions: permissions ?? null }
+}
+
+function rangesOf(list: string | undefined): string[] | null {
+  if (list === undefined) return null
+  const { output, issues } = v.safeParse(AllowedIps, list.split(','))
+  if (!issues) return output as string[]
+  throw new UsageError(`--allow-ip ${sentenceOf(issues[0].message)}`)
+}
+
+const UNITS_MS = { d: 86_400_000, h: 3_600_000 } as const
+const MAX_LIFETIME_MS = 3650 * UNITS_MS.d
+
+/** A lifetime in milliseconds; null for a key that never expires. */
+function lifetimeOf(text: string | undefined): number | null {
+  if (text === undefined) return null
+  const [, count, unit] = /^(\d{1,5})([dh])$/.exec(text) ?? []
+  const lifetime = Number(count) * UNITS_MS[unit as keyof typeof UNITS_MS]
+  if (lifetime > 0 && lifetime <= MAX_LIFETIME_MS) return lifetime
+  throw new UsageError('--expires-in must be days or hours, such as 90d or 12h, up to 3650d.')
+}
+
+function accessOf({ access, permissions }: Pick<ApiKey, 'access' | 'permissions'>): string {
+  if (permissions) return `do ${permissions.join(' and ')}`
   return access === 'write' ? 'read and write' : 'read'
 }
 
@@ -163,7 +234,7 @@ function minuteOf(unixMs: number | null): string | undefined {
 
 function toJson(
   environment: Pick<FoundEnvironment, 'name' | 'region'>,
-  { id, name, access, createdAt, lastUsedAt, revokedAt }: ApiKey,
+  { id, name, access, permissions, allowedIps, createdAt, expiresAt, lastUsedAt, revokedAt }: ApiKey,
 ) {
   const time = (unixMs: number | null) => (unixMs === null ? null : new Date(unixMs).toISOString())
   return {
@@ -171,7 +242,10 @@ function toJson(
     environment: environment.name,
     name,
     access,
+    permissions,
+    allowed_ips: allowedIps,
     created_at: time(createdAt),
+    expires_at: time(expiresAt),
     last_used_at: time(lastUsedAt),
     revoked_at: time(revokedAt),
     ...regionMember(environment),

@@ -25,7 +25,7 @@ import { identify } from '../storage/batch.ts'
 
 export const applications = new Hono<HonoEnv>()
 
-  .post('/', requireApiKey('write'), validJson(schemas.CreateApplication), async (c) => {
+  .post('/', requireApiKey('applications:write'), validJson(schemas.CreateApplication), async (c) => {
     const { database, caller } = c.var
     const request = await keyedRequest(c)
     const change = beginChange(c)
@@ -40,12 +40,12 @@ export const applications = new Hono<HonoEnv>()
     return c.json(applicationToWire(created.application), 201)
   })
 
-  .get('/', requireApiKey('read'), validQuery(schemas.ListApplications), async (c) => {
+  .get('/', requireApiKey('secrets:read'), validQuery(schemas.ListApplications), async (c) => {
     const { database, caller } = c.var
     const query = c.req.valid('query')
     // No application here is registered dynamically.
     if (!query.registration_types.includes('authenticated')) {
-      granted(c, await identify(database, caller, 'read'))
+      granted(c, await identify(database, caller, 'secrets:read'))
       return c.json(listToWire(query, [], { before: null, after: null }))
     }
     const options = { ...pageFromWire(query), organizationId: query.organization_id ?? null }
@@ -54,12 +54,12 @@ export const applications = new Hono<HonoEnv>()
     return c.json(listToWire(query, items.map(applicationToWire), cursors))
   })
 
-  .get('/:id', requireApiKey('read'), async (c) => {
+  .get('/:id', requireApiKey('secrets:read'), async (c) => {
     const id = c.req.param('id')
     return c.json(applicationToWire(granted(c, await findApplication(c.var.database, c.var.caller, id), id)))
   })
 
-  .put('/:id', requireApiKey('write'), validJson(schemas.UpdateApplication), async (c) => {
+  .put('/:id', requireApiKey('applications:write'), validJson(schemas.UpdateApplication), async (c) => {
     const id = c.req.param('id')
     const input = c.req.valid('json')
     const changes = {
@@ -72,7 +72,7 @@ export const applications = new Hono<HonoEnv>()
     return c.json(applicationToWire(granted(c, outcome, id)))
   })
 
-  .delete('/:id', requireApiKey('write'), async (c) => {
+  .delete('/:id', requireApiKey('applications:write'), async (c) => {
     const id = c.req.param('id')
     granted(c, await deleteApplication(c.var.database, beginChange(c), id), id)
     return c.body(null, 204)

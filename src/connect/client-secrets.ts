@@ -41,7 +41,7 @@ export const clientSecrets = new Hono<HonoEnv>()
 
   .post(
     '/applications/:id/client_secrets',
-    requireApiKey('write'),
+    requireApiKey('secrets:write'),
     validJson(schemas.CreateClientSecret),
     async (c) => {
       const application = c.req.param('id')
@@ -57,7 +57,7 @@ export const clientSecrets = new Hono<HonoEnv>()
 
   .post(
     '/applications/:id/client_secrets/rotate',
-    requireApiKey('write'),
+    requireApiKey('secrets:write'),
     validJson(schemas.RotateClientSecrets),
     async (c) => {
       const application = c.req.param('id')
@@ -72,7 +72,7 @@ export const clientSecrets = new Hono<HonoEnv>()
     },
   )
 
-  .get('/applications/:id/client_secrets', requireApiKey('read'), async (c) => {
+  .get('/applications/:id/client_secrets', requireApiKey('secrets:read'), async (c) => {
     const application = c.req.param('id')
     const { secrets } = granted(
       c,
@@ -82,13 +82,13 @@ export const clientSecrets = new Hono<HonoEnv>()
     return c.json(secrets.map(clientSecretToWire))
   })
 
-  .delete('/applications/:id/client_secrets', requireApiKey('write'), async (c) => {
+  .delete('/applications/:id/client_secrets', requireApiKey('secrets:write'), async (c) => {
     const application = c.req.param('id')
     granted(c, await revokeAllClientSecrets(c.var.database, beginChange(c), application), application)
     return c.body(null, 204)
   })
 
-  .get('/client_secrets', requireApiKey('read'), validQuery(SecretQuery), async (c) => {
+  .get('/client_secrets', requireApiKey('secrets:read'), validQuery(SecretQuery), async (c) => {
     const { database, caller } = c.var
     const query = c.req.valid('query')
     if ('limit' in query) {
@@ -102,12 +102,12 @@ export const clientSecrets = new Hono<HonoEnv>()
     return c.json(secrets.map((secret) => ({ ...clientSecretToWire(secret), application_id: secret.applicationId })))
   })
 
-  .get('/client_secrets/:id', requireApiKey('read'), async (c) => {
+  .get('/client_secrets/:id', requireApiKey('secrets:read'), async (c) => {
     const id = c.req.param('id')
     return c.json(clientSecretToWire(granted(c, await findClientSecret(c.var.database, c.var.caller, id), id)))
   })
 
-  .patch('/client_secrets/:id', requireApiKey('write'), validJson(schemas.UpdateClientSecret), async (c) => {
+  .patch('/client_secrets/:id', requireApiKey('secrets:write'), validJson(schemas.UpdateClientSecret), async (c) => {
     const id = c.req.param('id')
     const { name, expires_at, disabled, scopes, allowed_ips } = c.req.valid('json')
     const changes = { name, expiresAt: expires_at, disabled, scopes, allowedIps: allowed_ips }
@@ -115,18 +115,18 @@ export const clientSecrets = new Hono<HonoEnv>()
     return c.json(clientSecretToWire(granted(c, outcome, id)))
   })
 
-  .delete('/client_secrets/:id', requireApiKey('write'), async (c) => {
+  .delete('/client_secrets/:id', requireApiKey('secrets:write'), async (c) => {
     const id = c.req.param('id')
     granted(c, await revokeClientSecret(c.var.database, beginChange(c), { id }), id)
     return c.body(null, 204)
   })
 
-  /** Verifies a client secret for a program that received it. A success counts as a use. Read access is enough. */
-  .post('/client_secrets/verify', requireApiKey('read'), validJson(schemas.VerifyClientSecret), async (c) => {
+  /** Verifies a client secret for a program that received it. A success counts as a use. */
+  .post('/client_secrets/verify', requireApiKey('secrets:verify'), validJson(schemas.VerifyClientSecret), async (c) => {
     const { database, caller } = c.var
     const input = c.req.valid('json')
     if (!recogniseCredential(input.client_secret)) {
-      granted(c, await identify(database, caller, 'read'))
+      granted(c, await identify(database, caller, 'secrets:verify'))
       return c.json({ valid: false })
     }
     const origin = originOf(c)

@@ -144,12 +144,17 @@ export const Event = v.variant('event', [
   }),
   v.strictObject({
     ...event,
-    event: v.picklist(['api_key.created', 'api_key.revoked']),
+    event: v.picklist(['api_key.created', 'api_key.updated', 'api_key.revoked']),
     data: v.strictObject({
       object: v.literal('api_key'),
       id: v.string(),
       name: v.string(),
       access: v.picklist(['read', 'write']),
+      /** Null if the key may do all that its access allows. */
+      permissions: v.nullable(v.array(v.string())),
+      /** IP addresses and CIDR ranges; null for every address. */
+      allowed_ips: v.nullable(v.array(v.string())),
+      expires_at: v.nullable(Timestamp),
     }),
   }),
   v.strictObject({

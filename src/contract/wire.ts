@@ -129,6 +129,11 @@ function dataToWire({ type, data }: Event): object {
   if (type.startsWith('connect_application.'))
     return { ...applicationToWire(applicationMapping.fromRow(data)), ...touched }
   if (type.startsWith('environment.')) return environmentToWire(environmentMapping.fromRow(data))
+  if (type.startsWith('api_key.')) {
+    const { expires_at } = data
+    const expiry = typeof expires_at === 'number' ? timestamp(expires_at) : null
+    return { permissions: null, allowed_ips: null, ...data, expires_at: expiry }
+  }
   if (!type.startsWith('connect_application_secret.')) return data
   const reason = data.reason === undefined ? {} : { reason: data.reason }
   const days = data.expires_in_days === undefined ? {} : { expires_in_days: data.expires_in_days }

@@ -64,11 +64,15 @@ export function readRange(text: string): Range | 'malformed' | 'bits_after_prefi
 /** True if a credential with these ranges works from an address: without ranges from every one, also an unknown one. */
 export function isAllowedFrom(ranges: readonly string[] | null, address: string | null): boolean {
   if (ranges === null) return true
-  const read = address === null ? null : readAddress(address)
-  if (read === null) return false
-  const bits = bitsOf(read)
+  const bits = addressBits(address)
   return ranges.some((text) => {
     const range = readRange(text)
     return typeof range === 'object' && bits.startsWith(range.prefix)
   })
+}
+
+/** The text that begins with the prefix of every range that has the address; empty for what is no address. */
+export function addressBits(address: string | null | undefined): string {
+  const read = readAddress(address ?? '')
+  return read === null ? '' : bitsOf(read)
 }

@@ -13,7 +13,7 @@ import { type Application, createApplication, findApplication, updateApplication
 import { identify } from '../storage/batch.ts'
 import { type Fields, formPage, keyedForm, newFormToken, readChange, refuse, staleForm, validate } from './form.tsx'
 import { APPLICATIONS_PATH, applicationPath, redirectWithNotice } from './layout.tsx'
-import { requireSession, requireWriteAccess } from './session.ts'
+import { requireRight, requireSession } from './session.ts'
 
 const NEW = '/dashboard/applications/new'
 
@@ -47,12 +47,12 @@ const NO_VALUES: Values = {
 export const applicationForm = new Hono<HonoEnv>()
 
   .get('/applications/new', requireSession, async (c) => {
-    granted(c, await identify(c.var.database, c.var.session, 'write'))
+    granted(c, await identify(c.var.database, c.var.session, 'applications:write'))
     return newPage(c, NO_VALUES)
   })
 
   .post('/applications/new', requireSession, async (c) => {
-    const field = await readChange(c)
+    const field = await readChange(c, 'applications:write')
     const values = valuesOf(field)
     const { kind } = values
     const input = validate(CreateApplication, {
@@ -63,7 +63,7 @@ export const applicationForm = new Hono<HonoEnv>()
       organization_id: kind === 'first-party' ? null : values.organization_id,
     })
     if (input.refused) {
-      granted(c, await identify(c.var.database, c.var.session, 'write'))
+      granted(c, await identify(c.var.database, c.var.session, 'applications:write'))
       return newPage(c, values, input.refused)
     }
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(NEW)))
@@ -87,13 +87,13 @@ export const applicationForm = new Hono<HonoEnv>()
 
   .get('/applications/:id/edit', requireSession, async (c) => {
     const application = granted(c, await findApplication(c.var.database, c.var.session, c.req.param('id')))
-    requireWriteAccess(c)
+    requireRight(c, 'applications:write')
     return editPage(c, application, fromApplication(application))
   })
 
   .post('/applications/:id/edit', requireSession, async (c) => {
     const id = c.req.param('id')
-    const field = await readChange(c)
+    const field = await readChange(c, 'applications:write')
     const { database, session } = c.var
     const values = valuesOf(field)
     const input = validate(UpdateApplication, {
@@ -102,7 +102,7 @@ export const applicationForm = new Hono<HonoEnv>()
     })
     if (input.refused) {
       const application = granted(c, await findApplication(database, session, id))
-      requireWriteAccess(c)
+      requireRight(c, 'applications:write')
       return editPage(c, application, values, input.refused)
     }
     const { name, description, scopes, redirect_uris } = input.granted

@@ -11,7 +11,7 @@ import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../stor
 import { TYPES } from './applications.tsx'
 import { APPLICATIONS_PATH, applicationPath, page } from './layout.tsx'
 import { SecretTable } from './secret-table.tsx'
-import { canWrite, requireSession } from './session.ts'
+import { may, requireSession } from './session.ts'
 
 export const application = new Hono<HonoEnv>().get('/applications/:id', requireSession, async (c) => {
   const found = await findApplicationWithSecrets(c.var.database, c.var.session, c.req.param('id'), Date.now())
@@ -33,7 +33,7 @@ function applicationPage(c: Context<HonoEnv>, { application, secrets }: Applicat
           <h1>
             <bdi>{application.name}</bdi>
           </h1>
-          {canWrite(c) && (
+          {may(c, 'applications:write') && (
             <div class="row">
               <a class="button" href={`${path}/edit`}>
                 Edit
@@ -49,9 +49,9 @@ function applicationPage(c: Context<HonoEnv>, { application, secrets }: Applicat
       <Facts application={application} now={now} />
       <section aria-labelledby="secrets">
         <SecretsTitle c={c} secrets={secrets} path={path} />
-        {secrets.length > 0 && <SecretTable secrets={secrets} now={now} canWrite={canWrite(c)} />}
+        {secrets.length > 0 && <SecretTable secrets={secrets} now={now} canWrite={may(c, 'secrets:write')} />}
         {secrets.length === 0 && <NoSecrets c={c} application={application} />}
-        {secrets.length > 1 && canWrite(c) && (
+        {secrets.length > 1 && may(c, 'secrets:write') && (
           <p>
             <a class="plain button danger" href={`${path}/revoke-all`} data-dialog>
               Revoke all secrets…
@@ -82,7 +82,7 @@ const SecretsTitle = ({ c, secrets, path }: SecretsTitleProps) => {
             {expiring > 0 && ` (+${expiring} expiring)`}
           </span>
         </div>
-        {canWrite(c) && (
+        {may(c, 'secrets:write') && (
           <div class="row">
             {secrets.length > 0 && (
               <a class="button" href={`${path}/rotate`}>
@@ -97,7 +97,7 @@ const SecretsTitle = ({ c, secrets, path }: SecretsTitleProps) => {
           </div>
         )}
       </div>
-      {canWrite(c) && counted >= limit && (
+      {may(c, 'secrets:write') && counted >= limit && (
         <p class="quiet">
           Limit reached ({limit} secrets). Revoke one, or rotate: that does not count against the limit.
         </p>
@@ -158,14 +158,14 @@ const NoSecrets = ({ c, application }: { c: Context<HonoEnv>; application: Appli
   <Empty title="No client secrets">
     <p>
       This application can’t authenticate without a client secret.
-      {canWrite(c) && (
+      {may(c, 'secrets:write') && (
         <>
           {' '}
           <a href={`${applicationPath(application.id)}/new-secret`}>Create a secret</a> here, or with the API:
         </>
       )}
     </p>
-    {canWrite(c) && (
+    {may(c, 'secrets:write') && (
       <Snippet
         id="create-secret"
         title="Create a client secret"

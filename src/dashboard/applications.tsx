@@ -23,7 +23,7 @@ import type { Page } from '../storage/paging.ts'
 import { readForm } from './form.tsx'
 import { APPLICATIONS_PATH, applicationPath, page } from './layout.tsx'
 import { readSearch, searchPath } from './search.ts'
-import { canWrite, requireSession } from './session.ts'
+import { may, requireSession } from './session.ts'
 
 const PAGE_LENGTH = 25
 /** The maximum length of a name: a longer text cannot match. */
@@ -77,7 +77,7 @@ function listPage(c: Context<HonoEnv>, list: List, shown: Shown, isLater: boolea
           {list.total > 0 && <span class="quiet">{list.total.toLocaleString('en')}</span>}
         </div>
         {!isEmpty && <Search search={search} />}
-        {canWrite(c) && (
+        {may(c, 'applications:write') && (
           <a class="button primary" href="/dashboard/applications/new">
             New application
           </a>
@@ -189,14 +189,14 @@ const NoApplications = ({ c }: { c: Context<HonoEnv> }) => (
   <Empty title="No applications yet">
     <p>
       An application is a job, a service or a partner’s system that authenticates with a client ID and a client secret.
-      {canWrite(c) && (
+      {may(c, 'applications:write') && (
         <>
           {' '}
           <a href="/dashboard/applications/new">Create the first one</a> here, or with the API:
         </>
       )}
     </p>
-    {canWrite(c) && (
+    {may(c, 'applications:write') && (
       <Snippet
         id="create-application"
         title="Create an application"

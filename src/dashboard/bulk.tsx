@@ -11,7 +11,7 @@ import { type BulkAction, changeSecrets, findSecrets, MAX_BULK } from '../storag
 import { readChange, refuse } from './form.tsx'
 import { page, redirectWithNotice, SECRETS_PATH } from './layout.tsx'
 import { isInUse, LastUse, SecretName } from './secret-table.tsx'
-import { requireSession, requireWriteAccess } from './session.ts'
+import { requireRight, requireSession } from './session.ts'
 
 const SECRET_ID = /^secret_[0-9A-HJKMNP-TV-Z]{26}$/
 
@@ -19,7 +19,7 @@ const SECRET_ID = /^secret_[0-9A-HJKMNP-TV-Z]{26}$/
 export const bulk = new Hono<HonoEnv>()
 
   .post('/secrets/bulk', requireSession, async (c) => {
-    const field = await readChange(c)
+    const field = await readChange(c, 'secrets:write')
     // The checkbox for the whole page has all of its IDs.
     const chosen = [...field('page').split(' '), ...field.all('secret')]
     const ids = [...new Set(chosen)].filter((id) => SECRET_ID.test(id))
@@ -28,7 +28,7 @@ export const bulk = new Hono<HonoEnv>()
   })
 
   .post('/secrets/bulk/confirm', requireSession, async (c) => {
-    const field = await readChange(c)
+    const field = await readChange(c, 'secrets:write')
     const ids = field('secrets')
       .split(' ')
       .filter((id) => SECRET_ID.test(id))
@@ -58,7 +58,7 @@ const noneSelected = () =>
 async function confirmPage(c: Context<HonoEnv>, action: BulkAction, ids: readonly string[], typed?: string) {
   const now = Date.now()
   const secrets = granted(c, await findSecrets(c.var.database, c.var.session, ids, now))
-  requireWriteAccess(c)
+  requireRight(c, 'secrets:write')
   const verb = action === 'revoke' ? 'Revoke' : 'Disable'
   const title = `${verb} ${secrets.length === 1 ? '1 secret' : `${secrets.length} secrets`}`
   const chosen = secrets.map(({ id }) => id)

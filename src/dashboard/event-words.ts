@@ -19,6 +19,7 @@ export const LABELS: Record<EventType, string> = {
   'connect_application_secret.unused': 'Secret disabled: unused',
   'connect_application_secret.used_while_expiring': 'Secret still used before it expires',
   'api_key.created': 'API key created',
+  'api_key.updated': 'API key renamed',
   'api_key.revoked': 'API key revoked',
   'session.created': 'Signed in',
   'session.revoked': 'Session ended',

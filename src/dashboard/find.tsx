@@ -14,7 +14,7 @@ import { InventoryTable } from './inventory-table.tsx'
 import { page, secretPath } from './layout.tsx'
 import { findPath, hintOfCredential, readSearch, searchPath } from './search.ts'
 import { LastUse, SecretName } from './secret-table.tsx'
-import { canWrite, requireSession } from './session.ts'
+import { may, requireSession } from './session.ts'
 
 const HINT = /^[0-9A-Za-z]{4,6}$/
 
@@ -26,7 +26,7 @@ export const find = new Hono<HonoEnv>()
     const { hint, q } = c.req.query()
     const search = q === undefined ? (HINT.test(hint ?? '') ? { hint: hint ?? '', text: null } : null) : readSearch(q)
     if (!search) {
-      granted(c, await identify(database, session, 'read'))
+      granted(c, await identify(database, session, 'secrets:read'))
       return formPage(c, hint !== undefined || q !== undefined)
     }
     const now = Date.now()
@@ -123,7 +123,7 @@ const OneSecret = ({ c, secret, now }: { c: Context<HonoEnv>; secret: FoundSecre
         <a class="button" href={secretPath(secret.id)}>
           Show its use and history
         </a>
-        {!isEnded && canWrite(c) && (
+        {!isEnded && may(c, 'secrets:write') && (
           <PostForm action={`${secretPath(secret.id)}/revoke`}>
             <button type="submit" class="danger primary">
               Revoke <Hint hint={secret.hint} /> now

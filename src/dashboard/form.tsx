@@ -14,6 +14,7 @@ import { publicOrigin } from '../pages/document.tsx'
 import { Buttons, Errors, type FieldErrors, PostForm } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
 import { identify } from '../storage/batch.ts'
+import type { Need } from '../storage/caller.ts'
 import { type KeyedRequest, REPLAY_WINDOW_MS } from '../storage/idempotency.ts'
 import { APPLICATIONS_PATH, page, type Section } from './layout.tsx'
 
@@ -56,7 +57,8 @@ export async function readForm(c: Context<HonoEnv>): Promise<Fields> {
 }
 
 /** Reads a form that changes something, and binds the change to the environment that the form was made for. */
-export async function readChange(c: Context<HonoEnv>): Promise<Fields> {
+export async function readChange(c: Context<HonoEnv>, needs: Need): Promise<Fields> {
+  c.set('session', { ...c.var.session, needs })
   try {
     const field = await readForm(c)
     c.set('session', { ...c.var.session, environmentId: field('environment') })
@@ -66,9 +68,9 @@ export async function readChange(c: Context<HonoEnv>): Promise<Fields> {
   }
 }
 
-/** Refuses a form for what is wrong with it, once its caller is known to have write access: 401 and 403 come first. */
+/** Refuses a form for what is wrong with it, once its caller is known to be allowed to send it: 401 and 403 come first. */
 export async function refuse(c: Context<HonoEnv>, error: Error): Promise<never> {
-  granted(c, await identify(c.var.database, c.var.session, 'write'))
+  granted(c, await identify(c.var.database, c.var.session, c.var.session.needs ?? 'write'))
   throw error
 }
 

@@ -23,7 +23,7 @@ import {
 } from './inventory-filter.tsx'
 import { InventoryTable } from './inventory-table.tsx'
 import { APPLICATIONS_PATH, page, SECRETS_PATH } from './layout.tsx'
-import { canWrite, requireSession } from './session.ts'
+import { may, requireSession } from './session.ts'
 
 const PAGE_LENGTH = 20
 /**
@@ -97,7 +97,7 @@ const COLUMNS: Readonly<Record<string, (secret: ListedSecret) => string | null>>
 function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey, now: number) {
   const { items: secrets, counts, keys } = survey
   const selectable = secrets.filter(isCurrent).map(({ id }) => id)
-  const isBulk = canWrite(c) && selectable.length > 0
+  const isBulk = may(c, 'secrets:write') && selectable.length > 0
   const options = { secrets, now, sorts: sortsOf(filter), ...(isBulk && { choose: Choose }) }
   const table = <InventoryTable label="Secrets" {...options} />
   return page(

@@ -53,25 +53,28 @@ import { shownOnce } from './shown-once.tsx'
 export const issue = new Hono<HonoEnv>()
 
   .get('/applications/:id/new-secret', requireSession, async (c) =>
-    newSecretPage(c, await findToChange(c, c.req.param('id'))),
+    newSecretPage(c, await findToChange(c, c.req.param('id'), 'secrets:write')),
   )
 
   .post('/applications/:id/new-secret', requireSession, async (c) => {
     const application = c.req.param('id')
-    const field = await readChange(c)
+    const field = await readChange(c, 'secrets:write')
     const input = readSecret(field)
-    if (input.refused) return newSecretPage(c, await findToChange(c, application), input.values, input.refused)
+    if (input.refused)
+      return newSecretPage(c, await findToChange(c, application, 'secrets:write'), input.values, input.refused)
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
     const { change, plaintext, secret } = await newClientSecret(c, application, input.granted)
     const outcome = await createClientSecret(c.var.database, change, secret, maxSecrets(c), request)
     return answer(c, outcome, plaintext, null)
   })
 
-  .get('/applications/:id/rotate', requireSession, async (c) => rotatePage(c, await findToChange(c, c.req.param('id'))))
+  .get('/applications/:id/rotate', requireSession, async (c) =>
+    rotatePage(c, await findToChange(c, c.req.param('id'), 'secrets:write')),
+  )
 
   .post('/applications/:id/rotate', requireSession, async (c) => {
     const application = c.req.param('id')
-    const field = await readChange(c)
+    const field = await readChange(c, 'secrets:write')
     const grace = field('grace')
     const input = readSecret(field)
     const errors = {
@@ -79,7 +82,7 @@ export const issue = new Hono<HonoEnv>()
       ...(!GRACE_PERIODS.has(grace) && { grace: 'Choose when the current secrets stop working.' }),
     }
     if (input.refused || Object.keys(errors).length > 0)
-      return rotatePage(c, await findToChange(c, application), { ...input.values, grace }, errors)
+      return rotatePage(c, await findToChange(c, application, 'secrets:write'), { ...input.values, grace }, errors)
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
     const { change, plaintext, secret } = await newClientSecret(c, application, input.granted)
     const retireAt = change.now + Number(grace) * 1000
@@ -90,7 +93,7 @@ export const issue = new Hono<HonoEnv>()
   /** Replaces a secret that did not arrive: expires it, and creates another one with its name and lifetime. */
   .post('/applications/:id/replace-secret', requireSession, async (c) => {
     const application = c.req.param('id')
-    const field = await readChange(c)
+    const field = await readChange(c, 'secrets:write')
     const input = readSecret(field)
     const request = await keyedForm(c, field('token'))
     if (input.refused || !request) return refuse(c, staleForm(`${parentOf(c)}/new-secret`))

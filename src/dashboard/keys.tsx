@@ -12,7 +12,7 @@ import { endSession, listCallers, type Session } from '../storage/sessions.ts'
 import { readChange } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
 import { LastUsed } from './secret-table.tsx'
-import { canWrite, requireSession, requireWriteAccess } from './session.ts'
+import { may, requireRight, requireSession } from './session.ts'
 
 const PATH = '/dashboard/keys'
 /** Rows of each list on one page. */
@@ -28,20 +28,20 @@ export const keys = new Hono<HonoEnv>()
 
   .get('/keys/:id/revoke', requireSession, async (c) => {
     const { keys } = granted(c, await listCallers(c.var.database, c.var.session))
+    requireRight(c, 'write')
     const key = keys.find(({ id }) => id === c.req.param('id'))
     if (!key) throw new ApiError('entity_not_found')
-    requireWriteAccess(c)
     return revokePage(c, key, keys)
   })
 
   .post('/keys/:id/revoke', requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'write')
     granted(c, await revokeCallerKey(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
     return redirectWithNotice(c, PATH, 'key-revoked')
   })
 
   .post('/sessions/:id/end', requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'write')
     granted(c, await endSession(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
     return redirectWithNotice(c, PATH, 'session-ended')
   })
@@ -56,7 +56,7 @@ function keysPage(c: Context<HonoEnv>, allKeys: CallerKey[], allSessions: Sessio
     <>
       <div class="title">
         <h1>Keys and sessions</h1>
-        {canWrite(c) && (
+        {may(c, 'write') && (
           <a class="button primary" href="/dashboard/keys/new">
             New API key
           </a>
@@ -65,13 +65,13 @@ function keysPage(c: Context<HonoEnv>, allKeys: CallerKey[], allSessions: Sessio
       <section aria-labelledby="keys">
         <h2 id="keys">API keys</h2>
         <p class="quiet">Anyone with one of these keys can call the API and sign in here.</p>
-        <Table label="API keys" columns={keyColumns(now, canWrite(c))} rows={keys} />
+        <Table label="API keys" columns={keyColumns(now, may(c, 'write'))} rows={keys} />
         <Parts c={c} name="keys" rows={allKeys} />
       </section>
       <section aria-labelledby="sessions">
         <h2 id="sessions">Sessions</h2>
         <p class="quiet">Sessions end after 30 minutes of inactivity, after 12 hours, or when their key is revoked.</p>
-        <Table label="Sessions" columns={sessionColumns(now, canWrite(c))} rows={sessions} />
+        <Table label="Sessions" columns={sessionColumns(now, may(c, 'write'))} rows={sessions} />
         <Parts c={c} name="sessions" rows={allSessions} />
       </section>
     </>,

@@ -9,7 +9,7 @@ import type { ListedSecret } from '../storage/listed-secrets.ts'
 import type { SecretDetails } from '../storage/secret-details.ts'
 import { actorOf } from './event-words.ts'
 import { applicationPath, secretPath } from './layout.tsx'
-import { canWrite } from './session.ts'
+import { may } from './session.ts'
 
 interface LeakProps {
   readonly c: Context<HonoEnv>
@@ -30,7 +30,7 @@ export const IfLeaked = ({ c, details, now }: LeakProps) => {
         <p class="notice bad">
           <span>
             No other secret of this application keeps working.{' '}
-            {canWrite(c) && (
+            {may(c, 'secrets:write') && (
               <>
                 To keep the application running, <a href={`${applicationPath(secret.applicationId)}/rotate`}>rotate</a>{' '}
                 first.
@@ -39,7 +39,7 @@ export const IfLeaked = ({ c, details, now }: LeakProps) => {
           </span>
         </p>
       )}
-      {!isEnded && canWrite(c) && (
+      {!isEnded && may(c, 'secrets:write') && (
         <PostForm action={`${secretPath(secret.id)}/revoke`}>
           <button type="submit" class="danger primary">
             Revoke <Hint hint={secret.hint} /> now

@@ -27,7 +27,7 @@ export const newKey = new Hono<HonoEnv>()
   })
 
   .post('/keys/new', requireSession, async (c) => {
-    const field = await readChange(c)
+    const field = await readChange(c, 'write')
     const input = validate(v.object({ name: Name, access: v.picklist(['read', 'write']) }), {
       name: field('name').trim(),
       access: field('access'),

@@ -14,7 +14,7 @@ import { EventTable } from './event-table.tsx'
 import { counted } from './inventory-filter.tsx'
 import { APPLICATIONS_PATH, page, SECRETS_PATH } from './layout.tsx'
 import { isInUse, SecretName } from './secret-table.tsx'
-import { canWrite, requireSession } from './session.ts'
+import { may, requireSession } from './session.ts'
 import { withoutQuery } from './webhooks.tsx'
 
 const LISTED = 8
@@ -57,7 +57,7 @@ const Checklist = ({ c, found: { applications, secrets, lastUsedAt } }: { c: Con
     <h2 id="start">Get started</h2>
     <ol class="steps">
       <Step isDone={applications > 0} name="Create an application">
-        {canWrite(c) && applications === 0 && <a href={`${APPLICATIONS_PATH}/new`}>New application</a>}
+        {may(c, 'applications:write') && applications === 0 && <a href={`${APPLICATIONS_PATH}/new`}>New application</a>}
         {applications > 0 && secrets.counted === 0 && <a href={APPLICATIONS_PATH}>Open it</a>}
       </Step>
       <Step isDone={secrets.counted > 0} name="Create a client secret">

@@ -28,31 +28,33 @@ export const revoke = new Hono<HonoEnv>()
   )
 
   .post('/applications/:id/secrets/:secret/revoke', requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'secrets:write')
     const { id: application, secret: id } = c.req.param()
     granted(c, await revokeClientSecret(c.var.database, beginChange(c, c.var.session), { id, application }))
     return redirectWithNotice(c, applicationPath(application), 'secret-revoked')
   })
 
   .get('/applications/:id/revoke-all', requireSession, async (c) =>
-    revokeAllPage(c, await findToChange(c, c.req.param('id'))),
+    revokeAllPage(c, await findToChange(c, c.req.param('id'), 'secrets:write')),
   )
 
   .post('/applications/:id/revoke-all', requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'secrets:write')
     const id = c.req.param('id')
     granted(c, await revokeAllClientSecrets(c.var.database, beginChange(c, c.var.session), id))
     return redirectWithNotice(c, applicationPath(id), 'secrets-revoked')
   })
 
-  .get('/applications/:id/delete', requireSession, async (c) => deletePage(c, await findToChange(c, c.req.param('id'))))
+  .get('/applications/:id/delete', requireSession, async (c) =>
+    deletePage(c, await findToChange(c, c.req.param('id'), 'applications:write')),
+  )
 
   .post('/applications/:id/delete', requireSession, async (c) => {
     const id = c.req.param('id')
-    const field = await readChange(c)
+    const field = await readChange(c, 'applications:write')
     const typed = field('name').trim()
     const isConfirmed = typed !== '' && (typed === field('expected').trim() || typed === field('client_id').slice(-8))
-    if (!isConfirmed) return deletePage(c, await findToChange(c, id), field('name'))
+    if (!isConfirmed) return deletePage(c, await findToChange(c, id, 'applications:write'), field('name'))
     granted(c, await deleteApplication(c.var.database, beginChange(c, c.var.session), id))
     return redirectWithNotice(c, APPLICATIONS_PATH, 'application-deleted')
   })

@@ -18,7 +18,7 @@ import { SecretHistory } from './secret-history.tsx'
 import { SecretState } from './secret-state.tsx'
 import { TimeOrNever } from './secret-table.tsx'
 import { changeSecret } from './secrets.tsx'
-import { canWrite, requireSession } from './session.ts'
+import { may, requireSession } from './session.ts'
 import { LatestUse, UseChart } from './use-chart.tsx'
 
 /** The page of one secret, whatever its state, and the changes that lead back to it. */
@@ -32,24 +32,24 @@ export const secret = new Hono<HonoEnv>()
 
   /** This form asks for no confirmation, because the page did. */
   .post('/secrets/:secret/revoke', requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'secrets:write')
     const id = c.req.param('secret')
     granted(c, await revokeClientSecret(c.var.database, beginChange(c, c.var.session), { id }))
     return redirectWithNotice(c, secretPath(id), 'secret-revoked')
   })
 
   .post('/secrets/:secret/disable', requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'secrets:write')
     return changeSecret(c, { id: c.req.param('secret') }, { disabled: true }, 'secret-disabled', secretPath)
   })
 
   .post('/secrets/:secret/enable', requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'secrets:write')
     return changeSecret(c, { id: c.req.param('secret') }, { disabled: false }, 'secret-enabled', secretPath)
   })
 
   .post('/secrets/:secret/keep', requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'secrets:write')
     return changeSecret(c, { id: c.req.param('secret') }, { expiresAt: null }, 'secret-kept', secretPath)
   })
 
@@ -72,7 +72,7 @@ function secretPage(c: Context<HonoEnv>, details: SecretDetails, now: number) {
             )}
             <Hint hint={secret.hint} />
           </h1>
-          {canWrite(c) && <Actions secret={secret} />}
+          {may(c, 'secrets:write') && <Actions secret={secret} />}
         </div>
       </div>
       <div class="split">

@@ -9,6 +9,7 @@ import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
 import { Hint } from '../pages/parts.tsx'
 import { Problem } from '../pages/problem.tsx'
 import { ExactTime } from '../pages/time.tsx'
+import type { Need } from '../storage/caller.ts'
 import {
   type ApplicationWithSecrets,
   type ClientSecret,
@@ -28,7 +29,7 @@ import {
   readLifetime,
   type SecretValues,
 } from './secret-forms.tsx'
-import { requireSession, requireWriteAccess } from './session.ts'
+import { requireRight, requireSession } from './session.ts'
 
 const SECRET = '/applications/:id/secrets/:secret'
 
@@ -36,18 +37,18 @@ const SECRET = '/applications/:id/secrets/:secret'
 export const secrets = new Hono<HonoEnv>()
 
   .post(`${SECRET}/disable`, requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'secrets:write')
     return update(c, c.req.param(), { disabled: true }, 'secret-disabled')
   })
 
   .post(`${SECRET}/enable`, requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'secrets:write')
     return update(c, c.req.param(), { disabled: false }, 'secret-enabled')
   })
 
   /** Cancels the expiry that a rotation has set. */
   .post(`${SECRET}/keep`, requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'secrets:write')
     return update(c, c.req.param(), { expiresAt: null }, 'secret-kept')
   })
 
@@ -62,7 +63,7 @@ export const secrets = new Hono<HonoEnv>()
 
   .post(`${SECRET}/edit`, requireSession, async (c) => {
     const { id, secret } = c.req.param()
-    const field = await readChange(c)
+    const field = await readChange(c, 'secrets:write')
     const isSame = field('lifetime') === 'same'
     const lifetime = readLifetime(field('lifetime'))
     const values = { name: field('name'), ...limitFields(field) }
@@ -101,10 +102,14 @@ export async function changeSecret(
   return redirectWithNotice(c, pathOf(id, applicationId), notice)
 }
 
-/** An application with its secrets, for a form: the caller must have write access. */
-export async function findToChange(c: Context<HonoEnv>, application: string): Promise<ApplicationWithSecrets> {
+/** An application with its secrets, for a form: the caller must be allowed to send it. */
+export async function findToChange(
+  c: Context<HonoEnv>,
+  application: string,
+  needs: Need,
+): Promise<ApplicationWithSecrets> {
   const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, application, Date.now()))
-  requireWriteAccess(c)
+  requireRight(c, needs)
   return found
 }
 
@@ -114,7 +119,7 @@ export async function findSecret(
   application: string,
   id: string,
 ): Promise<ApplicationWithSecrets & { secret: ClientSecret }> {
-  const found = await findToChange(c, application)
+  const found = await findToChange(c, application, 'secrets:write')
   const secret = found.secrets.find((secret) => secret.id === id)
   if (!secret) throw new ApiError('entity_not_found')
   return { ...found, secret }

@@ -4,7 +4,7 @@ import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, issueCredential, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
 import { sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
-import { beginChange } from '../http/caller.ts'
+import { beginChange, bitsOfCaller } from '../http/caller.ts'
 import type { HonoEnv, SessionCaller } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { originOf } from '../http/log.ts'
@@ -12,6 +12,7 @@ import { recordFailure, recordSuccess, refuseMalformed, requireAllowed, withinLi
 import { databaseOf, openRegion } from '../http/region.ts'
 import { readSettings } from '../http/settings.ts'
 import { publicOrigin } from '../pages/document.tsx'
+import { isAllowed, isChanging, type Need } from '../storage/caller.ts'
 import { afterResponse } from '../storage/database.ts'
 import { endOwnSession, startSession } from '../storage/sessions.ts'
 
@@ -20,7 +21,7 @@ const MAX_CREDENTIAL_LENGTH = 100
 
 /**
  * Guards a page. A missing or malformed session is refused here, without a D1 request. The page's own D1 batch checks
- * that the session is valid and that its API key has the needed access.
+ * that the session is valid and that its API key may do what the page needs.
  */
 export const requireSession = createMiddleware<HonoEnv>(async (c, next) => {
   const credential = readCookie(c, 'session')
@@ -28,19 +29,20 @@ export const requireSession = createMiddleware<HonoEnv>(async (c, next) => {
   const database = recognised && databaseOf(c, recognised.region)
   if (!database) return refuseMalformed(c, credential)
   const digest = await sha256(credential)
-  c.set('session', { kind: 'session', digest, region: recognised.region })
+  c.set('session', { kind: 'session', digest, addressBits: bitsOfCaller(c), region: recognised.region })
   await withinLimits(c, digest, next)
 })
 
-/** True if the page may offer changes. Call it after storage has identified the caller. */
-export function canWrite(c: Context<HonoEnv>): boolean {
+/** True if the page may offer this. Call it after storage has identified the caller. */
+export function may(c: Context<HonoEnv>, needs: Need): boolean {
   const { identity, session } = c.var
-  return identity?.access === 'write' && (session.environmentId ?? identity.environmentId) === identity.environmentId
+  if (!identity || !isAllowed(identity, needs)) return false
+  return !isChanging(needs) || (session.environmentId ?? identity.environmentId) === identity.environmentId
 }
 
-/** Refuses a read-only API key at the page of a form that it can't use. */
-export function requireWriteAccess(c: Context<HonoEnv>): void {
-  if (!canWrite(c)) throw new ApiError('forbidden')
+/** Refuses an API key at the page of a form that it can't use. */
+export function requireRight(c: Context<HonoEnv>, needs: Need): void {
+  if (!may(c, needs)) throw new ApiError('forbidden')
 }
 
 /** Signs in with an API key. False if it is invalid; a malformed one costs no D1 request. */
@@ -54,7 +56,8 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
     return false
   }
   const { plaintext, digest } = await issueCredential(SESSION_PREFIX, key.region)
-  const change = beginChange(c, { kind: 'api_key', digest: attempt.digest, region: key.region })
+  const caller = { kind: 'api_key', digest: attempt.digest, addressBits: bitsOfCaller(c), region: key.region } as const
+  const change = beginChange(c, caller)
   const session = { id: newId('session', change.now, key.region), digest }
   const previous = await previousSession(c)
   const isInReach = previous?.region === key.region
@@ -75,7 +78,10 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
 async function previousSession(c: Context<HonoEnv>): Promise<SessionCaller | null> {
   const credential = readCookie(c, 'session')
   const recognised = recognise(credential, SESSION_PREFIX)
-  return recognised && { kind: 'session', digest: await sha256(credential), region: recognised.region }
+  const { region } = recognised ?? {}
+  return region === undefined
+    ? null
+    : { kind: 'session', digest: await sha256(credential), addressBits: bitsOfCaller(c), region }
 }
 
 /** Ends a replaced session after the response: the database of the new one cannot. */

@@ -16,7 +16,7 @@ import {
 } from '../storage/environments.ts'
 import { readChange, validate } from './form.tsx'
 import { page, redirectWithNotice, SETTINGS_PATH } from './layout.tsx'
-import { canWrite, requireSession } from './session.ts'
+import { may, requireSession } from './session.ts'
 
 /** The settings of the environment. */
 export const settings = new Hono<HonoEnv>()
@@ -26,7 +26,7 @@ export const settings = new Hono<HonoEnv>()
   })
 
   .post('/settings', requireSession, async (c) => {
-    const field = await readChange(c)
+    const field = await readChange(c, 'write')
     const input = validate(UpdateEnvironment, { leak_reaction: field('leak_reaction') })
     if (input.refused) {
       return settingsPage(c, granted(c, await findEnvironment(c.var.database, c.var.session, 'write')), input.refused)
@@ -54,7 +54,7 @@ export const settings = new Hono<HonoEnv>()
   .post('/settings/unfreeze', requireSession, (c) => setFrozen(c, false))
 
 async function setFrozen(c: Context<HonoEnv>, isFrozen: boolean): Promise<Response> {
-  await readChange(c)
+  await readChange(c, 'write')
   const change = beginChange(c, c.var.session)
   granted(c, await changeEnvironment(c.var.database, change, changeOfFreeze(isFrozen, change.now)))
   return redirectWithNotice(c, SETTINGS_PATH, isFrozen ? 'frozen' : 'unfrozen')
@@ -79,7 +79,7 @@ function settingsPage(
     <section class="narrow">
       <h1>Settings</h1>
       <PostForm action={SETTINGS_PATH} class="stack">
-        <fieldset disabled={!canWrite(c)}>
+        <fieldset disabled={!may(c, 'write')}>
           <legend>When a credential is reported as leaked</legend>
           <p class="quiet small">
             Anyone who finds a credential can report it at <code>/leaks</code>. Each setting also does what the one
@@ -92,7 +92,7 @@ function settingsPage(
           ))}
           {errors.leak_reaction && <p class="error">{errors.leak_reaction}</p>}
         </fieldset>
-        {canWrite(c) && (
+        {may(c, 'write') && (
           <button type="submit" class="primary">
             Save settings
           </button>
@@ -108,14 +108,14 @@ function settingsPage(
           </span>
         </p>
       )}
-      {canWrite(c) && frozenAt === null && (
+      {may(c, 'write') && frozenAt === null && (
         <p>
           <a class="button danger" href={FREEZE_PATH} data-dialog>
             Freeze environment…
           </a>
         </p>
       )}
-      {canWrite(c) && frozenAt !== null && (
+      {may(c, 'write') && frozenAt !== null && (
         <ActionButton action={`${SETTINGS_PATH}/unfreeze`}>Lift the freeze</ActionButton>
       )}
     </section>,

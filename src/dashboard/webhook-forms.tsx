@@ -32,7 +32,7 @@ export const webhookForms = new Hono<HonoEnv>()
   })
 
   .post('/webhooks/new', requireSession, async (c) => {
-    const field = await readChange(c)
+    const field = await readChange(c, 'write')
     const url = field('url').trim()
     const types = EVENT_TYPES.filter((type) => field(type) !== '')
     const problem = webhookUrlProblem(url, readSettings(c.env).WEBHOOKS_TO_LOCALHOST)
@@ -67,7 +67,7 @@ export const webhookForms = new Hono<HonoEnv>()
   })
 
   .post('/webhooks/:id/test', requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'write')
     const endpoint = granted(c, await findCallerEndpoint(c.var.database, c.var.session, c.req.param('id')))
     return testedPage(c, endpoint, await sendTest(c, endpoint))
   })
@@ -78,7 +78,7 @@ export const webhookForms = new Hono<HonoEnv>()
   })
 
   .post('/webhooks/:id/delete', requireSession, async (c) => {
-    await readChange(c)
+    await readChange(c, 'write')
     granted(c, await deleteCallerEndpoint(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
     return redirectWithNotice(c, PATH, 'endpoint-deleted')
   })

@@ -15,7 +15,7 @@ import {
 import { LABELS } from './event-words.ts'
 import { readChange } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
-import { canWrite, requireSession } from './session.ts'
+import { may, requireSession } from './session.ts'
 
 const MAX_DELIVERIES = 15
 
@@ -28,7 +28,7 @@ export const webhooks = new Hono<HonoEnv>()
   })
 
   .post('/webhooks/resend', requireSession, async (c) => {
-    const field = await readChange(c)
+    const field = await readChange(c, 'write')
     const delivery = { endpointId: field('endpoint'), eventId: field('event') }
     granted(c, await reviveDelivery(c.var.database, c.var.session, delivery, Date.now()))
     return redirectWithNotice(c, '/dashboard/webhooks', 'delivery-queued')
@@ -46,7 +46,7 @@ function webhooksPage(
     <>
       <div class="title">
         <h1>Webhooks</h1>
-        {canWrite(c) && (
+        {may(c, 'write') && (
           <a class="button primary" href="/dashboard/webhooks/new">
             New endpoint
           </a>
@@ -59,7 +59,7 @@ function webhooksPage(
           <h2 id="endpoints">Endpoints</h2>
           <Table
             label="Endpoints"
-            columns={[...endpointColumns(now), ...(canWrite(c) ? [endpointActions] : [])]}
+            columns={[...endpointColumns(now), ...(may(c, 'write') ? [endpointActions] : [])]}
             rows={endpoints}
           />
         </section>
@@ -69,7 +69,7 @@ function webhooksPage(
           <h2 id="deliveries">Latest deliveries</h2>
           <Table
             label="Latest deliveries"
-            columns={[...deliveryColumns(now, endpoints), ...(canWrite(c) ? [resendColumn] : [])]}
+            columns={[...deliveryColumns(now, endpoints), ...(may(c, 'write') ? [resendColumn] : [])]}
             rows={deliveries}
           />
         </section>
@@ -218,7 +218,7 @@ const NoEndpoints = ({ c }: { c: Context<HonoEnv> }) => (
   <Empty title="No webhooks yet">
     <p>
       Oncekey POSTs a signed event to your URL for every change, and retries until it gets a 2xx response.
-      {canWrite(c) && (
+      {may(c, 'write') && (
         <>
           {' '}
           <a href="/dashboard/webhooks/new">Create the first endpoint</a>

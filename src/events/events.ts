@@ -8,21 +8,26 @@ import { validQuery } from '../http/validation.ts'
 import { identify } from '../storage/batch.ts'
 import { EVENT_TYPES, listEvents } from '../storage/events.ts'
 
-export const events = new Hono<HonoEnv>().get('/', requireApiKey('read'), validQuery(schemas.ListEvents), async (c) => {
-  const query = c.req.valid('query')
-  const types = EVENT_TYPES.filter((type) => query.events.includes(type))
-  // The query has only types of other systems, which match no event.
-  if (query.events.length > 0 && types.length === 0) {
-    granted(c, await identify(c.var.database, c.var.caller, 'read'))
-    return c.json(listToWire(query, [], { before: null, after: null }))
-  }
-  const outcome = await listEvents(c.var.database, c.var.caller, {
-    ...pageFromWire(query),
-    types,
-    organizationId: query.organization_id ?? null,
-    from: query.range_start ?? null,
-    until: query.range_end ?? null,
-  })
-  const { items, ...cursors } = granted(c, outcome, { field: cursorParameter(query) })
-  return c.json(listToWire(query, items.map(eventToWire), cursors))
-})
+export const events = new Hono<HonoEnv>().get(
+  '/',
+  requireApiKey('events:read'),
+  validQuery(schemas.ListEvents),
+  async (c) => {
+    const query = c.req.valid('query')
+    const types = EVENT_TYPES.filter((type) => query.events.includes(type))
+    // The query has only types of other systems, which match no event.
+    if (query.events.length > 0 && types.length === 0) {
+      granted(c, await identify(c.var.database, c.var.caller, 'events:read'))
+      return c.json(listToWire(query, [], { before: null, after: null }))
+    }
+    const outcome = await listEvents(c.var.database, c.var.caller, {
+      ...pageFromWire(query),
+      types,
+      organizationId: query.organization_id ?? null,
+      from: query.range_start ?? null,
+      until: query.range_end ?? null,
+    })
+    const { items, ...cursors } = granted(c, outcome, { field: cursorParameter(query) })
+    return c.json(listToWire(query, items.map(eventToWire), cursors))
+  },
+)

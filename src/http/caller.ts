@@ -3,8 +3,9 @@ import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, recogniseCredential } from '../credential/credential.ts'
 import { sha256 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
+import { addressBits } from '../credential/ip-ranges.ts'
 import { identify } from '../storage/batch.ts'
-import type { Access, Change } from '../storage/caller.ts'
+import type { Change, Need } from '../storage/caller.ts'
 import type { ApiCaller, HonoEnv, SessionCaller } from './context.ts'
 import { type ApiError, granted } from './errors.ts'
 import { originOf } from './log.ts'
@@ -19,9 +20,9 @@ const BEARER = /^Bearer +([A-Za-z0-9_]{1,100})$/i
 
 /**
  * Guards a route of the management API. A missing or malformed key is refused here, without a D1 request. The route's
- * own D1 batch checks that the key exists and has the needed access.
+ * own D1 batch checks that the key exists and may do what the route needs.
  */
-export const requireApiKey = (needs: Access) =>
+export const requireApiKey = (needs: Need) =>
   createMiddleware<HonoEnv>(async (c, next) => {
     const authorization = c.req.header('Authorization')
     const apiKey = BEARER.exec(authorization ?? '')?.[1] ?? ''
@@ -29,9 +30,14 @@ export const requireApiKey = (needs: Access) =>
     const database = key?.prefix === API_KEY_PREFIX ? databaseOf(c, key.region) : null
     if (!key || !database) return refuseMalformed(c, authorization)
     const digest = await sha256(apiKey)
-    c.set('caller', { kind: 'api_key', apiKey, digest, region: key.region, needs })
+    c.set('caller', { kind: 'api_key', apiKey, digest, addressBits: bitsOfCaller(c), region: key.region, needs })
     await withinLimits(c, digest, next)
   })
+
+/** The bits of the caller's address. Cloudflare sets the header: a client cannot. */
+export function bitsOfCaller(c: Context<HonoEnv>): string {
+  return addressBits(c.req.header('CF-Connecting-IP'))
+}
 
 /** Refuses an invalid request after its caller has been identified: 401 and 403 take precedence. */
 export async function refuse(c: Context<HonoEnv>, error: ApiError): Promise<never> {

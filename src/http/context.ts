@@ -1,5 +1,5 @@
 import type { AuthenticatedClient } from '../storage/authentication.ts'
-import type { Access, Caller, Change, Identity } from '../storage/caller.ts'
+import type { Caller, Change, Identity, Need } from '../storage/caller.ts'
 import type { Database } from '../storage/database.ts'
 
 /**
@@ -9,13 +9,15 @@ export interface ApiCaller extends Caller {
   /** The plaintext key, used only to derive client secrets. */
   readonly apiKey: string
   readonly region: string
-  /** The access that this route needs. */
-  readonly needs: Access
+  /** The right that this route needs. */
+  readonly needs: Need
 }
 
 /** The caller of a request to the dashboard, as far as its cookie tells. */
 export interface SessionCaller extends Caller {
   readonly region: string
+  /** The right that the form needs that is being sent; absent on other pages. */
+  readonly needs?: Need
 }
 
 /**

@@ -28,7 +28,10 @@ export const SECRET_LIMIT_REACHED =
 const ERRORS = {
   malformed_request: [400, 'The request body is not well-formed JSON in UTF-8.'],
   unauthorized: [401, 'Unauthorized'],
-  forbidden: [403, 'This API key has read access only. Nothing was changed. Use a key with write access.'],
+  forbidden: [
+    403,
+    'This API key does not allow this. Nothing was changed. Use a key with the access or the permission for it.',
+  ],
   https_required: [
     403,
     'Plain http is refused here. Nothing was read. Use https, and replace credentials sent by http.',

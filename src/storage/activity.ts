@@ -116,7 +116,7 @@ export function listActivity(
     ...(after !== null && { cursor: select(caller, sql`1`, 'events', sql`id = ${after}`) }),
     keys: selectCallerKeys(caller),
   }
-  return runBatch(database, caller, 'read', statements, ({ page, searched, cursor, keys }) => {
+  return runBatch(database, caller, 'events:read', statements, ({ page, searched, cursor, keys }) => {
     if (cursor?.length === 0) return { refused: 'invalid_cursor' }
     const activities = page.slice(0, limit).map(activityFromRow)
     const isPartial = page.length <= limit && (searched?.[0]?.count ?? 0) >= MAX_SEARCHED
@@ -132,7 +132,7 @@ export function findActivity(
   id: string,
 ): Promise<Outcome<Activity, 'entity_not_found'>> {
   const found = selectFromFirst<ActivityRow>(caller, activityColumns, 'events', sql`id = ${id}`, empty)
-  return runBatch(database, caller, 'read', { found }, ({ found: [row] }) =>
+  return runBatch(database, caller, 'events:read', { found }, ({ found: [row] }) =>
     row ? { granted: activityFromRow(row) } : { refused: 'entity_not_found' },
   )
 }

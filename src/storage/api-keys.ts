@@ -1,17 +1,54 @@
-import sql, { empty, raw, type Sql } from 'sql-template-tag'
+import sql, { empty, raw } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
+import { readRange } from '../credential/ip-ranges.ts'
 import { runBatch } from './batch.ts'
-import type { Access, Caller, Change, Outcome } from './caller.ts'
+import type { Access, Caller, Change, Outcome, Permission } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'
-import { flag, mapping } from './mapping.ts'
-import { eventExists, isFrozen, scopeOf } from './scope.ts'
+import { flag, json, mapping } from './mapping.ts'
+import { eventExists, isFrozen, isLatest, scopeOf } from './scope.ts'
 import { insertInto, type Statement, select, updateUnstamped } from './statements.ts'
 import { type ChangeRow, selectChangeVerdict } from './verdicts.ts'
 
+/** The limits of an API key. Null members do not limit it. */
+export interface KeyLimits {
+  readonly permissions: readonly Permission[] | null
+  /** IP addresses and CIDR ranges, as `readRange` writes them. */
+  readonly allowedIps: readonly string[] | null
+  readonly expiresAt: UnixMs | null
+}
+
+/** The columns of the limits. */
+export const limitMembers = {
+  permissions: ['permissions', json],
+  allowedIps: ['allowed_ips', (text: string | null) => (text === null ? null : Object.keys(JSON.parse(text)))],
+  expiresAt: ['key_expires_at', (time: UnixMs | null) => time],
+} as const
+
+/** The row of a new key, apart from its environment. Ranges are stored with the bits that `scopeOf` compares. */
+export function keyRow({ id, name, digest, access, createdAt, ...limits }: NewCallerKey & { createdAt: UnixMs }) {
+  const { permissions = null, allowedIps = null, expiresAt = null } = limits
+  const ranges = allowedIps?.map((text) => {
+    const range = readRange(text)
+    if (typeof range === 'string') throw new Error(`an IP range is ${range}`)
+    return [range.text, range.prefix]
+  })
+  return {
+    id,
+    name,
+    digest,
+    // Versions that do not know permissions let such a key read.
+    access: permissions ? 'read' : access,
+    permissions: permissions && JSON.stringify(permissions),
+    allowed_ips: ranges ? JSON.stringify(Object.fromEntries(ranges)) : null,
+    key_expires_at: expiresAt,
+    created_at: createdAt,
+  }
+}
+
 /** An API key as callers of its environment see it. */
-export interface CallerKey {
+export interface CallerKey extends KeyLimits {
   readonly id: string
   readonly name: string
   readonly access: Access
@@ -29,6 +66,7 @@ export const callerKeyMapping = mapping<CallerKey>('api_keys', {
   createdAt: 'created_at',
   lastUsedAt: 'last_used_at',
   isOwn: ['is_own', flag],
+  ...limitMembers,
 })
 
 /** A list shows at most this many. */
@@ -37,7 +75,7 @@ export const MAX_LISTED_CALLERS = 100
 /** The active API keys of the caller's environment, oldest first. */
 export function selectCallerKeys(caller: Caller): Statement<object> {
   const own = sql`digest = ${caller.digest} OR id = (SELECT api_key_id FROM sessions WHERE digest = ${caller.digest})`
-  const columns = sql`id, name, access, created_at, last_used_at, (${own}) AS is_own`
+  const columns = sql`id, name, access, permissions, allowed_ips, key_expires_at, created_at, last_used_at, (${own}) AS is_own`
   return select<object>(
     caller,
     columns,
@@ -47,12 +85,15 @@ export function selectCallerKeys(caller: Caller): Statement<object> {
   )
 }
 
-/** SQL for the JSON of an API key: data of its events. */
-const keyData = (id: Sql | string, name: Sql | string, access: Sql | string) =>
-  sql`json_object('object', 'api_key', 'id', ${id}, 'name', ${name}, 'access', ${access})`
-export const apiKeySnapshot = keyData(raw('target.id'), raw('target.name'), raw('target.access'))
+/** SQL for the JSON of an API key, a row by this name: data of its events. */
+const keyData = (row: string) =>
+  raw(`json_object('object', 'api_key', 'id', ${row}.id, 'name', ${row}.name, 'access', ${row}.access,
+  'permissions', json(${row}.permissions), 'allowed_ips', json(CASE
+    WHEN ${row}.allowed_ips IS NOT NULL THEN (SELECT json_group_array(key) FROM json_each(${row}.allowed_ips)) END),
+  'expires_at', ${row}.key_expires_at)`)
+export const apiKeySnapshot = keyData('target')
 
-export interface NewCallerKey extends Pick<CallerKey, 'id' | 'name' | 'access'> {
+export interface NewCallerKey extends Pick<CallerKey, 'id' | 'name' | 'access'>, Partial<KeyLimits> {
   readonly digest: Bytes
 }
 
@@ -60,7 +101,7 @@ export interface NewCallerKey extends Pick<CallerKey, 'id' | 'name' | 'access'> 
 export function createCallerKey(
   database: Database,
   change: Change,
-  { id, name, access, digest }: NewCallerKey,
+  key: NewCallerKey,
   request: KeyedRequest,
 ): Promise<Outcome<null, 'idempotency_key_reused' | 'api_key_limit_reached' | 'environment_frozen'>> {
   const { caller, now } = change
@@ -68,14 +109,16 @@ export function createCallerKey(
   const count = sql`(SELECT count(*) FROM (SELECT 1 FROM api_keys WHERE environment_id = caller.environment_id
     AND revoked_at IS NULL LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}))`
   const frozen = isFrozen(raw('caller.environment_id'))
-  const allowed = sql`JOIN (SELECT 1) AS request ON NOT ${frozen} AND ${isUnused} AND ${count} < ${MAX_LISTED_CALLERS}`
-  const row = { id, name, digest, access, created_at: now }
+  const row = keyRow({ ...key, createdAt: now })
+  const source = sql`JOIN (SELECT ${row.id} AS id, ${row.name} AS name, ${row.access} AS access,
+    ${row.permissions} AS permissions, ${row.allowed_ips} AS allowed_ips, ${row.key_expires_at} AS key_expires_at) AS request
+    ON NOT ${frozen} AND ${isUnused} AND ${count} < ${MAX_LISTED_CALLERS}`
   return runBatch(
     database,
     caller,
     'write',
     {
-      event: recordAuditEvent(database, change, 'write', 'api_key.created', keyData(id, name, access), allowed),
+      event: recordAuditEvent(database, change, 'write', 'api_key.created', keyData('request'), source),
       created: insertInto('api_keys', row, scopeOf(caller, 'write'), empty, eventExists(change)),
       record: rememberRequest(change, request),
       verdict: selectChangeVerdict<ChangeRow & FormRow & { is_frozen: 0 | 1 }>(
@@ -93,6 +136,43 @@ export function createCallerKey(
   )
 }
 
+/** Joins to the caller, as `target`, an API key of its environment that is not revoked. */
+const joinKey = (id: string) => sql`JOIN api_keys AS target ON target.environment_id = caller.environment_id
+  AND target.id = ${id} AND target.revoked_at IS NULL`
+
+/** Renames an API key of the caller's environment. Events keep the name that it had. Idempotent. */
+export function renameCallerKey(
+  database: Database,
+  change: Change,
+  id: string,
+  name: string,
+): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
+  const { caller } = change
+  const isKey = sql`id = ${id} AND revoked_at IS NULL`
+  const data = sql`json_set(${apiKeySnapshot}, '$.name', ${name})`
+  const target = sql`${joinKey(id)} AND target.name <> ${name}`
+  return runBatch(
+    database,
+    caller,
+    'write',
+    {
+      event: recordAuditEvent(database, change, 'write', 'api_key.updated', data, target),
+      renamed: updateUnstamped(
+        caller,
+        'write',
+        'api_keys',
+        sql`name = ${name}`,
+        sql`${isKey} AND ${isLatest(change.eventId, ['api_key.updated'])}`,
+      ),
+      found: select<{ name: string }>(caller, sql`name`, 'api_keys', isKey),
+    },
+    ({ found: [key] }) => {
+      if (!key) return { refused: 'entity_not_found' }
+      return key.name === name ? { granted: null } : { refused: 'service_unavailable' }
+    },
+  )
+}
+
 /** Revokes an API key of the caller's environment, which ends its sessions too. Idempotent. */
 export function revokeCallerKey(
   database: Database,
@@ -100,8 +180,6 @@ export function revokeCallerKey(
   id: string,
 ): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
   const { caller, now } = change
-  const target = sql`JOIN api_keys AS target ON target.environment_id = caller.environment_id
-    AND target.id = ${id} AND target.revoked_at IS NULL`
   return runBatch(
     database,
     caller,
@@ -109,7 +187,7 @@ export function revokeCallerKey(
     {
       // The verdict is read before the change, because a caller that revokes its own key is unknown afterwards.
       found: select<{ revoked_at: UnixMs | null }>(caller, sql`revoked_at`, 'api_keys', sql`id = ${id}`),
-      event: recordAuditEvent(database, change, 'write', 'api_key.revoked', apiKeySnapshot, target),
+      event: recordAuditEvent(database, change, 'write', 'api_key.revoked', apiKeySnapshot, joinKey(id)),
       revoked: updateUnstamped(
         caller,
         'write',

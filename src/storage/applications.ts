@@ -162,7 +162,7 @@ export function findApplication(
   id: string,
 ): Promise<Outcome<Application, 'entity_not_found'>> {
   const verdict = selectVerdict<FoundRow>(caller, columns, sql`LEFT ${joinLiveApplication(id)}`)
-  return runBatch(database, caller, 'read', { verdict }, ({ verdict }) =>
+  return runBatch(database, caller, 'secrets:read', { verdict }, ({ verdict }) =>
     verdict.id === null ? { refused: 'entity_not_found' } : { granted: fromRow(verdict) },
   )
 }
@@ -215,7 +215,7 @@ export function listApplications(
         }
       : {}),
   }
-  return runBatch(database, caller, 'read', pages, ({ verdict, page, searchedTo, previous, cursorRow }) => {
+  return runBatch(database, caller, 'secrets:read', pages, ({ verdict, page, searchedTo, previous, cursorRow }) => {
     if (cursorRow?.length === 0) return { refused: 'invalid_cursor' }
     const rows = page.slice(0, limit)
     const next = page.length > limit ? rows.at(-1)?.id : searchedTo?.[0]?.id
@@ -268,7 +268,13 @@ export function deleteApplication(
     type: 'connect_application.deleted',
     statements: {
       deleted: update(database, change, 'applications', [sql`deleted_at = ${change.now}`], alive),
-      revoked: updateDependent(change, BY_APPLICATION, [sql`revoked_at = ${change.now}`], ofDeleted),
+      revoked: updateDependent(
+        change,
+        'applications:write',
+        BY_APPLICATION,
+        [sql`revoked_at = ${change.now}`],
+        ofDeleted,
+      ),
       counted: countApplications(change, -1, matches),
     },
     event: { table: 'applications', where: matches, data: sql`json_set(${snapshot}, '$.client_secrets', ${revoked})` },

@@ -130,7 +130,7 @@ export async function verifyClientSecret(
   const outcome: Outcome<VerifiedClient | RefusedClient | null> = await runBatch(
     database,
     caller,
-    'read',
+    'secrets:verify',
     { verdict },
     ({
       verdict: { is_found, client_secret, application, environment_id: environmentId },

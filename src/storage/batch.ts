@@ -1,9 +1,9 @@
 import type { Sql } from 'sql-template-tag'
-import type { Access, Caller, Change, Outcome, Result } from './caller.ts'
+import { type Caller, type Change, isAllowed, isChanging, type Need, type Outcome, type Result } from './caller.ts'
 import { type Database, sendBatch } from './database.ts'
 import { recordEvent } from './event-statements.ts'
 import { touchAfterResponse } from './last-use.ts'
-import { type ChangingTable, type Statement, touchCaller } from './statements.ts'
+import { CHANGING, type ChangingTable, type Statement, touchCaller } from './statements.ts'
 import { type CallerRow, type ChangeRow, selectChangeVerdict, selectVerdict } from './verdicts.ts'
 
 /** The statements of a request. The verdict is its one row about the caller and what the outcome depends on. */
@@ -20,12 +20,12 @@ type Results<Named> = {
 
 /**
  * Sends a request's statements as one batch. The verdict identifies the caller; a plain verdict is added to a batch
- * that has none. `read` runs only if the caller is known and has the access that the request needs.
+ * that has none. `read` runs only if the caller is known and may do what the request needs.
  */
 export async function runBatch<Named extends Statements, T, Refusal extends string>(
   database: Database,
   caller: Caller,
-  needs: Access,
+  needs: Need,
   statements: Named,
   read: (results: Results<Named>) => Result<T, Refusal>,
 ): Promise<Outcome<T, Refusal>> {
@@ -41,15 +41,15 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
     apiKeyId: verdict.caller_id,
     apiKeyName: verdict.caller_name,
     access: verdict.access,
+    permissions: verdict.permissions === null ? null : JSON.parse(verdict.permissions),
     environmentId: verdict.environment_id,
     environmentName: verdict.environment_name,
     isFrozen: verdict.frozen_at !== null,
     sessionId: verdict.session_id,
   }
   const hasDelivery = verdict.has_delivery === 1
-  const hasWriteAccess =
-    verdict.access === 'write' && (caller.environmentId ?? verdict.environment_id) === verdict.environment_id
-  if (needs === 'write' && !hasWriteAccess) return { refused: 'forbidden', identity, hasDelivery }
+  const isElsewhere = isChanging(needs) && (caller.environmentId ?? verdict.environment_id) !== verdict.environment_id
+  if (isElsewhere || !isAllowed(identity, needs)) return { refused: 'forbidden', identity, hasDelivery }
   return { ...read({ ...rows, verdict } as Results<Named>), identity, hasDelivery }
 }
 
@@ -80,10 +80,10 @@ export function runChange<Verdict extends ChangeRow, T, Refusal extends string>(
     ...(record && { record }),
     verdict: selectChangeVerdict<Verdict>(change, type, columns, joined),
   }
-  return runBatch(database, change.caller, 'write', batch, ({ verdict }) => read(verdict as Verdict))
+  return runBatch(database, change.caller, CHANGING[event.table], batch, ({ verdict }) => read(verdict as Verdict))
 }
 
 /** Identifies the caller of a request that fails for another reason: 401 and 403 take precedence. */
-export function identify(database: Database, caller: Caller, needs: Access): Promise<Outcome<null>> {
+export function identify(database: Database, caller: Caller, needs: Need): Promise<Outcome<null>> {
   return runBatch(database, caller, needs, {}, () => ({ granted: null }))
 }

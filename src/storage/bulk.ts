@@ -25,7 +25,7 @@ export function findSecrets(
 ): Promise<Outcome<ListedSecret[], 'entity_not_found'>> {
   const chosen = sql`id IN (SELECT value FROM json_each(${JSON.stringify(ids)}))`
   const found = selectFromFirst<ListedRow>(caller, listedColumns(now), 'client_secrets', chosen, sql`ORDER BY id DESC`)
-  return runBatch(database, caller, 'read', { found }, ({ found }) =>
+  return runBatch(database, caller, 'secrets:read', { found }, ({ found }) =>
     found.length === 0 ? { refused: 'entity_not_found' } : { granted: found.map(listedFromRow) },
   )
 }
@@ -63,7 +63,7 @@ export function changeSecrets(
         (SELECT count(*) FROM events WHERE id IN ${eventIds}) AS changed, ${wantedByWebhook(type)} AND ${isChanged} AS has_delivery`,
     ),
   }
-  return runBatch(database, change.caller, 'write', statements, ({ verdict: { found, changed, left } }) => {
+  return runBatch(database, change.caller, 'secrets:write', statements, ({ verdict: { found, changed, left } }) => {
     if (found === 0) return { refused: 'entity_not_found' }
     return left > 0 ? { refused: 'service_unavailable' } : { granted: changed }
   })

@@ -118,7 +118,7 @@ export function findClientSecret(
 ): Promise<Outcome<ClientSecret, 'entity_not_found'>> {
   const joined = sql`LEFT ${joinSecret(referredTo(caller, { id }))} AND client_secrets.revoked_at IS NULL`
   const verdict = selectVerdict<FoundRow>(caller, columns, joined)
-  return runBatch(database, caller, 'read', { verdict }, ({ verdict }) =>
+  return runBatch(database, caller, 'secrets:read', { verdict }, ({ verdict }) =>
     verdict.id === null ? { refused: 'entity_not_found' } : { granted: fromRow(verdict) },
   )
 }
@@ -140,7 +140,7 @@ export function findApplicationWithSecrets(
       oldestFirst,
     ),
   }
-  return runBatch(database, caller, 'read', statements, ({ verdict, secrets }) =>
+  return runBatch(database, caller, 'secrets:read', statements, ({ verdict, secrets }) =>
     verdict.id === null
       ? { refused: 'entity_not_found' }
       : { granted: { application: applicationMapping.fromRow(verdict), secrets: secrets.map(fromRow) } },
@@ -165,7 +165,7 @@ export function findClientSecretsByHint(
   const index = 'client_secrets INDEXED BY client_secrets_by_hint'
   const where = sql`${endsIn(hint)} AND ${liveAt(now)}`
   const found = select<{ application_name: string }>(caller, withApplication, index, where, oldestFirst)
-  return runBatch(database, caller, 'read', { found }, ({ found }) => ({
+  return runBatch(database, caller, 'secrets:read', { found }, ({ found }) => ({
     granted: found.map((row) => ({ ...fromRow(row), applicationName: row.application_name })),
   }))
 }

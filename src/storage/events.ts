@@ -23,6 +23,7 @@ export const EVENT_TYPES = [
   'connect_application_secret.expiring',
   'connect_application_secret.unused',
   'api_key.created',
+  'api_key.updated',
   'api_key.revoked',
   'session.created',
   'session.revoked',
@@ -126,7 +127,7 @@ export function listEvents(
     page: select<object>(caller, eventColumns, 'events', whereListed, inOrder),
     ...(cursor ? { cursorRow: select(caller, sql`1`, 'events', sql`id = ${cursor.id}`), oldest } : {}),
   }
-  return runBatch(database, caller, 'read', statements, ({ page, cursorRow, oldest }) => {
+  return runBatch(database, caller, 'events:read', statements, ({ page, cursorRow, oldest }) => {
     if (cursor && cursorRow?.length === 0 && !isPast(cursor.id, oldest?.[0]?.created_at)) {
       return { refused: 'invalid_cursor' }
     }

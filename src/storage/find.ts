@@ -77,7 +77,7 @@ export function findAnything(
           ),
         }),
   }
-  return runBatch(database, caller, 'read', statements, (rows) => ({
+  return runBatch(database, caller, 'secrets:read', statements, (rows) => ({
     granted: {
       secrets: distinct([rows.ended, rows.exactSecret, rows.named]).map((row) => ({
         ...listedFromRow(row),

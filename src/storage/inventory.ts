@@ -70,7 +70,7 @@ export function listSecrets(
     ...pageStatements(caller, options, now),
     ...(cursor ? { cursorRow: select(caller, sql`1`, 'client_secrets', sql`id = ${cursor.id}`) } : {}),
   }
-  return runBatch(database, caller, 'read', statements, ({ cursorRow, ...rows }) =>
+  return runBatch(database, caller, 'secrets:read', statements, ({ cursorRow, ...rows }) =>
     cursorRow?.length === 0 ? { refused: 'invalid_cursor' } : { granted: readPage(options, rows) },
   )
 }
@@ -92,7 +92,7 @@ export function surveySecrets(
     counts: countStatement(caller, options.filter, now),
     keys: selectCallerKeys(caller),
   }
-  return runBatch(database, caller, 'read', statements, ({ counts, keys, ...rows }) => ({
+  return runBatch(database, caller, 'secrets:read', statements, ({ counts, keys, ...rows }) => ({
     granted: {
       ...readPage(options, rows),
       counts: counts[0] as SecretCounts,

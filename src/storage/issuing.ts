@@ -163,7 +163,7 @@ function rotate(
     type: 'connect_application_secret.rotated',
     limits: latest,
     withinLimit,
-    retired: updateDependent(change, BY_APPLICATION, set, others),
+    retired: updateDependent(change, 'secrets:write', BY_APPLICATION, set, others),
     data: sql`json_set(${clientSecretMapping.snapshot}, '$.client_secrets', ${touched})`,
   })
 }
@@ -258,7 +258,7 @@ function recordReplay(database: Database, change: Change, id: string): void {
   const event = recordAuditEvent(
     database,
     change,
-    'write',
+    'secrets:write',
     'connect_application_secret.replayed',
     clientSecretMapping.snapshot,
     secret,
@@ -266,7 +266,7 @@ function recordReplay(database: Database, change: Change, id: string): void {
   )
   const isNew = sql`${eventExists(change)} AND coalesce(instr(history, ${change.eventId}), 0) = 0`
   const set = sql`history = ${withEvent(change.eventId)}`
-  const history = updateUnstamped(change.caller, 'write', 'client_secrets', set, sql`id = ${id} AND ${isNew}`)
+  const history = updateUnstamped(change.caller, 'secrets:write', 'client_secrets', set, sql`id = ${id} AND ${isNew}`)
   afterResponse(database, async () => {
     await sendBatch(measuredApart(database), { event, history }).catch((error) => {
       console.error({

@@ -49,7 +49,7 @@ export function findOverview(
   return runBatch(
     database,
     caller,
-    'read',
+    'secrets:read',
     {
       verdict: selectApplicationCount(caller),
       secrets: selectFromFirst<SecretCounts & { last_used_at: UnixMs | null }>(

@@ -1,5 +1,5 @@
 import sql, { join, raw, type Sql } from 'sql-template-tag'
-import type { Access, Caller, Change } from './caller.ts'
+import { type Caller, type Change, isChanging, type Need, permissionsFor } from './caller.ts'
 import { changeDeadline, type Database, type UnixMs } from './database.ts'
 import { USE_GRANULARITY_MS } from './last-use.ts'
 
@@ -17,22 +17,39 @@ export const activeSession = raw(`sessions.ended_at IS NULL
   AND sessions.last_used_at > unixepoch('subsec') * 1000 - ${SESSION_REST_MS}
   AND sessions.created_at > unixepoch('subsec') * 1000 - ${SESSION_LIFETIME_MS}`)
 
+/** Condition: the key is neither revoked nor expired. The clock is the database's. */
+export const activeKey = raw(`revoked_at IS NULL
+  AND (key_expires_at IS NULL OR key_expires_at > unixepoch('subsec') * 1000)`)
+
+/** Condition: the key has no IP ranges, or one of them has the caller's address. Each range comes with its bits. */
+function withinRanges({ addressBits = '' }: Caller): Sql {
+  return sql`(allowed_ips IS NULL OR EXISTS (SELECT 1 FROM json_each(allowed_ips) WHERE instr(${addressBits}, value) = 1))`
+}
+
+/** Condition: the key may do it. A permission that is not known allows nothing. */
+function mayDo(needs: Need): Sql {
+  const all = isChanging(needs) ? `permissions IS NULL AND access = 'write'` : 'permissions IS NULL'
+  const some = permissionsFor(needs).map((permission) => `instr(permissions, '"${permission}"')`)
+  return raw(`(${[all, ...some].join(' OR ')})`)
+}
+
 /**
- * The caller, if it is active and has this access: with `inTimeOf`, only before that database's deadline. The statement
+ * The caller, if it is active, calls from an allowed address and may do what the statement needs; null if the statement
+ * depends on another one that says what it needs. With `inTimeOf`, only before that database's deadline. The statement
  * that decides a whole batch needs it.
  */
-export function scopeOf(caller: Caller, needs: Access = 'read', inTimeOf: Database | null = null): Scope {
-  const conditions = [sql`revoked_at IS NULL`]
-  if (needs === 'write') conditions.push(sql`access = 'write'`)
-  if (needs === 'write' && caller.environmentId !== undefined)
+export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database | null = null): Scope {
+  const conditions = [activeKey, withinRanges(caller)]
+  if (needs) conditions.push(mayDo(needs))
+  if (needs && isChanging(needs) && caller.environmentId !== undefined)
     conditions.push(sql`api_keys.environment_id = ${caller.environmentId}`)
   if (inTimeOf) conditions.push(inTime(inTimeOf))
   const where = join(conditions, ' AND ')
   const source =
     caller.kind === 'api_key'
-      ? sql`(SELECT id, name, access, environment_id, last_used_at, NULL AS session_id
+      ? sql`(SELECT id, name, access, permissions, environment_id, last_used_at, NULL AS session_id
           FROM api_keys WHERE digest = ${caller.digest} AND ${where}) AS caller`
-      : sql`(SELECT api_keys.id, name, access, api_keys.environment_id, sessions.last_used_at, sessions.id AS session_id
+      : sql`(SELECT api_keys.id, name, access, permissions, api_keys.environment_id, sessions.last_used_at, sessions.id AS session_id
           FROM sessions JOIN api_keys ON api_keys.id = sessions.api_key_id
           WHERE sessions.digest = ${caller.digest} AND ${activeSession} AND ${where}) AS caller`
   return source as Scope
@@ -45,7 +62,7 @@ function inTime(database: Database): Sql {
 
 /** SQL for the ID of the caller's environment. */
 export function environmentOf(caller: Caller): Sql {
-  return sql`(SELECT environment_id FROM ${scopeOf(caller)})`
+  return sql`(SELECT environment_id FROM ${scopeOf(caller, null)})`
 }
 
 /** Condition: the row is of the caller's environment. */
@@ -64,13 +81,18 @@ export function isFrozen(environmentId: Sql): Sql {
 }
 
 /**
- * Condition: the event of a change of an environment exists, and no later change has been made, so that a retry does not
- * undo one.
+ * Condition: the event exists, and no later one of these types in its environment, so that a retry does not undo a later
+ * change.
  */
-export function isLatestOfEnvironment(eventId: string): Sql {
+export function isLatest(eventId: string, types: readonly string[]): Sql {
   return sql`EXISTS (SELECT 1 FROM events AS own WHERE own.id = ${eventId} AND NOT EXISTS (
     SELECT 1 FROM events AS later WHERE later.environment_id = own.environment_id AND later.seq > own.seq
-    AND later.type IN ('environment.updated', 'environment.frozen', 'environment.unfrozen')))`
+    AND later.type IN (${raw(types.map((type) => `'${type}'`).join(', '))})))`
+}
+
+/** Condition: the event of a change of an environment exists, and no later change has been made. */
+export function isLatestOfEnvironment(eventId: string): Sql {
+  return isLatest(eventId, ['environment.updated', 'environment.frozen', 'environment.unfrozen'])
 }
 
 /** Condition: the last use was not recorded within the last minute, and the deadline has not passed. */

@@ -59,6 +59,7 @@ export function findSecretDetails(
       'events INDEXED BY sqlite_autoindex_events_1',
       sql`id IN (${ids})`,
       sql`ORDER BY seq`,
+      'secrets:read',
     ),
     others: select<{ count: number }>(
       caller,
@@ -67,7 +68,7 @@ export function findSecretDetails(
       sql`application_id = ${ofSecret(sql`application_id`)} AND id <> ${id} AND ${working}`,
     ),
   }
-  return runBatch(database, caller, 'read', statements, ({ found: [row], events, others }) => {
+  return runBatch(database, caller, 'secrets:read', statements, ({ found: [row], events, others }) => {
     if (!row) return { refused: 'entity_not_found' }
     return {
       granted: {

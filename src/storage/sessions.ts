@@ -2,12 +2,12 @@ import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
 import { type CallerKey, callerKeyMapping, MAX_LISTED_CALLERS, selectCallerKeys } from './api-keys.ts'
 import { runBatch } from './batch.ts'
-import type { Access, Caller, Change, Outcome } from './caller.ts'
+import type { Caller, Change, Need, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import { flag, mapping } from './mapping.ts'
-import { activeSession, environmentOf, eventExists } from './scope.ts'
-import { insertSession, type Statement, select, updateUnstamped } from './statements.ts'
+import { activeKey, activeSession, environmentOf, eventExists } from './scope.ts'
+import { insertSession, SIGN_IN, type Statement, select, updateUnstamped } from './statements.ts'
 import { selectVerdict } from './verdicts.ts'
 
 /** A dashboard session. */
@@ -80,22 +80,22 @@ export function startSession(
   return runBatch(
     database,
     caller,
-    'read',
+    SIGN_IN,
     {
       started: insertSession(database, caller, row),
       event: recordAuditEvent(
         database,
         change,
-        'read',
+        SIGN_IN,
         'session.created',
         sessionSnapshot,
         joinSession(sql`target.id = ${id}`),
       ),
-      limited: updateUnstamped(caller, 'read', 'sessions', ended, sql`${ofKey} AND id NOT IN (${newest})`),
+      limited: updateUnstamped(caller, SIGN_IN, 'sessions', ended, sql`${ofKey} AND id NOT IN (${newest})`),
       ...(replaces && {
         replaced: updateUnstamped(
-          { kind: 'session', digest: replaces },
-          'read',
+          { ...caller, kind: 'session', digest: replaces },
+          SIGN_IN,
           'sessions',
           ended,
           sql`digest = ${replaces} AND EXISTS (SELECT 1 FROM sessions WHERE id = ${id})`,
@@ -117,10 +117,10 @@ export function endOwnSession(database: Database, change: Change): Promise<Outco
   return runBatch(
     database,
     caller,
-    'read',
+    SIGN_IN,
     {
-      event: recordAuditEvent(database, change, 'read', 'session.revoked', sessionSnapshot, joinSession(own)),
-      ended: endIfRecorded(change, 'read', sql`digest = ${caller.digest}`),
+      event: recordAuditEvent(database, change, SIGN_IN, 'session.revoked', sessionSnapshot, joinSession(own)),
+      ended: endIfRecorded(change, SIGN_IN, sql`digest = ${caller.digest}`),
     },
     ({ ended }) => (ended.length > 0 ? { granted: null } : { refused: 'service_unavailable' }),
   )
@@ -151,7 +151,7 @@ export function endSession(
   )
 }
 
-function endIfRecorded(change: Change, needs: Access, where: Sql): Statement<object> {
+function endIfRecorded(change: Change, needs: Need, where: Sql): Statement<object> {
   const condition = sql`${where} AND ended_at IS NULL AND ${eventExists(change)}`
   return updateUnstamped(change.caller, needs, 'sessions', sql`ended_at = ${change.now}`, condition)
 }
@@ -164,7 +164,7 @@ export function listCallers(
   const columns = sql`id, (SELECT name FROM api_keys WHERE api_keys.id = api_key_id) AS key_name,
     created_at, last_used_at, digest = ${caller.digest} AS is_own,
     ${ofSignIn('address')}, ${ofSignIn('country')}, ${ofSignIn('user_agent')}`
-  const active = sql`${activeSession} AND EXISTS (SELECT 1 FROM api_keys WHERE api_keys.id = api_key_id AND revoked_at IS NULL)`
+  const active = sql`${activeSession} AND EXISTS (SELECT 1 FROM api_keys WHERE api_keys.id = api_key_id AND ${activeKey})`
   const newestFirst = sql`ORDER BY created_at DESC, id DESC LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}`
   return runBatch(
     database,

@@ -1,9 +1,10 @@
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
-import type { Access, Caller, Change } from './caller.ts'
+import type { Caller, Change, Need } from './caller.ts'
 import type { Database, Query, UnixMs } from './database.ts'
 import { withEvent } from './history.ts'
 import {
+  activeKey,
   activeSession,
   eventExists,
   inEnvironmentOf,
@@ -48,14 +49,34 @@ export type ChangingTable = 'applications' | 'client_secrets'
 type ChangingSource = ChangingTable | `${ChangingTable} INDEXED BY ${string}`
 type Value = string | number | null | Bytes
 
+/** The right that reading a table needs. */
+const READING: Readonly<Record<Table, Need>> = {
+  applications: 'secrets:read',
+  client_secrets: 'secrets:read',
+  events: 'events:read',
+  idempotency_records: 'read',
+  api_keys: 'read',
+  sessions: 'read',
+  webhook_endpoints: 'read',
+  webhook_deliveries: 'read',
+}
+const reading = (source: Source): Need => READING[source.split(' ', 1)[0] as Table]
+
+/** The right that a change of a table needs. */
+export const CHANGING: Readonly<Record<ChangingTable, Need>> = {
+  applications: 'applications:write',
+  client_secrets: 'secrets:write',
+}
+const changing = (source: ChangingSource): Need => CHANGING[source.split(' ', 1)[0] as ChangingTable]
+
 export const BY_APPLICATION = 'client_secrets INDEXED BY client_secrets_by_application'
 
 /**
  * Selects the caller's own row, and columns of the rows that `joined` joins to it. Returns no row if the caller is
- * unknown.
+ * unknown. The reader of the row must ask `isAllowed`, as `runBatch` does.
  */
 export function selectCaller<Row>(caller: Caller, columns: Sql, joined: Sql): Statement<Row> {
-  return new ScopedStatement(sql`SELECT ${columns} FROM ${scopeOf(caller)} ${joined}`)
+  return new ScopedStatement(sql`SELECT ${columns} FROM ${scopeOf(caller, null)} ${joined}`)
 }
 
 /** Rows of the caller's environment. `rest` may end in ORDER BY and LIMIT. */
@@ -65,9 +86,10 @@ export function select<Row>(
   table: Source,
   where: Sql,
   rest: Sql = empty,
+  needs: Need = reading(table),
 ): Statement<Row> {
   return new ScopedStatement(
-    sql`SELECT ${columns} FROM ${raw(table)} WHERE ${inEnvironmentOf(scopeOf(caller))} AND (${where}) ${rest}`,
+    sql`SELECT ${columns} FROM ${raw(table)} WHERE ${inEnvironmentOf(scopeOf(caller, needs))} AND (${where}) ${rest}`,
   )
 }
 
@@ -82,7 +104,7 @@ export function selectFromFirst<Row>(
   rest: Sql,
 ): Statement<Row> {
   return new ScopedStatement(
-    sql`SELECT ${columns} FROM (SELECT * FROM ${raw(table)} WHERE ${inEnvironmentOf(scopeOf(caller))} AND ${first})
+    sql`SELECT ${columns} FROM (SELECT * FROM ${raw(table)} WHERE ${inEnvironmentOf(scopeOf(caller, reading(table)))} AND ${first})
       AS first ${rest}`,
   )
 }
@@ -106,24 +128,24 @@ export function insert(
   where: Sql,
 ): Statement {
   const stamps = { created_at: change.now, updated_at: change.now, event_id: change.eventId }
-  return insertInto(table, { ...row, ...stamps }, scopeOf(change.caller, 'write', database), source, where)
+  return insertInto(table, { ...row, ...stamps }, scopeOf(change.caller, changing(table), database), source, where)
 }
 
 /** Updates rows once: not if the event exists already, and not after the deadline. */
 export function update(database: Database, change: Change, table: ChangingSource, set: Sql[], where: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${stamped(change, table, set)}
-      WHERE ${inEnvironmentOf(scopeOf(change.caller, 'write', database))} AND NOT ${eventExists(change)} AND (${where})`,
+      WHERE ${inEnvironmentOf(scopeOf(change.caller, changing(table), database))} AND NOT ${eventExists(change)} AND (${where})`,
   )
 }
 
 /**
  * Follow-up update in the same batch. `where` must depend on the leading statement, which alone checks the deadline.
  */
-export function updateDependent(change: Change, table: ChangingSource, set: Sql[], where: Sql): Statement {
+export function updateDependent(change: Change, needs: Need, table: ChangingSource, set: Sql[], where: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${stamped(change, table, set)}
-      WHERE ${inEnvironmentOf(scopeOf(change.caller, 'write'))} AND NOT ${eventExists(change)} AND (${where})`,
+      WHERE ${inEnvironmentOf(scopeOf(change.caller, needs))} AND NOT ${eventExists(change)} AND (${where})`,
   )
 }
 
@@ -135,7 +157,7 @@ export function updateEach(database: Database, change: Change, items: string, se
   const event = sql`(${items} ->> client_secrets.id)`
   return new ScopedStatement(
     sql`UPDATE client_secrets SET ${set}, history = ${withEvent(event)}, updated_at = ${change.now}, event_id = ${event}
-      WHERE ${inEnvironmentOf(scopeOf(change.caller, 'write', database))} AND id IN (SELECT key FROM json_each(${items}))
+      WHERE ${inEnvironmentOf(scopeOf(change.caller, 'secrets:write', database))} AND id IN (SELECT key FROM json_each(${items}))
       AND NOT EXISTS (SELECT 1 FROM events WHERE id = ${event}) AND (${where})`,
   )
 }
@@ -152,7 +174,7 @@ export function updateEnvironment(change: Change, set: Sql): Statement {
 export function countApplications(change: Change, difference: 1 | -1, matches: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE environments SET application_count = application_count + ${difference}
-      WHERE id = (SELECT environment_id FROM ${scopeOf(change.caller, 'write')}) AND NOT ${eventExists(change)}
+      WHERE id = (SELECT environment_id FROM ${scopeOf(change.caller, 'applications:write')}) AND NOT ${eventExists(change)}
       AND EXISTS (SELECT 1 FROM applications
         WHERE environment_id = environments.id AND ${matches} AND event_id = ${change.eventId})`,
   )
@@ -164,21 +186,24 @@ export function insertRecord(change: Change, record: Record<string, Value>, stal
   const values = [...Object.values(record), change.eventId, change.now]
   return new ScopedStatement(
     sql`INSERT INTO idempotency_records (environment_id, ${raw(columns.join(', '))})
-      SELECT environment_id, ${join(values, ', ')} FROM ${scopeOf(change.caller, 'write')} WHERE ${eventExists(change)}
+      SELECT environment_id, ${join(values, ', ')} FROM ${scopeOf(change.caller, null)} WHERE ${eventExists(change)}
       ON CONFLICT (digest) DO UPDATE SET ${raw(columns.map((column) => `${column} = excluded.${column}`).join(', '))}
       WHERE idempotency_records.created_at <= ${staleAt}`,
   )
 }
 
-/** Creates a session for the calling key. Read access is enough. */
+/** Starting and ending one's own session needs what most pages need. */
+export const SIGN_IN: Need = 'secrets:read'
+
+/** Creates a session for the calling key. */
 export function insertSession(database: Database, caller: Caller, session: Record<string, Value | Sql>): Statement {
-  return insertInto('sessions', session, scopeOf(caller, 'read', database))
+  return insertInto('sessions', session, scopeOf(caller, SIGN_IN, database))
 }
 
 /** Updates rows that do not record the event of their last change. Returns a row for each that it updated. */
 export function updateUnstamped(
   caller: Caller,
-  needs: Access,
+  needs: Need,
   table: Exclude<Table, 'applications' | 'events' | 'idempotency_records'>,
   set: Sql,
   where: Sql,
@@ -194,7 +219,7 @@ export function updateUnstamped(
  */
 export function touchCaller(database: Database, { kind, digest }: Caller, now: UnixMs): Statement {
   const table = kind === 'session' ? 'sessions' : 'api_keys'
-  const active = kind === 'session' ? activeSession : sql`revoked_at IS NULL`
+  const active = kind === 'session' ? activeSession : activeKey
   return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET last_used_at = ${now} WHERE digest = ${digest} AND ${active} AND ${useDue(database, now)}`,
   )

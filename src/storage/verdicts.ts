@@ -9,6 +9,8 @@ export interface CallerRow {
   readonly caller_id: string
   readonly caller_name: string
   readonly access: Access
+  /** JSON. */
+  readonly permissions: string | null
   readonly environment_id: string
   readonly environment_name: string | null
   readonly frozen_at: UnixMs | null
@@ -47,7 +49,7 @@ export function selectVerdict<Columns>(
       : sql`NULL`
   return selectCaller(
     caller,
-    sql`caller.id AS caller_id, caller.name AS caller_name, caller.access, caller.environment_id,
+    sql`caller.id AS caller_id, caller.name AS caller_name, caller.access, caller.permissions, caller.environment_id,
       ${ofEnvironment('name')} AS environment_name, ${ofEnvironment('frozen_at')} AS frozen_at, caller.session_id, caller.last_used_at AS caller_last_used_at
       ${columns === empty ? empty : sql`, ${columns}`}`,
     joined,

@@ -34,8 +34,8 @@ test('a created key is shown once: alone on stdout, or in one line of JSON', asy
 test('the list has each key without the key itself', async () => {
   const { json } = await create('listed', '--json')
   const { stdout } = await apiKey(['list', '--environment', 'staging'])
-  expect(stdout).toMatch(/^ENVIRONMENT +NAME +ACCESS +ID +LAST USED +REVOKED$/m)
-  expect(stdout).toMatch(new RegExp(`^staging +listed +write +${json.id} +never +-$`, 'm'))
+  expect(stdout).toMatch(/^ENVIRONMENT +NAME +ACCESS +ID +LAST USED +EXPIRES +ADDRESSES +REVOKED$/m)
+  expect(stdout).toMatch(new RegExp(`^staging +listed +write +${json.id} +never +never +all +-$`, 'm'))
   expect(stdout).not.toContain(json.api_key)
   const all = await apiKey(['list', '--json'])
   expect(all.json).toContainEqual({
@@ -43,13 +43,64 @@ test('the list has each key without the key itself', async () => {
     environment: 'staging',
     name: 'listed',
     access: 'write',
+    permissions: null,
+    allowed_ips: null,
     created_at: expect.stringMatching(/Z$/),
+    expires_at: null,
     last_used_at: null,
     revoked_at: null,
   })
   expect((await apiKey(['list', '--environment', 'production'])).stdout).toBe(
     'No API keys yet: npm run api-key -- create --help\n',
   )
+})
+
+test('a key is created with permissions, an expiry and IP ranges', async () => {
+  const words = ['create', '--environment', 'staging', '--name', 'narrow', '--json']
+  const limits = ['--permission', 'secrets:verify,events:read', '--expires-in', '90d']
+  const ranges = ['--allow-ip', '203.0.113.0/24,2001:DB8::/32,203.0.113.0/24']
+  const before = Date.now()
+  const { json } = await apiKey([...words, ...limits, ...ranges])
+  const all = await apiKey(['list', '--json'])
+  const listed = all.json.find(({ id }: { id: string }) => id === json.id)
+  expect(listed).toMatchObject({
+    access: 'read',
+    permissions: ['secrets:verify', 'events:read'],
+    allowed_ips: ['203.0.113.0/24', '2001:db8::/32'],
+  })
+  const lifetime = Date.parse(listed.expires_at) - before
+  expect(Math.round(lifetime / 60_000)).toBe(90 * 24 * 60)
+  const { stdout } = await apiKey(['list'])
+  expect(stdout).toMatch(
+    /narrow +secrets:verify,events:read +api_key_\w+ +never +\d{4}-\S+Z +203\.0\.113\.0\/24,2001:db8::\/32 +-$/m,
+  )
+})
+
+test.each([
+  ['no access and no permission', [], '--access'],
+  ['both', ['--access', 'read', '--permission', 'events:read'], '--access'],
+  ['an unknown permission', ['--permission', 'secrets:admin'], 'secrets:admin'],
+  ['an unknown unit', ['--access', 'read', '--expires-in', '90m'], '--expires-in'],
+  ['no time', ['--access', 'read', '--expires-in', '0d'], '--expires-in'],
+  ['a time beyond ten years', ['--access', 'read', '--expires-in', '3651d'], '--expires-in'],
+  ['a malformed range', ['--access', 'read', '--allow-ip', '203.0.113'], '--allow-ip'],
+  ['a range with bits after its prefix', ['--access', 'read', '--allow-ip', '203.0.113.1/24'], '--allow-ip'],
+])('a key is not created with %s', async (_, words, text) => {
+  const { code, stderr, stdout } = await apiKey(['create', '--environment', 'staging', '--name', 'x', ...words])
+  expect([code, stdout]).toEqual([2, ''])
+  expect(stderr).toContain(text)
+})
+
+test('a key is renamed while it is not revoked, and events record each change of a name', async () => {
+  const { json } = await create('before', '--json')
+  const rename = (name: string) => apiKey(['rename', json.id, '--name', name])
+  expect((await rename('after')).stdout).toBe(`Renamed: ${json.id} is after.\n`)
+  expect((await rename('after')).code).toBe(0)
+  expect((await rename('\u0007')).code).toBe(2)
+  const renames = "SELECT data ->> 'name' AS name FROM events WHERE type = 'api_key.updated'"
+  expect((await database.prepare(renames).all()).results).toEqual([{ name: 'after' }])
+  await apiKey(['revoke', json.id])
+  expect(await rename('too late')).toMatchObject({ code: 1, stderr: expect.stringContaining('is revoked') })
 })
 
 test('a key is revoked by ID or by name, and a second time without an effect', async () => {

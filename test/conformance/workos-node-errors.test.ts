@@ -71,7 +71,8 @@ test.each(Object.entries(WRITES))('%s throws 403 for a read-only API key', async
   const { apiKey: reader } = await newApiKey(database, { access: 'read', environmentId })
   await expectError(call(workosAs(reader), 'conn_app_1'), GenericServerException, {
     status: 403,
-    message: 'This API key has read access only. Nothing was changed. Use a key with write access.',
+    message:
+      'This API key does not allow this. Nothing was changed. Use a key with the access or the permission for it.',
     code: 'forbidden',
     requestID: REQUEST_ID,
   })

@@ -35,7 +35,8 @@ describe('the events of API keys', () => {
     })
     const [event, ...others] = await eventsOf(apiKey, 'api_key.created')
     expect(others).toEqual([])
-    expect(event.data).toEqual({ object: 'api_key', id, name: 'deploy', access: 'read' })
+    const limits = { permissions: null, allowed_ips: null, expires_at: null }
+    expect(event.data).toEqual({ object: 'api_key', id, name: 'deploy', access: 'read', ...limits })
     expect(event.context).toMatchObject({ actor: 'operator', api_key: null, session_id: null, ip_address: null })
   })
 

@@ -205,7 +205,8 @@ describe('a read-only API key', async () => {
     expect([status, json]).toEqual([
       403,
       {
-        message: 'This API key has read access only. Nothing was changed. Use a key with write access.',
+        message:
+          'This API key does not allow this. Nothing was changed. Use a key with the access or the permission for it.',
         code: 'forbidden',
       },
     ])

@@ -1,7 +1,8 @@
 import { applyD1Migrations, env, reset } from 'cloudflare:test'
 import { expect, test } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
 import { SCHEMA_VERSION } from '../../src/storage/migrations.ts'
-import { call, newApiKey, newApplication } from '../api.ts'
+import { call } from '../api.ts'
 import { secretsOf } from '../requests.ts'
 
 test('the newest migration that the Worker asks for is the newest file', () => {
@@ -11,14 +12,27 @@ test('the newest migration that the Worker asks for is the newest file', () => {
 test('a database of schema version 2 with secrets is brought up to date, and keeps them', async () => {
   await reset()
   await applyD1Migrations(env.DB, env.MIGRATIONS.slice(0, 2))
-  const { apiKey, environmentId, id: keyId } = await newApiKey()
-  const application = await newApplication(apiKey)
+  const { plaintext: apiKey, digest } = await issueCredential('sk', '0')
+  const [environmentId, keyId, applicationId] = ['env_x', 'api_key_x', 'conn_app_x']
+  await env.DB.batch([
+    env.DB.prepare("INSERT INTO environments (id, client_id, name, created_at) VALUES (?, 'client_x', 'x', 1)").bind(
+      environmentId,
+    ),
+    env.DB.prepare(
+      "INSERT INTO api_keys (id, environment_id, name, digest, access, created_at) VALUES (?, ?, 'test', ?, 'write', 1)",
+    ).bind(keyId, environmentId, digest),
+    env.DB.prepare(
+      `INSERT INTO applications (environment_id, id, client_id, application_type, name, scopes, organization_id, redirect_uris,
+        uses_pkce, is_first_party, created_at, updated_at, event_id)
+      VALUES (?, ?, 'client_y', 'm2m', 'x', '[]', 'org_1', '[]', 0, 0, 1, 1, 'event_y')`,
+    ).bind(environmentId, applicationId),
+  ])
   const insert = (id: string, hint: string, more: string) =>
     env.DB.prepare(
       `INSERT INTO client_secrets (environment_id, id, application_id, digest, secret_hint, name, created_by, created_at,
         updated_at, event_id, ${more.split('=')[0]}) VALUES (?, ?, ?, randomblob(32), ?, 'ci', ?, 1, 2, 'event_x', ${more.split('=')[1]})`,
     )
-      .bind(environmentId, id, application.id, hint, keyId)
+      .bind(environmentId, id, applicationId, hint, keyId)
       .run()
   await insert('secret_a', 'abc123', 'last_used_at = 1000')
   await insert('secret_b', 'xyz789', 'revoked_at = 5')
@@ -32,10 +46,10 @@ test('a database of schema version 2 with secrets is brought up to date, and kee
   expect(await rows()).toEqual(before.map((row) => ({ ...empty, ...row })))
   expect(await env.DB.prepare('SELECT version FROM schema_version').first('version')).toBe(SCHEMA_VERSION)
   const found = await call(apiKey, 'GET', '/connect/client_secrets?hint=abc123')
-  expect(found.json).toMatchObject([{ id: 'secret_a', name: 'ci', application_id: application.id }])
+  expect(found.json).toMatchObject([{ id: 'secret_a', name: 'ci', application_id: applicationId }])
   const changed = await call(apiKey, 'PATCH', '/connect/client_secrets/secret_a', { body: { disabled: true } })
   expect(changed.json).toMatchObject({ disabled: true })
   const [first] = await rows()
   expect(JSON.parse(String(first?.history))).toEqual(['event_x', first?.event_id])
-  expect((await call(apiKey, 'POST', secretsOf(application.id))).status).toBe(201)
+  expect((await call(apiKey, 'POST', secretsOf(applicationId))).status).toBe(201)
 })

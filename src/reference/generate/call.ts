@@ -50,8 +50,12 @@ export function badge(method: string): Html {
 }
 
 export function callerOf({ security }: Operation): string {
-  const [scheme, roles] = Object.entries(security[0] ?? {})[0] ?? []
-  if (scheme === 'api_key') return `Needs an API key with ${roles?.join()} access.`
+  const [[scheme, roles] = []] = Object.entries(security[0] ?? {})
+  if (scheme === 'api_key') {
+    const permissions = security.slice(1).flatMap(({ api_key = [] }) => api_key)
+    const or = permissions.length > 0 ? `, or with the permission ${permissions.join(' or ')}` : ''
+    return `Needs an API key with ${roles?.join()} access${or}.`
+  }
   return scheme ? 'Needs a client ID and a client secret.' : 'Needs no authentication.'
 }
 

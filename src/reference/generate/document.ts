@@ -38,7 +38,7 @@ const SECURITY_SCHEMES: OpenApi['components']['securitySchemes'] = {
     scheme: 'bearer',
     bearerFormat: 'sk_…',
     description:
-      'An API key of an environment: `Authorization: Bearer sk_…`. A key with `read` access can read and verify; a key with `write` access can make every call.',
+      'An API key of an environment: `Authorization: Bearer sk_…`. A key with `read` access can read and verify; a key with `write` access can make every call; a key with permissions can make the calls that name one of them.',
   },
   client_secret_basic: {
     type: 'http',

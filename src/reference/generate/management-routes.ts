@@ -26,7 +26,7 @@ export const applications: Group = {
       id: 'createApplication',
       summary: 'Create an application',
       description: 'Creates a machine-to-machine application (`m2m`), or one that signs people in (`oauth`).',
-      caller: 'write',
+      caller: 'applications:write',
       body: required('CreateApplication'),
       takesIdempotencyKey: true,
       errors: ['application_deleted', 'application_limit_reached'],
@@ -36,7 +36,7 @@ export const applications: Group = {
       id: 'listApplications',
       summary: 'List applications',
       description: 'Returns one page of applications, newest first by default.',
-      caller: 'read',
+      caller: 'secrets:read',
       query: 'ListApplications',
       success: { status: 200, description: 'One page of applications.', schema: 'ApplicationList' },
     },
@@ -44,14 +44,14 @@ export const applications: Group = {
       id: 'getApplication',
       summary: 'Get an application',
       description: 'Finds the application by its ID or by its client ID.',
-      caller: 'read',
+      caller: 'secrets:read',
       success: { status: 200, description: 'The application.', schema: 'Application' },
     },
     'PUT /connect/applications/{id}': {
       id: 'updateApplication',
       summary: 'Update an application',
       description: 'Changes the members that the body contains. The other members keep their values.',
-      caller: 'write',
+      caller: 'applications:write',
       body: optional('UpdateApplication'),
       success: { status: 200, description: 'The application after the change.', schema: 'Application' },
     },
@@ -60,7 +60,7 @@ export const applications: Group = {
       summary: 'Delete an application',
       description:
         'Deletes the application and revokes its client secrets. Introspection reports their tokens as inactive at once; services that verify tokens offline accept them until they expire. This can’t be undone. A repeated call returns 204 too.',
-      caller: 'write',
+      caller: 'applications:write',
       success: { status: 204, description: 'The application is deleted.' },
     },
   },
@@ -92,7 +92,7 @@ export const clientSecrets: Group = {
       id: 'createClientSecret',
       summary: 'Create a client secret',
       description: 'Returns the plaintext in `secret`. No other call returns it. The body may be empty.',
-      caller: 'write',
+      caller: 'secrets:write',
       body: optional('CreateClientSecret'),
       takesIdempotencyKey: true,
       success: { status: 201, description: 'The new secret, with its plaintext.', schema: 'IssuedClientSecret' },
@@ -110,7 +110,7 @@ export const clientSecrets: Group = {
       summary: 'Rotate client secrets',
       description:
         'Creates a secret and expires the application’s other secrets at the end of the grace period. Expiring secrets do not count against the limit.',
-      caller: 'write',
+      caller: 'secrets:write',
       body: optional('RotateClientSecrets'),
       takesIdempotencyKey: true,
       success: { status: 201, description: 'The new secret, with its plaintext.', schema: 'IssuedClientSecret' },
@@ -127,7 +127,7 @@ export const clientSecrets: Group = {
       summary: 'List client secrets',
       description:
         'Returns all secrets of an application that are neither revoked nor expired, oldest first, without pages.',
-      caller: 'read',
+      caller: 'secrets:read',
       success: { status: 200, description: 'An array, which may be empty.', schema: 'ClientSecretList' },
     },
     'DELETE /connect/applications/{id}/client_secrets': {
@@ -135,7 +135,7 @@ export const clientSecrets: Group = {
       summary: 'Revoke all client secrets',
       description:
         'Revokes every secret of the application. After the 204, no request is authenticated with one of them. This can’t be undone. A repeated call returns 204 too.',
-      caller: 'write',
+      caller: 'secrets:write',
       success: { status: 204, description: 'All secrets are revoked.' },
     },
     'GET /connect/client_secrets': {
@@ -143,7 +143,7 @@ export const clientSecrets: Group = {
       summary: 'List or find client secrets of the environment',
       description:
         'Returns one page of all client secrets, newest first by default. Expired and revoked secrets stay in the list for 90 days. A page may have fewer secrets than `limit`, or none, although more follow: continue while `after` is not null. With `hint` as the only parameter, which must then have six characters, the result is an array of the secrets that end in it and are neither revoked nor expired.',
-      caller: 'read',
+      caller: 'secrets:read',
       query: 'ListClientSecrets',
       success: {
         status: 200,
@@ -155,7 +155,7 @@ export const clientSecrets: Group = {
       id: 'getClientSecret',
       summary: 'Get a client secret',
       description: 'Returns the secret without its plaintext. A revoked secret is not found.',
-      caller: 'read',
+      caller: 'secrets:read',
       success: { status: 200, description: 'The secret.', schema: 'ClientSecret' },
     },
     'PATCH /connect/client_secrets/{id}': {
@@ -163,7 +163,7 @@ export const clientSecrets: Group = {
       summary: 'Update a client secret',
       description:
         'Changes the name or the expiry, disables the secret or enables it. Members that the body does not contain keep their values.',
-      caller: 'write',
+      caller: 'secrets:write',
       body: optional('UpdateClientSecret'),
       success: { status: 200, description: 'The secret after the change.', schema: 'ClientSecret' },
       errors: ['environment_frozen', 'client_secret_expired', 'client_secret_limit_reached'],
@@ -173,7 +173,7 @@ export const clientSecrets: Group = {
       summary: 'Revoke a client secret',
       description:
         'After the 204, no request is authenticated with the secret, and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire. This can’t be undone. A repeated call returns 204 too.',
-      caller: 'write',
+      caller: 'secrets:write',
       success: { status: 204, description: 'The secret is revoked.' },
     },
     'POST /connect/client_secrets/verify': {
@@ -181,7 +181,7 @@ export const clientSecrets: Group = {
       summary: 'Verify a client secret',
       description:
         'For services that receive client secrets directly. Always send `client_id`: without it, the secret of any application in the environment is valid. A wrong, revoked, disabled or expired secret gives `{"valid": false}`. A valid answer counts as a use.',
-      caller: 'read',
+      caller: 'secrets:verify',
       body: required('VerifyClientSecret'),
       success: { status: 200, description: 'Whether the secret is valid.', schema: 'Verification' },
     },
@@ -226,7 +226,7 @@ export const events: Group = {
       summary: 'List events',
       description:
         'Returns one page of events, oldest first by default. To read every event once, pass the ID of the last event you have seen as `after`.',
-      caller: 'read',
+      caller: 'events:read',
       query: 'ListEvents',
       success: { status: 200, description: 'One page of events.', schema: 'EventList' },
     },

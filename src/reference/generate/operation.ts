@@ -1,6 +1,7 @@
 import type { OasRef } from '@redocly/openapi-core'
 import type * as v from 'valibot'
 import type { ErrorCode } from '../../http/errors.ts'
+import { isChanging, type Need, permissionsFor } from '../../storage/caller.ts'
 import { type DescribedError, describeError, type ErrorStyle, errorResponses } from './errors.ts'
 import { IDS } from './examples.ts'
 import type { JsonSchema, MediaType, Operation, Parameter, Response } from './openapi.ts'
@@ -11,8 +12,8 @@ export interface Route {
   readonly id: string
   readonly summary: string
   readonly description: string
-  /** An API key with read or write access, an application with its client secret, or a caller without credentials. */
-  readonly caller: 'read' | 'write' | 'client' | 'public'
+  /** The right that an API key needs, or an application with its client secret, or a caller without credentials. */
+  readonly caller: Need | 'client' | 'public'
   /** The name of the query's schema. */
   readonly query?: string
   /** The name of the JSON body's schema. */
@@ -40,24 +41,24 @@ export interface Group {
   readonly schemas: Readonly<Record<string, v.GenericSchema>>
 }
 
-const SECURITY: Record<Route['caller'], Operation['security']> = {
-  read: [{ api_key: ['read'] }],
-  write: [{ api_key: ['write'] }],
+/** Each requirement is enough by itself: the access of a key without permissions, or a permission. */
+function securityOf(caller: Route['caller']): Operation['security'] {
+  if (caller === 'public') return []
   // With client_secret_post the credentials are form fields, so OpenAPI has no scheme for it: that is the empty one.
-  client: [{ client_secret_basic: [] }, {}],
-  public: [],
+  if (caller === 'client') return [{ client_secret_basic: [] }, {}]
+  return [isChanging(caller) ? 'write' : 'read', ...permissionsFor(caller)].map((role) => ({ api_key: [role] }))
 }
 
-const CALLER_ERRORS: Record<Route['caller'], readonly ErrorCode[]> = {
-  read: ['unauthorized', 'https_required', 'rate_limit_exceeded', 'service_unavailable', 'internal_error'],
-  write: [
-    'unauthorized',
-    'forbidden',
-    'https_required',
-    'rate_limit_exceeded',
-    'service_unavailable',
-    'internal_error',
-  ],
+const KEY_ERRORS: readonly ErrorCode[] = [
+  'unauthorized',
+  'forbidden',
+  'https_required',
+  'rate_limit_exceeded',
+  'service_unavailable',
+  'internal_error',
+]
+
+const OTHER_ERRORS: Readonly<Record<'client' | 'public', readonly ErrorCode[]>> = {
   client: [
     'invalid_request',
     'invalid_client',
@@ -84,7 +85,7 @@ export async function describeOperation(
   schemas: Readonly<Record<string, JsonSchema>>,
 ): Promise<{ operation: Operation; errors: DescribedError[] }> {
   const codes: ErrorCode[] = [
-    ...CALLER_ERRORS[route.caller],
+    ...(route.caller === 'client' || route.caller === 'public' ? OTHER_ERRORS[route.caller] : KEY_ERRORS),
     ...(route.body ? BODY_ERRORS : []),
     ...(route.body || route.query ? (['invalid_request_parameters'] as const) : []),
     ...(route.takesIdempotencyKey ? (['invalid_idempotency_key', 'idempotency_key_reused'] as const) : []),
@@ -97,7 +98,7 @@ export async function describeOperation(
     tags: [name],
     summary: route.summary,
     description: route.description,
-    security: SECURITY[route.caller],
+    security: securityOf(route.caller),
     parameters: [
       ...(/\{(client_)?id\}/.test(path) ? [pathParameter(path)] : []),
       ...(route.query ? queryParameters(schemas[route.query] ?? {}) : []),
@@ -197,7 +198,7 @@ const TEXTS: Readonly<Record<string, string>> = {
 function success({ success, takesIdempotencyKey, caller }: Route): Response {
   const headers = [
     'X-Request-ID',
-    ...(SECURITY[caller].length > 0 ? ['Server-Timing'] : []),
+    ...(caller !== 'public' ? ['Server-Timing'] : []),
     ...(takesIdempotencyKey ? ['Idempotent-Replayed'] : []),
   ]
   const { schema } = success

@@ -4,7 +4,7 @@ import type { DescribedError } from './errors.ts'
 const REMEDIES: Readonly<Record<string, string>> = {
   malformed_request: 'Correct the body: one JSON object, in UTF-8.',
   unauthorized: 'Send a valid API key. It may be misspelled, revoked, or of another deployment.',
-  forbidden: 'Use an API key with write access.',
+  forbidden: 'Use an API key with the access or the permission that the call names.',
   https_required: 'Use https, and replace every credential that was sent by http.',
   not_found: 'Correct the path.',
   entity_not_found:

@@ -93,7 +93,11 @@ const WORDS: Readonly<Record<string, string>> = {
   country: 'The country of that address (ISO 3166-1 alpha-2), where known.',
   user_agent: 'The `User-Agent` of the caller.',
   reason: 'Why the secret was refused. `address_not_allowed`: it works, but not from this IP address (`allowed_ips`).',
-  access: '`read` or `write`.',
+  access: '`read` or `write`. `read` beside `permissions`, which then say what the key may do.',
+  permissions:
+    'What the key may do: `applications:write`, `secrets:write`, `secrets:verify`, `events:read`. Null for all that its access allows.',
+  'data.allowed_ips': 'The IP addresses and CIDR ranges from which the key works. Null for every address.',
+  'data.expires_at': 'The time when the key stops working. Null if it never expires.',
   url: 'The URL of the endpoint, without its query.',
   'data.events': 'The event types that the endpoint receives. All types if empty.',
   kid: 'The ID of the new signing key.',

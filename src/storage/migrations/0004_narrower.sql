@@ -27,8 +27,8 @@ ALTER TABLE client_secrets ADD COLUMN reminder_due_at INTEGER AS (
 CREATE INDEX client_secrets_by_reminder ON client_secrets (reminder_due_at) WHERE reminder_due_at IS NOT NULL;
 
 ALTER TABLE api_keys ADD COLUMN key_expires_at INTEGER;
-ALTER TABLE api_keys ADD COLUMN allowed_ips TEXT; -- JSON: array of CIDR ranges; null for every address
-ALTER TABLE api_keys ADD COLUMN permissions TEXT; -- JSON: array; null for all that its access allows
+ALTER TABLE api_keys ADD COLUMN allowed_ips TEXT; -- JSON: CIDR ranges with the bits of their prefixes; null for every address
+ALTER TABLE api_keys ADD COLUMN permissions TEXT; -- JSON: array; null for all that its access allows. Beside them, access is 'read'
 ALTER TABLE api_keys ADD COLUMN leak_reported_at INTEGER;
 ALTER TABLE api_keys ADD COLUMN leak_source TEXT;
 

@@ -1,6 +1,6 @@
-import sql, { type Sql } from 'sql-template-tag'
+import sql, { join, raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../../credential/digest.ts'
-import { apiKeySnapshot } from '../api-keys.ts'
+import { apiKeySnapshot, type KeyLimits, keyRow, limitMembers, type NewCallerKey } from '../api-keys.ts'
 import type { Access } from '../caller.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
 import type { EventType } from '../events.ts'
@@ -8,7 +8,7 @@ import { mapping } from '../mapping.ts'
 import { recordOperatorEvent } from './events.ts'
 
 /** An API key as the operator sees it. The plaintext is not stored. */
-export interface ApiKey {
+export interface ApiKey extends KeyLimits {
   readonly id: string
   readonly environmentId: string
   readonly name: string
@@ -19,9 +19,7 @@ export interface ApiKey {
   readonly revokedAt: UnixMs | null
 }
 
-export interface NewApiKey extends Omit<ApiKey, 'lastUsedAt' | 'revokedAt'> {
-  readonly digest: Bytes
-}
+export interface NewApiKey extends NewCallerKey, Pick<ApiKey, 'environmentId' | 'createdAt'> {}
 
 const { columns, fromRow } = mapping<ApiKey>('api_keys', {
   id: 'id',
@@ -31,14 +29,15 @@ const { columns, fromRow } = mapping<ApiKey>('api_keys', {
   createdAt: 'created_at',
   lastUsedAt: 'last_used_at',
   revokedAt: 'revoked_at',
+  ...limitMembers,
 })
 
 export async function createApiKey(database: Database, key: NewApiKey): Promise<void> {
-  const { id, environmentId, name, digest, access, createdAt } = key
+  const row = { environment_id: key.environmentId, ...keyRow(key) }
   await sendBatch(database, {
-    created: query(sql`INSERT INTO api_keys (id, environment_id, name, digest, access, created_at)
-      VALUES (${id}, ${environmentId}, ${name}, ${digest}, ${access}, ${createdAt}) ON CONFLICT DO NOTHING`),
-    event: recordKeyEvent('api_key.created', id, createdAt),
+    created: query(sql`INSERT INTO api_keys (${raw(Object.keys(row).join(', '))})
+      VALUES (${join(Object.values(row))}) ON CONFLICT DO NOTHING`),
+    event: recordKeyEvent('api_key.created', key.id, key.createdAt),
   })
 }
 
@@ -59,6 +58,19 @@ export async function revokeApiKey(database: Database, id: string, now: UnixMs):
   const { keys } = await sendBatch(database, {
     event: recordKeyEvent('api_key.revoked', id, now),
     revoked: query(sql`UPDATE api_keys SET revoked_at = ${now} WHERE id = ${id} AND revoked_at IS NULL`),
+    keys: selectApiKeys(sql`id = ${id}`),
+  })
+  return keys[0] ? fromRow(keys[0]) : null
+}
+
+/** Renames a key that is not revoked. Returns the key as it is now; null if there is none. */
+export async function renameApiKey(database: Database, id: string, name: string, now: UnixMs): Promise<ApiKey | null> {
+  const isOther = sql`id = ${id} AND revoked_at IS NULL AND name <> ${name}`
+  const target = sql`api_keys AS target WHERE ${isOther}`
+  const data = sql`json_set(${apiKeySnapshot}, '$.name', ${name})`
+  const { keys } = await sendBatch(database, {
+    event: recordOperatorEvent('api_key.updated', id, now, data, target),
+    renamed: query(sql`UPDATE api_keys SET name = ${name} WHERE ${isOther}`),
     keys: selectApiKeys(sql`id = ${id}`),
   })
   return keys[0] ? fromRow(keys[0]) : null
