@@ -4,7 +4,7 @@ import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import { parse } from 'yaml'
 import { newSigningKey } from '../src/credential/signing-key.ts'
-import { chromiumPath } from './browser/chromium-path.ts'
+import { chromiumPath, fullChromiumPath } from './browser/chromium-path.ts'
 import { runReporter } from './reporter.ts'
 
 const root = resolve(import.meta.dirname, '..')
@@ -33,6 +33,7 @@ const wycheproof = WYCHEPROOF
 const notes = [
   isLong && `Random draws start from SEED=${seed}.`,
   !chromiumPath && 'Skipped: test/browser, because Chromium is not installed.',
+  !fullChromiumPath && 'Skipped: going back in a browser, because chromium is not installed.',
   !wycheproof && 'Skipped: test/oauth/wycheproof, because WYCHEPROOF does not name its vectors.',
   !vendorDescription && `Skipped: comparisons with WorkOS's description, because ${vendorFile} is missing.`,
 ].filter((note) => note !== false)

@@ -1,5 +1,5 @@
 import type { Browser } from 'playwright-core'
-import { afterAll, beforeAll, describe, test } from 'vitest'
+import { beforeAll, describe, test } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { dashboardPaths, isFile } from '../dashboard-paths.ts'
@@ -7,7 +7,7 @@ import { newApiKey, operatorDatabase } from '../operator.ts'
 import { type Served, serve } from '../served.ts'
 import { size } from '../sizes.ts'
 import { checkAccessibility } from './axe.ts'
-import { launchChromium } from './chromium.ts'
+import { sharedChromium } from './chromium.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { fill } from './example.ts'
 import { newVisitor, type Visitor } from './visitor.ts'
@@ -24,7 +24,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
   beforeAll(async () => {
     served = await serve()
     origin = served.origins[0]
-    browser = await launchChromium()
+    browser = await sharedChromium()
     const { apiKey, environmentId, id: key } = await newApiKey(served.database)
     visitor = await newVisitor(browser, origin, { reducedMotion: 'reduce' })
     await visitor.signIn(apiKey)
@@ -64,7 +64,6 @@ describe.skipIf(!chromiumPath)('every page', () => {
       '/dashboard/sign-in?ended',
     ]
   })
-  afterAll(() => browser.close())
 
   test('every page keeps the rules of WCAG 2.2 AA in both schemes', async () => {
     const { page } = visitor

@@ -20,3 +20,12 @@ export function launchChromium(executablePath = chromiumPath): Promise<Browser> 
     ignoreDefaultArgs: ['--disable-back-forward-cache'],
   })
 }
+
+const KEY = Symbol.for('oncekey.chromium')
+
+/** The browser that all test files of a process share. It ends with the process. */
+export function sharedChromium(): Promise<Browser> {
+  const holder = globalThis as { [KEY]?: Promise<Browser> }
+  holder[KEY] ??= launchChromium()
+  return holder[KEY]
+}

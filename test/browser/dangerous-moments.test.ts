@@ -21,7 +21,7 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, context } = visitor
-    await visitor.signIn(apiKey)
+    await visitor.typeApiKey(apiKey)
     const runbook = await context.newPage()
     await context.route('http://wiki.example/', (route) =>
       route.fulfill({ contentType: 'text/html', body: `<a href="${environment.origin}${path}">the application</a>` }),
@@ -68,8 +68,7 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     const visitor = await environment.newVisitor({ javaScriptEnabled: false })
     const { page, press } = visitor
     page.on('dialog', (dialog) => void dialog.accept())
-    await visitor.signIn(apiKey)
-    await page.goto(`${environment.origin}${path}/new-secret`)
+    await visitor.signIn(apiKey, `${path}/new-secret`)
     await press('Create secret')
     await page.waitForSelector('#secret')
     const lost = await page.locator('#secret').inputValue()
@@ -87,8 +86,7 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     const [first, second] = [await environment.newExample(), await environment.newExample()]
     const visitor = await environment.newVisitor()
     const { page, context } = visitor
-    await visitor.signIn(first.apiKey)
-    await page.goto(`${environment.origin}/dashboard/applications/new`)
+    await visitor.signIn(first.apiKey, '/dashboard/applications/new')
     const tab = await context.newPage()
     await tab.goto(`${environment.origin}/dashboard/sign-in`)
     await tab.fill('#api_key', second.apiKey)
@@ -192,8 +190,7 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     const expires_at = new Date(Date.now() + 90 * 86_400_000).toISOString()
     await call('POST', `/connect/applications/${applicationId}/client_secrets`, { name: 'production', expires_at })
     const visitor = await environment.newVisitor()
-    await visitor.signIn(apiKey)
-    await visitor.page.goto(`${environment.origin}${path}/rotate`)
+    await visitor.signIn(apiKey, `${path}/rotate`)
     await visitor.press('Rotate secrets')
     await visitor.page.waitForSelector('#secret')
     const rotated = (await secrets()).at(-1)
@@ -205,8 +202,7 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     const { apiKey, path, isValid } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page } = visitor
-    await visitor.signIn(apiKey)
-    await page.goto(`${environment.origin}${path}/new-secret`)
+    await visitor.signIn(apiKey, `${path}/new-secret`)
     await visitor.press('Create secret')
     await page.waitForSelector('#secret')
     expect(await isValid(await page.locator('#secret').inputValue())).toBe(true)

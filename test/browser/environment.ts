@@ -1,8 +1,8 @@
 import type { Browser, BrowserContextOptions } from 'playwright-core'
-import { afterAll, afterEach, beforeAll } from 'vitest'
+import { afterEach, beforeAll } from 'vitest'
 import { newApiKey } from '../operator.ts'
 import { type Served, serve } from '../served.ts'
-import { launchChromium } from './chromium.ts'
+import { sharedChromium } from './chromium.ts'
 import { fill } from './example.ts'
 import { newVisitor, type Visitor } from './visitor.ts'
 
@@ -15,12 +15,11 @@ export class Environment {
   constructor() {
     beforeAll(async () => {
       this.served = await serve({ tokens: 'ES256' })
-      this.browser = await launchChromium()
+      this.browser = await sharedChromium()
     })
     afterEach(async () => {
       for (const visitor of this.#visitors.splice(0)) await visitor.context.close()
     })
-    afterAll(() => this.browser.close())
   }
 
   get origin(): string {
@@ -50,8 +49,8 @@ export class Environment {
     }
   }
 
-  async newVisitor(options?: BrowserContextOptions): Promise<Visitor> {
-    const visitor = await newVisitor(this.browser, this.origin, options)
+  async newVisitor(options?: BrowserContextOptions, browser = this.browser): Promise<Visitor> {
+    const visitor = await newVisitor(browser, this.origin, options)
     this.#visitors.push(visitor)
     return visitor
   }

@@ -73,8 +73,7 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
       await call('POST', `/connect/applications/${applicationId}/client_secrets`, { name })
     const visitor = await environment.newVisitor({ javaScriptEnabled })
     const { page } = visitor
-    await visitor.signIn(apiKey)
-    await page.goto(`${environment.origin}/dashboard/secrets`)
+    await visitor.signIn(apiKey, '/dashboard/secrets')
     await page.getByLabel('All 2 on this page').press('Space')
     const rows = page.locator('[name=secret]')
     if (javaScriptEnabled) {

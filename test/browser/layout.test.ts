@@ -123,8 +123,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
       .bind(name, applicationId)
       .run()
     const visitor = await environment.newVisitor()
-    await visitor.signIn(apiKey)
-    await visitor.page.goto(`${environment.origin}${path}/delete`)
+    await visitor.signIn(apiKey, `${path}/delete`)
     const text = `:text-is("${name}")`
     const names = await visitor.page.locator(`main ${text}`).count()
     expect(names).toBeGreaterThan(1)

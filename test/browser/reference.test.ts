@@ -1,10 +1,10 @@
 import { gzipSync } from 'node:zlib'
 import type { Browser } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { samplesOf } from '../conformance/samples.ts'
 import { type Served, serve } from '../served.ts'
 import { checkAccessibility } from './axe.ts'
-import { launchChromium } from './chromium.ts'
+import { sharedChromium } from './chromium.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { newVisitor } from './visitor.ts'
 
@@ -16,9 +16,8 @@ describe.skipIf(!chromiumPath)('the reference', () => {
   beforeAll(async () => {
     served = await serve()
     origin = served.origins[0]
-    browser = await launchChromium()
+    browser = await sharedChromium()
   })
-  afterAll(() => browser.close())
 
   describe.each(['/', '/docs'])('%s', (path) => {
     // One width per scheme: axe is slow on a page of this length.

@@ -13,8 +13,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     const example = await environment.newExample()
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 }, ...options })
     const { page } = visitor
-    await visitor.signIn(example.apiKey)
-    await page.goto(`${environment.origin}${example.path}/new-secret`)
+    await visitor.signIn(example.apiKey, `${example.path}/new-secret`)
     await visitor.type('Name of the new secret (optional)', 'production')
     await page.keyboard.press('Enter')
     await page.waitForSelector('#secret')
