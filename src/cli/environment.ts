@@ -1,4 +1,6 @@
 import { type Command, Option } from '@commander-js/extra-typings'
+import * as v from 'valibot'
+import { UpdateEnvironment } from '../contract/environments.ts'
 import { environmentToWire } from '../contract/wire.ts'
 import { newId } from '../credential/id.ts'
 import { changeOfSettings, LEAK_REACTIONS } from '../storage/environments.ts'
@@ -84,16 +86,33 @@ export function addEnvironmentCommands(program: Command, context: Context): void
         LEAK_REACTIONS,
       ),
     )
+    .option('--max-lifetime-days <DAYS>', 'The longest lifetime of new client secrets, or none.')
+    .option('--max-unused-days <DAYS>', 'Cleanup disables client secrets that are unused for so long, or none.')
     .addOption(jsonOption())
     .action(async (options) => {
-      const { onLeak } = options
-      if (onLeak === undefined) throw new UsageError('Give the settings to change: --on-leak.')
+      const settings = {
+        leakReaction: options.onLeak,
+        maxLifetimeDays: daysOf('--max-lifetime-days', options.maxLifetimeDays),
+        maxUnusedDays: daysOf('--max-unused-days', options.maxUnusedDays),
+      }
+      if (Object.values(settings).every((setting) => setting === undefined)) {
+        throw new UsageError('Give the settings to change: --on-leak, --max-lifetime-days, --max-unused-days.')
+      }
       const environment = await withRegions(context, options, async (open) => {
         const { database, id } = await environmentNamed(open, options.environment)
-        return changeEnvironmentOf(database, id, Date.now(), changeOfSettings({ leakReaction: onLeak }))
+        return changeEnvironmentOf(database, id, Date.now(), changeOfSettings(settings))
       })
       await print(context, options.json ? environmentToWire(environment) : `Saved the settings of ${environment.name}.`)
     })
+}
+
+/** A number of days, or null for `none`. */
+function daysOf(option: string, text: string | undefined): number | null | undefined {
+  if (text === undefined) return undefined
+  if (text === 'none') return null
+  const days = v.safeParse(UpdateEnvironment.entries.max_lifetime_days, Number(text))
+  if (!days.success) throw new UsageError(`${option} must be a whole number from 1 to 3650, or none.`)
+  return days.output
 }
 
 /**

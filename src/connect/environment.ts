@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import { UpdateEnvironment } from '../contract/environments.ts'
-import { environmentToWire } from '../contract/wire.ts'
+import { environmentToWire, settingsFromWire } from '../contract/wire.ts'
 import { beginChange, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
@@ -15,7 +15,6 @@ export const environment = new Hono<HonoEnv>()
   })
 
   .patch('/', requireApiKey('write'), validJson(UpdateEnvironment), async (c) => {
-    const { leak_reaction } = c.req.valid('json')
-    const settings = changeOfSettings({ leakReaction: leak_reaction })
+    const settings = changeOfSettings(settingsFromWire(c.req.valid('json')))
     return c.json(environmentToWire(granted(c, await changeEnvironment(c.var.database, beginChange(c), settings))))
   })

@@ -1,7 +1,7 @@
 import type { InferOutput } from 'valibot'
 import { type Application, applicationMapping, type NewApplication, type RedirectUri } from '../storage/applications.ts'
 import { type ClientSecret, clientSecretMapping } from '../storage/client-secrets.ts'
-import { type Environment, environmentMapping } from '../storage/environments.ts'
+import { type Environment, type EnvironmentSettings, environmentMapping } from '../storage/environments.ts'
 import type { Event } from '../storage/events.ts'
 import type { ListedSecret, SecretFilter } from '../storage/listed-secrets.ts'
 import type { Page, PageRequest } from '../storage/paging.ts'
@@ -62,6 +62,8 @@ export function environmentToWire(environment: Environment): InferOutput<typeof 
     client_id: environment.clientId,
     name: environment.name,
     leak_reaction: environment.leakReaction,
+    max_lifetime_days: environment.maxLifetimeDays,
+    max_unused_days: environment.maxUnusedDays,
     frozen_at: environment.frozenAt === null ? null : timestamp(environment.frozenAt),
     created_at: timestamp(environment.createdAt),
   }
@@ -83,6 +85,12 @@ export function listedSecretToWire(secret: ListedSecret): InferOutput<typeof inv
       : null,
     ...(secret.revokedAt !== null && { revoked_at: timestamp(secret.revokedAt) }),
   }
+}
+
+/** The settings that a change names. */
+export function settingsFromWire(input: InferOutput<typeof environments.UpdateEnvironment>): EnvironmentSettings {
+  const { leak_reaction, max_lifetime_days, max_unused_days } = input
+  return { leakReaction: leak_reaction, maxLifetimeDays: max_lifetime_days, maxUnusedDays: max_unused_days }
 }
 
 /** The filter of a query. */

@@ -58,6 +58,8 @@ const MEMBERS: Readonly<Record<string, readonly [name: string, read: (value: unk
   uses_pkce: ['PKCE', yesOrNo],
   expires_at: ['Expires', time],
   leak_reaction: ['When a credential leaks', text],
+  max_lifetime_days: ['Longest lifetime in days', text],
+  max_unused_days: ['Longest time unused in days', text],
   disabled_at: ['State', (value) => (value === null ? 'Enabled' : 'Disabled')],
 }
 

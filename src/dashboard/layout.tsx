@@ -39,7 +39,7 @@ const NOTICES = new Map([
   ['secret-saved', 'Secret saved.'],
   ['secret-disabled', 'Secret disabled. You can enable it again.'],
   ['secret-enabled', 'Secret enabled.'],
-  ['secret-kept', 'Secret kept. It no longer expires.'],
+  ['secret-kept', 'Secret kept. The rotation no longer ends it.'],
   ['secret-revoked', 'Secret revoked.'],
   ['secrets-revoked', 'All secrets of this application revoked.'],
   ['selected-revoked', 'The selected secrets are revoked.'],

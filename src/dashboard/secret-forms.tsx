@@ -38,12 +38,16 @@ interface LifetimesProps {
   readonly now: number
   /** The new expiry; null if the expiry stays as it is. */
   readonly chosen: number | null
+  /** The longest lifetime that the environment allows, in days from now; null for no limit. */
+  readonly most: number | null
 }
 
 /** The choices, and the chosen lifetime among them. */
-export const Lifetimes = ({ now, chosen }: LifetimesProps) => {
-  const lifetimes = [...LIFETIMES.keys()]
-  if (chosen !== null && !LIFETIMES.has(chosen)) lifetimes.unshift(chosen)
+export const Lifetimes = ({ now, chosen: wanted, most }: LifetimesProps) => {
+  const isAllowed = (days: number) => most === null || (days > 0 && days <= most)
+  const chosen = wanted === null || isAllowed(wanted) ? wanted : most
+  const lifetimes = [...LIFETIMES.keys()].filter(isAllowed)
+  if (chosen !== null && !lifetimes.includes(chosen)) lifetimes.unshift(chosen)
   return lifetimes.map((days) => (
     <Choice
       name="lifetime"
@@ -131,7 +135,7 @@ export const Limits = ({
 
 export function newSecretPage(
   c: Context<HonoEnv>,
-  { application }: ApplicationWithSecrets,
+  { application, maxLifetimeDays }: ApplicationWithSecrets,
   values: SecretValues = { name: '', lifetime: DEFAULT_LIFETIME },
   errors: FieldErrors = {},
 ) {
@@ -148,7 +152,7 @@ export function newSecretPage(
       errors,
     },
     <>
-      <NameAndExpiry values={values} errors={errors} now={Date.now()} />
+      <NameAndExpiry values={values} errors={errors} now={Date.now()} most={maxLifetimeDays} />
       <Limits values={values} errors={errors} all={application.scopes} />
     </>,
   )
@@ -156,7 +160,7 @@ export function newSecretPage(
 
 export function rotatePage(
   c: Context<HonoEnv>,
-  { application, secrets }: ApplicationWithSecrets,
+  { application, secrets, maxLifetimeDays }: ApplicationWithSecrets,
   values: SecretValues = valuesOf(secrets),
   errors: FieldErrors = {},
 ) {
@@ -190,7 +194,7 @@ export function rotatePage(
         ))}
         {errors.grace && <p class="error">{errors.grace}</p>}
       </fieldset>
-      <NameAndExpiry values={values} errors={errors} now={now} />
+      <NameAndExpiry values={values} errors={errors} now={now} most={maxLifetimeDays} />
     </>,
   )
 }
@@ -203,7 +207,12 @@ function valuesOf(secrets: readonly ClientSecret[]): SecretValues {
   return { name: replaced?.name ?? '', lifetime: replaced ? lifetimeOf(replaced) : DEFAULT_LIFETIME }
 }
 
-const NameAndExpiry = ({ values, errors, now }: { values: SecretValues; errors: FieldErrors; now: number }) => (
+interface NameAndExpiryProps extends Pick<LifetimesProps, 'now' | 'most'> {
+  readonly values: SecretValues
+  readonly errors: FieldErrors
+}
+
+const NameAndExpiry = ({ values, errors, now, most }: NameAndExpiryProps) => (
   <>
     <Field
       name="name"
@@ -214,7 +223,7 @@ const NameAndExpiry = ({ values, errors, now }: { values: SecretValues; errors: 
     />
     <fieldset>
       <legend>When should the new secret expire?</legend>
-      <Lifetimes now={now} chosen={values.lifetime ?? null} />
+      <Lifetimes now={now} chosen={values.lifetime ?? null} most={most} />
       {errors.lifetime && <p class="error">{errors.lifetime}</p>}
     </fieldset>
   </>

@@ -8,7 +8,7 @@ import { readSettings } from '../http/settings.ts'
 import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
 import { Hint } from '../pages/parts.tsx'
 import { Problem } from '../pages/problem.tsx'
-import { ExactTime } from '../pages/time.tsx'
+import { DAY_MS, ExactTime } from '../pages/time.tsx'
 import type { Need } from '../storage/caller.ts'
 import {
   type ApplicationWithSecrets,
@@ -147,7 +147,7 @@ function firstUsePage(c: Context<HonoEnv>, { hint, lastUsedAt }: ClientSecret) {
 
 function editPage(
   c: Context<HonoEnv>,
-  { application, secret }: Awaited<ReturnType<typeof findSecret>>,
+  { application, secret, maxLifetimeDays }: Awaited<ReturnType<typeof findSecret>>,
   values: SecretValues = {
     name: secret.name ?? '',
     scopes: secret.scopes?.join(' ') ?? '',
@@ -156,6 +156,13 @@ function editPage(
   errors: FieldErrors = {},
 ) {
   const path = applicationPath(application.id)
+  const now = Date.now()
+  // The environment limits the lifetime since the creation. A secret without an expiry gets one as if it were new.
+  const latest = Math.max(
+    secret.createdAt + (maxLifetimeDays ?? 0) * DAY_MS,
+    secret.expiresAt ?? now + (maxLifetimeDays ?? 0) * DAY_MS,
+  )
+  const most = maxLifetimeDays === null ? null : Math.floor((latest - now) / DAY_MS)
   return formPage(
     c,
     {
@@ -177,7 +184,7 @@ function editPage(
         <Choice name="lifetime" value="same" isChosen help={secret.expiresAt && <ExactTime at={secret.expiresAt} />}>
           {secret.expiresAt === null ? 'Never, as now' : 'As now'}
         </Choice>
-        <Lifetimes now={Date.now()} chosen={null} />
+        <Lifetimes now={now} chosen={null} most={most} />
         {errors.lifetime && <p class="error">{errors.lifetime}</p>}
       </fieldset>
       <Limits values={values} errors={errors} all={application.scopes} />

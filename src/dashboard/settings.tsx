@@ -1,10 +1,11 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import { UpdateEnvironment } from '../contract/environments.ts'
+import { settingsFromWire } from '../contract/wire.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { ActionButton, Choice, Confirm, type FieldErrors, PostForm } from '../pages/forms.tsx'
+import { ActionButton, Choice, Confirm, Field, type FieldErrors, PostForm } from '../pages/forms.tsx'
 import { Time } from '../pages/time.tsx'
 import { identify } from '../storage/batch.ts'
 import {
@@ -27,11 +28,18 @@ export const settings = new Hono<HonoEnv>()
 
   .post('/settings', requireSession, async (c) => {
     const field = await readChange(c, 'write')
-    const input = validate(UpdateEnvironment, { leak_reaction: field('leak_reaction') })
+    const days = (name: string) => (field(name).trim() === '' ? null : Number(field(name)))
+    const values = { max_lifetime_days: field('max_lifetime_days'), max_unused_days: field('max_unused_days') }
+    const input = validate(UpdateEnvironment, {
+      leak_reaction: field('leak_reaction'),
+      max_lifetime_days: days('max_lifetime_days'),
+      max_unused_days: days('max_unused_days'),
+    })
     if (input.refused) {
-      return settingsPage(c, granted(c, await findEnvironment(c.var.database, c.var.session, 'write')), input.refused)
+      const environment = granted(c, await findEnvironment(c.var.database, c.var.session, 'write'))
+      return settingsPage(c, environment, values, input.refused)
     }
-    const change = changeOfSettings({ leakReaction: input.granted.leak_reaction })
+    const change = changeOfSettings(settingsFromWire(input.granted))
     granted(c, await changeEnvironment(c.var.database, beginChange(c, c.var.session), change))
     return redirectWithNotice(c, SETTINGS_PATH, 'settings-saved')
   })
@@ -70,7 +78,8 @@ const FREEZE_PATH = `${SETTINGS_PATH}/freeze`
 
 function settingsPage(
   c: Context<HonoEnv>,
-  { leakReaction, frozenAt }: Environment,
+  { leakReaction, maxLifetimeDays, maxUnusedDays, frozenAt }: Environment,
+  values = { max_lifetime_days: String(maxLifetimeDays ?? ''), max_unused_days: String(maxUnusedDays ?? '') },
   errors: FieldErrors = {},
 ): Response {
   return page(
@@ -91,6 +100,23 @@ function settingsPage(
             </Choice>
           ))}
           {errors.leak_reaction && <p class="error">{errors.leak_reaction}</p>}
+        </fieldset>
+        <fieldset disabled={!may(c, 'write')}>
+          <legend>Client secrets</legend>
+          <Field
+            name="max_lifetime_days"
+            label="Longest lifetime, in days (optional)"
+            value={values.max_lifetime_days}
+            errors={errors}
+            help="New secrets expire then at the latest. Secrets that exist already keep their expiry."
+          />
+          <Field
+            name="max_unused_days"
+            label="Longest time unused, in days (optional)"
+            value={values.max_unused_days}
+            errors={errors}
+            help="Oncekey looks once a day, and disables secrets that were neither used nor changed for so long. You can enable them again."
+          />
         </fieldset>
         {may(c, 'write') && (
           <button type="submit" class="primary">

@@ -39,6 +39,8 @@ export interface ApplicationWithSecrets {
   readonly application: Application
   /** The active and disabled secrets, oldest first. */
   readonly secrets: readonly ClientSecret[]
+  /** The longest lifetime of a new secret in the environment; null for no limit. */
+  readonly maxLifetimeDays: number | null
 }
 
 export interface FoundClientSecret extends ClientSecret {
@@ -131,7 +133,11 @@ export function findApplicationWithSecrets(
   now: UnixMs,
 ): Promise<Outcome<ApplicationWithSecrets, 'entity_not_found'>> {
   const statements = {
-    verdict: selectVerdict<FoundRow>(caller, applicationMapping.columns, sql`LEFT ${joinLiveApplication(id)}`),
+    verdict: selectVerdict<FoundRow & { max_lifetime_days: number | null }>(
+      caller,
+      sql`${applicationMapping.columns}, (SELECT max_lifetime_days FROM environments WHERE id = caller.environment_id) AS max_lifetime_days`,
+      sql`LEFT ${joinLiveApplication(id)}`,
+    ),
     secrets: select<object>(
       caller,
       columns,
@@ -143,7 +149,13 @@ export function findApplicationWithSecrets(
   return runBatch(database, caller, 'secrets:read', statements, ({ verdict, secrets }) =>
     verdict.id === null
       ? { refused: 'entity_not_found' }
-      : { granted: { application: applicationMapping.fromRow(verdict), secrets: secrets.map(fromRow) } },
+      : {
+          granted: {
+            application: applicationMapping.fromRow(verdict),
+            secrets: secrets.map(fromRow),
+            maxLifetimeDays: verdict.max_lifetime_days,
+          },
+        },
   )
 }
 

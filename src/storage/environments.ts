@@ -19,13 +19,21 @@ export interface Environment {
   readonly clientId: string
   readonly name: string
   readonly leakReaction: LeakReaction
+  /** The longest lifetime of a new client secret; null for no limit. */
+  readonly maxLifetimeDays: number | null
+  /** Cleanup disables a client secret that was neither used nor changed for this long; null for never. */
+  readonly maxUnusedDays: number | null
   /** The time since when no secrets and no tokens are issued; null unless the environment is frozen. */
   readonly frozenAt: UnixMs | null
   readonly createdAt: UnixMs
 }
 
 /** The settings, which callers and the operator can change. */
-const SETTINGS = { leakReaction: 'leak_reaction' } as const
+const SETTINGS = {
+  leakReaction: 'leak_reaction',
+  maxLifetimeDays: 'max_lifetime_days',
+  maxUnusedDays: 'max_unused_days',
+} as const
 
 /** Undefined members stay unchanged. */
 export type EnvironmentSettings = {

@@ -49,6 +49,20 @@ test('a setting is changed, and shown', async () => {
   expect((await environment(...words)).stdout).toBe('Saved the settings of staging.\n')
 })
 
+test('the policy for client secrets is changed, and removed by none', async () => {
+  const environment = await environments()
+  await environment('create', '--name', 'staging')
+  const update = (...words: string[]) => environment('update', '--environment', 'staging', ...words, '--json')
+  const policy = { max_lifetime_days: 90, max_unused_days: 30 }
+  expect((await update('--max-lifetime-days', '90', '--max-unused-days', '30')).json).toMatchObject(policy)
+  expect((await update('--max-unused-days', 'none')).json).toMatchObject({ ...policy, max_unused_days: null })
+  for (const days of ['0', '3651', '1.5', 'never']) {
+    const { code, stderr } = await update('--max-lifetime-days', days)
+    expect(code).toBe(2)
+    expect(stderr).toContain('--max-lifetime-days must be a whole number from 1 to 3650, or none.')
+  }
+})
+
 test('an unknown reaction to leaks, and no setting at all, are usage errors', async () => {
   const environment = await environments()
   for (const words of [['--on-leak', 'panic'], []]) {

@@ -38,10 +38,11 @@ export async function populate(served: Served, { bulk = 0 } = {}) {
     const { json } = await manage('POST', secretsOf(application.id), { body: { name: 'ünï "quoted" \\ 🗝️' } })
     return { id: json.id, secret: json.secret }
   }
+  const limits = { scopes: ['a'], allowed_ips: ['203.0.113.0/24', '2001:db8::1'] }
   const [used, revoked, disabled] = [await newSecret(), await newSecret(), await newSecret()]
   await requestToken(served, application.client_id, used.secret)
   await manage('DELETE', `/connect/client_secrets/${revoked.id}`)
-  await manage('PATCH', `/connect/client_secrets/${disabled.id}`, { body: { disabled: true } })
+  await manage('PATCH', `/connect/client_secrets/${disabled.id}`, { body: { disabled: true, ...limits } })
   const large = (await manage('POST', '/connect/applications', { body: m2mApplication })).json
   const secrets = await insertSecrets(database, environmentId, large.id, bulk)
   return {

@@ -47,6 +47,14 @@ async function signIn(apiKey: string): Promise<string> {
 const deletedApplication = await createApplication()
 const secretOfDeleted = await createSecret(deletedApplication.id)
 const [late, lateDisabled] = [await one.newSecret(), await one.newSecret()]
+const limitedApplication = (
+  await manage('POST', '/connect/applications', { body: { ...m2mApplication, scopes: ['a', 'b', 'c'] } })
+).json
+const createLimited = async (body: object) =>
+  (await manage('POST', secretsOf(limitedApplication.id), { body })).json as { id: string }
+const narrowed = await createLimited({})
+const replaced = await createLimited({ scopes: ['a', 'b'], allowed_ips: ['10.0.0.0/8', '::1'] })
+const widened = await createLimited({ scopes: ['a'], allowed_ips: ['::1'] })
 const hour = Date.now() + 3_600_000
 const expiringApplication = await createApplication()
 const expiring = await createSecret(expiringApplication.id)
@@ -68,6 +76,13 @@ await manage('PATCH', `/connect/client_secrets/${lateDisabled.id}`, { body: { di
 await manage('PATCH', `/connect/client_secrets/${expiring.id}`, { body: { expires_at: new Date(hour).toISOString() } })
 await manage('PUT', `/connect/applications/${application.id}`, { body: { scopes: ['a'] } })
 await manage('DELETE', `/connect/applications/${deletedApplication.id}`)
+for (const [{ id }, body] of [
+  [narrowed, { scopes: ['a'], allowed_ips: ['10.1.0.0/16'] }],
+  [replaced, { scopes: ['b', 'c'], allowed_ips: ['::1'] }],
+  [widened, { scopes: ['a', 'b'], allowed_ips: null }],
+] as const) {
+  await manage('PATCH', `/connect/client_secrets/${id}`, { body })
+}
 await database.batch([
   database.prepare('UPDATE sessions SET ended_at = ?1').bind(Date.now()),
   database.prepare('UPDATE environments SET frozen_at = ?1 WHERE id = ?2').bind(Date.now(), frozen.environmentId),
@@ -195,6 +210,13 @@ async function expectRecovered(): Promise<void> {
       ),
     )
   }
+  for (const [{ id }, allowed_scopes, allowed_ips] of [
+    [narrowed, '["a"]', '["10.1.0.0/16"]'],
+    [replaced, '["b","c"]', '["::1"]'],
+    [widened, '["a"]', '["::1"]'],
+  ] as const) {
+    expect(await row('client_secrets', id)).toMatchObject({ allowed_scopes, allowed_ips })
+  }
   expect(await row('applications', application.id)).toMatchObject({ scopes: '["a"]', deleted_at: null })
   expect((await row('applications', deletedApplication.id))?.deleted_at).toEqual(expect.any(Number))
   expect((await row('api_keys', key.id))?.revoked_at).toEqual(expect.any(Number))
@@ -218,7 +240,7 @@ async function expectRecovered(): Promise<void> {
     { type: 'connect_application.deleted', count: 1 },
     { type: 'connect_application.updated', count: 1 },
     { type: 'connect_application_secret.deleted', count: SECRETS + 2 },
-    { type: 'connect_application_secret.updated', count: 2 },
+    { type: 'connect_application_secret.updated', count: 4 },
     { type: 'environment.frozen', count: 1 },
     { type: 'session.revoked', count: 1 },
     { type: 'webhook_endpoint.deleted', count: 1 },
@@ -259,7 +281,7 @@ describe('the deployed database', () => {
     await expectRecovered()
     expect(report.applied).toEqual({
       applications: 2,
-      client_secrets: SECRETS + 4,
+      client_secrets: SECRETS + 6,
       environments: 1,
       api_keys: 1,
       sessions: 1,

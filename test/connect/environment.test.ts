@@ -46,6 +46,22 @@ describe('the environment of an API key', () => {
     expect((await call(reader.apiKey, 'PATCH', PATH, { body: {} })).status).toBe(403)
   })
 
+  test('the policy for client secrets is changed, kept and removed', async () => {
+    const policy = { max_lifetime_days: 90, max_unused_days: 3650 }
+    expect((await call(reader.apiKey, 'GET', PATH)).json).toMatchObject({
+      max_lifetime_days: null,
+      max_unused_days: null,
+    })
+    expect((await update(policy)).json).toMatchObject(policy)
+    expect((await update({ max_unused_days: null })).json).toMatchObject({ ...policy, max_unused_days: null })
+    expect((await changes()).at(-1).data).toMatchObject({ ...policy, max_unused_days: null })
+    for (const days of [0, -1, 1.5, 3651, '90', true]) {
+      const { status, json } = await update({ max_lifetime_days: days })
+      expect([status, json.errors[0].field]).toEqual([422, 'max_lifetime_days'])
+    }
+    expect((await update({ max_lifetime_days: null })).json).toMatchObject({ max_lifetime_days: null })
+  })
+
   test('a repeated change does not undo a later one', async () => {
     const changed = await update({ leak_reaction: 'revoke' })
     await update({ leak_reaction: 'notify' })
@@ -101,6 +117,22 @@ describe('the settings page', () => {
     expect(after.html).toMatch(/value="notify" checked/)
     expect(after.html).toContain('Settings saved.')
     expect((await visitor.post(SETTINGS, { leak_reaction: 'panic' })).status).toBe(422)
+  })
+
+  test('the page saves the policy for client secrets, and an empty field removes a limit', async () => {
+    const visitor = new Visitor()
+    await visitor.signIn(key.apiKey)
+    const save = (fields: Record<string, string>) => visitor.post(SETTINGS, { leak_reaction: 'notify', ...fields })
+    await save({ max_lifetime_days: '90', max_unused_days: ' 30 ' })
+    const { html } = await visitor.get(SETTINGS)
+    expect(html).toMatch(/value="90" id="max_lifetime_days"/)
+    expect(html).toMatch(/value="30" id="max_unused_days"/)
+    const refused = await save({ max_lifetime_days: '1e9', max_unused_days: 'soon' })
+    expect(refused.status).toBe(422)
+    expect(refused.html).toContain('value="1e9"')
+    expect(refused.html).toContain('Must be a whole number from 1 to 3650, or null.')
+    await save({ max_lifetime_days: '', max_unused_days: '30' })
+    expect((await call(key.apiKey, 'GET', PATH)).json).toMatchObject({ max_lifetime_days: null, max_unused_days: 30 })
   })
 
   test('a read-only key sees the settings and can’t save them', async () => {

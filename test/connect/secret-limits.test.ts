@@ -1,4 +1,3 @@
-import { env } from 'cloudflare:workers'
 import { describe, expect, test, vi } from 'vitest'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
 import { firstPartyApplication, getToken, introspect, newClient, requestToken, seen } from '../oauth/client.ts'
@@ -17,8 +16,8 @@ async function limited(body: object) {
   return { ...client, secretId: json.id as string, secret: json.secret as string, created: json }
 }
 
-const setPolicy = (environmentId: string, days: number | null) =>
-  env.DB.prepare('UPDATE environments SET max_lifetime_days = ? WHERE id = ?').bind(days, environmentId).run()
+const setPolicy = (apiKey: string, days: number | null) =>
+  call(apiKey, 'PATCH', '/connect/environment', { body: { max_lifetime_days: days } })
 
 describe('the limits of a secret', () => {
   test('a secret shows its limits in every response, and a secret without limits has no such members', async () => {
@@ -212,13 +211,12 @@ describe('the IP ranges of a secret', () => {
 describe('the longest lifetime of secrets in an environment', () => {
   const inDays = (days: number) => iso(Date.now() + days * DAY_MS)
   const daysLeft = ({ expires_at }: { expires_at: string }) => (Date.parse(expires_at) - Date.now()) / DAY_MS
-  const TOO_LATE =
-    'expires_at must be within the longest lifetime of secrets in this environment (`max_lifetime_days`).'
+  const TOO_LATE = 'expires_at must be within the longest lifetime of secrets in this environment.'
 
   test('a create and a rotation without an expiry get the longest lifetime', async () => {
-    const { apiKey, environmentId } = await newApiKey()
+    const { apiKey } = await newApiKey()
     const { id } = await newApplication(apiKey)
-    await setPolicy(environmentId, 90)
+    await setPolicy(apiKey, 90)
     for (const path of [secretsOf(id), `${secretsOf(id)}/rotate`]) {
       const { status, json } = await call(apiKey, 'POST', path, { body: {} })
       expect(status).toBe(201)
@@ -227,9 +225,9 @@ describe('the longest lifetime of secrets in an environment', () => {
   })
 
   test('a create with a later expiry is refused, and one with an earlier expiry keeps it', async () => {
-    const { apiKey, environmentId } = await newApiKey()
+    const { apiKey } = await newApiKey()
     const { id } = await newApplication(apiKey)
-    await setPolicy(environmentId, 90)
+    await setPolicy(apiKey, 90)
     const create = (days: number) => call(apiKey, 'POST', secretsOf(id), { body: { expires_at: inDays(days) } })
     expect((await create(90)).status).toBe(201)
     expect(daysLeft((await create(5)).json)).toBeCloseTo(5, 2)
@@ -241,7 +239,7 @@ describe('the longest lifetime of secrets in an environment', () => {
 
   test('a change can move an expiry up to the longest lifetime since the creation, and null means that', async () => {
     const client = await limited({ expires_at: inDays(5) })
-    await setPolicy(client.environmentId, 90)
+    await setPolicy(client.apiKey, 90)
     const patch = (expires_at: string | null) =>
       call(client.apiKey, 'PATCH', `/connect/client_secrets/${client.secretId}`, { body: { expires_at } })
     expect((await patch(inDays(89))).status).toBe(200)
@@ -256,7 +254,7 @@ describe('the longest lifetime of secrets in an environment', () => {
     const never = await limited({})
     const later = await limited({ expires_at: inDays(400) })
     for (const client of [never, later]) {
-      await setPolicy(client.environmentId, 90)
+      await setPolicy(client.apiKey, 90)
       const patch = (body: object) =>
         call(client.apiKey, 'PATCH', `/connect/client_secrets/${client.secretId}`, { body })
       expect((await patch({ name: 'old' })).json.expires_at).toBe(client.created.expires_at)
@@ -276,10 +274,10 @@ describe('the longest lifetime of secrets in an environment', () => {
   })
 
   test('a policy that is removed limits nothing', async () => {
-    const { apiKey, environmentId } = await newApiKey()
+    const { apiKey } = await newApiKey()
     const { id } = await newApplication(apiKey)
-    await setPolicy(environmentId, 1)
-    await setPolicy(environmentId, null)
+    await setPolicy(apiKey, 1)
+    await setPolicy(apiKey, null)
     expect((await call(apiKey, 'POST', secretsOf(id), { body: {} })).json).not.toHaveProperty('expires_at')
   })
 })

@@ -247,3 +247,88 @@ describe('an existing secret', () => {
     expect(html).toContain('in 7 days')
   })
 })
+
+describe('the limits of a secret', () => {
+  const SCOPED = { name: 'Nightly', application_type: 'm2m', organization_id: 'org_1', scopes: ['read', 'write'] }
+  const limits = { scopes: ['read'], allowed_ips: ['203.0.113.0/24', '2001:db8::1'] }
+  const fields = { scopes: ' read ', allowed_ips: '203.0.113.0/24\r\n2001:DB8::1, ', lifetime: '0' }
+
+  test('a new secret has the limits of the form, and its page shows them', async () => {
+    const { id } = await newApplication(apiKey, SCOPED)
+    const reply = await owner.submit(`/dashboard/applications/${id}/new-secret`, fields)
+    expect([reply.status, reply.trips]).toEqual([200, 1])
+    const [secret] = await list(id)
+    expect(secret).toMatchObject(limits)
+    const { html } = await owner.get(`/dashboard/secrets/${secret.id}`)
+    expect(html).toContain('<code>read</code>')
+    expect(html).toContain('<code>203.0.113.0/24 2001:db8::1</code>')
+  })
+
+  test('a form with an invalid limit keeps its fields and names the invalid one', async () => {
+    const { id } = await newApplication(apiKey, SCOPED)
+    const page = `/dashboard/applications/${id}/new-secret`
+    const refused = await owner.submit(page, { ...fields, allowed_ips: '203.0.113.7/24' })
+    expect([refused.status, refused.trips]).toEqual([422, 1])
+    expect(refused.html).toContain('>203.0.113.7/24</textarea>')
+    expect(refused.html).toContain('Must be zero after the prefix')
+    const unknown = await owner.submit(page, { ...fields, scopes: 'admin' })
+    expect([unknown.status, unknown.trips]).toEqual([422, 1])
+    expect(unknown.html).toContain('scopes must have only scopes of the application.')
+    expect(await list(id)).toEqual([])
+  })
+
+  test('the form of a secret shows its limits, keeps them when it is saved, and removes those that are emptied', async () => {
+    const { id } = await newApplication(apiKey, SCOPED)
+    const secret = await create(id, limits)
+    const form = `/dashboard/applications/${id}/secrets/${secret.id}/edit`
+    const { html } = await owner.get(form)
+    expect(html).toContain('value="read"')
+    expect(html).toContain('>203.0.113.0/24\n2001:db8::1</textarea>')
+    const shown = { name: 'x', lifetime: 'same', scopes: 'read', allowed_ips: '203.0.113.0/24\r\n2001:db8::1' }
+    await owner.submit(form, shown)
+    expect((await list(id))[0]).toMatchObject({ name: 'x', ...limits })
+    await owner.submit(form, { ...shown, allowed_ips: '' })
+    expect((await list(id))[0]).not.toHaveProperty('allowed_ips')
+    expect((await list(id))[0]).toMatchObject({ scopes: ['read'] })
+  })
+
+  test('a secret that replaces another one, by a rotation or because it did not arrive, has the same limits', async () => {
+    const { id } = await newApplication(apiKey, SCOPED)
+    const page = `/dashboard/applications/${id}`
+    const form = { ...hiddenFields((await owner.get(`${page}/new-secret`)).html), ...fields }
+    await owner.post(`${page}/new-secret`, form)
+    await create(id, { scopes: ['write'] })
+    const again = await owner.post(`${page}/new-secret`, form)
+    await owner.post(`${page}/replace-secret`, hiddenFields(again.html))
+    expect((await list(id)).at(-1)).toMatchObject(limits)
+    await owner.submit(`${page}/rotate`, { grace: '3600', lifetime: '0' })
+    expect((await list(id)).at(-1)).toMatchObject(limits)
+  })
+
+  test('the forms offer no longer lifetime than the environment allows', async () => {
+    const { apiKey } = await newApiKey()
+    const visitor = new Visitor()
+    await visitor.signIn(apiKey)
+    const { id } = await newApplication(apiKey)
+    const { json } = await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`, { body: {} })
+    await call(apiKey, 'PATCH', '/connect/environment', { body: { max_lifetime_days: 60 } })
+    const page = `/dashboard/applications/${id}`
+    const offered = async (path: string) =>
+      [...(await visitor.get(path)).html.matchAll(/name="lifetime" value="(\w+)"( checked)?/g)].map(
+        ([, days, isChosen]) => [days, isChosen !== undefined],
+      )
+    for (const form of ['new-secret', 'rotate']) {
+      expect(await offered(`${page}/${form}`)).toEqual([
+        ['60', true],
+        ['30', false],
+      ])
+    }
+    expect(await offered(`${page}/secrets/${json.id}/edit`)).toEqual([
+      ['same', true],
+      ['30', false],
+    ])
+    const refused = await visitor.submit(`${page}/new-secret`, { lifetime: '90' })
+    expect([refused.status, refused.trips]).toEqual([422, 1])
+    expect(refused.html).toContain('within the longest lifetime of secrets in this environment')
+  })
+})

@@ -84,6 +84,8 @@ const environment = {
   client_id: IDS.environment,
   name: 'production',
   leak_reaction: 'notify',
+  max_lifetime_days: 365,
+  max_unused_days: null,
   frozen_at: null,
   created_at: CREATED,
 }
@@ -162,7 +164,7 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
   VerifyClientSecret: [{ client_secret: PLAINTEXT, client_id: IDS.client }],
   Verification: [{ valid: true, client_secret: usedSecret, application }, { valid: false }],
   Environment: [environment],
-  UpdateEnvironment: [{ leak_reaction: 'revoke' }],
+  UpdateEnvironment: [{ leak_reaction: 'revoke', max_lifetime_days: 365 }],
   Event: [event],
   EventList: [{ object: 'list', data: [event], list_metadata: { before: null, after: null } }],
   ErrorBody: [

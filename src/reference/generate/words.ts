@@ -75,6 +75,10 @@ const WORDS: Readonly<Record<string, string>> = {
   application: 'The application that owns the secret.',
   leak_reaction:
     'The reaction to a credential that is reported at `POST /leaks`. `notify` records an event; `disable` also disables it, and `revoke` also revokes it. `notify` by default.',
+  max_lifetime_days:
+    'The longest lifetime of a client secret, in days. A secret that is created without an expiry gets this one; a later expiry is a 422. Secrets that exist already keep theirs. Null for no limit.',
+  max_unused_days:
+    'Cleanup disables a client secret that was neither used nor changed for so many days, and records `connect_application_secret.unused`. It looks once a day. Null for never.',
   frozen_at: 'The time since when the environment issues no client secrets and no tokens. Null unless it is frozen.',
   'Environment.client_id': 'The audience (`aud`) of the environment’s access tokens.',
   data: 'The objects of this page.',
