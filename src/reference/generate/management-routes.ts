@@ -109,7 +109,7 @@ export const clientSecrets: Group = {
       id: 'rotateClientSecrets',
       summary: 'Rotate client secrets',
       description:
-        'Creates a secret and expires the application’s other secrets at the end of the grace period. Expiring secrets do not count against the limit.',
+        'Creates a secret and expires the application’s other secrets at the end of the grace period. The new secret has the scopes and IP ranges of the latest secret that works. Expiring secrets do not count against the limit.',
       caller: 'secrets:write',
       body: optional('RotateClientSecrets'),
       takesIdempotencyKey: true,
@@ -162,7 +162,7 @@ export const clientSecrets: Group = {
       id: 'updateClientSecret',
       summary: 'Update a client secret',
       description:
-        'Changes the name or the expiry, disables the secret or enables it. Members that the body does not contain keep their values.',
+        'Changes the name, the expiry, the scopes or the IP ranges, disables the secret or enables it. Members that the body does not contain keep their values.',
       caller: 'secrets:write',
       body: optional('UpdateClientSecret'),
       success: { status: 200, description: 'The secret after the change.', schema: 'ClientSecret' },
@@ -180,7 +180,7 @@ export const clientSecrets: Group = {
       id: 'verifyClientSecret',
       summary: 'Verify a client secret',
       description:
-        'For services that receive client secrets directly. Always send `client_id`: without it, the secret of any application in the environment is valid. A wrong, revoked, disabled or expired secret gives `{"valid": false}`. A valid answer counts as a use.',
+        'For services that receive client secrets directly. Always send `client_id`: without it, the secret of any application in the environment is valid. A wrong, revoked, disabled or expired secret gives `{"valid": false}`, and so does one that is used from an address outside its `allowed_ips`. A valid answer counts as a use.',
       caller: 'secrets:verify',
       body: required('VerifyClientSecret'),
       success: { status: 200, description: 'Whether the secret is valid.', schema: 'Verification' },

@@ -29,7 +29,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   oauth_invalid_request:
     'Send a form (`Content-Type: application/x-www-form-urlencoded`) with each parameter once, and one kind of client authentication.',
   oauth_invalid_client:
-    'Check the client ID and the secret. The secret may be revoked, disabled or expired, or its application deleted: the response does not say which.',
+    'Check the client ID and the secret. The secret may be revoked, disabled or expired, not allowed from this IP address, or its application deleted: the response does not say which.',
   oauth_unauthorized_client: 'Use an application of type `m2m`.',
   oauth_unsupported_grant_type: 'Send `grant_type=client_credentials`.',
   oauth_invalid_scope: 'Ask only for scopes of the application, or leave `scope` out to get all of them.',
