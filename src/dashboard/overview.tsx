@@ -4,7 +4,7 @@ import type { Child, PropsWithChildren } from 'hono/jsx'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Name, short } from '../pages/parts.tsx'
-import { DAY_MS, Time } from '../pages/time.tsx'
+import { Ago, DAY_MS, Time } from '../pages/time.tsx'
 import type { CallerKey } from '../storage/api-keys.ts'
 import { EXPIRING_DAYS, UNUSED_DAYS } from '../storage/listed-secrets.ts'
 import { findOverview, type Overview } from '../storage/overview.ts'
@@ -143,7 +143,7 @@ function expiring({ expiring: secrets, secrets: counts }: Overview, now: number)
         {secret.lastUsedAt !== null && (
           <>
             {' '}
-            and was last used <Time at={secret.lastUsedAt} now={now} />
+            and was last used <Ago at={secret.lastUsedAt} now={now} />
           </>
         )}
       </Item>

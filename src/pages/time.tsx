@@ -43,6 +43,13 @@ export const Time = ({ at, now }: { at: number; now: number }) => (
   </>
 )
 
+/** How long ago, or in how long, in a sentence that has another exact time. */
+export const Ago = ({ at, now }: { at: number; now: number }) => (
+  <time datetime={new Date(at).toISOString()} title={tooltip(at)}>
+    {inWords(at, now)}
+  </time>
+)
+
 /** The exact time, for decisions and for comparing with a log. */
 export const ExactTime = ({ at }: { at: number }) => (
   <time datetime={new Date(at).toISOString()} title={tooltip(at)}>
