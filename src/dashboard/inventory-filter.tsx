@@ -133,9 +133,9 @@ const TILES: readonly [count: keyof SecretCounts, label: string, filter: Partial
   ['ended', 'Expired or revoked', { state: 'ended' }],
 ]
 
-/** True if a count links to this list, so that the form can stay closed. */
+/** True if a count links to this list, in any order, so that the form can stay closed. */
 export function isTile(filter: Filter): boolean {
-  return TILES.some(([, , target]) => secretsPath(target) === secretsPath(filter))
+  return TILES.some(([, , target]) => secretsPath(target) === secretsPath({ ...filter, sort: '' }))
 }
 
 /** Counts that are links to their lists. */
