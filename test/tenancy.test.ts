@@ -251,8 +251,7 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
   changeEnvironment: ({ database, change }) =>
     environments.changeEnvironment(database, change, environments.changeOfFreeze(false, change.now)),
   listWebhooks: ({ database, caller }) => webhooks.listWebhooks(database, caller, 100),
-  reviveDelivery: ({ database, caller, change, id }) =>
-    webhooks.reviveDelivery(database, caller, { endpointId: id, eventId }, change.now),
+  reviveDelivery: ({ database, change, id }) => webhooks.reviveDelivery(database, change, { endpointId: id, eventId }),
   verifyClientSecret: ({ database, caller, change }) =>
     authentication.verifyClientSecret(
       database,

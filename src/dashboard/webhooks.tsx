@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
+import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { ActionButton } from '../pages/forms.tsx'
@@ -30,7 +31,7 @@ export const webhooks = new Hono<HonoEnv>()
   .post('/webhooks/resend', requireSession, async (c) => {
     const field = await readChange(c, 'write')
     const delivery = { endpointId: field('endpoint'), eventId: field('event') }
-    granted(c, await reviveDelivery(c.var.database, c.var.session, delivery, Date.now()))
+    granted(c, await reviveDelivery(c.var.database, beginChange(c, c.var.session), delivery))
     return redirectWithNotice(c, '/dashboard/webhooks', 'delivery-queued')
   })
 

@@ -71,7 +71,7 @@ function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<
       return ['Too many requests', 'Nothing was changed. Wait 10 seconds and try again.']
     case 'service_unavailable':
       return message.includes('did not respond')
-        ? ['The database didn’t respond', c.req.method === 'GET' ? message : UNKNOWN_OUTCOME]
+        ? ['The database didn’t respond', c.var.change ? UNKNOWN_OUTCOME : message]
         : ['Temporarily unavailable', message]
     case 'internal_error':
       return ['Internal error', `${message} Request ID: ${c.var.requestId}`]

@@ -224,32 +224,36 @@ export function listApplications(
   })
 }
 
+/** Changes members of an application. A change to what is already set is a success without an event. */
 export function updateApplication(
   database: Database,
   change: Change,
   id: string,
   { name, description, scopes, redirectUris }: ApplicationChanges,
 ): Promise<Outcome<Application, 'entity_not_found' | 'redirect_uris_not_allowed' | 'service_unavailable'>> {
-  const set = [
-    ...(name === undefined ? [] : [sql`name = ${name}`]),
-    ...(description === undefined ? [] : [sql`description = ${description}`]),
-    ...(scopes === undefined ? [] : [sql`scopes = ${JSON.stringify(scopes)}`]),
-    ...(redirectUris === undefined ? [] : [sql`redirect_uris = ${JSON.stringify(redirectUris)}`]),
-  ]
+  const values = Object.entries({
+    name,
+    description,
+    scopes: scopes && JSON.stringify(scopes),
+    redirect_uris: redirectUris && JSON.stringify(redirectUris),
+  }).filter((entry): entry is [string, string | null] => entry[1] !== undefined)
+  const set = values.map(([column, value]) => sql`${raw(column)} = ${value}`)
+  const unchanged = sql`(${allOf(values.map(([column, value]) => sql`applications.${raw(column)} IS ${value}`))})`
   const allowed = redirectUris && redirectUris.length > 0 ? sql`application_type = 'oauth'` : sql`true`
   const matches = matchesApplication(id)
-  const where = sql`${matches} AND applications.deleted_at IS NULL AND ${allowed}`
+  const where = sql`${matches} AND applications.deleted_at IS NULL AND ${allowed} AND NOT ${unchanged}`
   const plan = {
     type: 'connect_application.updated',
     statements: { updated: update(database, change, 'applications', set, where) },
     event: { table: 'applications', where: matches, data: snapshot },
-    columns: sql`${columns}, ${allowed} AS is_allowed`,
+    columns: sql`${columns}, ${allowed} AS is_allowed, ${unchanged} AS is_unchanged`,
     joined: sql`LEFT ${joinLiveApplication(id)}`,
   } as const
-  return runChange(database, change, plan, (verdict: FoundChangeRow & { is_allowed: 0 | 1 }) => {
+  type Verdict = FoundChangeRow & { is_allowed: 0 | 1; is_unchanged: 0 | 1 }
+  return runChange(database, change, plan, (verdict: Verdict) => {
     if (verdict.id === null) return { refused: 'entity_not_found' }
     if (!verdict.is_allowed) return { refused: 'redirect_uris_not_allowed' }
-    return verdict.is_done ? { granted: fromRow(verdict) } : { refused: 'service_unavailable' }
+    return verdict.is_done || verdict.is_unchanged ? { granted: fromRow(verdict) } : { refused: 'service_unavailable' }
   })
 }
 

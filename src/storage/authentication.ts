@@ -6,7 +6,7 @@ import { type Application, applicationMapping } from './applications.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Origin, Outcome } from './caller.ts'
 import { type ClientSecret, clientSecretMapping, liveAt } from './client-secrets.ts'
-import { type Database, type Query, query, sendBatch, type UnixMs } from './database.ts'
+import { type Database, type Query, query, sendBatch, type UnixMs, unreadable } from './database.ts'
 import { nextSeq, organizationOfSecret } from './event-statements.ts'
 import { touchAfterResponse } from './last-use.ts'
 import { useDue } from './scope.ts'
@@ -274,7 +274,7 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
 }
 
 function readClient(row: ClientRow | undefined, { address }: Proof): FoundClient | RefusedClient {
-  if (!row) return { refused: 'secret_unknown', secretId: null, environmentId: null, applicationId: null }
+  if (!row || (row.refusal === null && !row.secret_id)) throw unreadable()
   const isAllowed = isAllowedFrom(row.allowed_ips === null ? null : JSON.parse(row.allowed_ips), address)
   const refused = row.refusal ?? (isAllowed ? null : 'address_not_allowed')
   if (refused === null) return { client: clientFromRow(row) }

@@ -1,6 +1,6 @@
 import type { Sql } from 'sql-template-tag'
 import { type Caller, type Change, isAllowed, isChanging, type Need, type Outcome, type Result } from './caller.ts'
-import { type Database, sendBatch } from './database.ts'
+import { type Database, sendBatch, unreadable } from './database.ts'
 import { recordEvent } from './event-statements.ts'
 import { touchAfterResponse } from './last-use.ts'
 import { CHANGING, type ChangingTable, type Statement, touchCaller } from './statements.ts'
@@ -33,6 +33,7 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
   const rows = await sendBatch<Readonly<Record<string, Statement<unknown>>>>(database, queries)
   const [verdict] = rows.verdict as (CallerRow & Partial<ChangeRow>)[]
   if (!verdict) return { refused: 'unauthorized' }
+  if (!verdict.caller_id) throw unreadable()
   const now = Date.now()
   touchAfterResponse(database, verdict.session_id ?? verdict.caller_id, verdict.caller_last_used_at, now, () =>
     touchCaller(database, caller, now),

@@ -52,7 +52,10 @@ const PERMANENT = {
 /** Why the database failed. `unavailable` is transient; the others last until the operator acts. */
 export type StorageFault = 'unavailable' | 'newer_schema' | keyof typeof PERMANENT
 
-/** The database did not respond or failed: 503. A write may have been committed. `cause` is for the log. */
+/**
+ * The database did not respond, failed, or responded with what cannot be read: 503. A write may have been committed.
+ * `cause` is for the log.
+ */
 export class StorageUnavailable extends Error {
   override readonly name = 'StorageUnavailable'
   readonly fault: StorageFault
@@ -73,7 +76,7 @@ function faultOf(text: string): StorageFault {
  * (https://developers.cloudflare.com/d1/observability/debug-d1/). Every batch may be repeated.
  */
 const TRANSIENT =
-  /Network connection lost|object to be reset|reset because its code was updated|due to transient issue|storage operation exceeded timeout/
+  /Network connection lost|object to be reset|reset because its code was updated|due to transient issue|storage operation exceeded timeout|client disconnected/
 
 /** The first wait before a retry. It doubles for each further retry. */
 const FIRST_RETRY_DELAY_MS = 50
@@ -122,12 +125,25 @@ export async function sendBatch<Queries extends Record<string, Query>>(
     database.waitUntil(attempts.catch(() => {}))
     const results = await beforeDeadline(attempts, database.deadline)
     if (database.figures) addAnswer(database.figures, results)
-    return Object.fromEntries(Object.keys(queries).map((name, i) => [name, results[i]?.results])) as RowsOf<Queries>
+    return Object.fromEntries(
+      Object.keys(queries).map((name, i) => [name, readableRows(results[i])]),
+    ) as RowsOf<Queries>
   } catch (cause) {
-    throw new StorageUnavailable(cause)
+    throw cause instanceof StorageUnavailable ? cause : new StorageUnavailable(cause)
   } finally {
     if (database.figures) database.figures.waited += Date.now() - sentAt
   }
+}
+
+/** The rows of a result. Without this check, a damaged result would look like an unknown caller or a missing object. */
+function readableRows(result: D1Result | undefined): unknown[] {
+  const rows = result?.results
+  if (!rows?.every((row) => row !== null && typeof row === 'object' && Object.keys(row).length > 0)) throw unreadable()
+  return rows
+}
+
+export function unreadable(): StorageUnavailable {
+  return new StorageUnavailable('D1 returned a result that cannot be read', 'unavailable')
 }
 
 /** Runs `task` once the response has been returned, and keeps it alive. It must not throw. */
@@ -149,7 +165,10 @@ async function attempt(database: Database, statements: D1PreparedStatement[], re
     return await database.binding.batch(statements)
   } catch (error) {
     const delay = Math.random() * FIRST_RETRY_DELAY_MS * 2 ** retries
-    if (!TRANSIENT.test(String(error)) || Date.now() + delay >= changeDeadline(database)) throw error
+    if (!TRANSIENT.test(String(error)) || Date.now() + delay >= changeDeadline(database)) {
+      // An earlier attempt may have been committed, so that even a lasting fault leaves the outcome unknown.
+      throw retries > 0 ? new StorageUnavailable(error, 'unavailable') : error
+    }
     await new Promise((resolve) => setTimeout(resolve, delay))
     return attempt(database, statements, retries + 1)
   }

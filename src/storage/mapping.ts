@@ -1,4 +1,5 @@
 import { raw, type Sql } from 'sql-template-tag'
+import { unreadable } from './database.ts'
 
 /** The column of a member, and how its value is read if it is not the value itself. */
 type Column<Value> = string | readonly [column: string, read: (value: never) => Value]
@@ -25,6 +26,7 @@ export function mapping<T extends object>(
     snapshot: raw(`json_object(${fields.map(({ name }) => `'${name}', ${table}.${name}`).join(', ')})`),
     fromRow: (row) => {
       const values = row as Readonly<Record<string, unknown>>
+      if (fields[0]?.member === 'id' && !values.id) throw unreadable()
       return Object.fromEntries(
         fields.map(({ member, name, read }) => [member, read ? read(values[name]) : values[name]]),
       ) as T

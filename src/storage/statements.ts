@@ -200,15 +200,19 @@ export function insertSession(database: Database, caller: Caller, session: Recor
   return insertInto('sessions', session, scopeOf(caller, SIGN_IN, database))
 }
 
-/** Updates rows that do not record the event of their last change. Returns a row for each that it updated. */
+/**
+ * Updates rows that do not record the event of their last change. Returns a row for each that it updated. Without
+ * `inTimeOf`, `where` must depend on a statement that checks the deadline.
+ */
 export function updateUnstamped(
   caller: Caller,
   needs: Need,
   table: Exclude<Table, 'applications' | 'events' | 'idempotency_records'>,
   set: Sql,
   where: Sql,
+  inTimeOf: Database | null = null,
 ): Statement<object> {
-  const scope = scopeOf(caller, needs)
+  const scope = scopeOf(caller, needs, inTimeOf)
   return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${set} WHERE ${inEnvironmentOf(scope)} AND (${where}) RETURNING 1`,
   )

@@ -1,6 +1,6 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import { runBatch } from './batch.ts'
-import type { Caller, Outcome } from './caller.ts'
+import type { Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import type { EventType } from './events.ts'
 import { json, mapping } from './mapping.ts'
@@ -88,14 +88,13 @@ export function listWebhooks(
 /** Makes a dead delivery of the caller's environment pending again. Idempotent. */
 export function reviveDelivery(
   database: Database,
-  caller: Caller,
+  { caller, now }: Change,
   { endpointId, eventId }: Pick<ListedDelivery, 'endpointId' | 'eventId'>,
-  now: UnixMs,
 ): Promise<Outcome<null, 'entity_not_found'>> {
   const matches = sql`endpoint_id = ${endpointId} AND event_id = ${eventId}`
   const dead = sql`${matches} AND state = 'dead'`
   const statements = {
-    revived: updateUnstamped(caller, 'write', 'webhook_deliveries', revived(now), dead),
+    revived: updateUnstamped(caller, 'write', 'webhook_deliveries', revived(now), dead, database),
     found: select(caller, sql`1`, 'webhook_deliveries', matches),
   }
   return runBatch(database, caller, 'write', statements, ({ found }) =>

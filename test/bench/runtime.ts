@@ -15,6 +15,8 @@ const root = resolve(import.meta.dirname, '../..')
 export interface WorkerSpec {
   readonly name: string
   readonly script: string
+  /** Modules by path, of which the first one is run in place of `script`, and imports it as `../../src/index.ts`. */
+  readonly wrapper?: Readonly<Record<string, string>>
   /** The database that is bound as DB. */
   readonly database?: string
   /** Further databases, by binding. */
@@ -65,11 +67,14 @@ export class Runtime {
     const runtimeProcess = nextRuntimeProcess()
     const miniflare = new Miniflare(
       convertV4MiniflareOptions({
-        workers: all.map(({ name, script, bindings, hasRateLimits, compatibilityFlags, ...spec }) => ({
+        workers: all.map(({ name, script, wrapper, bindings, hasRateLimits, compatibilityFlags, ...spec }) => ({
           ...options,
           ...(compatibilityFlags && { compatibilityFlags: [...compatibilityFlags] }),
           name,
-          modules: [{ type: 'ESModule' as const, path: 'index.js', contents: script }],
+          modules: [
+            ...Object.entries(wrapper ?? {}).map(([path, contents]) => module(path, contents)),
+            module('src/index.ts', script),
+          ],
           bindings: { ...(options.bindings as object), ...bindings },
           d1Databases: databasesOf(spec),
           serviceBindings: name === ASSETS ? {} : { ASSETS },
@@ -157,6 +162,8 @@ async function newStateFolder(): Promise<string> {
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
   return directory
 }
+
+const module = (path: string, contents: string) => ({ type: 'ESModule' as const, path, contents })
 
 const ASSETS = 'ASSETS'
 const ASSETS_WORKER = `export default {

@@ -72,7 +72,7 @@ export function newRun(script: string, signingKey: string, seed: number) {
 }
 
 /** Reproducible draws (mulberry32). */
-function randomFrom(seed: number): () => number {
+export function randomFrom(seed: number): () => number {
   let state = seed >>> 0
   return () => {
     state = (state + 0x6d2b79f5) >>> 0
