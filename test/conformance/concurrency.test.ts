@@ -8,12 +8,17 @@ import { managementOf } from './management.ts'
 
 /** Two Workers over one database, called at once. D1 writes one batch at a time: many callers meet no more than some do. */
 const LIMIT = 5
+const APPLICATION_LIMIT = 10_000
 const WRITERS = size(10, 50)
 
 const served = await serve({
   workers: 2,
   // Longer than a crowd that comes all at once waits for one database on a busy machine.
-  vars: { REQUEST_BUDGET_MS: 30_000, MAX_SECRETS_PER_APPLICATION: LIMIT },
+  vars: {
+    REQUEST_BUDGET_MS: 30_000,
+    MAX_SECRETS_PER_APPLICATION: LIMIT,
+    MAX_APPLICATIONS_PER_ENVIRONMENT: APPLICATION_LIMIT,
+  },
   rateLimits: false,
 })
 const { database } = served
@@ -101,6 +106,21 @@ test('concurrent creates with room for three create three, and no reader sees mo
   expect(Math.max(...seen)).toBeLessThanOrEqual(LIMIT)
   expect(await count(`client_secrets WHERE application_id = ?`, id)).toBe(LIMIT)
   expect(await count(`events WHERE data ->> 'application_id' = ?`, id)).toBe(LIMIT)
+})
+
+test('concurrent creates of applications with room for three create three', async () => {
+  const { apiKey, environmentId } = await newApiKey(database)
+  const as = managementOf(served, apiKey)
+  await database
+    .prepare('UPDATE environments SET application_count = ? WHERE id = ?')
+    .bind(APPLICATION_LIMIT - 3, environmentId)
+    .run()
+  const replies = await times(MANY / 2, () => as('POST', '/connect/applications', { body: m2mApplication }))
+  expect(tally(replies)).toEqual({ 201: 3, '422 application_limit_reached': MANY / 2 - 3 })
+  expect(await count('applications WHERE environment_id = ?', environmentId)).toBe(3)
+  expect(
+    await count('environments WHERE id = ? AND application_count = ?', environmentId, `${APPLICATION_LIMIT}`),
+  ).toBe(1)
 })
 
 test('random concurrent changes never leave more secrets active, or more rotated out, than the limit', async () => {

@@ -22,8 +22,10 @@ const runtime = await Runtime.start(names.map((name) => ({ name, script, wrapper
 atEnd(() => runtime.stop())
 const workers = { urls: names.map((name) => runtime.url(name)), database: runtime.database('linear'), seed }
 
-test('clients of two Workers see each secret in one order of its changes', async () => {
-  const histories = await recordHistories({ ...workers, secrets: size(20, 2_000) })
+const SECRETS = size(20, 2_000)
+
+test(`clients of two Workers see each of ${SECRETS} secrets in one order of its changes`, async () => {
+  const histories = await recordHistories({ ...workers, secrets: SECRETS })
   expect(histories.filter((history) => !isLinearizable(history))).toEqual([])
   const results = new Set(histories.flat().map(({ kind, result }) => `${kind} ${result}`))
   expect([...results]).toEqual(expect.arrayContaining(['use done', 'use refused', 'disable done', 'enable done']))

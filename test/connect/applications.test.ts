@@ -172,6 +172,26 @@ describe('an update', () => {
     expect([status, json.id, json.name]).toEqual([200, before.id, 'New'])
   })
 
+  test('an update to what is already set is a success without an event', async () => {
+    const { id } = await newApplication(mine.apiKey)
+    const changes = { name: 'again', description: null, scopes: ['read'] }
+    const first = await put(id, changes)
+    const events = () =>
+      env.DB.prepare(
+        "SELECT count(*) AS n FROM events WHERE type = 'connect_application.updated' AND data ->> 'id' = ?",
+      )
+        .bind(id)
+        .first('n')
+    expect(await events()).toBe(1)
+    for (const repeated of [changes, { name: 'again' }, {}]) {
+      const { status, json } = await put(id, repeated)
+      expect([status, json]).toStrictEqual([200, first.json])
+    }
+    expect(await events()).toBe(1)
+    await put(id, { ...changes, scopes: [] })
+    expect(await events()).toBe(2)
+  })
+
   test('an update sets updated_at, and does not change other applications', async () => {
     const [one, other] = [await newApplication(mine.apiKey), await newApplication(mine.apiKey)]
     await env.DB.prepare('UPDATE applications SET created_at = 1000, updated_at = 1000 WHERE environment_id = ?')

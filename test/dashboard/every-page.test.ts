@@ -201,6 +201,13 @@ describe('a database that fails', () => {
     expect(response.status).toBe(503)
     expect(await response.text()).toContain('It is unknown whether the change was made.')
   })
+
+  test('a database that fails at a form that only reads leaves nothing unknown', async () => {
+    const body = new URLSearchParams({ secret: secretId, action: 'revoke' })
+    const response = await send('POST', '/dashboard/secrets/bulk', { body })
+    expect(response.status).toBe(503)
+    expect(await response.text()).toContain('Nothing was changed.')
+  })
 })
 
 test('no statement of a page scans a table', async () => {

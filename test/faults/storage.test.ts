@@ -1,111 +1,23 @@
 import { env } from 'cloudflare:workers'
-import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { type Call, call, m2mApplication, newApiKey, newApplication, type Reply } from '../api.ts'
+import { describe, expect, test } from 'vitest'
+import { type Call, call, newApiKey, newApplication, type Reply } from '../api.ts'
+import { LASTING, OVERLOADED, TRANSIENT } from '../grid/faults.ts'
+import { newClient, requestToken } from '../oauth/client.ts'
 import { secretsOf } from '../requests.ts'
 import { withBatch } from './wrapped.ts'
 
 /**
- * Faults on the way to and from the real database: a change takes effect once or not at all, and has no effect after a
- * 503 that reports a passed deadline.
+ * Faults on the way to and from the real database: a change takes effect once or not at all. The grid has the faults of
+ * every route; here are the texts of the errors, and changes that another one makes meanwhile.
  */
-
-/** https://developers.cloudflare.com/d1/observability/debug-d1/ */
-const TRANSIENT = [
-  'D1_ERROR: Network connection lost.',
-  'D1_ERROR: D1 DB reset because its code was updated.',
-  'D1_ERROR: Internal error while starting up D1 DB storage caused object to be reset.',
-  'D1_ERROR: Internal error in D1 DB storage caused object to be reset.',
-  'D1_ERROR: Cannot resolve D1 DB due to transient issue on remote node.',
-  'D1_ERROR: D1 DB storage operation exceeded timeout which caused object to be reset.',
-]
-const LASTING = [
-  'D1_ERROR: D1 DB is overloaded. Requests queued for too long.',
-  'D1_ERROR: D1 DB is overloaded. Too many requests queued.',
-  'D1_ERROR: D1 DB exceeded its CPU time limit and was reset.',
-  'D1_ERROR: Exceeded maximum DB size.',
-  'D1_ERROR: too many SQL variables: SQLITE_ERROR',
-  'D1_ERROR: attempt to write a readonly database: SQLITE_READONLY',
-]
 
 /** The shortest budget that can be set. */
 const SHORT = { REQUEST_BUDGET_MS: 1000 }
 
-interface Route {
-  readonly name: string
-  readonly success: number
-  readonly send: (apiKey: string, subject: Subject, options: Call) => Promise<Reply>
-  /** How many events one success records. */
-  readonly events: 0 | 1
-}
 interface Subject {
   readonly application: string
   readonly secret: string
 }
-
-const routes: Route[] = [
-  {
-    name: 'create an application',
-    success: 201,
-    events: 1,
-    send: (apiKey, _, options) => call(apiKey, 'POST', '/connect/applications', { body: m2mApplication, ...options }),
-  },
-  {
-    name: 'create a client secret',
-    success: 201,
-    events: 1,
-    send: (apiKey, subject, options) => call(apiKey, 'POST', secretsOf(subject.application), options),
-  },
-  {
-    name: 'update an application',
-    success: 200,
-    events: 1,
-    send: (apiKey, { application }, options) =>
-      call(apiKey, 'PUT', `/connect/applications/${application}`, { body: { name: 'updated' }, ...options }),
-  },
-  {
-    name: 'delete an application',
-    success: 204,
-    events: 1,
-    send: (apiKey, { application }, options) => call(apiKey, 'DELETE', `/connect/applications/${application}`, options),
-  },
-  {
-    name: 'revoke a client secret',
-    success: 204,
-    events: 1,
-    send: (apiKey, { secret }, options) => call(apiKey, 'DELETE', `/connect/client_secrets/${secret}`, options),
-  },
-  {
-    name: 'change a client secret',
-    success: 200,
-    events: 1,
-    send: (apiKey, { secret }, options) =>
-      call(apiKey, 'PATCH', `/connect/client_secrets/${secret}`, { body: { disabled: true }, ...options }),
-  },
-  {
-    name: 'rotate client secrets',
-    success: 201,
-    events: 1,
-    send: (apiKey, subject, options) => call(apiKey, 'POST', `${secretsOf(subject.application)}/rotate`, options),
-  },
-  {
-    name: 'revoke all client secrets',
-    success: 204,
-    events: 1,
-    send: (apiKey, subject, options) => call(apiKey, 'DELETE', secretsOf(subject.application), options),
-  },
-  {
-    name: 'list applications',
-    success: 200,
-    events: 0,
-    send: (apiKey, _, options) => call(apiKey, 'GET', '/connect/applications', options),
-  },
-  {
-    name: 'list client secrets',
-    success: 200,
-    events: 0,
-    send: (apiKey, subject, options) => call(apiKey, 'GET', secretsOf(subject.application), options),
-  },
-]
 
 async function newSubject() {
   const key = await newApiKey()
@@ -146,39 +58,6 @@ async function sendThrough(DB: ReturnType<typeof failingOnce>, send: (options: C
   return { reply, tries }
 }
 
-describe.each(routes)('$name', ({ success, events, send }) => {
-  test('the request succeeds and takes effect once when the connection is lost before the commit', async () => {
-    const { apiKey, environmentId, subject } = await newSubject()
-    const before = await stateOf(environmentId)
-    const DB = failingOnce(new Error(TRANSIENT[0]), 'before')
-    const { reply, tries } = await sendThrough(DB, (options) => send(apiKey, subject, options))
-    expect([reply.status, tries]).toEqual([success, 2])
-    expect((await stateOf(environmentId)).events.length).toBe(before.events.length + events)
-  })
-
-  test('the request succeeds and takes effect once when the connection is lost after the commit', async () => {
-    const { apiKey, environmentId, subject } = await newSubject()
-    const before = await stateOf(environmentId)
-    let committed: unknown
-    const DB = failingOnce(new Error(TRANSIENT[0]), 'after', async () => {
-      committed = await stateOf(environmentId)
-    })
-    const { reply, tries } = await sendThrough(DB, (options) => send(apiKey, subject, options))
-    expect([reply.status, tries]).toEqual([success, 2])
-    const after = await stateOf(environmentId)
-    expect(after).toEqual(committed)
-    expect(after.events.length).toBe(before.events.length + events)
-  })
-
-  test('the request is 503 without a retry and without an effect when the database is overloaded', async () => {
-    const { apiKey, environmentId, subject } = await newSubject()
-    const before = await stateOf(environmentId)
-    const DB = withBatch(env.DB, () => Promise.reject(new Error(LASTING[0])))
-    expect((await send(apiKey, subject, { bindings: { DB } })).status).toBe(503)
-    expect(await stateOf(environmentId)).toEqual(before)
-  })
-})
-
 /** The faults are all handled in one place, so that one route stands for all. */
 describe('a secret', () => {
   const create = (apiKey: string, subject: Subject) => (options: Call) =>
@@ -195,7 +74,7 @@ describe('a secret', () => {
     },
   )
 
-  test.each([...TRANSIENT.slice(0, 1), ...LASTING, new Error('anything'), 'a string', undefined])(
+  test.each([TRANSIENT[0], ...OVERLOADED, ...LASTING, new Error('anything'), 'a string', undefined])(
     'a secret is not created, and the response is 503, when the database always throws “%s”',
     async (fault) => {
       const { apiKey, environmentId, subject } = await newSubject()
@@ -212,41 +91,6 @@ describe('a secret', () => {
       expect(await stateOf(environmentId)).toEqual(before)
     },
   )
-})
-
-const changes = routes.filter(({ events }) => events === 1)
-
-/** The Worker's log. A spy would be restored when the first of the concurrent tests ends. */
-const logged: unknown[] = []
-beforeAll(() => {
-  const { log } = console
-  console.log = (entry: unknown) => {
-    logged.push(entry)
-    log(entry)
-  }
-  return () => Object.assign(console, { log })
-})
-
-describe.concurrent.each(changes)('$name', ({ send }) => {
-  test('the request is 503 in time when the database stalls, and changes nothing when the database continues', async () => {
-    const { apiKey, environmentId, subject } = await newSubject()
-    const { promise: asleep, resolve: wake } = Promise.withResolvers<void>()
-    let stalled: Promise<unknown> | undefined
-    const DB = withBatch(env.DB, (real, statements) => {
-      stalled = asleep.then(() => real(statements))
-      return stalled
-    })
-    const headers = { 'X-Request-ID': crypto.randomUUID() }
-    const reply = send(apiKey, subject, { bindings: { DB, ...SHORT }, headers })
-    const timedOut = expect.objectContaining({ client_request_id: headers['X-Request-ID'], status: 503 })
-    await vi.waitFor(() => expect(logged).toContainEqual(timedOut), { timeout: SHORT.REQUEST_BUDGET_MS + 2000 })
-    await call(apiKey, 'PUT', `/connect/applications/${subject.application}`, { body: { name: 'changed meanwhile' } })
-    const between = await stateOf(environmentId)
-    wake()
-    expect((await reply).status).toBe(503)
-    await stalled
-    expect(await stateOf(environmentId)).toEqual(between)
-  })
 })
 
 describe('a retry after a lost commit does not undo a change made in between', () => {
@@ -352,19 +196,49 @@ describe('a retry after a lost commit does not undo a change made in between', (
   })
 })
 
-test('a create with status 503 after its commit returns its secret when it is sent again', async () => {
-  const { apiKey, environmentId, subject } = await newSubject()
-  const DB = withBatch(env.DB, async (real, statements) => {
-    await real(statements)
-    throw new Error(LASTING[0])
+test.each(LASTING)(
+  'a change whose commit was lost is of unknown outcome when the retry meets “%s”',
+  async (message) => {
+    const { apiKey, environmentId, subject } = await newSubject()
+    let tries = 0
+    const DB = withBatch(env.DB, async (real, statements) => {
+      if (tries++ > 0) throw new Error(message)
+      await real(statements)
+      throw new Error(TRANSIENT[0])
+    })
+    const { status, json } = await call(apiKey, 'DELETE', secretsOf(subject.application), { bindings: { DB } })
+    expect([status, tries]).toEqual([503, 2])
+    expect(json.message).toContain('unknown')
+    expect((await stateOf(environmentId)).secrets[0]?.revoked_at).not.toBeNull()
+  },
+)
+
+describe('a result that cannot be read', () => {
+  const row = (results: D1Result[], changed: unknown) => results.map((result) => ({ ...result, results: [changed] }))
+  const damages: [string, (results: D1Result[]) => unknown][] = [
+    ['no result', () => []],
+    ['a result without rows', (results) => results.map((result) => ({ ...result, results: undefined }))],
+    ['null for a row', (results) => row(results, null)],
+    ['a row without columns', (results) => row(results, {})],
+    ['a row of nulls', (results) => row(results, { id: null, caller_id: null, access: null, refusal: null })],
+  ]
+
+  test.each(damages)('is 503, and neither 500 nor a verdict: %s', async (_, damaged) => {
+    const { apiKey, subject } = await newSubject()
+    const DB = withBatch(env.DB, async (real, statements) => damaged(await real(statements)))
+    const read = await call(apiKey, 'GET', `/connect/client_secrets/${subject.secret}`, { bindings: { DB } })
+    expect([read.status, read.json.message]).toEqual([503, expect.stringContaining('Nothing was changed')])
+    const change = await call(apiKey, 'DELETE', `/connect/client_secrets/${subject.secret}`, { bindings: { DB } })
+    expect([change.status, change.json.message]).toEqual([503, expect.stringContaining('unknown')])
+    expect((await requestToken(await newClient(), {}, { bindings: { DB } })).status).toBe(503)
   })
-  const headers = { 'Idempotency-Key': crypto.randomUUID() }
-  const path = secretsOf(subject.application)
-  expect((await call(apiKey, 'POST', path, { headers, bindings: { DB } })).status).toBe(503)
-  const again = await call(apiKey, 'POST', path, { headers })
-  expect(again.status).toBe(201)
-  expect(again.headers.get('Idempotent-Replayed')).toBe('true')
-  expect((await stateOf(environmentId)).secrets.length).toBe(2)
+
+  test('no row for a client secret is 503', async () => {
+    const DB = withBatch(env.DB, async (real, statements) =>
+      (await real(statements)).map((result) => ({ ...result, results: [] })),
+    )
+    expect((await requestToken(await newClient(), {}, { bindings: { DB } })).status).toBe(503)
+  })
 })
 
 test('a database without tables is 503, and the message says what to run', async () => {

@@ -18,8 +18,9 @@ interface GridOptions {
   readonly cases?: number
   /** Text that is in the name of each case that is run. */
   readonly only?: string
-  /** In place of all requests. */
+  /** In place of all requests, and of all regions. */
   readonly requests?: readonly GridRequest[]
+  readonly regions?: readonly string[]
   /** A fault of the product, which the grid must find. */
   readonly plant?: Plant
   readonly onProgress?: (done: number, all: number) => void
@@ -70,8 +71,9 @@ interface NamedCase {
 
 /** Runs the cases, and judges each. */
 export async function runGrid(grid: Grid, options: GridOptions): Promise<GridReport> {
-  const { seed, requests = REQUESTS, only = '', plant, onProgress } = options
-  const places = [...REGIONS].flatMap(([binding, region]) => requests.map((request) => ({ binding, region, request })))
+  const { seed, requests = REQUESTS, regions = [...REGIONS.values()], only = '', plant, onProgress } = options
+  const chosenRegions = [...REGIONS].filter(([, region]) => regions.includes(region))
+  const places = chosenRegions.flatMap(([binding, region]) => requests.map((request) => ({ binding, region, request })))
   const references = await inLanes(places, async (place) => ({
     ...place,
     reference: await grid.learn(place.binding, place.request),
@@ -125,11 +127,18 @@ async function inLanes<T, Result>(items: readonly T[], work: (item: T) => Promis
   return results
 }
 
-/** `count` of the cases, in an order that the seed decides. */
+/** `count` of the cases, in an order that the seed decides, and with which each route has its share. */
 function spread(all: readonly NamedCase[], seed: number, count = all.length): readonly NamedCase[] {
   const random = randomFrom(seed)
-  const drawn = all.map((one) => ({ one, order: random() })).sort((a, b) => a.order - b.order)
-  return drawn.slice(0, count).map(({ one }) => one)
+  const shuffled = all.map((one) => ({ one, order: random() })).sort((a, b) => a.order - b.order)
+  const rounds = new Map<Learnt, number>()
+  const withRounds = shuffled.map(({ one }) => {
+    const round = rounds.get(one.reference) ?? 0
+    rounds.set(one.reference, round + 1)
+    return { one, round }
+  })
+  const inRounds = withRounds.sort((a, b) => a.round - b.round)
+  return inRounds.slice(0, count).map(({ one }) => one)
 }
 
 const FOREIGN = 'objects of another environment'
