@@ -1,8 +1,9 @@
 import { describe, expect, inject, test } from 'vitest'
 import { atEnd } from '../at-end.ts'
 import type { Plant } from '../grid/plants.ts'
+import { Grid } from '../grid/product.ts'
 import { REQUESTS } from '../grid/requests.ts'
-import { Grid, runGrid } from '../grid/run.ts'
+import { runGrid } from '../grid/run.ts'
 import { seed, size } from '../sizes.ts'
 
 /** A sample of `npm run test:grid`: faults of the database at the statements of every route. */

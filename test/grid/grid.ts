@@ -2,7 +2,8 @@ import { parseArgs } from 'node:util'
 import { describeMachine } from '../bench/machine.ts'
 import { clearProgress, progress } from '../bench/progress.ts'
 import { bundleWorker } from '../bundle-worker.ts'
-import { Grid, runGrid } from './run.ts'
+import { Grid } from './product.ts'
+import { runGrid } from './run.ts'
 
 /**
  * `npm run test:grid`: every fault of the database, at every statement of every route, in each region. `--only` runs the cases
