@@ -43,7 +43,7 @@ const UNKNOWN = [
   null,
 ]
 
-export const TEXTS = [...TRANSIENT, ...OVERLOADED, ...LASTING, ...UNKNOWN]
+const TEXTS = [...TRANSIENT, ...OVERLOADED, ...LASTING, ...UNKNOWN]
 
 const CORRUPTIONS_OF_RESULTS = ['cut', 'without rows'] as const
 const CORRUPTIONS_OF_ROWS = ['null for a row', 'a row without columns', 'nulls for values'] as const
