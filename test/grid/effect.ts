@@ -2,7 +2,7 @@ import type { Row, Rows } from './world.ts'
 
 /** The difference that a request makes to the rows of its environment, without what differs from run to run. */
 
-/** What follows a response when it is due: a lost one does no harm, and the next use repairs it. */
+/** Values that are written after a response when they are due. A lost one does no harm, because the next use repairs it. */
 const LATER_COLUMNS = /^(last_used_|used_minutes$|history$|cursor$|delivered_count$)/
 const LATER_EVENTS = /\.(replayed|refused|used_while_expiring)$/
 const LATER_TABLE = 'webhook_deliveries'

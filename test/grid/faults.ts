@@ -99,7 +99,7 @@ export interface Report {
 export interface Case {
   readonly name: string
   readonly plan: Plan & Required<Pick<Plan, 'binding' | 'request' | 'faults'>>
-  /** What the response must be where only one is right. */
+  /** The response that is required, where only one is right. */
   readonly expected?: 'success'
 }
 

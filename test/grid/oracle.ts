@@ -8,10 +8,10 @@ export interface Reply {
   readonly text: string
 }
 
-/** What one request did. */
+/** The response to one request, and its changes. */
 export interface Outcome {
   readonly reply: Reply
-  /** What it changed: see effect.ts. */
+  /** Its changes: see effect.ts. */
   readonly effect: readonly string[]
 }
 
