@@ -26,7 +26,8 @@ export function mapping<T extends object>(
     snapshot: raw(`json_object(${fields.map(({ name }) => `'${name}', ${table}.${name}`).join(', ')})`),
     fromRow: (row) => {
       const values = row as Readonly<Record<string, unknown>>
-      if (fields[0]?.member === 'id' && !values.id) throw unreadable()
+      // The first member identifies the row.
+      if (!values[fields[0]?.name ?? '']) throw unreadable()
       return Object.fromEntries(
         fields.map(({ member, name, read }) => [member, read ? read(values[name]) : values[name]]),
       ) as T

@@ -55,6 +55,11 @@ const OBJECTS = [
   'event',
 ]
 
+/** True if the route changes nothing, so that no outcome is unknown. */
+function isRead({ method, path }: GridRequest): boolean {
+  return method === 'GET' || /^\/oauth2\/|\/(verify|bulk|test)$/.test(path)
+}
+
 export function namesObject({ path, form, json }: GridRequest): boolean {
   return new RegExp(`\\{(${OBJECTS.join('|')})\\}`).test(JSON.stringify([path, form, json]))
 }
@@ -138,7 +143,7 @@ export class Grid {
     if (isUnchanged) this.#unused.set(binding, [...(this.#unused.get(binding) ?? []), world])
     const isMissed = report.hits === 0
     const problems = judge({
-      ...{ path: request.path, isRead: reference.effect.length === 0, reference, faulty, again, of },
+      ...{ path: request.path, isRead: isRead(request), reference, faulty, again, of },
     })
     if (reply.status === 503) problems.push(...leaksOf(reply, credentialsOf(world)))
     problems.push(...doubled(rows), ...(await this.#problemsOfPlaintext(reply, rows)))
@@ -248,7 +253,8 @@ function bodyOf({ text, headers }: Reply): string {
   if (headers.has('Content-Disposition')) return `${text.split('\n').length} lines`
   if (headers.get('Content-Type')?.startsWith('text/html'))
     return text.replace(/>[^<]+</g, '><').replace(/="[^"]*"/g, '')
-  return normal(`${headers.get('Location') ?? ''}\n${text}`)
+  // The retry of a sign-out finds the session ended, which says the same.
+  return normal(`${headers.get('Location')?.replace('?ended=', '?out') ?? ''}\n${text}`)
 }
 
 /** An address of its own, so that the limit on failures does not answer in place of the route. */

@@ -21,6 +21,7 @@ const JSON_BODIES = new Map<string, object>([
   ['POST /connect/applications/{id}/client_secrets', { name: 'new' }],
   ['POST /connect/applications/{id}/client_secrets/rotate', { grace_period_seconds: 3600 }],
   ['PATCH /connect/client_secrets/{id}', { name: 'renamed', disabled: true }],
+  ['PATCH /connect/environment', { leak_reaction: 'revoke' }],
   ['POST /connect/client_secrets/verify', { client_secret: '{plaintext}', client_id: '{client}' }],
 ])
 
@@ -44,6 +45,7 @@ const FORMS = new Map<string, Readonly<Record<string, string>>>([
   ['POST /dashboard/applications/{id}/secrets/{secret}/edit', { name: 'renamed', lifetime: 'same' }],
   ['POST /dashboard/secrets/bulk', { secret: '{secret}', action: 'revoke' }],
   ['POST /dashboard/secrets/bulk/confirm', { secrets: '{secret} {expiring}', action: 'revoke', typed: 'revoke 2' }],
+  ['POST /dashboard/settings', { leak_reaction: 'revoke' }],
   ['POST /dashboard/keys/new', { name: 'new', access: 'read', token: '{token}' }],
   ['POST /dashboard/webhooks/new', { url: 'https://other.example/hooks', token: '{token}' }],
   ['POST /dashboard/webhooks/resend', { endpoint: '{endpoint}', event: '{event}' }],
