@@ -50,6 +50,8 @@ const common = {
   provide: { isLong, seed, vendorDescription, wycheproof, home: '0' },
 }
 
+/** The short run repeats only what depends most on the region: the tenants, the schedule, the pages and the tokens. */
+const inLongRuns = (...files: string[]) => (isLong ? files : [])
 const elsewhere = { provide: { ...common.provide, home: '1' } }
 
 /** The plugin that runs tests in the real runtime, with the bindings of wrangler.toml and these variables. */
@@ -106,10 +108,14 @@ export default defineConfig({
           name: 'workerd-region',
           include: [
             'test/tenancy.test.ts',
-            'test/connect/idempotency.test.ts',
-            'test/events/{webhooks,schedule}.test.ts',
-            'test/dashboard/{every-page,secrets}.test.ts',
-            'test/oauth/introspection.test.ts',
+            'test/events/schedule.test.ts',
+            'test/dashboard/every-page.test.ts',
+            ...inLongRuns(
+              'test/connect/idempotency.test.ts',
+              'test/events/webhooks.test.ts',
+              'test/dashboard/secrets.test.ts',
+              'test/oauth/introspection.test.ts',
+            ),
           ],
           ...common,
           ...elsewhere,
@@ -120,7 +126,10 @@ export default defineConfig({
         root,
         test: {
           name: 'node-region',
-          include: ['test/conformance/{workos-node,oauth,lost-replies,webhooks}.test.ts'],
+          include: [
+            'test/conformance/oauth.test.ts',
+            ...inLongRuns('test/conformance/{workos-node,lost-replies,webhooks}.test.ts'),
+          ],
           globalSetup: ['test/bundle.ts'],
           maxConcurrency: 50,
           ...common,

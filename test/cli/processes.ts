@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdir, symlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { compileCacheFolder } from '../../src/cli/wrangler.ts'
 import { atEnd } from '../at-end.ts'
 import { newFolder } from './folder.ts'
 
@@ -15,8 +16,11 @@ export interface Finished {
   readonly stderr: string
 }
 
-/** Without the variables that npm and vitest have set for the process of these tests. */
-const environment = Object.entries(process.env).filter(
+/**
+ * Without the variables that npm and vitest have set for the process of these tests. A copy of the project does not
+ * compile wrangler anew.
+ */
+const environment = Object.entries({ ...process.env, NODE_COMPILE_CACHE: compileCacheFolder() }).filter(
   ([name]) => !/^(npm_|CLOUDFLARE_|WRANGLER_|VITEST|X_LOCAL_|INIT_CWD$|CI$)/.test(name),
 )
 

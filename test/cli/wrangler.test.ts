@@ -2,6 +2,7 @@ import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { compileCacheFolder, reasonOf } from '../../src/cli/wrangler.ts'
+import { size } from '../sizes.ts'
 import { startCloudflare } from './cloudflare-server.ts'
 import { newFolder } from './folder.ts'
 import { copyProject, paste, run, startCommand } from './processes.ts'
@@ -70,8 +71,11 @@ test('an invalid setting is found before anything is uploaded, and by --dry-run'
 test('deploy without a login says how to log in, with exit code 1', async () => {
   const home = await newFolder()
   const env = { HOME: home, XDG_CONFIG_HOME: home }
-  const both = await Promise.all([run(['deploy', '--json'], { env }), run(['api-key', 'list', '--remote'], { env })])
-  for (const { code, stdout, stderr } of both) {
+  for (const words of [
+    ['deploy', '--json'],
+    ['api-key', 'list', '--remote'],
+  ].slice(0, size(1, 2))) {
+    const { code, stdout, stderr } = await run(words, { env })
     expect(stderr).toContain(
       'You are not logged in to Cloudflare. Run `npx wrangler login`, or set CLOUDFLARE_API_TOKEN.',
     )
@@ -156,6 +160,8 @@ test('the real wrangler completes every deployment step, with and without a new 
   expect(cloudflare.valuesOf('ISSUER')).toEqual(hosts.map((host) => `https://${host}`))
   expect(first.stderr + first.stdout + second.stderr + second.stdout).not.toContain('"d":')
 
+  // Each deployment takes seconds: the short run leaves this one to the stand-in for wrangler.
+  if (size(0, 1) === 0) return
   const { serving } = cloudflare
   const third = await run(['deploy', '--gradual', '--json'], { env, cwd })
   expect({ stderr: third.stderr, code: third.code }).toMatchObject({ code: 0 })
