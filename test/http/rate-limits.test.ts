@@ -1,6 +1,6 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { newId } from '../../src/credential/id.ts'
@@ -141,6 +141,8 @@ function limiter(isTooMuch: (key: string) => boolean = () => false) {
   return { keys, limit }
 }
 
+// The clock stands still, so that no window ends during a test on a slow machine.
+beforeEach(() => void vi.setSystemTime(Date.now()))
 afterEach(() => {
   vi.useRealTimers()
   vi.restoreAllMocks()
@@ -161,11 +163,9 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
         return family.send(await madeUp(family.prefix), { address: addressOf(i) }, newId('client', i))
       }
       let trips = 0
-      const beforeFirst = Date.now()
-      let afterFirst = 0
+      const first = Date.now()
       for (let i = 0; i < size(MAX_FAILURES + 10, 1_500); i++) {
         const answer = await attempt(i)
-        if (i === 0) afterFirst = Date.now()
         expect(answer.status).toBe(i < MAX_FAILURES ? family.refused : 429)
         if (answer.status === 429) expect(answer.trips).toBe(0)
         trips += answer.trips
@@ -173,17 +173,15 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
       }
       expect(trips).toBe(MAX_FAILURES)
       const { headers } = await attempt(0)
-      const rest = (beforeFirst + WINDOW_MS - Date.now()) / 1000
-      expect(Number(headers.get('Retry-After'))).toBeGreaterThanOrEqual(Math.floor(rest))
-      expect(Number(headers.get('Retry-After'))).toBeLessThanOrEqual(60)
+      expect(headers.get('Retry-After')).toBe(String(WINDOW_MS / 1000))
       expect(headers.has('WWW-Authenticate')).toBe(false)
       const elsewhere = { address: `${newNetwork()}::1` }
       expect((await family.send(await madeUp(family.prefix), elsewhere, newId('client', 1))).status).toBe(
         family.refused,
       )
-      vi.setSystemTime(beforeFirst + WINDOW_MS - 1)
+      vi.setSystemTime(first + WINDOW_MS - 1)
       expect((await attempt(1)).status).toBe(429)
-      vi.setSystemTime(afterFirst + WINDOW_MS)
+      vi.setSystemTime(first + WINDOW_MS)
       expect((await attempt(2)).status).toBe(family.refused)
     },
   )
@@ -343,7 +341,6 @@ describe('calls of the management API', () => {
     const { id, apiKey: limited } = await newApiKey()
     const logged = vi.spyOn(console, 'log')
     const tooMany = { MANAGEMENT_CALLS: limiter(() => true) }
-    vi.setSystemTime(Date.now())
     expect((await reads.send(limited, { bindings: tooMany })).status).toBe(200)
     for (const name of ['reads of the management API', 'writes of the management API', 'events']) {
       const { status, headers, trips } = await (FAMILIES[name] as Family).send(limited)
