@@ -67,7 +67,7 @@ interface RecoverOptions extends DatabaseChoice {
 
 async function show(context: Context, report: Report, isJson = false): Promise<void> {
   if (isJson) return print(context, report)
-  const { applied, gone, to, undo, file } = report
+  const { applied, gone, undone, to, undo, file } = report
   const counts = Object.entries(applied).map(([name, count]) => [name, String(count)])
   if (counts.length > 0) await print(context, table(['APPLIED AGAIN', 'COUNT'], counts))
   if (gone.length > 0) {
@@ -75,6 +75,12 @@ async function show(context: Context, report: Report, isJson = false): Promise<v
       ...[type, id, String(name ?? url ?? ''), String(secret_hint ?? '')],
     ])
     await print(context, `\nCreated after ${to}, and gone:\n${table(['TABLE', 'ID', 'NAME', 'HINT'], rows)}`)
+  }
+  if (undone.length > 0) {
+    const rows = undone.map(({ type, id, name, changes }) => [
+      ...[type, id, String(name ?? ''), Object.keys(changes).join(', ')],
+    ])
+    await print(context, `\nChanged after ${to}, and undone:\n${table(['TABLE', 'ID', 'NAME', 'MEMBERS'], rows)}`)
   }
   await print(context, `\nRestored to ${to}. This report is in ${file}.\nUndo: ${undo}`)
 }

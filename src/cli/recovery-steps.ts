@@ -4,10 +4,10 @@ import { freeze, unfreeze } from '../storage/operator/freeze.ts'
 import {
   applyRestrictions,
   captureChanges,
-  presentIds,
   RECOVERED_TABLES,
   type RecoveredTable,
   type Restriction,
+  readRestored,
 } from '../storage/operator/recovery.ts'
 import { type Row, recountApplications } from '../storage/operator/transfer.ts'
 import { type Context, Failure, type Step } from './command.ts'
@@ -44,6 +44,17 @@ const PAGE_ROWS = 1_000
 const BATCH_ROWS = 200
 const PROGRESS_PAGES = 20
 
+interface ReportedObject {
+  readonly type: string
+  readonly id: string
+  readonly [member: string]: unknown
+}
+
+interface Undone {
+  readonly before: unknown
+  readonly restored: unknown
+}
+
 export interface Report {
   readonly to: string
   /** The state before the restore. */
@@ -51,7 +62,9 @@ export interface Report {
   /** Changes that were applied again, by table. */
   readonly applied: Readonly<Record<string, number>>
   /** Objects that were created since, and are gone. */
-  readonly gone: readonly { readonly type: string; readonly id: string; readonly [member: string]: unknown }[]
+  readonly gone: readonly ReportedObject[]
+  /** Objects with changes that the restore undid, such as a later expiry, with the values before and after it. */
+  readonly undone: readonly (ReportedObject & { readonly changes: Readonly<Record<string, Undone>> })[]
   /** Where this report is kept. */
   readonly file: string
 }
@@ -158,14 +171,14 @@ export function recoverySteps(
       }),
     },
     {
-      title: 'Find what was created since, and is gone',
+      title: 'Find what was created or changed since, and is undone',
       run: async () => {
         const all = await readChanges()
-        const gone = await target.withRestored((database) => findGone(database, all))
-        const found = { to: state.to, undo: target.undoCommand(state.undo), applied: state.counts, gone }
+        const lost = await target.withRestored((database) => findLost(database, all))
+        const found = { to: state.to, undo: target.undoCommand(state.undo), applied: state.counts, ...lost }
         const file = await files.writeReport(found, state.started_at)
         report = { ...found, file }
-        return `Objects that are gone: ${gone.length}. The report is in ${file}.`
+        return `Objects that are gone: ${lost.gone.length}. Objects with undone changes: ${lost.undone.length}. The report is in ${file}.`
       },
     },
     {
@@ -223,23 +236,44 @@ async function capture(
   return changes
 }
 
-/** The objects that the restored database does not have. Sessions are left out: people sign in again. */
-async function findGone(database: Database, changes: readonly Restriction[]): Promise<Report['gone']> {
-  const gone: Report['gone'][number][] = []
+/** The objects and changes that the restored database lacks. Sessions are left out: people sign in again. */
+async function findLost(
+  database: Database,
+  changes: readonly Restriction[],
+): Promise<{ gone: ReportedObject[]; undone: Report['undone'][number][] }> {
+  const gone: ReportedObject[] = []
+  const undone: Report['undone'][number][] = []
   for (const table of RECOVERED_TABLES) {
     if (table === 'sessions') continue
     const rows = changes.flatMap((change) => (change.table === table ? [change.row] : []))
     for (let next = 0; next < rows.length; next += PAGE_ROWS) {
       const page = rows.slice(next, next + PAGE_ROWS)
-      const present = await presentIds(database, table, page)
-      gone.push(...page.filter(({ id }) => !present.has(id)).map((row) => describe(table, row)))
+      const restored = await readRestored(database, table, page)
+      for (const row of page) {
+        const now = restored.get(row.id)
+        const undoneChanges = now && undoneChangesOf(row, now)
+        if (!undoneChanges) gone.push(describe(table, row))
+        else if (Object.keys(undoneChanges).length > 0) undone.push({ ...describe(table, row), changes: undoneChanges })
+      }
     }
   }
-  return gone
+  return { gone, undone }
+}
+
+/** The members that differ. Of the times at which something ended, only whether there is one: it may have ended twice. */
+function undoneChangesOf(before: Row, restored: Row): Record<string, Undone> {
+  const isSame = (name: string) =>
+    before[name] === restored[name] ||
+    (/^(revoked|disabled|deleted|frozen)_at$/.test(name) && before[name] !== null && restored[name] !== null)
+  return Object.fromEntries(
+    Object.keys(restored)
+      .filter((name) => !isSame(name))
+      .map((name) => [name, { before: before[name], restored: restored[name] }]),
+  )
 }
 
 /** An object as the report names it: never by a plaintext, which the database does not have. */
-function describe(table: RecoveredTable, row: Restriction['row']): Report['gone'][number] {
+function describe(table: RecoveredTable, row: Restriction['row']): ReportedObject {
   const { id, name, secret_hint, client_id, url, application_id, environment_id } = row as Record<string, unknown>
   const members = { name, secret_hint, client_id, url, application_id, environment_id }
   const known = Object.entries(members).filter(([, value]) => value !== undefined && value !== null)

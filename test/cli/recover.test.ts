@@ -58,6 +58,10 @@ const widened = await createLimited({ scopes: ['a'], allowed_ips: ['::1'] })
 const hour = Date.now() + 3_600_000
 const expiringApplication = await createApplication()
 const expiring = await createSecret(expiringApplication.id)
+const enabled = await createSecret(expiringApplication.id)
+await manage('PATCH', `/connect/client_secrets/${enabled.id}`, {
+  body: { disabled: true, expires_at: new Date(hour).toISOString() },
+})
 const key = await newApiKey(database, { environmentId: one.environmentId })
 const cookie = await signIn(one.apiKey)
 const frozen = await newApiKey(database)
@@ -74,7 +78,7 @@ const TIME = new Date()
 await manage('DELETE', `/connect/client_secrets/${late.id}`)
 await manage('PATCH', `/connect/client_secrets/${lateDisabled.id}`, { body: { disabled: true } })
 await manage('PATCH', `/connect/client_secrets/${expiring.id}`, { body: { expires_at: new Date(hour).toISOString() } })
-await manage('PUT', `/connect/applications/${application.id}`, { body: { scopes: ['a'] } })
+await manage('PUT', `/connect/applications/${application.id}`, { body: { scopes: ['a', 'added'] } })
 await manage('DELETE', `/connect/applications/${deletedApplication.id}`)
 for (const [{ id }, body] of [
   [narrowed, { scopes: ['a'], allowed_ips: ['10.1.0.0/16'] }],
@@ -94,6 +98,7 @@ await database.batch([
     .prepare('UPDATE client_secrets SET revoked_at = ?1, updated_at = ?1 WHERE application_id = ?2')
     .bind(Date.now(), one.large.id),
 ])
+await manage('PATCH', `/connect/client_secrets/${enabled.id}`, { body: { disabled: false, expires_at: null } })
 const newApplication = await createApplication()
 const newSecret = await createSecret(newApplication.id)
 const newKey = await newApiKey(database, { environmentId: one.environmentId })
@@ -291,6 +296,17 @@ describe('the deployed database', () => {
       `applications ${newApplication.id}`,
       `client_secrets ${newSecret.id}`,
       `api_keys ${newKey.id}`,
+    ])
+    expect(report.undone.map(({ type, id, changes }) => [type, id, changes])).toEqual([
+      ['applications', application.id, { scopes: { before: '["a","added"]', restored: '["a"]' } }],
+      [
+        'client_secrets',
+        enabled.id,
+        {
+          disabled_at: { before: null, restored: expect.any(Number) },
+          expires_at: { before: null, restored: hour },
+        },
+      ],
     ])
     expect(report.gone[1]).toMatchObject({ secret_hint: newSecret.secret_hint, application_id: newApplication.id })
     expect(report.undo).toBe(

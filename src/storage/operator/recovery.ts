@@ -246,17 +246,17 @@ function endDeliveries(changes: string, now: UnixMs): Query {
     SELECT ${was('id')} FROM json_each(${changes}) AS change WHERE ${was('deleted_at')} IS NOT NULL)`)
 }
 
-/** Returns the given IDs that a table has. */
-export async function presentIds(
+/** The captured columns of those rows that the restored table has, by ID. */
+export async function readRestored(
   database: Database,
   table: RecoveredTable,
   rows: readonly CapturedRow[],
-): Promise<Set<string>> {
-  const by = CAPTURED[table].key.map((name) => sql`${raw(`target.${name}`)} = ${was(name)}`)
+): Promise<Map<string, Row>> {
+  const { key, columns } = CAPTURED[table]
   const list = JSON.stringify(rows.map(({ id, environment_id }) => ({ id, environment_id })))
   const { found } = await sendBatch(database, {
-    found: query<{ id: string }>(sql`SELECT target.id FROM json_each(${list}) AS change
-      CROSS JOIN ${raw(table)} AS target ON ${join(by, ' AND ')}`),
+    found: query<Row>(sql`SELECT ${columns} FROM ${raw(table)} WHERE (${raw(key.join(', '))}) IN (
+      SELECT ${join(key.map((name) => was(name)))} FROM json_each(${list}) AS change)`),
   })
-  return new Set(found.map(({ id }) => id))
+  return new Map(found.map((row) => [String(row.id), row]))
 }
