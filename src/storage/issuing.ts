@@ -199,9 +199,10 @@ async function issue(
   { type, limits, withinLimit, retired, data }: Issuing,
 ): Promise<IssuingOutcome> {
   const isPast = expiresAt !== null && expiresAt <= change.now
-  const latest = sql`${change.now} + ${maxLifetime(sql`caller.environment_id`)}`
-  const expiry = expiresAt === null ? latest : sql`${expiresAt}`
-  const isAllowed = expiresAt === null ? sql`true` : isAllowedExpiry(expiresAt, latest)
+  const latest = (read = (time: Sql) => time) =>
+    maxLifetime(raw('caller.environment_id'), (lifetime) => read(sql`${change.now} + ${lifetime}`))
+  const reminder = (expiry: Sql) => passedReminder(expiry, change.now)
+  const isAllowed = expiresAt === null ? sql`true` : isAllowedExpiry(expiresAt, latest())
   const isKnown = areScopesKnown(typeof limits === 'function' ? null : limits.scopes)
   const row = {
     id,
@@ -212,8 +213,8 @@ async function issue(
     created_by: sql`caller.id`,
     created_by_name: sql`caller.name`,
     history: JSON.stringify([change.eventId]),
-    expires_at: expiry,
-    reminded_days: passedReminder(expiry, change.now),
+    expires_at: expiresAt ?? latest(),
+    reminded_days: expiresAt === null ? latest(reminder) : reminder(sql`${expiresAt}`),
     allowed_scopes:
       typeof limits === 'function' ? limits('allowed_scopes') : limits.scopes && JSON.stringify(limits.scopes),
     allowed_ips:

@@ -8,9 +8,12 @@ const DAY_MS = 24 * 60 * 60 * 1000
 /** An expiry may be later than the policy allows by this much, because the clocks of clients differ. */
 const CLOCK_TOLERANCE_MS = 60_000
 
-/** SQL for the longest lifetime of a new secret of an environment, in ms; NULL for no limit. */
-export function maxLifetime(environmentId: Sql): Sql {
-  return sql`(SELECT max_lifetime_days * ${DAY_MS} FROM environments WHERE id = ${environmentId})`
+/**
+ * SQL for the longest lifetime of a new secret of an environment, in ms; NULL for no limit. `read` makes more of it: each
+ * use of the result in a statement reads the row of the environment again.
+ */
+export function maxLifetime(environmentId: Sql, read = (lifetime: Sql) => lifetime): Sql {
+  return sql`(SELECT ${read(sql`max_lifetime_days * ${DAY_MS}`)} FROM environments WHERE id = ${environmentId})`
 }
 
 /** Condition: an expiry is not after the latest one that the policy allows, or there is no policy. */

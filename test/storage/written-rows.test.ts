@@ -9,6 +9,7 @@ import { iso, secretsOf } from '../requests.ts'
 const { apiKey } = await newApiKey()
 const { id } = await newApplication(apiKey)
 const expires_at = iso(Date.now() + 86_400_000)
+const late = iso(Date.now() + 2 * 86_400_000)
 
 /** Rows written before the answer, and after it. */
 async function written(method: string, path: string, request: Call = {}) {
@@ -25,6 +26,7 @@ describe('a create of a secret writes', () => {
   test.each<[string, Call, number]>([
     ['9 rows', {}, 9],
     ['10 rows if the secret expires', { body: { expires_at } }, 10],
+    ['11 rows if it expires so late that a reminder comes first', { body: { expires_at: late } }, 11],
     ['11 rows with an Idempotency-Key', { headers: { 'Idempotency-Key': 'a' } }, 11],
     [
       '12 rows with an Idempotency-Key if the secret expires',
