@@ -55,7 +55,7 @@ const inLongRuns = (...files: string[]) => (isLong ? files : [])
 const elsewhere = { provide: { ...common.provide, home: '1' } }
 
 /** The plugin that runs tests in the real runtime, with the bindings of wrangler.toml and these variables. */
-function inRuntime(vars: Record<string, string>) {
+export function inRuntime(vars: Record<string, string>) {
   return cloudflareTest(async () => ({
     wrangler: { configPath: './wrangler.toml' },
     miniflare: {

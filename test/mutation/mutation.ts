@@ -1,0 +1,233 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { createVitest, type TestModule } from 'vitest/node'
+import { describeMachine } from '../bench/machine.ts'
+import { clearProgress, progress } from '../bench/progress.ts'
+import { EQUIVALENT } from './equivalent.ts'
+import { FOLDER, type Mutant, mutate } from './mutants.ts'
+import type { Coverage } from './tests.ts'
+
+/**
+ * `npm run test:mutation`: changes one operator, value or clause of the sources at a time, and runs the tests that reach
+ * it, in the real runtime. A mutant that no test fails for has survived: a defect there would not be noticed.
+ */
+const ROOMS = '{credential,contract,storage,http,oauth,connect}'
+/** Files in which each survivor is killed or explained. */
+const CRITICAL = [
+  'src/http/rate-limits.ts',
+  'src/oauth/client-authentication.ts',
+  'src/storage/authentication.ts',
+  'src/storage/caller.ts',
+  'src/storage/client-secrets.ts',
+  'src/storage/idempotency.ts',
+  'src/storage/scope.ts',
+  'src/storage/sessions.ts',
+]
+const TESTS = ['test/{credential,http,storage,connect,events,oauth,dashboard,faults}/**/*.test.ts', 'test/*.test.ts']
+const CHUNK = 60
+
+const { values } = parseArgs({
+  options: {
+    files: { type: 'string', multiple: true, default: [] },
+    since: { type: 'string' },
+    sample: { type: 'string' },
+    verbose: { type: 'boolean', default: false },
+    seed: { type: 'string', default: '1' },
+    tests: { type: 'string', multiple: true, default: TESTS },
+  },
+})
+const root = resolve(import.meta.dirname, '../..')
+const glob = (patterns: string[]) => globSync(patterns, { cwd: root }).sort()
+const all = glob([`src/${ROOMS}/**/*.ts`])
+const files = values.files.length > 0 ? glob(values.files) : values.since ? changedSince(values.since) : all
+const testFiles = glob(values.tests)
+
+/** The sources that differ from a commit. */
+function changedSince(ref: string): string[] {
+  const changed = execFileSync('git', ['diff', '--name-only', '--merge-base', ref], { cwd: root, encoding: 'utf8' })
+  return all.filter((file) => changed.split('\n').includes(file))
+}
+
+mkdirSync(resolve(root, FOLDER), { recursive: true })
+const explained = (mutant: Mutant) => EQUIVALENT[mutant.file]?.[mutant.text] !== undefined
+const everyMutant = await mutate(root, files)
+const candidates = everyMutant.filter((mutant) => !explained(mutant))
+const rank = ({ file, line, text }: Mutant) =>
+  createHash('sha256').update(`${values.seed} ${file}:${line} ${text}`).digest('hex')
+const mutants = values.sample
+  ? candidates
+      .map((mutant) => ({ mutant, key: rank(mutant) }))
+      .sort((a, b) => (a.key < b.key ? -1 : 1))
+      .slice(0, Number(values.sample))
+      .map(({ mutant }) => mutant)
+  : candidates
+
+const vitest = await createVitest('test', { config: resolve(import.meta.dirname, 'vitest.config.ts'), watch: false })
+await vitest.standalone()
+
+interface Job {
+  readonly name: string
+  readonly code: string
+  readonly testFile: string
+}
+
+/** Runs generated test files in one runtime, and returns the result of each by its name. */
+async function run(jobs: readonly Job[]): Promise<Map<string, TestModule>> {
+  const project = vitest.projects[0]
+  if (!project) throw new Error('vitest has no project')
+  const specifications = jobs.map(({ name, code, testFile }) => {
+    const path = resolve(root, FOLDER, `${name}.test.ts`)
+    writeFileSync(
+      path,
+      `import { recordCoverage, runOnly } from '/test/mutation/tests.ts'\n${code}\nawait import('/${testFile}')\n`,
+    )
+    return project.createSpecification(path)
+  })
+  vitest.state.filesMap.clear()
+  const { testModules } = await vitest.runTestSpecifications(specifications)
+  for (const { name } of jobs) rmSync(resolve(root, FOLDER, `${name}.test.ts`))
+  return new Map(testModules.map((module) => [basename(module.moduleId, '.test.ts'), module]))
+}
+
+/** A test file and the tests in it that reach a mutant; null for all tests. */
+interface Judge {
+  readonly testFile: string
+  readonly tests: readonly string[] | null
+  readonly cost: number
+}
+
+/** Runs every test file without a mutant, and tells which tests reach each mutant. */
+async function findJudges(): Promise<Map<string, Judge[]>> {
+  const judges = new Map<string, Judge[]>(mutants.map(({ id }) => [id, []]))
+  const jobs = testFiles.map((testFile, i) => ({ name: `coverage-${i}`, code: 'recordCoverage()', testFile }))
+  const modules = await run(jobs)
+  for (const { name, testFile } of jobs) {
+    const module = modules.get(name)
+    if (module?.state() === 'failed') throw new Error(`${testFile} fails without a mutant:\n${failureOf(module)}`)
+    const coverage: Coverage | undefined = module?.meta().coverage
+    if (!module || !coverage) throw new Error(`${testFile} reports no coverage: ${module?.state()}`)
+    const duration = module.diagnostic().duration
+    const reached = new Map<string, string[]>()
+    for (const [test, hits] of Object.entries(coverage.perTest)) {
+      for (const id of Object.keys(hits)) reached.set(id, [...(reached.get(id) ?? []), test])
+    }
+    for (const [id, tests] of reached)
+      if (!Object.hasOwn(coverage.static, id)) judges.get(id)?.push({ testFile, tests, cost: duration })
+    for (const id of Object.keys(coverage.static)) judges.get(id)?.push({ testFile, tests: null, cost: duration })
+  }
+  for (const { id, file } of mutants) {
+    // A file's own tests first: they mirror the sources.
+    const own = file.replace(/^src/, 'test').replace(/\.ts$/, '')
+    const distance = ({ testFile }: Judge) =>
+      testFile.startsWith(own) ? 0 : testFile.startsWith(own.replace(/[^/]+$/, '')) ? 1 : 2
+    judges.get(id)?.sort((a, b) => distance(a) - distance(b) || a.cost - b.cost)
+  }
+  return judges
+}
+
+function failureOf(module: TestModule): string {
+  const test = [...module.children.allTests()].find((child) => child.result().state === 'failed')
+  const [error] = test?.result().errors ?? module.errors()
+  return `${test?.fullName ?? 'the file'}: ${`${error?.message}`.split('\n')[0]}`
+}
+
+progress(`Running ${testFiles.length} test files without a mutant…`)
+const judges = await findJudges()
+const killers = new Map<string, string>()
+const unreached = new Set(mutants.filter(({ id }) => judges.get(id)?.length === 0))
+let alive = mutants.filter((mutant) => !unreached.has(mutant))
+const errors: string[] = []
+
+for (let round = 0; alive.length > 0; round++) {
+  const next: Mutant[] = []
+  const queue = alive.flatMap((mutant) => {
+    const judge = judges.get(mutant.id)?.[round]
+    return judge ? { mutant, judge } : []
+  })
+  queue.sort((a, b) => (a.judge.testFile < b.judge.testFile ? -1 : 1))
+  for (let start = 0; start < queue.length; start += CHUNK) {
+    const chunk = queue.slice(start, start + CHUNK)
+    const modules = await run(
+      chunk.map(({ mutant: { id }, judge: { tests, testFile } }) => ({
+        name: `mutant-${id}`,
+        code: `runOnly(${JSON.stringify(tests)})`,
+        testFile,
+      })),
+    )
+    for (const { mutant, judge } of chunk) {
+      const module = modules.get(`mutant-${mutant.id}`)
+      const state = module?.state()
+      if (module && state === 'failed') killers.set(mutant.id, `${judge.testFile}: ${failureOf(module)}`)
+      else if (state === 'passed' || state === 'skipped') next.push(mutant)
+      else errors.push(`${mutant.file}:${mutant.line} ${mutant.text}: ${state ?? 'no result'} in ${judge.testFile}`)
+    }
+    progress(
+      `round ${round + 1}: ${killers.size} of ${mutants.length} killed, ${queue.length - start - chunk.length} to run`,
+    )
+  }
+  alive = next.filter(({ id }) => (judges.get(id)?.length ?? 0) > round + 1)
+}
+await vitest.close()
+rmSync(resolve(root, FOLDER), { recursive: true })
+clearProgress()
+
+const survivors = mutants.filter(({ id }) => !killers.has(id))
+const percent = (part: number, whole: number) => (whole === 0 ? '–' : `${((100 * part) / whole).toFixed(1)} %`)
+
+/** The interval of Wilson with 95 % confidence. */
+function interval(part: number, whole: number): [low: number, high: number] {
+  const z = 1.96
+  const share = part / whole
+  const middle = share + (z * z) / (2 * whole)
+  const spread = z * Math.sqrt((share * (1 - share)) / whole + (z * z) / (4 * whole * whole))
+  const scale = 1 + (z * z) / whole
+  return [(middle - spread) / scale, (middle + spread) / scale]
+}
+
+if (values.verbose) {
+  for (const { id, file, line, text } of mutants) {
+    if (killers.has(id)) console.log(`${file}:${line}: ${text}\n  killed by ${killers.get(id)}`)
+  }
+}
+for (const mutant of survivors) {
+  const state = unreached.has(mutant) ? 'no test reaches' : 'survived'
+  console.log(`${mutant.file}:${mutant.line}: ${state}: ${mutant.text}`)
+}
+for (const error of errors) console.log(error)
+console.log(`
+npm run test:mutation -- ${process.argv.slice(2).join(' ')}
+${describeMachine()}
+${new Date().toISOString().slice(0, 10)}
+
+| file | mutants | killed | survived | explained | score |
+|---|---|---|---|---|---|`)
+for (const file of [...files, '']) {
+  const of = (list: Mutant[]) => list.filter((mutant) => file === '' || mutant.file === file).length
+  const count = of(mutants)
+  if (count === 0) continue
+  const killed = count - of(survivors)
+  const skipped = of(everyMutant.filter(explained))
+  console.log(
+    `| ${file || 'all'} | ${count} | ${killed} | ${count - killed} | ${skipped} | ${percent(killed, count)} |`,
+  )
+}
+const total = mutants.length
+const killed = total - survivors.length
+const [low, high] = interval(killed, total)
+if (values.sample && total > 0) {
+  const range = `${percent(low, 1)} to ${percent(high, 1)}`
+  console.log(
+    `\nA sample of ${candidates.length} mutants, seed ${values.seed}: with 95 % confidence the score is ${range}.`,
+  )
+}
+const stale = Object.entries(EQUIVALENT).flatMap(([file, texts]) =>
+  Object.keys(texts).filter(
+    (text) => files.includes(file) && !everyMutant.some((m) => m.file === file && m.text === text),
+  ),
+)
+for (const text of stale) console.log(`equivalent.ts names a mutant that does not exist: ${text}`)
+const isCritical = survivors.some(({ file }) => CRITICAL.includes(file))
+if (stale.length > 0 || errors.length > 0 || isCritical || (total > 0 && high < 0.9)) process.exitCode = 1
