@@ -79,6 +79,11 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     },
   )
 
+  test('Basic authentication decodes raw UTF-8 (RFC 7617 §2.1)', () => {
+    const utf8 = String.fromCharCode(...new TextEncoder().encode('é:ü€'))
+    expect(readCredentials(`Basic ${btoa(utf8)}`, NOTHING)).toEqual({ clientId: 'é', clientSecret: 'ü€' })
+  })
+
   test('Basic authentication splits the credentials at the first colon (RFC 7617 §2)', () => {
     expect(readCredentials(basic('a', 'b:c:'), NOTHING)).toEqual({ clientId: 'a', clientSecret: 'b:c:' })
   })
@@ -187,6 +192,11 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
     },
   )
 
+  test.each([basic('', 'b'), basic('a', ''), basic('', ''), `Basic ${btoa('ab')}`])(
+    'the Basic header %s without a client ID, a secret or a colon is malformed',
+    (authorization) => expect(readCredentials(authorization, NOTHING)).toBeNull(),
+  )
+
   test('a Basic header in base64url is malformed where it differs from base64', () => {
     expect(readCredentials(basic('a', '?a>~?'), NOTHING)).toEqual({ clientId: 'a', clientSecret: '?a>~?' })
     expect(basic('a', '?a>~?')).toMatch(/[+/]/)
@@ -211,6 +221,11 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
     expect(decode).not.toHaveBeenCalled()
     expect(readCredentials(basic('a', 'b'.repeat(700)), NOTHING)).not.toBeNull()
     expect(decode).toHaveBeenCalled()
+    const longest = basic('a', 'b'.repeat(700))
+      .replace(' ', ' '.repeat(1024))
+      .slice(-1024 + 'Basic'.length)
+    expect(readCredentials(`Basic${longest}`, NOTHING)).toEqual({ clientId: 'a', clientSecret: 'b'.repeat(700) })
+    expect(readCredentials(`Basic ${longest}`, NOTHING)).toBeNull()
   })
 
   test('a Basic header of 64 KB is not hashed', async () => {
@@ -225,3 +240,10 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
     expect(digest).toHaveBeenCalled()
   })
 })
+
+test.each([{ client_id: 'a' }, { client_secret: 'b' }, {}])(
+  'the body %j does not have both halves of credentials',
+  (body) => {
+    expect(readCredentials(undefined, new Map(Object.entries(body)))).toBeNull()
+  },
+)
