@@ -26,7 +26,7 @@ const nameOf = (task: { name: string; suite?: { name: string; suite?: unknown } 
 
 /** Records which tests of the file reach which mutants. */
 export function recordCoverage(): void {
-  // Tests that run at once cannot be told apart.
+  // Concurrent tests cannot be distinguished.
   beforeEach(({ task }) => {
     stryker.currentTestId = task.concurrent ? undefined : nameOf(task)
   })
