@@ -18,3 +18,6 @@ export const seed = inject('seed')
 
 /** How large a sample is: `short` in `npm test`, `long` in `npm run test:long`. */
 export const size = (short: number, long: number): number => (isLong ? long : short)
+
+/** For a wait that an event ends: longer than a machine needs that is busy with other work. */
+export const PATIENCE = { timeout: 30_000 }

@@ -47,6 +47,7 @@ const common = {
   setupFiles: ['test/fresh.ts'],
   testTimeout: timeout,
   hookTimeout: timeout,
+  expect: { poll: { timeout } },
   provide: { isLong, seed, vendorDescription, wycheproof, home: '0' },
 }
 

@@ -4,6 +4,7 @@ import { sha256 } from '../../src/credential/digest.ts'
 import { newApiKey } from '../operator.ts'
 import { ORGANIZATION } from '../requests.ts'
 import { serve } from '../served.ts'
+import { PATIENCE } from '../sizes.ts'
 import { type Fate, lossyNetwork } from './lossy-network.ts'
 import { workosAt } from './workos.ts'
 
@@ -65,9 +66,8 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
     expect(row?.id).toBe(result.id)
     expect(row?.digest).toEqual([...(await sha256(result.secret))])
     const replays = Array.from({ length: arrivals - 1 }, () => 'connect_application_secret.replayed')
-    await vi.waitFor(async () =>
-      expect(await events(result.id)).toEqual(['connect_application_secret.created', ...replays]),
-    )
+    const expected = ['connect_application_secret.created', ...replays]
+    await vi.waitFor(async () => expect(await events(result.id)).toEqual(expected), PATIENCE)
     expect(exchanges).toEqual(
       Array.from({ length: arrivals }, (_, i) => ({
         idempotencyKey: exchanges[0]?.idempotencyKey,

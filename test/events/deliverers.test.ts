@@ -6,6 +6,7 @@ import { claimDeliveries, queueEvents, settleDelivery } from '../../src/storage/
 import { deleteWebhookEndpoint, reviveDeliveries } from '../../src/storage/operator/webhook-endpoints.ts'
 import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
 import { failingAt, withBatch } from '../faults/wrapped.ts'
+import { PATIENCE } from '../sizes.ts'
 import { deliveries, gate, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
 
 /** Several deliverers over one database, and what stands in their way. */
@@ -77,7 +78,7 @@ describe('the lease of a delivery', () => {
     if (!delivery) throw new Error('nothing was due')
     setClock(start + LEASE_MS)
     const second = runSchedule()
-    await vi.waitFor(() => expect(receiver.arrivals).toHaveLength(1))
+    await vi.waitFor(() => expect(receiver.arrivals).toHaveLength(1), PATIENCE)
     const settlement = { delivery, outcome: '500', nextAttemptAt: start, isDelivered: false }
     await settleDelivery(operatorDatabase(), 'of-the-late', Date.now(), settlement)
     expect(await deliveries(receiver)).toMatchObject([{ state: 'pending', last_outcome: null }])
@@ -116,7 +117,7 @@ describe('deliveries do not block each other', () => {
     const quick = await newReceiver(key)
     await backlog(20)
     const running = runSchedule()
-    await vi.waitFor(() => expect(quick.arrivals).toHaveLength(20), { timeout: 4_000 })
+    await vi.waitFor(() => expect(quick.arrivals).toHaveLength(20), PATIENCE)
     expect(slow.arrivals.length).toBeLessThan(6)
     for (const held of hanging) held.reject(new DOMException('', 'TimeoutError'))
     await running
