@@ -57,7 +57,7 @@ test('files are for this user only, whatever the umask of the shell, and compile
 test('npm run names every command, and main.ts runs it', async () => {
   const { scripts } = JSON.parse(await readFile('package.json', 'utf8'))
   const commands = Object.entries(scripts).filter(([, line]) => String(line).includes('src/cli/'))
-  expect(commands.length).toBe(11)
+  expect(commands.length).toBe(12)
   for (const [name, line] of commands) expect(line).toBe(`node src/cli/main.ts ${name}`)
   const { stdout } = await run(['--help'])
   for (const [name] of commands) expect(stdout).toContain(`npm run ${name} --`)
