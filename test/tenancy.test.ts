@@ -251,6 +251,7 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
   changeEnvironment: ({ database, change }) =>
     environments.changeEnvironment(database, change, environments.changeOfFreeze(false, change.now)),
   listWebhooks: ({ database, caller }) => webhooks.listWebhooks(database, caller, 100),
+  reviveEndpoint: ({ database, change, id }) => webhooks.reviveEndpoint(database, change, id),
   reviveDelivery: ({ database, change, id }) => webhooks.reviveDelivery(database, change, { endpointId: id, eventId }),
   verifyClientSecret: ({ database, caller, change }) =>
     authentication.verifyClientSecret(
@@ -314,7 +315,6 @@ const FRAGMENTS = [
   'touchedSecrets',
   'useDue',
   'wantedByWebhook',
-  'deliveryCount',
   'endpointFromRow',
   'eventFromRow',
 ]

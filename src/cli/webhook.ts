@@ -9,6 +9,7 @@ import {
   deleteWebhookEndpoint,
   findWebhookEndpoint,
   listWebhookEndpointsOf,
+  pauseWebhookEndpoint,
   reviveDeliveries,
 } from '../storage/operator/webhook-endpoints.ts'
 import { deliveryCount } from '../storage/webhooks.ts'
@@ -86,12 +87,13 @@ export function addWebhookCommands(program: Command, context: Context): void {
       )
       const environments = found.answers.map(([environment]) => environment)
       if (options.json) {
-        const result = found.answers.map(([environment, { id, url, events, createdAt, deliveries }]) => ({
+        const result = found.answers.map(([environment, { id, url, events, createdAt, pausedAt, deliveries }]) => ({
           id,
           environment: environment.name,
           url,
           events,
           created_at: timestamp(createdAt),
+          paused_at: pausedAt === null ? null : timestamp(pausedAt),
           deliveries,
           ...regionMember(environment),
         }))
@@ -126,6 +128,25 @@ export function addWebhookCommands(program: Command, context: Context): void {
       const status = await sendSample(endpoint, Number(vars.WEBHOOK_TIMEOUT_MS))
       await print(context, options.json ? { id, status } : `The receiver answered ${status}.`)
     })
+
+  for (const verb of ['pause', 'resume'] as const) {
+    databaseOptions(group.command(verb))
+      .description(
+        verb === 'pause'
+          ? 'Pause a webhook endpoint: its events wait, in their order, until it is resumed.'
+          : 'Resume a webhook endpoint: the events that waited are sent within a minute.',
+      )
+      .argument('<ID>', 'ID of the webhook endpoint.')
+      .addOption(jsonOption())
+      .action(async (id, options) => {
+        await withRegions(context, options, async (open) => {
+          const place = await databaseOfId(open, id)
+          const isFound = place && (await pauseWebhookEndpoint(place.database, id, verb === 'pause', Date.now()))
+          if (!isFound) throw notFound(id)
+        })
+        await print(context, options.json ? { id } : `${verb === 'pause' ? 'Paused' : 'Resumed'}: ${id}.`)
+      })
+  }
 
   databaseOptions(group.command('delete'))
     .description("Delete a webhook endpoint and its secret. Nothing more is sent there. This can't be undone.")

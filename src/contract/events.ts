@@ -164,7 +164,12 @@ export const Event = v.variant('event', [
   }),
   v.strictObject({
     ...event,
-    event: v.picklist(['webhook_endpoint.created', 'webhook_endpoint.deleted']),
+    event: v.picklist([
+      'webhook_endpoint.created',
+      'webhook_endpoint.paused',
+      'webhook_endpoint.resumed',
+      'webhook_endpoint.deleted',
+    ]),
     data: v.strictObject({
       object: v.literal('webhook_endpoint'),
       id: v.string(),

@@ -24,6 +24,8 @@ export const LABELS: Record<EventType, string> = {
   'session.created': 'Signed in',
   'session.revoked': 'Session ended',
   'webhook_endpoint.created': 'Webhook endpoint created',
+  'webhook_endpoint.paused': 'Webhook endpoint paused',
+  'webhook_endpoint.resumed': 'Webhook endpoint resumed',
   'webhook_endpoint.deleted': 'Webhook endpoint deleted',
   'signing_key.rotated': 'Signing key rotated',
   'environment.updated': 'Environment settings changed',

@@ -50,6 +50,9 @@ const NOTICES = new Map([
   ['settings-saved', 'Settings saved.'],
   ['frozen', 'Environment frozen.'],
   ['unfrozen', 'Freeze lifted.'],
+  ['deliveries-queued', 'Failed deliveries queued, up to 1,000.'],
+  ['endpoint-paused', 'Endpoint paused. Its events wait.'],
+  ['endpoint-resumed', 'Endpoint resumed. The events that waited are sent within a minute.'],
   ['endpoint-deleted', 'Webhook endpoint deleted.'],
 ])
 

@@ -6,11 +6,13 @@ import { granted } from '../http/errors.ts'
 import { ActionButton } from '../pages/forms.tsx'
 import { type Column, Empty, Hidden, NameOverId, short, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
+import { pauseCallerEndpoint } from '../storage/webhook-endpoints.ts'
 import {
   deliveryCount,
   type ListedDelivery,
   listWebhooks,
   reviveDelivery,
+  reviveEndpoint,
   type WebhookEndpoint,
 } from '../storage/webhooks.ts'
 import { LABELS } from './event-words.ts'
@@ -18,6 +20,7 @@ import { readChange } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
 import { may, requireSession } from './session.ts'
 
+const PATH = '/dashboard/webhooks'
 const MAX_DELIVERIES = 15
 
 /** The webhook endpoints of the environment, and the state of their deliveries. */
@@ -32,8 +35,24 @@ export const webhooks = new Hono<HonoEnv>()
     const field = await readChange(c, 'write')
     const delivery = { endpointId: field('endpoint'), eventId: field('event') }
     granted(c, await reviveDelivery(c.var.database, beginChange(c, c.var.session), delivery))
-    return redirectWithNotice(c, '/dashboard/webhooks', 'delivery-queued')
+    return redirectWithNotice(c, PATH, 'delivery-queued')
   })
+
+  .post('/webhooks/:id/resend', requireSession, async (c) => {
+    await readChange(c, 'write')
+    granted(c, await reviveEndpoint(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
+    return redirectWithNotice(c, PATH, 'deliveries-queued')
+  })
+
+  .post('/webhooks/:id/pause', requireSession, (c) => setPaused(c, true))
+  .post('/webhooks/:id/resume', requireSession, (c) => setPaused(c, false))
+
+async function setPaused(c: Context<HonoEnv>, isPaused: boolean): Promise<Response> {
+  await readChange(c, 'write')
+  const id = c.req.param('id') ?? ''
+  granted(c, await pauseCallerEndpoint(c.var.database, beginChange(c, c.var.session), id, isPaused))
+  return redirectWithNotice(c, PATH, isPaused ? 'endpoint-paused' : 'endpoint-resumed')
+}
 
 function webhooksPage(
   c: Context<HonoEnv>,
@@ -107,9 +126,9 @@ const endpointColumns = (now: number): Column<WebhookEndpoint>[] => [
   },
   {
     label: 'Deliveries',
-    cell: ({ deliveries: { delivered, pending, dead } }) => (
+    cell: ({ pausedAt, deliveries: { delivered, pending, dead } }) => (
       <>
-        {delivered.toLocaleString('en')} delivered
+        {pausedAt !== null && <span class="state wait">Paused</span>} {delivered.toLocaleString('en')} delivered
         {pending + dead > 0 && (
           <span class="sub">
             {pending > 0 && `${deliveryCount(pending)} pending`}
@@ -126,9 +145,18 @@ const endpointColumns = (now: number): Column<WebhookEndpoint>[] => [
 const endpointActions: Column<WebhookEndpoint> = {
   label: 'Actions',
   kind: 'actions',
-  cell: ({ id, url }) => (
+  cell: ({ id, url, pausedAt, deliveries: { dead } }) => (
     <>
-      <ActionButton action={`/dashboard/webhooks/${id}/test`}>
+      {dead > 0 && (
+        <ActionButton action={`${PATH}/${id}/resend`}>
+          Resend all failed<Hidden> to {short(withoutQuery(url))}</Hidden>
+        </ActionButton>
+      )}
+      <ActionButton action={`${PATH}/${id}/${pausedAt === null ? 'pause' : 'resume'}`}>
+        {pausedAt === null ? 'Pause' : 'Resume'}
+        <Hidden> {short(withoutQuery(url))}</Hidden>
+      </ActionButton>
+      <ActionButton action={`${PATH}/${id}/test`}>
         Send test<Hidden> to {short(withoutQuery(url))}</Hidden>
       </ActionButton>
       <a class="button plain danger" href={`/dashboard/webhooks/${id}/delete`} data-dialog>

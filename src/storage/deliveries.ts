@@ -31,6 +31,9 @@ const LEASE_MS = 30_000
 export const QUERIES_PER_CLAIM = 5
 export const QUERIES_PER_SETTLEMENT = 2
 
+/** Condition: the endpoint is neither deleted nor paused. The cursor of a paused one stays, so that its events wait. */
+const receiving = sql`webhook_endpoints.deleted_at IS NULL AND webhook_endpoints.paused_at IS NULL`
+
 /** Events that are queued per endpoint and claim. */
 const MAX_QUEUED = 100
 
@@ -77,7 +80,7 @@ export async function claimDeliveries(
       WHERE (endpoint_id, event_id) IN (
         SELECT due.endpoint_id, due.event_id FROM webhook_endpoints JOIN webhook_deliveries AS due
           ON due.endpoint_id = webhook_endpoints.id AND due.event_id = (${due})
-        WHERE webhook_endpoints.deleted_at IS NULL AND ${ofEnvironment}
+        WHERE ${receiving} AND ${ofEnvironment}
           AND webhook_endpoints.id NOT IN (SELECT value FROM json_each(${JSON.stringify(except)}))
         ORDER BY coalesce((SELECT value FROM json_each(${JSON.stringify(attempted)}) WHERE key = due.endpoint_id), 0),
           due.next_attempt_at ${limitTo(limit)})`),
@@ -105,11 +108,11 @@ export function queueEvents(
       query(sql`INSERT INTO webhook_deliveries (endpoint_id, event_id, environment_id, state, attempts, next_attempt_at, created_at)
       SELECT webhook_endpoints.id, events.id, events.environment_id, 'pending', 0, ${now}, ${now}
       FROM webhook_endpoints JOIN events ON events.seq IN (${next})
-      WHERE webhook_endpoints.deleted_at IS NULL AND ${ofEnvironment}
+      WHERE ${receiving} AND ${ofEnvironment}
         AND (webhook_endpoints.events = '[]' OR events.type IN (SELECT value FROM json_each(webhook_endpoints.events)))
       ON CONFLICT DO NOTHING`),
     advanced: query(sql`UPDATE webhook_endpoints SET cursor = (SELECT max(seq) FROM (${next}))
-      WHERE deleted_at IS NULL AND ${ofEnvironment} AND EXISTS (${next})`),
+      WHERE ${receiving} AND ${ofEnvironment} AND EXISTS (${next})`),
   }
 }
 

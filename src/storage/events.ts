@@ -28,6 +28,8 @@ export const EVENT_TYPES = [
   'session.created',
   'session.revoked',
   'webhook_endpoint.created',
+  'webhook_endpoint.paused',
+  'webhook_endpoint.resumed',
   'webhook_endpoint.deleted',
   'signing_key.rotated',
   'environment.updated',

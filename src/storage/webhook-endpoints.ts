@@ -4,7 +4,7 @@ import type { Caller, Change, Outcome } from './caller.ts'
 import type { Database } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'
-import { eventExists, scopeOf } from './scope.ts'
+import { eventExists, isLatest, scopeOf } from './scope.ts'
 import { insertInto, select, updateUnstamped } from './statements.ts'
 import { type ChangeRow, selectChangeVerdict } from './verdicts.ts'
 import { endpointColumns, endpointFromRow, gone, type WebhookEndpoint } from './webhooks.ts'
@@ -83,6 +83,45 @@ export function findCallerEndpoint(
   const found = select<{ secret: string }>(caller, sql`${endpointColumns}, secret`, 'webhook_endpoints', active)
   return runBatch(database, caller, 'write', { found }, ({ found: [row] }) =>
     row ? { granted: { ...endpointFromRow(row), secret: row.secret } } : { refused: 'entity_not_found' },
+  )
+}
+
+/** The event, the condition for it and the new value of a pause, or of its end. A retry undoes no later one. */
+export function pauseOf(isPaused: boolean, now: number, eventId: string) {
+  const types = ['webhook_endpoint.paused', 'webhook_endpoint.resumed'] as const
+  return {
+    type: types[isPaused ? 0 : 1],
+    isDue: isPaused ? sql`target.paused_at IS NULL` : sql`target.paused_at IS NOT NULL`,
+    set: sql`paused_at = ${isPaused ? now : null}`,
+    isLatest: isLatest(eventId, types),
+  }
+}
+
+/** Pauses an endpoint, whose events then wait in their order, or lets it receive them again. Idempotent. */
+export function pauseCallerEndpoint(
+  database: Database,
+  change: Change,
+  id: string,
+  isPaused: boolean,
+): Promise<Outcome<null, 'entity_not_found' | 'service_unavailable'>> {
+  const { caller, now } = change
+  const active = sql`id = ${id} AND deleted_at IS NULL`
+  const pause = pauseOf(isPaused, now, change.eventId)
+  const target = sql`JOIN webhook_endpoints AS target ON target.environment_id = caller.environment_id
+    AND target.id = ${id} AND target.deleted_at IS NULL AND ${pause.isDue}`
+  return runBatch(
+    database,
+    caller,
+    'write',
+    {
+      event: recordAuditEvent(database, change, 'write', pause.type, endpointSnapshot, target),
+      changed: updateUnstamped(caller, 'write', 'webhook_endpoints', pause.set, sql`${active} AND ${pause.isLatest}`),
+      found: select<{ paused_at: number | null }>(caller, sql`paused_at`, 'webhook_endpoints', active),
+    },
+    ({ found: [endpoint] }) => {
+      if (!endpoint) return { refused: 'entity_not_found' }
+      return (endpoint.paused_at !== null) === isPaused ? { granted: null } : { refused: 'service_unavailable' }
+    },
   )
 }
 

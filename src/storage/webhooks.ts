@@ -12,6 +12,8 @@ export interface WebhookEndpoint {
   /** The event types that the endpoint receives; all types if empty. */
   readonly events: readonly EventType[]
   readonly createdAt: UnixMs
+  /** Events wait since then; null unless the endpoint is paused. */
+  readonly pausedAt: UnixMs | null
   /**
    * Deliveries by state. `delivered` counts all of them ever; the other states count stored rows, up to
    * `MAX_COUNTED_DELIVERIES`.
@@ -42,7 +44,7 @@ export function deliveryCount(count: number): string {
 
 const countOf = (state: 'pending' | 'dead') => `(SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries
   WHERE endpoint_id = webhook_endpoints.id AND state = '${state}' LIMIT ${MAX_COUNTED_DELIVERIES}))`
-export const endpointColumns = raw(`id, url, events, created_at, json_object('delivered', delivered_count,
+export const endpointColumns = raw(`id, url, events, created_at, paused_at, json_object('delivered', delivered_count,
   'pending', ${countOf('pending')}, 'dead', ${countOf('dead')}) AS deliveries`)
 
 export const { fromRow: endpointFromRow } = mapping<WebhookEndpoint>('webhook_endpoints', {
@@ -50,6 +52,7 @@ export const { fromRow: endpointFromRow } = mapping<WebhookEndpoint>('webhook_en
   url: 'url',
   events: ['events', json],
   createdAt: 'created_at',
+  pausedAt: 'paused_at',
   deliveries: ['deliveries', json],
 })
 
@@ -96,6 +99,26 @@ export function reviveDelivery(
   const statements = {
     revived: updateUnstamped(caller, 'write', 'webhook_deliveries', revived(now), dead, database),
     found: select(caller, sql`1`, 'webhook_deliveries', matches),
+  }
+  return runBatch(database, caller, 'write', statements, ({ found }) =>
+    found.length > 0 ? { granted: null } : { refused: 'entity_not_found' },
+  )
+}
+
+/** Deliveries that one request makes pending again. */
+const MAX_REVIVED = 1000
+
+/** Makes the dead deliveries of an endpoint pending again, up to a limit. Idempotent. */
+export function reviveEndpoint(
+  database: Database,
+  { caller, now }: Change,
+  id: string,
+): Promise<Outcome<null, 'entity_not_found'>> {
+  const dead = sql`(endpoint_id, event_id) IN (SELECT endpoint_id, event_id FROM webhook_deliveries
+    WHERE endpoint_id = ${id} AND state = 'dead' LIMIT ${raw(`${MAX_REVIVED}`)})`
+  const statements = {
+    revived: updateUnstamped(caller, 'write', 'webhook_deliveries', revived(now), dead, database),
+    found: select(caller, sql`1`, 'webhook_endpoints', sql`id = ${id} AND deleted_at IS NULL`),
   }
   return runBatch(database, caller, 'write', statements, ({ found }) =>
     found.length > 0 ? { granted: null } : { refused: 'entity_not_found' },

@@ -41,7 +41,7 @@ const DASHBOARD: Route[] = [
   ['GET', '/dashboard/keys'],
   ...['/dashboard/keys/new', '/dashboard/webhooks/new', '/dashboard/webhooks/{id}/delete'].flatMap(both),
   ['GET', '/dashboard/webhooks'],
-  ...actions('/dashboard/webhooks', 'resend', '{id}/test'),
+  ...actions('/dashboard/webhooks', 'resend', '{id}/test', '{id}/pause', '{id}/resume', '{id}/resend'),
 ]
 
 export const ROUTES: readonly Route[] = [...API, ...DASHBOARD]

@@ -1,7 +1,8 @@
 import sql, { type Sql } from 'sql-template-tag'
+import { newId, regionOfId } from '../../credential/id.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
 import type { EventType } from '../events.ts'
-import { endpointSnapshot, type NewWebhookEndpoint as NewCallerEndpoint } from '../webhook-endpoints.ts'
+import { endpointSnapshot, type NewWebhookEndpoint as NewCallerEndpoint, pauseOf } from '../webhook-endpoints.ts'
 import { endpointColumns, endpointFromRow, gone, revived, type WebhookEndpoint } from '../webhooks.ts'
 import { recordOperatorEvent } from './events.ts'
 
@@ -55,6 +56,24 @@ export async function deleteWebhookEndpoint(database: Database, id: string, now:
     ),
     deliveries: query(sql`UPDATE webhook_deliveries SET ${gone(now)} WHERE endpoint_id = ${id} AND state = 'pending'`),
     found: query(sql`SELECT 1 FROM webhook_endpoints WHERE id = ${id}`),
+  })
+  return found.length === 1
+}
+
+/** Pauses an endpoint, or lets it receive events again. False if there is none. */
+export async function pauseWebhookEndpoint(
+  database: Database,
+  id: string,
+  isPaused: boolean,
+  now: UnixMs,
+): Promise<boolean> {
+  const eventId = newId('event', now, regionOfId(id))
+  const { type, isDue, set, isLatest } = pauseOf(isPaused, now, eventId)
+  const target = sql`webhook_endpoints AS target WHERE target.id = ${id} AND target.deleted_at IS NULL AND ${isDue}`
+  const { found } = await sendBatch(database, {
+    event: recordOperatorEvent(type, id, now, endpointSnapshot, target, eventId),
+    changed: query(sql`UPDATE webhook_endpoints SET ${set} WHERE id = ${id} AND deleted_at IS NULL AND ${isLatest}`),
+    found: query(sql`SELECT 1 FROM webhook_endpoints WHERE id = ${id} AND deleted_at IS NULL`),
   })
   return found.length === 1
 }
