@@ -92,6 +92,8 @@ const NEEDS: Readonly<Record<string, Need | 'nothing'>> = {
   'GET /dashboard/keys': 'read',
   'GET /dashboard/keys/new': 'write',
   'POST /dashboard/keys/new': 'write',
+  'GET /dashboard/keys/:id/rename': 'write',
+  'POST /dashboard/keys/:id/rename': 'write',
   'GET /dashboard/keys/:id/revoke': 'write',
   'POST /dashboard/keys/:id/revoke': 'write',
   'POST /dashboard/sessions/:id/end': 'write',
@@ -194,6 +196,17 @@ describe.each(ALLOWED)('a key with the permissions %j and %s access', (permissio
 
 /** Routes that would end what the other requests need. */
 const DESTRUCTIVE = ['POST /dashboard/sign-out', 'DELETE /connect/applications/:id', 'POST /dashboard/settings/freeze']
+
+test('the dashboard of a key with permissions leads to the pages that it may see', async () => {
+  const { apiKey } = await newApiKey({ permissions: ['secrets:write'] })
+  const visitor = new Visitor()
+  await visitor.signIn(apiKey)
+  const { html, status } = await visitor.get('/dashboard')
+  expect(status).toBe(200)
+  const links = [...html.matchAll(/<a href="(\/dashboard\/[a-z]+)"/g)].map(([, path]) => path)
+  expect([...new Set(links)]).toEqual(['/dashboard/applications', '/dashboard/secrets'])
+  expect(html).toContain(' · secrets:write')
+})
 
 describe('a key that expires', () => {
   test('a key works until it expires, and its session too', async () => {

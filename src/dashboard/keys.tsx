@@ -1,15 +1,18 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
+import * as v from 'valibot'
+import { Name as KeyName } from '../contract/fields.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
-import { ActionButton, Confirm } from '../pages/forms.tsx'
+import { ActionButton, Confirm, Field, type FieldErrors } from '../pages/forms.tsx'
 import { type Column, Hidden, isolated, Name, NameOverId, short, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
-import { type CallerKey, MAX_LISTED_CALLERS, revokeCallerKey } from '../storage/api-keys.ts'
+import { type CallerKey, MAX_LISTED_CALLERS, renameCallerKey, revokeCallerKey } from '../storage/api-keys.ts'
+import { identify } from '../storage/batch.ts'
 import { SESSION_LIFETIME_MS } from '../storage/scope.ts'
 import { endSession, listCallers, type Session } from '../storage/sessions.ts'
-import { readChange } from './form.tsx'
+import { formPage, readChange, validate } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
 import { LastUsed } from './secret-table.tsx'
 import { may, requireRight, requireSession } from './session.ts'
@@ -38,6 +41,26 @@ export const keys = new Hono<HonoEnv>()
     await readChange(c, 'write')
     granted(c, await revokeCallerKey(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
     return redirectWithNotice(c, PATH, 'key-revoked')
+  })
+
+  .get('/keys/:id/rename', requireSession, async (c) => {
+    const { keys } = granted(c, await listCallers(c.var.database, c.var.session))
+    requireRight(c, 'write')
+    const key = keys.find(({ id }) => id === c.req.param('id'))
+    if (!key) throw new ApiError('entity_not_found')
+    return renamePage(c, key.name)
+  })
+
+  .post('/keys/:id/rename', requireSession, async (c) => {
+    const field = await readChange(c, 'write')
+    const input = validate(v.object({ name: KeyName }), { name: field('name').trim() })
+    if (input.refused) {
+      granted(c, await identify(c.var.database, c.var.session, 'write'))
+      return renamePage(c, field('name'), input.refused)
+    }
+    const { name } = input.granted
+    granted(c, await renameCallerKey(c.var.database, beginChange(c, c.var.session), c.req.param('id'), name))
+    return redirectWithNotice(c, PATH, 'key-renamed')
   })
 
   .post('/sessions/:id/end', requireSession, async (c) => {
@@ -122,19 +145,41 @@ const keyColumns = (now: number, canWrite: boolean): Column<CallerKey>[] => [
       </NameOverId>
     ),
   },
-  { label: 'Access', cell: ({ access }) => (access === 'write' ? 'Read and write' : 'Read-only') },
+  { label: 'Access', cell: (key) => <Rights of={key} now={now} /> },
   { label: 'Last used', cell: ({ lastUsedAt }) => <LastUsed at={lastUsedAt} now={now} /> },
   { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
   ...(canWrite ? [revokeColumn] : []),
 ]
 
+/** The access of a key or its permissions, and below them its other limits. */
+const Rights = ({ of: { access, permissions, allowedIps, expiresAt }, now }: { of: CallerKey; now: number }) => (
+  <>
+    <span class="line">{permissions?.join(', ') ?? (access === 'write' ? 'Read and write' : 'Read-only')}</span>
+    {expiresAt !== null && (
+      <span class="sub">
+        {expiresAt > now ? 'expires' : 'expired'} <Time at={expiresAt} now={now} />
+      </span>
+    )}
+    {allowedIps && (
+      <span class="sub line" title={allowedIps.join(', ')}>
+        from {allowedIps.join(', ')}
+      </span>
+    )}
+  </>
+)
+
 const revokeColumn: Column<CallerKey> = {
   label: 'Actions',
   kind: 'actions',
   cell: (key) => (
-    <a class="button plain danger" href={`${PATH}/${key.id}/revoke`} data-dialog>
-      Revoke…<Hidden> {short(key.name)}</Hidden>
-    </a>
+    <>
+      <a class="button plain" href={`${PATH}/${key.id}/rename`}>
+        Rename<Hidden> {short(key.name)}</Hidden>
+      </a>
+      <a class="button plain danger" href={`${PATH}/${key.id}/revoke`} data-dialog>
+        Revoke…<Hidden> {short(key.name)}</Hidden>
+      </a>
+    </>
   ),
 }
 
@@ -198,6 +243,22 @@ const endColumn: Column<Session> = {
       End session<Hidden> of {short(session.keyName)}</Hidden>
     </ActionButton>
   ),
+}
+
+function renamePage(c: Context<HonoEnv>, name: string, errors: FieldErrors = {}) {
+  return formPage(
+    c,
+    {
+      title: 'Rename API key',
+      intro: 'The key itself stays the same. Events of the past keep the old name.',
+      action: c.req.path,
+      verb: 'Save name',
+      back: { path: PATH, name: 'Keys and sessions' },
+      section: PATH,
+      errors,
+    },
+    <Field name="name" label="Name" value={name} errors={errors} isRequired autofocus />,
+  )
 }
 
 function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKey[]) {

@@ -8,6 +8,7 @@ import { Brand, htmlPage } from '../pages/document.tsx'
 import { noSpellcheck, PostForm, withCommonFields } from '../pages/forms.tsx'
 import { isolated, Name, short } from '../pages/parts.tsx'
 import { ProblemText, problemOf } from '../pages/problem.tsx'
+import { isAllowed } from '../storage/caller.ts'
 import type { Region } from '../storage/regions.ts'
 import { readCookie, removeCookie, writeCookie } from './session.ts'
 
@@ -19,13 +20,13 @@ export const SECRETS_PATH = '/dashboard/secrets'
 export const SETTINGS_PATH = '/dashboard/settings'
 
 const SECTIONS = [
-  ['/dashboard', 'Overview'],
-  [APPLICATIONS_PATH, 'Applications'],
-  [SECRETS_PATH, 'Secrets'],
-  ['/dashboard/events', 'Activity'],
-  ['/dashboard/webhooks', 'Webhooks'],
-  ['/dashboard/keys', 'Keys'],
-  [SETTINGS_PATH, 'Settings'],
+  ['/dashboard', 'Overview', 'secrets:read'],
+  [APPLICATIONS_PATH, 'Applications', 'secrets:read'],
+  [SECRETS_PATH, 'Secrets', 'secrets:read'],
+  ['/dashboard/events', 'Activity', 'events:read'],
+  ['/dashboard/webhooks', 'Webhooks', 'read'],
+  ['/dashboard/keys', 'Keys', 'read'],
+  [SETTINGS_PATH, 'Settings', 'read'],
 ] as const
 
 /** The address of an entry of the navigation. */
@@ -44,6 +45,7 @@ const NOTICES = new Map([
   ['secrets-revoked', 'All secrets of this application revoked.'],
   ['selected-revoked', 'The selected secrets are revoked.'],
   ['selected-disabled', 'The selected secrets are disabled. You can enable each of them again.'],
+  ['key-renamed', 'API key renamed.'],
   ['key-revoked', 'API key revoked. Its sessions have ended.'],
   ['session-ended', 'Session ended.'],
   ['delivery-queued', 'Delivery queued.'],
@@ -129,7 +131,7 @@ const Header = ({ identity, section, region }: HeaderProps) => {
           </button>
           <div id="site-menu" popover="auto">
             <nav aria-label="Dashboard">
-              {SECTIONS.map(([href, name]) => (
+              {SECTIONS.filter(([, , needs]) => isAllowed(identity, needs)).map(([href, name]) => (
                 <a href={href} aria-current={href === section ? 'page' : undefined}>
                   {name}
                 </a>
@@ -142,7 +144,9 @@ const Header = ({ identity, section, region }: HeaderProps) => {
             <div id="account" class="menu" popover="auto">
               <p>
                 API key <Name>{name}</Name>
-                {identity.access === 'read' && ' · Read-only'}
+                {identity.permissions
+                  ? ` · ${identity.permissions.join(', ')}`
+                  : identity.access === 'read' && ' · Read-only'}
               </p>
               {region && (
                 <p class="quiet">

@@ -1,7 +1,7 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import * as v from 'valibot'
-import { Name } from '../contract/fields.ts'
+import { AllowedIps, Name } from '../contract/fields.ts'
 import { API_KEY_PREFIX, issueCredential } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
 import { beginChange } from '../http/caller.ts'
@@ -12,8 +12,17 @@ import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
 import { createCallerKey } from '../storage/api-keys.ts'
 import { identify } from '../storage/batch.ts'
+import { PERMISSIONS, type Permission } from '../storage/caller.ts'
 import { formPage, keyedForm, newFormToken, readChange, refuse, staleForm, validate } from './form.tsx'
 import { credentialPage } from './once-parts.tsx'
+import {
+  AllowedIps as AllowedIpsField,
+  expiryOf,
+  Lifetimes,
+  limitFields,
+  limitsToWire,
+  readLifetime,
+} from './secret-forms.tsx'
 import { requireSession } from './session.ts'
 
 const PATH = '/dashboard/keys'
@@ -28,19 +37,35 @@ export const newKey = new Hono<HonoEnv>()
 
   .post('/keys/new', requireSession, async (c) => {
     const field = await readChange(c, 'write')
-    const input = validate(v.object({ name: Name, access: v.picklist(['read', 'write']) }), {
-      name: field('name').trim(),
-      access: field('access'),
-    })
-    if (input.refused) {
+    const lifetime = readLifetime(field('lifetime'))
+    const chosen = PERMISSIONS.filter((permission) => field(permission) !== '')
+    const { allowed_ips } = limitsToWire(limitFields(field))
+    const input = validate(NewKey, { name: field('name').trim(), access: field('access'), allowed_ips })
+    const isNone = field('access') === 'some' && chosen.length === 0
+    const errors = {
+      ...input.refused,
+      ...(isNone && { access: 'Choose at least one permission.' }),
+      ...(lifetime === null && { lifetime: 'Choose when the key expires.' }),
+    }
+    if (input.refused || lifetime === null || isNone) {
       granted(c, await identify(c.var.database, c.var.session, 'write'))
-      return newKeyPage(c, field('name'), field('access'), input.refused)
+      const values = {
+        name: field('name'),
+        access: field('access'),
+        chosen,
+        allowed_ips: field('allowed_ips'),
+        lifetime,
+      }
+      return newKeyPage(c, values, errors)
     }
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
     const { region } = c.var.session
     const change = beginChange(c, c.var.session)
     const { plaintext, digest } = await issueCredential(API_KEY_PREFIX, region)
-    const key = { id: newId('api_key', change.now, region), digest, ...input.granted }
+    const { name, access, allowed_ips: allowedIps } = input.granted
+    const rights = access === 'some' ? ({ access: 'read', permissions: chosen } as const) : { access }
+    const expiresAt = expiryOf(lifetime, change.now)
+    const key = { id: newId('api_key', change.now, region), digest, name, ...rights, allowedIps, expiresAt }
     const outcome = await createCallerKey(c.var.database, change, key, request)
     if (outcome.refused === 'idempotency_key_reused') throw sentBefore(PATH, 'API key')
     if (outcome.refused === 'api_key_limit_reached')
@@ -73,7 +98,32 @@ export function sentBefore(path: string, what: string): Problem {
   )
 }
 
-function newKeyPage(c: Context<HonoEnv>, name = '', access = 'read', errors: FieldErrors = {}) {
+const NewKey = v.object({
+  name: Name,
+  access: v.picklist(['read', 'write', 'some']),
+  allowed_ips: v.nullable(AllowedIps),
+})
+
+interface KeyValues {
+  readonly name: string
+  readonly access: string
+  readonly chosen: readonly Permission[]
+  readonly allowed_ips: string
+  /** In days; 0 for never, null for an invalid one. */
+  readonly lifetime: number | null
+}
+
+const EMPTY: KeyValues = { name: '', access: 'read', chosen: [], allowed_ips: '', lifetime: 0 }
+
+const PERMISSION_HELP: Record<Permission, string> = {
+  'applications:write': 'Sees applications and secrets. Creates, changes and deletes applications.',
+  'secrets:write': 'Sees applications and secrets. Creates, rotates, changes and revokes secrets.',
+  'secrets:verify': 'Verifies secrets, and nothing else.',
+  'events:read': 'Reads events, and nothing else.',
+}
+
+function newKeyPage(c: Context<HonoEnv>, values = EMPTY, errors: FieldErrors = {}) {
+  const { access } = values
   return formPage(
     c,
     {
@@ -90,7 +140,7 @@ function newKeyPage(c: Context<HonoEnv>, name = '', access = 'read', errors: Fie
       <Field
         name="name"
         label="Name"
-        value={name}
+        value={values.name}
         errors={errors}
         isRequired
         autofocus
@@ -98,7 +148,12 @@ function newKeyPage(c: Context<HonoEnv>, name = '', access = 'read', errors: Fie
       />
       <fieldset>
         <legend>Access</legend>
-        <Choice name="access" value="read" isChosen={access !== 'write'} help="Sees everything, and changes nothing.">
+        <Choice
+          name="access"
+          value="read"
+          isChosen={access !== 'write' && access !== 'some'}
+          help="Sees everything, and changes nothing."
+        >
           Read-only
         </Choice>
         <Choice
@@ -109,8 +164,30 @@ function newKeyPage(c: Context<HonoEnv>, name = '', access = 'read', errors: Fie
         >
           Read and write
         </Choice>
+        <Choice name="access" value="some" isChosen={access === 'some'} help="What you choose here:">
+          Only some permissions
+        </Choice>
+        <div class="choices">
+          {PERMISSIONS.map((permission) => (
+            <Choice
+              name={permission}
+              value="on"
+              type="checkbox"
+              isChosen={values.chosen.includes(permission)}
+              help={PERMISSION_HELP[permission]}
+            >
+              <code>{permission}</code>
+            </Choice>
+          ))}
+        </div>
         {errors.access && <p class="error">{errors.access}</p>}
       </fieldset>
+      <fieldset>
+        <legend>Expires</legend>
+        <Lifetimes now={Date.now()} chosen={values.lifetime} most={null} />
+        {errors.lifetime && <p class="error">{errors.lifetime}</p>}
+      </fieldset>
+      <AllowedIpsField what="key" values={values} errors={errors} />
     </>,
   )
 }

@@ -93,8 +93,13 @@ const Totals = ({ found: { applications, secrets, endpoints, keys } }: { found: 
         count={counted(secrets.unused, secrets)}
       />
       <Total href={`${SECRETS_PATH}?expiry=never`} name="Never expire" count={counted(secrets.never, secrets)} />
-      <Total href={WEBHOOKS_PATH} name="Endpoints" count={String(endpoints.length)} />
-      <Total href={KEYS_PATH} name="API keys" count={String(keys.length)} />
+      {/* A key with permissions sees neither. */}
+      {keys.length > 0 && (
+        <>
+          <Total href={WEBHOOKS_PATH} name="Endpoints" count={String(endpoints.length)} />
+          <Total href={KEYS_PATH} name="API keys" count={String(keys.length)} />
+        </>
+      )}
     </ul>
   )
 }

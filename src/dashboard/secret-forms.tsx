@@ -121,16 +121,21 @@ export const Limits = ({
         </>
       }
     />
-    <Field
-      name="allowed_ips"
-      label="IP addresses (optional)"
-      value={values.allowed_ips}
-      errors={errors}
-      isCode
-      isLong
-      help="Addresses and CIDR ranges from which the secret works, one per line. Leave it empty for every address."
-    />
+    <AllowedIps what="secret" values={values} errors={errors} />
   </>
+)
+
+/** The field for the IP ranges of a secret or an API key. */
+export const AllowedIps = ({ what, values, errors }: { what: string; values: LimitValues; errors: FieldErrors }) => (
+  <Field
+    name="allowed_ips"
+    label="IP addresses (optional)"
+    value={values.allowed_ips}
+    errors={errors}
+    isCode
+    isLong
+    help={`Addresses and CIDR ranges from which the ${what} works, one per line. Leave it empty for every address.`}
+  />
 )
 
 export function newSecretPage(

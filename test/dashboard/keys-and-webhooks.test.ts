@@ -29,7 +29,7 @@ async function latestEvents(limit: number): Promise<{ event: string; data: Recor
 describe('an API key', () => {
   test.each(['read', 'write'])('an API key is created with %s access, and shown once', async (access) => {
     const { html } = await owner.get(`${KEYS}/new`)
-    const fields = { ...hiddenFields(html), name: `robot ${access}`, access }
+    const fields = { ...hiddenFields(html), name: `robot ${access}`, access, lifetime: '0' }
     const created = await owner.post(`${KEYS}/new`, fields)
     expect([created.status, created.trips]).toEqual([200, 1])
     const plaintext = shownSecret(created.html)
@@ -60,7 +60,7 @@ describe('an API key', () => {
     [{ name: 'x', access: 'admin' }, 'access'],
     [{ name: '\u0007', access: 'read' }, 'name'],
   ])('an API key is not created from %j', async (fields, member) => {
-    const reply = await owner.submit(`${KEYS}/new`, fields)
+    const reply = await owner.submit(`${KEYS}/new`, { lifetime: '0', ...fields })
     expect([reply.status, reply.trips]).toEqual([422, 1])
     expect(reply.html).toContain(member === 'name' ? 'id="name-error"' : 'class="error"')
   })
@@ -76,9 +76,59 @@ describe('an API key', () => {
     )
       .bind(full.environmentId)
       .run()
-    const reply = await visitor.submit(`${KEYS}/new`, { name: 'one more', access: 'read' })
+    const reply = await visitor.submit(`${KEYS}/new`, { name: 'one more', access: 'read', lifetime: '0' })
     expect(reply.status).toBe(422)
     expect(reply.html).toContain('Limit reached')
+  })
+
+  test('an API key is created with permissions, an expiry and IP ranges, which the list shows', async () => {
+    const limits = {
+      access: 'some',
+      'secrets:verify': 'on',
+      lifetime: '90',
+      allowed_ips: '203.0.113.0/24\n2001:DB8::/32',
+    }
+    const created = await owner.submit(`${KEYS}/new`, { name: 'gateway', ...limits })
+    expect(created.status).toBe(200)
+    const [event] = await latestEvents(1)
+    expect(event?.data).toMatchObject({
+      access: 'read',
+      permissions: ['secrets:verify'],
+      allowed_ips: ['203.0.113.0/24', '2001:db8::/32'],
+      expires_at: expect.stringMatching(/Z$/),
+    })
+    const { html } = await owner.get(KEYS)
+    expect(html).toContain('from 203.0.113.0/24, 2001:db8::/32')
+    expect(html).toMatch(/secrets:verify<.*expires <time/s)
+    const headers = { 'CF-Connecting-IP': '203.0.113.9' }
+    const verify = { body: { client_secret: 'cs_0' }, headers }
+    const plaintext = shownSecret(created.html)
+    expect((await call(plaintext, 'POST', '/connect/client_secrets/verify', verify)).status).toBe(200)
+    expect((await call(plaintext, 'GET', '/events', { headers })).status).toBe(403)
+  })
+
+  test.each([
+    [{ access: 'some' }, 'Choose at least one permission.'],
+    [{ access: 'read', lifetime: 'x' }, 'Choose when the key expires.'],
+    [{ access: 'read', allowed_ips: '203.0.113' }, 'id="allowed_ips-error"'],
+  ])('an API key is not created with the limits %j', async (fields, text) => {
+    const reply = await owner.submit(`${KEYS}/new`, { name: 'x', lifetime: '0', ...fields })
+    expect(reply.status).toBe(422)
+    expect(reply.html).toContain(text)
+  })
+
+  test('an API key is renamed, and keeps working', async () => {
+    const key = await newApiKey({ environmentId })
+    const path = `${KEYS}/${key.id}/rename`
+    expect((await owner.submit(path, { name: ' ' })).status).toBe(422)
+    for (let i = 0; i < 2; i++)
+      expect((await owner.submit(path, { name: 'renamed' })).headers.get('Location')).toBe(KEYS)
+    expect((await owner.get(KEYS)).html).toContain('API key renamed.')
+    expect((await call(key.apiKey, 'GET', '/events?limit=1')).json.data).toHaveLength(1)
+    const renames = (await latestEvents(20)).filter(({ event }) => event === 'api_key.updated')
+    expect(renames.map(({ data }) => data)).toMatchObject([{ id: key.id, name: 'renamed' }])
+    expect((await reader.get(path)).status).toBe(403)
+    expect((await stranger.get(path)).status).toBe(404)
   })
 
   test('an API key is not created by a read-only key', async () => {

@@ -39,6 +39,7 @@ const DASHBOARD: Route[] = [
   ...['/dashboard/settings', '/dashboard/find', '/dashboard/events', '/dashboard/sign-in'].flatMap(both),
   ...['export-csv', 'export-json', '{event}'].map((page): Route => ['GET', `/dashboard/events/${page}`]),
   ['GET', '/dashboard/keys'],
+  ...both('/dashboard/keys/{id}/rename'),
   ...['/dashboard/keys/new', '/dashboard/webhooks/new', '/dashboard/webhooks/{id}/delete'].flatMap(both),
   ['GET', '/dashboard/webhooks'],
   ...actions('/dashboard/webhooks', 'resend', '{id}/test', '{id}/pause', '{id}/resume', '{id}/resend'),
