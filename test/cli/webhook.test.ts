@@ -34,6 +34,7 @@ test('a webhook endpoint is created, listed and deleted', async () => {
       url: 'http://127.0.0.1:3000/hook',
       events: ['connect_application.created', 'connect_application.deleted'],
       created_at: expect.any(String),
+      paused_at: null,
       deliveries: { pending: 0, delivered: 0, dead: 0 },
     },
   ])
@@ -43,6 +44,18 @@ test('a webhook endpoint is created, listed and deleted', async () => {
   expect((await webhook(['revive', id])).stdout).toBe('No failed deliveries.\n')
   expect((await webhook(['delete', id, '--json'])).json).toEqual({ id })
   expect((await webhook(['list'])).stdout).toBe('No webhook endpoints yet: npm run webhook -- create --help\n')
+})
+
+test('an endpoint is paused and resumed, which the list shows', async () => {
+  const { id } = (await create('https://example.com/pause', '--json')).json
+  const pausedAt = async () =>
+    (await webhook(['list', '--json'])).json.find((endpoint: { id: string }) => endpoint.id === id).paused_at
+  expect(await pausedAt()).toBeNull()
+  expect((await webhook(['pause', id])).stdout).toBe(`Paused: ${id}.\n`)
+  expect(await pausedAt()).toMatch(/Z$/)
+  expect((await webhook(['resume', id, '--json'])).json).toEqual({ id })
+  expect(await pausedAt()).toBeNull()
+  await webhook(['delete', id])
 })
 
 test('the signing secret is alone on stdout, and the next step is on stderr', async () => {
@@ -116,7 +129,7 @@ test('failed deliveries are retried on request', async () => {
   expect((await webhook(['revive', json.id])).stdout).toBe('No failed deliveries.\n')
 })
 
-test.each(['test', 'delete', 'revive'])(
+test.each(['test', 'delete', 'revive', 'pause', 'resume'])(
   'webhook %s of an unknown endpoint names the command that lists the endpoints',
   async (word) => {
     const { code, stdout, stderr } = await webhook([word, 'we_unknown'])
