@@ -302,7 +302,6 @@ const FRAGMENTS = [
   'scopeOf',
   'gone',
   'keyRow',
-  'deliveryCount',
   'inPeriod',
   'isFrozen',
   'isLatest',
