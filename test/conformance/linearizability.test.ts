@@ -22,7 +22,7 @@ const runtime = await Runtime.start(names.map((name) => ({ name, script, wrapper
 atEnd(() => runtime.stop())
 const workers = { urls: names.map((name) => runtime.url(name)), database: runtime.database('linear'), seed }
 
-const SECRETS = size(20, 2_000)
+const SECRETS = size(20, 500)
 
 test(`clients of two Workers see each of ${SECRETS} secrets in one order of its changes`, async () => {
   const histories = await recordHistories({ ...workers, secrets: SECRETS })
