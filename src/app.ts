@@ -4,6 +4,7 @@ import { methodNotAllowed } from 'hono/method-not-allowed'
 import { applications } from './connect/applications.ts'
 import { clientSecrets } from './connect/client-secrets.ts'
 import { environment } from './connect/environment.ts'
+import { leaks } from './connect/leaks.ts'
 import { dashboard } from './dashboard/dashboard.ts'
 import { onPageError } from './dashboard/layout.tsx'
 import { deliverAfterChange } from './events/deliver.ts'
@@ -24,6 +25,7 @@ import { reference } from './reference/reference.tsx'
 const ERROR_HANDLERS = new Map([
   ['connect', onError],
   ['events', onError],
+  ['leaks', onError],
   ['oauth2', onOAuthError],
   ['.well-known', onOAuthError],
   ['sso', onOAuthError],
@@ -59,7 +61,15 @@ app.use(
 for (const path of [...SETTINGS_DOCUMENTS, '/sso/jwks/*', '/openapi.json', '/docs.md', '/llms.txt']) {
   app.use(path, publicDocument)
 }
-for (const path of ['/connect/*', '/events', '/oauth2/token', '/oauth2/introspection', '/dashboard/*', '/readyz']) {
+for (const path of [
+  '/connect/*',
+  '/events',
+  '/leaks',
+  '/oauth2/token',
+  '/oauth2/introspection',
+  '/dashboard/*',
+  '/readyz',
+]) {
   app.use(path, refuseIfClosed)
 }
 app.use('/connect/*', deliverAfterChange)
@@ -70,6 +80,7 @@ app.route('/connect/applications', applications)
 app.route('/connect/environment', environment)
 app.route('/connect', clientSecrets)
 app.route('/events', events)
+app.route('/leaks', leaks)
 app.route('/oauth2/token', token)
 app.route('/oauth2/introspection', introspection)
 app.route('/', metadata)

@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { LEAK_REACTIONS } from '../storage/environments.ts'
 import { Application } from './applications.ts'
 import { ClientSecret } from './client-secrets.ts'
 import { Environment } from './environments.ts'
@@ -66,6 +67,30 @@ const event = {
 }
 
 const secretOfApplication = { ...ClientSecret.entries, application_id: v.string() }
+
+const apiKey = {
+  object: v.literal('api_key'),
+  id: v.string(),
+  name: v.string(),
+  access: v.picklist(['read', 'write']),
+  /** Null if the key may do all that its access allows. */
+  permissions: v.nullable(v.array(v.string())),
+  /** IP addresses and CIDR ranges; null for every address. */
+  allowed_ips: v.nullable(v.array(v.string())),
+  expires_at: v.nullable(Timestamp),
+}
+
+const webhookEndpoint = {
+  object: v.literal('webhook_endpoint'),
+  id: v.string(),
+  /** The URL without its query, which may have a credential. */
+  url: v.string(),
+  /** The event types that the endpoint receives; all types if empty. */
+  events: v.array(v.string()),
+}
+
+/** The report of a leaked credential: once per credential. The event is also that of the change that `reaction` made. */
+const leak = { source: v.nullable(v.string()), reaction: v.picklist(LEAK_REACTIONS) }
 
 /** An event. Its data is the object as the change left it. */
 export const Event = v.variant('event', [
@@ -145,17 +170,18 @@ export const Event = v.variant('event', [
   v.strictObject({
     ...event,
     event: v.picklist(['api_key.created', 'api_key.updated', 'api_key.revoked']),
-    data: v.strictObject({
-      object: v.literal('api_key'),
-      id: v.string(),
-      name: v.string(),
-      access: v.picklist(['read', 'write']),
-      /** Null if the key may do all that its access allows. */
-      permissions: v.nullable(v.array(v.string())),
-      /** IP addresses and CIDR ranges; null for every address. */
-      allowed_ips: v.nullable(v.array(v.string())),
-      expires_at: v.nullable(Timestamp),
-    }),
+    data: v.strictObject(apiKey),
+  }),
+  v.strictObject({
+    ...event,
+    event: v.literal('connect_application_secret.leaked'),
+    data: v.strictObject({ ...secretOfApplication, ...leak }),
+  }),
+  v.strictObject({ ...event, event: v.literal('api_key.leaked'), data: v.strictObject({ ...apiKey, ...leak }) }),
+  v.strictObject({
+    ...event,
+    event: v.literal('webhook_endpoint.leaked'),
+    data: v.strictObject({ ...webhookEndpoint, ...leak }),
   }),
   v.strictObject({
     ...event,
@@ -164,6 +190,7 @@ export const Event = v.variant('event', [
   }),
   v.strictObject({
     ...event,
+<<<<<<< HEAD
     event: v.picklist([
       'webhook_endpoint.created',
       'webhook_endpoint.paused',
@@ -178,6 +205,10 @@ export const Event = v.variant('event', [
       /** The event types that the endpoint receives; all types if empty. */
       events: v.array(v.string()),
     }),
+=======
+    event: v.picklist(['webhook_endpoint.created', 'webhook_endpoint.deleted']),
+    data: v.strictObject(webhookEndpoint),
+>>>>>>> 6e82ffa (leaks: take reports of leaked credentials)
   }),
   v.strictObject({
     ...event,

@@ -70,6 +70,8 @@ export const ListedClientSecret = v.strictObject({
     }),
   ),
   revoked_at: v.optional(Timestamp),
+  leak_reported_at: v.optional(Timestamp),
+  leak_source: v.optional(v.nullable(v.string())),
 })
 
 export const ListedClientSecrets = v.strictObject({

@@ -40,6 +40,7 @@ const RULES = {
   several_defaults: ['several_defaults', 'must not mark more than one URI as the default.'],
   redirect_uris_not_allowed: ['not_allowed', 'must be left out: only oauth applications have redirect URIs.'],
   malformed_time: ['malformed', 'must be an RFC 3339 timestamp with seconds and a time zone: 2027-01-31T12:00:00Z.'],
+  malformed_source: ['malformed', 'must be an http or https URL in ASCII of at most 1,000 characters.'],
   past: ['past', 'must be in the future.'],
   too_late: ['too_late', 'must be within the longest lifetime of secrets in this environment.'],
   grace_period_out_of_range: ['out_of_range', 'must be a whole number from 0 to 2592000.'],

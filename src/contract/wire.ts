@@ -84,6 +84,10 @@ export function listedSecretToWire(secret: ListedSecret): InferOutput<typeof inv
       ? { ip_prefix: lastUsedAddress, country: lastUsedCountry, user_agent: lastUsedAgent }
       : null,
     ...(secret.revokedAt !== null && { revoked_at: timestamp(secret.revokedAt) }),
+    ...(secret.leakReportedAt !== null && {
+      leak_reported_at: timestamp(secret.leakReportedAt),
+      leak_source: secret.leakSource,
+    }),
   }
 }
 
@@ -144,10 +148,11 @@ function dataToWire({ type, data }: Event): object {
   }
   if (!type.startsWith('connect_application_secret.')) return data
   const reason = data.reason === undefined ? {} : { reason: data.reason }
+  const leak = data.reaction === undefined ? {} : { source: data.source, reaction: data.reaction }
   const days = data.expires_in_days === undefined ? {} : { expires_in_days: data.expires_in_days }
   // When all secrets of an application were revoked at once, the event has no single row.
   const secret = data.id === undefined ? {} : clientSecretToWire(clientSecretMapping.fromRow(data))
-  return { ...secret, application_id: data.application_id, ...touched, ...reason, ...days }
+  return { ...secret, application_id: data.application_id, ...touched, ...leak, ...reason, ...days }
 }
 
 /** The parameters of a list that is paged. */

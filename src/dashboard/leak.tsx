@@ -24,6 +24,19 @@ export const IfLeaked = ({ c, details, now }: LeakProps) => {
   return (
     <section class="box" aria-labelledby="leaked">
       <h2 id="leaked">If it has leaked</h2>
+      {secret.leakReportedAt !== null && (
+        <p class="notice bad">
+          <span>
+            <b>It was reported as leaked</b> <Time at={secret.leakReportedAt} now={now} />
+            {secret.leakSource !== null && (
+              <>
+                , found at <code>{secret.leakSource}</code>
+              </>
+            )}
+            .
+          </span>
+        </p>
+      )}
       {isEnded ? <Ended details={details} now={now} /> : <Working secret={secret} />}
       <Tokens c={c} details={details} now={now} />
       {!isEnded && otherActive === 0 && (
@@ -93,8 +106,8 @@ const Ended = ({ details: { secret, history }, now }: Pick<LeakProps, 'details' 
 }
 
 /** The event that revoked the secret. */
-function isRevocation({ event: { type } }: Activity): boolean {
-  return type === 'connect_application_secret.deleted' || type === 'connect_application.deleted'
+function isRevocation({ event: { type, data } }: Activity): boolean {
+  return type.endsWith('.deleted') || data.reaction === 'revoke'
 }
 
 /**

@@ -30,6 +30,7 @@ export const overview = new Hono<HonoEnv>().get('/', requireSession, async (c) =
 })
 
 function overviewPage(c: Context<HonoEnv>, found: Overview, now: number) {
+  const leaks = leaked(found, now)
   const isStarted = found.applications > 0 && found.secrets.counted > 0 && found.lastUsedAt !== null
   return page(
     c,
@@ -38,7 +39,7 @@ function overviewPage(c: Context<HonoEnv>, found: Overview, now: number) {
       <h1>Overview</h1>
       {!isStarted && <Checklist c={c} found={found} />}
       <Totals found={found} />
-      {isStarted && <Attention found={found} now={now} />}
+      {(isStarted || leaks.length > 0) && <Attention found={found} leaks={leaks} now={now} />}
       {found.activities.length > 0 && (
         <section aria-labelledby="activity">
           <div class="title">
@@ -112,8 +113,8 @@ const Total = ({ href, name, count }: { href: string; name: string; count: strin
   </li>
 )
 
-const Attention = ({ found, now }: { found: Overview; now: number }) => {
-  const items = [...expiring(found, now), ...unused(found), ...failing(found.endpoints), ...idle(found.keys, now)]
+const Attention = ({ found, leaks, now }: { found: Overview; leaks: Child[]; now: number }) => {
+  const items = [...leaks, ...expiring(found, now), ...unused(found), ...failing(found.endpoints), ...idle(found.keys, now)]
   return (
     <section aria-labelledby="attention">
       <h2 id="attention">Needs attention</h2>
@@ -133,6 +134,33 @@ const Item = ({ kind, label, children }: PropsWithChildren<ItemProps>) => (
     <span>{children}</span>
   </li>
 )
+
+/** Credentials that are reported as leaked. */
+function leaked({ leaked: secrets, keys, endpoints }: Overview, now: number): Child[] {
+  const item = (at: number | null, href: string, child: Child) =>
+    at === null
+      ? []
+      : [
+          <Item kind="bad" label="Reported as leaked">
+            <a href={href}>{child}</a> was reported <Time at={at} now={now} />
+          </Item>,
+        ]
+  return [
+    ...secrets.flatMap((secret) =>
+      item(
+        secret.leakReportedAt,
+        secretPath(secret.id),
+        <>
+          <SecretName secret={secret} /> ({secret.state})
+        </>,
+      ),
+    ),
+    ...keys.flatMap(({ name, leakReportedAt }) => item(leakReportedAt, KEYS_PATH, <>API key {<Name>{name}</Name>}</>)),
+    ...endpoints.flatMap(({ url, leakReportedAt }) =>
+      item(leakReportedAt, WEBHOOKS_PATH, <>Signing secret of {withoutQuery(url)}</>),
+    ),
+  ]
+}
 
 /** Secrets that programs still use come first, because those programs will stop working. */
 function expiring({ expiring: secrets, secrets: counts }: Overview, now: number): Child[] {

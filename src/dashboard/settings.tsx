@@ -70,7 +70,7 @@ async function setFrozen(c: Context<HonoEnv>, isFrozen: boolean): Promise<Respon
 
 const REACTIONS = [
   ['notify', 'Notify', 'Records an event, and shows the secret, API key or endpoint on the overview.'],
-  ['disable', 'Disable', 'Also disables a secret, and pauses a webhook endpoint. An API key is revoked.'],
+  ['disable', 'Disable', 'Also disables a secret, and revokes an API key. A signing secret can’t be disabled.'],
   ['revoke', 'Revoke', 'Also revokes a secret or an API key, and deletes a webhook endpoint. This can’t be undone.'],
 ] as const
 

@@ -1,3 +1,4 @@
+import type { Bytes } from '../credential/digest.ts'
 import type { ErrorCode } from './errors.ts'
 
 const MAX_BODY_BYTES = 64 * 1024
@@ -8,15 +9,17 @@ const JSON_MEDIA_TYPE = /^application\/json\s*(;|$)/i
 type BodyError = Extract<ErrorCode, 'payload_too_large' | 'malformed_request' | 'unsupported_media_type'>
 
 /** Reads a JSON body. An empty one counts as `{}`, whatever its media type: the SDKs for Go and Ruby send none. */
-export async function readJson(request: Request): Promise<{ readonly value: unknown } | BodyError> {
+export async function readJson(
+  request: Request,
+): Promise<{ readonly value: unknown; readonly bytes: Bytes } | BodyError> {
   const bytes = await readBytes(request)
   if (typeof bytes === 'string') return bytes
-  if (bytes.length === 0) return { value: {} }
+  if (bytes.length === 0) return { value: {}, bytes }
   if (!JSON_MEDIA_TYPE.test(request.headers.get('Content-Type') ?? '')) return 'unsupported_media_type'
   if (isEncoded(request)) return 'unsupported_media_type'
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
-    return isTooDeep(text) ? 'malformed_request' : { value: JSON.parse(text) }
+    return isTooDeep(text) ? 'malformed_request' : { value: JSON.parse(text), bytes }
   } catch {
     // The body is not UTF-8, or not JSON.
     return 'malformed_request'
@@ -24,7 +27,7 @@ export async function readJson(request: Request): Promise<{ readonly value: unkn
 }
 
 /** Reads a body of at most 64 KiB. The limit is on the bytes that arrive, not on what Content-Length claims. */
-export async function readBytes(request: Request): Promise<Uint8Array | 'payload_too_large' | 'malformed_request'> {
+export async function readBytes(request: Request): Promise<Bytes | 'payload_too_large' | 'malformed_request'> {
   const chunks: Uint8Array[] = []
   let length = 0
   try {

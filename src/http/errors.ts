@@ -36,6 +36,7 @@ const ERRORS = {
     403,
     'Plain http is refused here. Nothing was read. Use https, and replace credentials sent by http.',
   ],
+  invalid_signature: [403, 'The signature of these reports is missing or invalid. Nothing was read.'],
   not_found: [404, 'This route does not exist. The API reference is at /docs.'],
   entity_not_found: [404, 'The object was not found in this environment.'],
   method_not_allowed: [405, 'This route does not support this method. The Allow header lists those that it supports.'],

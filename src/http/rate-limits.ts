@@ -94,14 +94,19 @@ function refusedUntil(c: Context<HonoEnv>, attempt: Attempt): number {
 
 /** Counts an attempt whose credential is invalid. A malformed one costs no I/O here either. */
 export function recordFailure(c: Context<HonoEnv>, attempt: Attempt): void {
+  if (attempt.digest && c.env.FAILED_AUTHENTICATIONS) working.delete(toHex(attempt.digest))
+  countFailures(c, Object.values(namesOf(c, attempt)), attempt.digest !== null)
+}
+
+/** Counts in this isolate and, if the failure has cost a D1 request, for all isolates of the location. */
+function countFailures(c: Context<HonoEnv>, names: readonly (string | null)[], costsRequest: boolean): void {
   const limiter = c.env.FAILED_AUTHENTICATIONS
   if (!limiter) return
-  if (attempt.digest) working.delete(toHex(attempt.digest))
-  for (const name of Object.values(namesOf(c, attempt))) {
+  for (const name of names) {
     if (name === null) continue
     const window = currentWindow(name) ?? openWindow(name)
     window.count++
-    if (!attempt.digest) continue
+    if (!costsRequest) continue
     c.executionCtx.waitUntil(
       isOverLimit(limiter, name).then((isOver) => {
         if (isOver) window.count = MAX_FAILURES
@@ -128,6 +133,16 @@ export async function withinLimits(c: Context<HonoEnv>, digest: Bytes, next: Nex
   await next()
   if (c.var.identity) recordSuccess(c, attempt, c.var.identity.apiKeyId)
   else if (c.error instanceof ApiError && c.error.code === 'unauthorized') recordFailure(c, attempt)
+}
+
+/** Refuses a report of a leak from an address over its limit. What is reported makes no difference. */
+export function requireFewReports(c: Context<HonoEnv>): void {
+  requireAllowed(c, MALFORMED)
+}
+
+/** Counts a report, by its address only: reports of a credential must not keep out the caller that uses it. */
+export function countReport(c: Context<HonoEnv>, costsRequest: boolean): void {
+  countFailures(c, [namesOf(c, MALFORMED).address], costsRequest)
 }
 
 /** Refuses a credential that is malformed, which is counted, or missing, which is not. Costs no I/O. */

@@ -66,6 +66,17 @@ const issuerSetting: Setting<string> = {
   },
 }
 
+/** The list of keys decides who may send many reports, so that it comes by https. Empty: nobody may. */
+const keysUrl: Setting<string> = {
+  requirement: 'must be an https URL, http on loopback, or empty',
+  parse: (value) => {
+    if (value === '') return value
+    const url = typeof value === 'string' ? URL.parse(value) : null
+    const isAllowed = url?.protocol === 'https:' || (url?.protocol === 'http:' && LOOPBACK.has(url.hostname))
+    return isAllowed ? (value as string) : undefined
+  },
+}
+
 export const MAX_ACCESS_TOKEN_TTL_SECONDS = 86_400
 
 /**
@@ -99,6 +110,7 @@ const SETTINGS = {
   /** A deliverer holds a delivery for 30 seconds. */
   WEBHOOK_TIMEOUT_MS: integer(100, 20_000),
   WEBHOOKS_TO_LOCALHOST: boolean,
+  GITHUB_KEYS_URL: keysUrl,
   MAINTENANCE: maintenance,
 } as const satisfies Readonly<Record<string, Setting<unknown>>>
 

@@ -55,6 +55,7 @@ export interface CallerKey extends KeyLimits {
   readonly createdAt: UnixMs
   /** Accurate to the minute; null before the first use. */
   readonly lastUsedAt: UnixMs | null
+  readonly leakReportedAt: UnixMs | null
   /** True if the caller is this key, or a session of it. */
   readonly isOwn: boolean
 }
@@ -65,6 +66,7 @@ export const callerKeyMapping = mapping<CallerKey>('api_keys', {
   access: 'access',
   createdAt: 'created_at',
   lastUsedAt: 'last_used_at',
+  leakReportedAt: 'leak_reported_at',
   isOwn: ['is_own', flag],
   ...limitMembers,
 })
@@ -75,7 +77,7 @@ export const MAX_LISTED_CALLERS = 100
 /** The active API keys of the caller's environment, oldest first. */
 export function selectCallerKeys(caller: Caller): Statement<object> {
   const own = sql`digest = ${caller.digest} OR id = (SELECT api_key_id FROM sessions WHERE digest = ${caller.digest})`
-  const columns = sql`id, name, access, permissions, allowed_ips, key_expires_at, created_at, last_used_at, (${own}) AS is_own`
+  const columns = sql`id, name, access, permissions, allowed_ips, key_expires_at, created_at, last_used_at, leak_reported_at, (${own}) AS is_own`
   return select<object>(
     caller,
     columns,

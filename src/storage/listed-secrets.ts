@@ -55,6 +55,9 @@ export interface ListedSecret extends ClientSecret {
   readonly lastUsedAgent: string | null
   readonly usedMinutes: string | null
   readonly revokedAt: UnixMs | null
+  /** The time of the first report that the secret has leaked. */
+  readonly leakReportedAt: UnixMs | null
+  readonly leakSource: string | null
 }
 
 const first = raw('first')
@@ -67,6 +70,8 @@ const listed = mapping<Omit<ListedSecret, 'state' | 'applicationName' | 'organiz
   lastUsedAgent: 'last_used_agent',
   usedMinutes: 'used_minutes',
   revokedAt: 'revoked_at',
+  leakReportedAt: 'leak_reported_at',
+  leakSource: 'leak_source',
 })
 
 /** SQL for the state of a secret, in the words of the API. */

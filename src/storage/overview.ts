@@ -27,6 +27,8 @@ export interface Overview {
   readonly lastUsedAt: UnixMs | null
   /** The secrets that are the next to expire. */
   readonly expiring: readonly ListedSecret[]
+  /** Secrets that are reported as leaked, latest first, without those that ended longer ago than a week. */
+  readonly leaked: readonly ListedSecret[]
   readonly endpoints: readonly WebhookEndpoint[]
   readonly keys: readonly CallerKey[]
   /** The latest events, without sign-ins. */
@@ -35,6 +37,8 @@ export interface Overview {
 
 /** Sign-ins are left out of the latest events, which are looked for among this many. */
 const MAX_READ_EVENTS = 200
+/** The overview shows a leaked secret for this long after its end. */
+const LEAK_SHOWN_MS = 7 * 24 * 60 * 60_000
 
 /** Reads at most `MAX_READ` secrets, twice. `limit` is the maximum number of secrets and of events in the result. */
 export function findOverview(
@@ -46,6 +50,7 @@ export function findOverview(
   const newest = (limit: number) => sql`true ORDER BY id DESC LIMIT ${raw(`${limit}`)}`
   const expiring = conditionsOf({ ...NO_FILTER, states: ['expiring'] }, now)
   const undeleted = sql`deleted_at IS NULL`
+  const isLeakCurrent = sql`first.ended_at = 0 OR first.leak_reported_at > ${now - LEAK_SHOWN_MS}`
   return runBatch(
     database,
     caller,
@@ -66,6 +71,13 @@ export function findOverview(
         newest(MAX_READ),
         sql`WHERE ${allOf(expiring)} ORDER BY expires_at, id ${limitTo(limit)}`,
       ),
+      leaked: selectFromFirst<ListedRow>(
+        caller,
+        listedColumns(now),
+        'client_secrets INDEXED BY client_secrets_leaked',
+        sql`leak_reported_at > 0 ORDER BY leak_reported_at DESC ${limitTo(MAX_READ_EVENTS)}`,
+        sql`WHERE ${isLeakCurrent} ORDER BY leak_reported_at DESC, id ${limitTo(limit)}`,
+      ),
       endpoints: select<object>(
         caller,
         endpointColumns,
@@ -82,12 +94,13 @@ export function findOverview(
         sql`WHERE type NOT IN ('session.created', 'session.revoked') ORDER BY seq DESC ${limitTo(limit)}`,
       ),
     },
-    ({ verdict, secrets: [counts], expiring, endpoints, keys, events }) => ({
+    ({ verdict, secrets: [counts], expiring, leaked, endpoints, keys, events }) => ({
       granted: {
         applications: verdict.application_count,
         secrets: counts as SecretCounts,
         lastUsedAt: counts?.last_used_at ?? null,
         expiring: expiring.map(listedFromRow),
+        leaked: leaked.map(listedFromRow),
         endpoints: endpoints.map(endpointFromRow),
         keys: keys.map(callerKeyMapping.fromRow),
         activities: events.map(activityFromRow),

@@ -56,7 +56,7 @@ export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database |
 }
 
 /** Condition: the deadline has not passed by D1's clock, so that a stalled batch changes nothing. */
-function inTime(database: Database): Sql {
+export function inTime(database: Database): Sql {
   return sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
 }
 

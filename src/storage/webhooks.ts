@@ -14,6 +14,8 @@ export interface WebhookEndpoint {
   readonly createdAt: UnixMs
   /** Events wait since then; null unless the endpoint is paused. */
   readonly pausedAt: UnixMs | null
+  /** The time of the first report that the signing secret has leaked. */
+  readonly leakReportedAt: UnixMs | null
   /**
    * Deliveries by state. `delivered` counts all of them ever; the other states count stored rows, up to
    * `MAX_COUNTED_DELIVERIES`.
@@ -44,7 +46,7 @@ export function deliveryCount(count: number): string {
 
 const countOf = (state: 'pending' | 'dead') => `(SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries
   WHERE endpoint_id = webhook_endpoints.id AND state = '${state}' LIMIT ${MAX_COUNTED_DELIVERIES}))`
-export const endpointColumns = raw(`id, url, events, created_at, paused_at, json_object('delivered', delivered_count,
+export const endpointColumns = raw(`id, url, events, created_at, paused_at, leak_reported_at, json_object('delivered', delivered_count,
   'pending', ${countOf('pending')}, 'dead', ${countOf('dead')}) AS deliveries`)
 
 export const { fromRow: endpointFromRow } = mapping<WebhookEndpoint>('webhook_endpoints', {
@@ -53,6 +55,7 @@ export const { fromRow: endpointFromRow } = mapping<WebhookEndpoint>('webhook_en
   events: ['events', json],
   createdAt: 'created_at',
   pausedAt: 'paused_at',
+  leakReportedAt: 'leak_reported_at',
   deliveries: ['deliveries', json],
 })
 

@@ -2,14 +2,14 @@ import type * as v from 'valibot'
 import { type DescribedError, describeError, errorResponse } from './errors.ts'
 import { examples } from './examples.ts'
 import { jsonSchemas } from './json-schema.ts'
-import { applications, clientSecrets, environments, events } from './management-routes.ts'
+import { applications, clientSecrets, environments, events, leaks } from './management-routes.ts'
 import { oauth, service } from './oauth-routes.ts'
 import type { JsonSchema, OpenApi } from './openapi.ts'
 import { describeOperation, parameters } from './operation.ts'
 import { webhooks } from './webhooks.ts'
 import { unusedWords } from './words.ts'
 
-const GROUPS = [applications, clientSecrets, environments, events, oauth, service]
+const GROUPS = [applications, clientSecrets, environments, events, leaks, oauth, service]
 
 const HEADERS: OpenApi['components']['headers'] = {
   'X-Request-ID': {

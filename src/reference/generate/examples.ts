@@ -165,6 +165,8 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
   Verification: [{ valid: true, client_secret: usedSecret, application }, { valid: false }],
   Environment: [environment],
   UpdateEnvironment: [{ leak_reaction: 'revoke', max_lifetime_days: 365 }],
+  ReportLeak: [{ credential: PLAINTEXT, source: 'https://paste.example/b7kq' }],
+  AcceptedLeak: [{ status: 'accepted' }],
   Event: [event],
   EventList: [{ object: 'list', data: [event], list_metadata: { before: null, after: null } }],
   ErrorBody: [

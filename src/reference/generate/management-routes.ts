@@ -3,6 +3,7 @@ import * as secretSchemas from '../../contract/client-secrets.ts'
 import * as environmentSchemas from '../../contract/environments.ts'
 import * as eventSchemas from '../../contract/events.ts'
 import * as inventorySchemas from '../../contract/inventory.ts'
+import * as leakSchemas from '../../contract/leaks.ts'
 import { ErrorBody } from '../../contract/rules.ts'
 import type { Group } from './operation.ts'
 
@@ -211,6 +212,26 @@ export const environments: Group = {
       caller: 'write',
       body: optional('UpdateEnvironment'),
       success: { status: 200, description: 'The environment after the change.', schema: 'Environment' },
+    },
+  },
+}
+
+export const leaks: Group = {
+  name: 'Leaks',
+  description:
+    'Anyone who finds a credential of Oncekey can report it: a client secret, an API key or a webhook signing secret. The environment decides what happens with it.',
+  errorStyle: 'api',
+  schemas: { ReportLeak: leakSchemas.ReportLeak, AcceptedLeak: leakSchemas.AcceptedLeak },
+  routes: {
+    'POST /leaks': {
+      id: 'reportLeak',
+      summary: 'Report a leaked credential',
+      description:
+        'The response is the same for every credential, also for one that does not exist. Oncekey keeps the time and the `source` of the report, and nothing else of it. A repeated report changes nothing. GitHub’s secret scanning partner program sends an array of `{token, type, url, source}` with its signature here.',
+      caller: 'public',
+      body: required('ReportLeak'),
+      errors: ['https_required', 'rate_limit_exceeded', 'invalid_signature', 'service_unavailable'],
+      success: { status: 202, description: 'The report is accepted, whatever it contains.', schema: 'AcceptedLeak' },
     },
   },
 }

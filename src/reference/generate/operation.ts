@@ -22,7 +22,7 @@ export interface Route {
   readonly form?: string
   readonly takesIdempotencyKey?: true
   readonly success: {
-    readonly status: 200 | 201 | 204
+    readonly status: 200 | 201 | 202 | 204
     readonly description: string
     /** The name of a schema, or of a text: see `TEXTS`. */
     readonly schema?: string

@@ -6,6 +6,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   unauthorized: 'Send a valid API key. It may be misspelled, revoked, or of another deployment.',
   forbidden: 'Use an API key with the access or the permission that the call names.',
   https_required: 'Use https, and replace every credential that was sent by http.',
+  invalid_signature:
+    'Send one credential in an object, which needs no signature. Only GitHub’s secret scanning sends arrays.',
   not_found: 'Correct the path.',
   entity_not_found:
     'Check the ID, and that the API key belongs to the same environment. The object may be deleted or revoked.',

@@ -70,6 +70,8 @@ const WORDS: Readonly<Record<string, string>> = {
   last_used_from: 'The origin of the use at `last_used_at`. Null if it is not known.',
   ip_prefix: 'The network of the IP address: /24 of IPv4, /48 of IPv6.',
   revoked_at: 'The time at which the secret was revoked. Absent otherwise.',
+  leak_reported_at: 'The time of the first report that the secret has leaked. Absent if there is none.',
+  leak_source: 'The URL where the reported secret was found. Null if it is not known.',
   client_secret: 'The client secret, in plaintext.',
   valid: 'Whether the secret is valid now.',
   application: 'The application that owns the secret.',
@@ -79,6 +81,11 @@ const WORDS: Readonly<Record<string, string>> = {
     'The longest lifetime of a client secret, in days. A secret that is created without an expiry gets this one; a later expiry is a 422. Secrets that exist already keep theirs. Null for no limit.',
   max_unused_days:
     'Cleanup disables a client secret that was neither used nor changed for so many days, and records `connect_application_secret.unused`. It looks once a day. Null for never.',
+  credential: 'The credential that was found, whole.',
+  source: 'The URL where the credential was found. Null or absent if it is not known.',
+  reaction:
+    'What was done, by the setting `leak_reaction` of the environment. `disable` revokes an API key, and only notifies of a signing secret.',
+  'AcceptedLeak.status': 'Always `accepted`.',
   frozen_at: 'The time since when the environment issues no client secrets and no tokens. Null unless it is frozen.',
   'Environment.client_id': 'The audience (`aud`) of the environment’s access tokens.',
   data: 'The objects of this page.',

@@ -25,6 +25,8 @@ ALTER TABLE client_secrets ADD COLUMN reminder_due_at INTEGER AS (
   CASE WHEN coalesce(revoked_at, expiry_noted_at) IS NULL AND reminded_days IS NOT 1
   THEN expires_at - CASE reminded_days WHEN 30 THEN 604800000 WHEN 7 THEN 86400000 ELSE 2592000000 END END) VIRTUAL;
 CREATE INDEX client_secrets_by_reminder ON client_secrets (reminder_due_at) WHERE reminder_due_at IS NOT NULL;
+-- The overview lists secrets that are reported as leaked.
+CREATE INDEX client_secrets_leaked ON client_secrets (environment_id, leak_reported_at) WHERE leak_reported_at IS NOT NULL;
 
 ALTER TABLE api_keys ADD COLUMN key_expires_at INTEGER;
 ALTER TABLE api_keys ADD COLUMN allowed_ips TEXT; -- JSON: CIDR ranges with the bits of their prefixes; null for every address
@@ -38,5 +40,7 @@ ALTER TABLE events ADD COLUMN person TEXT; -- of the session
 ALTER TABLE webhook_endpoints ADD COLUMN paused_at INTEGER;
 ALTER TABLE webhook_endpoints ADD COLUMN leak_reported_at INTEGER;
 ALTER TABLE webhook_endpoints ADD COLUMN leak_source TEXT;
+-- A reported signing secret is looked up.
+CREATE INDEX webhook_endpoints_by_secret ON webhook_endpoints (secret) WHERE deleted_at IS NULL;
 
 UPDATE schema_version SET version = 4;

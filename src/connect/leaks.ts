@@ -1,0 +1,82 @@
+import { type Context, Hono } from 'hono'
+import * as v from 'valibot'
+import { type AcceptedLeak, ReportGitHubLeaks, ReportLeak, sourceOf } from '../contract/leaks.ts'
+import { describeIssue } from '../contract/rules.ts'
+import { recogniseCredential } from '../credential/credential.ts'
+import { readJson } from '../http/body.ts'
+import type { HonoEnv } from '../http/context.ts'
+import { ApiError } from '../http/errors.ts'
+import { countReport, requireFewReports } from '../http/rate-limits.ts'
+import { readSettings } from '../http/settings.ts'
+import { afterResponse, openDatabase } from '../storage/database.ts'
+import { handleLeaks, type LeakReport } from '../storage/leaks.ts'
+import { isSignedByGitHub } from './github-signature.ts'
+
+const ACCEPTED: v.InferOutput<typeof AcceptedLeak> = { status: 'accepted' }
+/** The platform keeps work alive for 30 seconds after a response. */
+const BUDGET_MS = 25_000
+const MAX_ERRORS = 20
+
+/**
+ * Takes reports of leaked credentials from anyone. The response is the same for every credential and is sent before the
+ * database is asked, so that neither its content nor its time tells whether a credential exists.
+ */
+export const leaks = new Hono<HonoEnv>().post('/', async (c) => {
+  requireFewReports(c)
+  const body = await readJson(c.req.raw)
+  if (typeof body === 'string') throw new ApiError(body)
+  const isGitHub = Array.isArray(body.value)
+  if (isGitHub) await requireGitHub(c, body.bytes)
+  const found = isGitHub ? gitHubReports(body.value) : ownReport(body.value)
+  const reports = found.flatMap(({ credential, source }) => {
+    const recognised = recogniseCredential(credential)
+    return recognised ? [{ credential, source, ...recognised }] : []
+  })
+  if (!isGitHub) countReport(c, reports.length > 0)
+  for (const region of readSettings(c.env).REGIONS) {
+    const ofRegion = reports.filter((report) => report.region === region.digit)
+    if (ofRegion.length > 0) handleAfterResponse(c, region, ofRegion)
+  }
+  return c.json(ACCEPTED, 202)
+})
+
+async function requireGitHub(c: Context<HonoEnv>, body: Uint8Array<ArrayBuffer>): Promise<void> {
+  const { GITHUB_KEYS_URL } = readSettings(c.env)
+  const headers = [c.req.header('Github-Public-Key-Identifier'), c.req.header('Github-Public-Key-Signature')] as const
+  if (await isSignedByGitHub(GITHUB_KEYS_URL, body, ...headers)) return
+  countReport(c, false)
+  throw new ApiError('invalid_signature')
+}
+
+function ownReport(value: unknown) {
+  const { credential, source = null } = parse(ReportLeak, value)
+  return [{ credential, source }]
+}
+
+function gitHubReports(value: unknown) {
+  return parse(ReportGitHubLeaks, value).map(({ token, url }) => ({ credential: token, source: sourceOf(url) }))
+}
+
+function parse<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
+  const result = v.safeParse(schema, value)
+  if (result.success) return result.output
+  throw new ApiError('invalid_request_parameters', { errors: result.issues.slice(0, MAX_ERRORS).map(describeIssue) })
+}
+
+/** A report whose database does not respond in time is in the log, without the credential. */
+function handleAfterResponse(
+  c: Context<HonoEnv>,
+  region: Parameters<typeof openDatabase>[1],
+  reports: readonly LeakReport[],
+): void {
+  const now = Date.now()
+  const waitUntil = (promise: Promise<unknown>) => c.executionCtx.waitUntil(promise)
+  const database = openDatabase(c.env, region, { deadline: now + BUDGET_MS, waitUntil })
+  const entry = { request_id: c.var.requestId, region: region.digit, reported: reports.length }
+  afterResponse(database, async () => {
+    await handleLeaks(database, reports, now).then(
+      (handled) => console.log({ message: 'leaks', ...entry, handled }),
+      (error) => console.error({ message: 'leaks not handled', ...entry, error: String(error) }),
+    )
+  })
+}

@@ -1,0 +1,327 @@
+import { env } from 'cloudflare:workers'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
+import { newId } from '../../src/credential/id.ts'
+import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
+import { call, newApiKey, operatorDatabase, type Reply, send } from '../api.ts'
+import { Visitor } from '../dashboard/pages.ts'
+import { counted } from '../faults/wrapped.ts'
+import { type Client, newClient, requestToken, seen } from '../oauth/client.ts'
+
+const SOURCE = 'https://paste.example/b7kq'
+const ACCEPTED = '{"status":"accepted"}'
+
+interface Report extends Reply {
+  /** D1 requests before the response, and all of them. */
+  readonly trips: readonly [before: number, all: number]
+}
+
+async function post(body: string, headers: Record<string, string> = {}): Promise<Report> {
+  const counter = counted(env.DB)
+  let before = 0
+  const request = new Request('https://oncekey.test/leaks', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...headers },
+    body,
+  })
+  const reply = await send(request, { DB: counter.database }, () => {
+    before = counter.trips
+  })
+  return { ...reply, trips: [before, counter.trips] }
+}
+const report = (credential: unknown, source?: unknown, headers = {}) =>
+  post(JSON.stringify({ credential, source }), headers)
+
+const eventsOf = async (apiKey: string, type: string) => (await call(apiKey, 'GET', `/events?events=${type}`)).json.data
+const react = (client: Client, leak_reaction: string) =>
+  call(client.apiKey, 'PATCH', '/connect/environment', { body: { leak_reaction } })
+const secretOf = ({ apiKey, secretId }: Client) => call(apiKey, 'GET', `/connect/client_secrets/${secretId}`)
+
+async function newSigningSecret(environmentId: string): Promise<string> {
+  const { plaintext } = await issueCredential('whsec', '0')
+  const now = Date.now()
+  const endpoint = { id: newId('we', now), environmentId, url: 'https://example.com/?a=b', events: [], createdAt: now }
+  await createWebhookEndpoint(operatorDatabase(), { ...endpoint, secret: plaintext })
+  return plaintext
+}
+
+describe('a reported client secret', () => {
+  test('notify records one event with the source, however often it is reported, and the secret still works', async () => {
+    const client = await newClient()
+    for (const _ of [1, 2, 3]) expect((await report(client.secret, SOURCE)).status).toBe(202)
+    const [event, ...others] = await eventsOf(client.apiKey, 'connect_application_secret.leaked')
+    expect(others).toEqual([])
+    expect(event.data).toMatchObject({ id: client.secretId, source: SOURCE, reaction: 'notify' })
+    expect(event.context).toMatchObject({ actor: 'system', request_id: null, ip_address: null, user_agent: null })
+    expect((await requestToken(client)).status).toBe(200)
+  })
+
+  test('disable disables the secret, and a later report does not undo that it is enabled again', async () => {
+    const client = await newClient()
+    await react(client, 'disable')
+    await report(client.secret)
+    expect((await secretOf(client)).json.disabled).toBe(true)
+    const [{ data }] = await eventsOf(client.apiKey, 'connect_application_secret.leaked')
+    expect(data).toMatchObject({ disabled: true, source: null, reaction: 'disable' })
+    const path = `/connect/client_secrets/${client.secretId}`
+    await call(client.apiKey, 'PATCH', path, { body: { disabled: false } })
+    await report(client.secret)
+    expect((await requestToken(client)).status).toBe(200)
+  })
+
+  test('revoke revokes the secret, with one event', async () => {
+    const client = await newClient()
+    await react(client, 'revoke')
+    for (const _ of [1, 2]) await report(client.secret)
+    expect((await secretOf(client)).status).toBe(404)
+    expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toHaveLength(1)
+  })
+
+  test('a secret that is revoked already records no event', async () => {
+    const client = await newClient()
+    await call(client.apiKey, 'DELETE', `/connect/client_secrets/${client.secretId}`)
+    await report(client.secret)
+    expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toEqual([])
+  })
+})
+
+describe('other reported credentials', () => {
+  test.each(['notify', 'disable', 'revoke'])('an API key under %s', async (reaction) => {
+    const client = await newClient()
+    await react(client, reaction)
+    const key = await newApiKey({ environmentId: client.environmentId })
+    for (const _ of [1, 2]) await report(key.apiKey, SOURCE)
+    const isRevoked = reaction !== 'notify'
+    expect((await call(key.apiKey, 'GET', '/events')).status).toBe(isRevoked ? 401 : 200)
+    const [event, ...others] = await eventsOf(client.apiKey, 'api_key.leaked')
+    expect(others).toEqual([])
+    const data = { object: 'api_key', id: key.id, source: SOURCE, reaction: isRevoked ? 'revoke' : 'notify' }
+    expect(event.data).toMatchObject(data)
+  })
+
+  test.each(['notify', 'disable', 'revoke'])('a webhook signing secret under %s', async (reaction) => {
+    const client = await newClient()
+    await react(client, reaction)
+    const secret = await newSigningSecret(client.environmentId)
+    for (const _ of [1, 2]) await report(secret)
+    const query = 'SELECT deleted_at IS NULL AS is_active FROM webhook_endpoints WHERE environment_id = ?'
+    const row = await env.DB.prepare(query).bind(client.environmentId).first()
+    expect(row?.is_active).toBe(reaction === 'revoke' ? 0 : 1)
+    const [event, ...others] = await eventsOf(client.apiKey, 'webhook_endpoint.leaked')
+    expect(others).toEqual([])
+    const effect = reaction === 'revoke' ? 'revoke' : 'notify'
+    expect(event.data).toMatchObject({ url: 'https://example.com/', source: null, reaction: effect })
+    expect(JSON.stringify(event)).not.toContain(secret)
+  })
+})
+
+describe('the response', () => {
+  test('the response is the same for existing, unknown, ended and malformed credentials', async () => {
+    const client = await newClient()
+    const unknown = async (prefix: string, region = '0') => (await issueCredential(prefix, region)).plaintext
+    const credentials: [credential: string, all: number][] = [
+      [client.secret, 1],
+      [client.secret, 1],
+      [client.apiKey, 1],
+      [await newSigningSecret(client.environmentId), 1],
+      ...(await Promise.all(
+        ['cs', 'sk', 'whsec', 'session'].map(async (kind) => [await unknown(kind), 1] as [string, number]),
+      )),
+      [await unknown('cs', 'Z'), 0],
+      [client.secret.slice(0, -1), 0],
+      ['hunter2', 0],
+      ['', 0],
+      ['x'.repeat(10_000), 0],
+    ]
+    const first = seen(await report((await newClient()).secret))
+    for (const [credential, all] of credentials) {
+      const reply = await report(credential)
+      expect(seen(reply)).toEqual(first)
+      expect([reply.text, reply.trips]).toEqual([ACCEPTED, [0, all]])
+    }
+  })
+
+  test.each([
+    ['{', 400],
+    ['null', 422],
+    ['{}', 422],
+    ['{"credential":1}', 422],
+    ['{"credential":"x","source":"call 555-0100"}', 422],
+    ['{"credential":"x","source":"javascript:alert(1)"}', 422],
+    [JSON.stringify({ credential: 'x', source: `https://example.com/${'a'.repeat(2000)}` }), 422],
+    [JSON.stringify({ credential: 'x'.repeat(70_000) }), 413],
+  ])('a report that is %s is refused without a D1 request', async (body, status) => {
+    const reply = await post(body)
+    expect([reply.status, reply.trips]).toEqual([status, [0, 0]])
+  })
+
+  test('a source that contains a credential is refused, and not kept', async () => {
+    const client = await newClient()
+    const reply = await report(client.secret, `https://paste.example/?${client.secret}`)
+    expect([reply.status, reply.json.errors[0].code]).toEqual([422, 'source_contains_credential'])
+    expect(reply.text).not.toContain(client.secret)
+  })
+
+  test('an address with too many reports gets 429 for every credential, and another address does not', async () => {
+    const client = await newClient()
+    const headers = { 'CF-Connecting-IP': '198.51.100.77' }
+    for (let i = 0; i < 100; i++) await report('hunter2', undefined, headers)
+    for (const credential of ['hunter2', client.secret, client.apiKey]) {
+      const { status, trips } = await report(credential, undefined, headers)
+      expect([status, trips]).toEqual([429, [0, 0]])
+    }
+    expect((await requestToken(client)).status).toBe(200)
+    expect((await report(client.secret, undefined, { 'CF-Connecting-IP': '198.51.100.78' })).status).toBe(202)
+  })
+
+  test('nothing of a report is logged or stored but its time and source', async () => {
+    const lines: string[] = []
+    const keep = (...values: unknown[]) => void lines.push(JSON.stringify(values))
+    for (const method of ['log', 'error'] as const) vi.spyOn(console, method).mockImplementation(keep)
+    const client = await newClient()
+    await report(client.secret, SOURCE, { 'CF-Connecting-IP': '203.0.113.99', 'User-Agent': 'finder/1.0' })
+    vi.restoreAllMocks()
+    expect(lines.join()).toContain('"message":"leaks"')
+    const { results } = await env.DB.prepare('SELECT * FROM events WHERE environment_id = ?')
+      .bind(client.environmentId)
+      .all()
+    for (const text of [lines.join(), JSON.stringify(results)]) {
+      expect(text).not.toContain(client.secret)
+      expect(text).not.toMatch(/203\.0\.113\.99|finder/)
+    }
+  })
+})
+
+test('the dashboard shows a leaked secret and API key first, and where they were found', async () => {
+  const client = await newClient()
+  const visitor = new Visitor()
+  await visitor.signIn(client.apiKey)
+  expect((await visitor.get('/dashboard')).html).not.toContain('Reported as leaked')
+  await report(client.secret, SOURCE)
+  await report(client.apiKey)
+  const { html } = await visitor.get('/dashboard')
+  expect(html.match(/Reported as leaked/g)).toHaveLength(2)
+  expect(html).toContain(`/dashboard/secrets/${client.secretId}`)
+  const page = await visitor.get(`/dashboard/secrets/${client.secretId}`)
+  expect(page.html).toContain('It was reported as leaked')
+  expect(page.html).toContain(SOURCE)
+  expect(page.html).not.toContain(`href="${SOURCE}"`)
+})
+
+describe('the reports of GitHub’s secret scanning', () => {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
+  let keys: CryptoKeyPair
+  let published: { key_identifier: string; key: string; is_current: boolean }[]
+  let identifier: string
+  let fetched: number
+  let isDown: boolean
+
+  beforeEach(async () => {
+    identifier = crypto.randomUUID()
+    keys = (await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as CryptoKeyPair
+    published = [{ key_identifier: identifier, key: await pemOf(keys.publicKey), is_current: true }]
+    fetched = 0
+    isDown = false
+    vi.stubGlobal('fetch', async () => {
+      fetched++
+      return isDown ? new Response('', { status: 403 }) : Response.json({ public_keys: published })
+    })
+    // The keys of the test before are kept for a day.
+    vi.setSystemTime(Date.now() + 25 * 3_600_000)
+  })
+
+  afterEach(() => {
+    vi.unstubAllGlobals()
+    vi.useRealTimers()
+  })
+
+  const gitHub = async (body: string, signature?: string) =>
+    post(body, {
+      'Github-Public-Key-Identifier': identifier,
+      'Github-Public-Key-Signature': signature ?? (await sign(keys.privateKey, body)),
+    })
+  const matches = (...tokens: string[]) =>
+    JSON.stringify(
+      tokens.map((token) => ({ token, type: 'oncekey', url: `${SOURCE}#${token.length}`, source: 'content' })),
+    )
+
+  test('signed reports are handled in one D1 request after the response, each with its own event', async () => {
+    const [one, two] = [await newClient(), await newClient()]
+    const unknown = (await issueCredential('cs', '0')).plaintext
+    const body = matches(one.secret, one.secret, 'garbage', two.secret, two.apiKey, unknown)
+    const reply = await gitHub(body)
+    expect([reply.status, reply.text, reply.trips]).toEqual([202, ACCEPTED, [0, 1]])
+    for (const client of [one, two]) {
+      const events = await eventsOf(client.apiKey, 'connect_application_secret.leaked')
+      expect(events).toHaveLength(1)
+      expect(events[0].data.source).toBe(`${SOURCE}#${client.secret.length}`)
+    }
+    expect(await eventsOf(two.apiKey, 'api_key.leaked')).toHaveLength(1)
+    await gitHub(body)
+    expect(fetched).toBe(1)
+    expect(await eventsOf(one.apiKey, 'connect_application_secret.leaked')).toHaveLength(1)
+  })
+
+  test('unsigned, foreign and changed reports are refused, without a D1 request', async () => {
+    const client = await newClient()
+    const body = matches(client.secret)
+    const other = (await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as CryptoKeyPair
+    const valid = await sign(keys.privateKey, body)
+    for (const signature of ['', '!', 'MEQCIQ==', valid.slice(0, -8), await sign(other.privateKey, body)]) {
+      const reply = await gitHub(body, signature)
+      expect([reply.status, reply.json.code, reply.trips]).toEqual([403, 'invalid_signature', [0, 0]])
+    }
+    expect((await gitHub(`${body} `, valid)).status).toBe(403)
+    expect((await post(body)).status).toBe(403)
+    expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toEqual([])
+  })
+
+  test('reports are refused with 503 while the public keys cannot be read, and the keys are not asked for each time', async () => {
+    isDown = true
+    const body = matches((await newClient()).secret)
+    for (const _ of [1, 2, 3]) {
+      const reply = await gitHub(body)
+      expect([reply.status, reply.trips]).toEqual([503, [0, 0]])
+      expect(reply.headers.get('Retry-After')).toBe('60')
+    }
+    expect(fetched).toBe(1)
+    isDown = false
+    vi.setSystemTime(Date.now() + 61_000)
+    expect((await gitHub(body)).status).toBe(202)
+  })
+
+  test('the sample of GitHub’s documentation is valid, also with a number of 31 bytes', async () => {
+    identifier = 'bcb53661c06b4728e59d897fb6165d5c9cda0fd9cdf9d09ead458168deb7518c'
+    const key =
+      'MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYAGMWO8XgCamYKMJS6jc/qgvSlAdAjPuDPRcXU22YxgBrz+zoN19MzuRyW87qEt9/AmtoNP5GrobzUvQSyJFVw=='
+    published = [
+      {
+        key_identifier: identifier,
+        key: `-----BEGIN PUBLIC KEY-----\n${key}\n-----END PUBLIC KEY-----\n`,
+        is_current: true,
+      },
+    ]
+    const body =
+      '[{"source":"commit","token":"some_token","type":"some_type","url":"https://example.com/base-repo-url/"}]'
+    const signature = 'MEQCIQDaMKqrGnE27S0kgMrEK0eYBmyG0LeZismAEz/BgZyt7AIfXt9fErtRS4XaeSt/AO1RtBY66YcAdjxji410VQV4xg=='
+    expect((await gitHub(body, signature)).status).toBe(202)
+    expect((await gitHub(body.replace('commit', 'Commit'), signature)).status).toBe(403)
+  })
+})
+
+async function pemOf(key: CryptoKey): Promise<string> {
+  const der = new Uint8Array((await crypto.subtle.exportKey('spki', key)) as ArrayBuffer)
+  return `-----BEGIN PUBLIC KEY-----\n${btoa(String.fromCharCode(...der)).replaceAll(/.{64}/g, '$&\n')}\n-----END PUBLIC KEY-----\n`
+}
+
+/** Signs as GitHub does: DER in Base64. */
+async function sign(key: CryptoKey, body: string): Promise<string> {
+  const algorithm = { name: 'ECDSA', hash: 'SHA-256' }
+  const raw = new Uint8Array(await crypto.subtle.sign(algorithm, key, new TextEncoder().encode(body)))
+  const numbers = [raw.subarray(0, 32), raw.subarray(32)].flatMap((bytes) => {
+    const start = bytes.findIndex((byte) => byte !== 0)
+    const digits = [...((bytes[start] ?? 0) > 127 ? [0] : []), ...bytes.subarray(start)]
+    return [2, digits.length, ...digits]
+  })
+  return btoa(String.fromCharCode(0x30, numbers.length, ...numbers))
+}
