@@ -19,6 +19,7 @@ import * as find from '../src/storage/find.ts'
 import type { KeyedRequest } from '../src/storage/idempotency.ts'
 import * as inventory from '../src/storage/inventory.ts'
 import * as issuing from '../src/storage/issuing.ts'
+import * as leaks from '../src/storage/leaks.ts'
 import { NO_FILTER } from '../src/storage/listed-secrets.ts'
 import { createWebhookEndpoint } from '../src/storage/operator/webhook-endpoints.ts'
 import * as scope from '../src/storage/scope.ts'
@@ -303,6 +304,7 @@ const FRAGMENTS = [
   'gone',
   'keyRow',
   'inPeriod',
+  'inTime',
   'isFrozen',
   'isLatest',
   'isLatestOfEnvironment',
@@ -317,8 +319,17 @@ const FRAGMENTS = [
   'endpointFromRow',
   'eventFromRow',
 ]
-/** Asked by clients, who have no API key and reach what their own secret leads to: see test/oauth. */
-const OF_CLIENTS = ['authenticateClient', 'authenticateIntrospection', 'recordRefusedUse', 'touchClientSecret']
+/**
+ * Asked by clients, who have no API key and reach what their own secret leads to (see test/oauth), and by anyone who has
+ * found a credential (see test/connect/leaks).
+ */
+const OF_CLIENTS = [
+  'authenticateClient',
+  'authenticateIntrospection',
+  'handleLeaks',
+  'recordRefusedUse',
+  'touchClientSecret',
+]
 
 test('every storage function that a caller can reach is tried', () => {
   const exported = [
@@ -329,6 +340,7 @@ test('every storage function that a caller can reach is tried', () => {
     inventory,
     bulk,
     find,
+    leaks,
     environments,
     secretDetails,
     issuing,

@@ -190,25 +190,13 @@ export const Event = v.variant('event', [
   }),
   v.strictObject({
     ...event,
-<<<<<<< HEAD
     event: v.picklist([
       'webhook_endpoint.created',
       'webhook_endpoint.paused',
       'webhook_endpoint.resumed',
       'webhook_endpoint.deleted',
     ]),
-    data: v.strictObject({
-      object: v.literal('webhook_endpoint'),
-      id: v.string(),
-      /** The URL without its query, which may have a credential. */
-      url: v.string(),
-      /** The event types that the endpoint receives; all types if empty. */
-      events: v.array(v.string()),
-    }),
-=======
-    event: v.picklist(['webhook_endpoint.created', 'webhook_endpoint.deleted']),
     data: v.strictObject(webhookEndpoint),
->>>>>>> 6e82ffa (leaks: take reports of leaked credentials)
   }),
   v.strictObject({
     ...event,

@@ -12,7 +12,7 @@ import { deliveryCount, type WebhookEndpoint } from '../storage/webhooks.ts'
 import { EVENTS_PATH } from './event-filter.tsx'
 import { EventTable } from './event-table.tsx'
 import { counted } from './inventory-filter.tsx'
-import { APPLICATIONS_PATH, page, SECRETS_PATH } from './layout.tsx'
+import { APPLICATIONS_PATH, page, SECRETS_PATH, secretPath } from './layout.tsx'
 import { isInUse, SecretName } from './secret-table.tsx'
 import { may, requireSession } from './session.ts'
 import { withoutQuery } from './webhooks.tsx'
@@ -114,7 +114,13 @@ const Total = ({ href, name, count }: { href: string; name: string; count: strin
 )
 
 const Attention = ({ found, leaks, now }: { found: Overview; leaks: Child[]; now: number }) => {
-  const items = [...leaks, ...expiring(found, now), ...unused(found), ...failing(found.endpoints), ...idle(found.keys, now)]
+  const items = [
+    ...leaks,
+    ...expiring(found, now),
+    ...unused(found),
+    ...failing(found.endpoints),
+    ...idle(found.keys, now),
+  ]
   return (
     <section aria-labelledby="attention">
       <h2 id="attention">Needs attention</h2>

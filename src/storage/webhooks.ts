@@ -46,7 +46,8 @@ export function deliveryCount(count: number): string {
 
 const countOf = (state: 'pending' | 'dead') => `(SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries
   WHERE endpoint_id = webhook_endpoints.id AND state = '${state}' LIMIT ${MAX_COUNTED_DELIVERIES}))`
-export const endpointColumns = raw(`id, url, events, created_at, paused_at, leak_reported_at, json_object('delivered', delivered_count,
+export const endpointColumns =
+  raw(`id, url, events, created_at, paused_at, leak_reported_at, json_object('delivered', delivered_count,
   'pending', ${countOf('pending')}, 'dead', ${countOf('dead')}) AS deliveries`)
 
 export const { fromRow: endpointFromRow } = mapping<WebhookEndpoint>('webhook_endpoints', {

@@ -7,6 +7,7 @@ import { call, newApiKey, operatorDatabase, type Reply, send } from '../api.ts'
 import { Visitor } from '../dashboard/pages.ts'
 import { counted } from '../faults/wrapped.ts'
 import { type Client, newClient, requestToken, seen } from '../oauth/client.ts'
+import { scansOf } from '../query-plans.ts'
 
 const SOURCE = 'https://paste.example/b7kq'
 const ACCEPTED = '{"status":"accepted"}'
@@ -14,10 +15,11 @@ const ACCEPTED = '{"status":"accepted"}'
 interface Report extends Reply {
   /** D1 requests before the response, and all of them. */
   readonly trips: readonly [before: number, all: number]
+  readonly counter: ReturnType<typeof counted>
 }
 
-async function post(body: string, headers: Record<string, string> = {}): Promise<Report> {
-  const counter = counted(env.DB)
+async function post(body: string, headers: Record<string, string> = {}, binding = env.DB): Promise<Report> {
+  const counter = counted(binding)
   let before = 0
   const request = new Request('https://oncekey.test/leaks', {
     method: 'POST',
@@ -27,7 +29,7 @@ async function post(body: string, headers: Record<string, string> = {}): Promise
   const reply = await send(request, { DB: counter.database }, () => {
     before = counter.trips
   })
-  return { ...reply, trips: [before, counter.trips] }
+  return { ...reply, counter, trips: [before, counter.trips] }
 }
 const report = (credential: unknown, source?: unknown, headers = {}) =>
   post(JSON.stringify({ credential, source }), headers)
@@ -112,6 +114,65 @@ describe('other reported credentials', () => {
     const effect = reaction === 'revoke' ? 'revoke' : 'notify'
     expect(event.data).toMatchObject({ url: 'https://example.com/', source: null, reaction: effect })
     expect(JSON.stringify(event)).not.toContain(secret)
+  })
+})
+
+describe('the cost', () => {
+  test.each([
+    ['cs', 2],
+    ['sk', 2],
+    ['whsec', 3],
+  ])(
+    'a first report of %s scans no table, and a repeated or unknown one writes nothing',
+    async (prefix, statements) => {
+      const client = await newClient()
+      const known = { cs: client.secret, sk: client.apiKey, whsec: await newSigningSecret(client.environmentId) }[
+        prefix
+      ]
+      const unknown = (await issueCredential(prefix, '0')).plaintext
+      for (const [credential, isFirst] of [
+        [known, true],
+        [known, false],
+        [unknown, false],
+      ] as const) {
+        const { counter } = await report(credential)
+        expect([counter.trips, counter.statements]).toEqual([1, statements])
+        expect(counter.rowsWritten > 0).toBe(isFirst)
+        expect(await scansOf(env.DB, counter.sql)).toEqual([])
+      }
+    },
+  )
+
+  test('a report whose reply from the database was lost is handled once', async () => {
+    const client = await newClient()
+    await react(client, 'disable')
+    let batches = 0
+    const database = {
+      prepare: (sql: string) => env.DB.prepare(sql),
+      batch: async (statements: D1PreparedStatement[]) => {
+        const results = await env.DB.batch(statements)
+        if (++batches === 1) throw new Error('Network connection lost')
+        return results
+      },
+    } as D1Database
+    for (const credential of [client.secret, (await newApiKey({ environmentId: client.environmentId })).apiKey]) {
+      batches = 0
+      await post(JSON.stringify({ credential }), {}, database)
+      expect(batches).toBe(2)
+    }
+    for (const type of ['connect_application_secret.leaked', 'api_key.leaked'])
+      expect(await eventsOf(client.apiKey, type)).toHaveLength(1)
+  })
+
+  test('a report that the database does not take is in the log, and the response is the same', async () => {
+    const error = vi.spyOn(console, 'error').mockImplementation(() => {})
+    const failing = { prepare: env.DB.prepare.bind(env.DB), batch: () => Promise.reject(new Error('D1 is down')) }
+    const { secret } = await newClient()
+    const reply = await post(JSON.stringify({ credential: secret }), {}, failing as unknown as D1Database)
+    expect([reply.status, reply.text]).toEqual([202, ACCEPTED])
+    expect(error).toHaveBeenCalledWith(expect.objectContaining({ message: 'leaks not handled', reported: 1 }))
+    expect(JSON.stringify(error.mock.calls)).not.toContain(secret)
+    error.mockRestore()
   })
 })
 
@@ -215,6 +276,7 @@ describe('the reports of GitHub’s secret scanning', () => {
   let identifier: string
   let fetched: number
   let isDown: boolean
+  let days = 0
 
   beforeEach(async () => {
     identifier = crypto.randomUUID()
@@ -227,7 +289,8 @@ describe('the reports of GitHub’s secret scanning', () => {
       return isDown ? new Response('', { status: 403 }) : Response.json({ public_keys: published })
     })
     // The keys of the test before are kept for a day.
-    vi.setSystemTime(Date.now() + 25 * 3_600_000)
+    days += 2
+    vi.setSystemTime(Date.now() + days * 86_400_000)
   })
 
   afterEach(() => {

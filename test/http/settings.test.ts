@@ -25,6 +25,11 @@ const CASES: [name: keyof Settings, valid: unknown[], invalid: unknown[]][] = [
   ['EVENT_RETENTION_DAYS', [1, 365, 3650, '30'], [0, 3651, '30 days', false, undefined]],
   ['D1_QUERIES_PER_INVOCATION', [50, 1_000], [0, 49, 1_001, '1 000', undefined]],
   ['WEBHOOK_TIMEOUT_MS', [100, 10_000, 20_000], [0, 20_001, '10 s', undefined]],
+  [
+    'GITHUB_KEYS_URL',
+    ['', 'https://api.github.com/meta/public_keys/secret_scanning', 'http://127.0.0.1:1/keys'],
+    ['http://api.github.com/', 'file:///etc/passwd', 'x', null, undefined, 1],
+  ],
   ['WEBHOOKS_TO_LOCALHOST', [true, false, 'true', 'false'], ['yes', 'TRUE', 1, 0, '', null, undefined, [true]]],
   [
     'ISSUER',
