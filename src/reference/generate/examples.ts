@@ -76,7 +76,14 @@ const fullSecret = {
   allowed_ips: ['203.0.113.0/24', '2001:db8::/32'],
 }
 
-const revokedSecret = { ...listedSecret, ...fullSecret, state: 'revoked', revoked_at: '2026-11-20T08:15:00.000Z' }
+const leakOfSecret = { leak_reported_at: '2026-11-20T08:02:11.000Z', leak_source: 'https://paste.example/b7kq' }
+const revokedSecret = {
+  ...listedSecret,
+  ...fullSecret,
+  state: 'revoked',
+  revoked_at: '2026-11-20T08:15:00.000Z',
+  ...leakOfSecret,
+}
 
 const environment = {
   object: 'environment',
