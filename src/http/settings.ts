@@ -66,7 +66,7 @@ const issuerSetting: Setting<string> = {
   },
 }
 
-/** The list of keys decides who may send many reports, so that it comes by https. Empty: nobody may. */
+/** The list of keys decides who may send many reports, so that it comes by https. If it is empty, such reports are refused. */
 const keysUrl: Setting<string> = {
   requirement: 'must be an https URL, http on loopback, or empty',
   parse: (value) => {
