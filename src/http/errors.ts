@@ -245,6 +245,11 @@ function unavailable(error: StorageUnavailable, c: Context<HonoEnv>): ApiError {
   if (permanent) {
     return new ApiError('service_unavailable', { message: permanent, retryAfter: retryAfter(error.fault, new Date()) })
   }
+  if (error.fault === 'busy') {
+    return new ApiError('service_unavailable', {
+      message: 'Too many requests wait for the database. Nothing was changed. Try again.',
+    })
+  }
   const message = c.var.change
     ? `The database did not respond in time, so the outcome is unknown. ${nextStep(c)}`
     : 'The database did not respond in time. Nothing was changed. Try again.'

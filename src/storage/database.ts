@@ -49,8 +49,8 @@ const PERMANENT = {
   read_only: /SQLITE_READONLY|readonly database/,
 } as const
 
-/** Why the database failed. `unavailable` is transient; the others last until the operator acts. */
-export type StorageFault = 'unavailable' | 'newer_schema' | keyof typeof PERMANENT
+/** Why the database failed. `unavailable` and `busy` are transient; the others last until the operator acts. */
+export type StorageFault = 'unavailable' | 'busy' | 'newer_schema' | keyof typeof PERMANENT
 
 /**
  * The database did not respond, failed, or responded with what cannot be read: 503. A write may have been committed.
@@ -109,6 +109,15 @@ export function query<Row = never>(sql: Sql): Query<Row> {
 }
 
 /**
+ * Maximum number of batches that wait for one region in this isolate. A database runs one query at a time. With more of
+ * them, each would wait until its deadline, and D1 would run all of them for nobody.
+ */
+const MAX_WAITING = 100
+
+/** How many batches wait, by region. */
+const waiting = new Map<string, number>()
+
+/**
  * Sends statements as one transaction in one D1 request, and returns the rows of each by its name. After transient
  * errors it retries, with exponential backoff and full jitter, until the deadline. Throws StorageUnavailable.
  */
@@ -120,6 +129,9 @@ export async function sendBatch<Queries extends Record<string, Query>>(
     database.binding.prepare(sql.sql).bind(...sql.values.map(bindable)),
   )
   const sentAt = Date.now()
+  const before = waiting.get(database.region) ?? 0
+  if (before >= MAX_WAITING) throw new StorageUnavailable('too many requests wait for the database', 'busy')
+  waiting.set(database.region, before + 1)
   try {
     const attempts = attempt(database, statements)
     database.waitUntil(attempts.catch(() => {}))
@@ -131,6 +143,7 @@ export async function sendBatch<Queries extends Record<string, Query>>(
   } catch (cause) {
     throw cause instanceof StorageUnavailable ? cause : new StorageUnavailable(cause)
   } finally {
+    waiting.set(database.region, (waiting.get(database.region) as number) - 1)
     if (database.figures) database.figures.waited += Date.now() - sentAt
   }
 }
