@@ -12,7 +12,7 @@ import { events } from './events/events.ts'
 import { health } from './health.ts'
 import type { HonoEnv } from './http/context.ts'
 import { ApiError, onError, onOAuthError } from './http/errors.ts'
-import { defaultHeaders, keptDocument, publicDocument, requireHttps } from './http/headers.ts'
+import { defaultHeaders, keptDocument, publicDocument, requireHost, requireHttps } from './http/headers.ts'
 import { logRequests } from './http/log.ts'
 import { refuseIfClosed } from './http/maintenance.ts'
 import { introspection } from './oauth/introspection.ts'
@@ -51,7 +51,7 @@ const SETTINGS_DOCUMENTS = [
 export const app = new Hono<HonoEnv>()
 
 for (const path of SETTINGS_DOCUMENTS) app.use(path, keptDocument)
-app.use(logRequests, ...defaultHeaders, requireHttps)
+app.use(logRequests, ...defaultHeaders, requireHost, requireHttps)
 app.use(
   methodNotAllowed({
     app,

@@ -39,6 +39,17 @@ export const requireHttps = createMiddleware<HonoEnv>(async (c, next) => {
   throw new ApiError('https_required')
 })
 
+const HOST = /^[\w.:[\]-]*$/
+
+/**
+ * Refuses a Host header that is no host (RFC 9110 §7.2). Cloudflare does the same; elsewhere its text becomes a part of the
+ * URL, which then has another path, or cannot be parsed.
+ */
+export const requireHost = createMiddleware<HonoEnv>(async (c, next) => {
+  if (HOST.test(c.req.header('Host') ?? '') && URL.canParse(c.req.url)) return next()
+  throw new ApiError('malformed_request', { message: 'The Host header is malformed.' })
+})
+
 /** Lets every cache keep a successful response, which is the same for all callers. Errors are not cached. */
 export const cacheable = createMiddleware<HonoEnv>(async (c, next) => {
   await next()

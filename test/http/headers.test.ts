@@ -1,3 +1,4 @@
+import { createExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
 import { app } from '../../src/app.ts'
@@ -133,3 +134,22 @@ describe('plain http for a deployment with an https issuer', async () => {
     expect((await byHttp('/healthz', {}, { ISSUER: '' })).status).toBe(200)
   })
 })
+
+test.each(['evil.example/dashboard', 'a b', 'x?y', 'user@host', 'host:99999', '\\', 'POST /dashboard HTTP/1.1'])(
+  'a Host header that is no host is refused with 400, and no path is taken from it: %s',
+  async (host) => {
+    for (const [path, accept] of [
+      ['/connect/applications', '*/*'],
+      ['/oauth2/token', '*/*'],
+      ['/dashboard', 'text/html,application/xhtml+xml'],
+      ['/docs', 'text/html,application/xhtml+xml'],
+    ] as const) {
+      const request = new Request(`https://oncekey.test${path}`, { headers: { Host: host, Accept: accept } })
+      // workerd joins both without a check.
+      Object.defineProperty(request, 'url', { value: `https://${host}${path}` })
+      const response = await app.fetch(request, env, createExecutionContext())
+      expect([path, response.status]).toEqual([path, 400])
+      expect(await response.text()).toContain('The Host header is malformed.')
+    }
+  },
+)
