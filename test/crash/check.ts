@@ -8,6 +8,8 @@ export interface Stored {
   readonly events: readonly { readonly type: string; readonly secret: string }[]
 }
 
+/** Secrets of an application, in each state, that are used afterwards. */
+const USED_AFTERWARDS = 3
 const CREATED = ['connect_application_secret.created', 'connect_application_secret.rotated']
 const REVOKED = ['connect_application_secret.deleted']
 
@@ -31,8 +33,9 @@ export async function resolve(history: History, { send }: Pick<Client, 'send'>):
 export async function check({ secrets }: History, stored: Stored, unknownCreates: number): Promise<string[]> {
   const problems: string[] = []
   const rows = new Map(stored.secrets.map((row) => [row.id, row]))
+  const events = Map.groupBy(stored.events, ({ secret }) => secret)
   const expectEvents = (id: string, types: readonly string[], expected: 0 | 1) => {
-    const found = stored.events.filter((event) => event.secret === id && types.includes(event.type)).length
+    const found = events.get(id)?.filter(({ type }) => types.includes(type)).length ?? 0
     if (found !== expected) problems.push(`${id} has ${found} events ${types.join(' or ')} instead of ${expected}`)
   }
   for (const { id, plaintext, state } of secrets) {
@@ -50,5 +53,44 @@ export async function check({ secrets }: History, stored: Stored, unknownCreates
   if (rows.size > unknownCreates)
     problems.push(`${rows.size} secrets were stored without an acknowledgement, of ${unknownCreates} that were sent`)
   for (const id of rows.keys()) expectEvents(id, CREATED, 1)
+  return problems
+}
+
+/** The number of the newest event, after which those of a run begin. */
+export async function newestEvent(database: D1Database): Promise<number> {
+  return (await database.prepare('SELECT max(seq) AS seq FROM events').first<number>('seq')) ?? 0
+}
+
+/** What is stored of an application. */
+export async function storedOf(
+  database: D1Database,
+  { application }: Pick<History, 'application'>,
+  newest: number,
+): Promise<Stored> {
+  const [secrets, events] = await database.batch<never>([
+    database
+      .prepare(
+        'SELECT id, hex(digest) AS digest, revoked_at IS NOT NULL AS revoked FROM client_secrets WHERE application_id = ?',
+      )
+      .bind(application.id),
+    database
+      .prepare("SELECT type, data ->> 'id' AS secret FROM events WHERE seq > ? AND data ->> 'application_id' = ?")
+      .bind(newest, application.id),
+  ])
+  return { secrets: secrets?.results ?? [], events: events?.results ?? [] }
+}
+
+/** Asks for a token with active secrets and with revoked ones. */
+export async function useSome({ application, secrets }: History, { use }: Pick<Client, 'use'>): Promise<string[]> {
+  const problems: string[] = []
+  for (const [state, expected] of [
+    ['active', 200],
+    ['revoked', 401],
+  ] as const) {
+    for (const { id, plaintext } of secrets.filter((secret) => secret.state === state).slice(0, USED_AFTERWARDS)) {
+      const status = await use(application.clientId, plaintext)
+      if (status !== expected) problems.push(`${id} is ${state}, and gets ${status} at the token endpoint`)
+    }
+  }
   return problems
 }

@@ -1,4 +1,4 @@
-import { secretsOf } from '../requests.ts'
+import { m2mApplication, secretsOf } from '../requests.ts'
 
 /** The requests that the clients of one cycle sent, and the answers that they got before the runtime was killed. */
 
@@ -56,7 +56,7 @@ export async function keepBusy(history: History, { send, use, random }: Client, 
   }
 }
 
-async function create(history: History, path: string, idempotencyKey: string | null, send: Send): Promise<void> {
+export async function create(history: History, path: string, idempotencyKey: string | null, send: Send): Promise<void> {
   const answer = await send('POST', path, idempotencyKey ? { 'Idempotency-Key': idempotencyKey } : {}).catch(() => null)
   if (answer === null || answer.status === 503) {
     history.unknown.push({ path, idempotencyKey })
@@ -67,13 +67,13 @@ async function create(history: History, path: string, idempotencyKey: string | n
   history.acknowledged[path.endsWith('/rotate') ? 'rotations' : 'creates']++
 }
 
-async function revoke({ acknowledged }: History, secret: Secret, send: Send): Promise<void> {
+export async function revoke({ acknowledged }: History, secret: Secret, send: Send): Promise<void> {
   const answer = await send('DELETE', `/connect/client_secrets/${secret.id}`).catch(() => null)
   secret.state = answer?.status === 204 ? 'revoked' : 'unknown'
   if (answer?.status === 204) acknowledged.revocations++
 }
 
-async function tryUse(
+export async function tryUse(
   { application, acknowledged }: History,
   { id, plaintext }: Secret,
   use: Client['use'],
@@ -82,4 +82,16 @@ async function tryUse(
   if (status === 200) acknowledged.uses++
   else if (status !== null && status !== 503)
     throw new Error(`the active secret ${id} got ${status} at the token endpoint`)
+}
+
+/** A new application, of which nothing is known yet. */
+export async function newHistory(send: Send): Promise<History> {
+  const { status, json } = await send('POST', '/connect/applications', {}, m2mApplication)
+  if (status !== 201) throw new Error(`POST /connect/applications: ${status} ${JSON.stringify(json)}`)
+  return {
+    application: { id: json.id, clientId: json.client_id },
+    secrets: [],
+    unknown: [],
+    acknowledged: { creates: 0, rotations: 0, revocations: 0, uses: 0 },
+  }
 }

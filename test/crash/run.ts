@@ -1,8 +1,8 @@
 import { Runtime, type WorkerSpec } from '../bench/runtime.ts'
 import { newApiKey } from '../operator.ts'
-import { m2mApplication } from '../requests.ts'
-import { check, resolve, type Stored } from './check.ts'
-import { type Client, type History, keepBusy, type Send } from './history.ts'
+import { randomFrom } from '../random.ts'
+import { check, newestEvent, resolve, storedOf, useSome } from './check.ts'
+import { type Client, keepBusy, newHistory } from './history.ts'
 
 export interface Totals {
   readonly kills: number
@@ -18,8 +18,6 @@ const DATABASE = 'crash'
 const WORKER = 'product'
 /** How long the clients are busy before the kill. */
 const BUSY_MS = { least: 100, most: 1_100 }
-/** Active secrets of an application that are used after a restart. */
-const USED_AFTERWARDS = 3
 
 export function newRun(script: string, signingKey: string, seed: number) {
   const random = randomFrom(seed)
@@ -43,7 +41,7 @@ export function newRun(script: string, signingKey: string, seed: number) {
     running ??= await start()
     const { runtime, apiKey } = running
     const before = clientOf(runtime.url(WORKER), apiKey, random)
-    const newest = await newestEvent(runtime)
+    const newest = await newestEvent(runtime.database(DATABASE))
     const histories = await Promise.all(Array.from({ length: CLIENTS }, () => newHistory(before.send)))
     let isOver = false
     const busy = Promise.all(histories.map((history) => keepBusy(history, before, () => isOver)))
@@ -59,7 +57,7 @@ export function newRun(script: string, signingKey: string, seed: number) {
     const problems: string[] = []
     for (const history of histories) {
       const unknownCreates = await resolve(history, after)
-      problems.push(...(await check(history, await storedOf(next, history, newest), unknownCreates)))
+      problems.push(...(await check(history, await storedOf(next.database(DATABASE), history, newest), unknownCreates)))
       problems.push(...(await useSome(history, after)))
       totals.unknown += history.unknown.length
       for (const kind of ['creates', 'rotations', 'revocations', 'uses'] as const)
@@ -69,17 +67,6 @@ export function newRun(script: string, signingKey: string, seed: number) {
   }
 
   return { totals: totals as Totals, cycle, stop: async () => running?.runtime.stop() }
-}
-
-/** Reproducible draws (mulberry32). */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 function clientOf(url: string, apiKey: string, random: () => number): Client {
@@ -102,49 +89,4 @@ function clientOf(url: string, apiKey: string, random: () => number): Client {
       return response.status
     },
   }
-}
-
-async function newHistory(send: Send): Promise<History> {
-  const { status, json } = await send('POST', '/connect/applications', {}, m2mApplication)
-  if (status !== 201) throw new Error(`POST /connect/applications: ${status} ${JSON.stringify(json)}`)
-  return {
-    application: { id: json.id, clientId: json.client_id },
-    secrets: [],
-    unknown: [],
-    acknowledged: { creates: 0, rotations: 0, revocations: 0, uses: 0 },
-  }
-}
-
-async function newestEvent(runtime: Runtime): Promise<number> {
-  return (await runtime.database(DATABASE).prepare('SELECT max(seq) AS seq FROM events').first<number>('seq')) ?? 0
-}
-
-async function storedOf(runtime: Runtime, { application }: History, newest: number): Promise<Stored> {
-  const database = runtime.database(DATABASE)
-  const [secrets, events] = await database.batch<never>([
-    database
-      .prepare(
-        'SELECT id, hex(digest) AS digest, revoked_at IS NOT NULL AS revoked FROM client_secrets WHERE application_id = ?',
-      )
-      .bind(application.id),
-    database
-      .prepare("SELECT type, data ->> 'id' AS secret FROM events WHERE seq > ? AND data ->> 'application_id' = ?")
-      .bind(newest, application.id),
-  ])
-  return { secrets: secrets?.results ?? [], events: events?.results ?? [] }
-}
-
-/** Asks for a token with active secrets and with revoked ones. */
-async function useSome({ application, secrets }: History, { use }: Client): Promise<string[]> {
-  const problems: string[] = []
-  for (const [state, expected] of [
-    ['active', 200],
-    ['revoked', 401],
-  ] as const) {
-    for (const { id, plaintext } of secrets.filter((secret) => secret.state === state).slice(0, USED_AFTERWARDS)) {
-      const status = await use(application.clientId, plaintext)
-      if (status !== expected) problems.push(`${id} is ${state}, and gets ${status} at the token endpoint`)
-    }
-  }
-  return problems
 }

@@ -1,4 +1,4 @@
-import { randomFrom } from '../crash/run.ts'
+import { randomFrom } from '../random.ts'
 import { type Case, casesOf } from './faults.ts'
 import type { Plant } from './plants.ts'
 import { FOREIGN, type Grid, type Learnt, type NamedCase, namesObject, REGIONS } from './product.ts'

@@ -1,4 +1,4 @@
-import { randomFrom } from '../crash/run.ts'
+import { randomFrom } from '../random.ts'
 import type { Plant } from '../grid/plants.ts'
 import { newApiKey } from '../operator.ts'
 import { m2mApplication, secretsOf } from '../requests.ts'
