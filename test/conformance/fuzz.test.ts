@@ -1,12 +1,49 @@
 import { describe, expect, inject, test } from 'vitest'
 import { judge } from '../fuzz/oracle.ts'
 import { fuzz } from '../fuzz/run.ts'
+import { fuzzRaw } from '../fuzz/run-raw.ts'
 import { seed, size } from '../sizes.ts'
 
 test('every response to random requests keeps every rule', async () => {
   const report = await fuzz({ script: inject('bundle').script, requests: size(1_000, 50_000), seed })
   expect(report.failure).toBe(null)
   expect(report.requests).toBeGreaterThan(500)
+})
+
+test('malformed HTTP and changed requests of real clients change nothing, and get no 500', async () => {
+  const { script } = inject('bundle')
+  const report = await fuzzRaw({ script, sockets: size(160, 4_000), recorded: size(320, 20_000), seed })
+  expect(report.failures).toEqual([])
+  expect(report.statuses.get(201)).toBeGreaterThan(0)
+})
+
+describe.runIf(inject('isLong'))('the instrument for sockets', () => {
+  const onRefusal = (action: string) => `
+    import worker from './worker.js'
+    export default {
+      async fetch(request, env, context) {
+        const credential = request.headers.get('Authorization') ?? ''
+        const response = await worker.fetch(request, env, context)
+        if (response.status < 400) return response
+        ${action}
+        return response
+      },
+    }`
+
+  test.each([
+    ['an echoed API key', 'return new Response(credential, response)', 'it repeats a credential'],
+    ['a 500', 'return new Response(response.body, { status: 500, headers: response.headers })', 'the status is 500'],
+    [
+      'a refusal that changes something',
+      "await env.DB.prepare('DELETE FROM client_secrets WHERE id = (SELECT min(id) FROM client_secrets)').run()",
+      'changed something',
+    ],
+    ['a response that never comes', 'await new Promise((resolve) => setTimeout(resolve, 60_000))', 'hangs'],
+  ])('the instrument for sockets finds %s', async (_, action, words) => {
+    const { script } = inject('bundle')
+    const report = await fuzzRaw({ script, wrapper: onRefusal(action), sockets: 400, recorded: 80, seed })
+    expect(report.failures.join()).toContain(words)
+  })
 })
 
 describe('the judge', () => {

@@ -92,7 +92,7 @@ export async function fuzz({ script, requests, seed, path, onProgress }: RunOpti
   }
 }
 
-type World = Readonly<
+export type World = Readonly<
   Record<Placeholder | 'bearer' | 'reader' | 'basic' | 'wrongBasic' | 'cookie' | 'origin', string>
 > & {
   readonly known: readonly string[]
@@ -100,7 +100,7 @@ type World = Readonly<
 }
 
 /** An environment with an application, its secrets and a session, and another environment with the same. */
-async function newWorld(runtime: Runtime): Promise<World> {
+export async function newWorld(runtime: Runtime): Promise<World> {
   const database = runtime.database(DATABASE)
   const url = runtime.url('product')
   const mine = await newTenant(database, url)
