@@ -17,6 +17,7 @@ export const FORMS: Record<string, (bytes: Buffer) => Buffer> = {
   'lower-case URL-encoded': (bytes) => Buffer.from(urlEncoded(bytes).toString().toLowerCase()),
   'UTF-16': (bytes) => Buffer.from(bytes.toString('latin1'), 'utf16le'),
   'UTF-16 big-endian': (bytes) => Buffer.from(bytes.toString('latin1'), 'utf16le').swap16(),
+  reversed: (bytes) => Buffer.from(bytes).reverse(),
   'decimal list': (bytes) => Buffer.from(bytes.join(',')),
   'spaced decimal list': (bytes) => Buffer.from(bytes.join(', ')),
 }
