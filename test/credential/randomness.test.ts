@@ -11,7 +11,7 @@ import { decodeBase62 } from './base62.ts'
 const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const PREFIX = 'cs_0'
 const POSITIONS = 42
-const SAMPLE_SIZE = size(2_000, 100_000)
+const SAMPLE_SIZE = size(2_000, 1_000_000)
 const PLANTED_SAMPLE_SIZE = 20_000
 
 /** Draws credentials from the real generator, or from one with a planted fault. */
