@@ -61,7 +61,7 @@ export async function newestEvent(database: D1Database): Promise<number> {
   return (await database.prepare('SELECT max(seq) AS seq FROM events').first<number>('seq')) ?? 0
 }
 
-/** What is stored of an application. */
+/** The stored secrets and events of an application. */
 export async function storedOf(
   database: D1Database,
   { application }: Pick<History, 'application'>,

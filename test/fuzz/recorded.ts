@@ -12,7 +12,7 @@ import type { RawRequest } from './raw.ts'
 
 /** Requests of real clients, recorded on their way, and changed at random. */
 
-/** What the clients need. */
+/** The Worker that the clients call. */
 export interface Recorded {
   readonly origin: string
   readonly apiKey: string

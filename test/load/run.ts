@@ -21,7 +21,7 @@ export type Job =
   | { readonly kind: 'send'; readonly rate: number; readonly seconds: number }
   | { readonly kind: 'compare' }
 
-/** What a sender counts while it sends. */
+/** The counts of a sender. */
 export interface Tally {
   readonly statuses: Record<string, number>
   readonly problems: Record<string, number>

@@ -119,7 +119,7 @@ export async function findPlaintexts({ script, secrets, seed, onProgress }: Opti
 /** The media that have what the Worker writes, so that the canary must be in them. */
 const CARRIERS = ['responses', 'events', 'webhooks', 'log', 'database']
 
-/** What a file is: the database, its log (the WAL) or another file, such as those of the cache. */
+/** The medium of a file: the database with its write-ahead log, or another file, such as those of the cache. */
 function mediumOf(file: string): string {
   return /D1DatabaseObject\/[0-9a-f]{64}\.sqlite(-wal)?$/.test(file) ? 'database' : 'other files'
 }
