@@ -110,7 +110,7 @@ export function query<Row = never>(sql: Sql): Query<Row> {
 
 /**
  * Maximum number of batches that wait for one region in this isolate. A database runs one query at a time. With more of
- * them, each would wait until its deadline, and D1 would run all of them for nobody.
+ * them, each would wait until its deadline, and D1 would still run all of them.
  */
 const MAX_WAITING = 100
 
