@@ -46,7 +46,11 @@ export class Runtime {
   /** `directory` has the databases of an earlier runtime; by default they are new ones, which end with this process. */
   static async start(
     workers: readonly WorkerSpec[],
-    { hasInspector = false, directory: given }: { hasInspector?: boolean; directory?: string } = {},
+    {
+      hasInspector = false,
+      directory: given,
+      onOutput,
+    }: { hasInspector?: boolean; directory?: string; onOutput?: (chunk: Buffer) => void } = {},
   ): Promise<Runtime> {
     const { workerOptions } = unstable_getMiniflareWorkerOptions(`${root}/wrangler.toml`)
     // The platform's assets put a proxy in front of a Worker: the files are served by a Worker of their own.
@@ -89,8 +93,11 @@ export class Runtime {
     )
     await miniflare.ready
     const { pid, stdout, stderr } = await runtimeProcess
-    // The log of a run is not read, but a full pipe would stop the runtime.
-    for (const output of [stdout, stderr]) output?.unpipe().resume()
+    // Where the log of a run is not read, a full pipe would stop the runtime.
+    for (const output of [stdout, stderr]) {
+      if (onOutput) output?.on('data', onOutput)
+      output?.unpipe().resume()
+    }
     const urls = new Map<string, URL>()
     for (const { name } of all) urls.set(name, await miniflare.unsafeGetDirectURL(name))
     const runtime = new Runtime(miniflare, pid as number, directory, urls)
@@ -132,6 +139,13 @@ export class Runtime {
     const [file] = files.filter((name) => /D1DatabaseObject\/[0-9a-f]+\.sqlite$/.test(name))
     if (!file) throw new Error(`no database is on disk in ${this.#directory}`)
     return join(this.#directory, file)
+  }
+
+  /** The content of every file that the runtime keeps, by its name. */
+  async files(): Promise<ReadonlyMap<string, Buffer>> {
+    const names = await readdir(this.#directory, { recursive: true, withFileTypes: true })
+    const paths = names.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
+    return new Map(await Promise.all(paths.map(async (path) => [path, await readFile(path)] as const)))
   }
 
   /** The size of the databases on disk, in bytes. Throws where there is none: then they would be in memory. */

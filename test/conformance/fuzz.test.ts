@@ -19,7 +19,7 @@ test('malformed HTTP and changed requests of real clients change nothing, and ge
 
 describe.runIf(inject('isLong'))('the instrument for sockets', () => {
   const onRefusal = (action: string) => `
-    import worker from './worker.js'
+    import worker from '../../src/index.ts'
     export default {
       async fetch(request, env, context) {
         const credential = request.headers.get('Authorization') ?? ''

@@ -10,7 +10,7 @@ import { malformed, type RawWorld, wellFormed } from './sockets.ts'
 
 interface RawOptions {
   readonly script: string
-  /** A module in front of the Worker, with a planted fault. */
+  /** A module in front of the Worker, which imports it as `../../src/index.ts`, with a planted fault. */
   readonly wrapper?: string
   /** How many malformed requests, and how many changed requests of real clients. */
   readonly sockets: number
@@ -46,7 +46,13 @@ export async function fuzzRaw({
     MAX_SECRETS_PER_APPLICATION: 100,
   }
   const runtime = await Runtime.start([
-    { name: 'product', script, ...(wrapper !== undefined && { wrapper }), database: DATABASE, bindings },
+    {
+      name: 'product',
+      script,
+      ...(wrapper !== undefined && { wrapper: { 'test/fuzz/planted.js': wrapper } }),
+      database: DATABASE,
+      bindings,
+    },
   ])
   const statuses: Map<number | 'server' | 'closed', number> = new Map()
   const failures: string[] = []

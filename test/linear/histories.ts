@@ -1,6 +1,6 @@
-import { randomFrom } from '../random.ts'
 import type { Plant } from '../grid/plants.ts'
 import { newApiKey } from '../operator.ts'
+import { randomFrom } from '../random.ts'
 import { m2mApplication, secretsOf } from '../requests.ts'
 import type { Operation } from './checker.ts'
 
