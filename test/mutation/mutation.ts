@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, resolve } from 'node:path'
+import { basename, dirname, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createVitest, type TestModule } from 'vitest/node'
 import { describeMachine } from '../bench/machine.ts'
@@ -27,13 +27,14 @@ const CRITICAL = [
   'src/storage/sessions.ts',
 ]
 const TESTS = ['test/{credential,http,storage,connect,events,oauth,dashboard,faults}/**/*.test.ts', 'test/*.test.ts']
-const CHUNK = 60
+const CHUNK = 25
 
 const { values } = parseArgs({
   options: {
     files: { type: 'string', multiple: true, default: [] },
     since: { type: 'string' },
     sample: { type: 'string' },
+    minutes: { type: 'string' },
     verbose: { type: 'boolean', default: false },
     seed: { type: 'string', default: '1' },
     tests: { type: 'string', multiple: true, default: TESTS },
@@ -121,10 +122,13 @@ async function findJudges(): Promise<Map<string, Judge[]>> {
     for (const id of Object.keys(coverage.static)) judges.get(id)?.push({ testFile, tests: null, cost: duration })
   }
   for (const { id, file } of mutants) {
-    // A file's own tests first: they mirror the sources.
-    const own = file.replace(/^src/, 'test').replace(/\.ts$/, '')
+    // The tests that mirror the file first, then those of its room.
     const distance = ({ testFile }: Judge) =>
-      testFile.startsWith(own) ? 0 : testFile.startsWith(own.replace(/[^/]+$/, '')) ? 1 : 2
+      basename(testFile, '.test.ts') === basename(file, '.ts')
+        ? 0
+        : dirname(testFile).endsWith(basename(dirname(file)))
+          ? 1
+          : 2
     judges.get(id)?.sort((a, b) => distance(a) - distance(b) || a.cost - b.cost)
   }
   return judges
@@ -144,6 +148,9 @@ const unreached = new Set(mutants.filter(({ id }) => judges.get(id)?.length === 
 let alive = mutants.filter((mutant) => !unreached.has(mutant))
 const errors: string[] = []
 
+const end = values.minutes ? Date.now() + Number(values.minutes) * 60_000 : Number.POSITIVE_INFINITY
+let undecided = 0
+
 for (let round = 0; alive.length > 0; round++) {
   const next: Mutant[] = []
   const queue = alive.flatMap((mutant) => {
@@ -153,6 +160,10 @@ for (let round = 0; alive.length > 0; round++) {
   queue.sort((a, b) => (a.judge.testFile < b.judge.testFile ? -1 : 1))
   for (let start = 0; start < queue.length; start += CHUNK) {
     const chunk = queue.slice(start, start + CHUNK)
+    if (Date.now() > end) {
+      undecided += chunk.length
+      continue
+    }
     const modules = await run(
       chunk.map(({ mutant: { id }, judge: { tests, testFile } }) => ({
         name: `mutant-${id}`,
@@ -199,6 +210,7 @@ for (const mutant of survivors) {
   const state = unreached.has(mutant) ? 'no test reaches' : 'survived'
   console.log(`${mutant.file}:${mutant.line}: ${state}: ${mutant.text}`)
 }
+if (undecided > 0) notes.push(`The time was over for ${undecided} mutants, which count as survivors.`)
 for (const note of [...notes, ...errors]) console.log(note)
 console.log(`
 npm run test:mutation -- ${process.argv.slice(2).join(' ')}
