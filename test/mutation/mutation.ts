@@ -66,6 +66,12 @@ const mutants = values.sample
       .map(({ mutant }) => mutant)
   : candidates
 
+if (mutants.length === 0) {
+  rmSync(resolve(root, FOLDER), { recursive: true })
+  console.log('There is nothing to mutate.')
+  process.exit()
+}
+
 const vitest = await createVitest('test', { config: resolve(import.meta.dirname, 'vitest.config.ts'), watch: false })
 await vitest.standalone()
 
