@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
+import type { PropsWithChildren } from 'hono/jsx'
 import { UpdateEnvironment } from '../contract/environments.ts'
 import { settingsFromWire } from '../contract/wire.ts'
 import { beginChange } from '../http/caller.ts'
@@ -74,6 +75,8 @@ const REACTIONS = [
   ['revoke', 'Revoke', 'Also revokes a secret or an API key, and deletes a webhook endpoint. This can’t be undone.'],
 ] as const
 
+const ReadOnly = ({ children }: PropsWithChildren<object>) => <div class="stack">{children}</div>
+
 const FREEZE_PATH = `${SETTINGS_PATH}/freeze`
 
 function settingsPage(
@@ -82,12 +85,13 @@ function settingsPage(
   values = { max_lifetime_days: String(maxLifetimeDays ?? ''), max_unused_days: String(maxUnusedDays ?? '') },
   errors: FieldErrors = {},
 ): Response {
+  const Form = may(c, 'write') ? PostForm : ReadOnly
   return page(
     c,
     { title: 'Settings', section: SETTINGS_PATH, status: Object.keys(errors).length > 0 ? 422 : 200 },
     <section class="narrow">
       <h1>Settings</h1>
-      <PostForm action={SETTINGS_PATH} class="stack">
+      <Form action={SETTINGS_PATH} class="stack">
         <fieldset disabled={!may(c, 'write')}>
           <legend>When a credential is reported as leaked</legend>
           <p class="quiet small">
@@ -123,7 +127,7 @@ function settingsPage(
             Save settings
           </button>
         )}
-      </PostForm>
+      </Form>
       <h2>Freeze</h2>
       {frozenAt === null ? (
         <p>In an emergency, stop issuing secrets and tokens. You can lift the freeze again.</p>
