@@ -316,6 +316,7 @@ const FRAGMENTS = [
   'touchedSecrets',
   'useDue',
   'wantedByWebhook',
+  'deliveryCount',
   'endpointFromRow',
   'eventFromRow',
 ]

@@ -58,7 +58,7 @@ describe('while an environment is frozen', () => {
   })
 
   test('no API key is created in the dashboard', async () => {
-    const created = await visitor.submit('/dashboard/keys/new', { name: 'x', access: 'write' })
+    const created = await visitor.submit('/dashboard/keys/new', { name: 'x', access: 'write', lifetime: '0' })
     expect(created.status).toBe(422)
     expect(created.html).toContain('The environment is frozen')
     expect(await eventsOf('api_key.created')).toHaveLength(0)
