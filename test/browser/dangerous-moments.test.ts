@@ -1,17 +1,9 @@
-import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
-
-const root = resolve(import.meta.dirname, '../..')
-const run = promisify(execFile)
 
 /** Moments in which haste must not do harm: links, double clicks, dialogs, pasted secrets, rotations. */
 describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
@@ -196,29 +188,6 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     const rotated = (await secrets()).at(-1)
     const days = (Date.parse(rotated?.expires_at ?? '') - Date.parse(rotated?.created_at ?? '')) / 86_400_000
     expect([rotated?.name, Math.round(days)]).toEqual(['production', 90])
-  })
-
-  test('the snippets beside a new secret run as shown', async () => {
-    const { apiKey, path, isValid } = await environment.newExample()
-    const visitor = await environment.newVisitor()
-    const { page } = visitor
-    await visitor.signIn(apiKey, `${path}/new-secret`)
-    await visitor.press('Create secret')
-    await page.waitForSelector('#secret')
-    expect(await isValid(await page.locator('#secret').inputValue())).toBe(true)
-    const shown = async (id: string) => `${await page.locator(`pre#${id}`).textContent()}`
-    const directory = await mkdtemp(join(tmpdir(), 'oncekey-snippets-'))
-    try {
-      await symlink(join(root, 'node_modules'), join(directory, 'node_modules'))
-      await writeFile(join(directory, '.env'), await shown('env'))
-      await writeFile(join(directory, 'sdk.mjs'), `${await shown('node')}\nconsole.log(access_token)`)
-      const curl = await run('bash', ['-c', await shown('curl')], { cwd: directory })
-      expect(JSON.parse(curl.stdout)).toMatchObject({ token_type: 'bearer', scope: 'orders:read export:write' })
-      const sdk = await run(process.execPath, ['--env-file=.env', 'sdk.mjs'], { cwd: directory })
-      expect(sdk.stdout).toMatch(/^eyJ/)
-    } finally {
-      await rm(directory, { recursive: true })
-    }
   })
 })
 

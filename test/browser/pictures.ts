@@ -25,7 +25,11 @@ try {
   await mkdir(pictures, { recursive: true })
   const browser = await launchChromium()
   for (const colorScheme of ['light', 'dark'] as const) {
-    const context = await browser.newContext({ colorScheme, viewport: { width: 1240, height: 760 } })
+    const context = await browser.newContext({
+      colorScheme,
+      reducedMotion: 'reduce',
+      viewport: { width: 1240, height: 760 },
+    })
     const page = await context.newPage()
     const take = (name: string) => page.screenshot({ path: join(pictures, `${name}-${colorScheme}.png`) })
     await page.goto(`${url}/dashboard`)
