@@ -21,7 +21,7 @@ import { page, redirectWithNotice } from './layout.tsx'
 import { may, requireSession } from './session.ts'
 
 const PATH = '/dashboard/webhooks'
-const MAX_DELIVERIES = 15
+const MAX_DELIVERIES = 10
 
 /** The webhook endpoints of the environment, and the state of their deliveries. */
 export const webhooks = new Hono<HonoEnv>()
