@@ -20,7 +20,7 @@ describe('an invalid command line gets a sentence, the usage and exit code 2, an
     [['environment', 'create'], "Required option '--name <NAME>' not specified."],
     [['environment', 'list', '--remote', '--persist-to', 'x'], 'cannot be used with option'],
     [['api-key', 'create', '--name', 'n', '--access', 'read'], "Required option '--environment <NAME>' not specified."],
-    [KEY, "Required option '--access <ACCESS>' not specified."],
+    [KEY, 'Give --access or --permission.'],
     [[...KEY, '--access', 'admin'], "argument 'admin' is invalid. Allowed choices are read, write."],
     [['api-key', 'revoke'], 'Give the ID of the key, or both --environment and --name.'],
     [['api-key', 'revoke', '--name', 'n'], 'Give the ID of the key, or both --environment and --name.'],
@@ -128,7 +128,7 @@ describe('an option that npm took for itself', () => {
 
   test('a missing option that npm took for itself is named', async () => {
     const { code, stderr } = await cli(KEY, { env: { ...npm, npm_config_access: 'read' } })
-    expect(stderr).toContain("Required option '--access <ACCESS>' not specified. npm took --access for itself")
+    expect(stderr).toContain('npm took --access for itself. Write `--` before it.')
     expect(code).toBe(2)
   })
 
