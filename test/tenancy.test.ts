@@ -296,6 +296,7 @@ const FRAGMENTS = [
   'changeOfFreeze',
   'changeOfSettings',
   'countAgainstLimit',
+  'deliveryCount',
   'endsIn',
   'environmentOf',
   'eventExists',

@@ -107,7 +107,9 @@ describe('an unexpected error appears in the log only', () => {
       'storage that answers nonsense',
       500,
       {
-        DB: withBatch(env.DB, async () => [{ results: [{ access: 'write', id: 'x', scopes: 'the cause' }] }]),
+        DB: withBatch(env.DB, async (_, statements) =>
+          statements.map(() => ({ results: [{ caller_id: 'x', permissions: 'the cause' }] })),
+        ),
       },
     ],
   ])('%s is %i', async (_, expected, bindings) => {
