@@ -439,7 +439,7 @@ describe('the local database', () => {
       await requestToken(worker, two.application.client_id, two.used.secret),
       await requestToken(worker, two.application.client_id, kept.secret),
     ]
-    // The runtime closes a database that nobody has used for ten seconds.
+    // The runtime closes a database that was not used for ten seconds.
     const use = setInterval(() => fetch(`${before.origins[0]}/readyz`), 1_000)
     const running = await recover()
     clearInterval(use)

@@ -12,7 +12,6 @@ import { withBatch } from './wrapped.ts'
  */
 
 /** The shortest budget that can be set. */
-const SHORT = { REQUEST_BUDGET_MS: 1000 }
 
 interface Subject {
   readonly application: string

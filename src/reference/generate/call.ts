@@ -14,7 +14,7 @@ import {
 } from './openapi.ts'
 import { LANGUAGES, sdkCall } from './samples/languages.ts'
 import { exampleOf, sampleRequest } from './samples/request.ts'
-import { objectNames, typeOf } from './shape.ts'
+import { objectNames, shortened, typeOf } from './shape.ts'
 
 export interface Call {
   readonly method: string
@@ -84,7 +84,7 @@ function returned(document: OpenApi, operation: Operation): Html {
   const isObject = objectNames(document).includes(nameOf(schema ?? {}))
   return html`<h4>Returns</h4>
 <p>${text(description)}${schema && isObject ? html` See ${text(typeOf(schema))}.` : ''}</p>
-${schema && !isObject ? members(resolved(document, schema), 'response') : ''}`
+${schema && !isObject ? members(shortened(document, resolved(document, schema)), 'response') : ''}`
 }
 
 export function successOf(document: OpenApi, { responses }: Operation) {

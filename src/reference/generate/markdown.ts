@@ -8,7 +8,16 @@ import { APPENDIX, type Group, groupsOf } from './page.ts'
 import { remedyOf } from './remedies.ts'
 import { LANGUAGES } from './samples/languages.ts'
 import { exampleOf, sampleRequest } from './samples/request.ts'
-import { type Direction, type Member, memberGroups, objectNames, parameterMember, typeOf } from './shape.ts'
+import {
+  baseOf,
+  type Direction,
+  type Member,
+  memberGroups,
+  objectNames,
+  parameterMember,
+  shortened,
+  typeOf,
+} from './shape.ts'
 
 /** Makes the Markdown edition of the page: the same guides, calls and objects, with samples for curl and Node. */
 export function makeMarkdown(document: OpenApi, errors: readonly DescribedError[], guides: readonly Guide[]): string {
@@ -29,7 +38,9 @@ export function makeMarkdown(document: OpenApi, errors: readonly DescribedError[
       ...group.calls.map((one) => call(document, errors, one)),
     ]),
     '## Objects',
-    ...objectNames(document).map((name) => object(name, document.components.schemas[name] ?? {})),
+    ...objectNames(document).map((name) =>
+      object(name, shortened(document, document.components.schemas[name] ?? {}, name)),
+    ),
     ...appendix.flatMap(appendixSection),
     '',
   ].join('\n\n')
@@ -81,7 +92,7 @@ function call(document: OpenApi, errors: readonly DescribedError[], { method, pa
     ]),
     ...LANGUAGES.slice(0, 2).map(({ id, sample }) => fenced(id, sample(request, operationId))),
     `**Returns** ${status}: ${result}${isObject ? ` See ${typeOf(schema ?? {})}.` : ''}`,
-    ...(schema && !isObject ? [members(resolved(document, schema), 'response')] : []),
+    ...(schema && !isObject ? [members(shortened(document, resolved(document, schema)), 'response')] : []),
     ...(example === undefined ? [] : [fenced('json', pretty(example))]),
     ...refusals(errors, operation),
   ].join('\n\n')
@@ -102,9 +113,11 @@ function members(schema: JsonSchema, direction: Direction): string {
   const item = schema.items?.properties || schema.items?.oneOf ? schema.items : undefined
   if (item) return `Each item:\n\n${members(item, direction)}`
   if (!schema.properties && !schema.oneOf) return typeOf(schema)
-  return memberGroups(schema, direction)
-    .map((group) => [group.title, memberTable(flattened(group.members, direction))].filter(Boolean).join('\n\n'))
-    .join('\n\n')
+  const groups = memberGroups(schema, direction).map((group) => [
+    group.title,
+    memberTable(flattened(group.members, direction)),
+  ])
+  return [baseOf(schema), ...groups.flat()].filter(Boolean).join('\n\n')
 }
 
 /** Members of members follow their parent, by their path. */

@@ -1,6 +1,6 @@
 import { html } from 'hono/html'
 import type { JsonSchema, Parameter } from './openapi.ts'
-import { type Direction, type Member, memberGroups, parameterMember, typeOf } from './shape.ts'
+import { baseOf, type Direction, type Member, memberGroups, parameterMember, typeOf } from './shape.ts'
 
 export type Html = ReturnType<typeof html>
 
@@ -21,7 +21,8 @@ export function members(schema: JsonSchema, direction: Direction): Html {
   const item = schema.items?.properties || schema.items?.oneOf ? schema.items : undefined
   if (item) return html`<p class="kind">Each item:</p>${members(item, direction)}`
   if (!schema.properties && !schema.oneOf) return html`<p class="kind">${text(typeOf(schema))}</p>`
-  return html`${memberGroups(schema, direction).map(
+  const base = baseOf(schema)
+  return html`${base && html`<p>${text(base)}</p>`}${memberGroups(schema, direction).map(
     ({ title, members }) => html`${title ? html`<p class="kind">${text(title)}</p>` : ''}${list(members, direction)}`,
   )}`
 }

@@ -7,7 +7,7 @@ import { type Html, members, parameterMembers, text } from './members.ts'
 import { entryOf, navigation } from './navigation.ts'
 import type { OpenApi } from './openapi.ts'
 import { remedyOf } from './remedies.ts'
-import { objectNames } from './shape.ts'
+import { objectNames, shortened } from './shape.ts'
 import { table } from './table.ts'
 
 export interface Group {
@@ -99,7 +99,7 @@ function objects(document: OpenApi): Html {
   return html`<section id="objects">
 <h2><a href="#objects">Objects</a></h2>
 ${objectNames(document).map((name) => {
-  const schema = document.components.schemas[name] ?? {}
+  const schema = shortened(document, document.components.schemas[name] ?? {}, name)
   return html`<article id="${name}">
 <div class="about"><h3><a href="#${name}">${name}</a></h3>${members(schema, 'response')}</div>
 <div class="example">${(schema.examples ?? []).map((example) => codeBlock(pretty(example), 'json'))}</div>

@@ -26,6 +26,45 @@ export interface MemberGroup {
   readonly members: readonly Member[]
 }
 
+/** A schema without the members of an object that has a section of its own. */
+export interface Shortened extends JsonSchema {
+  /** The name of that object. */
+  readonly base?: string
+}
+
+const BASES = ['ClientSecret', 'Application']
+
+/** Replaces members that an object shares with another one by the name of the other one, at every depth. */
+export function shortened(document: OpenApi, schema: JsonSchema, own = ''): Shortened {
+  const inner = (one: JsonSchema) => shortened(document, one)
+  const base = schema.properties && BASES.find((name) => name !== own && hasMembersOf(document, name, schema))
+  const shared = Object.keys((base && document.components.schemas[base]?.properties) ?? {})
+  return {
+    ...schema,
+    ...(base && { base }),
+    ...(schema.properties && {
+      properties: Object.fromEntries(
+        Object.entries(schema.properties)
+          .filter(([name]) => !shared.includes(name))
+          .map(([name, member]) => [name, inner(member)]),
+      ),
+    }),
+    ...(schema.items && { items: inner(schema.items) }),
+    ...(schema.oneOf && { oneOf: schema.oneOf.map(inner) }),
+    ...(schema.anyOf && { anyOf: schema.anyOf.map(inner) }),
+  }
+}
+
+function hasMembersOf({ components }: OpenApi, name: string, { properties = {} }: JsonSchema): boolean {
+  const base = Object.keys(components.schemas[name]?.properties ?? {})
+  return base.length > 0 && base.every((member) => Object.hasOwn(properties, member))
+}
+
+/** The sentence for the members that `shortened` has left out. */
+export function baseOf({ base, properties = {} }: Shortened): string {
+  return base ? `The members of [${base}](#${base})${Object.keys(properties).length > 0 ? ', and:' : '.'}` : ''
+}
+
 /** The members of an object: first those that all of its variants share, then those of each variant. */
 export function memberGroups(schema: JsonSchema, direction: Direction): MemberGroup[] {
   const [first, ...others] = schema.oneOf ?? []
@@ -68,7 +107,15 @@ function memberOf(name: string, schema: JsonSchema, isRequired: boolean, directi
     name,
     type: `${typeOf(schema)}${isNullable(schema) ? ', nullable' : ''}`,
     presence: PRESENCE[direction][isRequired ? 0 : 1],
-    description: [schema.description, items && `Each item: ${items}`, ...limits(schema)].filter(Boolean).join(' '),
+    description: [
+      schema.description,
+      items && `Each item: ${items}`,
+      ...limits(schema),
+      baseOf(schema),
+      baseOf(schema.items ?? {}),
+    ]
+      .filter(Boolean)
+      .join(' '),
     nested: [schema, schema.items, ...(schema.anyOf ?? [])].filter((one) => one?.properties) as JsonSchema[],
     isArray: schema.items !== undefined,
   }
