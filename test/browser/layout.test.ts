@@ -40,7 +40,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
       }
     }
     visitor.check()
-  })
+  }, 300_000)
 
   test('a desktop shows 14 rows of any names at once, and a phone a header of at most 96 px', async () => {
     const { apiKey } = await newHostile()
