@@ -62,7 +62,8 @@ export async function fuzzRaw({
   const counts = async () => (await runtime.database(DATABASE).prepare(COUNTS).first<Counts>()) as Counts
   const send = async (request: RawRequest, { known, path }: { known: readonly string[]; path: string }) => {
     const bytes = await exchange(origin, request)
-    onProgress?.(++sent)
+    sent++
+    onProgress?.(sent)
     const problems = known.filter((one) => bytes.includes(one.slice(4, 40))).map(() => 'it repeats a credential')
     const responses = responsesIn(bytes)
     if (responses.length === 0) count('closed')
