@@ -317,7 +317,6 @@ const FRAGMENTS = [
   'touchedSecrets',
   'useDue',
   'wantedByWebhook',
-  'deliveryCount',
   'endpointFromRow',
   'eventFromRow',
 ]

@@ -41,7 +41,14 @@ interface Endpoint {
 
 const receivers = new Map<string, Receiver>()
 
-beforeEach(() => {
+/** Also those of other test files: the schedule would send to them. */
+async function removeEndpoints(): Promise<void> {
+  await env.DB.exec('DELETE FROM webhook_deliveries')
+  await env.DB.exec('DELETE FROM webhook_endpoints')
+}
+
+beforeEach(async () => {
+  await removeEndpoints()
   vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init = {}) => {
     const url = String(input)
     const receiver = receivers.get(url)
@@ -57,8 +64,7 @@ afterEach(async () => {
   vi.restoreAllMocks()
   vi.useRealTimers()
   receivers.clear()
-  await env.DB.exec('DELETE FROM webhook_deliveries')
-  await env.DB.exec('DELETE FROM webhook_endpoints')
+  await removeEndpoints()
 })
 
 /** Makes an endpoint, and listens there. */

@@ -1,6 +1,6 @@
--- Narrower client secrets and API keys, reported leaks, frozen environments, paused webhook endpoints, and names of
--- persons. Adds columns, which rewrites no row. An older Worker still serves while this is applied: no new column may have
--- the name of a column in a table that its statements join: it would be ambiguous.
+-- Narrower client secrets and API keys, reported leaks, frozen environments and paused webhook endpoints. Adds columns,
+-- which rewrites no row. An older Worker still serves while this is applied, so no new column has the name of a column in
+-- a table that its statements join: the name would be ambiguous.
 
 -- The reaction to a credential that is reported as leaked.
 ALTER TABLE environments ADD COLUMN leak_reaction TEXT NOT NULL DEFAULT 'notify'
@@ -33,9 +33,6 @@ ALTER TABLE api_keys ADD COLUMN allowed_ips TEXT; -- JSON: CIDR ranges with the 
 ALTER TABLE api_keys ADD COLUMN permissions TEXT; -- JSON: array; null for all that its access allows. Beside them, access is 'read'
 ALTER TABLE api_keys ADD COLUMN leak_reported_at INTEGER;
 ALTER TABLE api_keys ADD COLUMN leak_source TEXT;
-
-ALTER TABLE sessions ADD COLUMN person TEXT; -- who signed in through Cloudflare Access
-ALTER TABLE events ADD COLUMN person TEXT; -- of the session
 
 ALTER TABLE webhook_endpoints ADD COLUMN paused_at INTEGER;
 ALTER TABLE webhook_endpoints ADD COLUMN leak_reported_at INTEGER;
