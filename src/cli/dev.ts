@@ -130,7 +130,7 @@ async function markRunning(directory: string, url: string): Promise<void> {
 }
 
 async function isServing(url: string): Promise<boolean> {
-  const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) }).catch(() => null)
+  const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(10_000) }).catch(() => null)
   return response?.status === 200
 }
 
