@@ -22,7 +22,7 @@ const runtime = await Runtime.start(names.map((name) => ({ name, script, wrapper
 atEnd(() => runtime.stop())
 const workers = { urls: names.map((name) => runtime.url(name)), database: runtime.database('linear'), seed }
 
-const SECRETS = size(20, 500)
+const SECRETS = size(12, 500)
 
 test(`clients of two Workers see each of ${SECRETS} secrets in one order of its changes`, async () => {
   const histories = await recordHistories({ ...workers, secrets: SECRETS })
@@ -32,7 +32,7 @@ test(`clients of two Workers see each of ${SECRETS} secrets in one order of its 
 })
 
 test.each(['stale read', 'lost write'] as const)('the checker finds a Worker with a %s', async (plant) => {
-  const histories = await recordHistories({ ...workers, plant, secrets: 12 })
+  const histories = await recordHistories({ ...workers, plant, secrets: 16 })
   expect(histories.every(isLinearizable)).toBe(false)
 })
 

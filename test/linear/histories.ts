@@ -10,7 +10,7 @@ interface Options {
   readonly database: D1Database
   readonly seed: number
   readonly secrets: number
-  /** A fault of the product, at half of the requests. */
+  /** A fault of the product, at every request. */
   readonly plant?: Plant
 }
 
@@ -32,7 +32,7 @@ export async function recordHistories({ urls, database, seed, secrets, plant }: 
       headers: {
         Authorization: authorization,
         ...(!isForm && { 'Content-Type': 'application/json' }),
-        ...(plant && random() < 0.5 && { Grid: JSON.stringify({ plant }) }),
+        ...(plant && { Grid: JSON.stringify({ plant }) }),
       },
       ...(body !== undefined && { body: isForm ? body : JSON.stringify(body) }),
     })
