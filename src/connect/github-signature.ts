@@ -19,7 +19,7 @@ const TIMEOUT_MS = 5_000
 
 interface Kept {
   readonly at: number
-  /** PEM by identifier; null after a failure. */
+  /** PEM by identifier; null if the list was never read. A failure keeps the earlier list. */
   readonly keys: ReadonlyMap<string, string> | null
 }
 
@@ -48,7 +48,7 @@ async function readKeys(url: string, identifier: string): Promise<ReadonlyMap<st
   const now = Date.now()
   let found = kept.get(url)
   if (!found || now - found.at > (found.keys?.has(identifier) ? KEPT_MS : RETRY_MS)) {
-    found = { at: now, keys: await fetchKeys(url) }
+    found = { at: now, keys: (await fetchKeys(url)) ?? found?.keys ?? null }
     kept.set(url, found)
   }
   if (found.keys) return found.keys

@@ -68,7 +68,7 @@ export async function readChange(c: Context<HonoEnv>, needs: Need): Promise<Fiel
   }
 }
 
-/** Refuses a form for what is wrong with it, once its caller is known to be allowed to send it: 401 and 403 come first. */
+/** Throws the error of an invalid form. The caller is authorized first, so that 401 and 403 take precedence over 422. */
 export async function refuse(c: Context<HonoEnv>, error: Error): Promise<never> {
   granted(c, await identify(c.var.database, c.var.session, c.var.session.needs ?? 'write'))
   throw error

@@ -133,7 +133,7 @@ const TILES: readonly [count: keyof SecretCounts, label: string, filter: Partial
   ['ended', 'Expired or revoked', { state: 'ended' }],
 ]
 
-/** True if a count links to this list, in any order, so that the form can stay closed. */
+/** True if the filter is that of a count, whatever the sort order. The form of the filter then starts closed. */
 export function isTile(filter: Filter): boolean {
   return TILES.some(([, , target]) => secretsPath(target) === secretsPath({ ...filter, sort: '' }))
 }

@@ -10,7 +10,7 @@ import { type Column, Hidden, isolated, Name, NameOverId, short, Table } from '.
 import { Time } from '../pages/time.tsx'
 import { type CallerKey, MAX_LISTED_CALLERS, renameCallerKey, revokeCallerKey } from '../storage/api-keys.ts'
 import { identify } from '../storage/batch.ts'
-import { SESSION_LIFETIME_MS } from '../storage/scope.ts'
+import { SESSION_LIFETIME_MS } from '../storage/caller-scope.ts'
 import { endSession, listCallers, type Session } from '../storage/sessions.ts'
 import { formPage, readChange, validate } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
@@ -101,7 +101,7 @@ function keysPage(c: Context<HonoEnv>, allKeys: CallerKey[], allSessions: Sessio
   )
 }
 
-/** The first row of the part of a list that the address names. */
+/** Index of the first row on the page that the URL's query selects; 0 if the query is invalid. */
 function startOf(c: Context<HonoEnv>, name: string, { length }: readonly unknown[]): number {
   const start = Math.trunc(Number(c.req.query(name)) / PAGE_LENGTH) * PAGE_LENGTH
   return start > 0 && start < length ? start : 0

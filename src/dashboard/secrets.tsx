@@ -102,7 +102,7 @@ export async function changeSecret(
   return redirectWithNotice(c, pathOf(id, applicationId), notice)
 }
 
-/** An application with its secrets, for a form: the caller must be allowed to send it. */
+/** Returns the application that a form changes, with its secrets. Throws if the caller may not submit the form. */
 export async function findToChange(
   c: Context<HonoEnv>,
   application: string,

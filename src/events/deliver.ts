@@ -12,7 +12,7 @@ import {
   type Settlement,
   settleDelivery,
 } from '../storage/deliveries.ts'
-import { retryAfter, waitAfter } from './retries.ts'
+import { retryAfter, waitAfter } from './retry-delays.ts'
 
 /** How long deliveries may run after a change: Cloudflare keeps a request alive for this time after its response. */
 const AFTER_CHANGE_MS = 30_000

@@ -135,7 +135,7 @@ export async function withinLimits(c: Context<HonoEnv>, digest: Bytes, next: Nex
   else if (c.error instanceof ApiError && c.error.code === 'unauthorized') recordFailure(c, attempt)
 }
 
-/** Refuses a report of a leak from an address over its limit. What is reported makes no difference. */
+/** Refuses a leak report from an address over its limit, whichever credential it reports. */
 export function requireFewReports(c: Context<HonoEnv>): void {
   requireAllowed(c, MALFORMED)
 }

@@ -3,11 +3,11 @@ import type { Bytes } from '../credential/digest.ts'
 import { readRange } from '../credential/ip-ranges.ts'
 import { runBatch } from './batch.ts'
 import type { Access, Caller, Change, Outcome, Permission } from './caller.ts'
+import { eventExists, isFrozen, isLatest, scopeOf } from './caller-scope.ts'
 import type { Database, UnixMs } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'
 import { flag, json, mapping } from './mapping.ts'
-import { eventExists, isFrozen, isLatest, scopeOf } from './scope.ts'
 import { insertInto, type Statement, select, updateUnstamped } from './statements.ts'
 import { type ChangeRow, selectChangeVerdict } from './verdicts.ts'
 
@@ -19,7 +19,7 @@ export interface KeyLimits {
   readonly expiresAt: UnixMs | null
 }
 
-/** The columns of the limits. */
+/** The column of each limit of an API key, and the function that reads its value. */
 export const limitMembers = {
   permissions: ['permissions', json],
   allowedIps: ['allowed_ips', (text: string | null) => (text === null ? null : Object.keys(JSON.parse(text)))],
@@ -87,7 +87,7 @@ export function selectCallerKeys(caller: Caller): Statement<object> {
   )
 }
 
-/** SQL for the JSON of an API key, a row by this name: data of its events. */
+/** SQL for the data of an API key's event. `row` is the table or the alias of the key's row. */
 const keyData = (row: string) =>
   raw(`json_object('object', 'api_key', 'id', ${row}.id, 'name', ${row}.name, 'access', ${row}.access,
   'permissions', json(${row}.permissions), 'allowed_ips', json(CASE

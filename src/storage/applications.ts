@@ -1,6 +1,7 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import { runBatch, runChange } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
+import { environmentOf } from './caller-scope.ts'
 import type { Database, UnixMs } from './database.ts'
 import { touchedSecrets } from './event-statements.ts'
 import {
@@ -14,7 +15,6 @@ import {
 } from './idempotency.ts'
 import { flag, json, mapping } from './mapping.ts'
 import { isAscending, limitToPage, orderBy, type Page, type PageRequest, toPage } from './paging.ts'
-import { environmentOf } from './scope.ts'
 import {
   allOf,
   BY_APPLICATION,

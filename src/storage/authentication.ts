@@ -5,11 +5,11 @@ import { isAllowedFrom } from '../credential/ip-ranges.ts'
 import { type Application, applicationMapping } from './applications.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Origin, Outcome } from './caller.ts'
+import { useDue } from './caller-scope.ts'
 import { type ClientSecret, clientSecretMapping, liveAt } from './client-secrets.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs, unreadable } from './database.ts'
 import { nextSeq, organizationOfSecret } from './event-statements.ts'
 import { touchAfterResponse } from './last-use.ts'
-import { useDue } from './scope.ts'
 import { oneMoreMinute } from './used-minutes.ts'
 import { selectVerdict } from './verdicts.ts'
 
@@ -46,7 +46,7 @@ export interface AuthenticatedClient {
   readonly environmentId: string
   /** The client ID of its environment: the `aud` of its access tokens. */
   readonly audience: string
-  /** True if its environment is frozen, so that it gets no tokens. */
+  /** True if the client's environment is frozen. The client then gets no access tokens. */
   readonly isFrozen: boolean
 }
 

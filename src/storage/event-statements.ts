@@ -1,7 +1,7 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Change, Need } from './caller.ts'
+import { scopeOf } from './caller-scope.ts'
 import type { Database, UnixMs } from './database.ts'
-import { scopeOf } from './scope.ts'
 import { CHANGING, type ChangingTable, insertInto, type Statement } from './statements.ts'
 
 /** SQL for the organization of the application of a row of `client_secrets`. */

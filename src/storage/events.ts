@@ -2,10 +2,10 @@ import sql, { raw, type Sql } from 'sql-template-tag'
 import { timeOfId } from '../credential/id.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Origin, Outcome } from './caller.ts'
+import { environmentOf } from './caller-scope.ts'
 import type { Database, UnixMs } from './database.ts'
 import { json, mapping } from './mapping.ts'
 import { isAscending, limitToPage, orderBy, type Page, type PageRequest, toPage } from './paging.ts'
-import { environmentOf } from './scope.ts'
 import { allOf, select } from './statements.ts'
 
 export const EVENT_TYPES = [

@@ -3,6 +3,7 @@ import { startOfIds } from '../credential/id.ts'
 import { type CallerKey, callerKeyMapping, selectCallerKeys } from './api-keys.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
+import { environmentOf } from './caller-scope.ts'
 import { endsIn } from './client-secrets.ts'
 import type { Database, UnixMs } from './database.ts'
 import {
@@ -16,7 +17,6 @@ import {
   type SecretFilter,
 } from './listed-secrets.ts'
 import { isAscending, limitToPage, orderBy, type Page, type PageRequest, toPage } from './paging.ts'
-import { environmentOf } from './scope.ts'
 import { allOf, BY_APPLICATION, limitTo, type Statement, select, selectFromFirst, selectSorted } from './statements.ts'
 
 /**

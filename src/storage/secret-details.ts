@@ -4,11 +4,11 @@ import type { Activity } from './activity.ts'
 import type { Application } from './applications.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
+import { environmentOf } from './caller-scope.ts'
 import { liveAt } from './client-secrets.ts'
 import type { Database, UnixMs } from './database.ts'
 import { type Event, eventColumns, eventFromRow, type Snapshot } from './events.ts'
 import { type ListedRow, type ListedSecret, listedColumns, listedFromRow } from './listed-secrets.ts'
-import { environmentOf } from './scope.ts'
 import { BY_APPLICATION, select, selectFromFirst } from './statements.ts'
 
 /** A secret in any state, with its history. */

@@ -1,8 +1,6 @@
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
 import type { Caller, Change, Need } from './caller.ts'
-import type { Database, Query, UnixMs } from './database.ts'
-import { withEvent } from './history.ts'
 import {
   activeKey,
   activeSession,
@@ -12,7 +10,9 @@ import {
   type Scope,
   scopeOf,
   useDue,
-} from './scope.ts'
+} from './caller-scope.ts'
+import type { Database, Query, UnixMs } from './database.ts'
+import { withEvent } from './history.ts'
 
 /**
  * A statement of a caller. Each finds its environment by the caller's digest within its own transaction, so that no

@@ -1,7 +1,7 @@
 import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import type { Access, Caller, Change } from './caller.ts'
+import { eventExists } from './caller-scope.ts'
 import type { UnixMs } from './database.ts'
-import { eventExists } from './scope.ts'
 import { type Statement, selectCaller } from './statements.ts'
 
 /** Every verdict names the caller. */

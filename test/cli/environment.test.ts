@@ -49,7 +49,7 @@ test('a setting is changed, and shown', async () => {
   expect((await environment(...words)).stdout).toBe('Saved the settings of staging.\n')
 })
 
-test('the policy for client secrets is changed, and removed by none', async () => {
+test('the command changes the policy for client secrets, and the value none removes a limit', async () => {
   const environment = await environments()
   await environment('create', '--name', 'staging')
   const update = (...words: string[]) => environment('update', '--environment', 'staging', ...words, '--json')

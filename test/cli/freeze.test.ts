@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { newDatabase } from './databases.ts'
 import { cli } from './terminal.ts'
 
-test('an environment is frozen and lifted, with one event of the operator each, also when it is repeated', async () => {
+test('freezing and unfreezing an environment twice by command records one operator event of each type', async () => {
   const database = await newDatabase()
   await cli(['environment', 'create', '--name', 'staging'], { database })
   const freeze = (...words: string[]) => cli(['freeze', '--environment', 'staging', ...words], { database })

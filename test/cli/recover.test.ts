@@ -339,7 +339,7 @@ describe('the deployed database', () => {
     await recovery.run().catch((error) => expect(error.message).toContain('expected 204 to be 503'))
   })
 
-  test('a recovery interrupted at any moment lets nothing that was revoked through, and completes when it is run again', {
+  test('an interrupted recovery authenticates no revoked credential at any moment, and completes when it is run again', {
     timeout: 300_000,
   }, async () => {
     await restore(database, live)

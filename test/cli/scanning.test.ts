@@ -80,7 +80,7 @@ describe('text that looks like a credential', async () => {
     expect(found(text)).toEqual([])
   })
 
-  test('text of the same form is found, and the checksum rule discards it', () => {
+  test('random text in the form of a secret matches the pattern, and the checksum discards it', () => {
     const letters = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
     const samples = Array.from({ length: size(500, 50_000) }, () => {
       const bytes = crypto.getRandomValues(new Uint8Array(48))

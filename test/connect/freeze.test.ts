@@ -26,7 +26,7 @@ beforeAll(async () => {
   await visitor.signIn(client.apiKey)
 })
 
-test('an environment is frozen and lifted in the dashboard, with one event each, also when it is repeated', async () => {
+test('freezing and unfreezing an environment twice in the dashboard records one event of each type', async () => {
   const asked = await visitor.get(`${SETTINGS}/freeze`)
   expect(asked.html).toContain('Freeze environment?')
   for (const _ of [1, 2]) expect((await visitor.post(`${SETTINGS}/freeze`)).status).toBe(303)
@@ -47,7 +47,7 @@ describe('while an environment is frozen', () => {
     await visitor.post(`${SETTINGS}/freeze`)
   })
 
-  test('no secret is created, rotated, returned again or enabled', async () => {
+  test('no secret is created, rotated, replayed or enabled', async () => {
     const before = (await manage('GET', secrets())).json
     const enabling = manage('PATCH', `/connect/client_secrets/${disabled.secretId}`, { disabled: false })
     for (const refused of [manage('POST', secrets()), manage('POST', `${secrets()}/rotate`), keyed(), enabling]) {
@@ -64,7 +64,7 @@ describe('while an environment is frozen', () => {
     expect(await eventsOf('api_key.created')).toHaveLength(0)
   })
 
-  test('no program gets a token, and only an authenticated client learns why', async () => {
+  test('no client gets a token, and only an authenticated client learns that the environment is frozen', async () => {
     const { status, json } = await requestToken(client)
     expect([status, json.error]).toEqual([400, 'unauthorized_client'])
     expect(json.error_description).toContain('frozen')
@@ -91,7 +91,7 @@ describe('while an environment is frozen', () => {
   })
 })
 
-test('after the freeze is lifted, the same request gets the same secret, and programs get tokens', async () => {
+test('after the freeze is lifted, a retry with the same Idempotency-Key returns the same secret, and clients get tokens', async () => {
   await visitor.post(`${SETTINGS}/unfreeze`)
   expect((await keyed()).headers.get('Idempotent-Replayed')).toBe('true')
   expect((await requestToken(client)).status).toBe(200)

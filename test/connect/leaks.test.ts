@@ -48,7 +48,7 @@ async function newSigningSecret(environmentId: string): Promise<string> {
 }
 
 describe('a reported client secret', () => {
-  test('notify records one event with the source, however often it is reported, and the secret still works', async () => {
+  test('with notify, repeated reports of a secret record one event with the source, and the secret still works', async () => {
     const client = await newClient()
     for (const _ of [1, 2, 3]) expect((await report(client.secret, SOURCE)).status).toBe(202)
     const [event, ...others] = await eventsOf(client.apiKey, 'connect_application_secret.leaked')

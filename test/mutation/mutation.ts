@@ -23,7 +23,7 @@ const CRITICAL = [
   'src/storage/caller.ts',
   'src/storage/client-secrets.ts',
   'src/storage/idempotency.ts',
-  'src/storage/scope.ts',
+  'src/storage/caller-scope.ts',
   'src/storage/sessions.ts',
 ]
 const TESTS = ['test/{credential,http,storage,connect,events,oauth,dashboard,faults}/**/*.test.ts', 'test/*.test.ts']

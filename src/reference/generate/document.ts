@@ -3,11 +3,11 @@ import { type DescribedError, describeError, errorResponse } from './errors.ts'
 import { examples } from './examples.ts'
 import { jsonSchemas } from './json-schema.ts'
 import { applications, clientSecrets, environments, events, leaks } from './management-routes.ts'
+import { unusedWords } from './member-descriptions.ts'
 import { oauth, service } from './oauth-routes.ts'
 import type { JsonSchema, OpenApi } from './openapi.ts'
 import { describeOperation, parameters } from './operation.ts'
 import { webhooks } from './webhooks.ts'
-import { unusedWords } from './words.ts'
 
 const GROUPS = [applications, clientSecrets, environments, events, leaks, oauth, service]
 
@@ -65,7 +65,8 @@ export async function makeDocument(version: string): Promise<{ document: OpenApi
     }
   }
   const unused = unusedWords()
-  if (unused.length > 0) throw new Error(`words.ts describes members that do not exist: ${unused.join(', ')}`)
+  if (unused.length > 0)
+    throw new Error(`member-descriptions.ts describes members that do not exist: ${unused.join(', ')}`)
   const unrouted = await Promise.all([describeError('not_found', 'api'), describeError('method_not_allowed', 'api')])
   const components = {
     headers: HEADERS,

@@ -1,8 +1,8 @@
 import { toJsonSchemaDefs } from '@valibot/to-json-schema'
 import type * as v from 'valibot'
 import { sentenceOf } from '../../contract/rules.ts'
+import { words } from './member-descriptions.ts'
 import type { JsonSchema } from './openapi.ts'
-import { words } from './words.ts'
 
 /** Rules that JSON Schema cannot express clearly. Their messages become part of the description. */
 const WORDED = new Set(['check', 'partial_check', 'regex', 'iso_timestamp'])

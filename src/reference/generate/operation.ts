@@ -4,8 +4,8 @@ import type { ErrorCode } from '../../http/errors.ts'
 import { isChanging, type Need, permissionsFor } from '../../storage/caller.ts'
 import { type DescribedError, describeError, type ErrorStyle, errorResponses } from './errors.ts'
 import { IDS } from './examples.ts'
+import { words } from './member-descriptions.ts'
 import type { JsonSchema, MediaType, Operation, Parameter, Response } from './openapi.ts'
-import { words } from './words.ts'
 
 /** The facts about a route. `describeOperation` adds everything that follows from them. */
 export interface Route {

@@ -26,7 +26,7 @@ export interface MemberGroup {
   readonly members: readonly Member[]
 }
 
-/** A schema without the members of an object that has a section of its own. */
+/** A schema in which the name of an object with a section of its own takes the place of its members. */
 export interface Shortened extends JsonSchema {
   /** The name of that object. */
   readonly base?: string

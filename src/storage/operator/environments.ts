@@ -1,9 +1,9 @@
 import sql, { type Sql } from 'sql-template-tag'
 import { newId, regionOfId } from '../../credential/id.ts'
+import { isLatestOfEnvironment } from '../caller-scope.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
 import { type EnvironmentChange, environmentMapping, type Environment as WholeEnvironment } from '../environments.ts'
 import { mapping } from '../mapping.ts'
-import { isLatestOfEnvironment } from '../scope.ts'
 import { recordOperatorEvent } from './events.ts'
 
 /** An environment in a list. Only the operator can create one, or see more than one. */

@@ -34,9 +34,9 @@ function mayDo(needs: Need): Sql {
 }
 
 /**
- * The caller, if it is active, calls from an allowed address and may do what the statement needs; null if the statement
- * depends on another one that says what it needs. With `inTimeOf`, only before that database's deadline. The statement
- * that decides a whole batch needs it.
+ * SQL for the caller: one row if the caller is active, calls from an allowed address and has the right `needs`. Pass null
+ * as `needs` if another statement of the batch checks the right. The statement that decides a batch passes `inTimeOf`, so
+ * that it has no effect after that database's deadline.
  */
 export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database | null = null): Scope {
   const conditions = [activeKey, withinRanges(caller)]

@@ -190,7 +190,7 @@ export function words(path: string): string {
     return found
   }
   if (STANDARD.some((schema) => path.startsWith(`${schema}.`))) return ''
-  throw new Error(`words.ts does not describe ${path}`)
+  throw new Error(`member-descriptions.ts does not describe ${path}`)
 }
 
 /** Keys that describe no member. */
