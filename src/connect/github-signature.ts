@@ -19,8 +19,9 @@ const TIMEOUT_MS = 5_000
 
 interface Kept {
   readonly at: number
-  /** PEM by identifier; null if the list was never read. A failure keeps the earlier list. */
-  readonly keys: ReadonlyMap<string, string> | null
+  /** PEM by identifier. A failure keeps the earlier list: unsigned reports could otherwise keep out GitHub's own. */
+  readonly keys: ReadonlyMap<string, string>
+  readonly hasFailed: boolean
 }
 
 /** The list of keys by its URL, for this isolate. */
@@ -47,11 +48,12 @@ export async function isSignedByGitHub(
 async function readKeys(url: string, identifier: string): Promise<ReadonlyMap<string, string>> {
   const now = Date.now()
   let found = kept.get(url)
-  if (!found || now - found.at > (found.keys?.has(identifier) ? KEPT_MS : RETRY_MS)) {
-    found = { at: now, keys: (await fetchKeys(url)) ?? found?.keys ?? null }
+  if (!found || now - found.at > (found.keys.has(identifier) ? KEPT_MS : RETRY_MS)) {
+    const keys = await fetchKeys(url)
+    found = { at: now, keys: keys ?? found?.keys ?? new Map(), hasFailed: keys === null }
     kept.set(url, found)
   }
-  if (found.keys) return found.keys
+  if (!found.hasFailed || found.keys.has(identifier)) return found.keys
   const message =
     'The public keys of GitHub could not be read, so the signature is not checked. Nothing was read. Try again.'
   throw new ApiError('service_unavailable', { message, retryAfter: RETRY_MS / 1000 })

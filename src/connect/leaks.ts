@@ -43,9 +43,14 @@ export const leaks = new Hono<HonoEnv>().post('/', async (c) => {
 async function requireGitHub(c: Context<HonoEnv>, body: Uint8Array<ArrayBuffer>): Promise<void> {
   const { GITHUB_KEYS_URL } = readSettings(c.env)
   const headers = [c.req.header('Github-Public-Key-Identifier'), c.req.header('Github-Public-Key-Signature')] as const
-  if (await isSignedByGitHub(GITHUB_KEYS_URL, body, ...headers)) return
-  countReport(c, false)
-  throw new ApiError('invalid_signature')
+  let isSigned = false
+  try {
+    isSigned = await isSignedByGitHub(GITHUB_KEYS_URL, body, ...headers)
+  } finally {
+    // Also when the keys can't be read: each attempt may fetch them.
+    if (!isSigned) countReport(c, false)
+  }
+  if (!isSigned) throw new ApiError('invalid_signature')
 }
 
 function ownReport(value: unknown) {

@@ -94,8 +94,12 @@ export function mayContainCredential(text: string): boolean {
   return /[0-9A-Za-z]{40}/.test(text)
 }
 
-/** True if a text contains a whole credential. Checks text before it is stored. */
+/** True if a text contains a whole credential, also in the percent encoding of URLs. Checks text before it is stored. */
 export function containsCredential(text: string): boolean {
+  const decoded = text.replace(/%([0-7][0-9A-Fa-f])/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  )
+  if (decoded !== text && containsCredential(decoded)) return true
   for (const { index } of text.matchAll(/(?<=[0-9A-Za-z_]_)(?=[0-9A-Za-z]{50})/g)) {
     for (let start = Math.max(0, index - MAX_LENGTH + 50); start < index - 1; start++) {
       if (recogniseCredential(text.slice(start, index + 50))) return true

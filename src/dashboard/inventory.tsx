@@ -90,8 +90,8 @@ const COLUMNS: Readonly<Record<string, (secret: ListedSecret) => string | null>>
   last_used_country: ({ lastUsedCountry }) => lastUsedCountry,
   last_used_user_agent: ({ lastUsedAgent }) => lastUsedAgent,
   expires_at: ({ expiresAt }) => time(expiresAt),
-  scopes: ({ scopes }) => scopes && scopes.join(' '),
-  allowed_ips: ({ allowedIps }) => allowedIps && allowedIps.join(' '),
+  scopes: ({ scopes }) => scopes?.join(' ') ?? null,
+  allowed_ips: ({ allowedIps }) => allowedIps?.join(' ') ?? null,
   disabled_at: ({ disabledAt }) => time(disabledAt),
   revoked_at: ({ revokedAt }) => time(revokedAt),
 }

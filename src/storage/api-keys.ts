@@ -105,16 +105,19 @@ export function createCallerKey(
   change: Change,
   key: NewCallerKey,
   request: KeyedRequest,
-): Promise<Outcome<null, 'idempotency_key_reused' | 'api_key_limit_reached' | 'environment_frozen'>> {
+): Promise<Outcome<null, 'forbidden' | 'idempotency_key_reused' | 'api_key_limit_reached' | 'environment_frozen'>> {
   const { caller, now } = change
   const isUnused = keyUnused(change, request)
   const count = sql`(SELECT count(*) FROM (SELECT 1 FROM api_keys WHERE environment_id = caller.environment_id
     AND revoked_at IS NULL LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}))`
   const frozen = isFrozen(raw('caller.environment_id'))
+  // A key with limits could otherwise create one without them.
+  const limited = sql`EXISTS (SELECT 1 FROM api_keys AS own WHERE own.id = caller.id
+    AND (own.key_expires_at IS NOT NULL OR own.allowed_ips IS NOT NULL))`
   const row = keyRow({ ...key, createdAt: now })
   const source = sql`JOIN (SELECT ${row.id} AS id, ${row.name} AS name, ${row.access} AS access,
     ${row.permissions} AS permissions, ${row.allowed_ips} AS allowed_ips, ${row.key_expires_at} AS key_expires_at) AS request
-    ON NOT ${frozen} AND ${isUnused} AND ${count} < ${MAX_LISTED_CALLERS}`
+    ON NOT ${frozen} AND NOT ${limited} AND ${isUnused} AND ${count} < ${MAX_LISTED_CALLERS}`
   return runBatch(
     database,
     caller,
@@ -123,16 +126,17 @@ export function createCallerKey(
       event: recordAuditEvent(database, change, 'write', 'api_key.created', keyData('request'), source),
       created: insertInto('api_keys', row, scopeOf(caller, 'write'), empty, eventExists(change)),
       record: rememberRequest(change, request),
-      verdict: selectChangeVerdict<ChangeRow & FormRow & { is_frozen: 0 | 1 }>(
+      verdict: selectChangeVerdict<ChangeRow & FormRow & { is_frozen: 0 | 1; is_limited: 0 | 1 }>(
         change,
         'api_key.created',
-        sql`${isUnused} AS is_unused, ${frozen} AS is_frozen`,
+        sql`${isUnused} AS is_unused, ${frozen} AS is_frozen, ${limited} AS is_limited`,
         empty,
       ),
     },
     ({ verdict }) => {
       if (verdict.is_done) return { granted: null }
       if (verdict.is_frozen) return { refused: 'environment_frozen' }
+      if (verdict.is_limited) return { refused: 'forbidden' }
       return { refused: verdict.is_unused ? 'api_key_limit_reached' : 'idempotency_key_reused' }
     },
   )

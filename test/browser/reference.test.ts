@@ -55,13 +55,13 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       const { page, context, press, check } = await newVisitor(browser, origin, { javaScriptEnabled: false })
       await page.goto(origin + path)
       await press('Skip to content')
-      expect(new URL(page.url()).hash).toBe('#main')
+      await expect.poll(() => new URL(page.url()).hash).toBe('#main')
       if (path === '/') {
         await press('API reference')
         await page.waitForURL(`${origin}/docs`)
       }
       await press('Rotate client secrets POST')
-      expect(new URL(page.url()).hash).toBe('#rotateClientSecrets')
+      await expect.poll(() => new URL(page.url()).hash).toBe('#rotateClientSecrets')
       const box = await page.locator('#rotateClientSecrets h3').boundingBox()
       expect(box?.y).toBeLessThan(200)
       check()
@@ -97,7 +97,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await page.keyboard.press('ArrowLeft')
       expect(await page.locator(article).getByText('service_unavailable').isVisible()).toBe(true)
       await press('service_unavailable')
-      expect(new URL(page.url()).hash).toBe('#error-service_unavailable')
+      await expect.poll(() => new URL(page.url()).hash).toBe('#error-service_unavailable')
       expect(await page.getByRole('button').count()).toBe(0)
       expect(await page.getByRole('searchbox').count()).toBe(0)
       await context.close()
@@ -137,7 +137,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await page.keyboard.type('oauth2/intro')
       expect(await titles()).toEqual(['Introspect an access token POST'])
       await page.keyboard.press('Enter')
-      expect(new URL(page.url()).hash).toBe('#introspectAccessToken')
+      await expect.poll(() => new URL(page.url()).hash).toBe('#introspectAccessToken')
       await context.close()
     })
 
@@ -165,7 +165,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
         for (const { id } of calls.filter((_, i) => i % size(6, 1) === 0)) {
           await page.getByText('Contents', { exact: true }).tap()
           await page.locator(`.contents a[href="#${id}"]`).tap()
-          expect(new URL(page.url()).hash).toBe(`#${id}`)
+          await expect.poll(() => new URL(page.url()).hash).toBe(`#${id}`)
           expect(await page.locator('.contents').isVisible()).toBe(false)
           const { y = 0 } = (await page.locator(`#${id} h3`).boundingBox()) ?? {}
           expect([id, y > 40 && y < 200]).toEqual([id, true])

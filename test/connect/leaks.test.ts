@@ -353,6 +353,19 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect((await gitHub(body)).status).toBe(202)
   })
 
+  test('known keys stay valid when the list cannot be read again', async () => {
+    const body = matches((await newClient()).secret)
+    expect((await gitHub(body)).status).toBe(202)
+    isDown = true
+    vi.setSystemTime(Date.now() + 86_400_001)
+    expect((await gitHub(body)).status).toBe(202)
+    const known = identifier
+    identifier = crypto.randomUUID()
+    expect((await gitHub(body)).status).toBe(503)
+    identifier = known
+    expect((await gitHub(body)).status).toBe(202)
+  })
+
   test('the sample of GitHub’s documentation is valid, also with a number of 31 bytes', async () => {
     identifier = 'bcb53661c06b4728e59d897fb6165d5c9cda0fd9cdf9d09ead458168deb7518c'
     const key =

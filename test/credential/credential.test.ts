@@ -93,6 +93,14 @@ describe('an issued credential', () => {
     )
   })
 
+  test('a credential is also found in percent encoding, once or twice', async () => {
+    const plaintext = await sample()
+    const encoded = plaintext.replace(/[c_]/g, (symbol) => `%${symbol.charCodeAt(0).toString(16)}`)
+    expect(containsCredential(`https://paste.example/?q=${encoded}`)).toBe(true)
+    expect(containsCredential(encoded.replaceAll('%', '%25'))).toBe(true)
+    expect(containsCredential(`${encoded.slice(0, -1)}%`)).toBe(false)
+  })
+
   test('an issued credential is the same raw and encoded in URLs, forms and JSON, and is one word', async () => {
     for (let i = 0; i < 1000; i++) {
       const plaintext = await sample()

@@ -81,6 +81,22 @@ describe('an API key', () => {
     expect(reply.html).toContain('Limit reached')
   })
 
+  test.each([
+    ['an expiry', 'key_expires_at = unixepoch() * 1000 + 3600000'],
+    ['IP ranges', `allowed_ips = '{"::/0":"","0.0.0.0/0":""}'`],
+  ])('an API key with %s creates no key, which would not have that limit', async (_, limit) => {
+    const limited = await newApiKey()
+    await env.DB.exec(`UPDATE api_keys SET ${limit} WHERE id = '${limited.id}'`)
+    const visitor = new Visitor()
+    await visitor.signIn(limited.apiKey)
+    const reply = await visitor.submit(`${KEYS}/new`, { name: 'wider', access: 'write', lifetime: '0' })
+    expect(reply.status).toBe(403)
+    const { results } = await env.DB.prepare('SELECT id FROM api_keys WHERE environment_id = ?')
+      .bind(limited.environmentId)
+      .all()
+    expect(results).toEqual([{ id: limited.id }])
+  })
+
   test('an API key is created with permissions, an expiry and IP ranges, which the list shows', async () => {
     const limits = {
       access: 'some',
