@@ -64,7 +64,7 @@ export type Fault =
   | { readonly kind: 'corrupt'; readonly statement: number; readonly how: Corruption }
 
 export interface Plan {
-  /** REQUEST_BUDGET_MS. */
+  /** REQUEST_BUDGET_MS; by default `LONG_MS`. */
   readonly budgetMs?: number
   /** The binding of the database that fails. */
   readonly binding?: string
@@ -103,8 +103,9 @@ export interface Case {
   readonly expected?: 'success'
 }
 
-/** The shortest that can be set. */
+/** The shortest and the longest that can be set. */
 const SHORT_MS = 1_000
+export const LONG_MS = 30_000
 
 /**
  * The faults of one D1 request of a route. `isWhole`: every text at every statement; otherwise every text at one statement,

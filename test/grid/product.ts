@@ -66,7 +66,7 @@ export function namesObject({ path, form, json }: GridRequest): boolean {
 
 /** The modules of the Worker, which imports the product. */
 export async function gridWorker(): Promise<Record<string, string>> {
-  const names = ['worker.ts', 'plants.ts']
+  const names = ['worker.ts', 'plants.ts', 'faults.ts']
   const texts = await Promise.all(names.map((name) => readFile(join(import.meta.dirname, name), 'utf8')))
   return Object.fromEntries(names.map((name, i) => [`test/grid/${name}`, stripTypeScriptTypes(texts[i] ?? '')]))
 }

@@ -46,7 +46,8 @@ const FORMS = new Map<string, Readonly<Record<string, string>>>([
   ['POST /dashboard/secrets/bulk', { secret: '{secret}', action: 'revoke' }],
   ['POST /dashboard/secrets/bulk/confirm', { secrets: '{secret} {expiring}', action: 'revoke', typed: 'revoke 2' }],
   ['POST /dashboard/settings', { leak_reaction: 'revoke' }],
-  ['POST /dashboard/keys/new', { name: 'new', access: 'read', token: '{token}' }],
+  ['POST /dashboard/keys/new', { name: 'new', access: 'read', lifetime: '0', token: '{token}' }],
+  ['POST /dashboard/keys/{id}/rename', { name: 'renamed' }],
   ['POST /dashboard/webhooks/new', { url: 'https://other.example/hooks', token: '{token}' }],
   ['POST /dashboard/webhooks/resend', { endpoint: '{endpoint}', event: '{event}' }],
 ])

@@ -1,5 +1,5 @@
 import product from '../../src/index.ts'
-import type { Fault, Plan, Report, Sent } from './faults.ts'
+import { type Fault, LONG_MS, type Plan, type Report, type Sent } from './faults.ts'
 import { type Prepared, planted } from './plants.ts'
 
 /** The product over databases that work, with faults on the way to them and back. The header `Grid` has the plan. */
@@ -61,7 +61,7 @@ class Run {
     const all = env as unknown as Bindings
     const databases = Object.keys(all).filter((name) => /^DB(_|$)/.test(name))
     const wrapped = databases.map((name) => [name, this.#wrapped(name, all[name] as D1Database)])
-    return { ...env, REQUEST_BUDGET_MS: this.#plan.budgetMs ?? 10_000, ...Object.fromEntries(wrapped) }
+    return { ...env, REQUEST_BUDGET_MS: this.#plan.budgetMs ?? LONG_MS, ...Object.fromEntries(wrapped) }
   }
 
   /** A stalled request goes on after its deadline. */
