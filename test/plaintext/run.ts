@@ -35,6 +35,8 @@ const SECRETS_PER_APPLICATION = 100
 const AT_ONCE = 8
 /** An application in this many has a webhook endpoint, whose deliveries cost as much as the creation. */
 const WITH_WEBHOOKS = 20
+/** Pages and exports of an environment are read after each application, so that a large one would take most of the time. */
+const APPLICATIONS_PER_ENVIRONMENT = 20
 /** Bytes of each form that are looked for, from its middle: 64 random bits or more, but for UTF-16 (47). */
 const WINDOW = 16
 
@@ -64,8 +66,11 @@ export async function findPlaintexts({ script, secrets, seed, onProgress }: Opti
   })
   try {
     const database = runtime.database(DATABASE)
-    const owner = await newOwner(database, runtime.url('product'))
+    const applications = Math.ceil(secrets / SECRETS_PER_APPLICATION)
     const watched = await newOwner(database, runtime.url('product'))
+    const owners: Owner[] = []
+    for (let i = 0; i < applications; i += APPLICATIONS_PER_ENVIRONMENT)
+      owners.push(await newOwner(database, runtime.url('product')))
     await createWebhookEndpoint(operatorDatabase(database), {
       id: newId('we', Date.now(), '0'),
       environmentId: watched.environmentId,
@@ -76,12 +81,11 @@ export async function findPlaintexts({ script, secrets, seed, onProgress }: Opti
     })
     const random = randomFrom(seed)
     const issued: Record<Way, number> = { create: 0, 'create with Idempotency-Key': 0, rotation: 0, dashboard: 0 }
-    const plaintexts: string[] = [owner.apiKey, watched.apiKey]
-    const applications = Math.ceil(secrets / SECRETS_PER_APPLICATION)
+    const plaintexts: string[] = [watched, ...owners].map(({ apiKey }) => apiKey)
     let next = 0
     const work = async () => {
       for (let i = next++; i < applications; i = next++) {
-        const caller = i % WITH_WEBHOOKS === 0 ? watched : owner
+        const caller = i % WITH_WEBHOOKS === 0 ? watched : (owners[i % owners.length] as Owner)
         const count = Math.min(SECRETS_PER_APPLICATION, secrets - i * SECRETS_PER_APPLICATION)
         for (const body of await fill(caller, count, random, (way, plaintext) => {
           issued[way]++
@@ -96,14 +100,14 @@ export async function findPlaintexts({ script, secrets, seed, onProgress }: Opti
     // A plaintext that is not refused as one: in base64 as a name, and in the request ID of a client.
     const { plaintext: canary } = await issueCredential('cs', '0')
     const hidden = Buffer.from(canary).toString('base64').slice(24, 46)
-    for (const caller of [owner, watched]) {
+    for (const caller of [watched, ...owners]) {
       const { json } = await caller.send('POST', '/connect/applications', { ...m2mApplication, name: hidden }, hidden)
       add('responses', Buffer.from(JSON.stringify(json)))
       // A removed row stays in free pages.
       await caller.send('DELETE', `/connect/applications/${json.id}`)
     }
     await runtime.runSchedule('product')
-    for (const caller of [owner, watched]) for (const body of await caller.readEvents()) add('events', body)
+    for (const caller of [watched, ...owners]) for (const body of await caller.readEvents()) add('events', body)
     for (const [name, bytes] of await runtime.files()) add(mediumOf(name), bytes)
 
     const problems = search(media, plaintexts, canary, (await issueCredential('cs', '0')).plaintext)
