@@ -1,8 +1,9 @@
+import { setTimeout } from 'node:timers/promises'
 import { Runtime, type WorkerSpec } from '../bench/runtime.ts'
 import { newApiKey } from '../operator.ts'
 import { randomFrom } from '../random.ts'
 import { check, newestEvent, resolve, storedOf, useSome } from './check.ts'
-import { type Client, keepBusy, newHistory } from './history.ts'
+import { type Client, type History, keepBusy, newHistory } from './history.ts'
 
 export interface Totals {
   readonly kills: number
@@ -16,8 +17,10 @@ export interface Totals {
 const CLIENTS = 8
 const DATABASE = 'crash'
 const WORKER = 'product'
-/** How long the clients are busy before the kill. */
-const BUSY_MS = { least: 100, most: 1_100 }
+/** Acknowledged creates before the kill, at most. A count, so that a slow machine has as many as a fast one. */
+const MOST_CREATES = 500
+/** From the last of them to the kill, at most. */
+const MOST_MS_AFTER = 20
 
 export function newRun(script: string, signingKey: string, seed: number) {
   const random = randomFrom(seed)
@@ -45,7 +48,9 @@ export function newRun(script: string, signingKey: string, seed: number) {
     const histories = await Promise.all(Array.from({ length: CLIENTS }, () => newHistory(before.send)))
     let isOver = false
     const busy = Promise.all(histories.map((history) => keepBusy(history, before, () => isOver)))
-    await new Promise((resolve) => setTimeout(resolve, BUSY_MS.least + random() * (BUSY_MS.most - BUSY_MS.least)))
+    const creates = random() * MOST_CREATES
+    while (sumOf(histories) < creates) await setTimeout(1)
+    await setTimeout(random() * MOST_MS_AFTER)
     isOver = true
     const { directory } = await runtime.kill()
     await busy
@@ -67,6 +72,11 @@ export function newRun(script: string, signingKey: string, seed: number) {
   }
 
   return { totals: totals as Totals, cycle, stop: async () => running?.runtime.stop() }
+}
+
+/** The creates that were acknowledged. */
+function sumOf(histories: readonly History[]): number {
+  return histories.reduce((sum, { acknowledged }) => sum + acknowledged.creates, 0)
 }
 
 function clientOf(url: string, apiKey: string, random: () => number): Client {
