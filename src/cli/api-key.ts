@@ -81,7 +81,7 @@ export function addApiKeyCommands(program: Command, context: Context): void {
         return id
       })
       if (options.json) return
-      context.progress(`API key ${id} can ${accessOf(rights)} in ${environmentName}. It is not shown again.`)
+      context.progress(`API key ${id} can ${accessOf(rights)} in ${environmentName}. The key is not shown again.`)
     })
 
   databaseOptions(group.command('list'))
@@ -119,7 +119,7 @@ export function addApiKeyCommands(program: Command, context: Context): void {
     })
 
   databaseOptions(group.command('rename'))
-    .description('Rename an API key. Events of the past keep the old name.')
+    .description('Rename an API key. Past events keep the old name.')
     .argument('<ID>', 'ID of the key.')
     .requiredOption('--name <NAME>', 'The new name.')
     .addOption(jsonOption())

@@ -21,7 +21,7 @@ export function addDevCommand(program: Command, context: Context): void {
     .command('dev')
     .description('Serve Oncekey on this machine with a local database, and reload when the sources change.')
     .option('--port <N>', 'Port to listen on, 0 for any free one.', '8787')
-    .option('--regions <N>', `Regions, 1 to ${MAX_LOCAL_REGIONS}, each with a database and an environment of its own.`)
+    .option('--regions <N>', `Number of regions, 1 to ${MAX_LOCAL_REGIONS}. Each has its own database and environment.`)
     .addOption(persistToOption())
     .addOption(jsonOption())
     .action(async (options) => {

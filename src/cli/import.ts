@@ -48,11 +48,12 @@ export function addImportCommand(program: Command, context: Context): void {
             await recountApplications(database, header.environment.id)
             return report
           } catch (error) {
-            if (error instanceof Failure) throw new Failure(`${error.message} A part was imported. ${again}`)
+            if (error instanceof Failure)
+              throw new Failure(`${error.message} A part of the file was imported. ${again}`)
             if (!(error instanceof StorageUnavailable)) throw error
             const words = /SQLITE_CONSTRAINT|SQLITE_MISMATCH|malformed JSON/.test(error.message)
-              ? `The database refuses a row of ${file} (${error.message}). A part was imported. Export again.`
-              : `The database did not respond (${error.message}). A part may have been imported. ${again}`
+              ? `The database refused a row of ${file} (${error.message}). A part of the file was imported. Make a new export, and import that.`
+              : `The database did not respond (${error.message}). A part of the file may have been imported. ${again}`
             throw new Failure(words)
           }
         })

@@ -20,7 +20,7 @@ export function addUsageCommand(program: Command, context: Context): void {
   program
     .command('usage')
     .description(
-      'Show how often the applications of an environment got tokens, introspected, issued secrets and were refused.',
+      'Show the tokens, introspections, created secrets and refused uses of each application of an environment.',
     )
     .requiredOption('--environment <NAME>', 'Environment, by name or ID.')
     .option('--days <N>', `Days to look back: 1 to ${MAX_DAYS}.`, '30')

@@ -114,7 +114,7 @@ function eventsPage(
         <p class="quiet">
           Searched {MAX_SEARCHED.toLocaleString('en')} events
           {oldest && `, and found the last one at ${exactTime(oldest.event.createdAt)}`}. Choose a period to search
-          further back, or go on.
+          further back, or open the next page.
         </p>
       )}
       {(isLater || next) && (

@@ -123,7 +123,7 @@ function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey
       {(counts.listed > MAX_EXPORTED || counts.counted > MAX_READ) && (
         <p class="quiet small">
           Counts cover the newest {MAX_READ.toLocaleString('en')} secrets. A file has at most{' '}
-          {MAX_EXPORTED.toLocaleString('en')}: its name then says “first”.
+          {MAX_EXPORTED.toLocaleString('en')} secrets. If there are more, its name has the word “first”.
         </p>
       )}
       {secrets.length > 0 &&

@@ -250,7 +250,7 @@ function renamePage(c: Context<HonoEnv>, name: string, errors: FieldErrors = {})
     c,
     {
       title: 'Rename API key',
-      intro: 'The key itself stays the same. Events of the past keep the old name.',
+      intro: 'The key itself stays the same. Past events keep the old name.',
       action: c.req.path,
       verb: 'Save name',
       back: { path: PATH, name: 'Keys and sessions' },

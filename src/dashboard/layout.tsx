@@ -40,7 +40,7 @@ const NOTICES = new Map([
   ['secret-saved', 'Secret saved.'],
   ['secret-disabled', 'Secret disabled. You can enable it again.'],
   ['secret-enabled', 'Secret enabled.'],
-  ['secret-kept', 'Secret kept. The rotation no longer ends it.'],
+  ['secret-kept', 'Secret kept. It goes on working after the rotation.'],
   ['secret-revoked', 'Secret revoked.'],
   ['secrets-revoked', 'All secrets of this application revoked.'],
   ['selected-revoked', 'The selected secrets are revoked.'],
@@ -52,9 +52,9 @@ const NOTICES = new Map([
   ['settings-saved', 'Settings saved.'],
   ['frozen', 'Environment frozen.'],
   ['unfrozen', 'Freeze lifted.'],
-  ['deliveries-queued', 'Failed deliveries queued, up to 1,000.'],
-  ['endpoint-paused', 'Endpoint paused. Its events wait.'],
-  ['endpoint-resumed', 'Endpoint resumed. The events that waited are sent within a minute.'],
+  ['deliveries-queued', 'Failed deliveries queued, at most 1,000 at a time.'],
+  ['endpoint-paused', 'Endpoint paused. Its events are sent when you resume it.'],
+  ['endpoint-resumed', 'Endpoint resumed. The waiting events are sent within a minute.'],
   ['endpoint-deleted', 'Webhook endpoint deleted.'],
 ])
 

@@ -92,8 +92,8 @@ export function sentBefore(path: string, what: string): Problem {
     409,
     `This ${what} was already created`,
     <p>
-      This form created it before, and it was shown then. You can’t view it again. Nothing else was created.{' '}
-      <a href={path}>See the list</a>
+      This form has created it already, and the page after it showed it once. You can’t view it again. Nothing else was
+      created. <a href={path}>See the list</a>
     </p>,
   )
 }
@@ -160,7 +160,7 @@ function newKeyPage(c: Context<HonoEnv>, values = EMPTY, errors: FieldErrors = {
           name="access"
           value="write"
           isChosen={access === 'write'}
-          help="Also creates and revokes applications, secrets, API keys and webhook endpoints."
+          help="Also creates, changes and removes applications, secrets, API keys and webhook endpoints."
         >
           Read and write
         </Choice>

@@ -217,7 +217,7 @@ function deletePage(c: Context<HonoEnv>, { application, secrets }: ApplicationWi
           </>
         }
         {...(typed !== undefined && {
-          errors: { name: 'This is neither the name nor the end of the client ID. Nothing was deleted.' },
+          errors: { name: 'This is neither the name nor the last 8 characters of the client ID. Nothing was deleted.' },
         })}
       />
     </Confirm>,

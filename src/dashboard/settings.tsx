@@ -95,8 +95,7 @@ function settingsPage(
         <fieldset disabled={!may(c, 'write')}>
           <legend>When a credential is reported as leaked</legend>
           <p class="quiet small">
-            Anyone who finds a credential can report it at <code>/leaks</code>. Each setting also does what the one
-            before does.
+            Anyone who finds a credential can report it at <code>/leaks</code>. Each choice includes those before it.
           </p>
           {REACTIONS.map(([value, name, help]) => (
             <Choice name="leak_reaction" value={value} isChosen={value === leakReaction} help={help}>
@@ -112,14 +111,14 @@ function settingsPage(
             label="Longest lifetime, in days (optional)"
             value={values.max_lifetime_days}
             errors={errors}
-            help="New secrets expire then at the latest. Secrets that exist already keep their expiry."
+            help="A new secret expires after this time at the latest. Existing secrets keep their expiry."
           />
           <Field
             name="max_unused_days"
             label="Longest time unused, in days (optional)"
             value={values.max_unused_days}
             errors={errors}
-            help="Oncekey looks once a day, and disables secrets that were neither used nor changed for so long. You can enable them again."
+            help="Oncekey checks once a day, and disables secrets that were neither used nor changed for this time. You can enable them again."
           />
         </fieldset>
         {may(c, 'write') && (

@@ -29,7 +29,7 @@ export const signInAndOut = new Hono<HonoEnv>()
       return c.redirect(`/dashboard/sign-in?${new URLSearchParams({ signed: '', to })}`, 303)
     // Every invalid key gets the same response, because details would help an attacker to guess.
     return signInPage(c, to, {
-      error: 'Invalid or revoked API key. Keys begin with sk_ and have 52 characters.',
+      error: 'Invalid or revoked API key. Keys begin with sk_ and have 53 characters.',
     })
   })
 

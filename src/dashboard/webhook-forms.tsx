@@ -172,7 +172,7 @@ function testedPage(c: Context<HonoEnv>, { url }: { url: string }, { isOk, outco
       </p>
       <p class="quiet">
         {isOk
-          ? 'The event is about a secret that does not exist. It is in no list.'
+          ? 'The event is made up: its secret does not exist, and no list contains the event.'
           : 'A real event is delivered when the answer has a status of 200 to 299. Oncekey retries it for 72 hours.'}
       </p>
       <p>
@@ -197,8 +197,8 @@ function deletePage(
       </p>
       <p>
         It receives no more events
-        {deliveries.pending > 0 && `, also not the ${deliveryCount(deliveries.pending)} that are pending`}. Its signing
-        secret is deleted. This can’t be undone.
+        {deliveries.pending > 0 && `, and ${deliveryCount(deliveries.pending)} that are pending will not be sent`}. Its
+        signing secret is deleted. This can’t be undone.
       </p>
     </Confirm>,
   )

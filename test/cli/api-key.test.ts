@@ -20,7 +20,7 @@ const create = (name: string, ...words: string[]) =>
 test('a created key is shown once: alone on stdout, or in one line of JSON', async () => {
   const { stdout, stderr } = await create('plain')
   expect(stdout).toMatch(/^sk_0\w{49}\n$/)
-  expect(stderr).toMatch(/^API key api_key_\w{26} can read and write in staging\. It is not shown again\.$/m)
+  expect(stderr).toMatch(/^API key api_key_\w{26} can read and write in staging\. The key is not shown again\.$/m)
   expect(stderr).not.toContain(stdout.trim())
   const { json } = await create('json', '--json')
   expect(json).toEqual({

@@ -327,7 +327,7 @@ describe('a file that cannot be imported: the reason, and nothing is changed', (
   test('import skips a row that the database refuses, and says that a part was imported', async () => {
     const file = await edited('type.jsonl', row({ access: 'all' }))
     const { code, stderr } = await importing(file, await newDatabase())
-    expect(stderr).toMatch(/The database refuses a row of .*CHECK constraint failed.*A part was imported\./)
+    expect(stderr).toMatch(/The database refused a row of .*CHECK constraint failed.*A part of the file was imported\./)
     expect(code).toBe(1)
   })
 })

@@ -98,6 +98,7 @@ describe('a session', () => {
     expect(reply.trips).toBe(trips)
     if (apiKey) expect(reply.html).not.toContain(apiKey)
     expect(reply.html).toContain('aria-describedby="api_key-help api_key-error"')
+    expect(reply.html).toContain(`have ${unknownKey.length} characters`)
   })
 
   test('a session does not start with a revoked key', async () => {

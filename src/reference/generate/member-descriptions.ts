@@ -53,7 +53,7 @@ const WORDS: Readonly<Record<string, string>> = {
   application_id: 'The ID of the application that owns the secret.',
   grace_period_seconds:
     'How long the other secrets keep working. A secret that expires earlier keeps its own expiry. 0 stops them at once.',
-  hint: 'The last 4 to 12 characters of a secret. Case-sensitive. Oncekey stores and compares the last six.',
+  hint: 'Only secrets that end in these characters. Case-sensitive. Oncekey stores and compares the last six.',
   state:
     'The state of the secret. `expiring` secrets were replaced by a rotation or expire within 7 days. In a query: one or more states, separated by commas.',
   unused_for_days:
@@ -62,6 +62,8 @@ const WORDS: Readonly<Record<string, string>> = {
     '`true` for secrets without an expiry, `false` for secrets with one. Only secrets that are neither revoked nor expired.',
   expires_within_days: 'Only secrets that will expire within this many days.',
   'ListClientSecrets.application_id': 'Only secrets of this application.',
+  'ListApplications.organization_id': 'Only applications of this organization.',
+  'ListEvents.organization_id': 'Only events of applications of this organization.',
   'ListClientSecrets.organization_id': 'Only secrets of applications of this organization.',
   'ListClientSecrets.created_by': 'Only secrets that this API key created, by its ID.',
   application_name: 'The name of the application that owns the secret.',
@@ -78,15 +80,17 @@ const WORDS: Readonly<Record<string, string>> = {
   leak_reaction:
     'The reaction to a credential that is reported at `POST /leaks`. `notify` records an event; `disable` also disables it, and `revoke` also revokes it. `notify` by default.',
   max_lifetime_days:
-    'The longest lifetime of a client secret, in days. A secret that is created without an expiry gets this one; a later expiry is a 422. Secrets that exist already keep theirs. Null for no limit.',
+    'The longest lifetime of a client secret, in days. A secret that is created without an expiry gets this lifetime; a later expiry is a 422. Existing secrets keep their expiry. Null for no limit.',
   max_unused_days:
-    'Cleanup disables a client secret that was neither used nor changed for so many days, and records `connect_application_secret.unused`. It looks once a day. Null for never.',
+    'Once a day, cleanup disables client secrets that were neither used nor changed for this many days, and records `connect_application_secret.unused`. Null for never.',
   credential: 'The credential that was found, whole.',
   source: 'The URL where the credential was found. Null or absent if it is not known.',
+  'data.source': 'The URL where the credential was found. Null if it is not known.',
   reaction:
     'What was done, by the setting `leak_reaction` of the environment. `disable` revokes an API key, and only notifies of a signing secret.',
   'AcceptedLeak.status': 'Always `accepted`.',
-  frozen_at: 'The time since when the environment issues no client secrets and no tokens. Null unless it is frozen.',
+  frozen_at:
+    'The time of the freeze: since then the environment issues no client secrets and no tokens. Null unless it is frozen.',
   'Environment.client_id': 'The audience (`aud`) of the environment’s access tokens.',
   data: 'The objects of this page.',
   'Event.data': 'The object after the change.',
@@ -95,6 +99,7 @@ const WORDS: Readonly<Record<string, string>> = {
   range_start: 'Start of the range, inclusive.',
   range_end: 'End of the range, exclusive.',
   context: 'Who made the change.',
+  'data.api_key': 'The API key that signed in.',
   api_key: 'The API key that made the change, through the API or the dashboard. Null for system events.',
   'api_key.name': 'The name of the API key.',
   actor: 'Who made the change: an API key, a dashboard session of one, the operator, or the system.',
@@ -104,7 +109,7 @@ const WORDS: Readonly<Record<string, string>> = {
   country: 'The country of that address (ISO 3166-1 alpha-2), where known.',
   user_agent: 'The `User-Agent` of the caller.',
   reason: 'Why the secret was refused. `address_not_allowed`: it works, but not from this IP address (`allowed_ips`).',
-  access: '`read` or `write`. `read` beside `permissions`, which then say what the key may do.',
+  access: '`read` or `write`. Always `read` for a key with `permissions`, which then say all that it may do.',
   permissions:
     'What the key may do: `applications:write`, `secrets:write`, `secrets:verify`, `events:read`. Null for all that its access allows.',
   'data.allowed_ips': 'The IP addresses and CIDR ranges from which the key works. Null for every address.',
@@ -165,6 +170,7 @@ const WORDS: Readonly<Record<string, string>> = {
   secret_id: 'The client secret that obtained the token. The token is inactive as soon as this secret is.',
   retired_at: 'The time at which a rotation retired the key, in seconds since 1970. Absent while the key may sign.',
   status: 'Always `ok`.',
+  'regions.status': '`unavailable` if the database of the region fails, as its `message` says.',
   version: 'The version of Oncekey.',
   regions: 'The state of each region, if there are several. In an error only at `GET /readyz`.',
   region: 'The digit of the region, as IDs and credentials carry it.',
