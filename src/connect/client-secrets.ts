@@ -22,9 +22,9 @@ import { addLogFields, originOf, useOf } from '../http/log.ts'
 import { readSettings } from '../http/settings.ts'
 import { countUsage } from '../http/usage.ts'
 import { keyedRequest, validJson, validQuery } from '../http/validation.ts'
-import { recordRefusedUse, verifyClientSecret } from '../storage/authentication.ts'
 import { identify } from '../storage/batch.ts'
 import type { Change } from '../storage/caller.ts'
+import { recordRefusedUse, verifyClientSecret } from '../storage/client-authentication.ts'
 import {
   findApplicationWithSecrets,
   findClientSecret,

@@ -10,7 +10,7 @@ import { type Column, Hidden, isolated, Name, NameOverId, short, Table } from '.
 import { Time } from '../pages/time.tsx'
 import { type CallerKey, MAX_LISTED_CALLERS, renameCallerKey, revokeCallerKey } from '../storage/api-keys.ts'
 import { identify } from '../storage/batch.ts'
-import { SESSION_LIFETIME_MS } from '../storage/caller-scope.ts'
+import { SESSION_LIFETIME_MS } from '../storage/caller-conditions.ts'
 import { endSession, listCallers, type Session } from '../storage/sessions.ts'
 import { formPage, readChange, validate } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'

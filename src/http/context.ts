@@ -1,5 +1,5 @@
-import type { AuthenticatedClient } from '../storage/authentication.ts'
 import type { Caller, Change, Identity, Need } from '../storage/caller.ts'
+import type { AuthenticatedClient } from '../storage/client-authentication.ts'
 import type { Database } from '../storage/database.ts'
 
 /**

@@ -3,7 +3,7 @@ import * as v from 'valibot'
 import { AccessTokenClaims } from '../contract/oauth.ts'
 import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
 import { issuer, MAX_ACCESS_TOKEN_TTL_SECONDS, readSettings } from '../http/settings.ts'
-import type { AuthenticatedClient } from '../storage/authentication.ts'
+import type { AuthenticatedClient } from '../storage/client-authentication.ts'
 import { CLOCK_SKEW_SECONDS, signingKeys } from './signing-keys.ts'
 
 /** RFC 9068 §2.1: distinguishes access tokens from every other JWT. */

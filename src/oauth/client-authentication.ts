@@ -12,7 +12,7 @@ import {
   type Proof,
   type RefusedClient,
   recordRefusedUse,
-} from '../storage/authentication.ts'
+} from '../storage/client-authentication.ts'
 import type { Database } from '../storage/database.ts'
 import type { Form } from './form.ts'
 

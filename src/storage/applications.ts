@@ -1,7 +1,7 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import { runBatch, runChange } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
-import { environmentOf } from './caller-scope.ts'
+import { environmentOf } from './caller-conditions.ts'
 import type { Database, UnixMs } from './database.ts'
 import { touchedSecrets } from './event-statements.ts'
 import {
@@ -89,6 +89,13 @@ export const MAX_SEARCHED = 5_000
 /** Condition: the application has this ID or client ID. It may be deleted. */
 export function matchesApplication(id: string): Sql {
   return id.startsWith('client_') ? sql`applications.client_id = ${id}` : sql`applications.id = ${id}`
+}
+
+/** Condition: every scope of a list is a scope of a row of `applications`. The list is null for all of them. */
+export function areScopesKnown(scopes: readonly string[] | null | undefined): Sql {
+  if (!scopes?.length) return sql`true`
+  return sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(scopes)})
+    WHERE value NOT IN (SELECT value FROM json_each(applications.scopes)))`
 }
 
 /** Joins the application with this ID or client ID to the caller. */

@@ -1,12 +1,18 @@
 import sql, { empty, raw, type Sql } from 'sql-template-tag'
-import { type Application, applicationMapping, joinLiveApplication, matchesApplication } from './applications.ts'
+import {
+  type Application,
+  applicationMapping,
+  areScopesKnown,
+  joinLiveApplication,
+  matchesApplication,
+} from './applications.ts'
 import { runBatch, runChange } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
-import { environmentOf, isFrozen } from './caller-scope.ts'
+import { environmentOf, isFrozen } from './caller-conditions.ts'
 import type { Database, UnixMs } from './database.ts'
 import { touchedSecrets } from './event-statements.ts'
 import { flag, jsonOrNull, mapping } from './mapping.ts'
-import { areScopesKnown, isAllowedExpiry, maxLifetime, passedReminder } from './secret-policy.ts'
+import { isAllowedExpiry, maxLifetime, passedReminder } from './secret-lifetime.ts'
 import { allOf, BY_APPLICATION, select, update } from './statements.ts'
 import { type FoundChangeRow, type FoundRow, selectVerdict } from './verdicts.ts'
 

@@ -1,6 +1,6 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Change, Need } from './caller.ts'
-import { scopeOf } from './caller-scope.ts'
+import { scopeOf } from './caller-conditions.ts'
 import type { Database, UnixMs } from './database.ts'
 import { CHANGING, type ChangingTable, insertInto, type Statement } from './statements.ts'
 

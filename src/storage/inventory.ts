@@ -3,7 +3,7 @@ import { startOfIds } from '../credential/id.ts'
 import { type CallerKey, callerKeyMapping, selectCallerKeys } from './api-keys.ts'
 import { runBatch } from './batch.ts'
 import type { Caller, Outcome } from './caller.ts'
-import { environmentOf } from './caller-scope.ts'
+import { environmentOf } from './caller-conditions.ts'
 import { endsIn } from './client-secrets.ts'
 import type { Database, UnixMs } from './database.ts'
 import {

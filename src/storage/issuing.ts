@@ -1,9 +1,9 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Bytes } from '../credential/digest.ts'
-import { type Application, applicationMapping, joinLiveApplication } from './applications.ts'
+import { type Application, applicationMapping, areScopesKnown, joinLiveApplication } from './applications.ts'
 import { runChange } from './batch.ts'
 import type { Change, Outcome, Result } from './caller.ts'
-import { eventExists, isFrozen } from './caller-scope.ts'
+import { eventExists, isFrozen } from './caller-conditions.ts'
 import { type ClientSecret, clientSecretMapping, countAgainstLimit, liveAt } from './client-secrets.ts'
 import { afterResponse, type Blob, type Database, measuredApart, sendBatch, type UnixMs } from './database.ts'
 import { organizationOfSecret, recordAuditEvent, touchedSecrets } from './event-statements.ts'
@@ -21,7 +21,7 @@ import {
   readOriginal,
   rememberRequest,
 } from './idempotency.ts'
-import { areScopesKnown, isAllowedExpiry, maxLifetime, passedReminder } from './secret-policy.ts'
+import { isAllowedExpiry, maxLifetime, passedReminder } from './secret-lifetime.ts'
 import { BY_APPLICATION, insert, limitTo, type Statement, updateDependent, updateUnstamped } from './statements.ts'
 import type { FoundChangeRow } from './verdicts.ts'
 

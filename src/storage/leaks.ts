@@ -3,7 +3,7 @@ import { API_KEY_PREFIX, SIGNING_SECRET_PREFIX } from '../credential/credential.
 import { sha256, toHex } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
 import { apiKeySnapshot } from './api-keys.ts'
-import { inTime } from './caller-scope.ts'
+import { inTime } from './caller-conditions.ts'
 import { clientSecretMapping, liveAt } from './client-secrets.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from './database.ts'
 import { nextSeq, organizationOfSecret } from './event-statements.ts'

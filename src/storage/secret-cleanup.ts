@@ -5,7 +5,7 @@ import { type Query, query, type UnixMs } from './database.ts'
 import { nextSeq, organizationOfSecret } from './event-statements.ts'
 import type { EventType } from './events.ts'
 import { withEvent } from './history.ts'
-import { passedReminder } from './secret-policy.ts'
+import { passedReminder } from './secret-lifetime.ts'
 
 /** The steps of the scheduled job that change client secrets. */
 

@@ -10,7 +10,7 @@ import {
   type Scope,
   scopeOf,
   useDue,
-} from './caller-scope.ts'
+} from './caller-conditions.ts'
 import type { Database, Query, UnixMs } from './database.ts'
 import { withEvent } from './history.ts'
 

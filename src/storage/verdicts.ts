@@ -1,6 +1,6 @@
 import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import type { Access, Caller, Change } from './caller.ts'
-import { eventExists } from './caller-scope.ts'
+import { eventExists } from './caller-conditions.ts'
 import type { UnixMs } from './database.ts'
 import { type Statement, selectCaller } from './statements.ts'
 

@@ -1,7 +1,7 @@
 import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import { runBatch } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
-import { eventExists, isLatest, scopeOf } from './caller-scope.ts'
+import { eventExists, isLatest, scopeOf } from './caller-conditions.ts'
 import type { Database } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'

@@ -19,11 +19,11 @@ const ROOMS = '{credential,contract,storage,http,oauth,connect}'
 const CRITICAL = [
   'src/http/rate-limits.ts',
   'src/oauth/client-authentication.ts',
-  'src/storage/authentication.ts',
+  'src/storage/client-authentication.ts',
   'src/storage/caller.ts',
   'src/storage/client-secrets.ts',
   'src/storage/idempotency.ts',
-  'src/storage/caller-scope.ts',
+  'src/storage/caller-conditions.ts',
   'src/storage/sessions.ts',
 ]
 const TESTS = ['test/{credential,http,storage,connect,events,oauth,dashboard,faults}/**/*.test.ts', 'test/*.test.ts']

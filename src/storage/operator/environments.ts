@@ -1,6 +1,6 @@
 import sql, { type Sql } from 'sql-template-tag'
 import { newId, regionOfId } from '../../credential/id.ts'
-import { isLatestOfEnvironment } from '../caller-scope.ts'
+import { isLatestOfEnvironment } from '../caller-conditions.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from '../database.ts'
 import { type EnvironmentChange, environmentMapping, type Environment as WholeEnvironment } from '../environments.ts'
 import { mapping } from '../mapping.ts'

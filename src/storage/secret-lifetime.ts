@@ -1,7 +1,7 @@
 import sql, { type Sql } from 'sql-template-tag'
 import type { UnixMs } from './database.ts'
 
-/** The limits that an environment and an application set for client secrets, and the reminders of their expiry. */
+/** The longest lifetime that an environment allows its client secrets, and the reminders before their expiry. */
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
@@ -9,8 +9,8 @@ const DAY_MS = 24 * 60 * 60 * 1000
 const CLOCK_TOLERANCE_MS = 60_000
 
 /**
- * SQL for the longest lifetime of a new secret of an environment, in ms; NULL for no limit. `read` makes more of it: each
- * use of the result in a statement reads the row of the environment again.
+ * SQL for the longest lifetime of a new secret of an environment, in ms; NULL for no limit. `read` turns the lifetime into
+ * another value within the same subquery, so that a statement reads the row of the environment only once.
  */
 export function maxLifetime(environmentId: Sql, read = (lifetime: Sql) => lifetime): Sql {
   return sql`(SELECT ${read(sql`max_lifetime_days * ${DAY_MS}`)} FROM environments WHERE id = ${environmentId})`
@@ -25,11 +25,4 @@ export function isAllowedExpiry(expiry: Sql | UnixMs, latest: Sql): Sql {
 export function passedReminder(expiry: Sql, now: UnixMs): Sql {
   return sql`CASE WHEN ${expiry} <= ${now + DAY_MS} THEN 1 WHEN ${expiry} <= ${now + 7 * DAY_MS} THEN 7
     WHEN ${expiry} <= ${now + 30 * DAY_MS} THEN 30 END`
-}
-
-/** Condition: every scope of a list is a scope of a row of `applications`. The list is null for all of them. */
-export function areScopesKnown(scopes: readonly string[] | null | undefined): Sql {
-  if (!scopes?.length) return sql`true`
-  return sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(scopes)})
-    WHERE value NOT IN (SELECT value FROM json_each(applications.scopes)))`
 }
