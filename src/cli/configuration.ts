@@ -135,9 +135,9 @@ export function requireValidSettings(configuration: Pick<Configuration, 'vars' |
 }
 
 /**
- * Checks the settings that `dev` would serve with, and gives one sentence for each problem. `own` are those that it
- * sets itself; the others come from .dev.vars, if they are there, and from wrangler.toml. `added` are regions that this
- * lacks.
+ * Checks the settings that `dev` would serve with, and gives one sentence for each problem. `own` has the settings that
+ * `dev` sets itself; the others come from .dev.vars, or else from wrangler.toml. `added` has the regions that
+ * wrangler.toml lacks.
  */
 export async function checkDevSettings(
   own: Readonly<Record<string, unknown>>,
@@ -155,7 +155,8 @@ export async function checkDevSettings(
 }
 
 /**
- * The configuration of local commands: variables of .dev.vars replace those of wrangler.toml. `local` has their names.
+ * The configuration of local commands: variables of .dev.vars replace those of wrangler.toml. `local` has the names of
+ * the variables in .dev.vars.
  */
 export async function readLocalConfiguration(path = configPath): Promise<Configuration & { local: readonly string[] }> {
   const configuration = await readConfiguration(path)

@@ -35,8 +35,9 @@ interface Changeset {
 }
 
 /**
- * Finds out what the custom domains would replace, and refuses to: wrangler replaces it without a question, because its
- * output is not a terminal. Before there is a Worker, Cloudflare tells of other Workers only; call it again then.
+ * Refuses custom domains that have DNS records or belong to another Worker, unless the plan may take them. wrangler
+ * would replace these without a question, because its output is not a terminal. Before the Worker exists, Cloudflare
+ * reports domains of other Workers only: call this again afterwards.
  */
 export async function checkDomains(account: Account, plan: AddressPlan): Promise<string[]> {
   const { name, canTakeDomain } = plan

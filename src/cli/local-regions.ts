@@ -8,7 +8,7 @@ import { readPrivately, writePrivately } from './private-file.ts'
 import type { IdentifiedRegion } from './regions.ts'
 import { loadWrangler } from './wrangler.ts'
 
-/** The regions that a state folder has had, unless it has had the first one only. */
+/** The file with the regions that a state folder has had. It is absent while the folder has had the first one only. */
 const RECORD_FILE = '.regions.json'
 const Recorded = v.pipe(
   v.string(),
@@ -63,7 +63,7 @@ export function regionsSetting(regions: readonly Region[]): string {
   return regions.map(({ digit, binding }) => `${digit}=${binding}`).join(',')
 }
 
-/** A binding and a digit may each have had another database. */
+/** The name follows from the database, because a binding or a digit may have belonged to another one before. */
 export const nameInProxy = ({ id }: IdentifiedRegion) => `DB_${id.replaceAll(/\W/g, '_')}`
 
 /** Opens exactly these databases: wrangler.toml may lack one. wrangler reads its configuration from a file. */

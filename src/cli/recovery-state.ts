@@ -22,7 +22,7 @@ const State = v.object({
   phase: v.picklist(PHASES),
   /** The number of changes that are applied again. */
   applied: v.number(),
-  /** The number that was missing in the restored state, by table. */
+  /** The number of applied changes that the restored state lacked, by table. */
   counts: v.record(v.string(), v.number()),
 })
 export type State = v.InferOutput<typeof State>

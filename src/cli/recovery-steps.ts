@@ -36,7 +36,8 @@ export interface RecoveryTarget {
 }
 
 /**
- * The clocks of the Workers may differ from D1's. An earlier start finds more; what is applied already changes nothing.
+ * The clocks of the Workers may differ from D1's. An earlier start only finds more changes: one that the restored state
+ * already has is not applied again.
  */
 const MARGIN_MS = 60 * 60 * 1000
 
@@ -72,7 +73,7 @@ export interface Report {
 /**
  * Restores a database to an earlier time without bringing back what was revoked since. No change is lost in between:
  * the database refuses changes before they are read. No revoked secret authenticates in between: the Worker is closed
- * before the restore, and until all of them are revoked again.
+ * before the restore, and opens after every secret is revoked again.
  */
 export function recoverySteps(
   { progress, platform }: Pick<Context, 'progress' | 'platform'>,
@@ -260,7 +261,9 @@ async function findLost(
   return { gone, undone }
 }
 
-/** The members that differ. Of the times at which something ended, only whether there is one: it may have ended twice. */
+/**
+ * The members that differ. Two times of an end count as equal, because an object may have ended again at another time.
+ */
 function undoneChangesOf(before: Row, restored: Row): Record<string, Undone> {
   const isSame = (name: string) =>
     before[name] === restored[name] ||

@@ -135,8 +135,8 @@ export interface IdentifiedRegion extends Region {
 }
 
 /**
- * Refuses a configuration that leaves environments behind. `before` are the regions that there have been; a region is
- * removed if `now` does not have it, or gives its digit to another database. `list` gives the environments of one.
+ * Refuses a configuration that leaves environments behind. `before` has the earlier regions. A region is removed if
+ * `now` lacks it, or gives its digit to another database. `list` returns the environments of a region.
  */
 export async function requireKeptRegions<T extends IdentifiedRegion>(
   before: readonly T[],

@@ -89,7 +89,10 @@ const webhookEndpoint = {
   events: v.array(v.string()),
 }
 
-/** The report of a leaked credential: once per credential. The event is also that of the change that `reaction` made. */
+/**
+ * The report of a leaked credential: once per credential. If `reaction` changed the object, this event also records
+ * that change.
+ */
 const leak = { source: v.nullable(v.string()), reaction: v.picklist(LEAK_REACTIONS) }
 
 /** An event. Its data is the object as the change left it. */

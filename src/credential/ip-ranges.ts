@@ -39,7 +39,7 @@ function binary(parts: readonly number[], width: number): string {
 }
 
 interface Range {
-  /** The range as it is stored and shown: without the length of a prefix that is a whole address. */
+  /** The range as it is stored and shown. A single address has no prefix length. */
   readonly text: string
   /** The version and the bits of the prefix. */
   readonly prefix: string

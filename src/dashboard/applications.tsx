@@ -44,7 +44,7 @@ export const applicationList = new Hono<HonoEnv>()
     return listPage(c, granted(c, outcome), { search, order }, cursor !== null)
   })
 
-  // A POST, so that a pasted credential comes into no URL.
+  // A POST, so that no URL contains a pasted credential.
   .post('/search', requireSession, async (c) => {
     const field = await readForm(c)
     const search = field('search').trim().slice(0, MAX_SEARCH)

@@ -39,7 +39,7 @@ export const eventList = new Hono<HonoEnv>()
     return eventsPage(c, filter, granted(c, outcome), after !== null)
   })
 
-  // A POST, so that a pasted credential comes into no URL. It leads to an address that can be shared.
+  // A POST, so that no URL contains a pasted credential. It leads to an address that can be shared.
   .post('/events', requireSession, async (c) => c.redirect(eventsPath(readFilter(await readForm(c))), 303))
 
   .get('/events/export-csv', requireSession, async (c) =>

@@ -33,7 +33,7 @@ export const find = new Hono<HonoEnv>()
     return resultPage(c, search, granted(c, await findAnything(database, session, search, now)), now)
   })
 
-  // A POST, so that a whole secret that is pasted comes into no URL.
+  // A POST, so that no URL contains a pasted secret.
   .post('/find', requireSession, async (c) => {
     const field = await readForm(c)
     const search = readSearch(field('q') || field('text'))
@@ -79,7 +79,7 @@ function resultPage(c: Context<HonoEnv>, search: Search, { secrets, applications
   )
 }
 
-/** Whose change ended a secret, under its state. */
+/** The API key that revoked a secret, below its state. */
 const Revoker = ({ state, changedByName }: FoundSecret) =>
   state === 'revoked' && changedByName ? (
     <span class="sub line">
@@ -87,7 +87,7 @@ const Revoker = ({ state, changedByName }: FoundSecret) =>
     </span>
   ) : null
 
-/** The secret that was looked for, and the button that ends it. */
+/** The secret that was found, and the button that revokes it. */
 const OneSecret = ({ c, secret, now }: { c: Context<HonoEnv>; secret: FoundSecret; now: number }) => {
   const { state, applicationName, changedByName } = secret
   const isEnded = state === 'revoked' || state === 'expired'

@@ -161,7 +161,7 @@ interface FiltersProps {
   readonly keys: readonly CallerKey[]
 }
 
-/** A POST, so that a pasted credential comes into no URL. */
+/** A POST, so that no URL contains a pasted credential. */
 export const Filters = ({ filter, keys }: FiltersProps) => (
   <search>
     <PostForm class="filters" action={SECRETS_PATH}>

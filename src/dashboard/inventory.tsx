@@ -50,7 +50,7 @@ export const inventory = new Hono<HonoEnv>()
     return inventoryPage(c, filter, survey, now)
   })
 
-  // A POST, so that a pasted credential comes into no URL.
+  // A POST, so that no URL contains a pasted credential.
   .post('/secrets', requireSession, async (c) => c.redirect(secretsPath(readFilter(await readForm(c))), 303))
 
   .get('/secrets/export', requireSession, async (c) => {

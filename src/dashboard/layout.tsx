@@ -169,9 +169,7 @@ const Header = ({ identity, section, region }: HeaderProps) => {
   )
 }
 
-/**
- * A POST, so that a whole secret that is pasted here comes into no URL. The browser script opens it with the key `/`.
- */
+/** A POST, so that no URL contains a pasted secret. The key `/` moves the focus here, by the browser script. */
 const SearchField = () => (
   <search>
     <PostForm action="/dashboard/find" class="find">

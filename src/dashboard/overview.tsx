@@ -94,7 +94,7 @@ const Totals = ({ found: { applications, secrets, endpoints, keys } }: { found: 
         count={counted(secrets.unused, secrets)}
       />
       <Total href={`${SECRETS_PATH}?expiry=never`} name="Never expire" count={counted(secrets.never, secrets)} />
-      {/* A key with permissions sees neither. */}
+      {/* A key with permissions sees neither endpoints nor keys. */}
       {keys.length > 0 && (
         <>
           <Total href={WEBHOOKS_PATH} name="Endpoints" count={String(endpoints.length)} />

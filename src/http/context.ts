@@ -3,7 +3,8 @@ import type { AuthenticatedClient } from '../storage/client-authentication.ts'
 import type { Database } from '../storage/database.ts'
 
 /**
- * The caller of a request to the management API, as far as its key tells. The database knows whether the key exists.
+ * The caller of a request to the management API, from its API key alone. Only the database knows whether the key
+ * exists.
  */
 export interface ApiCaller extends Caller {
   /** The plaintext key, used only to derive client secrets. */
@@ -13,10 +14,10 @@ export interface ApiCaller extends Caller {
   readonly needs: Need
 }
 
-/** The caller of a request to the dashboard, as far as its cookie tells. */
+/** The caller of a request to the dashboard, from its cookie alone. */
 export interface SessionCaller extends Caller {
   readonly region: string
-  /** The right that the form needs that is being sent; absent on other pages. */
+  /** The right that the submitted form needs; absent on other pages. */
   readonly needs?: Need
 }
 

@@ -55,13 +55,13 @@ export function addLogFields(c: Context<HonoEnv>, fields: LogFields): void {
   c.set('logFields', { ...c.get('logFields'), ...fields })
 }
 
-/** The Cloudflare location and the version of the Worker, where the platform tells them. */
+/** The Cloudflare location and the version of the Worker, if the platform gives them. */
 export function placeOf(c: Context<HonoEnv>): LogFields {
   const colo = c.req.raw.cf?.colo as string | undefined
   return { ...(colo && { colo }), ...versionField(c.env) }
 }
 
-/** The deployed version, where the platform tells it. */
+/** The deployed version, if the platform gives it. */
 export function versionField(env: Partial<Pick<Env, 'CF_VERSION_METADATA'>>): Pick<LogFields, 'version'> {
   const id = env.CF_VERSION_METADATA?.id
   return id ? { version: id } : {}

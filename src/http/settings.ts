@@ -66,7 +66,10 @@ const issuerSetting: Setting<string> = {
   },
 }
 
-/** The list of keys decides who may send many reports, so that it comes by https. If it is empty, such reports are refused. */
+/**
+ * The list of keys decides who may send many reports, so it must come by https. If it is empty, such reports are
+ * refused.
+ */
 const keysUrl: Setting<string> = {
   requirement: 'must be an https URL, http on loopback, or empty',
   parse: (value) => {
@@ -148,7 +151,10 @@ function valueIn(variables: object, name: string): unknown {
   return Object.hasOwn(variables, name) ? (variables as Record<string, unknown>)[name] : undefined
 }
 
-/** Any property of a binding to another Worker looks like a method; only such a binding has `fetch`. */
+/**
+ * A binding to another Worker answers every name with a method, also `prepare` and `batch`. Unlike a D1 database, it
+ * has `fetch`.
+ */
 function isD1Database(value: unknown): value is D1Database {
   if (typeof value !== 'object' || value === null || 'fetch' in value) return false
   const { prepare, batch } = value as Partial<D1Database>

@@ -3,7 +3,7 @@ import type { Child, PropsWithChildren } from 'hono/jsx'
 /** The errors of a form, by field. */
 export type FieldErrors = Readonly<Record<string, string>>
 
-/** Fields that every form of the page sends that is being rendered. */
+/** Fields that every form sends on the page that is being rendered. */
 let commonFields: Readonly<Record<string, string>> = {}
 
 /**

@@ -75,7 +75,7 @@ const previousOfApplication = sql`SELECT data FROM (${join(
 const before = sql`CASE first.type WHEN 'connect_application_secret.updated' THEN (${previousOfSecret})
   WHEN 'connect_application.updated' THEN (${previousOfApplication}) END AS before`
 
-/** SQL for the columns of an event among the first ones. */
+/** SQL for the columns of an event, for `selectFromFirst` and `selectSorted`. */
 export const activityColumns = sql`first.*, ${applicationName}, ${before}`
 
 /** The number of events that a search has read, and the oldest of them. */

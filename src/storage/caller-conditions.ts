@@ -21,12 +21,15 @@ export const activeSession = raw(`sessions.ended_at IS NULL
 export const activeKey = raw(`revoked_at IS NULL
   AND (key_expires_at IS NULL OR key_expires_at > unixepoch('subsec') * 1000)`)
 
-/** Condition: the key has no IP ranges, or one of them has the caller's address. Each range comes with its bits. */
+/**
+ * Condition: the key has no IP ranges, or one of them has the caller's address. `allowed_ips` has the bits of each
+ * range.
+ */
 function withinRanges({ addressBits = '' }: Caller): Sql {
   return sql`(allowed_ips IS NULL OR EXISTS (SELECT 1 FROM json_each(allowed_ips) WHERE instr(${addressBits}, value) = 1))`
 }
 
-/** Condition: the key may do it. A permission that is not known allows nothing. */
+/** Condition: the key has the right `needs`. An unknown permission allows nothing. */
 function mayDo(needs: Need): Sql {
   const all = isChanging(needs) ? `permissions IS NULL AND access = 'write'` : 'permissions IS NULL'
   const some = permissionsFor(needs).map((permission) => `instr(permissions, '"${permission}"')`)

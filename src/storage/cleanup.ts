@@ -92,8 +92,8 @@ const hasChecked = (rows: Readonly<Record<string, readonly unknown[]>>) => (rows
 const readClock = query<{ now: UnixMs }>(sql`SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now`)
 
 /**
- * How far a clock is ahead of another, which showed `before` and `after` around the reading; 0 if latency can explain
- * it.
+ * How far the clock that showed `reading` is ahead of the clock that showed `before` and `after` around it; 0 if
+ * latency can explain the difference.
  */
 function skewOf(reading: UnixMs, before: UnixMs, after: UnixMs): number {
   return Math.max(reading - after, 0) + Math.min(reading - before, 0)

@@ -151,7 +151,10 @@ export async function verifyClientSecret(
 
 const HOUR_MS = 60 * 60 * 1000
 
-/** Records a successful use of a secret, after the response, if it is due. A refused request is not a use. */
+/**
+ * Records a successful use of a secret, after the response, unless one was recorded within the last minute. A refused
+ * request is not a use.
+ */
 export function touchClientSecret(
   database: Database,
   { digest, now }: Proof,
@@ -191,7 +194,7 @@ function expiringUse(
   ]
 }
 
-/** Refusals of a secret that once worked, or works elsewhere, and the reason that their event has. */
+/** The reason in the event of a refusal: of a secret that once worked, or that works from other addresses. */
 const REASONS = new Map<ClientRefusal, string>([
   ['secret_revoked', 'revoked'],
   ['secret_expired', 'expired'],
@@ -201,8 +204,8 @@ const REASONS = new Map<ClientRefusal, string>([
 ])
 
 /**
- * Records the use of a secret that no longer works, or not from there, after the response: at most one event per hour and secret, because
- * they share an ID.
+ * Records, after the response, the use of a secret that no longer works, or that does not work from this address: at
+ * most one event per hour and secret, because they share an ID.
  */
 export function recordRefusedUse(
   database: Database,

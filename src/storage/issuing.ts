@@ -129,7 +129,7 @@ export function replaceClientSecret(
 interface Rotation {
   readonly retireAt: UnixMs
   readonly limit: number
-  /** Condition: among the others, a secret that is replaced. */
+  /** Condition: the rotation replaces this secret. */
   readonly replaced: Sql
   readonly withinLimit: Sql
 }

@@ -20,7 +20,10 @@ export interface LeakReport {
   readonly source: string | null
 }
 
-/** The reports of one kind: JSON of event ID and source, by digest (hex), and of signing secrets by themselves. */
+/**
+ * The event ID and the source of each report of one kind: by the digest (hex) of a client secret or API key, or by the
+ * signing secret itself.
+ */
 type Items = Readonly<Record<string, { readonly event_id: string; readonly source: string | null }>>
 
 /**
@@ -110,7 +113,7 @@ interface Ended {
   readonly name: string
   readonly table: 'api_keys' | 'webhook_endpoints'
   readonly type: EventType
-  /** The key of the row's report. */
+  /** SQL for the key of the row's report in `Items`. */
   readonly key: Sql
   /** Condition: the row is reported for the first time, and has not ended. */
   readonly found: Sql

@@ -62,7 +62,7 @@ export interface ListedSecret extends ClientSecret {
 
 const first = raw('first')
 
-/** The columns of a secret among the first ones. */
+/** The columns of a secret, for `selectFromFirst` and `selectSorted`. */
 const listed = mapping<Omit<ListedSecret, 'state' | 'applicationName' | 'organizationId' | 'createdByName'>>('first', {
   ...clientSecretMembers,
   lastUsedAddress: 'last_used_address',

@@ -34,7 +34,10 @@ export function recordExpiries(now: UnixMs): Step {
   }
 }
 
-/** The IDs of events about one secret differ by their times. Those of authentication.ts are 0 or 1 ms after an hour. */
+/**
+ * The IDs of events about one secret differ by their times. Those of client-authentication.ts are 0 or 1 ms after an
+ * hour.
+ */
 const OFFSETS_MS = { expiring: 2, unused: 3 }
 
 /** SQL for the ID of an event that cleanup records about a secret. */

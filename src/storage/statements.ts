@@ -94,7 +94,8 @@ export function select<Row>(
 }
 
 /**
- * Rows among the first ones of the caller's environment that `first` selects: a search that reads no more than these.
+ * Searches the rows of the caller's environment that `first` selects, and reads no others: `first` may end in ORDER BY
+ * and LIMIT. `rest` narrows and orders the result.
  */
 export function selectFromFirst<Row>(
   caller: Caller,
@@ -109,7 +110,10 @@ export function selectFromFirst<Row>(
   )
 }
 
-/** As `selectFromFirst`, in an order. Columns that read other tables are computed for the rows of the result only. */
+/**
+ * As `selectFromFirst`, for a `rest` that sorts. `columns` are computed for the rows of the result only, because they
+ * may read other tables.
+ */
 export function selectSorted<Row>(caller: Caller, columns: Sql, table: Source, first: Sql, rest: Sql): Statement<Row> {
   const { sql: sorted } = selectFromFirst(caller, sql`*`, table, first, rest)
   return new ScopedStatement(sql`SELECT ${columns} FROM (${sorted}) AS first`)

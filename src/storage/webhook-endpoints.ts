@@ -86,7 +86,9 @@ export function findCallerEndpoint(
   )
 }
 
-/** The event, the condition for it and the new value of a pause, or of its end. A retry undoes no later one. */
+/**
+ * The event, its condition and the new value that pause or resume an endpoint. A retry does not undo a later change.
+ */
 export function pauseOf(isPaused: boolean, now: number, eventId: string) {
   const types = ['webhook_endpoint.paused', 'webhook_endpoint.resumed'] as const
   return {

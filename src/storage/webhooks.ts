@@ -12,7 +12,7 @@ export interface WebhookEndpoint {
   /** The event types that the endpoint receives; all types if empty. */
   readonly events: readonly EventType[]
   readonly createdAt: UnixMs
-  /** Events wait since then; null unless the endpoint is paused. */
+  /** The time of the pause, since when events wait; null unless the endpoint is paused. */
   readonly pausedAt: UnixMs | null
   /** The time of the first report that the signing secret has leaked. */
   readonly leakReportedAt: UnixMs | null

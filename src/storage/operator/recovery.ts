@@ -134,7 +134,7 @@ function ended(column: string, type: EventType, data: Sql, set: Sql = sql``): Ap
   }
 }
 
-/** Condition: the restored secret has no such list, or one with an item that the captured list has not. */
+/** Condition: the restored secret has no such list, or its list has an item that the captured list lacks. */
 const hasMore = (column: string) =>
   sql`(${was(column)} IS NOT NULL AND (target.${raw(column)} IS NULL OR EXISTS (SELECT 1
     FROM json_each(target.${raw(column)}) WHERE value NOT IN (SELECT value FROM json_each(${was(column)})))))`
