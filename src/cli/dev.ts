@@ -1,6 +1,5 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { DatabaseSync } from 'node:sqlite'
 import type { Command } from '@commander-js/extra-typings'
 import * as v from 'valibot'
 import { DEFAULT_REGION } from '../credential/credential.ts'
@@ -9,6 +8,7 @@ import { type Bootstrap, bootstrap, bootstrapToJson, bootstrapToText } from './b
 import { type Context, Failure, jsonOption, type OperatorRegion, print, UsageError } from './command.ts'
 import { checkDevSettings } from './configuration.ts'
 import { freePort, ownVariables, PortInUse, type RunningDev, serve, urlAt } from './dev-server.ts'
+import { useFolder, whileLocked } from './folder-lock.ts'
 import { shownPath, stateFolder } from './local-database.ts'
 import { MAX_LOCAL_REGIONS } from './local-regions.ts'
 import { persistToOption, withRegions } from './operator-database.ts'
@@ -44,6 +44,8 @@ export function addDevCommand(program: Command, context: Context): void {
         wanted,
       )
       const secrets = (await requireLocalSecrets(directory)) ?? (await createLocalSecrets(directory, 'RS256'))
+      // The runtime closes a database that is idle: without this lock, `recover` would take it for unused.
+      process.once('exit', await useFolder(directory))
       context.progress('Starting the Worker…')
       const regions = made.map(({ region }) => region)
       const url = urlAt(
@@ -111,12 +113,12 @@ const RUNNING_FILE = '.dev.pid'
 const Running = v.object({ pid: v.number(), url: v.string() })
 
 /** Finds another `dev` with the same state, or a process that survived a killed `dev`. */
-async function findRunningDev(directory: string): Promise<RunningDev | null> {
+export async function findRunningDev(directory: string): Promise<RunningDev | null> {
   const running = parsed(Running, await readPrivately(join(directory, RUNNING_FILE)))
   if (!running || !(await isServing(running.url))) return null
   const { pid, url } = running
   return isAlive(pid)
-    ? { url, words: `Another \`npm run dev\` (process ${pid}) uses the same state at ${url}.` }
+    ? { url, words: `\`npm run dev\` (process ${pid}) uses the same state at ${url}.` }
     : {
         url,
         words: `\`npm run dev\` (process ${pid}) was killed, and its runtime still serves the same state at ${url}.`,
@@ -156,31 +158,6 @@ function parseKept(text: string | null): Bootstrap | null {
 async function keep(file: string, made: Bootstrap): Promise<void> {
   const { api_key, application } = bootstrapToJson('', made)
   await writePrivately(file, JSON.stringify({ api_key, application }))
-}
-
-const LOCK_POLL_MS = 50
-const SQLITE_BUSY = 5
-
-/** Runs one task at a time for a file, across processes. SQLite's lock ends with its process, however that ends. */
-export async function whileLocked<T>(file: string, task: () => Promise<T>): Promise<T> {
-  const { DatabaseSync } = await import('node:sqlite')
-  const lock = new DatabaseSync(`${file}.lock`)
-  try {
-    while (!isLocked(lock)) await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS))
-    return await task()
-  } finally {
-    lock.close()
-  }
-}
-
-function isLocked(lock: DatabaseSync): boolean {
-  try {
-    lock.exec('BEGIN EXCLUSIVE')
-    return true
-  } catch (error) {
-    if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return false
-    throw error
-  }
 }
 
 function parsed<T>(schema: v.GenericSchema<unknown, T>, text: string | null): T | null {

@@ -7,6 +7,7 @@ import { type Environment, listEnvironments } from '../storage/operator/environm
 import { applyMigrations } from '../storage/operator/migrations.ts'
 import type { Region } from '../storage/regions.ts'
 import { Failure, type OpenRegions, type OperatorRegion } from './command.ts'
+import { useFolder } from './folder-lock.ts'
 import { findLocalRegions, nameInProxy, openLocalProxy } from './local-regions.ts'
 import { makePrivateFolder } from './private-file.ts'
 import { type IdentifiedRegion, requireKeptRegions, requireOwnEnvironments } from './regions.ts'
@@ -37,9 +38,12 @@ interface Options {
 /** Opens the local databases of a state folder, and brings their tables up to date. */
 export async function openLocalRegions(directory: string, options: Options = {}): Promise<OpenRegions> {
   await checkFolder(directory)
+  const release = await useFolder(directory)
   try {
-    return await patiently(() => openOnce(directory, options))
+    const open = await patiently(() => openOnce(directory, options))
+    return { ...open, close: () => open.close().finally(release) }
   } catch (error) {
+    release()
     throw error instanceof Failure ? error : new Failure(explainLocal(directory, (error as Error).message))
   }
 }

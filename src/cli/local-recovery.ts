@@ -2,6 +2,8 @@ import { copyFile, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { type Context, Failure, shellWord } from './command.ts'
+import { findRunningDev } from './dev.ts'
+import { claimFolder } from './folder-lock.ts'
 import { givenPath, shownPath, stateFolder } from './local-database.ts'
 import { withRegions } from './operator-database.ts'
 import { makePrivateFolder } from './private-file.ts'
@@ -30,6 +32,7 @@ export function localTarget(
   const target: RecoveryTarget = {
     name: shownPath(folder),
     findPoint: async () => {
+      await whileUnused(folder, 'Nothing was changed.', async () => {})
       await newestEvent(copy)
       return copy
     },
@@ -37,7 +40,8 @@ export function localTarget(
     timeOf: async (point, to) => Math.min(to.getTime(), await newestEvent(point)),
     withLive: within(folder),
     close: async () => {
-      await settle(await requireFrozen(folder))
+      const file = await requireFrozen(folder)
+      await whileUnused(folder, NOT_RESTORED, () => settle(file))
       return 'There is none: no other process has the database open.'
     },
     restore: async (point) => {
@@ -53,11 +57,13 @@ export function localTarget(
       // No database is frozen if an earlier run was interrupted after this step.
       const live = await frozenFile(folder)
       if (live !== null) {
-        const restored = join(aside, DATABASES, basename(live))
-        await settle(restored)
-        await settle(live)
-        await copyFile(live, undo)
-        await rename(restored, live)
+        await whileUnused(folder, NOT_RESTORED, async () => {
+          const restored = join(aside, DATABASES, basename(live))
+          await settle(restored)
+          await settle(live)
+          await copyFile(live, undo)
+          await rename(restored, live)
+        })
       }
       await rm(aside, { recursive: true, force: true })
       return `The restored database is in place. The one before is ${shownPath(undo)}.`
@@ -128,6 +134,26 @@ async function requireFrozen(folder: string): Promise<string> {
   throw new Failure(`${shownPath(folder)} has no database that refuses changes. End this recovery with --cancel.`)
 }
 
+const NOT_RESTORED = 'The database was not restored.'
+
+/**
+ * Runs a task while no other command uses the folder. A process that has the database open when another file takes its
+ * place would write the log of the old file beside the new one.
+ */
+async function whileUnused(folder: string, consequence: string, task: () => Promise<void>): Promise<void> {
+  const running = await findRunningDev(folder)
+  const release = running ? null : await claimFolder(folder)
+  if (!release) {
+    const words = running?.words ?? `\`npm run dev\` or another command uses ${shownPath(folder)}.`
+    throw new Failure(`${words} ${consequence} Stop it first.`)
+  }
+  try {
+    await task()
+  } finally {
+    release()
+  }
+}
+
 const BUSY_TIMEOUT_MS = 5_000
 
 /** Moves everything into the main file of a database, which another process must not have open. */
@@ -138,7 +164,7 @@ async function settle(file: string): Promise<void> {
     database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)')
   } catch (error) {
     throw new Failure(
-      `Another process has ${shownPath(file)} open (${(error as Error).message}). It was not restored. Stop \`npm run dev\`.`,
+      `Another process has ${shownPath(file)} open (${(error as Error).message}). ${NOT_RESTORED} Stop it first.`,
     )
   } finally {
     database.close()

@@ -2,8 +2,9 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { serveAt, whileLocked } from '../../src/cli/dev.ts'
+import { serveAt } from '../../src/cli/dev.ts'
 import { PortInUse, reasonOfEvent } from '../../src/cli/dev-server.ts'
+import { whileLocked } from '../../src/cli/folder-lock.ts'
 import { newDatabase } from './databases.ts'
 import { newFolder } from './folder.ts'
 import { copyProject, type Dev, paste, run, startDev } from './processes.ts'
@@ -82,9 +83,11 @@ describe('the first start', () => {
     expect(await readFile(join(state, '.dev.json'), 'utf8')).toContain(first.api_key)
     expect(
       (
-        await paste('git check-ignore --no-index .dev.json .dev-1.json .dev.pid .regions.json .signing-key.json v3/x')
+        await paste(
+          'git check-ignore --no-index .dev.json .dev-1.json .dev.pid .in-use.lock .regions.json .signing-key.json v3/x',
+        )
       ).stdout.split('\n'),
-    ).toHaveLength(7)
+    ).toHaveLength(8)
   })
 
   test('npm run dev accepts an API key that another command creates, and refuses it once it is revoked', async () => {
@@ -119,16 +122,23 @@ describe('the first start', () => {
     const port = new URL(first.url).port
     const taken = await run(['dev', '--port', port, '--persist-to', state], { cwd: project })
     expect(taken.stderr).toBe(
-      `Port ${port} is in use. Another \`npm run dev\` (process ${dev.pid()}) uses the same state at ${first.url}. Stop it, or choose another port with --port.\n`,
+      `Port ${port} is in use. \`npm run dev\` (process ${dev.pid()}) uses the same state at ${first.url}. Stop it, or choose another port with --port.\n`,
     )
     expect(taken).toMatchObject({ code: 1, stdout: '' })
     const second = await startDev(['--port', '0', '--persist-to', state, '--json'], '\n', project)
-    expect(second.stderr()).toContain(
-      `Another \`npm run dev\` (process ${dev.pid()}) uses the same state at ${first.url}.`,
-    )
+    expect(second.stderr()).toContain(`\`npm run dev\` (process ${dev.pid()}) uses the same state at ${first.url}.`)
     expect(second.stdout()).toMatch(/^.+\n$/)
     expect(JSON.parse(second.stdout())).toEqual({ ...first, url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) })
     expect(await second.end('SIGINT', 'all')).toEqual([])
+  })
+
+  test('recover refuses while npm run dev runs, and names it', async () => {
+    const words = ['--to', '2026-01-01T00:00:00Z', '--from', 'copy.sqlite', '--persist-to', state]
+    const { code, stdout, stderr } = await run(['recover', ...words], { cwd: project })
+    expect(stderr).toContain(
+      `\`npm run dev\` (process ${dev.pid()}) uses the same state at ${first.url}. Nothing was changed. Stop it first.`,
+    )
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   })
 
   test('SIGTERM to npm ends every process of npm run dev', async () => {
