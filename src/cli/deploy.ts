@@ -94,6 +94,7 @@ function describePlan({ name, regions, locations, routes, issuer, configuration 
     `Address: ${patterns.join(', ') || `${name} on workers.dev`}`,
     `Issuer of tokens: ${issuer || 'the address of the first deployment'}`,
     ...rateLimits(configuration).map((limit) => `Rate limit ${limit.name}: namespace ${namespaceId(name, limit.name)}`),
+    'Not checked, because it needs your account: the login and its permissions, the workers.dev subdomain, the domain, the database, and the version that serves. `npm run deploy` checks these before it changes them.',
   ]
 }
 

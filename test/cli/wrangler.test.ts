@@ -32,7 +32,7 @@ describe('the folder of compiled code, which runs as this user', () => {
   })
 })
 
-test('--dry-run checks the settings, shows every step, builds the Worker, and needs no network and no login', async () => {
+test('--dry-run checks the settings, shows every step and what it cannot check, builds the Worker, and needs no network and no login', async () => {
   // Nothing listens there.
   const env = { CLOUDFLARE_API_BASE_URL: 'http://127.0.0.1:9', HTTPS_PROXY: 'http://127.0.0.1:9' }
   const { code, stdout, stderr } = await run(['deploy', '--dry-run', '--jurisdiction', 'eu'], { env })
@@ -44,6 +44,9 @@ test('--dry-run checks the settings, shows every step, builds the Worker, and ne
     'Issuer of tokens: the address of the first deployment',
     expect.stringMatching(/^Rate limit MANAGEMENT_CALLS: namespace \d+$/),
     expect.stringMatching(/^Rate limit FAILED_AUTHENTICATIONS: namespace \d+$/),
+    expect.stringMatching(
+      /^Not checked, because it needs your account: .*, the database, and the version that serves\. /,
+    ),
     'Building the Worker…',
     '',
   ])
