@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { CLOSED_MESSAGE } from '../http/settings.ts'
-import { explained, findDatabase } from './cloudflare-api.ts'
+import { explained, findRegionDatabase } from './cloudflare-api.ts'
 import { type Account, type Context, Failure, type Platform, UsageError } from './command.ts'
 import { type Configuration, type RegionDatabase, readConfiguration, regionDatabases } from './configuration.ts'
 import { migrate } from './deploy-databases.ts'
@@ -47,7 +47,7 @@ export function timeTravel(
   let loggedIn: Promise<Account> | undefined
   const account = () => (loggedIn ??= platform.login(accountId))
   const uuid = async () => {
-    const found = await findDatabase(await account(), name)
+    const found = await findRegionDatabase(await account(), region)
     if (found) return found.uuid
     throw new Failure(`The account has no database ${name}. Nothing was changed.`)
   }
@@ -67,7 +67,10 @@ export function timeTravel(
   }
   return {
     name,
-    findPoint: (to) => bookmark(`?${new URLSearchParams({ timestamp: to.toISOString() })}`),
+    findPoint: async (to) => {
+      await requireOneVersion(await account(), worker)
+      return bookmark(`?${new URLSearchParams({ timestamp: to.toISOString() })}`)
+    },
     findUndo: () => bookmark(),
     // D1 finds the state at this time, or the last one before.
     timeOf: async (_, to) => to.getTime(),

@@ -1,7 +1,9 @@
-import { copyFile, readdir, writeFile } from 'node:fs/promises'
+import { copyFile, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { CloudflareError } from '../../src/cli/cloudflare-api.ts'
 import { Failure, runSteps } from '../../src/cli/command.ts'
+import { useFolder } from '../../src/cli/folder-lock.ts'
 import { openLocalRegions } from '../../src/cli/local-database.ts'
 import { recoveryFiles } from '../../src/cli/recovery-state.ts'
 import { cancelRecovery, type Report, recoverySteps } from '../../src/cli/recovery-steps.ts'
@@ -106,7 +108,7 @@ const live = await snapshotOf(database)
 
 /** Cloudflare, as far as a recovery reaches it. `hook` runs after each call and each D1 request of the command. */
 function cloudflare(folder: string, hook: (call: string) => Promise<void>) {
-  const state = { isClosed: false, calls: 0 }
+  const state = { isClosed: false, calls: 0, serving: [{ version_id: 'v1', percentage: 100 }] }
   const called = async <T>(call: string, result: T): Promise<T> => {
     state.calls++
     await hook(call)
@@ -118,10 +120,7 @@ function cloudflare(folder: string, hook: (call: string) => Promise<void>) {
       ['GET /d1/database/1/time_travel/bookmark', () => ({ bookmark: path.includes('timestamp=') ? 'point' : 'undo' })],
       ['POST /d1/database/1/time_travel/restore', () => restore(database, atTime)],
       ['POST /d1/database/1/query', () => [{ results: migrations }]],
-      [
-        'GET /workers/scripts/oncekey/deployments',
-        () => ({ deployments: [{ versions: [{ version_id: 'v1', percentage: 100 }] }] }),
-      ],
+      ['GET /workers/scripts/oncekey/deployments', () => ({ deployments: [{ versions: state.serving }] })],
       [
         'PATCH /workers/scripts/oncekey/secrets-bulk',
         () => {
@@ -340,15 +339,16 @@ describe('the deployed database', () => {
   })
 
   test('an interrupted recovery authenticates no revoked credential at any moment, and completes when it is run again', {
-    timeout: 300_000,
+    timeout: size(300_000, 3_600_000),
   }, async () => {
     await restore(database, live)
     const calls: string[] = []
     await cloudflare(await newFolder(), async (call) => void calls.push(call)).run()
     expect(calls.length).toBeGreaterThan(20)
-    // In the short run, the first and the last of the same calls in a row.
-    const all = calls.map((_, i) => i + 1)
-    const moments = size(0, 1) ? all : all.filter((i) => calls[i - 1] !== calls[i - 2] || calls[i - 1] !== calls[i])
+    // Of the same calls in a row, the first and the last; in the long run also every tenth.
+    const isChosen = (i: number) =>
+      calls[i] !== calls[i - 1] || calls[i] !== calls[i + 1] || i % size(calls.length, 10) === 0
+    const moments = calls.flatMap((_, i) => (isChosen(i) ? [i + 1] : []))
     for (const moment of moments) {
       await restore(database, live)
       let count = 0
@@ -398,6 +398,38 @@ describe('the deployed database', () => {
     await expectRecovered()
   })
 
+  test('while versions share the requests nothing is changed', async () => {
+    await restore(database, live)
+    const recovery = cloudflare(await newFolder(), async () => {})
+    recovery.state.serving = [
+      { version_id: 'v1', percentage: 90 },
+      { version_id: 'v2', percentage: 10 },
+    ]
+    await expect(recovery.run()).rejects.toThrow(
+      /^Several versions of the Worker serve requests, and each has its own secrets: v1 \(90 %\), v2 \(10 %\)\. Nothing was changed\./,
+    )
+    const path = `/connect/applications/${application.id}`
+    expect((await manage('PUT', path, { body: { name: 'split' } })).status).toBe(200)
+  })
+
+  test('error 10215 stops a recovery before the restore, and names what resolves it; it completes afterwards', async () => {
+    await restore(database, live)
+    let isRefused = true
+    const folder = await newFolder()
+    const recovery = cloudflare(folder, async (call) => {
+      if (!isRefused || !call.startsWith('PATCH')) return
+      recovery.state.isClosed = false
+      throw new CloudflareError('The latest version is not deployed.', 10215)
+    })
+    await expect(recovery.run()).rejects.toThrow(
+      /^No secret was changed, because the newest version of the Worker does not serve all requests: v1 \(100 %\) does\./,
+    )
+    expect(await answersTo(open)).toEqual(REFUSED)
+    isRefused = false
+    await recovery.run()
+    await expectRecovered()
+  })
+
   test('a Worker that does not know the setting is not closed: nothing is restored', async () => {
     await restore(database, live)
     const recovery = cloudflare(await newFolder(), async () => {
@@ -444,7 +476,7 @@ describe('the local database', () => {
     const running = await recover()
     clearInterval(use)
     expect(running.stderr).toMatch(
-      /Another process has .*\.sqlite open .*\. It was not restored\. Stop `npm run dev`\./,
+      /Another process has .*\.sqlite open .*\. The database was not restored\. Stop it first\./,
     )
     expect(running.stderr).toContain('again: it continues from this step.')
     expect(await tokens(before)).toEqual([401, 200])
@@ -473,6 +505,40 @@ describe('the local database', () => {
       ]),
     )
     expect(await readdir(folder)).not.toContain('recovery.json')
+  })
+
+  test('another command, even an idle one, must end: before it nothing is changed, and the copy does not take the place', async () => {
+    const folder = await newFolder()
+    await (await openLocalRegions(folder)).close()
+    const directory = join(folder, 'v3/d1/miniflare-D1DatabaseObject')
+    const file = join(directory, `${(await readdir(directory)).find((name) => /^[0-9a-f]+\.sqlite$/.test(name))}`)
+    const copy = join(folder, 'copy.sqlite')
+    await copyFile(file, copy)
+    await copyFile(`${file}-wal`, `${copy}-wal`)
+    const words = ['recover', '--to', new Date().toISOString(), '--from', copy, '--persist-to', folder]
+    const before = await readdir(folder)
+    let release = await useFolder(folder)
+    const early = await cli(words)
+    release()
+    expect(early.stderr).toContain(
+      `\`npm run dev\` or another command uses ${folder}. Nothing was changed. Stop it first.\n`,
+    )
+    expect(await readdir(folder)).toEqual(before)
+
+    let opened = 0
+    const late = await cli(words, {
+      openLocalRegions: async (directory) => {
+        // The report is made right before the end.
+        if (++opened === 4) release = await useFolder(folder)
+        return openLocalRegions(directory)
+      },
+    })
+    const { ino } = await stat(file)
+    release()
+    expect(late.stderr).toMatch(/\[8\/8\] .*\n.* uses .*\. The database was not restored\. Stop it first\.\n/)
+    const { code } = await cli(words, { openLocalRegions: (directory) => openLocalRegions(directory) })
+    expect(code).toBe(0)
+    expect((await stat(file)).ino).not.toBe(ino)
   })
 
   const words = ['recover', '--persist-to', 'nowhere']
