@@ -188,7 +188,7 @@ describe.each(ALLOWED)('a key with the permissions %j and %s access', (permissio
     }
   })
 
-  test('the rule in TypeScript is the rule in SQL', () => {
+  test('isAllowed and the SQL of scopeOf allow the same', () => {
     for (const need of ALLOWED[8]?.[2] ?? [])
       expect(isAllowed({ access, permissions }, need)).toBe(needs.includes(need))
   })
@@ -238,7 +238,7 @@ describe('a key with IP ranges', () => {
   ]
   const from = (address: string | null) => (address === null ? {} : { 'CF-Connecting-IP': address })
 
-  test('the key works from them alone, and changes nothing from elsewhere', async () => {
+  test('a key with IP ranges works from these only, and changes nothing from other addresses', async () => {
     const key = await newApiKey(limits)
     const count = () =>
       env.DB.prepare('SELECT count(*) AS n FROM applications WHERE environment_id = ?')
@@ -257,7 +257,7 @@ describe('a key with IP ranges', () => {
     }
   })
 
-  test('its sessions start and work there alone', async () => {
+  test('the sessions of a key with IP ranges start and work from these only', async () => {
     const { apiKey } = await newApiKey(limits)
     for (const [address, isAllowed] of ADDRESSES) {
       const signedIn = await new Visitor().post('/dashboard/sign-in', { api_key: apiKey }, from(address))

@@ -61,16 +61,19 @@ describe('GET /readyz', () => {
   test.each([
     ['0', ['unavailable', 'ok'], 'Region 0 (DB): The database did not respond in time.'],
     ['1', ['ok', 'unavailable'], 'Region 1 (DB_1): The database did not respond in time.'],
-  ] as const)('is 503 while region %s fails, and shows that the other is ready', async (digit, states, words) => {
-    const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
-    const { status, json, headers } = await ready(regionBindings(2, { [digit]: broken(digit) }))
-    expect([status, json.code, headers.get('Retry-After')]).toEqual([503, 'service_unavailable', '1'])
-    expect(json.message).toContain(words)
-    expect(json.regions.map((region: { status: string }) => region.status)).toEqual(states)
-    expect(json.regions[digit].message).toContain('The database did not respond in time.')
-    expect(JSON.stringify(logged.mock.calls)).toContain(OVERLOADED)
-    logged.mockRestore()
-  })
+  ] as const)(
+    '/readyz is 503 while region %s fails, and shows that the other region is ready',
+    async (digit, states, words) => {
+      const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+      const { status, json, headers } = await ready(regionBindings(2, { [digit]: broken(digit) }))
+      expect([status, json.code, headers.get('Retry-After')]).toEqual([503, 'service_unavailable', '1'])
+      expect(json.message).toContain(words)
+      expect(json.regions.map((region: { status: string }) => region.status)).toEqual(states)
+      expect(json.regions[digit].message).toContain('The database did not respond in time.')
+      expect(JSON.stringify(logged.mock.calls)).toContain(OVERLOADED)
+      logged.mockRestore()
+    },
+  )
 
   test('/readyz is 503 when one region is not migrated, and names it with the remedy', async () => {
     const behind = withBatch(env.DB_1, (real) => real([env.DB_1.prepare('SELECT 1 WHERE false')]))

@@ -38,7 +38,7 @@ const SEARCHES = ['search', 'find', 'events', 'secrets'].map((page) => `POST /da
 const isPublic = (route: string) => !/ \/(connect|events|oauth2\/(token|introspection)|dashboard)/.test(route)
 const ofCallers = routes.filter((route) => !isPublic(route) && route !== 'GET /dashboard/sign-in')
 
-test('the routes are of callers, public, or the form to sign in', () => {
+test('every route needs a caller, is public, or is the form to sign in', () => {
   expect(routes.filter(isPublic).map((route) => route.split(' ')[1])).toEqual(
     expect.arrayContaining(['/', '/healthz', '/readyz', '/openapi.json', '/docs', '/oauth2/jwks']),
   )
@@ -182,7 +182,7 @@ describe('a credential of an unknown region', async () => {
     expect(status).toBe(303)
   })
 
-  test('a client secret at verify is invalid, and the caller’s own region alone is asked', async () => {
+  test('a client secret of an unknown region is invalid at verify, and only the caller’s region gets a D1 request', async () => {
     const { bindings, trips } = countedRegions(2)
     const path = '/connect/client_secrets/verify'
     for (const plaintext of [await unknown('cs'), await elsewhere('cs'), tenants['1'].secret]) {

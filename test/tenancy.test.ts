@@ -358,7 +358,7 @@ test('every storage function that a caller can reach is tried', () => {
 })
 
 describe.each(Object.entries(functions))('storage: %s', (_, attempt) => {
-  test('neither reads nor changes another environment', async () => {
+  test('a storage function neither reads nor changes another environment', async () => {
     for (const id of ids) {
       const change = changeBy(stranger.digest)
       const { caller } = change
@@ -377,7 +377,7 @@ const routes = [
 describe.each(routes.filter((route) => route.includes('/connect/')))('%s', (route) => {
   const [method = '', template = ''] = route.split(' ')
 
-  test('answers for another environment’s id as for an unknown one', async () => {
+  test('the answer for an ID of another environment is that for an unknown ID', async () => {
     for (const id of ids) {
       const ask = async (named: string) => {
         const query = template.includes(':id') ? '' : `?after=${named}`
@@ -395,7 +395,7 @@ describe.each(routes.filter((route) => route.includes('/connect/')))('%s', (rout
   })
 })
 
-test('the victim’s own requests find all of it', async () => {
+test('the owner’s own requests find every object', async () => {
   const [application, clientId, secret] = ids
   expect((await call(victim.apiKey, 'GET', `/connect/applications/${clientId}`)).json.id).toBe(application)
   const listed = await call(victim.apiKey, 'GET', `/connect/applications/${application}/client_secrets`)

@@ -128,7 +128,7 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     visitor.check()
   })
 
-  test.each([true, false])('a pasted secret comes into no URL, scripts: %s', async (javaScriptEnabled) => {
+  test.each([true, false])('no URL contains a pasted secret, scripts: %s', async (javaScriptEnabled) => {
     const { apiKey, applicationId, call } = await environment.newExample()
     const { secret } = (await call('POST', `/connect/applications/${applicationId}/client_secrets`)) as {
       secret: string

@@ -10,41 +10,44 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
     ['active', false],
     ['revoked already', true],
     ['revoked already', false],
-  ])('a leaked secret that is %s is found and seen to in at most four actions, scripts: %s', async (state, scripts) => {
-    const { apiKey, applicationId, call, isValid } = await environment.newExample()
-    await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
-    const { id, secret } = (await call('POST', `/connect/applications/${applicationId}/client_secrets`)) as {
-      id: string
-      secret: string
-    }
-    if (state !== 'active') await call('DELETE', `/connect/client_secrets/${id}`)
-    const visitor = await environment.newVisitor({ javaScriptEnabled: scripts })
-    const { page } = visitor
-    await visitor.signIn(apiKey)
-    // 1: the key /, or a click. 2: the paste.
-    if (scripts) await page.keyboard.press('/')
-    else await page.click('#q')
-    await page.locator(':focus').fill(`CLIENT_SECRET="${secret}"`)
-    // 3: Enter.
-    await page.keyboard.press('Enter')
-    await page.waitForURL(/find/)
-    expect(page.url()).not.toContain(secret.slice(0, 12))
-    if (state === 'active') {
-      expect(await isValid(secret)).toBe(true)
-      // 4: the button.
-      await page.getByRole('button', { name: `Revoke …${secret.slice(-6)} now` }).press('Enter')
-      await page.waitForURL(/secrets\/secret_/)
-      expect(await page.textContent('main')).toContain('Secret revoked.')
-    } else {
-      expect(await page.textContent('main')).toContain('It was revoked by test.')
-      // 4: the link to its page.
-      await page.getByRole('link', { name: 'Show its use and history' }).press('Enter')
-      await page.waitForURL(/secrets\/secret_/)
-    }
-    expect(await page.textContent('main')).toContain('Services that verify tokens offline accept the last one until')
-    expect(await isValid(secret)).toBe(false)
-    visitor.check()
-  })
+  ])(
+    'a leaked secret that is %s is found, and does not work after at most four actions, scripts: %s',
+    async (state, scripts) => {
+      const { apiKey, applicationId, call, isValid } = await environment.newExample()
+      await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
+      const { id, secret } = (await call('POST', `/connect/applications/${applicationId}/client_secrets`)) as {
+        id: string
+        secret: string
+      }
+      if (state !== 'active') await call('DELETE', `/connect/client_secrets/${id}`)
+      const visitor = await environment.newVisitor({ javaScriptEnabled: scripts })
+      const { page } = visitor
+      await visitor.signIn(apiKey)
+      // 1: the key /, or a click. 2: the paste.
+      if (scripts) await page.keyboard.press('/')
+      else await page.click('#q')
+      await page.locator(':focus').fill(`CLIENT_SECRET="${secret}"`)
+      // 3: Enter.
+      await page.keyboard.press('Enter')
+      await page.waitForURL(/find/)
+      expect(page.url()).not.toContain(secret.slice(0, 12))
+      if (state === 'active') {
+        expect(await isValid(secret)).toBe(true)
+        // 4: the button.
+        await page.getByRole('button', { name: `Revoke …${secret.slice(-6)} now` }).press('Enter')
+        await page.waitForURL(/secrets\/secret_/)
+        expect(await page.textContent('main')).toContain('Secret revoked.')
+      } else {
+        expect(await page.textContent('main')).toContain('It was revoked by test.')
+        // 4: the link to its page.
+        await page.getByRole('link', { name: 'Show its use and history' }).press('Enter')
+        await page.waitForURL(/secrets\/secret_/)
+      }
+      expect(await page.textContent('main')).toContain('Services that verify tokens offline accept the last one until')
+      expect(await isValid(secret)).toBe(false)
+      visitor.check()
+    },
+  )
 
   test('an auditor gets the unused secrets that never expire as CSV in three clicks', async () => {
     const { apiKey, id: keyId } = await environment.newExample()

@@ -19,7 +19,7 @@ describe('a start after an earlier one', () => {
     expect(await bootstrap(database, 'development', kept)).toEqual(kept)
   })
 
-  test('the key of a start that ended before the database had it is kept', async () => {
+  test('a later start creates the key of a start that ended before the database had it', async () => {
     const { kept } = await made()
     const database = await newOperatorDatabase()
     const now = await bootstrap(database, 'development', kept)

@@ -324,7 +324,7 @@ describe('a file that cannot be imported: the reason, and nothing is changed', (
     expect((await importing(shared, await newDatabase())).stderr).toContain('so it is not trusted')
   })
 
-  test('import skips a row that the database refuses, and says that a part was imported', async () => {
+  test('import stops at a row that the database refuses, and says that a part of the file was imported', async () => {
     const file = await edited('type.jsonl', row({ access: 'all' }))
     const { code, stderr } = await importing(file, await newDatabase())
     expect(stderr).toMatch(/The database refused a row of .*CHECK constraint failed.*A part of the file was imported\./)

@@ -78,7 +78,7 @@ describe('reading a private file', () => {
   )
 })
 
-test.each(['below', ''])('a place that cannot have the file is named: %j', async (name) => {
+test.each(['below', ''])('the error names a place that cannot have the file: %j', async (name) => {
   const folder = await newFolder()
   await writeFile(join(folder, 'file'), '')
   const file = join(folder, name === '' ? '' : 'file', name)

@@ -430,7 +430,7 @@ describe('the deployed database', () => {
     await expectRecovered()
   })
 
-  test('a Worker that does not know the setting is not closed: nothing is restored', async () => {
+  test('nothing is restored if the Worker is too old to know the setting that closes it', async () => {
     await restore(database, live)
     const recovery = cloudflare(await newFolder(), async () => {
       recovery.state.isClosed = false
@@ -444,7 +444,7 @@ describe('the deployed database', () => {
 })
 
 describe('the local database', () => {
-  test('npm run dev must be stopped; an interruption lets nothing through; the copy takes its place at the end', async () => {
+  test('the copy replaces the database at the end, no revoked secret works after an interruption, and npm run dev must be stopped', async () => {
     const folder = await newFolder()
     await (await openLocalRegions(folder)).close()
     const serveFolder = () => serve({ folder: join(folder, 'v3'), tokens: 'ES256', rateLimits: false })
@@ -567,7 +567,7 @@ describe('the local database', () => {
     expect(code).toBe(1)
   })
 
-  test('a damaged state file is not guessed at', async () => {
+  test('a damaged state file stops the command, and nothing is changed', async () => {
     const folder = await newFolder()
     await writeFile(join(folder, 'recovery.json'), '{"version":1', { mode: 0o600 })
     const { code, stderr } = await cli(['recover', '--cancel', '--persist-to', folder])

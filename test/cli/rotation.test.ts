@@ -275,7 +275,7 @@ describe('a rotation after a leak', () => {
   })
 })
 
-test('an answer that is no key set is not taken for one', async () => {
+test('an answer that is not a key set is an error', async () => {
   const { deployment, pendingFile } = await deployed()
   Object.assign(deployment.platform, { fetch: async () => new Response('<html>Sign in to the network</html>') })
   await expect(deployment.rotate({ pendingFile })).rejects.toThrow('did not answer with published keys')
@@ -313,7 +313,7 @@ describe('a newest version that does not serve', () => {
   })
 })
 
-test('a Worker that does not exist has no key, and one that cannot be read is not guessed about', async () => {
+test('a Worker that does not exist has no key, and a failure to read its secrets is an error', async () => {
   const answering = (answer: () => Promise<unknown>) => ({ id: '', description: '', call: answer as Account['call'] })
   const refusing = (code: number) => answering(() => Promise.reject(refusalOf(404, { code, message: 'No' })))
   expect(

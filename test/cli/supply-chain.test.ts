@@ -99,7 +99,7 @@ describe('credentials in files', () => {
     expect(credentialsIn(JSON.stringify(JSON.stringify({ SIGNING_KEY: key })))).toHaveLength(1)
   })
 
-  test('a text with the form of a credential but another checksum is not reported', async () => {
+  test('a text with the form of a credential but a wrong checksum is not reported', async () => {
     const { plaintext } = await issueCredential('cs', '0')
     const other = plaintext.slice(0, -1) + (plaintext.endsWith('a') ? 'b' : 'a')
     expect(credentialsIn(`${other} ${'a'.repeat(100)} {"integrity":"sha512-${'a'.repeat(86)}=="}`)).toEqual([])

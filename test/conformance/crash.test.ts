@@ -28,7 +28,7 @@ describe('the comparison', async () => {
   const secrets = [await row('a', 0), await row('b', 1)]
   const events = [event('a', 'created'), event('b', 'rotated'), event('b', 'deleted')]
 
-  test('the comparison finds nothing where all is as it was acknowledged', async () =>
+  test('the comparison finds nothing if the database has exactly what was acknowledged', async () =>
     expect(await check(history, { secrets, events }, 0)).toEqual([]))
 
   test.each([

@@ -2,7 +2,7 @@ import { describe, expect, inject, test } from 'vitest'
 import { problemsOf, runLoad } from '../load/run.ts'
 import { seed, size } from '../sizes.ts'
 
-test('twice the load that holds loses and doubles nothing, and what it refuses says when to retry', async () => {
+test('under twice the sustained load nothing is lost or doubled, and every refusal says when to retry', async () => {
   const report = await runLoad({ script: inject('bundle').script, rate: 40, seconds: size(2, 60), seed, batchMs: 20 })
   expect(report.problems).toEqual([])
   expect(report.totals.creates).toBeGreaterThan(0)

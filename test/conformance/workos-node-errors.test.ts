@@ -200,7 +200,7 @@ describe('requests that the SDK does not send on its own', () => {
     })
   })
 
-  test('NotFoundException is thrown for a route of the vendor that is not served', async () => {
+  test('NotFoundException is thrown for a route of WorkOS that Oncekey does not have', async () => {
     await expectError(workosAs(apiKey).organizations.getOrganization(ORGANIZATION), NotFoundException, {
       message: 'This route does not exist. The API reference is at /docs.',
       code: 'not_found',

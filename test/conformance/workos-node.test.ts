@@ -229,7 +229,7 @@ describe('pages of 250 applications', () => {
     expect(await listed.autoPagination()).toStrictEqual(of.slice(10))
   })
 
-  test('auto-pagination in normal order leads to newer applications, and ends at the newest', async () => {
+  test('in the order `normal`, auto-pagination leads from an application to the newest', async () => {
     const first = await list({ order: normal })
     expect(first.data).toStrictEqual(newest.slice(0, 10))
     expect(first.listMetadata).toEqual({ before: newest[9]?.id, after: null })
@@ -240,7 +240,7 @@ describe('pages of 250 applications', () => {
     expect(await upwards.autoPagination()).toStrictEqual(pages.flat())
   })
 
-  test('the before cursor in normal order leads through all applications to the oldest', async () => {
+  test('in the order `normal`, the before cursor leads from the newest application to the oldest', async () => {
     const walked: ConnectApplication[] = []
     for (let before: string | null | undefined = ''; before !== null; ) {
       const page = await list({ order: normal, limit: 100, before: before || null })

@@ -164,7 +164,7 @@ describe('the cost', () => {
       expect(await eventsOf(client.apiKey, type)).toHaveLength(1)
   })
 
-  test('a report that the database does not take is in the log, and the response is the same', async () => {
+  test('a report that the database cannot store is in the log, and the caller gets the 202 of every report', async () => {
     const error = vi.spyOn(console, 'error').mockImplementation(() => {})
     const failing = { prepare: env.DB.prepare.bind(env.DB), batch: () => Promise.reject(new Error('D1 is down')) }
     const { secret } = await newClient()
@@ -339,7 +339,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toEqual([])
   })
 
-  test('reports are refused with 503 while the public keys cannot be read, and the keys are not asked for each time', async () => {
+  test('reports get 503 while the public keys cannot be read, and not every report requests the keys', async () => {
     isDown = true
     const body = matches((await newClient()).secret)
     for (const _ of [1, 2, 3]) {
@@ -353,7 +353,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect((await gitHub(body)).status).toBe(202)
   })
 
-  test('known keys stay valid when the list cannot be read again', async () => {
+  test('the public keys that were read before stay in use while GitHub’s list cannot be read', async () => {
     const body = matches((await newClient()).secret)
     expect((await gitHub(body)).status).toBe(202)
     isDown = true

@@ -100,7 +100,7 @@ describe('the limits of a secret', () => {
     expect((await rotate()).json).toMatchObject(limits)
   })
 
-  test('a rotation never widens: a secret that was rotated out before passes its limits on, too', async () => {
+  test('a rotation never removes limits: the new secret takes those of a secret that was rotated out before, too', async () => {
     const client = await limited({ scopes: ['read'] })
     await call(client.apiKey, 'DELETE', `/connect/client_secrets/${(await newestOf(client, 0)).id}`)
     const path = `${secretsOf(client.applicationId)}/rotate`

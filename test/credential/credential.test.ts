@@ -93,7 +93,7 @@ describe('an issued credential', () => {
     )
   })
 
-  test('a credential is also found in percent encoding, once or twice', async () => {
+  test('a credential that is percent-encoded once or twice is found', async () => {
     const plaintext = await sample()
     const encoded = plaintext.replace(/[c_]/g, (symbol) => `%${symbol.charCodeAt(0).toString(16)}`)
     expect(containsCredential(`https://paste.example/?q=${encoded}`)).toBe(true)

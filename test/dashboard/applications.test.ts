@@ -82,7 +82,7 @@ describe('an application', () => {
     expect((await call(apiKey, 'GET', `/connect/applications/${other.id}`)).status).toBe(404)
   })
 
-  test('an application to be deleted shows how many secrets that revokes, and how long tokens live on', async () => {
+  test('the page that deletes an application says how many secrets it revokes, and how long their tokens stay valid', async () => {
     const { id } = await newApplication(apiKey)
     for (let i = 0; i < 2; i++) await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`)
     const { html } = await owner.get(`/dashboard/applications/${id}/delete`)
@@ -143,7 +143,7 @@ describe('a pasted credential', () => {
   ]
 
   test.each(fields)(
-    'a pasted credential in a form of %s leaves at most its last 6 characters in a URL: %s',
+    'a credential that is pasted into a form of %s leaves at most its last 6 characters in a URL: %s',
     async (path, name) => {
       const { plaintext } = await issueCredential('cs', '0')
       for (const [, form] of forms) {
@@ -167,7 +167,7 @@ describe('a pasted credential', () => {
     expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 0, `/dashboard/find?hint=${hint}`])
   })
 
-  test('a credential in a path is repeated by no Location', async () => {
+  test('no Location header repeats a credential from the path', async () => {
     const { plaintext } = await issueCredential('cs', '0')
     const { id } = await newApplication(apiKey)
     const secret = (await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`)).json

@@ -203,7 +203,7 @@ describe('a database that fails', () => {
     expect(await response.text()).toContain('It is unknown whether the change was made.')
   })
 
-  test('a database that fails at a form that only reads leaves nothing unknown', async () => {
+  test('a database that fails at a form that changes nothing leads to a page that says that nothing was changed', async () => {
     const body = new URLSearchParams({ secret: secretId, action: 'revoke' })
     const response = await send('POST', '/dashboard/secrets/bulk', { body })
     expect(response.status).toBe(503)

@@ -106,7 +106,7 @@ describe('the list of secrets', () => {
   })
 })
 
-test('the columns of a list lead to its orders, and name the present one', async () => {
+test('a column heading of the list sorts it, and the heading of the sorted column says so', async () => {
   const column = (html: string, label: string) =>
     new RegExp(`<th[^>]*>(?:<a[^>]*>)?${label}<`).exec(html)?.[0].replaceAll('&amp;', '&') ?? ''
   const { html } = await owner.get('/dashboard/secrets?state=all')
@@ -127,7 +127,7 @@ test('the columns of a list lead to its orders, and name the present one', async
 })
 
 describe('an export', () => {
-  test('an export of secrets is a CSV of the filter, in three clicks, whose names are no formulas', async () => {
+  test('the CSV of an export has the filtered secrets after three clicks, and no name in it is a formula', async () => {
     const first = await owner.get('/dashboard/secrets')
     const [path = ''] = tile(first.html, 'Unused 90 days, never expire') ?? []
     const second = await owner.get(path.replaceAll('&amp;', '&'))
@@ -142,7 +142,7 @@ describe('an export', () => {
     expect(lines[1]).toContain(`"'@old","0000aa","active","${applicationId}","'=cmd()","org_inv"`)
   })
 
-  test('an export of secrets is JSON as the API has it', async () => {
+  test('the JSON of an export has the members of the API', async () => {
     const { html, headers } = await reader.get('/dashboard/secrets/export?format=json&state=revoked')
     expect(headers.get('Content-Type')).toBe('application/json; charset=UTF-8')
     expect(JSON.parse(html)).toMatchObject({ data: [{ name: 'gone', state: 'revoked' }], is_complete: true })

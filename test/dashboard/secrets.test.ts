@@ -236,7 +236,7 @@ describe('an existing secret', () => {
     expect(await ask()).not.toMatch(/the last (active )?secret/)
   })
 
-  test('an existing secret is the last active one although secrets are left that a rotation has replaced', async () => {
+  test('an existing secret is the last active one, also beside secrets that a rotation expires', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}`
     await create(id)

@@ -216,7 +216,7 @@ describe('a session', () => {
     expect((await visitor.get('/dashboard')).status).toBe(303)
   })
 
-  test('a session keeps its cookie when a request without it is refused', async () => {
+  test('a refused request without a session cookie does not remove the cookie', async () => {
     for (const path of ['/dashboard', '/dashboard/applications/x', '/dashboard/nothing']) {
       expect((await new Visitor().get(path, { 'Sec-Fetch-Site': 'cross-site' })).headers.getSetCookie()).toEqual([])
     }
@@ -285,7 +285,7 @@ describe('a session', () => {
     expect((await call('', 'GET', '/events', { headers })).status).toBe(401)
   })
 
-  test('a session is not replaced by an API key in its cookie', async () => {
+  test('an API key in the session cookie starts no session', async () => {
     const { apiKey } = await newApiKey()
     const visitor = new Visitor()
     visitor.session = apiKey

@@ -164,27 +164,30 @@ describe('a secret', () => {
       (apiKey: string, id: string) =>
         call(apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body: { disabled: true } }),
     ],
-  ] as const)('is used after it was %s: one event an hour says so, with the address', async (reason, end) => {
-    const { apiKey } = await newApiKey()
-    const application = await newApplication(apiKey)
-    const { json } = await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)
-    expect(await use(application.client_id, json.secret)).toBe(200)
-    expect(await eventsOf(apiKey, 'connect_application_secret.refused')).toEqual([])
-    await end(apiKey, json.id)
-    const now = Date.UTC(2030, 0, 1, 12)
-    for (const minutes of [1, 2, 30, 61]) {
-      vi.useFakeTimers({ toFake: ['Date'], now: now + minutes * 60_000 })
-      expect(await use(application.client_id, json.secret)).toBe(401)
-      vi.useRealTimers()
-    }
-    const events = await eventsOf(apiKey, 'connect_application_secret.refused')
-    expect(events.map(({ data }) => [data.id, data.application_id, data.reason])).toEqual([
-      [json.id, application.id, reason],
-      [json.id, application.id, reason],
-    ])
-    expect(events[0].context).toMatchObject({ actor: 'system', ip_address: '203.0.113.7', user_agent: 'test/1.0' })
-    expect(JSON.stringify(events)).not.toContain(json.secret)
-  })
+  ] as const)(
+    'a secret that is used after it was %s records one event an hour, with the address',
+    async (reason, end) => {
+      const { apiKey } = await newApiKey()
+      const application = await newApplication(apiKey)
+      const { json } = await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)
+      expect(await use(application.client_id, json.secret)).toBe(200)
+      expect(await eventsOf(apiKey, 'connect_application_secret.refused')).toEqual([])
+      await end(apiKey, json.id)
+      const now = Date.UTC(2030, 0, 1, 12)
+      for (const minutes of [1, 2, 30, 61]) {
+        vi.useFakeTimers({ toFake: ['Date'], now: now + minutes * 60_000 })
+        expect(await use(application.client_id, json.secret)).toBe(401)
+        vi.useRealTimers()
+      }
+      const events = await eventsOf(apiKey, 'connect_application_secret.refused')
+      expect(events.map(({ data }) => [data.id, data.application_id, data.reason])).toEqual([
+        [json.id, application.id, reason],
+        [json.id, application.id, reason],
+      ])
+      expect(events[0].context).toMatchObject({ actor: 'system', ip_address: '203.0.113.7', user_agent: 'test/1.0' })
+      expect(JSON.stringify(events)).not.toContain(json.secret)
+    },
+  )
 
   test('a secret that is still used within 24 hours of the expiry that a rotation set records one event', async () => {
     const type = 'connect_application_secret.used_while_expiring'

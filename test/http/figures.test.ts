@@ -47,7 +47,7 @@ const token = (clientSecret: string, bindings: Partial<Env> = {}) => {
 }
 
 describe('the log entry of a request', () => {
-  test('the log entry of a request has the location and the version of the Worker, where the platform tells them', async () => {
+  test('the log entry of a request has the location and the version of the Worker, if the platform gives them', async () => {
     const at = (cf: object, bindings: Partial<Env>) =>
       entryOf('/healthz', { init: { cf } as RequestInit<RequestInitCfProperties>, bindings })
     expect(await at({ colo: 'FRA' }, { CF_VERSION_METADATA: version })).toMatchObject({
@@ -109,7 +109,7 @@ describe('the figures in a log entry', () => {
     expect(entry).toMatchObject({ d1_requests: 1, d1_rows_written: 0 })
   })
 
-  test('the D1 figures tell where the database is, the attempts of D1 and the time of the SQL', async () => {
+  test('the D1 figures have the location of the database, the attempts of D1 and the time of the SQL', async () => {
     const meta = { served_by_region: 'WEUR', total_attempts: 3, timings: { sql_duration_ms: 0.1234567 } }
     const entry = await list({ DB: withMeta(env.DB, meta) })
     expect(entry).toMatchObject({ d1_region: 'WEUR', d1_attempts: 3, d1_requests: 1 })
@@ -136,7 +136,7 @@ describe('the figures in a log entry', () => {
     expect(Object.keys(entry).filter((name) => name.startsWith('d1_'))).toEqual(['d1_requests', 'd1_ms'])
   })
 
-  test('the D1 figures leave out what D1 does not tell, and never fail the request', async () => {
+  test('the D1 figures leave out those that D1 does not report, and never fail the request', async () => {
     const silent = withBatch(env.DB, async (real, statements) => {
       const results = await real(statements)
       return results.map(({ results }) => ({ results }))

@@ -301,7 +301,7 @@ test('a revoked secret loses the privilege of a known secret at its first failur
   expect([second.status, second.trips]).toEqual([429, 0])
 })
 
-test('an API key that fails is refused from every address', async () => {
+test('an API key that has failed 100 times is refused from every address', async () => {
   const key = await madeUp('sk')
   const { send } = FAMILIES.events as Family
   for (let i = 0; i < MAX_FAILURES; i++) expect((await send(key, { address: newAddress() })).status).toBe(401)

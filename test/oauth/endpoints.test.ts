@@ -183,7 +183,7 @@ describe('public documents', () => {
     expect(Object.entries(json).filter(([, value]) => Array.isArray(value) && value.length === 0)).toEqual([])
   })
 
-  test('the keys are the same where WorkOS SDKs look for them, for any client ID', async () => {
+  test('/sso/jwks/{client_id}, where WorkOS SDKs look, has the public keys for any client ID', async () => {
     const { text } = await get('/oauth2/jwks')
     for (const id of [clientId, 'client_x', 'unknown', secret, '%2F'])
       expect((await get(`/sso/jwks/${id}`)).text).toBe(text)

@@ -202,7 +202,7 @@ describe('a request for introspection must authenticate a client (RFC 7662 §2.1
     },
   )
 
-  test('an empty client_id and client_secret beside Basic are omitted, as Dovecot sends them (RFC 6749 §3.2)', async () => {
+  test('an empty client_id and client_secret beside Basic, which Dovecot sends, count as absent (RFC 6749 §3.2)', async () => {
     const parameters = { token, client_id: '', client_secret: '' }
     expect((await post('/oauth2/introspection', parameters, { headers: authorization })).json.active).toBe(true)
   })

@@ -208,7 +208,7 @@ describe('parameters', () => {
   })
 
   test.each(['scope=&scope=orders:read', 'scope=orders:read&scope=', 'grant_type=&client_id=', 'scope'])(
-    'a parameter without a value is omitted, even beside one with a value: %s (RFC 6749 §3.2)',
+    'a parameter without a value counts as absent, also if it is repeated with a value: %s (RFC 6749 §3.2)',
     async (extra) => {
       const { status, json } = await post('/oauth2/token', `${GRANT}&${extra}`, { headers: authorization })
       expect(status).toBe(200)

@@ -76,7 +76,7 @@ describe('the latest use', () => {
     expect(await row(client)).toMatchObject({ last_used_address: '2001:db8:1::/48', last_used_agent: 'worker/1.0' })
   })
 
-  test('the latest use names those of the caller of a verification', async () => {
+  test('the latest use names the network and the country of the service that called verify', async () => {
     const client = await newClient()
     const body = { client_secret: client.secret }
     const headers = { ...from, 'CF-Connecting-IP': '192.0.2.7' }

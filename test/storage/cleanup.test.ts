@@ -21,7 +21,7 @@ async function newSecret(body = {}, headers = {}) {
 }
 
 describe('cleanup', () => {
-  test('cleanup notes an expiry as an event, once', async () => {
+  test('cleanup records one event for each expiry', async () => {
     const expiresAt = Date.now() + 60_000
     const { id } = await newSecret({ expires_at: new Date(expiresAt).toISOString() })
     expect((await run(expiresAt - 1)).expiries_recorded).toBe(0)
@@ -34,7 +34,7 @@ describe('cleanup', () => {
     expect(JSON.parse(results[0]?.data as string)).toMatchObject({ id, expires_at: expiresAt })
   })
 
-  test('cleanup forgets a keyed request past its hour, and no sooner', async () => {
+  test('cleanup removes the record of an Idempotency-Key after its hour, and no sooner', async () => {
     await newSecret({}, { 'Idempotency-Key': 'k' })
     const now = Date.now()
     await run(now)

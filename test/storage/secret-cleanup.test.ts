@@ -58,7 +58,7 @@ describe('reminders before an expiry', () => {
     expect(event.data.updated_at).toBe(updated_at)
   })
 
-  test('a secret that expires sooner than a reminder would come is not reminded of it', async () => {
+  test('a secret whose lifetime is shorter than the time of a reminder does not get that reminder', async () => {
     const expiresAt = Date.now() + 10 * DAY_MS
     const secret = await newSecret({ expires_at: iso(expiresAt) })
     expect((await run(Date.now())).reminders_recorded).toBe(0)
@@ -67,7 +67,7 @@ describe('reminders before an expiry', () => {
     expect(await reminders(secret)).toEqual([7, 1])
   })
 
-  test('a run that comes late records the reminder that is true then, and no other', async () => {
+  test('a late run records the reminder of the remaining time, and no other', async () => {
     const expiresAt = Date.now() + 40 * DAY_MS
     const secret = await newSecret({ expires_at: iso(expiresAt) })
     await run(expiresAt - 5 * DAY_MS)
@@ -77,7 +77,7 @@ describe('reminders before an expiry', () => {
     expect(await secret.events('expired')).toHaveLength(1)
   })
 
-  test('an expiry that is moved away is reminded of again', async () => {
+  test('an expiry that is moved to a later time gets its reminders again', async () => {
     const secret = await newSecret({ expires_at: iso(Date.now() + 20 * DAY_MS) })
     const expiresAt = Date.now() + 50 * DAY_MS
     await secret.patch({ expires_at: iso(expiresAt) })
@@ -89,7 +89,7 @@ describe('reminders before an expiry', () => {
     expect(await reminders(secret)).toEqual([30])
   })
 
-  test('a rotation with a grace period of a day reminds of nothing, one of two days reminds the day before', async () => {
+  test('a grace period of a day gets no reminder, and one of two days gets one the day before', async () => {
     for (const [days, expected] of [
       [1, []],
       [2, [1]],
@@ -102,7 +102,7 @@ describe('reminders before an expiry', () => {
     }
   })
 
-  test('a secret that is disabled or revoked is reminded of nothing', async () => {
+  test('a disabled or revoked secret gets no reminder', async () => {
     const expires_at = iso(Date.now() + 40 * DAY_MS)
     const disabled = await newSecret({ expires_at })
     const revoked = await newSecret({ expires_at })
@@ -135,7 +135,7 @@ describe('secrets that are unused for as long as their environment allows', () =
     ])
   })
 
-  test('a use, a change and being enabled again each begin the time anew', async () => {
+  test('a use, a change and enabling each start the unused days again', async () => {
     const secret = await newSecret()
     await setPolicy(secret, 30)
     await run(inDays(31))
