@@ -3,7 +3,8 @@ import type { DescribedError } from './errors.ts'
 /** The next action after each error, by the name of its component. The message of the error says what happened. */
 const REMEDIES: Readonly<Record<string, string>> = {
   malformed_request: 'Correct the body: one JSON object, in UTF-8.',
-  unauthorized: 'Send a valid API key. It may be misspelled, revoked, or of another deployment.',
+  unauthorized:
+    'Send a valid API key. It may be misspelled, revoked, expired, not allowed from this IP address, or of another deployment: the response does not say which.',
   forbidden: 'Use an API key with the access or the permission that the call names.',
   https_required: 'Use https, and replace every credential that was sent by http.',
   invalid_signature:
@@ -12,15 +13,15 @@ const REMEDIES: Readonly<Record<string, string>> = {
   entity_not_found:
     'Check the ID, and that the API key belongs to the same environment. The object may be deleted or revoked.',
   method_not_allowed: 'Use a method of the `Allow` header.',
-  payload_too_large: 'Send less than 64 KiB.',
+  payload_too_large: 'Send at most 64 KiB.',
   unsupported_media_type: 'Send `Content-Type: application/json`, without a `Content-Encoding`.',
   invalid_request_parameters: 'Correct the parameters that `errors` names.',
   invalid_idempotency_key: 'Use a UUID as the key.',
-  idempotency_key_reused: 'Use a new key for each new request, and the same key for its retries only.',
-  client_secret_revoked: 'Create another secret with a new key.',
-  client_secret_disabled: 'Enable the secret, or create another with a new key.',
+  idempotency_key_reused: 'Use a new `Idempotency-Key` for each new request, and the same one for its retries only.',
+  client_secret_revoked: 'Create another secret with a new `Idempotency-Key`.',
+  client_secret_disabled: 'Enable the secret, or create another with a new `Idempotency-Key`.',
   client_secret_expired: 'Create another secret.',
-  application_deleted: 'Create another application, with a new key.',
+  application_deleted: 'Create another application with a new `Idempotency-Key`.',
   application_limit_reached: 'Delete an application, or have the operator raise the limit.',
   client_secret_limit_reached: 'Revoke a secret, or rotate: expiring secrets do not count.',
   environment_frozen: 'Have the operator or an administrator lift the freeze. A retry before that does not help.',
@@ -38,7 +39,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   oauth_not_found: 'Correct the path.',
   oauth_method_not_allowed: 'Use a method of the `Allow` header.',
   oauth_https_required: 'Use https, and replace every credential that was sent by http.',
-  oauth_payload_too_large: 'Send less than 64 KiB.',
+  oauth_payload_too_large: 'Send at most 64 KiB.',
   oauth_unsupported_media_type: 'Send the form without a `Content-Encoding`.',
   oauth_rate_limit_exceeded: 'Wait for the seconds in `Retry-After`, then send the same request again.',
   oauth_internal_error: 'Report the `X-Request-ID`. A retry is safe.',
