@@ -1,0 +1,259 @@
+import { env } from 'cloudflare:workers'
+import sql, { join, raw, type Sql } from 'sql-template-tag'
+import { expect, test } from 'vitest'
+import { type Bytes, sha256 } from '../../src/credential/digest.ts'
+import { newId } from '../../src/credential/id.ts'
+import { addressBits } from '../../src/credential/ip-ranges.ts'
+import type { Caller, Need } from '../../src/storage/caller.ts'
+import {
+  activeKey,
+  activeSession,
+  environmentOf,
+  eventExists,
+  inEnvironmentOf,
+  inTime,
+  isFrozen,
+  isLatest,
+  isLatestOfEnvironment,
+  scopeOf,
+  useDue,
+} from '../../src/storage/caller-conditions.ts'
+import type { Database } from '../../src/storage/database.ts'
+import { newApiKey, operatorDatabase } from '../api.ts'
+
+/** The conditions about callers, each on rows that differ in one column. D1's clock stands still within a statement. */
+
+async function rowsOf<Row>(query: Sql): Promise<Row[]> {
+  const { results } = await env.DB.prepare(query.sql)
+    .bind(...query.values)
+    .all<Row>()
+  return results
+}
+
+/** Whether a condition is true for a row of `table` with these columns. */
+async function holds(condition: Sql, table: string, columns: Record<string, Sql>): Promise<boolean> {
+  const row = join(Object.entries(columns).map(([name, value]) => sql`${value} AS ${raw(name)}`))
+  const rows = await rowsOf(sql`SELECT * FROM (SELECT ${row}) AS ${raw(table)} WHERE ${condition}`)
+  return rows.length === 1
+}
+
+const NULL = sql`NULL`
+/** Milliseconds before D1's time; after it if they are negative. */
+const ago = (ms: number) => sql`unixepoch('subsec') * 1000 - ${raw(String(ms))}`
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+
+const inFuture = (): Database => operatorDatabase()
+const inPast = (): Database => ({ ...operatorDatabase(), deadline: 0 })
+
+/** The callers that a scope has. */
+const callersOf = (caller: Caller, needs: Need | null, inTimeOf: Database | null = null) =>
+  rowsOf<{ id: string; session_id: string | null }>(sql`SELECT * FROM ${scopeOf(caller, needs, inTimeOf)}`)
+const finds = async (caller: Caller, needs: Need | null, inTimeOf: Database | null = null) =>
+  (await callersOf(caller, needs, inTimeOf)).length === 1
+
+const apiKey = (digest: Bytes): Caller => ({ kind: 'api_key', digest })
+
+async function newSession(key: { id: string; environmentId: string }) {
+  const id = newId('session', Date.now())
+  const digest = await sha256(id)
+  await env.DB.prepare(
+    `INSERT INTO sessions (environment_id, id, api_key_id, digest, created_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?)`,
+  )
+    .bind(key.environmentId, id, key.id, digest, Date.now(), Date.now())
+    .run()
+  return { id, caller: { kind: 'session', digest } as Caller }
+}
+
+test.each([
+  ['just started', { ended_at: NULL, last_used_at: ago(0), created_at: ago(0) }, true],
+  [
+    'last used a moment less than 30 minutes ago',
+    { ended_at: NULL, last_used_at: ago(30 * MINUTE_MS - 1), created_at: ago(HOUR_MS) },
+    true,
+  ],
+  ['last used 30 minutes ago', { ended_at: NULL, last_used_at: ago(30 * MINUTE_MS), created_at: ago(HOUR_MS) }, false],
+  [
+    'started a moment less than 12 hours ago',
+    { ended_at: NULL, last_used_at: ago(0), created_at: ago(12 * HOUR_MS - 1) },
+    true,
+  ],
+  ['started 12 hours ago', { ended_at: NULL, last_used_at: ago(0), created_at: ago(12 * HOUR_MS) }, false],
+  ['ended', { ended_at: ago(1), last_used_at: ago(0), created_at: ago(0) }, false],
+])('whether a session is active: %s', async (_, columns, expected) => {
+  expect(await holds(activeSession, 'sessions', columns)).toBe(expected)
+})
+
+test.each([
+  ['neither revoked nor with an expiry', { revoked_at: NULL, key_expires_at: NULL }, true],
+  ['expires in a moment', { revoked_at: NULL, key_expires_at: ago(-1) }, true],
+  ['expires now', { revoked_at: NULL, key_expires_at: ago(0) }, false],
+  ['revoked', { revoked_at: ago(1), key_expires_at: NULL }, false],
+  ['revoked before its expiry', { revoked_at: ago(1), key_expires_at: ago(-1) }, false],
+])('whether an API key is active: %s', async (_, columns, expected) => {
+  expect(await holds(activeKey, 'api_keys', columns)).toBe(expected)
+})
+
+test.each([
+  ['never used', NULL, true],
+  ['used a minute ago', sql`${1_000_000 - MINUTE_MS}`, true],
+  ['used a moment less than a minute ago', sql`${1_000_000 - MINUTE_MS + 1}`, false],
+])('whether a use is recorded of a credential that was %s', async (_, lastUsedAt, expected) => {
+  expect(await holds(useDue(inFuture(), 1_000_000), 'api_keys', { last_used_at: lastUsedAt })).toBe(expected)
+  expect(await holds(useDue(inPast(), 1_000_000), 'api_keys', { last_used_at: lastUsedAt })).toBe(false)
+})
+
+test('a change is in time until the deadline of its request', async () => {
+  expect(await holds(inTime(inFuture()), 'anything', { a: NULL })).toBe(true)
+  expect(await holds(inTime(inPast()), 'anything', { a: NULL })).toBe(false)
+})
+
+test('an API key is found by its own digest, and a session by its own, as its API key', async () => {
+  const key = await newApiKey()
+  const session = await newSession(key)
+  await newSession(await newApiKey())
+  expect(await callersOf(apiKey(key.digest), null)).toMatchObject([{ id: key.id, session_id: null }])
+  expect(await callersOf(session.caller, null)).toMatchObject([{ id: key.id, session_id: session.id }])
+  expect(await callersOf({ ...session.caller, kind: 'api_key' }, null)).toEqual([])
+  expect(await callersOf({ ...apiKey(key.digest), kind: 'session' }, null)).toEqual([])
+  const unknown = await sha256('unknown')
+  expect(await callersOf(apiKey(unknown), null)).toEqual([])
+  expect(await callersOf({ kind: 'session', digest: unknown }, null)).toEqual([])
+})
+
+test.each([
+  'api_keys SET revoked_at = 1',
+  'api_keys SET key_expires_at = 1',
+  'sessions SET ended_at = 1',
+  'sessions SET last_used_at = 1',
+])('a session is not found after %s', async (change) => {
+  const key = await newApiKey()
+  const { caller } = await newSession(key)
+  expect(await finds(caller, null)).toBe(true)
+  await env.DB.prepare(`UPDATE ${change} WHERE environment_id = ?`).bind(key.environmentId).run()
+  expect(await finds(caller, null)).toBe(false)
+  expect(await finds(apiKey(key.digest), null)).toBe(change.startsWith('sessions'))
+})
+
+test('a key with IP ranges, and its session, are found from an address in one of them', async () => {
+  const key = await newApiKey({ allowedIps: ['192.0.2.0/24', '2001:db8::/32'] } as Parameters<typeof newApiKey>[0])
+  for (const caller of [apiKey(key.digest), (await newSession(key)).caller]) {
+    for (const [address, expected] of [
+      ['192.0.2.1', true],
+      ['2001:db8::1', true],
+      ['192.0.3.1', false],
+      ['2001:db9::1', false],
+      [null, false],
+    ] as const)
+      expect(await finds({ ...caller, addressBits: addressBits(address) }, null), `${address}`).toBe(expected)
+    expect(await finds(caller, null), 'no address').toBe(false)
+  }
+})
+
+test.each<[KeyRights: object, allowed: readonly Need[]]>([
+  [{ access: 'read' }, ['read', 'secrets:read', 'secrets:verify', 'events:read']],
+  [
+    { access: 'write' },
+    ['read', 'write', 'secrets:read', 'applications:write', 'secrets:write', 'secrets:verify', 'events:read'],
+  ],
+  [{ permissions: ['secrets:verify'] }, ['secrets:verify']],
+  [{ permissions: ['events:read'] }, ['events:read']],
+  [{ permissions: ['applications:write'] }, ['secrets:read', 'applications:write']],
+  [{ permissions: ['secrets:write', 'events:read'] }, ['secrets:read', 'secrets:write', 'events:read']],
+])('a key with %j is found for %j alone', async (rights, allowed) => {
+  const key = await newApiKey(rights as Parameters<typeof newApiKey>[0])
+  const all: Need[] = [
+    'read',
+    'write',
+    'secrets:read',
+    'applications:write',
+    'secrets:write',
+    'secrets:verify',
+    'events:read',
+  ]
+  const found: Need[] = []
+  for (const needs of all) if (await finds(apiKey(key.digest), needs)) found.push(needs)
+  expect(found).toEqual(all.filter((needs) => allowed.includes(needs)))
+  expect(await finds(apiKey(key.digest), null)).toBe(true)
+})
+
+test('a form of another environment changes nothing, and may be read', async () => {
+  const key = await newApiKey()
+  const own = { ...apiKey(key.digest), environmentId: key.environmentId }
+  const other = { ...own, environmentId: (await newApiKey()).environmentId }
+  expect([await finds(own, 'write'), await finds(own, 'read'), await finds(own, null)]).toEqual([true, true, true])
+  expect([await finds(other, 'write'), await finds(other, 'read'), await finds(other, null)]).toEqual([
+    false,
+    true,
+    true,
+  ])
+})
+
+test('the statement that decides a batch finds no caller after the deadline', async () => {
+  const caller = apiKey((await newApiKey()).digest)
+  expect(await finds(caller, 'write', inFuture())).toBe(true)
+  expect(await finds(caller, 'write', inPast())).toBe(false)
+})
+
+test("a condition on rows of the caller's environment is false for those of another", async () => {
+  const key = await newApiKey()
+  const other = await newApiKey()
+  const caller = apiKey(key.digest)
+  expect(await rowsOf(sql`SELECT ${environmentOf(caller)} AS id`)).toEqual([{ id: key.environmentId }])
+  const rows = sql`SELECT id FROM api_keys WHERE ${inEnvironmentOf(scopeOf(caller, 'read'))}`
+  expect(await rowsOf(rows)).toEqual([{ id: key.id }])
+  expect(other.environmentId).not.toBe(key.environmentId)
+})
+
+test('an environment is frozen from the time when it was frozen', async () => {
+  const { environmentId } = await newApiKey()
+  const { environmentId: other } = await newApiKey()
+  await env.DB.prepare('UPDATE environments SET frozen_at = 1 WHERE id = ?').bind(other).run()
+  expect(await holds(isFrozen(sql`${environmentId}`), 'anything', { a: NULL })).toBe(false)
+  expect(await holds(isFrozen(sql`${other}`), 'anything', { a: NULL })).toBe(true)
+})
+
+/** Stores events of these types, in their order, and returns their IDs. */
+async function newEvents(environmentId: string, types: readonly string[]): Promise<string[]> {
+  const ids: string[] = []
+  for (const type of types) {
+    const id = newId('event', Date.now())
+    ids.push(id)
+    await env.DB.prepare(
+      `INSERT INTO events (environment_id, id, type, data, created_at, request_id) VALUES (?, ?, ?, '{}', ?, 'r')`,
+    )
+      .bind(environmentId, id, type, Date.now())
+      .run()
+  }
+  return ids
+}
+
+test('an event is the latest unless a later one of its environment has one of the types', async () => {
+  const { environmentId } = await newApiKey()
+  const { environmentId: other } = await newApiKey()
+  const isTrue = (condition: Sql) => holds(condition, 'anything', { a: NULL })
+  const [first = '', second = '', third = ''] = await newEvents(environmentId, ['a', 'b', 'c'])
+  const ofOther = await newEvents(other, ['a', 'b'])
+  expect(await isTrue(isLatest(first, ['a']))).toBe(true)
+  expect(await isTrue(isLatest(first, ['a', 'b']))).toBe(false)
+  expect(await isTrue(isLatest(first, ['a', 'c']))).toBe(false)
+  expect(await isTrue(isLatest(second, ['a', 'b']))).toBe(true)
+  expect(await isTrue(isLatest(third, ['a', 'b', 'c']))).toBe(true)
+  expect(await isTrue(isLatest(newId('event', 0), ['a']))).toBe(false)
+  expect(await isTrue(isLatest(ofOther[0] ?? '', ['b']))).toBe(false)
+  const change = { eventId: first } as Parameters<typeof eventExists>[0]
+  expect(await isTrue(eventExists(change))).toBe(true)
+  expect(await isTrue(eventExists({ ...change, eventId: newId('event', 0) }))).toBe(false)
+})
+
+test.each(['environment.updated', 'environment.frozen', 'environment.unfrozen'])(
+  'a change of an environment is not the latest before %s',
+  async (later) => {
+    const { environmentId } = await newApiKey()
+    const [id = ''] = await newEvents(environmentId, ['environment.updated', 'api_key.created'])
+    const condition = isLatestOfEnvironment(id)
+    expect(await holds(condition, 'anything', { a: NULL })).toBe(true)
+    await newEvents(environmentId, [later])
+    expect(await holds(condition, 'anything', { a: NULL })).toBe(false)
+  },
+)
