@@ -61,6 +61,19 @@ test('every component is used', () => {
   expect([...new Set(schemes)].sort()).toEqual(Object.keys(securitySchemes).sort())
 })
 
+test('every member has a description, except those that a standard describes', () => {
+  const standard = ['PublishedKeys', 'ServerMetadata', 'OpenIdConfiguration']
+  const undescribed = (path: string, { anyOf = [], oneOf = [], items, properties = {} }: JsonSchema): string[] => [
+    ...[...anyOf, ...oneOf, ...(items ? [items] : [])].flatMap((one) => undescribed(path, one)),
+    ...Object.entries(properties).flatMap(([name, member]) => [
+      ...(member.description ? [] : [`${path}.${name}`]),
+      ...undescribed(`${path}.${name}`, member),
+    ]),
+  ]
+  const schemas = Object.entries(openApi.components.schemas).filter(([name]) => !standard.includes(name))
+  expect(schemas.flatMap(([name, schema]) => undescribed(name, schema))).toEqual([])
+})
+
 test('OAuth clients authenticate by HTTP Basic, or by form fields without a security scheme', () => {
   for (const name of ['POST /oauth2/token', 'POST /oauth2/introspection']) {
     const { security, requestBody } = operationOf(name)

@@ -58,6 +58,7 @@ function simplified({ anyOf, oneOf, properties, items, required, ...rest }: Json
 function explained(path: string, schema: JsonSchema): JsonSchema {
   return {
     ...schema,
+    ...(schema.anyOf && { anyOf: schema.anyOf.map((one) => explained(path, one)) }),
     ...(schema.oneOf && { oneOf: schema.oneOf.map((one) => explained(path, one)) }),
     ...(schema.items && { items: explained(path, schema.items) }),
     ...(schema.properties && {
