@@ -7,7 +7,7 @@ import { environment } from './connect/environment.ts'
 import { leaks } from './connect/leaks.ts'
 import { dashboard } from './dashboard/dashboard.ts'
 import { onPageError } from './dashboard/layout.tsx'
-import { deliverAfterChange } from './events/deliver.ts'
+import { deliverAfterChange, offerDelivery } from './events/deliver.ts'
 import { events } from './events/events.ts'
 import { health } from './health.ts'
 import type { HonoEnv } from './http/context.ts'
@@ -74,6 +74,7 @@ for (const path of [
 }
 app.use('/connect/*', deliverAfterChange)
 app.use('/dashboard/*', deliverAfterChange)
+app.use('/leaks', offerDelivery)
 
 app.route('/', health)
 app.route('/connect/applications', applications)

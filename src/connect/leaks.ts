@@ -9,11 +9,12 @@ import { ApiError } from '../http/errors.ts'
 import { countReport, requireFewReports } from '../http/rate-limits.ts'
 import { readSettings } from '../http/settings.ts'
 import { afterResponse, openDatabase } from '../storage/database.ts'
-import { handleLeaks, type LeakReport } from '../storage/leaks.ts'
+import { type HandledLeak, handleLeaks, type LeakReport } from '../storage/leaks.ts'
 import { isSignedByGitHub } from './github-signature.ts'
 
 const ACCEPTED: v.InferOutput<typeof AcceptedLeak> = { status: 'accepted' }
-/** The platform keeps work alive for 30 seconds after a response. */
+/** The platform keeps work alive for this long after a response. */
+const PLATFORM_MS = 30_000
 const BUDGET_MS = 25_000
 const MAX_ERRORS = 20
 
@@ -76,12 +77,18 @@ function handleAfterResponse(
 ): void {
   const now = Date.now()
   const waitUntil = (promise: Promise<unknown>) => c.executionCtx.waitUntil(promise)
-  const database = openDatabase(c.env, region, { deadline: now + BUDGET_MS, waitUntil })
+  const database = openDatabase(c.env, region, { deadline: now + BUDGET_MS, waitUntil, queue: 'leaks' })
   const entry = { request_id: c.var.requestId, region: region.digit, reported: reports.length }
   afterResponse(database, async () => {
-    await handleLeaks(database, reports, now).then(
-      (handled) => console.log({ message: 'leaks', ...entry, handled }),
-      (error) => console.error({ message: 'leaks not handled', ...entry, error: String(error) }),
-    )
+    let handled: HandledLeak[]
+    try {
+      handled = await handleLeaks(database, reports, now)
+      console.log({ message: 'leaks', ...entry, handled: handled.map(({ id }) => id) })
+    } catch (error) {
+      return console.error({ message: 'leaks not handled', ...entry, error: String(error) })
+    }
+    const wanted = handled.filter(({ has_delivery }) => has_delivery)
+    const events = wanted.map(({ event_id: id, environment_id: environmentId }) => ({ id, environmentId }))
+    await c.var.deliver({ ...database, deadline: now + PLATFORM_MS }, events)
   })
 }

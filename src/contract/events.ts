@@ -90,7 +90,7 @@ const webhookEndpoint = {
 }
 
 /**
- * The report of a leaked credential: once per credential. If `reaction` changed the object, this event also records
+ * The report of a leaked credential. If `reaction` changed the object, this event also records
  * that change.
  */
 const leak = { source: v.nullable(v.string()), reaction: v.picklist(LEAK_REACTIONS) }

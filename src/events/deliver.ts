@@ -1,6 +1,7 @@
+import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
-import type { HonoEnv } from '../http/context.ts'
+import type { HonoEnv, RecordedEvent } from '../http/context.ts'
 import { figureFields, placeOf } from '../http/log.ts'
 import { readSettings } from '../http/settings.ts'
 import { afterResponse, type Database, measuredApart } from '../storage/database.ts'
@@ -35,7 +36,7 @@ export interface DeliverOptions {
   /**
    * Limits the run to the first attempts at this event, right after its change. The schedule makes all other attempts.
    */
-  readonly event?: { readonly id: string; readonly environmentId: string }
+  readonly event?: RecordedEvent
   /** Allows http and URLs of this machine, for development. */
   readonly isLocal: boolean
   /** How long a receiver may take to respond. */
@@ -116,33 +117,43 @@ function reportedAs({ isDelivered, nextAttemptAt }: Settlement): keyof DeliveryR
   return nextAttemptAt === null ? 'webhooks_failed' : 'webhooks_to_retry'
 }
 
-/**
- * Sends the event of a change right after the response, if a webhook endpoint wants it. Failures are left to the
- * schedule.
- */
+/** Sends the event of a change right after the response, if a webhook endpoint wants it. */
 export const deliverAfterChange = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
-  const { change, database, identity, hasDelivery, requestId } = c.var
+  const { change, database, identity, hasDelivery } = c.var
   if (!change || !identity || !hasDelivery) return
   const event = { id: change.eventId, environmentId: identity.environmentId }
-  const options = { ...deliverySettings(c.env), event }
-  afterResponse(database, async () => {
-    const unhurried = measuredApart({ ...database, deadline: Date.now() + AFTER_CHANGE_MS })
+  afterResponse(database, () => deliverEvents(c, { ...database, deadline: Date.now() + AFTER_CHANGE_MS }, [event]))
+})
+
+/** For routes that record events after the response. */
+export const offerDelivery = createMiddleware<HonoEnv>((c, next) => {
+  c.set('deliver', (database, events) => deliverEvents(c, database, events))
+  return next()
+})
+
+/** Makes the first attempts at events. Failures, and what the limit on statements does not allow, are left to the schedule. */
+async function deliverEvents(c: Context<HonoEnv>, database: Database, events: readonly RecordedEvent[]): Promise<void> {
+  const { requestId } = c.var
+  const settings = deliverySettings(c.env)
+  const maxQueries = Math.floor(settings.maxQueries / events.length)
+  for (const event of events) {
+    const measured = measuredApart(database)
     try {
-      const report = await deliverWebhooks(unhurried, options)
+      const report = await deliverWebhooks(measured, { ...settings, maxQueries, event })
       console.log({
         message: 'webhooks',
         request_id: requestId,
         ...placeOf(c),
-        environment_id: identity.environmentId,
+        environment_id: event.environmentId,
         ...report,
-        ...figureFields(unhurried.figures),
+        ...figureFields(measured.figures),
       })
     } catch (error) {
       console.error({ message: 'webhooks left to the schedule', request_id: requestId, error: String(error) })
     }
-  })
-})
+  }
+}
 
 /** The settings of deliveries. */
 export function deliverySettings(env: Env): DeliverOptions {

@@ -42,6 +42,11 @@ export interface LogFields {
   readonly event_id?: string
 }
 
+export interface RecordedEvent {
+  readonly id: string
+  readonly environmentId: string
+}
+
 export interface HonoEnv {
   Bindings: Env
   Variables: {
@@ -56,6 +61,8 @@ export interface HonoEnv {
     client?: Pick<AuthenticatedClient, 'environmentId' | 'application'>
     /** True if a webhook endpoint wants the event of this request's change. */
     hasDelivery?: boolean
+    /** Sends events that were recorded after the response to the webhooks. It does not throw. */
+    deliver: (database: Database, events: readonly RecordedEvent[]) => Promise<void>
     /** The database; set when the request has named a region. */
     database: Database
     /** The change that this request has sent to the database, if any: see `beginChange`. */

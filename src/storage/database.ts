@@ -14,6 +14,8 @@ export interface Database {
   readonly deadline: UnixMs
   /** Keeps work alive after the response, or after its client has disconnected. */
   readonly waitUntil: (promise: Promise<unknown>) => void
+  /** Where the work waits: by default with the requests. */
+  readonly queue?: Queue
   /** Absent if the figures are not logged. */
   readonly figures?: Figures
 }
@@ -93,7 +95,7 @@ export function changeDeadline(database: Database): UnixMs {
 export function openDatabase(
   bindings: object,
   { digit, binding }: Region,
-  request: Pick<Database, 'deadline' | 'waitUntil'>,
+  request: Pick<Database, 'deadline' | 'waitUntil' | 'queue'>,
 ): Database {
   const database = (bindings as Record<string, D1Database>)[binding] as D1Database
   return { region: digit, binding: database, figures: newFigures(), ...request }
@@ -110,11 +112,13 @@ export function query<Row = never>(sql: Sql): Query<Row> {
 
 /**
  * Maximum number of batches that wait for one region in this isolate. A database runs one query at a time. With more of
- * them, each would wait until its deadline, and D1 would still run all of them.
+ * them, each would wait until its deadline, and D1 would still run all of them. Anyone can report leaks, and these wait
+ * for longer than a request: a flood of them takes no request's place.
  */
-const MAX_WAITING = 100
+const MAX_WAITING = { requests: 100, leaks: 10 } as const
+type Queue = keyof typeof MAX_WAITING
 
-/** How many batches wait, by region. */
+/** How many batches wait, by region and queue. */
 const waiting = new Map<string, number>()
 
 /**
@@ -129,9 +133,11 @@ export async function sendBatch<Queries extends Record<string, Query>>(
     database.binding.prepare(sql.sql).bind(...sql.values.map(bindable)),
   )
   const sentAt = Date.now()
-  const before = waiting.get(database.region) ?? 0
-  if (before >= MAX_WAITING) throw new StorageUnavailable('too many requests wait for the database', 'busy')
-  waiting.set(database.region, before + 1)
+  const { region, queue = 'requests' } = database
+  const place = `${region} ${queue}`
+  const before = waiting.get(place) ?? 0
+  if (before >= MAX_WAITING[queue]) throw new StorageUnavailable('too many requests wait for the database', 'busy')
+  waiting.set(place, before + 1)
   try {
     const attempts = attempt(database, statements)
     database.waitUntil(attempts.catch(() => {}))
@@ -143,7 +149,7 @@ export async function sendBatch<Queries extends Record<string, Query>>(
   } catch (cause) {
     throw cause instanceof StorageUnavailable ? cause : new StorageUnavailable(cause)
   } finally {
-    waiting.set(database.region, (waiting.get(database.region) as number) - 1)
+    waiting.set(place, (waiting.get(place) as number) - 1)
     if (database.figures) database.figures.waited += Date.now() - sentAt
   }
 }

@@ -3,12 +3,13 @@ import { API_KEY_PREFIX, SIGNING_SECRET_PREFIX } from '../credential/credential.
 import { sha256, toHex } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
 import { apiKeySnapshot } from './api-keys.ts'
-import { inTime } from './caller-conditions.ts'
+import { activeKey, inTime } from './caller-conditions.ts'
 import { clientSecretMapping, liveAt } from './client-secrets.ts'
 import { type Database, type Query, query, sendBatch, type UnixMs } from './database.ts'
 import { nextSeq, organizationOfSecret } from './event-statements.ts'
 import type { EventType } from './events.ts'
 import { withEvent } from './history.ts'
+import { wantedByWebhook } from './verdicts.ts'
 import { endpointSnapshot } from './webhook-endpoints.ts'
 import { gone } from './webhooks.ts'
 
@@ -26,11 +27,26 @@ export interface LeakReport {
  */
 type Items = Readonly<Record<string, { readonly event_id: string; readonly source: string | null }>>
 
+/** The event of a report that was handled. */
+export interface HandledLeak {
+  /** The ID of the secret, API key or webhook endpoint. */
+  readonly id: string
+  readonly event_id: string
+  readonly environment_id: string
+  /** True if a webhook endpoint wants the event. */
+  readonly has_delivery: 0 | 1
+}
+
 /**
- * Handles reported credentials as their environments have chosen, in one batch: once each, with one event. A credential
- * that is unknown or has ended changes nothing. Returns the IDs of what was handled.
+ * Handles reported credentials as their environments have chosen, in one batch. The first report of a credential records
+ * an event; a later one does so if the reaction still has to be made. A credential that is unknown or has ended changes
+ * nothing.
  */
-export async function handleLeaks(database: Database, reports: readonly LeakReport[], now: UnixMs): Promise<string[]> {
+export async function handleLeaks(
+  database: Database,
+  reports: readonly LeakReport[],
+  now: UnixMs,
+): Promise<HandledLeak[]> {
   const items: Record<'secrets' | 'keys' | 'endpoints', Record<string, Items[string]>> = {
     secrets: {},
     keys: {},
@@ -42,12 +58,16 @@ export async function handleLeaks(database: Database, reports: readonly LeakRepo
     else items[prefix === API_KEY_PREFIX ? 'keys' : 'secrets'][toHex(await sha256(credential))] = item
   }
   const has = (kind: keyof typeof items) => Object.keys(items[kind]).length > 0
-  const results = await sendBatch<Record<string, Query<{ id: string }>>>(database, {
+  const eventIds = Object.values(items).flatMap((each) => Object.values(each).map(({ event_id }) => event_id))
+  const { handled } = await sendBatch(database, {
     ...(has('secrets') && handleSecrets(database, JSON.stringify(items.secrets), now)),
     ...(has('keys') && handleKeys(database, JSON.stringify(items.keys), now)),
     ...(has('endpoints') && handleEndpoints(database, JSON.stringify(items.endpoints), now)),
+    handled: query<HandledLeak>(sql`SELECT data ->> 'id' AS id, events.id AS event_id, environment_id,
+        ${wantedByWebhook(sql`events.type`, sql`events.environment_id`)} AS has_delivery
+      FROM events WHERE events.id IN (SELECT value FROM json_each(${JSON.stringify(eventIds)}))`),
   })
-  return Object.values(results).flatMap((rows) => rows.map(({ id }) => id))
+  return handled
 }
 
 /** SQL for the reaction that the environment of a row has chosen. */
@@ -57,19 +77,26 @@ const reactionOf = (table: string) =>
 const reported = (items: string, key: Sql, member: 'event_id' | 'source') =>
   sql`(${items} -> ${key} ->> ${raw(`'${member}'`)})`
 
-function handleSecrets(database: Database, items: string, now: UnixMs): Record<string, Query<{ id: string }>> {
+/** SQL that marks a row as reported: with the time and the source of the first report. */
+const marked = (now: UnixMs, source: Sql) =>
+  sql`leak_reported_at = coalesce(leak_reported_at, ${now}), leak_source = coalesce(leak_source, ${source})`
+/** Condition: the report was handled, because its event exists. */
+const isRecorded = (eventId: Sql) => sql`EXISTS (SELECT 1 FROM events WHERE events.id = ${eventId})`
+
+function handleSecrets(database: Database, items: string, now: UnixMs): Record<string, Query> {
   const key = sql`lower(hex(client_secrets.digest))`
   const eventId = reported(items, key, 'event_id')
   const found = sql`client_secrets.digest IN (SELECT unhex(key) FROM json_each(${items}))`
   const reaction = reactionOf('client_secrets')
-  const data = sql`json_set(${clientSecretMapping.snapshot}, '$.source', leak_source, '$.reaction', ${reaction})`
+  const source = reported(items, key, 'source')
+  const data = sql`json_set(${clientSecretMapping.snapshot}, '$.source', ${source}, '$.reaction', ${reaction})`
+  const isDue = sql`(leak_reported_at IS NULL OR ${reaction} = 'revoke' OR ${reaction} = 'disable' AND disabled_at IS NULL)`
   return {
-    secrets:
-      query(sql`UPDATE client_secrets SET leak_reported_at = ${now}, leak_source = ${reported(items, key, 'source')},
+    secrets: query(sql`UPDATE client_secrets SET ${marked(now, source)},
         disabled_at = iif(${reaction} = 'disable', coalesce(disabled_at, ${now}), disabled_at),
         revoked_at = iif(${reaction} = 'revoke', ${now}, NULL),
         history = ${withEvent(eventId)}, updated_at = ${now}, event_id = ${eventId}
-      WHERE ${found} AND leak_reported_at IS NULL AND ${liveAt(now)} AND ${inTime(database)} RETURNING id`),
+      WHERE ${found} AND ${isDue} AND ${liveAt(now)} AND NOT ${isRecorded(eventId)} AND ${inTime(database)}`),
     secret_events: recordLeaks('connect_application_secret.leaked', now, {
       id: sql`client_secrets.event_id`,
       organization: organizationOfSecret,
@@ -81,22 +108,27 @@ function handleSecrets(database: Database, items: string, now: UnixMs): Record<s
 }
 
 /** API keys have no disabled state, so that `disable` revokes them, too. */
-function handleKeys(database: Database, items: string, now: UnixMs): Record<string, Query<{ id: string }>> {
+function handleKeys(database: Database, items: string, now: UnixMs): Record<string, Query> {
   const key = sql`lower(hex(target.digest))`
-  const found = sql`target.digest IN (SELECT unhex(key) FROM json_each(${items})) AND leak_reported_at IS NULL AND revoked_at IS NULL`
   const reaction = sql`iif(${reactionOf('target')} = 'notify', 'notify', 'revoke')`
+  const found = sql`target.digest IN (SELECT unhex(key) FROM json_each(${items}))
+    AND (leak_reported_at IS NULL OR ${reaction} = 'revoke') AND ${activeKey}`
   return endUnstamped(database, items, now, {
     ...{ name: 'keys', table: 'api_keys', type: 'api_key.leaked', key, found, reaction, snapshot: apiKeySnapshot },
     ended: sql`revoked_at = iif(${reaction} = 'revoke', ${now}, NULL)`,
   })
 }
 
-/** A signing secret can't be disabled: its receiver has it. `revoke` deletes its endpoint. */
-function handleEndpoints(database: Database, items: string, now: UnixMs): Record<string, Query<{ id: string }>> {
+/**
+ * A signing secret can't be disabled: the receiver checks it, so that Oncekey can stop no forged webhook. To pause the
+ * endpoint would only keep the true ones back. `revoke` deletes the endpoint.
+ */
+function handleEndpoints(database: Database, items: string, now: UnixMs): Record<string, Query> {
   const key = sql`target.secret`
-  const found = sql`target.secret IN (SELECT key FROM json_each(${items})) AND leak_reported_at IS NULL AND deleted_at IS NULL`
   const reaction = sql`iif(${reactionOf('target')} = 'revoke', 'revoke', 'notify')`
   const isDeleted = sql`${reaction} = 'revoke'`
+  const found = sql`target.secret IN (SELECT key FROM json_each(${items}))
+    AND (leak_reported_at IS NULL OR ${isDeleted}) AND deleted_at IS NULL`
   return {
     // The deliveries end first, because the endpoint loses its secret.
     deliveries: query(sql`UPDATE webhook_deliveries SET ${gone(now)} WHERE state = 'pending' AND endpoint_id IN (
@@ -115,7 +147,7 @@ interface Ended {
   readonly type: EventType
   /** SQL for the key of the row's report in `Items`. */
   readonly key: Sql
-  /** Condition: the row is reported for the first time, and has not ended. */
+  /** Condition: the row is reported for the first time, or the reaction has to be made. It has not ended. */
   readonly found: Sql
   /** The reaction that is possible for rows of this kind. */
   readonly reaction: Sql
@@ -129,7 +161,7 @@ function endUnstamped(
   items: string,
   now: UnixMs,
   { name, table, type, key, found, reaction, snapshot, ended }: Ended,
-): Record<string, Query<{ id: string }>> {
+): Record<string, Query> {
   const eventId = reported(items, key, 'event_id')
   const source = reported(items, key, 'source')
   return {
@@ -140,8 +172,8 @@ function endUnstamped(
       from: sql`${raw(table)} AS target WHERE ${found} AND ${inTime(database)}`,
       table: 'target',
     }),
-    [name]: query(sql`UPDATE ${raw(table)} AS target SET leak_reported_at = ${now}, leak_source = ${source}, ${ended}
-      WHERE ${found} AND EXISTS (SELECT 1 FROM events WHERE events.id = ${eventId}) RETURNING id`),
+    [name]: query(sql`UPDATE ${raw(table)} AS target SET ${marked(now, source)}, ${ended}
+      WHERE ${found} AND ${isRecorded(eventId)}`),
   }
 }
 

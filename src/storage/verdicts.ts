@@ -56,10 +56,11 @@ export function selectVerdict<Columns>(
   )
 }
 
-/** Condition: a webhook endpoint of the caller's environment wants events of this type. */
-export function wantedByWebhook(eventType: string): Sql {
-  return sql`EXISTS (SELECT 1 FROM webhook_endpoints WHERE environment_id = caller.environment_id
-    AND deleted_at IS NULL AND paused_at IS NULL AND (events = '[]' OR ${eventType} IN (SELECT value FROM json_each(events))))`
+/** Condition: a webhook endpoint of an environment, by default the caller's, wants events of this type. */
+export function wantedByWebhook(eventType: string | Sql, environmentId: Sql = raw('caller.environment_id')): Sql {
+  return sql`EXISTS (SELECT 1 FROM webhook_endpoints WHERE webhook_endpoints.environment_id = ${environmentId}
+    AND deleted_at IS NULL AND paused_at IS NULL AND (webhook_endpoints.events = '[]'
+    OR ${eventType} IN (SELECT value FROM json_each(webhook_endpoints.events))))`
 }
 
 /** The verdict on a change, and columns of what `joined` joins to the caller. */

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
+import type { WebhookEndpoint } from '../../src/storage/webhooks.ts'
 import { call, newApiKey, operatorDatabase, type Reply, send } from '../api.ts'
 import { Visitor } from '../dashboard/pages.ts'
 import { counted } from '../faults/wrapped.ts'
@@ -39,10 +40,13 @@ const react = (client: Client, leak_reaction: string) =>
   call(client.apiKey, 'PATCH', '/connect/environment', { body: { leak_reaction } })
 const secretOf = ({ apiKey, secretId }: Client) => call(apiKey, 'GET', `/connect/client_secrets/${secretId}`)
 
-async function newSigningSecret(environmentId: string): Promise<string> {
+async function newSigningSecret(
+  environmentId: string,
+  events: WebhookEndpoint['events'] = ['webhook_endpoint.paused'],
+): Promise<string> {
   const { plaintext } = await issueCredential('whsec', '0')
   const now = Date.now()
-  const endpoint = { id: newId('we', now), environmentId, url: 'https://example.com/?a=b', events: [], createdAt: now }
+  const endpoint = { id: newId('we', now), environmentId, url: 'https://example.com/?a=b', events, createdAt: now }
   await createWebhookEndpoint(operatorDatabase(), { ...endpoint, secret: plaintext })
   return plaintext
 }
@@ -58,17 +62,43 @@ describe('a reported client secret', () => {
     expect((await requestToken(client)).status).toBe(200)
   })
 
-  test('disable disables the secret, and a later report does not undo that it is enabled again', async () => {
+  test('disable disables the secret, and a report after it was enabled again does so once more', async () => {
     const client = await newClient()
     await react(client, 'disable')
-    await report(client.secret)
-    expect((await secretOf(client)).json.disabled).toBe(true)
-    const [{ data }] = await eventsOf(client.apiKey, 'connect_application_secret.leaked')
-    expect(data).toMatchObject({ disabled: true, source: null, reaction: 'disable' })
     const path = `/connect/client_secrets/${client.secretId}`
-    await call(client.apiKey, 'PATCH', path, { body: { disabled: false } })
-    await report(client.secret)
+    for (const times of [1, 2]) {
+      for (const _ of [1, 2, 3]) await report(client.secret)
+      expect((await secretOf(client)).json.disabled).toBe(true)
+      const events = await eventsOf(client.apiKey, 'connect_application_secret.leaked')
+      expect(events).toHaveLength(times)
+      expect(events.at(-1).data).toMatchObject({ disabled: true, source: null, reaction: 'disable' })
+      await call(client.apiKey, 'PATCH', path, { body: { disabled: false } })
+    }
     expect((await requestToken(client)).status).toBe(200)
+  })
+
+  test('a report after the reaction was tightened makes the reaction, and keeps the time and source of the first', async () => {
+    const client = await newClient()
+    const marks = () =>
+      env.DB.prepare('SELECT leak_reported_at, leak_source FROM client_secrets WHERE id = ?')
+        .bind(client.secretId)
+        .first()
+    await report(client.secret, SOURCE)
+    const first = await marks()
+    for (const reaction of ['disable', 'revoke']) {
+      await react(client, reaction)
+      for (const _ of [1, 2]) await report(client.secret, `${SOURCE}/${reaction}`)
+    }
+    const events = await eventsOf(client.apiKey, 'connect_application_secret.leaked')
+    expect(
+      events.map(({ data }: { data: { reaction: string; source: string } }) => [data.reaction, data.source]),
+    ).toEqual([
+      ['notify', SOURCE],
+      ['disable', `${SOURCE}/disable`],
+      ['revoke', `${SOURCE}/revoke`],
+    ])
+    expect((await secretOf(client)).status).toBe(404)
+    expect(await marks()).toEqual(first)
   })
 
   test('revoke revokes the secret, with one event', async () => {
@@ -117,11 +147,64 @@ describe('other reported credentials', () => {
   })
 })
 
+describe('a report after the reaction was tightened', () => {
+  test('an API key is revoked, with one event for each reaction', async () => {
+    const client = await newClient()
+    const { apiKey } = await newApiKey({ environmentId: client.environmentId })
+    for (const reaction of ['notify', 'revoke']) {
+      await react(client, reaction)
+      for (const _ of [1, 2]) await report(apiKey)
+    }
+    expect((await call(apiKey, 'GET', '/events')).status).toBe(401)
+    const events = await eventsOf(client.apiKey, 'api_key.leaked')
+    expect(events.map(({ data }: { data: { reaction: string } }) => data.reaction)).toEqual(['notify', 'revoke'])
+  })
+
+  test('a webhook endpoint is deleted, with one event for each reaction', async () => {
+    const client = await newClient()
+    const secret = await newSigningSecret(client.environmentId)
+    for (const reaction of ['notify', 'revoke']) {
+      await react(client, reaction)
+      for (const _ of [1, 2]) await report(secret)
+    }
+    const events = await eventsOf(client.apiKey, 'webhook_endpoint.leaked')
+    expect(events.map(({ data }: { data: { reaction: string } }) => data.reaction)).toEqual(['notify', 'revoke'])
+  })
+})
+
+test('an API key that has expired records no event', async () => {
+  const client = await newClient()
+  const { apiKey } = await newApiKey({ environmentId: client.environmentId, expiresAt: Date.now() - 1 })
+  await report(apiKey)
+  expect(await eventsOf(client.apiKey, 'api_key.leaked')).toEqual([])
+})
+
+describe('the webhooks of a report', () => {
+  afterEach(() => void vi.unstubAllGlobals())
+
+  test('an endpoint receives the event right after the response, and an endpoint of other events nothing', async () => {
+    const client = await newClient()
+    await newSigningSecret(client.environmentId, [])
+    const received: string[] = []
+    vi.stubGlobal('fetch', async (_: string, { body }: { body: string }) => {
+      received.push(JSON.parse(body).event)
+      return new Response()
+    })
+    expect((await report(client.secret)).trips[0]).toBe(0)
+    expect(received).toEqual(['connect_application_secret.leaked'])
+    await report(client.secret)
+    const other = await newClient()
+    await newSigningSecret(other.environmentId, ['connect_application.created'])
+    expect((await report(other.secret)).trips).toEqual([0, 1])
+    expect(received).toHaveLength(1)
+  })
+})
+
 describe('the cost', () => {
   test.each([
-    ['cs', 2],
-    ['sk', 2],
-    ['whsec', 3],
+    ['cs', 3],
+    ['sk', 3],
+    ['whsec', 4],
   ])(
     'a first report of %s scans no table, and a repeated or unknown one writes nothing',
     async (prefix, statements) => {
@@ -162,6 +245,25 @@ describe('the cost', () => {
     }
     for (const type of ['connect_application_secret.leaked', 'api_key.leaked'])
       expect(await eventsOf(client.apiKey, type)).toHaveLength(1)
+  })
+
+  test('a report that is repeated after its reply was lost does not disable a secret that was enabled in between', async () => {
+    const client = await newClient()
+    await react(client, 'disable')
+    let batches = 0
+    const database = {
+      prepare: (sql: string) => env.DB.prepare(sql),
+      batch: async (statements: D1PreparedStatement[]) => {
+        const results = await env.DB.batch(statements)
+        if (++batches > 1) return results
+        await env.DB.prepare('UPDATE client_secrets SET disabled_at = NULL WHERE id = ?').bind(client.secretId).run()
+        throw new Error('Network connection lost')
+      },
+    } as D1Database
+    await post(JSON.stringify({ credential: client.secret }), {}, database)
+    expect(batches).toBe(2)
+    expect((await requestToken(client)).status).toBe(200)
+    expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toHaveLength(1)
   })
 
   test('a report that the database cannot store is in the log, and the caller gets the 202 of every report', async () => {

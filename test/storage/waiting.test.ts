@@ -1,5 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { expect, test, vi } from 'vitest'
+import { issueCredential } from '../../src/credential/credential.ts'
 import { call, newApiKey, newApplication, send } from '../api.ts'
 import { counted, withBatch } from '../faults/wrapped.ts'
 import { secretsOf } from '../requests.ts'
@@ -44,4 +45,39 @@ test('a request is refused at once while a hundred others wait for the database,
   expect(new Set((await Promise.all(waiting)).map(({ status }) => status))).toEqual(new Set([200]))
   expect((await call(apiKey, 'POST', secretsOf(id))).status).toBe(201)
   expect((await call(apiKey, 'GET', secretsOf(id))).json).toHaveLength(2)
+})
+
+test('a flood of leak reports that wait for the database takes no place of a request', async () => {
+  const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+  const { apiKey } = await newApiKey()
+  const { id, client_id } = await newApplication(apiKey)
+  const { secret: client_secret } = (await call(apiKey, 'POST', secretsOf(id))).json
+  const unknown = (await issueCredential('cs', '0')).plaintext
+  const released = Promise.withResolvers<void>()
+  let reached = 0
+  const slow = withBatch(env.DB, async (real, statements) => {
+    reached++
+    await released.promise
+    return real(statements)
+  })
+  const answered: Promise<void>[] = []
+  const reports = Array.from({ length: MAX_WAITING + 1 }, (_, i) => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    answered.push(promise)
+    const headers = { 'Content-Type': 'application/json', 'CF-Connecting-IP': `203.0.113.${i}` }
+    const init = { method: 'POST', headers, body: JSON.stringify({ credential: unknown }) }
+    return send(new Request('https://oncekey.test/leaks', init), { DB: slow }, resolve)
+  })
+  await Promise.all(answered)
+  await vi.waitUntil(() => reached + logged.mock.calls.length === MAX_WAITING + 1)
+
+  expect((await call(apiKey, 'POST', secretsOf(id))).status).toBe(201)
+  const body = new URLSearchParams({ grant_type: 'client_credentials', client_id, client_secret })
+  expect((await send(new Request('https://oncekey.test/oauth2/token', { method: 'POST', body }))).status).toBe(200)
+  expect(reached).toBe(10)
+  const entry = { message: 'leaks not handled', error: expect.stringContaining('too many requests wait') }
+  expect(logged).toHaveBeenCalledWith(expect.objectContaining(entry))
+
+  released.resolve()
+  expect(new Set((await Promise.all(reports)).map(({ status }) => status))).toEqual(new Set([202]))
 })
