@@ -250,7 +250,7 @@ const functions: Record<string, (attempt: Attempt) => Promise<unknown>> = {
     secretDetails.findSecretDetails(database, caller, id, change.now),
   findEnvironment: ({ database, caller }) => environments.findEnvironment(database, caller, 'read'),
   changeEnvironment: ({ database, change }) =>
-    environments.changeEnvironment(database, change, environments.changeOfFreeze(false, change.now)),
+    environments.changeEnvironment(database, change, environments.changeOfEnvironment({ frozen: false }, change.now)),
   listWebhooks: ({ database, caller }) => webhooks.listWebhooks(database, caller, 100),
   reviveEndpoint: ({ database, change, id }) => webhooks.reviveEndpoint(database, change, id),
   reviveDelivery: ({ database, change, id }) => webhooks.reviveDelivery(database, change, { endpointId: id, eventId }),
@@ -293,8 +293,7 @@ const BUILDERS = [
 ]
 const FRAGMENTS = [
   'allOf',
-  'changeOfFreeze',
-  'changeOfSettings',
+  'changeOfEnvironment',
   'countAgainstLimit',
   'deliveryCount',
   'endsIn',

@@ -3,7 +3,7 @@ import * as v from 'valibot'
 import { UpdateEnvironment } from '../contract/environments.ts'
 import { environmentToWire } from '../contract/wire.ts'
 import { newId } from '../credential/id.ts'
-import { changeOfSettings, LEAK_REACTIONS } from '../storage/environments.ts'
+import { changeOfEnvironment, LEAK_REACTIONS } from '../storage/environments.ts'
 import { changeEnvironmentOf, createEnvironment, type Environment } from '../storage/operator/environments.ts'
 import { type Context, checkName, Failure, jsonOption, print, shellWord, table, UsageError } from './command.ts'
 import { databaseOptions, withRegions } from './operator-database.ts'
@@ -98,9 +98,10 @@ export function addEnvironmentCommands(program: Command, context: Context): void
       if (Object.values(settings).every((setting) => setting === undefined)) {
         throw new UsageError('Give the settings to change: --on-leak, --max-lifetime-days, --max-unused-days.')
       }
+      const now = Date.now()
       const environment = await withRegions(context, options, async (open) => {
         const { database, id } = await environmentNamed(open, options.environment)
-        return changeEnvironmentOf(database, id, Date.now(), changeOfSettings(settings))
+        return changeEnvironmentOf(database, id, now, changeOfEnvironment(settings, now))
       })
       await print(context, options.json ? environmentToWire(environment) : `Saved the settings of ${environment.name}.`)
     })

@@ -1,6 +1,6 @@
 import type { Command } from '@commander-js/extra-typings'
 import { environmentToWire } from '../contract/wire.ts'
-import { changeOfFreeze } from '../storage/environments.ts'
+import { changeOfEnvironment } from '../storage/environments.ts'
 import { changeEnvironmentOf } from '../storage/operator/environments.ts'
 import { type Context, jsonOption, print, shellWord } from './command.ts'
 import { databaseOptions, withRegions } from './operator-database.ts'
@@ -14,7 +14,7 @@ export function addFreezeCommand(program: Command, context: Context): void {
     .addOption(jsonOption())
     .action(async (options) => {
       const now = Date.now()
-      const change = changeOfFreeze(options.lift === undefined, now)
+      const change = changeOfEnvironment({ frozen: options.lift === undefined }, now)
       const environment = await withRegions(context, options, async (open) => {
         const { database, id } = await environmentNamed(open, options.environment)
         return changeEnvironmentOf(database, id, now, change)

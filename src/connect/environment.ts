@@ -5,7 +5,7 @@ import { beginChange, requireApiKey } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { validJson } from '../http/validation.ts'
-import { changeEnvironment, changeOfSettings, findEnvironment } from '../storage/environments.ts'
+import { changeEnvironment, changeOfEnvironment, findEnvironment } from '../storage/environments.ts'
 
 /** The environment of the caller. */
 export const environment = new Hono<HonoEnv>()
@@ -15,6 +15,7 @@ export const environment = new Hono<HonoEnv>()
   })
 
   .patch('/', requireApiKey('write'), validJson(UpdateEnvironment), async (c) => {
-    const settings = changeOfSettings(settingsFromWire(c.req.valid('json')))
-    return c.json(environmentToWire(granted(c, await changeEnvironment(c.var.database, beginChange(c), settings))))
+    const change = beginChange(c)
+    const changes = changeOfEnvironment(settingsFromWire(c.req.valid('json')), change.now)
+    return c.json(environmentToWire(granted(c, await changeEnvironment(c.var.database, change, changes))))
   })

@@ -22,6 +22,8 @@ export const UpdateEnvironment = v.object({
   leak_reaction: v.optional(LeakReaction),
   max_lifetime_days: Days,
   max_unused_days: Days,
+  /** True freezes the environment, false lifts the freeze. */
+  frozen: v.optional(v.boolean()),
 })
 
 export const Environment = v.strictObject({

@@ -1,7 +1,7 @@
 import type { InferOutput } from 'valibot'
 import { type Application, applicationMapping, type NewApplication, type RedirectUri } from '../storage/applications.ts'
 import { type ClientSecret, clientSecretMapping } from '../storage/client-secrets.ts'
-import { type Environment, type EnvironmentSettings, environmentMapping } from '../storage/environments.ts'
+import { type Environment, type EnvironmentChanges, environmentMapping } from '../storage/environments.ts'
 import type { Event } from '../storage/events.ts'
 import type { ListedSecret, SecretFilter } from '../storage/listed-secrets.ts'
 import type { Page, PageRequest } from '../storage/paging.ts'
@@ -92,9 +92,9 @@ export function listedSecretToWire(secret: ListedSecret): InferOutput<typeof inv
 }
 
 /** The settings that a change names. */
-export function settingsFromWire(input: InferOutput<typeof environments.UpdateEnvironment>): EnvironmentSettings {
-  const { leak_reaction, max_lifetime_days, max_unused_days } = input
-  return { leakReaction: leak_reaction, maxLifetimeDays: max_lifetime_days, maxUnusedDays: max_unused_days }
+export function settingsFromWire(input: InferOutput<typeof environments.UpdateEnvironment>): EnvironmentChanges {
+  const { leak_reaction, max_lifetime_days, max_unused_days, frozen } = input
+  return { leakReaction: leak_reaction, maxLifetimeDays: max_lifetime_days, maxUnusedDays: max_unused_days, frozen }
 }
 
 /** The filter of a query. */

@@ -56,9 +56,27 @@ export function readRange(text: string): Range | 'malformed' | 'bits_after_prefi
   const kept = length === undefined ? width : Number(length) - (isMapped ? MAPPED_BITS : 0)
   if (kept > width) return 'malformed'
   if (kept < 0 || bits.includes('1', 1 + kept)) return 'bits_after_prefix'
-  const canonical =
-    typeof address === 'string' ? address : (URL.parse(`http://[${start}]`)?.hostname.slice(1, -1) ?? '')
-  return { text: kept === width ? canonical : `${canonical}/${kept}`, prefix: bits.slice(0, 1 + kept) }
+  const prefix = bits.slice(0, 1 + kept)
+  return { text: textOf(prefix), prefix }
+}
+
+/** The text of a range with this prefix. */
+function textOf(prefix: string): string {
+  const [width, step] = prefix.startsWith('4') ? [32, 8] : [128, 16]
+  const bits = prefix.slice(1).padEnd(width, '0')
+  const parts = Array.from({ length: width / step }, (_, i) => Number.parseInt(bits.slice(i * step, (i + 1) * step), 2))
+  const address =
+    width === 32
+      ? parts.join('.')
+      : URL.parse(`http://[${parts.map((part) => part.toString(16)).join(':')}]`)?.hostname.slice(1, -1)
+  return prefix.length - 1 === width ? `${address}` : `${address}/${prefix.length - 1}`
+}
+
+/** The texts of all ranges that contain a range, from itself to every address. */
+export function rangesAround(text: string): string[] {
+  const range = readRange(text)
+  if (typeof range === 'string') throw new Error(`an IP range is ${range}`)
+  return Array.from(range.prefix, (_, i) => textOf(range.prefix.slice(0, range.prefix.length - i)))
 }
 
 /** True if a credential with these ranges works from an address: without ranges from every one, also an unknown one. */

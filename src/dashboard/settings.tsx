@@ -11,9 +11,9 @@ import { Time } from '../pages/time.tsx'
 import { identify } from '../storage/batch.ts'
 import {
   changeEnvironment,
-  changeOfFreeze,
-  changeOfSettings,
+  changeOfEnvironment,
   type Environment,
+  type EnvironmentChanges,
   findEnvironment,
 } from '../storage/environments.ts'
 import { readChange, validate } from './form.tsx'
@@ -40,9 +40,7 @@ export const settings = new Hono<HonoEnv>()
       const environment = granted(c, await findEnvironment(c.var.database, c.var.session, 'write'))
       return settingsPage(c, environment, values, input.refused)
     }
-    const change = changeOfSettings(settingsFromWire(input.granted))
-    granted(c, await changeEnvironment(c.var.database, beginChange(c, c.var.session), change))
-    return redirectWithNotice(c, SETTINGS_PATH, 'settings-saved')
+    return change(c, settingsFromWire(input.granted), 'settings-saved')
   })
 
   .get('/settings/freeze', requireSession, async (c) => {
@@ -52,8 +50,9 @@ export const settings = new Hono<HonoEnv>()
       { title: 'Freeze environment', section: SETTINGS_PATH },
       <Confirm title="Freeze environment?" action={FREEZE_PATH} verb="Freeze environment" back={SETTINGS_PATH}>
         <p>
-          Until you lift the freeze, no program gets an access token, and no secret or API key is created or enabled.
-          Tokens that exist work until they expire. Reads, verifications and revocations still work.
+          Until you lift the freeze, no program gets an access token, no secret or API key is created or enabled, and
+          none gets a later expiry or fewer limits. Tokens that exist work until they expire. Reads, verifications and
+          revocations still work.
         </p>
       </Confirm>,
     )
@@ -64,14 +63,18 @@ export const settings = new Hono<HonoEnv>()
 
 async function setFrozen(c: Context<HonoEnv>, isFrozen: boolean): Promise<Response> {
   await readChange(c, 'write')
+  return change(c, { frozen: isFrozen }, isFrozen ? 'frozen' : 'unfrozen')
+}
+
+async function change(c: Context<HonoEnv>, changes: EnvironmentChanges, notice: string): Promise<Response> {
   const change = beginChange(c, c.var.session)
-  granted(c, await changeEnvironment(c.var.database, change, changeOfFreeze(isFrozen, change.now)))
-  return redirectWithNotice(c, SETTINGS_PATH, isFrozen ? 'frozen' : 'unfrozen')
+  granted(c, await changeEnvironment(c.var.database, change, changeOfEnvironment(changes, change.now)))
+  return redirectWithNotice(c, SETTINGS_PATH, notice)
 }
 
 const REACTIONS = [
   ['notify', 'Notify', 'Records an event, and shows the secret, API key or endpoint on the overview.'],
-  ['disable', 'Disable', 'Also disables a secret, and revokes an API key. A signing secret can’t be disabled.'],
+  ['disable', 'Disable', 'Also disables a secret, and revokes an API key. For a signing secret as “Notify”.'],
   ['revoke', 'Revoke', 'Also revokes a secret or an API key, and deletes a webhook endpoint. This can’t be undone.'],
 ] as const
 

@@ -1,9 +1,10 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import { runBatch, runChange } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
-import { environmentOf } from './caller-conditions.ts'
+import { environmentOf, isFrozen } from './caller-conditions.ts'
 import type { Database, UnixMs } from './database.ts'
 import { touchedSecrets } from './event-statements.ts'
+import { hasMore } from './freeze.ts'
 import {
   joinOriginal,
   type KeyedRequest,
@@ -231,13 +232,18 @@ export function listApplications(
   })
 }
 
-/** Changes members of an application. A change to what is already set is a success without an event. */
+/**
+ * Changes members of an application. A change to what is already set is a success without an event. A frozen environment
+ * adds no scopes, which its secrets would have, too.
+ */
 export function updateApplication(
   database: Database,
   change: Change,
   id: string,
   { name, description, scopes, redirectUris }: ApplicationChanges,
-): Promise<Outcome<Application, 'entity_not_found' | 'redirect_uris_not_allowed' | 'service_unavailable'>> {
+): Promise<
+  Outcome<Application, 'entity_not_found' | 'environment_frozen' | 'redirect_uris_not_allowed' | 'service_unavailable'>
+> {
   const values = Object.entries({
     name,
     description,
@@ -248,19 +254,23 @@ export function updateApplication(
   const unchanged = sql`(${allOf(values.map(([column, value]) => sql`applications.${raw(column)} IS ${value}`))})`
   const allowed = redirectUris && redirectUris.length > 0 ? sql`application_type = 'oauth'` : sql`true`
   const matches = matchesApplication(id)
-  const where = sql`${matches} AND applications.deleted_at IS NULL AND ${allowed} AND NOT ${unchanged}`
+  const frozen = scopes
+    ? sql`(${hasMore(scopes, 'applications.scopes')} AND ${isFrozen(raw('applications.environment_id'))})`
+    : sql`false`
+  const where = sql`${matches} AND applications.deleted_at IS NULL AND ${allowed} AND NOT ${unchanged} AND NOT ${frozen}`
   const plan = {
     type: 'connect_application.updated',
     statements: { updated: update(database, change, 'applications', set, where) },
     event: { table: 'applications', where: matches, data: snapshot },
-    columns: sql`${columns}, ${allowed} AS is_allowed, ${unchanged} AS is_unchanged`,
+    columns: sql`${columns}, ${allowed} AS is_allowed, ${unchanged} AS is_unchanged, ${frozen} AS is_frozen`,
     joined: sql`LEFT ${joinLiveApplication(id)}`,
   } as const
-  type Verdict = FoundChangeRow & { is_allowed: 0 | 1; is_unchanged: 0 | 1 }
+  type Verdict = FoundChangeRow & { is_allowed: 0 | 1; is_unchanged: 0 | 1; is_frozen: 0 | 1 }
   return runChange(database, change, plan, (verdict: Verdict) => {
     if (verdict.id === null) return { refused: 'entity_not_found' }
     if (!verdict.is_allowed) return { refused: 'redirect_uris_not_allowed' }
-    return verdict.is_done || verdict.is_unchanged ? { granted: fromRow(verdict) } : { refused: 'service_unavailable' }
+    if (verdict.is_done || verdict.is_unchanged) return { granted: fromRow(verdict) }
+    return { refused: verdict.is_frozen ? 'environment_frozen' : 'service_unavailable' }
   })
 }
 

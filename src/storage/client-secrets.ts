@@ -1,4 +1,4 @@
-import sql, { empty, raw, type Sql } from 'sql-template-tag'
+import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import {
   type Application,
   applicationMapping,
@@ -11,6 +11,7 @@ import type { Caller, Change, Outcome } from './caller.ts'
 import { environmentOf, isFrozen } from './caller-conditions.ts'
 import type { Database, UnixMs } from './database.ts'
 import { touchedSecrets } from './event-statements.ts'
+import { allowsMoreAddresses, allowsMoreScopes, isMore } from './freeze.ts'
 import { flag, jsonOrNull, mapping } from './mapping.ts'
 import { isAllowedExpiry, maxLifetime, passedReminder } from './secret-lifetime.ts'
 import { allOf, BY_APPLICATION, select, update } from './statements.ts'
@@ -190,7 +191,7 @@ export function findClientSecretsByHint(
 
 /**
  * Changes name, expiry, state, scopes or IP ranges of a secret. A change to what is already set is a success without an event. An expired
- * secret stays expired, and a frozen environment enables none. One that was rotated out counts against the limit again if it is to outlive its grace period.
+ * secret stays expired. A frozen environment refuses what lets the secret do more or work for longer. One that was rotated out counts against the limit again if it is to outlive its grace period.
  */
 export function updateClientSecret(
   database: Database,
@@ -212,6 +213,7 @@ export function updateClientSecret(
 > {
   const set: Sql[] = []
   const alreadySet: Sql[] = []
+  const grants: Sql[] = []
   if (name !== undefined) {
     set.push(sql`name = ${name}`)
     alreadySet.push(sql`client_secrets.name IS ${name}`)
@@ -223,6 +225,7 @@ export function updateClientSecret(
   if (expiresAt !== undefined) {
     set.push(sql`expires_at = ${expiry}`, sql`reminded_days = ${passedReminder(expiry, change.now)}`)
     alreadySet.push(sql`client_secrets.expires_at IS ${expiry}`)
+    grants.push(isMore(expiry, 'client_secrets.expires_at'))
     // A secret from before the policy keeps its expiry, or gets one as if it were new.
     isAllowed =
       expiresAt === null
@@ -244,7 +247,10 @@ export function updateClientSecret(
   if (disabled !== undefined) {
     set.push(disabled ? sql`disabled_at = coalesce(disabled_at, ${change.now})` : sql`disabled_at = NULL`)
     alreadySet.push(sql`(disabled_at IS NOT NULL) = ${Number(disabled)}`)
+    if (!disabled) grants.push(sql`client_secrets.disabled_at IS NOT NULL`)
   }
+  if (scopes !== undefined) grants.push(allowsMoreScopes(scopes, 'client_secrets.allowed_scopes'))
+  if (allowedIps !== undefined) grants.push(allowsMoreAddresses(allowedIps, 'client_secrets.allowed_ips'))
   const unchanged = sql`(${allOf(alreadySet)})`
   const secret = referredTo(change.caller, reference)
   const live = sql`(${liveAt(change.now)})`
@@ -257,7 +263,10 @@ export function updateClientSecret(
   const known = sql`(${scopes ? sql`client_secrets.allowed_scopes IS ${JSON.stringify(scopes)} OR ` : empty}
     EXISTS (SELECT 1 FROM applications WHERE environment_id = client_secrets.environment_id
     AND id = client_secrets.application_id AND ${areScopesKnown(scopes)}))`
-  const frozen = disabled === false ? isFrozen(raw('client_secrets.environment_id')) : sql`false`
+  const frozen =
+    grants.length === 0
+      ? sql`false`
+      : sql`((${join(grants, ' OR ')}) AND ${isFrozen(raw('client_secrets.environment_id'))})`
   const where = sql`${secret} AND ${live} AND NOT ${unchanged} AND ${withinLimit} AND ${isAllowed} AND ${known} AND NOT ${frozen}`
   const plan = {
     type: 'connect_application_secret.updated',

@@ -4,6 +4,7 @@ import type { Access, Caller, Change, Outcome } from './caller.ts'
 import type { Database, UnixMs } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import type { EventType } from './events.ts'
+import { isMore } from './freeze.ts'
 import { mapping } from './mapping.ts'
 import { updateEnvironment } from './statements.ts'
 import { type ChangeRow, type FoundRow, selectChangeVerdict, selectVerdict } from './verdicts.ts'
@@ -35,9 +36,13 @@ const SETTINGS = {
   maxUnusedDays: 'max_unused_days',
 } as const
 
-/** Undefined members stay unchanged. */
-export type EnvironmentSettings = {
+type EnvironmentSettings = {
   readonly [Member in keyof typeof SETTINGS]?: Environment[Member] | undefined
+}
+
+/** Undefined members stay unchanged. */
+export interface EnvironmentChanges extends EnvironmentSettings {
+  readonly frozen?: boolean | undefined
 }
 
 /** Every statement names the environment `target`. */
@@ -56,37 +61,44 @@ export interface EnvironmentChange {
   readonly set: Sql
   /** Condition: the environment does not have these values yet. */
   readonly isDue: Sql
+  /** Condition: the change loosens the settings. A frozen environment refuses that to its callers. */
+  readonly isLooser: Sql
   /** The data of the event: the environment after the change. */
   readonly data: Sql
 }
 
-export function changeOfSettings(settings: EnvironmentSettings): EnvironmentChange {
+/** Changes settings of an environment, freezes it, or lifts the freeze. */
+export function changeOfEnvironment({ frozen, ...settings }: EnvironmentChanges, now: UnixMs): EnvironmentChange {
+  const type = frozen === undefined ? 'updated' : frozen ? 'frozen' : 'unfrozen'
   const values = Object.entries(SETTINGS).map(([member, column]): [string, Sql] => {
     const value = settings[member as keyof EnvironmentSettings]
     return [column, value === undefined ? raw(`target.${column}`) : sql`${value}`]
   })
-  return environmentChange('environment.updated', values)
-}
-
-/** Freezes an environment, or lifts the freeze. */
-export function changeOfFreeze(isFrozen: boolean, now: UnixMs): EnvironmentChange {
-  return isFrozen
-    ? environmentChange('environment.frozen', [['frozen_at', sql`coalesce(target.frozen_at, ${now})`]])
-    : environmentChange('environment.unfrozen', [['frozen_at', sql`NULL`]])
-}
-
-function environmentChange(type: EventType, values: [column: string, value: Sql][]): EnvironmentChange {
+  if (frozen !== undefined) values.push(['frozen_at', frozen ? sql`coalesce(target.frozen_at, ${now})` : sql`NULL`])
   const each = (format: (column: string, value: Sql) => Sql, separator: string) =>
     join(
       values.map(([column, value]) => format(column, value)),
       separator,
     )
   return {
-    type,
+    type: `environment.${type}`,
     set: each((column, value) => sql`${raw(column)} = ${value}`, ', '),
     isDue: sql`(${each((column, value) => sql`target.${raw(column)} IS NOT ${value}`, ' OR ')})`,
+    isLooser: isLooser(settings),
     data: sql`json_set(${environmentMapping.snapshot}, ${each((column, value) => sql`${`$.${column}`}, ${value}`, ', ')})`,
   }
+}
+
+/** Condition: with these settings, credentials live longer, or survive a report as leaked. */
+function isLooser({ leakReaction, maxLifetimeDays, maxUnusedDays }: EnvironmentSettings): Sql {
+  const conditions: Sql[] = []
+  if (leakReaction !== undefined) {
+    const weaker = LEAK_REACTIONS.slice(LEAK_REACTIONS.indexOf(leakReaction) + 1)
+    conditions.push(sql`target.leak_reaction IN (SELECT value FROM json_each(${JSON.stringify(weaker)}))`)
+  }
+  if (maxLifetimeDays !== undefined) conditions.push(isMore(maxLifetimeDays, 'target.max_lifetime_days'))
+  if (maxUnusedDays !== undefined) conditions.push(isMore(maxUnusedDays, 'target.max_unused_days'))
+  return conditions.length === 0 ? sql`false` : sql`(${join(conditions, ' OR ')})`
 }
 
 const ofCaller = sql`JOIN environments AS target ON target.id = caller.environment_id`
@@ -99,21 +111,25 @@ export function findEnvironment(database: Database, caller: Caller, needs: Acces
   }))
 }
 
-/** Changes the caller's environment. A change to what is already set is a success without an event. */
+/**
+ * Changes the caller's environment. A change to what is already set is a success without an event. A frozen environment
+ * keeps its settings at least as strict as they are.
+ */
 export function changeEnvironment(
   database: Database,
   change: Change,
-  { type, set, isDue, data }: EnvironmentChange,
-): Promise<Outcome<Environment, 'service_unavailable'>> {
-  const columns = sql`${environmentMapping.columns}, ${isDue} AS is_due`
+  { type, set, isDue, isLooser, data }: EnvironmentChange,
+): Promise<Outcome<Environment, 'environment_frozen' | 'service_unavailable'>> {
+  const isRefused = sql`(target.frozen_at IS NOT NULL AND ${isLooser})`
+  const columns = sql`${environmentMapping.columns}, ${isDue} AS is_due, ${isRefused} AS is_refused`
+  const target = sql`${ofCaller} AND ${isDue} AND NOT ${isRefused}`
   const statements = {
-    event: recordAuditEvent(database, change, 'write', type, data, sql`${ofCaller} AND ${isDue}`),
+    event: recordAuditEvent(database, change, 'write', type, data, target),
     updated: updateEnvironment(change, set),
-    verdict: selectChangeVerdict<ChangeRow & { is_due: 0 | 1 }>(change, type, columns, ofCaller),
+    verdict: selectChangeVerdict<ChangeRow & { is_due: 0 | 1; is_refused: 0 | 1 }>(change, type, columns, ofCaller),
   }
-  return runBatch(database, change.caller, 'write', statements, ({ verdict }) =>
-    verdict.is_due && !verdict.is_done
-      ? { refused: 'service_unavailable' }
-      : { granted: environmentMapping.fromRow(verdict) },
-  )
+  return runBatch(database, change.caller, 'write', statements, ({ verdict }) => {
+    if (verdict.is_done || !verdict.is_due) return { granted: environmentMapping.fromRow(verdict) }
+    return { refused: verdict.is_refused ? 'environment_frozen' : 'service_unavailable' }
+  })
 }

@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { changeOfSettings } from '../../src/storage/environments.ts'
+import { changeOfEnvironment } from '../../src/storage/environments.ts'
 import { changeEnvironmentOf } from '../../src/storage/operator/environments.ts'
 import { call, newApiKey, operatorDatabase } from '../api.ts'
 import { Visitor } from '../dashboard/pages.ts'
@@ -96,7 +96,7 @@ describe('the environment of an API key', () => {
         operatorDatabase(),
         key.environmentId,
         Date.now(),
-        changeOfSettings({ leakReaction: 'revoke' }),
+        changeOfEnvironment({ leakReaction: 'revoke' }, Date.now()),
       )
     const events = await changes()
     expect(events).toHaveLength(length + 1)
