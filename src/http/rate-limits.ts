@@ -13,8 +13,10 @@ import { addLogFields } from './log.ts'
  * reads its own memory, without I/O. The rate-limit bindings count behind the answer, for all isolates of a location, and
  * correct that memory. Without a binding there is no limit.
  *
- * A credential that has worked in this isolate always goes on to the database: neither a noisy neighbour at the same
- * address nor a caller that fails under a client's ID can lock it out. The memory grants nothing; the database decides.
+ * No caller can lock out another one. The count of a client or key refuses only the addresses that have failed under it:
+ * anyone knows a client ID, and a thief can send a key with IP ranges from elsewhere. A credential that has worked in
+ * this isolate goes on to the database unless it has failed at the same address, so that a noisy neighbour there does
+ * not matter either. The memory grants nothing; the database decides.
  *
  *     const attempt = { digest, clientId: null }
  *     requireAllowed(c, attempt)                // before the database: throws 429
@@ -55,7 +57,10 @@ class RecentMap<V> extends Map<string, V> {
 /** Failures in the last window, by address, client or key. */
 const failures = new RecentMap<Window>()
 
-/** The credentials that have worked, by digest, each with the API key that it belongs to; null for a client secret. */
+/** Clients, keys and secrets that have failed, each with an address, and the time until which they count there (Unix ms). */
+const failedAt = new RecentMap<number>()
+
+/** The credentials that have worked, by name, each with the API key that it belongs to; null for a client secret. */
 const working = new RecentMap<string | null>()
 
 /** The API keys that have made too many calls, by ID, each with the end of its pause (Unix ms). */
@@ -65,8 +70,9 @@ const paused = new RecentMap<number>()
  * Throws 429 for an attempt that must not cost a D1 request. The error has the time until the next attempt is allowed.
  */
 export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
-  const apiKeyId = attempt.digest ? working.get(toHex(attempt.digest)) : undefined
-  const until = apiKeyId === undefined ? refusedUntil(c, attempt) : (paused.get(apiKeyId ?? '') ?? 0)
+  const names = namesOf(c, attempt)
+  const apiKeyId = hasFailedHere(names, names.credential) ? undefined : working.get(names.credential ?? '')
+  const until = apiKeyId === undefined ? refusedUntil(c, names) : (paused.get(apiKeyId ?? '') ?? 0)
   const seconds = Math.ceil((until - Date.now()) / 1000)
   if (seconds <= 0) return
   const reason = apiKeyId === undefined ? 'too_many_failures' : 'too_many_calls'
@@ -80,22 +86,23 @@ export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
 }
 
 /** The time when an attempt may reach the database again (Unix ms); 0 if it may now. */
-function refusedUntil(c: Context<HonoEnv>, attempt: Attempt): number {
+function refusedUntil(c: Context<HonoEnv>, names: Names): number {
   if (failures.size === 0 || !c.env.FAILED_AUTHENTICATIONS) return 0
-  const { address, account } = namesOf(c, attempt)
-  const ofAddress = currentWindow(address)
+  const ofAddress = currentWindow(names.address)
   if (ofAddress && ofAddress.count >= MAX_FAILURES) return ofAddress.until
-  // Anyone can fail under another client's ID. An address without failures of its own still reaches the database, so
-  // that no other caller can lock a client out.
-  if (attempt.clientId !== null && address !== null && !ofAddress) return 0
-  const ofAccount = currentWindow(account)
+  if (names.address !== null && !hasFailedHere(names, names.account)) return 0
+  const ofAccount = currentWindow(names.account)
   return ofAccount && ofAccount.count >= MAX_FAILURES ? ofAccount.until : 0
 }
 
 /** Counts an attempt whose credential is invalid. A malformed one costs no I/O here either. */
 export function recordFailure(c: Context<HonoEnv>, attempt: Attempt): void {
-  if (attempt.digest && c.env.FAILED_AUTHENTICATIONS) working.delete(toHex(attempt.digest))
-  countFailures(c, Object.values(namesOf(c, attempt)), attempt.digest !== null)
+  if (!c.env.FAILED_AUTHENTICATIONS) return
+  const names = namesOf(c, attempt)
+  for (const name of [names.account, names.credential]) {
+    if (name !== null) failedAt.set(here(names, name), Date.now() + WINDOW_MS)
+  }
+  countFailures(c, [names.address, names.account], attempt.digest !== null)
 }
 
 /** Counts in this isolate and, if the failure has cost a D1 request, for all isolates of the location. */
@@ -116,8 +123,12 @@ function countFailures(c: Context<HonoEnv>, names: readonly (string | null)[], c
 }
 
 /** Remembers a credential that has worked, and counts a call of the API key that it belongs to. */
-export function recordSuccess(c: Context<HonoEnv>, { digest }: Attempt, apiKeyId: string | null): void {
-  if (digest) working.set(toHex(digest), apiKeyId)
+export function recordSuccess(c: Context<HonoEnv>, attempt: Attempt, apiKeyId: string | null): void {
+  const names = namesOf(c, attempt)
+  if (names.credential !== null) {
+    working.set(names.credential, apiKeyId)
+    failedAt.delete(here(names, names.credential))
+  }
   if (apiKeyId === null) return
   c.executionCtx.waitUntil(
     isOverLimit(c.env.MANAGEMENT_CALLS, apiKeyId).then((isOver) => {
@@ -152,10 +163,25 @@ export function refuseMalformed(c: Context<HonoEnv>, credential: string | undefi
   throw new ApiError('unauthorized')
 }
 
-function namesOf(c: Context<HonoEnv>, { digest, clientId }: Attempt) {
+interface Names {
+  /** Null if the address is not known. */
+  readonly address: string | null
+  readonly credential: string | null
+  /** The client; without a client ID the credential. */
+  readonly account: string | null
+}
+
+function namesOf(c: Context<HonoEnv>, { digest, clientId }: Attempt): Names {
   const address = c.req.header('CF-Connecting-IP')
-  const account = clientId ? `client ${clientId}` : digest && `key ${toHex(digest)}`
-  return { address: address ? `address ${networkOf(address)}` : null, account }
+  const credential = digest && `key ${toHex(digest)}`
+  const account = clientId ? `client ${clientId}` : credential
+  return { address: address ? `address ${networkOf(address)}` : null, credential, account }
+}
+
+const here = ({ address }: Names, name: string) => `${name} ${address}`
+
+function hasFailedHere(names: Names, name: string | null): boolean {
+  return name !== null && Date.now() < (failedAt.get(here(names, name)) ?? 0)
 }
 
 interface Window {

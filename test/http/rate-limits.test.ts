@@ -5,7 +5,7 @@ import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { newId } from '../../src/credential/id.ts'
 import { isOverLimit } from '../../src/http/rate-limits.ts'
-import { newApiKey } from '../api.ts'
+import { call, newApiKey } from '../api.ts'
 import { counted, withBatch } from '../faults/wrapped.ts'
 import { basic, newClient } from '../oauth/client.ts'
 import { size } from '../sizes.ts'
@@ -109,12 +109,15 @@ const succeeded = ({ status, headers }: Answer) => status < 300 || headers.has('
 /** A credential that the family accepts. */
 async function validFor({ prefix }: Family): Promise<string> {
   if (prefix === 'cs') return client.secret
-  if (prefix === 'sk') return apiKey
+  return prefix === 'sk' ? apiKey : sessionFor(apiKey)
+}
+
+async function sessionFor(key: string, address?: string): Promise<string> {
   const context = createExecutionContext()
   const request = new Request('https://oncekey.test/dashboard/sign-in', {
     method: 'POST',
-    headers: FORM_OF_OURS,
-    body: new URLSearchParams({ api_key: apiKey }),
+    headers: { ...FORM_OF_OURS, ...(address && { 'CF-Connecting-IP': address }) },
+    body: new URLSearchParams({ api_key: key }),
     redirect: 'manual',
   })
   const response = await app.fetch(request, env, context)
@@ -301,12 +304,60 @@ test('a revoked secret loses the privilege of a known secret at its first failur
   expect([second.status, second.trips]).toEqual([429, 0])
 })
 
-test('an API key that has failed 100 times is refused from every address', async () => {
+test('an API key that fails costs each new address one D1 request', async () => {
   const key = await madeUp('sk')
   const { send } = FAMILIES.events as Family
   for (let i = 0; i < MAX_FAILURES; i++) expect((await send(key, { address: newAddress() })).status).toBe(401)
-  const { status, trips } = await send(key, { address: newAddress() })
-  expect([status, trips]).toEqual([429, 0])
+  const address = newAddress()
+  const answers = [await send(key, { address }), await send(key, { address })]
+  expect(answers.map(({ status, trips }) => [status, trips])).toEqual([
+    [401, 1],
+    [429, 0],
+  ])
+})
+
+describe.each(families)('a credential with IP ranges at %s, sent from elsewhere', (_, family) => {
+  /** The owner's address, and a credential that works from it alone. */
+  async function newLimited() {
+    const address = newAddress()
+    if (family.prefix === 'cs') {
+      const { clientId, secretId, secret, apiKey } = await newClient()
+      await call(apiKey, 'PATCH', `/connect/client_secrets/${secretId}`, { body: { allowed_ips: [address] } })
+      return { address, clientId, credential: secret }
+    }
+    const { apiKey, environmentId } = await newApiKey({ allowedIps: [address] })
+    if (family !== FAMILIES['writes of the management API'])
+      return { address, credential: family.prefix === 'sk' ? apiKey : await sessionFor(apiKey, address) }
+    // The route changes the application of the client.
+    await env.DB.prepare('UPDATE api_keys SET environment_id = ? WHERE environment_id = ?')
+      .bind(client.environmentId, environmentId)
+      .run()
+    return { address, credential: apiKey }
+  }
+
+  test.each([
+    ['has worked', true],
+    ['has not worked', false],
+  ])('its owner is served, and a thief gets 429 without a D1 request, if it %s before', async (_, hasWorked) => {
+    const { address, clientId, credential } = await newLimited()
+    const owner = () => family.send(credential, { address }, clientId)
+    if (hasWorked) expect(succeeded(await owner())).toBe(true)
+    // A neighbour of the owner fails with another credential.
+    await family.send(await madeUp(family.prefix), { address }, newId('client', 1))
+    let trips = 0
+    const thief = newAddress()
+    for (let i = 0; i < MAX_FAILURES + 5; i++) {
+      const answer = await family.send(credential, { address: thief }, clientId)
+      expect(answer.status).toBe(i < MAX_FAILURES ? family.refused : 429)
+      trips += answer.trips
+    }
+    // A secret's first refusal also records an event.
+    expect(trips).toBe(MAX_FAILURES + Number(family.prefix === 'cs'))
+    expect(succeeded(await owner())).toBe(true)
+    await family.send(credential, { address: newAddress() }, clientId)
+    expect(succeeded(await owner())).toBe(true)
+    expect((await family.send(credential, { address: thief }, clientId)).status).toBe(429)
+  })
 })
 
 describe('calls of the management API', () => {
