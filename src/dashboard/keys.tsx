@@ -69,6 +69,8 @@ export const keys = new Hono<HonoEnv>()
     return redirectWithNotice(c, PATH, 'session-ended')
   })
 
+export const hasExpired = ({ expiresAt }: CallerKey, now: number) => expiresAt !== null && expiresAt <= now
+
 function keysPage(c: Context<HonoEnv>, allKeys: CallerKey[], allSessions: Session[]) {
   const now = Date.now()
   const keys = partOf(c, 'keys', allKeys)
@@ -262,7 +264,9 @@ function renamePage(c: Context<HonoEnv>, name: string, errors: FieldErrors = {})
 }
 
 function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKey[]) {
-  const isLastWriter = key.access === 'write' && !keys.some(({ id, access }) => id !== key.id && access === 'write')
+  const now = Date.now()
+  const writers = keys.filter((one) => one.access === 'write' && !hasExpired(one, now))
+  const isLastWriter = writers.length === 1 && writers[0]?.id === key.id
   return page(
     c,
     { title: `Revoke ${isolated(key.name)}`, section: PATH },
@@ -283,7 +287,7 @@ function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKe
           'Never used.'
         ) : (
           <>
-            Last used <Time at={key.lastUsedAt} now={Date.now()} />.
+            Last used <Time at={key.lastUsedAt} now={now} />.
           </>
         )}
       </p>

@@ -12,6 +12,7 @@ import { deliveryCount, type WebhookEndpoint } from '../storage/webhooks.ts'
 import { EVENTS_PATH } from './event-filter.tsx'
 import { EventTable } from './event-table.tsx'
 import { counted } from './inventory-filter.tsx'
+import { hasExpired } from './keys.tsx'
 import { APPLICATIONS_PATH, page, SECRETS_PATH, secretPath } from './layout.tsx'
 import { isInUse, SecretName } from './secret-table.tsx'
 import { may, requireSession } from './session.ts'
@@ -38,7 +39,7 @@ function overviewPage(c: Context<HonoEnv>, found: Overview, now: number) {
     <>
       <h1>Overview</h1>
       {!isStarted && <Checklist c={c} found={found} />}
-      <Totals found={found} />
+      <Totals found={found} now={now} />
       {(isStarted || leaks.length > 0) && <Attention found={found} leaks={leaks} now={now} />}
       {found.activities.length > 0 && (
         <section aria-labelledby="activity">
@@ -78,7 +79,7 @@ const Step = ({ isDone, name, children }: PropsWithChildren<{ isDone: boolean; n
   </li>
 )
 
-const Totals = ({ found: { applications, secrets, endpoints, keys } }: { found: Overview }) => {
+const Totals = ({ found: { applications, secrets, endpoints, keys }, now }: { found: Overview; now: number }) => {
   return (
     <ul class="totals">
       <Total href={APPLICATIONS_PATH} name="Applications" count={applications.toLocaleString('en')} />
@@ -98,7 +99,7 @@ const Totals = ({ found: { applications, secrets, endpoints, keys } }: { found: 
       {keys.length > 0 && (
         <>
           <Total href={WEBHOOKS_PATH} name="Endpoints" count={String(endpoints.length)} />
-          <Total href={KEYS_PATH} name="API keys" count={String(keys.length)} />
+          <Total href={KEYS_PATH} name="API keys" count={String(keys.filter((key) => !hasExpired(key, now)).length)} />
         </>
       )}
     </ul>
@@ -227,7 +228,8 @@ function failing(endpoints: readonly WebhookEndpoint[]): Child[] {
 
 /** An unused key has no benefit, and is a risk. */
 function idle(keys: readonly CallerKey[], now: number): Child[] {
-  const unused = keys.filter(({ lastUsedAt, createdAt }) => now - (lastUsedAt ?? createdAt) > UNUSED_DAYS * DAY_MS)
+  const isUnused = ({ lastUsedAt, createdAt }: CallerKey) => now - (lastUsedAt ?? createdAt) > UNUSED_DAYS * DAY_MS
+  const unused = keys.filter((key) => isUnused(key) && !hasExpired(key, now))
   const more = unused.length - LISTED_KEYS
   return [
     ...unused.slice(0, LISTED_KEYS).map(({ name, lastUsedAt }) => (

@@ -3,7 +3,7 @@ import type { Bytes } from '../credential/digest.ts'
 import { readRange } from '../credential/ip-ranges.ts'
 import { runBatch } from './batch.ts'
 import type { Access, Caller, Change, Outcome, Permission } from './caller.ts'
-import { eventExists, isFrozen, isLatest, scopeOf } from './caller-conditions.ts'
+import { activeKey, eventExists, isFrozen, isLatest, scopeOf } from './caller-conditions.ts'
 import type { Database, UnixMs } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'
@@ -74,7 +74,7 @@ export const callerKeyMapping = mapping<CallerKey>('api_keys', {
 /** A list shows at most this many. */
 export const MAX_LISTED_CALLERS = 100
 
-/** The active API keys of the caller's environment, oldest first. */
+/** The API keys of the caller's environment that are not revoked, oldest first. Those that have expired come last. */
 export function selectCallerKeys(caller: Caller): Statement<object> {
   const own = sql`digest = ${caller.digest} OR id = (SELECT api_key_id FROM sessions WHERE digest = ${caller.digest})`
   const columns = sql`id, name, access, permissions, allowed_ips, key_expires_at, created_at, last_used_at, leak_reported_at, (${own}) AS is_own`
@@ -83,7 +83,7 @@ export function selectCallerKeys(caller: Caller): Statement<object> {
     columns,
     'api_keys',
     sql`revoked_at IS NULL`,
-    sql`ORDER BY created_at, id LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}`,
+    sql`ORDER BY NOT (${activeKey}), created_at, id LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}`,
   )
 }
 
@@ -99,7 +99,7 @@ export interface NewCallerKey extends Pick<CallerKey, 'id' | 'name' | 'access'>,
   readonly digest: Bytes
 }
 
-/** Creates an API key of the caller's environment, once for each form, if it has fewer than a list shows. */
+/** Creates an API key of the caller's environment, once for each form, if it has fewer active ones than a list shows. */
 export function createCallerKey(
   database: Database,
   change: Change,
@@ -109,7 +109,7 @@ export function createCallerKey(
   const { caller, now } = change
   const isUnused = keyUnused(change, request)
   const count = sql`(SELECT count(*) FROM (SELECT 1 FROM api_keys WHERE environment_id = caller.environment_id
-    AND revoked_at IS NULL LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}))`
+    AND ${activeKey} LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}))`
   const frozen = isFrozen(raw('caller.environment_id'))
   // A key with limits could otherwise create one without them.
   const limited = sql`EXISTS (SELECT 1 FROM api_keys AS own WHERE own.id = caller.id

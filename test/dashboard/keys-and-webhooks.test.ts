@@ -79,6 +79,29 @@ describe('an API key', () => {
     const reply = await visitor.submit(`${KEYS}/new`, { name: 'one more', access: 'read', lifetime: '0' })
     expect(reply.status).toBe(422)
     expect(reply.html).toContain('Limit reached')
+    await env.DB.prepare("UPDATE api_keys SET key_expires_at = ? WHERE environment_id = ? AND name = 'filler'")
+      .bind(Date.now(), full.environmentId)
+      .run()
+    expect((await visitor.submit(`${KEYS}/new`, { name: 'one more', access: 'read', lifetime: '0' })).html).toContain(
+      'sk_',
+    )
+    // The list shows 100 keys, and expired ones last.
+    const { html } = await visitor.get(KEYS)
+    expect(html.indexOf('one more')).toBeLessThan(html.indexOf('filler'))
+  })
+
+  test('an expired key is not counted as a key with write access, or among the unused ones', async () => {
+    const only = await newApiKey()
+    const expired = await newApiKey({ environmentId: only.environmentId, expiresAt: Date.now() })
+    await env.DB.prepare('UPDATE api_keys SET created_at = 1 WHERE id = ?').bind(expired.id).run()
+    const visitor = new Visitor()
+    await visitor.signIn(only.apiKey)
+    const text = 'It is the last API key with write access'
+    expect((await visitor.get(`${KEYS}/${only.id}/revoke`)).html).toContain(text)
+    expect((await visitor.get(`${KEYS}/${expired.id}/revoke`)).html).not.toContain(text)
+    const { html } = await visitor.get('/dashboard')
+    expect(html).toContain('<a href="/dashboard/keys"><b>1</b>')
+    expect(html).not.toContain('Unused API key')
   })
 
   test.each([
