@@ -129,16 +129,20 @@ export const clientSecrets = new Hono<HonoEnv>()
       granted(c, await identify(database, caller, 'secrets:verify'))
       return c.json({ valid: false })
     }
-    const origin = originOf(c)
+    const service = originOf(c)
+    // The service names the address of its client. The country and the user agent of the request are its own.
+    const origin = input.ip_address
+      ? { ...service, address: input.ip_address, country: null, userAgent: null }
+      : service
     const proof = {
       digest: await sha256(input.client_secret),
       clientId: input.client_id ?? null,
-      address: input.ip_address ?? origin.address,
+      address: origin.address,
       now: Date.now(),
     }
-    const verified = granted(c, await verifyClientSecret(database, caller, proof, useOf(c)))
+    const verified = granted(c, await verifyClientSecret(database, caller, proof, useOf(c, origin)))
     if (verified?.refused) {
-      recordRefusedUse(database, proof, verified, c.var.requestId, { ...origin, address: proof.address })
+      recordRefusedUse(database, proof, verified, c.var.requestId, origin)
       addLogFields(c, { reason: verified.refused, ...(verified.secretId && { secret_id: verified.secretId }) })
     }
     if (!verified || verified.refused) return c.json({ valid: false })

@@ -101,8 +101,7 @@ export function originOf(c: Context<HonoEnv>): Origin {
 }
 
 /** The origin of a use of a client secret. It has the network of the address, not the address. */
-export function useOf(c: Context<HonoEnv>): Use {
-  const { address, country, userAgent } = originOf(c)
+export function useOf(c: Context<HonoEnv>, { address, country, userAgent } = originOf(c)): Use {
   return { address: address && siteOf(address), country, userAgent }
 }
 

@@ -37,7 +37,10 @@ export interface NewClientSecret {
   readonly expiresAt: UnixMs | null
 }
 
-/** The limits of a new secret. One that replaces others takes those of the secret that it replaces. */
+/**
+ * The limits of a new secret. One that replaces others takes those of the secret that it replaces; if none works any more,
+ * those of the latest one, so that a rotation after a leak does not widen what the application may do.
+ */
 export interface SecretLimits {
   /** Scopes of the application; null for all of them. */
   readonly scopes: readonly string[] | null
@@ -102,6 +105,7 @@ export function rotateClientSecrets(
     retireAt,
     limit,
     replaced: liveAt(change.now),
+    models: sql`client_secrets.ended_at = 0`,
     withinLimit: sql`true`,
   })
 }
@@ -122,6 +126,7 @@ export function replaceClientSecret(
     retireAt: change.now,
     limit,
     replaced: sql`client_secrets.id = ${replacedId}`,
+    models: sql`client_secrets.id = ${replacedId}`,
     withinLimit,
   })
 }
@@ -131,6 +136,8 @@ interface Rotation {
   readonly limit: number
   /** Condition: the rotation replaces this secret. */
   readonly replaced: Sql
+  /** Condition: a secret whose limits the new one may take. One that is replaced comes first. */
+  readonly models: Sql
   readonly withinLimit: Sql
 }
 
@@ -139,16 +146,20 @@ function rotate(
   change: Change,
   secret: NewClientSecret,
   request: KeyedRequest | null,
-  { retireAt, limit, replaced, withinLimit }: Rotation,
+  { retireAt, limit, replaced, models, withinLimit }: Rotation,
 ): Promise<IssuingOutcome> {
   const ofNew = (column: 'environment_id' | 'application_id') =>
     sql`(SELECT ${raw(column)} FROM client_secrets WHERE digest = ${secret.digest} AND event_id = ${change.eventId})`
   const others = sql`id <> ${secret.id} AND application_id = ${ofNew('application_id')} AND ${liveAt(change.now)} AND ${replaced}`
+  const ofApplication = sql`FROM ${raw(BY_APPLICATION)} WHERE client_secrets.environment_id = applications.environment_id
+    AND client_secrets.application_id = applications.id`
+  const model = sql`coalesce((SELECT client_secrets.id ${ofApplication} AND ${models} ORDER BY NOT (${replaced}),
+      client_secrets.disabled_at IS NOT NULL, client_secrets.is_rotated_out, client_secrets.id DESC LIMIT 1),
+    (SELECT client_secrets.id ${ofApplication} ORDER BY client_secrets.ended_at DESC, client_secrets.id DESC LIMIT 1))`
   const latest = (
     column: 'allowed_scopes' | 'allowed_ips',
-  ) => sql`(SELECT client_secrets.${raw(column)} FROM ${raw(BY_APPLICATION)}
-    WHERE client_secrets.environment_id = applications.environment_id AND client_secrets.application_id = applications.id
-    AND ${replaced} ORDER BY client_secrets.disabled_at IS NOT NULL, client_secrets.is_rotated_out, client_secrets.id DESC LIMIT 1)`
+  ) => sql`(SELECT client_secrets.${raw(column)} FROM client_secrets
+    WHERE client_secrets.environment_id = applications.environment_id AND client_secrets.id = ${model})`
   const expiry = sql`min(coalesce(expires_at, ${retireAt}), ${retireAt})`
   const latestToExpire = sql`SELECT id FROM ${raw(BY_APPLICATION)} WHERE environment_id = ${ofNew('environment_id')} AND ${others}
     ORDER BY ${expiry} DESC, id DESC ${limitTo(limit)}`

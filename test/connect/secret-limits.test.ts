@@ -1,5 +1,6 @@
+import { env } from 'cloudflare:workers'
 import { describe, expect, test, vi } from 'vitest'
-import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
+import { call, m2mApplication, newApiKey, newApplication, send } from '../api.ts'
 import { firstPartyApplication, getToken, introspect, newClient, requestToken, seen } from '../oauth/client.ts'
 import { iso, secretsOf } from '../requests.ts'
 
@@ -109,6 +110,20 @@ describe('the limits of a secret', () => {
     expect((await call(client.apiKey, 'POST', path, { body: {} })).json).toMatchObject({ scopes: ['read'] })
   })
 
+  test('a rotation after all secrets ended keeps the limits of the latest one', async () => {
+    const client = await limited({ scopes: ['read'], allowed_ips: ['10.0.0.0/8'] })
+    const path = secretsOf(client.applicationId)
+    const rotate = async () => (await call(client.apiKey, 'POST', `${path}/rotate`, { body: {} })).json
+    const limits = { scopes: ['read'], allowed_ips: ['10.0.0.0/8'] }
+    await call(client.apiKey, 'DELETE', path)
+    const { id } = await rotate()
+    expect(await newestOf(client, 0)).toMatchObject({ id, ...limits })
+    // Expired, and not noted by cleanup yet.
+    await call(client.apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body: { scopes: ['admin'] } })
+    await env.DB.prepare('UPDATE client_secrets SET expires_at = 1 WHERE id = ?').bind(id).run()
+    expect(await rotate()).toMatchObject({ ...limits, scopes: ['admin'] })
+  })
+
   const newestOf = async ({ apiKey, applicationId }: { apiKey: string; applicationId: string }, index: number) =>
     (await call(apiKey, 'GET', secretsOf(applicationId))).json[index]
 })
@@ -206,6 +221,40 @@ describe('the IP ranges of a secret', () => {
       { data: { id: client.secretId, reason: 'address_not_allowed' }, context: { ip_address: '198.51.100.7' } },
     ])
   })
+
+  test.each([
+    ['198.51.100.7', { valid: false }],
+    ['203.0.113.9', { valid: true }],
+  ])(
+    'verify mixes the address %s of the client with nothing of the service that names it',
+    async (ip_address, found) => {
+      const client = await limited(ranges)
+      const request = new Request('https://oncekey.test/connect/client_secrets/verify', {
+        method: 'POST',
+        headers: {
+          Authorization: `Bearer ${client.apiKey}`,
+          'User-Agent': 'gateway/1',
+          'CF-Connecting-IP': '192.0.2.1',
+        },
+        body: JSON.stringify({ client_secret: client.secret, ip_address }),
+      })
+      Object.defineProperty(request, 'cf', { value: { country: 'DE' } })
+      expect((await send(request)).json).toMatchObject(found)
+      const last = await env.DB.prepare(
+        'SELECT last_used_address, last_used_country, last_used_agent FROM client_secrets WHERE id = ?',
+      )
+        .bind(client.secretId)
+        .first()
+      expect(last).toEqual({
+        last_used_address: found.valid ? '203.0.113.0/24' : null,
+        last_used_country: null,
+        last_used_agent: null,
+      })
+      const { json } = await call(client.apiKey, 'GET', '/events?events=connect_application_secret.refused')
+      const contexts = json.data.map(({ context }: { context: object }) => context)
+      expect(contexts).toMatchObject(found.valid ? [] : [{ ip_address, country: null, user_agent: null }])
+    },
+  )
 })
 
 describe('the longest lifetime of secrets in an environment', () => {
