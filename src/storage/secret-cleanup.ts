@@ -79,8 +79,9 @@ const CHECK_INTERVAL_MS = DAY_MS
 
 /**
  * Disables secrets that were neither used nor changed for as long as their environment allows: of the environment that
- * was not checked for the longest time, one page of its secrets. Last uses have no index, which each use would have to
- * write.
+ * has waited for the longest time, one page of its secrets. With more pages to come, it waits behind those that are due
+ * already, so that an environment with many secrets delays no other one. Last uses have no index, which each use would
+ * have to write.
  */
 export function disableUnused(now: UnixMs): Step {
   const environment = sql`(SELECT id AS environment_id, max_unused_days, coalesce(unused_checked_to, '') AS checked_to
@@ -105,7 +106,7 @@ export function disableUnused(now: UnixMs): Step {
     unused_marked: query(sql`UPDATE client_secrets SET disabled_at = ${now}, updated_at = ${now}, event_id = ${eventId},
       history = ${withEvent(eventId)} WHERE ${where}`),
     environment_checked: query(sql`UPDATE environments SET unused_checked_to = ${lastOfFullPage},
-        unused_checked_at = iif(${lastOfFullPage} IS NULL, ${now}, unused_checked_at)
+        unused_checked_at = iif(${lastOfFullPage} IS NULL, ${now}, ${now - CHECK_INTERVAL_MS})
       WHERE id = (SELECT environment_id FROM ${environment}) RETURNING 1`),
   }
 }

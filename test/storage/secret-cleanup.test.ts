@@ -119,6 +119,16 @@ describe('secrets that are unused for as long as their environment allows', () =
   const use = ({ apiKey, secret }: Made) =>
     call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: secret } })
   const inDays = (days: number) => Date.now() + days * DAY_MS
+  /** Adds secrets that were never used to the application of a secret. */
+  const addSecrets = ({ id, environmentId }: Made, count: number) =>
+    env.DB.prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+      INSERT INTO client_secrets (environment_id, id, application_id, digest, secret_hint, created_at, updated_at, event_id)
+      SELECT environment_id, 'secret_01' || printf('%024d', i), application_id, randomblob(32), 'abcdef', 1, 1, 'event_1'
+      FROM n JOIN client_secrets ON environment_id = ?2 AND id = ?3`,
+    )
+      .bind(count, environmentId, id)
+      .run()
 
   test('cleanup disables a secret that was never used, with an event, and only past the limit', async () => {
     const secret = await newSecret()
@@ -168,17 +178,27 @@ describe('secrets that are unused for as long as their environment allows', () =
     expect([...(await reminders(secret)), ...(await secret.events('unused'))]).toHaveLength(2)
   })
 
+  test('an environment with many secrets delays the check of another one by one page at most', async () => {
+    const large = await newSecret()
+    const small = await newSecret()
+    await addSecrets(large, 1_600)
+    const now = Date.now()
+    await run(now)
+    for (const secret of [large, small]) await setPolicy(secret, 1)
+    // The large one has waited for longer.
+    await env.DB.prepare('UPDATE environments SET unused_checked_at = -1 WHERE id = ?').bind(large.environmentId).run()
+    const page = (later: number) => cleanUp(operatorDatabase(env.DB), later, 365, 1)
+    const later = now + 2 * DAY_MS
+    expect((await page(later)).unused_disabled).toBe(500)
+    expect((await page(later + 60_000)).unused_disabled).toBe(1)
+    expect(await small.events('unused')).toHaveLength(1)
+    expect((await run(later + 120_000)).unused_disabled).toBe(1_101)
+  })
+
   test('a run checks every environment that is due, in pages, and reads each once a day', async () => {
     const first = await newSecret()
     const second = await newSecret()
-    await env.DB.prepare(
-      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
-      INSERT INTO client_secrets (environment_id, id, application_id, digest, secret_hint, created_at, updated_at, event_id)
-      SELECT environment_id, 'secret_01' || printf('%024d', i), application_id, randomblob(32), 'abcdef', 1, 1, 'event_1'
-      FROM n JOIN client_secrets ON id = ?`,
-    )
-      .bind(first.id)
-      .run()
+    await addSecrets(first, 600)
     const now = Date.now()
     await run(now)
     await setPolicy(first, 1)
