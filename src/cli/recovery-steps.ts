@@ -152,7 +152,7 @@ export function recoverySteps(
       title: 'Apply what was revoked, disabled and deleted since again',
       run: once('applied', 'It was applied.', async () => {
         const all = await readChanges()
-        const environments = [...new Set(all.map(({ row }) => row.environment_id))]
+        const counted = all.filter(({ table }) => table === 'applications').map(({ row }) => row.environment_id)
         await target.withRestored(async (database) => {
           // The restored state may be that of another recovery.
           await unfreeze(database)
@@ -165,7 +165,7 @@ export function recoverySteps(
             await save({ applied: next + batch.length, counts: { ...state.counts, ...Object.fromEntries(sums) } })
             progress(`      ${state.applied} of ${all.length}`)
           }
-          for (const id of environments) await recountApplications(database, id)
+          for (const id of new Set(counted)) await recountApplications(database, id)
         })
         const total = Object.values(state.counts).reduce((sum, count) => sum + count, 0)
         return `Applied: ${total}. The other changes had been made before, or do not restrict access.`

@@ -8,8 +8,10 @@ import { openLocalRegions } from '../../src/cli/local-database.ts'
 import { recoveryFiles } from '../../src/cli/recovery-state.ts'
 import { cancelRecovery, type Report, recoverySteps } from '../../src/cli/recovery-steps.ts'
 import { timeTravel } from '../../src/cli/remote-recovery.ts'
+import { newId } from '../../src/credential/id.ts'
+import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { managementOf } from '../conformance/management.ts'
-import { home, newApiKey } from '../operator.ts'
+import { forgetOperatorEvents, home, newApiKey, operatorDatabase } from '../operator.ts'
 import { m2mApplication, secretsOf } from '../requests.ts'
 import { type Served, serve } from '../served.ts'
 import { size } from '../sizes.ts'
@@ -67,6 +69,17 @@ await manage('PATCH', `/connect/client_secrets/${enabled.id}`, {
 const key = await newApiKey(database, { environmentId: one.environmentId })
 const cookie = await signIn(one.apiKey)
 const frozen = await newApiKey(database)
+const policy = await newApiKey(database)
+await managementOf(served, policy.apiKey)('PATCH', '/connect/environment', {
+  body: { leak_reaction: 'disable', max_lifetime_days: 30, max_unused_days: 30 },
+})
+const [leaked, leakedKey] = [await createLimited({}), await newApiKey(database, { environmentId: one.environmentId })]
+const leakedEndpoint = newId('we', Date.now(), home.region)
+await createWebhookEndpoint(operatorDatabase(database), {
+  ...{ id: leakedEndpoint, environmentId: one.environmentId, url: 'https://hooks.example/', events: [] },
+  ...{ secret: 'whsec_leaked', createdAt: Date.now() },
+})
+await forgetOperatorEvents(database)
 const { access_token: token } = await fetch(`${open}/oauth2/token`, {
   method: 'POST',
   body: new URLSearchParams({
@@ -91,7 +104,25 @@ for (const [{ id }, body] of [
 }
 await database.batch([
   database.prepare('UPDATE sessions SET ended_at = ?1').bind(Date.now()),
-  database.prepare('UPDATE environments SET frozen_at = ?1 WHERE id = ?2').bind(Date.now(), frozen.environmentId),
+  database
+    .prepare("UPDATE environments SET frozen_at = ?1, leak_reaction = 'revoke' WHERE id = ?2")
+    .bind(Date.now(), frozen.environmentId),
+  database
+    .prepare(
+      "UPDATE environments SET leak_reaction = 'notify', max_lifetime_days = 20, max_unused_days = NULL WHERE id = ?",
+    )
+    .bind(policy.environmentId),
+  ...[
+    ['client_secrets', leaked.id, ', disabled_at = ?1, updated_at = ?1'],
+    ['api_keys', leakedKey.id, ', revoked_at = ?1'],
+    ['webhook_endpoints', leakedEndpoint, ''],
+  ].map(([table, id, effect]) =>
+    database
+      .prepare(
+        `UPDATE ${table} SET leak_reported_at = ?1, leak_source = 'https://paste.example/1' ${effect} WHERE id = ?2`,
+      )
+      .bind(Date.now(), id),
+  ),
   database.prepare('UPDATE api_keys SET revoked_at = ?1 WHERE id = ?2').bind(Date.now(), key.id),
   database
     .prepare("UPDATE webhook_endpoints SET deleted_at = ?1, secret = '' WHERE id = ?2")
@@ -199,6 +230,13 @@ const REFUSED = {
 }
 const CLOSED = Object.fromEntries(Object.keys(REFUSED).map((name) => [name, 503]))
 
+/** The reactions of the reports after TIME. */
+const REACTIONS: Readonly<Record<string, string>> = {
+  'connect_application_secret.leaked': 'disable',
+  'api_key.leaked': 'revoke',
+  'webhook_endpoint.leaked': 'notify',
+}
+
 /** This must be true after every recovery, however often it was interrupted. */
 async function expectRecovered(): Promise<void> {
   const row = (table: string, id: string) => database.prepare(`SELECT * FROM ${table} WHERE id = ?`).bind(id).first()
@@ -224,7 +262,19 @@ async function expectRecovered(): Promise<void> {
   expect(await row('applications', application.id)).toMatchObject({ scopes: '["a"]', deleted_at: null })
   expect((await row('applications', deletedApplication.id))?.deleted_at).toEqual(expect.any(Number))
   expect((await row('api_keys', key.id))?.revoked_at).toEqual(expect.any(Number))
-  expect((await row('environments', frozen.environmentId))?.frozen_at).toEqual(expect.any(Number))
+  expect(await row('environments', frozen.environmentId)).toMatchObject({
+    frozen_at: expect.any(Number),
+    leak_reaction: 'revoke',
+  })
+  expect(await row('environments', policy.environmentId)).toMatchObject({
+    ...{ frozen_at: null, leak_reaction: 'disable', max_lifetime_days: 20, max_unused_days: 30 },
+  })
+  const report = { leak_reported_at: expect.any(Number), leak_source: 'https://paste.example/1' }
+  expect(await row('client_secrets', leaked.id)).toMatchObject({ ...report, disabled_at: expect.any(Number) })
+  expect(await row('api_keys', leakedKey.id)).toMatchObject({ ...report, revoked_at: expect.any(Number) })
+  expect(await row('webhook_endpoints', leakedEndpoint)).toMatchObject({
+    ...{ ...report, deleted_at: null, secret: 'whsec_leaked' },
+  })
   expect(await row('webhook_endpoints', one.endpoint.id)).toMatchObject({ deleted_at: expect.any(Number), secret: '' })
   for (const [table, { id }] of [
     ['applications', newApplication],
@@ -240,14 +290,18 @@ async function expectRecovered(): Promise<void> {
     .bind(TIME.getTime() * 1000)
     .all()
   expect(results).toEqual([
+    { type: 'api_key.leaked', count: 1 },
     { type: 'api_key.revoked', count: 1 },
     { type: 'connect_application.deleted', count: 1 },
     { type: 'connect_application.updated', count: 1 },
     { type: 'connect_application_secret.deleted', count: SECRETS + 2 },
+    { type: 'connect_application_secret.leaked', count: 1 },
     { type: 'connect_application_secret.updated', count: 4 },
     { type: 'environment.frozen', count: 1 },
+    { type: 'environment.updated', count: 1 },
     { type: 'session.revoked', count: 1 },
     { type: 'webhook_endpoint.deleted', count: 1 },
+    { type: 'webhook_endpoint.leaked', count: 1 },
   ])
   const count = await row('environments', one.environmentId)
   const counted = await database
@@ -260,9 +314,15 @@ async function expectRecovered(): Promise<void> {
   expect(await requestToken({ ...served, fetch }, application.client_id, one.used.secret)).toBe(200)
   // The contract of each event is checked, too.
   for (const { type } of results) {
-    const reader = type === 'environment.frozen' ? managementOf(served, frozen.apiKey) : manage
+    const owner = { 'environment.frozen': frozen, 'environment.updated': policy }[`${type}`]
+    const reader = owner ? managementOf(served, owner.apiKey) : manage
     const { json } = await reader('GET', `/events?order=desc&limit=1&events=${type}`)
     expect(json.data[0].context.actor, `${type}`).toBe('operator')
+    const reaction = REACTIONS[`${type}`]
+    if (reaction) expect(json.data[0].data).toMatchObject({ reaction, source: 'https://paste.example/1' })
+    if (type === 'environment.updated') {
+      expect(json.data[0].data).toMatchObject({ leak_reaction: 'disable', max_lifetime_days: 20, max_unused_days: 30 })
+    }
   }
   expect((await manage('PUT', `/connect/applications/${application.id}`, { body: { name: 'again' } })).status).toBe(200)
 }
@@ -285,11 +345,11 @@ describe('the deployed database', () => {
     await expectRecovered()
     expect(report.applied).toEqual({
       applications: 2,
-      client_secrets: SECRETS + 6,
-      environments: 1,
-      api_keys: 1,
+      client_secrets: SECRETS + 7,
+      environments: 2,
+      api_keys: 2,
       sessions: 1,
-      webhook_endpoints: 1,
+      webhook_endpoints: 2,
     })
     expect(report.gone.map(({ type, id }) => `${type} ${id}`)).toEqual([
       `applications ${newApplication.id}`,
@@ -297,6 +357,14 @@ describe('the deployed database', () => {
       `api_keys ${newKey.id}`,
     ])
     expect(report.undone.map(({ type, id, changes }) => [type, id, changes])).toEqual([
+      [
+        'environments',
+        policy.environmentId,
+        {
+          leak_reaction: { before: 'notify', restored: 'disable' },
+          max_unused_days: { before: null, restored: 30 },
+        },
+      ],
       ['applications', application.id, { scopes: { before: '["a","added"]', restored: '["a"]' } }],
       [
         'client_secrets',

@@ -14,8 +14,8 @@ import type { Row } from './transfer.ts'
 
 /**
  * A database that is restored to an earlier time loses every change since. What restricts access is read before, and
- * applied again afterwards: revocations, disabling, earlier expiries, deletions, ended sessions, frozen environments, and
- * scopes and IP ranges that were removed.
+ * applied again afterwards: revocations, disabling, earlier expiries, deletions, ended sessions, reports of leaks, frozen
+ * environments, stricter settings, and scopes and IP ranges that were removed.
  */
 export const RECOVERED_TABLES = [
   'environments',
@@ -33,13 +33,19 @@ interface Captured {
   readonly columns: Sql
   /** SQL for the time of the last change. */
   readonly changedAt: Sql
+  /** True if no column tells the time of each change, so that every row is read. */
+  readonly isWhole?: true
 }
+
+/** SQL for the latest of some times. */
+const latest = (...columns: string[]) => raw(`max(${columns.map((column) => `coalesce(${column}, 0)`).join(', ')})`)
 
 const CAPTURED: Readonly<Record<RecoveredTable, Captured>> = {
   environments: {
     key: ['id'],
-    columns: raw('id, id AS environment_id, name, frozen_at'),
-    changedAt: raw('coalesce(frozen_at, created_at)'),
+    columns: raw('id, id AS environment_id, name, frozen_at, leak_reaction, max_lifetime_days, max_unused_days'),
+    changedAt: latest('frozen_at', 'created_at'),
+    isWhole: true,
   },
   applications: {
     key: ['environment_id', 'id'],
@@ -49,21 +55,23 @@ const CAPTURED: Readonly<Record<RecoveredTable, Captured>> = {
   client_secrets: {
     key: ['environment_id', 'id'],
     columns: raw(
-      'id, environment_id, application_id, name, secret_hint, revoked_at, disabled_at, expires_at, retires_at, allowed_scopes, allowed_ips',
+      'id, environment_id, application_id, name, secret_hint, revoked_at, disabled_at, expires_at, retires_at, allowed_scopes, allowed_ips, leak_reported_at, leak_source',
     ),
     changedAt: raw('updated_at'),
   },
   api_keys: {
     key: ['id'],
-    columns: raw('id, environment_id, name, revoked_at'),
-    changedAt: raw('coalesce(revoked_at, created_at)'),
+    columns: raw('id, environment_id, name, revoked_at, leak_reported_at, leak_source'),
+    changedAt: latest('revoked_at', 'leak_reported_at', 'created_at'),
   },
   sessions: { key: ['id'], columns: raw('id, environment_id, ended_at'), changedAt: raw('coalesce(ended_at, 0)') },
   // The query of a URL may have a credential.
   webhook_endpoints: {
     key: ['id'],
-    columns: raw(`id, environment_id, substr(url, 1, instr(url || '?', '?') - 1) AS url, deleted_at`),
-    changedAt: raw('coalesce(deleted_at, created_at)'),
+    columns: raw(
+      `id, environment_id, substr(url, 1, instr(url || '?', '?') - 1) AS url, deleted_at, leak_reported_at, leak_source`,
+    ),
+    changedAt: latest('deleted_at', 'leak_reported_at', 'created_at'),
   },
 }
 
@@ -83,13 +91,13 @@ export async function captureChanges(
   after: Row | null,
   limit: number,
 ): Promise<{ rows: CapturedRow[]; last: Row | null }> {
-  const { key, columns, changedAt } = CAPTURED[table]
+  const { key, columns, changedAt, isWhole } = CAPTURED[table]
   const keys = raw(key.join(', '))
   const beyond = after ? sql`WHERE (${keys}) > (${join(key.map((name) => after[name] ?? null))})` : sql``
   const page = sql`(SELECT * FROM ${raw(table)} ${beyond} ORDER BY ${keys} LIMIT ${raw(String(limit))})`
   const { rows, last } = await sendBatch(database, {
     rows: query<CapturedRow>(sql`SELECT ${columns}, created_at, ${changedAt} AS changed_at FROM ${page}
-      WHERE ${changedAt} >= ${since}`),
+      WHERE ${isWhole ? sql`true` : sql`${changedAt} >= ${since}`}`),
     last: query<Row>(
       sql`SELECT ${keys} FROM ${page} ORDER BY ${raw(key.map((name) => `${name} DESC`).join(', '))} LIMIT 1`,
     ),
@@ -122,35 +130,72 @@ interface Applied {
 
 const constant = (type: EventType) => raw(`'${type}'`)
 
-/** A table that has one time for the end of its rows. */
-function ended(column: string, type: EventType, data: Sql, set: Sql = sql``): Applied {
+/** Condition: the row has ended, and the restored one has not. */
+const hasEnded = (column: string) => sql`(${was(column)} IS NOT NULL AND target.${raw(column)} IS NULL)`
+
+/** SQL that sets columns which are empty to the captured values. */
+const filled = (...columns: string[]) =>
+  join(columns.map((column) => sql`${raw(column)} = coalesce(${raw(column)}, ${was(column)})`))
+
+/** SQL for the data of the event of a leak. The reaction made its change at the time of the report. */
+function leakData(snapshot: Sql, disabledAt: Sql, endedAt: Sql): Sql {
+  const at = was('leak_reported_at')
+  return sql`json_set(${snapshot}, '$.source', ${was('leak_source')}, '$.reaction',
+    CASE WHEN ${endedAt} = ${at} THEN 'revoke' WHEN ${disabledAt} = ${at} THEN 'disable' ELSE 'notify' END)`
+}
+
+/** A table that has one time for the end of its rows, and whose rows can be reported as leaked. */
+function endedOrLeaked(column: string, types: readonly [ended: EventType, leaked: EventType], data: Sql, set = sql``) {
+  const at = was('leak_reported_at')
+  const isLeak = sql`(${hasEnded('leak_reported_at')} AND coalesce(${was(column)}, ${at}) = ${at})`
   return {
-    restricts: sql`${was(column)} IS NOT NULL AND target.${raw(column)} IS NULL`,
-    set: sql`${raw(column)} = ${was(column)}${set}`,
-    type: constant(type),
-    data,
+    restricts: sql`(${hasEnded(column)} OR ${hasEnded('leak_reported_at')})`,
+    set: sql`${filled(column, 'leak_reported_at', 'leak_source')}${set}`,
+    type: sql`iif(${isLeak}, ${constant(types[1])}, ${constant(types[0])})`,
+    data: sql`iif(${isLeak}, ${leakData(data, sql`NULL`, was(column))}, ${data})`,
     organization: raw('NULL'),
     isStamped: false,
   }
 }
+
+/** The settings of an environment, each with the condition that the captured one is stricter. */
+const isFewer = (column: string) =>
+  sql`coalesce(${was(column)} < target.${raw(column)}, ${was(column)} IS NOT NULL AND target.${raw(column)} IS NULL)`
+const rank = (reaction: Sql) => sql`instr('notify disable revoke', ${reaction})`
+const STRICTER = {
+  leak_reaction: sql`coalesce(${rank(was('leak_reaction'))} > ${rank(sql`target.leak_reaction`)}, false)`,
+  max_lifetime_days: isFewer('max_lifetime_days'),
+  max_unused_days: isFewer('max_unused_days'),
+}
+/** The setting of a restored environment afterwards. */
+const strictest = Object.entries(STRICTER).map(
+  ([column, isStricter]) => [column, sql`iif(${isStricter}, ${was(column)}, target.${raw(column)})`] as const,
+)
 
 /** Condition: the restored secret has no such list, or its list has an item that the captured list lacks. */
 const hasMore = (column: string) =>
   sql`(${was(column)} IS NOT NULL AND (target.${raw(column)} IS NULL OR EXISTS (SELECT 1
     FROM json_each(target.${raw(column)}) WHERE value NOT IN (SELECT value FROM json_each(${was(column)})))))`
 
+/** Condition: the last change of the captured secret was the report that it has leaked. */
+const isReport = sql`coalesce(${was('leak_reported_at')} = ${was('changed_at')}, false)`
+
 const APPLIED: Readonly<Record<RecoveredTable, Applied>> = {
   client_secrets: {
     restricts: sql`target.revoked_at IS NULL AND (${was('revoked_at')} IS NOT NULL
       OR (${was('disabled_at')} IS NOT NULL AND target.disabled_at IS NULL)
-      OR ${was('expires_at')} < coalesce(target.expires_at, ${NEVER}) OR ${hasMore('allowed_scopes')} OR ${hasMore('allowed_ips')})`,
+      OR ${was('expires_at')} < coalesce(target.expires_at, ${NEVER}) OR ${hasMore('allowed_scopes')} OR ${hasMore('allowed_ips')}
+      OR ${hasEnded('leak_reported_at')})`,
     set: sql`revoked_at = ${was('revoked_at')}, disabled_at = coalesce(disabled_at, ${was('disabled_at')}),
       expires_at = nullif(min(coalesce(expires_at, ${NEVER}), coalesce(${was('expires_at')}, ${NEVER})), ${NEVER}),
       retires_at = iif(${was('expires_at')} < coalesce(expires_at, ${NEVER}), coalesce(${was('retires_at')}, retires_at), retires_at),
       allowed_scopes = iif(${hasMore('allowed_scopes')}, ${was('allowed_scopes')}, allowed_scopes),
-      allowed_ips = iif(${hasMore('allowed_ips')}, ${was('allowed_ips')}, allowed_ips)`,
-    type: sql`iif(client_secrets.revoked_at IS NULL, ${constant('connect_application_secret.updated')}, ${constant('connect_application_secret.deleted')})`,
-    data: clientSecretMapping.snapshot,
+      allowed_ips = iif(${hasMore('allowed_ips')}, ${was('allowed_ips')}, allowed_ips),
+      ${filled('leak_reported_at', 'leak_source')}`,
+    type: sql`CASE WHEN ${isReport} THEN ${constant('connect_application_secret.leaked')}
+      WHEN client_secrets.revoked_at IS NULL THEN ${constant('connect_application_secret.updated')}
+      ELSE ${constant('connect_application_secret.deleted')} END`,
+    data: sql`iif(${isReport}, ${leakData(clientSecretMapping.snapshot, was('disabled_at'), was('revoked_at'))}, ${clientSecretMapping.snapshot})`,
     organization: organizationOfSecret,
     isStamped: true,
   },
@@ -166,14 +211,30 @@ const APPLIED: Readonly<Record<RecoveredTable, Applied>> = {
     organization: raw('applications.organization_id'),
     isStamped: true,
   },
-  environments: ended(
-    'frozen_at',
-    'environment.frozen',
-    sql`json_set(${environmentMapping.snapshot}, '$.frozen_at', ${was('frozen_at')})`,
+  environments: {
+    restricts: sql`(${hasEnded('frozen_at')} OR ${join(Object.values(STRICTER), ' OR ')})`,
+    set: sql`${filled('frozen_at')}, ${join(strictest.map(([column, value]) => sql`${raw(column)} = ${value}`))}`,
+    type: sql`iif(${hasEnded('frozen_at')}, ${constant('environment.frozen')}, ${constant('environment.updated')})`,
+    data: sql`json_set(${environmentMapping.snapshot}, '$.frozen_at', coalesce(target.frozen_at, ${was('frozen_at')}),
+      ${join(strictest.map(([column, value]) => sql`${raw(`'$.${column}'`)}, ${value}`))})`,
+    organization: raw('NULL'),
+    isStamped: false,
+  },
+  api_keys: endedOrLeaked('revoked_at', ['api_key.revoked', 'api_key.leaked'], apiKeySnapshot),
+  sessions: {
+    restricts: hasEnded('ended_at'),
+    set: filled('ended_at'),
+    type: constant('session.revoked'),
+    data: sessionSnapshot,
+    organization: raw('NULL'),
+    isStamped: false,
+  },
+  webhook_endpoints: endedOrLeaked(
+    'deleted_at',
+    ['webhook_endpoint.deleted', 'webhook_endpoint.leaked'],
+    endpointSnapshot,
+    sql`, secret = iif(${was('deleted_at')} IS NULL, secret, '')`,
   ),
-  api_keys: ended('revoked_at', 'api_key.revoked', apiKeySnapshot),
-  sessions: ended('ended_at', 'session.revoked', sessionSnapshot),
-  webhook_endpoints: ended('deleted_at', 'webhook_endpoint.deleted', endpointSnapshot, sql`, secret = ''`),
 }
 const APPLIED_TABLES = Object.keys(APPLIED) as RecoveredTable[]
 
