@@ -143,7 +143,8 @@ export class Grid {
     if (isUnchanged) this.#unused.set(binding, [...(this.#unused.get(binding) ?? []), world])
     const isMissed = report.hits === 0
     const problems = judge({
-      ...{ path: request.path, isRead: isRead(request), reference, faulty, again, of },
+      ...{ path: request.path, isRead: isRead(request), canBeLost: request.canBeLost ?? false },
+      ...{ reference, faulty, again, of },
     })
     if (reply.status === 503) problems.push(...leaksOf(reply, credentialsOf(world)))
     problems.push(...doubled(rows), ...(await this.#problemsOfPlaintext(reply, rows)))

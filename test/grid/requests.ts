@@ -13,6 +13,8 @@ export interface GridRequest {
   readonly plaintext?: string
   /** False if a repetition is a change of its own. */
   readonly isRepeatable: boolean
+  /** True if its change comes after the response: it is made whole, or lost. */
+  readonly canBeLost?: boolean
 }
 
 const JSON_BODIES = new Map<string, object>([
@@ -22,6 +24,7 @@ const JSON_BODIES = new Map<string, object>([
   ['POST /connect/applications/{id}/client_secrets/rotate', { grace_period_seconds: 3600 }],
   ['PATCH /connect/client_secrets/{id}', { name: 'renamed', disabled: true }],
   ['PATCH /connect/environment', { leak_reaction: 'revoke' }],
+  ['POST /leaks', { credential: '{plaintext}', source: 'https://paste.example/1' }],
   ['POST /connect/client_secrets/verify', { client_secret: '{plaintext}', client_id: '{client}' }],
 ])
 
@@ -62,6 +65,7 @@ const VARIANTS: readonly (Partial<GridRequest> & { readonly of: string; readonly
   { of: 'POST /connect/applications/{id}/client_secrets', as: 'by client ID', path: path('{client}') },
   { of: 'GET /connect/client_secrets', as: 'by hint', path: '/connect/client_secrets?hint={hint}' },
   { of: 'GET /connect/applications', as: 'further', path: '/connect/applications?after={second}&limit=1' },
+  { of: 'POST /leaks', as: 'of an API key', json: { credential: '{apiKey}' } },
   { of: 'GET /events', as: 'further', path: '/events?after={event}&limit=2' },
   {
     of: 'POST /connect/client_secrets/verify',
@@ -99,6 +103,7 @@ const usual = [...ROUTES, ...LEFT_OUT].map(([method, template]): GridRequest => 
     auth: template.startsWith('/oauth2') ? 'basic' : template.startsWith('/dashboard') ? 'cookie' : 'bearer',
     ...(isForm ? { form: FORMS.get(name) ?? {} } : json && { json }),
     isRepeatable: name !== 'POST /dashboard/sign-in',
+    canBeLost: name === 'POST /leaks',
   }
 })
 
