@@ -51,10 +51,12 @@ export const applications: Group = {
     'PUT /connect/applications/{id}': {
       id: 'updateApplication',
       summary: 'Update an application',
-      description: 'Changes the members that the body contains. The other members keep their values.',
+      description:
+        'Changes the members that the body contains. The other members keep their values. A frozen environment adds no scopes.',
       caller: 'applications:write',
       body: optional('UpdateApplication'),
       success: { status: 200, description: 'The application after the change.', schema: 'Application' },
+      errors: ['environment_frozen'],
     },
     'DELETE /connect/applications/{id}': {
       id: 'deleteApplication',
@@ -163,7 +165,7 @@ export const clientSecrets: Group = {
       id: 'updateClientSecret',
       summary: 'Update a client secret',
       description:
-        'Changes the name, the expiry, the scopes or the IP ranges, disables the secret or enables it. Members that the body does not contain keep their values.',
+        'Changes the name, the expiry, the scopes or the IP ranges, disables the secret or enables it. Members that the body does not contain keep their values. A frozen environment refuses what lets the secret do more or work for longer.',
       caller: 'secrets:write',
       body: optional('UpdateClientSecret'),
       success: { status: 200, description: 'The secret after the change.', schema: 'ClientSecret' },
@@ -208,10 +210,12 @@ export const environments: Group = {
     'PATCH /connect/environment': {
       id: 'updateEnvironment',
       summary: 'Update the environment',
-      description: 'Changes the settings that the body contains. The other settings keep their values.',
+      description:
+        'Changes the settings that the body contains, freezes the environment or lifts the freeze. The other settings keep their values. While the environment is frozen, no setting can be loosened.',
       caller: 'write',
       body: optional('UpdateEnvironment'),
       success: { status: 200, description: 'The environment after the change.', schema: 'Environment' },
+      errors: ['environment_frozen'],
     },
   },
 }
@@ -227,7 +231,7 @@ export const leaks: Group = {
       id: 'reportLeak',
       summary: 'Report a leaked credential',
       description:
-        'The response is the same for every credential, also for one that does not exist. Oncekey keeps the time and the `source` of the report, and nothing else of it. A repeated report changes nothing. GitHub’s secret scanning partner program sends an array of `{token, type, url, source}` with its signature here.',
+        'The response is the same for every credential, also for one that does not exist. Oncekey keeps the time and the `source` of the first report, and nothing else of it. A repeated report changes nothing, unless the reaction of the environment still has to be made. GitHub’s secret scanning partner program sends an array of `{token, type, url, source}` with its signature here.',
       caller: 'public',
       body: required('ReportLeak'),
       errors: ['https_required', 'rate_limit_exceeded', 'invalid_signature', 'service_unavailable'],

@@ -87,10 +87,12 @@ const WORDS: Readonly<Record<string, string>> = {
   source: 'The URL where the credential was found. Null or absent if it is not known.',
   'data.source': 'The URL where the credential was found. Null if it is not known.',
   reaction:
-    'What was done, by the setting `leak_reaction` of the environment. `disable` revokes an API key, and only notifies of a signing secret.',
+    'What was done, by the setting `leak_reaction` of the environment. `disable` revokes an API key, and only notifies of a signing secret, because its receivers would accept forged webhooks all the same.',
   'AcceptedLeak.status': 'Always `accepted`.',
   frozen_at:
     'The time of the freeze: since then the environment issues no client secrets and no tokens. Null unless it is frozen.',
+  frozen:
+    'True freezes the environment: it issues no client secrets, API keys and tokens, and nothing that exists can do more or work for longer. False lifts the freeze.',
   'Environment.client_id': 'The audience (`aud`) of the environment’s access tokens.',
   data: 'The objects of this page.',
   'Event.data': 'The object after the change.',
