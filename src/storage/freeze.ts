@@ -2,8 +2,8 @@ import sql, { raw, type Sql } from 'sql-template-tag'
 import { rangesAround } from '../credential/ip-ranges.ts'
 
 /**
- * What a frozen environment refuses, besides issuing: whatever lets a credential do more, or work for longer. The
- * conditions compare a new value with the one that a row has.
+ * A frozen environment issues nothing, and refuses whatever lets a credential do more, or work for longer. The conditions
+ * compare a new value with the one that a row has.
  */
 
 /** Condition: a limit that may be NULL, which means none, is moved up or removed. */
