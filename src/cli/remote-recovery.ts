@@ -94,7 +94,9 @@ export function timeTravel(
         const migrated = await platform.wrangler(['d1', 'migrations', 'apply', name, '--remote'])
         if (migrated.code !== 0) throw new Failure(`Could not bring the tables up to date: ${reasonOf(migrated)}`)
       }
-      return `Restored. ${await migrate(await account(), { ...region, uuid: id }, progress, apply)}`
+      // The bookmark that a migration shows is of a state in which nothing is revoked again: no state to go back to.
+      const words = await migrate(await account(), { ...region, uuid: id }, () => {}, apply)
+      return `Restored. ${words}`
     },
     withRestored: withDatabase,
     open,

@@ -10,7 +10,13 @@ export async function startCloudflare(): Promise<{ cloudflare: Cloudflare; url: 
     let body = ''
     for await (const chunk of request) body += chunk
     const path = (request.url ?? '/').replace(accountPath, '')
+    if (path === '/readyz' && cloudflare.isClosed) response.statusCode = 503
     if (path === '/readyz') return response.end(JSON.stringify(cloudflare.readiness()))
+    if (path === '/d1') {
+      const results = await cloudflare.batch(JSON.parse(body)).catch(String)
+      response.statusCode = typeof results === 'string' ? 500 : 200
+      return response.end(typeof results === 'string' ? results : JSON.stringify(results))
+    }
     if (`${request.method} ${path}` === cloudflare.held) return cloudflare.onHeld()
     const isJson = request.headers['content-type']?.includes('json') ?? false
     const answer = await cloudflare.answer(request.method ?? '', path, isJson && body ? JSON.parse(body) : body)
@@ -27,4 +33,10 @@ export async function startCloudflare(): Promise<{ cloudflare: Cloudflare; url: 
   atEnd(() => server.close())
   const address = server.address()
   return { cloudflare, url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}` }
+}
+
+/** The environment of a command whose deployed database and Worker are those of the stand-in: see remote-platform.ts. */
+export function environmentAt(url: string): Record<string, string> {
+  const platform = new URL('remote-platform.ts', import.meta.url)
+  return { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token', NODE_OPTIONS: `--import=${platform}` }
 }

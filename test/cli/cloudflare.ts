@@ -1,3 +1,4 @@
+import { CLOSED_MESSAGE } from '../../src/http/settings.ts'
 import { emptyDatabase } from './databases.ts'
 
 /**
@@ -12,6 +13,8 @@ export class Cloudflare {
   /** The account's subdomain of workers.dev. */
   subdomain: string | undefined = 'jane'
   readonly databases: AccountDatabase[] = []
+  /** The state of a database at each Time Travel bookmark. */
+  readonly states = new Map<string, D1Database>()
   /** Where D1 creates a database whatever it is asked; otherwise as asked, or in ENAM. */
   region: string | undefined
   quotaExceeded = false
@@ -56,7 +59,14 @@ export class Cloudflare {
     ],
     [/^POST \/d1\/database$/, (body) => this.#createDatabase(body as never)],
     [/^GET \/d1\/database\/([^/]+)$/, (_, __, name) => this.#database(name)?.described ?? noDatabase],
-    [/^GET \/d1\/database\/([^/]+)\/time_travel\/bookmark$/, () => ({ bookmark: '00000085-0000024c-00004c6d' })],
+    [
+      /^GET \/d1\/database\/([^/]+)\/time_travel\/bookmark$/,
+      (_, url) => ({ bookmark: url.searchParams.has('timestamp') ? PAST : '00000085-0000024c-00004c6d' }),
+    ],
+    [
+      /^POST \/d1\/database\/([^/]+)\/time_travel\/restore$/,
+      (_, url, name) => this.#restore(name, url.searchParams.get('bookmark') ?? ''),
+    ],
     [/^POST \/d1\/database\/([^/]+)\/query$/, (body, _, name) => this.#query(name, (body as { sql: string }).sql)],
     [
       /^GET \/workers\/subdomain$/,
@@ -118,8 +128,14 @@ export class Cloudflare {
     return refusal(404, 7003, `Could not route to ${call}`)
   }
 
+  /** Whether the deployed Worker is closed for maintenance. */
+  get isClosed(): boolean {
+    return this.secrets.MAINTENANCE === 'true'
+  }
+
   /** The answer of the deployed Worker at /readyz. */
   readiness() {
+    if (this.isClosed) return { message: CLOSED_MESSAGE }
     return { status: 'ok', version_id: this.answering ?? this.serving[0]?.version_id }
   }
 
@@ -178,6 +194,18 @@ export class Cloudflare {
     }
   }
 
+  #restore(name: string, bookmark: string) {
+    const [database, d1] = [this.#database(name), this.states.get(bookmark)]
+    return database && d1 ? Object.assign(database, { d1 }) && { bookmark } : noDatabase
+  }
+
+  /** Runs statements as they come over the wire: see remote-database.ts. */
+  batch(statements: readonly { sql: string; values: unknown[] }[]) {
+    const { d1 } = this.databases[0] as AccountDatabase
+    const bytes = (value: unknown) => (Array.isArray(value) ? new Uint8Array(value) : value)
+    return d1.batch(statements.map(({ sql, values }) => d1.prepare(sql).bind(...values.map(bytes))))
+  }
+
   #domainsOf(hostname: string) {
     const service = this.domains[hostname]
     return service ? [{ id: hostname, hostname, service }] : []
@@ -225,6 +253,9 @@ export class Cloudflare {
     return { ...ids, etag: 'e', tag: 't', metadata: {}, resources: { script: { etag: 'e' } } }
   }
 }
+
+/** The bookmark of every time in the past. */
+export const PAST = '00000042-00000100-00004c6d'
 
 export interface Version {
   readonly id: string

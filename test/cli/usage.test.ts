@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { size } from '../sizes.ts'
-import { startCloudflare } from './cloudflare-server.ts'
+import { environmentAt, startCloudflare } from './cloudflare-server.ts'
+import { newDatabase } from './databases.ts'
 import { copyProject, run } from './processes.ts'
 import { cli } from './terminal.ts'
 
@@ -17,15 +18,23 @@ describe('usage, with the real wrangler against a stand-in for Cloudflare', asyn
   const commented = /^# (?=\[\[analytics_engine_datasets|binding = "USAGE|dataset = )/gm
   await writeFile(path, (await readFile(path, 'utf8')).replace(commented, ''))
   const { cloudflare, url } = await startCloudflare()
+  const deployed = await cloudflare.addDatabase('oncekey')
+  Object.assign(deployed, { d1: await newDatabase() })
+  await deployed.d1
+    .prepare("INSERT INTO environments (id, client_id, name, created_at) VALUES (?, 'client_1', 'production', 1)")
+    .bind(environment)
+    .run()
   const env = { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token' }
+  // An ID needs no deployed database.
   const usage = (...words: string[]) => run(['usage', '--environment', environment, ...words], { cwd, env })
+  const usageByName = () => run(['usage', '--environment', 'production'], { cwd, env: environmentAt(url) })
 
   test('usage shows what each application did, the busiest first, and the sum', async () => {
     cloudflare.usage = [
       { application_id: 'conn_app_1', token: '12000', introspection: 3, create: 1, refused: 0, all_operations: 12004 },
       { application_id: 'conn_app_2', token: 0, introspection: 0, create: 0, refused: 7, all_operations: 7 },
     ]
-    const { code, stdout } = await usage()
+    const { code, stdout } = await usageByName()
     expect(stdout.split('\n')).toEqual([
       'APPLICATION  TOKENS  INTROSPECTIONS  CREATED SECRETS  REFUSED',
       'conn_app_1   12,000  3               1                0',
