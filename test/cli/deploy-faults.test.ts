@@ -3,14 +3,17 @@ import { customDomain, Deployment, URL } from './deployment.ts'
 
 /** Faults of the account, and interruptions: each is named, says what was changed, and is over when the command runs again. */
 
-/** Everything that a first deployment asks, in order. */
-async function everyCall(): Promise<{ calls: string[]; runs: string[] }> {
+const host = 'secrets.example.com'
+
+/** Everything that a first deployment asks, in order, and those of its calls that change something. */
+async function everyCall(): Promise<{ calls: string[]; changes: string[]; runs: string[] }> {
   const deployment = new Deployment()
-  await deployment.deploy(customDomain('secrets.example.com'))
-  return { calls: [...new Set(deployment.cloudflare.calls)], runs: [...new Set(deployment.runs)] }
+  await deployment.deploy(customDomain(host))
+  const { calls, changes } = deployment.cloudflare
+  return { calls: [...new Set(calls)], changes, runs: [...new Set(deployment.runs)] }
 }
 
-const { calls, runs } = await everyCall()
+const { calls, changes, runs } = await everyCall()
 
 describe.each([false, true])(
   'a first deployment that was interrupted completes when it runs again (the reply was lost: %s)',
@@ -50,20 +53,20 @@ describe('an account', () => {
     expect((await deployment.deploy()).url).toBe(URL)
   })
 
-  test.each([
-    'GET /workers/subdomain',
-    'GET /d1/database/oncekey',
-    'POST /d1/database',
-    'PATCH /workers/scripts/oncekey/secrets-bulk',
-  ])('a token that may not %s is refused with the permissions that it needs', async (call) => {
-    const deployment = new Deployment()
-    deployment.cloudflare.refused = call
-    await expect(deployment.deploy()).rejects.toThrow(
-      /^Could not .*: Cloudflare refused: Authentication error \[code: 10000\]\. An API token needs the permissions Workers Scripts Edit, D1 Edit/,
-    )
-    deployment.cloudflare.refused = ''
-    expect((await deployment.deploy()).url).toBe(URL)
-  })
+  test.each(calls)(
+    'a token that may not %s is refused with the permissions that it needs, and no later step runs',
+    async (call) => {
+      const deployment = new Deployment()
+      deployment.cloudflare.refused = call
+      await expect(deployment.deploy(customDomain(host))).rejects.toThrow(
+        /^Could not .*: Cloudflare refused: Authentication error \[code: 10000\]\. An API token needs the permissions Workers Scripts Edit, D1 Edit/,
+      )
+      const before = calls.slice(0, calls.indexOf(call))
+      expect(deployment.cloudflare.changes).toEqual(changes.filter((change) => before.includes(change)))
+      deployment.cloudflare.refused = ''
+      expect((await deployment.deploy(customDomain(host))).url).toBe(`https://${host}`)
+    },
+  )
 
   test('a database of this name that another program uses is not changed', async () => {
     const deployment = new Deployment()
@@ -82,8 +85,6 @@ describe('an account', () => {
 })
 
 describe('a custom domain', () => {
-  const host = 'secrets.example.com'
-
   test.each<[string, (deployment: Deployment) => void, string]>([
     ['with a DNS record', ({ cloudflare }) => cloudflare.dnsRecords.add(host), `${host} has a DNS record`],
     [
@@ -114,6 +115,23 @@ describe('a custom domain', () => {
     expect(deployment.cloudflare.changes).toEqual([])
   })
 
+  test('Cloudflare tells of a DNS record once the Worker exists: a first deployment has made a database and a Worker without an address', async () => {
+    const deployment = new Deployment()
+    const { cloudflare } = deployment
+    cloudflare.dnsRecords.add(host)
+    await expect(deployment.deploy(customDomain(host))).rejects.toThrow(`${host} has a DNS record`)
+    expect(cloudflare.databases).toHaveLength(1)
+    expect(cloudflare.versions).toHaveLength(2)
+    expect({ domains: cloudflare.domains, enabled: cloudflare.addresses.enabled }).toEqual({
+      domains: {},
+      enabled: false,
+    })
+    expect(await deployment.created()).toEqual({ environments: [], keys: [] })
+    cloudflare.dnsRecords.delete(host)
+    expect((await deployment.deploy(customDomain(host))).url).toBe(`https://${host}`)
+    expect(cloudflare.databases).toHaveLength(1)
+  })
+
   test('a custom domain that left wrangler.toml is named, because the deployment removes it', async () => {
     const deployment = new Deployment()
     await deployment.deploy(customDomain('old.example.com'))
@@ -126,6 +144,7 @@ test('an old version that still answers is not taken for the deployed one', asyn
   const deployment = new Deployment()
   deployment.cloudflare.answering = 'v0'
   await expect(deployment.deploy()).rejects.toThrow(/is not ready after two minutes: version v0 answers, not 0000/)
+  expect(await deployment.created()).toEqual({ environments: [], keys: [] })
   deployment.cloudflare.answering = undefined
   expect((await deployment.deploy()).url).toBe(URL)
 })
@@ -161,6 +180,29 @@ test('versions that share the requests are named, and the new one gets all of th
   expect(cloudflare.serving).toEqual([{ version_id: cloudflare.versions.at(-1)?.id, percentage: 100 }])
 })
 
+test('error 10215, when another version is deployed meanwhile, names what resolves it, and the next run completes', async () => {
+  const deployment = new Deployment()
+  const { cloudflare } = deployment
+  const { wrangler } = deployment.platform
+  let draft = ''
+  Object.assign(deployment.platform, {
+    wrangler: async (...args: Parameters<typeof wrangler>) => {
+      const finished = await wrangler(...args)
+      // Another operator uploads a version right after this one.
+      if (cloudflare.versions.length === 1) draft = cloudflare.addVersion({}, false)
+      return finished
+    },
+  })
+  await expect(deployment.deploy()).rejects.toThrow(
+    /^No secret was changed, because the newest version of the Worker does not serve all requests: \S+ \(100 %\) does\..* Run `npm run deploy` with the commit that is to serve/,
+  )
+  expect(draft).not.toBe('')
+  expect(cloudflare.secretNames).toEqual([])
+  expect(cloudflare.addresses.enabled).toBe(false)
+  expect((await deployment.deploy()).url).toBe(URL)
+  expect(cloudflare.secretNames).toEqual(['SIGNING_KEY'])
+})
+
 test('after a rollback, a deployment serves its own version, and adds a signing key that is missing', async () => {
   const deployment = new Deployment()
   const { cloudflare } = deployment
@@ -179,6 +221,7 @@ describe('an exhausted quota of the Free plan', () => {
     const deployment = new Deployment()
     deployment.refusal = words
     await expect(deployment.deploy()).rejects.toThrow(`is not ready after two minutes: 503 (${words}).`)
+    expect(await deployment.created()).toEqual({ environments: [], keys: [] })
     deployment.refusal = ''
     expect((await deployment.deploy()).url).toBe(URL)
   })
