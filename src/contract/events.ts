@@ -56,6 +56,8 @@ const event = {
     /** The API key of the caller, also of a dashboard session; null for the operator and the system. */
     api_key: v.nullable(named),
     session_id: v.nullable(v.string()),
+    /** The email address of the person, if the session was started through Cloudflare Access. Absent otherwise. */
+    person: v.optional(v.string()),
     request_id: v.nullable(v.string()),
     /** The X-Request-ID that the caller sent. */
     client_request_id: v.nullable(v.string()),

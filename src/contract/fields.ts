@@ -36,6 +36,9 @@ const nameUpTo = (most: number, tooLong: Rule) =>
 /** The name of an application, an environment or an API key. */
 export const Name = nameUpTo(255, 'name_too_long')
 
+/** The email address of a person, as an identity provider has it (RFC 5321 §4.5.3.1.3). It is shown, and never sent to. */
+export const Person = v.pipe(nameUpTo(254, 'name_too_long'), v.includes('@'))
+
 export const SecretName = nameUpTo(100, 'secret_name_too_long')
 
 /** Organizations are another system's objects: their form is checked, their existence is not. */

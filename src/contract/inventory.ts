@@ -52,7 +52,7 @@ export const SecretQuery = v.lazy((query: unknown) =>
   Object.keys(query as object).join() === 'hint' ? FindClientSecrets : ListClientSecrets,
 )
 
-const named = v.strictObject({ id: v.string(), name: v.nullable(v.string()) })
+const creator = v.strictObject({ id: v.string(), name: v.nullable(v.string()), person: v.optional(v.string()) })
 
 /** A secret in the list, whatever its state. */
 export const ListedClientSecret = v.strictObject({
@@ -61,7 +61,7 @@ export const ListedClientSecret = v.strictObject({
   application_id: v.string(),
   application_name: v.string(),
   organization_id: v.nullable(v.string()),
-  created_by: v.nullable(named),
+  created_by: v.nullable(creator),
   last_used_from: v.nullable(
     v.strictObject({
       ip_prefix: v.nullable(v.string()),

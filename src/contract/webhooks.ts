@@ -78,6 +78,7 @@ export function sampleEvent(now: number, name: string): Event {
     actor: 'operator',
     apiKey: null,
     sessionId: null,
+    person: null,
     requestId: null,
     origin: { address: null, country: null, userAgent: null, clientRequestId: null },
     createdAt: now,

@@ -79,7 +79,7 @@ export function listedSecretToWire(secret: ListedSecret): InferOutput<typeof inv
     application_id: secret.applicationId,
     application_name: secret.applicationName,
     organization_id: secret.organizationId,
-    created_by: secret.createdBy === null ? null : { id: secret.createdBy, name: secret.createdByName },
+    created_by: creatorOf(secret),
     last_used_from: isKnown
       ? { ip_prefix: lastUsedAddress, country: lastUsedCountry, user_agent: lastUsedAgent }
       : null,
@@ -89,6 +89,11 @@ export function listedSecretToWire(secret: ListedSecret): InferOutput<typeof inv
       leak_source: secret.leakSource,
     }),
   }
+}
+
+function creatorOf({ createdBy, createdByName, createdByPerson }: ListedSecret) {
+  if (createdBy === null) return null
+  return { id: createdBy, name: createdByName, ...(createdByPerson !== null && { person: createdByPerson }) }
 }
 
 /** The settings that a change names. */
@@ -124,6 +129,7 @@ export function eventToWire(event: Event): InferOutput<typeof events.Event> {
       actor: event.actor,
       api_key: event.apiKey,
       session_id: event.sessionId,
+      ...(event.person !== null && { person: event.person }),
       request_id: event.requestId,
       client_request_id: event.origin.clientRequestId,
       ip_address: event.origin.address,

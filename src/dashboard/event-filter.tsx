@@ -5,7 +5,7 @@ import { type ActivityFilter, eventTypeOf } from '../storage/activity.ts'
 import type { CallerKey } from '../storage/api-keys.ts'
 import { EVENT_TYPES } from '../storage/events.ts'
 import { LABELS } from './event-words.ts'
-import { hintOfCredential } from './search.ts'
+import { emailIn, hintOfCredential } from './search.ts'
 
 /** The fields of the form, and the parameters of the URL. An empty one does not narrow the list of events. */
 export type Filter = Readonly<Record<'type' | 'actor' | 'target' | 'from' | 'to', string>>
@@ -22,7 +22,7 @@ export function readFilter(field: (name: string) => string): Filter {
   const actor = field('actor')
   return {
     type: eventTypeOf(field('type')) ?? '',
-    actor: ACTOR.test(actor) ? actor : '',
+    actor: ACTOR.test(actor) ? actor : emailIn(actor),
     target: hintOfCredential(target) ?? target,
     from: startOf(field('from')) === null ? '' : field('from'),
     to: startOf(field('to')) === null ? '' : field('to'),

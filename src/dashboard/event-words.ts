@@ -1,3 +1,4 @@
+import { isolated } from '../pages/parts.tsx'
 import { exactTime } from '../pages/time.tsx'
 import type { Activity } from '../storage/activity.ts'
 import type { Event, EventType } from '../storage/events.ts'
@@ -120,9 +121,14 @@ export function targetOf({ type, data }: Event): Target {
   }
 }
 
-/** Who made the change. */
-export function actorOf({ apiKey, actor }: Event): string {
+/** The API key that made the change, or who else did. */
+export function callerOf({ apiKey, actor }: Event): string {
   return apiKey?.name ?? (actor === 'operator' ? 'Operator' : 'System')
+}
+
+/** Who made the change: of a person also the API key that the person acts with. */
+export function actorOf(event: Event): string {
+  return event.person === null ? callerOf(event) : `${isolated(event.person)} (${isolated(callerOf(event))})`
 }
 
 export const secretCount = (count: number) => (count === 1 ? '1 secret' : `${count} secrets`)

@@ -5,7 +5,7 @@ import { Copyable, Snippet } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import type { Activity } from '../storage/activity.ts'
 import { EVENTS_PATH, eventsPath } from './event-filter.tsx'
-import { actorOf, differencesOf, labelOf, targetOf } from './event-words.ts'
+import { callerOf, differencesOf, labelOf, targetOf } from './event-words.ts'
 import { applicationPath, page, secretPath } from './layout.tsx'
 
 /** One event: what changed, who changed it, and the request that did it. */
@@ -30,12 +30,20 @@ export function eventPage(c: Context<HonoEnv>, activity: Activity) {
         <TargetFacts activity={activity} />
         <dt>Actor</dt>
         <dd>
+          {event.person !== null && (
+            <>
+              <a href={eventsPath({ actor: event.person })}>
+                <bdi>{event.person}</bdi>
+              </a>
+              {' with the API key '}
+            </>
+          )}
           {event.apiKey ? (
             <a href={eventsPath({ actor: event.apiKey.id })}>
               <bdi>{event.apiKey.name}</bdi>
             </a>
           ) : (
-            actorOf(event)
+            callerOf(event)
           )}
           {event.sessionId && <span class="quiet"> in the dashboard</span>}
         </dd>

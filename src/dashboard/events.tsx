@@ -19,7 +19,7 @@ import {
   readFilter,
 } from './event-filter.tsx'
 import { EventTable } from './event-table.tsx'
-import { actorOf, differencesOf, labelOf, targetOf } from './event-words.ts'
+import { callerOf, differencesOf, labelOf, targetOf } from './event-words.ts'
 import { readForm } from './form.tsx'
 import { page } from './layout.tsx'
 import { requireSession } from './session.ts'
@@ -75,8 +75,9 @@ const CSV_COLUMNS: Record<string, (activity: Activity) => string | null> = {
   application_name: ({ event, applicationName }) =>
     applicationName ?? (targetOf(event).id === targetOf(event).applicationId ? targetOf(event).name : null),
   application_id: ({ event }) => targetOf(event).applicationId,
-  actor: ({ event }) => actorOf(event),
+  actor: ({ event }) => callerOf(event),
   actor_type: ({ event }) => event.actor,
+  person: ({ event }) => event.person,
   api_key_id: ({ event }) => event.apiKey?.id ?? null,
   session_id: ({ event }) => event.sessionId,
   ip_address: ({ event }) => event.origin.address,

@@ -10,7 +10,7 @@ import {
   UNUSED_DAYS,
 } from '../storage/listed-secrets.ts'
 import { SECRETS_PATH } from './layout.tsx'
-import { hintOfCredential } from './search.ts'
+import { emailIn, hintOfCredential } from './search.ts'
 
 /** The fields of the form, and the parameters of the URL. An empty one does not narrow the list of secrets. */
 export type Filter = Readonly<
@@ -76,7 +76,7 @@ export function readFilter(field: (name: string) => string): Filter {
     expiry: known('expiry', EXPIRIES),
     application: id('application'),
     organization: id('organization'),
-    creator: id('creator'),
+    creator: id('creator') || emailIn(field('creator')),
     sort: known('sort', SORTS),
   }
 }
@@ -172,7 +172,7 @@ export const Filters = ({ filter, keys }: FiltersProps) => (
         name="creator"
         label="Created by"
         chosen={filter.creator}
-        options={[['', 'Any API key'], ...creators(filter.creator, keys)]}
+        options={[['', 'Anyone'], ...creators(filter.creator, keys)]}
       />
       <Text name="application" label="Application ID" value={filter.application} />
       <Text name="organization" label="Organization ID" value={filter.organization} />
@@ -187,10 +187,10 @@ export const Filters = ({ filter, keys }: FiltersProps) => (
 const labels = (options: ReadonlyMap<string, readonly [label: string, ...unknown[]]>): [string, string][] =>
   [...options].map(([value, [label]]) => [value, label])
 
-/** Revoked keys are not in the list, and may be chosen by the address. */
+/** Revoked keys and people are not in the list, and may be chosen by the address. */
 function creators(chosen: string, keys: readonly CallerKey[]): [string, string][] {
   const known = keys.map(({ id, name }): [string, string] => [id, short(name, MAX_OPTION)])
-  return chosen === '' || known.some(([id]) => id === chosen) ? known : [...known, [chosen, chosen]]
+  return chosen === '' || known.some(([id]) => id === chosen) ? known : [...known, [chosen, short(chosen, MAX_OPTION)]]
 }
 
 interface SelectProps {

@@ -25,9 +25,9 @@ export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTabl
     ...secret,
     name: short(secret.name),
     applicationName: short(secret.applicationName),
-    createdByName: short(secret.createdByName),
+    creator: short(secret.createdByPerson ?? secret.createdByName),
   }))
-  const columns: Column<Secret>[] = [
+  const columns: Column<(typeof secrets)[number]>[] = [
     {
       label: 'Secret',
       kind: 'wide',
@@ -71,13 +71,13 @@ export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTabl
       label: 'Created',
       kind: 'extra',
       sort: sorts.created,
-      cell: ({ createdAt, createdByName }) => (
+      cell: ({ createdAt, creator }) => (
         <>
           <ExactTime at={createdAt} />
-          <span class="sub line" title={createdByName ?? undefined}>
-            {createdByName ? (
+          <span class="sub line" title={creator ?? undefined}>
+            {creator ? (
               <>
-                by <bdi>{createdByName}</bdi>
+                by <bdi>{creator}</bdi>
               </>
             ) : (
               'creator unknown'

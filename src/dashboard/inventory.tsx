@@ -85,6 +85,7 @@ const COLUMNS: Readonly<Record<string, (secret: ListedSecret) => string | null>>
   created_at: ({ createdAt }) => time(createdAt),
   created_by_id: ({ createdBy }) => createdBy,
   created_by: ({ createdByName }) => createdByName,
+  created_by_person: ({ createdByPerson }) => createdByPerson,
   last_used_at: ({ lastUsedAt }) => time(lastUsedAt),
   last_used_ip_prefix: ({ lastUsedAddress }) => lastUsedAddress,
   last_used_country: ({ lastUsedCountry }) => lastUsedCountry,

@@ -5,6 +5,7 @@ import { Name as KeyName } from '../contract/fields.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
+import { readSettings } from '../http/settings.ts'
 import { ActionButton, Confirm, Field, type FieldErrors } from '../pages/forms.tsx'
 import { type Column, Hidden, isolated, Name, NameOverId, short, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
@@ -195,6 +196,11 @@ const sessionColumns = (now: number, canWrite: boolean): Column<Session>[] => [
           <Name>{short(session.keyName)}</Name>
           {session.isOwn && <span class="quiet"> (this session)</span>}
         </span>
+        {session.person !== null && (
+          <span class="sub line" title={session.person}>
+            <bdi>{short(session.person)}</bdi>
+          </span>
+        )}
         {session.userAgent && (
           <span class="sub line" title={session.userAgent}>
             <bdi>{short(deviceOf(session.userAgent))}</bdi>
@@ -217,9 +223,12 @@ const sessionColumns = (now: number, canWrite: boolean): Column<Session>[] => [
   },
   { label: 'Last used', cell: ({ lastUsedAt }) => <Time at={lastUsedAt} now={now} /> },
   { label: 'Signed in', kind: 'extra', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
-  { label: 'Ends by', cell: ({ createdAt }) => <Time at={createdAt + SESSION_LIFETIME_MS} now={now} /> },
+  { label: 'Ends by', cell: (session) => <Time at={endOf(session)} now={now} /> },
   ...(canWrite ? [endColumn] : []),
 ]
+
+const endOf = ({ createdAt, expiresAt }: Session) =>
+  Math.min(createdAt + SESSION_LIFETIME_MS, expiresAt ?? Number.POSITIVE_INFINITY)
 
 const BROWSER = /(Firefox|Edg|OPR|Chrome|Version)\/(\d+)/
 const BROWSERS = new Map([
@@ -242,7 +251,7 @@ const endColumn: Column<Session> = {
   kind: 'actions',
   cell: (session) => (
     <ActionButton action={`/dashboard/sessions/${session.id}/end`}>
-      End session<Hidden> of {short(session.keyName)}</Hidden>
+      End session<Hidden> of {short(session.person ?? session.keyName)}</Hidden>
     </ActionButton>
   ),
 }
@@ -291,6 +300,11 @@ function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKe
           </>
         )}
       </p>
+      {[...readSettings(c.env).ACCESS_AUDIENCES.values()].includes(key.id) && (
+        <p class="notice bad">
+          People who come through Cloudflare Access act with this key, and can no longer sign in.
+        </p>
+      )}
       {key.isOwn && <p class="notice bad">You signed in with this key. Revoking it signs you out.</p>}
       {isLastWriter && (
         <p class="notice bad">

@@ -116,7 +116,8 @@ interface HeaderProps {
  * On a narrow screen the sections, the search and the account are in one menu. The browser opens it without a script.
  */
 const Header = ({ identity, section, region }: HeaderProps) => {
-  const name = short(identity?.apiKeyName ?? '')
+  const keyName = short(identity?.apiKeyName ?? '')
+  const name = short(identity?.person ?? keyName)
   return (
     <>
       <Brand href="/dashboard" />
@@ -142,8 +143,13 @@ const Header = ({ identity, section, region }: HeaderProps) => {
               <bdi>{name}</bdi>
             </button>
             <div id="account" class="menu" popover="auto">
+              {identity.person !== null && (
+                <p>
+                  <Name>{name}</Name> through Cloudflare Access
+                </p>
+              )}
               <p>
-                API key <Name>{name}</Name>
+                API key <Name>{keyName}</Name>
                 {identity.permissions
                   ? ` · ${identity.permissions.join(', ')}`
                   : identity.access === 'read' && ' · Read-only'}

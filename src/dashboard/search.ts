@@ -1,3 +1,5 @@
+import * as v from 'valibot'
+import { Person } from '../contract/fields.ts'
 import { mayContainCredential } from '../credential/credential.ts'
 import type { Search } from '../storage/find.ts'
 
@@ -48,4 +50,9 @@ export function findPath(hint: string): string {
 /** The address of a search. It has at most six characters of a secret. */
 export function searchPath({ hint, text }: Search): string {
   return text === null ? findPath(hint ?? '') : `/dashboard/find?${new URLSearchParams({ q: text })}`
+}
+
+/** The text if it can be the email address of a person; empty otherwise. */
+export function emailIn(text: string): string {
+  return hintOfCredential(text) === null && v.is(Person, text) ? text : ''
 }

@@ -158,6 +158,14 @@ const Facts = ({ details, now }: { details: SecretDetails; now: number }) => {
         {secret.createdBy && (
           <>
             {' by '}
+            {secret.createdByPerson !== null && (
+              <>
+                <a href={eventsPath({ actor: secret.createdByPerson })}>
+                  <bdi>{secret.createdByPerson}</bdi>
+                </a>
+                {' with the API key '}
+              </>
+            )}
             <a href={eventsPath({ actor: secret.createdBy })}>
               <Name>{secret.createdByName ?? secret.createdBy}</Name>
             </a>

@@ -3,18 +3,26 @@ import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
 import { API_KEY_PREFIX, issueCredential, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
 import { sha256 } from '../credential/digest.ts'
-import { newId } from '../credential/id.ts'
+import { newId, regionOfId } from '../credential/id.ts'
 import { beginChange, bitsOfCaller } from '../http/caller.ts'
 import type { HonoEnv, SessionCaller } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
-import { originOf } from '../http/log.ts'
-import { recordFailure, recordSuccess, refuseMalformed, requireAllowed, withinLimits } from '../http/rate-limits.ts'
+import { addLogFields, originOf } from '../http/log.ts'
+import {
+  MALFORMED,
+  recordFailure,
+  recordSuccess,
+  refuseMalformed,
+  requireAllowed,
+  withinLimits,
+} from '../http/rate-limits.ts'
 import { databaseOf, openRegion } from '../http/region.ts'
 import { readSettings } from '../http/settings.ts'
 import { publicOrigin } from '../pages/document.tsx'
 import { isAllowed, isChanging, type Need } from '../storage/caller.ts'
-import { afterResponse } from '../storage/database.ts'
+import { afterResponse, type Database } from '../storage/database.ts'
 import { endOwnSession, startSession } from '../storage/sessions.ts'
+import { ASSERTION_HEADER, type Assertion, type IdentifiedPerson, readAssertion } from './access-assertion.ts'
 
 /** The maximum length of a credential. A longer text is not hashed. */
 const MAX_CREDENTIAL_LENGTH = 100
@@ -49,25 +57,71 @@ export function requireRight(c: Context<HonoEnv>, needs: Need): void {
 export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boolean> {
   const key = recognise(apiKey, API_KEY_PREFIX)
   const database = key && databaseOf(c, key.region)
-  const attempt = { digest: database ? await sha256(apiKey) : null, clientId: null }
-  requireAllowed(c, attempt)
-  if (!database || !attempt.digest) {
-    recordFailure(c, attempt)
+  const digest = database ? await sha256(apiKey) : null
+  requireAllowed(c, { digest, clientId: null })
+  if (!database || !digest) {
+    recordFailure(c, { digest, clientId: null })
     return false
   }
+  return start(c, database, { digest, region: key.region }, null)
+}
+
+/** True if people may sign in through Cloudflare Access. */
+export const hasAccess = (c: Context<HonoEnv>) => readSettings(c.env).ACCESS_TEAM_DOMAIN !== ''
+
+/** The verified assertion of Cloudflare Access about the sender; null if there is none, or if Access is not set up. */
+export async function assertionOf(c: Context<HonoEnv>): Promise<Assertion | null> {
+  const { ACCESS_TEAM_DOMAIN, ACCESS_AUDIENCES } = readSettings(c.env)
+  const assertion = c.req.header(ASSERTION_HEADER)
+  if (!assertion || !hasAccess(c)) return null
+  const read = await readAssertion(assertion, ACCESS_TEAM_DOMAIN, ACCESS_AUDIENCES)
+  if (read.refused) addLogFields(c, { reason: read.reason })
+  return read
+}
+
+/** The reasons why a person can't sign in through Cloudflare Access. */
+export type AccessRefusal = NonNullable<Assertion['refused']> | 'no_assertion' | 'key_refused'
+
+/**
+ * Signs in the person whom Cloudflare Access has identified, with the rights of the API key of the audience. Returns the
+ * reason if the person can't sign in; without a valid assertion that costs no D1 request.
+ */
+export async function signInThroughAccess(c: Context<HonoEnv>): Promise<AccessRefusal | null> {
+  const digest = await sha256(c.req.header(ASSERTION_HEADER) ?? '')
+  requireAllowed(c, { digest, clientId: null })
+  const assertion = await assertionOf(c)
+  if (!assertion) return 'no_assertion'
+  if (assertion.refused) {
+    recordFailure(c, MALFORMED)
+    return assertion.refused
+  }
+  const { person } = assertion
+  const region = regionOfId(person.apiKeyId)
+  const database = databaseOf(c, region)
+  return database && (await start(c, database, { digest, region, apiKeyId: person.apiKeyId }, person))
+    ? null
+    : 'key_refused'
+}
+
+/** Starts a session, and sets its cookie. False if the database knows no such API key. */
+async function start(
+  c: Context<HonoEnv>,
+  database: Database,
+  key: Pick<SessionCaller, 'digest' | 'apiKeyId' | 'region'>,
+  person: IdentifiedPerson | null,
+): Promise<boolean> {
   const { plaintext, digest } = await issueCredential(SESSION_PREFIX, key.region)
-  const caller = { kind: 'api_key', digest: attempt.digest, addressBits: bitsOfCaller(c), region: key.region } as const
-  const change = beginChange(c, caller)
-  const session = { id: newId('session', change.now, key.region), digest }
+  const change = beginChange(c, { ...key, kind: 'api_key', addressBits: bitsOfCaller(c) })
+  const session = { id: newId('session', change.now, key.region), digest, person }
   const previous = await previousSession(c)
   const isInReach = previous?.region === key.region
   const started = await startSession(database, change, session, isInReach ? previous.digest : null)
   if (started.refused) {
     if (started.refused !== 'unauthorized') throw new ApiError(started.refused)
-    recordFailure(c, attempt)
+    recordFailure(c, { digest: key.digest, clientId: null })
     return false
   }
-  for (const credential of [attempt.digest, digest])
+  for (const credential of [key.digest, digest])
     recordSuccess(c, { digest: credential, clientId: null }, started.identity.apiKeyId)
   if (previous && !isInReach) endInOtherRegion(c, previous)
   writeCookie(c, 'session', plaintext)

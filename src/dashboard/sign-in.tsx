@@ -4,32 +4,52 @@ import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { Field, PostForm } from '../pages/forms.tsx'
+import { Name, short } from '../pages/parts.tsx'
 import { endOwnSession } from '../storage/sessions.ts'
 import { readForm } from './form.tsx'
 import { isOwnPath, page } from './layout.tsx'
-import { readCookie, removeCookie, requireSession, signIn } from './session.ts'
+import {
+  type AccessRefusal,
+  assertionOf,
+  hasAccess,
+  readCookie,
+  removeCookie,
+  requireSession,
+  signIn,
+  signInThroughAccess,
+} from './session.ts'
 
 /** The page after sign-in: always a page of the dashboard, even if the request names another address. */
 const targetOf = (to: string | undefined) => (to && isOwnPath(to) ? to : '/dashboard')
 
 export const signInAndOut = new Hono<HonoEnv>()
 
-  .get('/sign-in', (c) => {
+  .get('/sign-in', async (c) => {
     const { to, signed } = c.req.query()
     const hasSession = readCookie(c, 'session') !== ''
     // The form leads here, to see that the browser has kept the cookie.
     if (signed !== undefined && hasSession) return c.redirect(targetOf(to), 303)
-    return signInPage(c, targetOf(to), { notice: noticeOf(c.req.query(), hasSession) })
+    const assertion = await assertionOf(c)
+    const notice = noticeOf(c.req.query(), hasSession)
+    return signInPage(c, targetOf(to), { notice, person: assertion?.person?.email, refusal: assertion?.refused })
   })
 
+  // Only a form signs in, also through Access: a link of another site must not end the session that the browser has.
   .post('/sign-in', async (c) => {
     const field = await readForm(c)
     const to = targetOf(field('to'))
-    if (await signIn(c, field('api_key').trim()))
-      return c.redirect(`/dashboard/sign-in?${new URLSearchParams({ signed: '', to })}`, 303)
+    const signed = `/dashboard/sign-in?${new URLSearchParams({ signed: '', to })}`
+    if (field('through') === 'access' && hasAccess(c)) {
+      const refusal = await signInThroughAccess(c)
+      if (refusal === 'keys_unavailable') c.header('Retry-After', '10')
+      const status = refusal === 'keys_unavailable' ? 503 : 422
+      return refusal ? signInPage(c, to, { refusal, status }) : c.redirect(signed, 303)
+    }
+    if (await signIn(c, field('api_key').trim())) return c.redirect(signed, 303)
     // Every invalid key gets the same response, because details would help an attacker to guess.
     return signInPage(c, to, {
       error: 'Invalid or revoked API key. Keys begin with sk_ and have 53 characters.',
+      status: 422,
     })
   })
 
@@ -49,14 +69,33 @@ function noticeOf(query: Record<string, string>, hasSession: boolean): string | 
   return hasSession ? 'You are already signed in. Signing in again ends that session.' : undefined
 }
 
-function signInPage(
-  c: Context<HonoEnv>,
-  to: string,
-  { notice, error }: { notice?: string | undefined; error?: string },
-) {
+/** Why a person can't sign in through Cloudflare Access, and the next step. */
+const REFUSALS: Readonly<Record<AccessRefusal, string>> = {
+  no_assertion:
+    'This request did not come through Cloudflare Access, so you are not signed in. Open the dashboard at the address that Access guards, or sign in with an API key.',
+  invalid:
+    'The assertion of Cloudflare Access is invalid or has expired, so you can’t sign in through it. Reload the page. If that does not help, the operator finds the reason in the log.',
+  no_person:
+    'Cloudflare Access named no email address, so you can’t sign in through it. Programs with a service token use an API key instead.',
+  keys_unavailable:
+    'The public keys of Cloudflare Access could not be read, so nobody can sign in through it now. Try again in a minute, or sign in with an API key.',
+  key_refused:
+    'The API key of people who come through Cloudflare Access is revoked, has expired or does not work from your address. Ask the operator.',
+}
+
+interface SignInOptions {
+  readonly notice?: string | undefined
+  /** The person whom Cloudflare Access has identified. */
+  readonly person?: string | undefined
+  readonly refusal?: AccessRefusal | undefined
+  readonly error?: string
+  readonly status?: 200 | 422 | 503
+}
+
+function signInPage(c: Context<HonoEnv>, to: string, { notice, person, refusal, error, status = 200 }: SignInOptions) {
   return page(
     c,
-    { title: 'Sign in', status: error ? 422 : 200 },
+    { title: 'Sign in', status },
     <section class="narrow">
       <h1>Sign in to the dashboard</h1>
       {notice && (
@@ -64,6 +103,12 @@ function signInPage(
           {notice}
         </p>
       )}
+      {refusal && (
+        <p class="notice bad" role="alert">
+          {REFUSALS[refusal]}
+        </p>
+      )}
+      {person !== undefined && <ThroughAccess person={person} to={to} />}
       <PostForm action="/dashboard/sign-in" class="stack" fields={{ to }}>
         {/* Gives password managers a user name to store the key under. */}
         <input type="text" name="username" value="Oncekey" autocomplete="username" hidden />
@@ -74,12 +119,12 @@ function signInPage(
           autocomplete="current-password"
           isRequired
           isCode
-          autofocus
+          autofocus={person === undefined}
           help="The key decides which environment you see and whether you can change it. Your session ends after 30 minutes of inactivity, and after 12 hours."
           {...(error && { errors: { api_key: error } })}
         />
         <div class="row">
-          <button type="submit" class="primary">
+          <button type="submit" class={person === undefined ? 'primary' : undefined}>
             Sign in
           </button>
         </div>
@@ -91,3 +136,19 @@ function signInPage(
     </section>,
   )
 }
+
+/** Signing out here leaves the sign-in at Access, which may offer another person's name on a shared computer. */
+const ThroughAccess = ({ person, to }: { person: string; to: string }) => (
+  <>
+    <PostForm action="/dashboard/sign-in" fields={{ to, through: 'access' }}>
+      <button type="submit" class="primary">
+        Continue as <Name>{short(person)}</Name>
+      </button>
+    </PostForm>
+    <p class="quiet small">
+      Cloudflare Access has identified you. Not you? <a href="/cdn-cgi/access/logout">Sign out of Cloudflare Access</a>,
+      which signs you out of all its applications.
+    </p>
+    <p>Or sign in with an API key:</p>
+  </>
+)

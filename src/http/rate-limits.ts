@@ -33,7 +33,7 @@ export interface Attempt {
   readonly clientId: string | null
 }
 
-const MALFORMED: Attempt = { digest: null, clientId: null }
+export const MALFORMED: Attempt = { digest: null, clientId: null }
 
 /** Failures that an isolate lets one address, client or key have in a window. wrangler.toml limits a location. */
 const MAX_FAILURES = 100

@@ -1,4 +1,5 @@
 import { API_KEY_PREFIX, CREDENTIAL_PREFIX, recogniseCredential, SESSION_PREFIX } from '../credential/credential.ts'
+import { regionOfId } from '../credential/id.ts'
 import { parseRegions, type Region } from '../storage/regions.ts'
 
 /** The variables of wrangler.toml: the Worker and the commands check them by this one schema. */
@@ -54,15 +55,34 @@ const clientSecretPrefix: Setting<string> = {
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
-/** RFC 8414 §2, without a path. Empty until `npm run deploy` sets it. */
-const issuerSetting: Setting<string> = {
-  requirement:
-    'must be an https origin without a path or a trailing slash, such as https://secrets.example.com, or http on loopback',
+const originLike = (example: string): Setting<string> => ({
+  requirement: `must be an https origin without a path or a trailing slash, such as ${example}, or http on loopback`,
   parse: (value) => {
     if (value === '') return value
     const url = typeof value === 'string' ? URL.parse(value) : null
     if (!url || url.origin !== value) return undefined
     return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.has(url.hostname)) ? value : undefined
+  },
+})
+
+/** RFC 8414 §2, without a path. Empty until `npm run deploy` sets it. */
+const issuerSetting = originLike('https://secrets.example.com')
+
+const AUDIENCE = /^([\da-f]{64})=(api_key_[\dA-HJKMNP-TV-Z]{26})$/
+
+/** The API key by the audience tag of an application in Cloudflare Access. */
+const audiences: Setting<ReadonlyMap<string, string>> = {
+  requirement:
+    'must be TAG=API_KEY_ID, or several of them with commas between: each tag once, of 64 hexadecimal digits as Cloudflare Access shows it; or empty',
+  parse: (value) => {
+    if (typeof value !== 'string') return undefined
+    const keys = new Map<string, string>()
+    for (const part of value === '' ? [] : value.split(',')) {
+      const [, tag, apiKeyId] = AUDIENCE.exec(part) ?? []
+      if (!tag || !apiKeyId || keys.has(tag)) return undefined
+      keys.set(tag, apiKeyId)
+    }
+    return keys
   },
 }
 
@@ -114,6 +134,8 @@ const SETTINGS = {
   WEBHOOK_TIMEOUT_MS: integer(100, 20_000),
   WEBHOOKS_TO_LOCALHOST: boolean,
   GITHUB_KEYS_URL: keysUrl,
+  ACCESS_TEAM_DOMAIN: originLike('https://TEAM.cloudflareaccess.com'),
+  ACCESS_AUDIENCES: audiences,
   MAINTENANCE: maintenance,
 } as const satisfies Readonly<Record<string, Setting<unknown>>>
 
@@ -135,7 +157,7 @@ export function checkSettings(
   file = 'wrangler.toml',
   isDatabase = (binding: string) => isD1Database(valueIn(variables, binding)),
 ): string[] {
-  return Object.entries(SETTINGS).flatMap(([name, { parse, requirement }]) => {
+  const problems = Object.entries(SETTINGS).flatMap(([name, { parse, requirement }]) => {
     const value = valueIn(variables, name)
     const parsed = parse(value)
     if (parsed === undefined) return [`${name} is ${shown(value)}. It ${requirement} (${file}).`]
@@ -145,6 +167,24 @@ export function checkSettings(
       ({ binding }) => `${name} is ${shown(value)} (${file}), and wrangler.toml has no D1 database ${binding}.`,
     )
   })
+  return problems.length > 0 ? problems : checkAccess(variables, file)
+}
+
+/** Cloudflare Access needs both settings. Half of them would leave people without a sign-in, or audiences without keys. */
+function checkAccess(variables: object, file: string): string[] {
+  const { REGIONS, ACCESS_TEAM_DOMAIN, ACCESS_AUDIENCES } = parseSettings(variables)
+  if ((ACCESS_TEAM_DOMAIN === '') !== (ACCESS_AUDIENCES.size === 0)) {
+    const [set, empty] = ['ACCESS_TEAM_DOMAIN', 'ACCESS_AUDIENCES'].sort((a) => (valueIn(variables, a) === '' ? 1 : -1))
+    return [`${set} is set, and ${empty} is empty. Set both, or leave both empty (${file}).`]
+  }
+  return [...ACCESS_AUDIENCES.values()]
+    .filter((id) => !REGIONS.some(({ digit }) => digit === regionOfId(id)))
+    .map((id) => `ACCESS_AUDIENCES has ${id} (${file}), whose region ${regionOfId(id)} is not in REGIONS.`)
+}
+
+function parseSettings(variables: object): Settings {
+  const parsed = Object.entries(SETTINGS).map(([name, { parse }]) => [name, parse(valueIn(variables, name))])
+  return Object.fromEntries(parsed) as Settings
 }
 
 function valueIn(variables: object, name: string): unknown {
@@ -178,11 +218,7 @@ export function readSettings(env: object): Settings {
   if (before) return before
   const problems = checkSettings(env)
   if (problems.length > 0) throw new SettingsError(problems.join(' '))
-  const parsed = Object.entries(SETTINGS).map(([name, { parse }]) => [
-    name,
-    parse((env as Record<string, unknown>)[name]),
-  ])
-  const settings = Object.fromEntries(parsed) as Settings
+  const settings = parseSettings(env)
   known.set(env, settings)
   return settings
 }

@@ -22,7 +22,7 @@ export interface ActivityFilter {
   /** The page comes after this event, so its events are older; null for the newest. */
   readonly after: string | null
   readonly type: EventType | null
-  /** The ID of an API key, or who else makes changes. */
+  /** The ID of an API key, the email address of a person, or who else makes changes. */
   readonly actor: string | null
   /** An ID, a name or a hint. */
   readonly target: string | null
@@ -96,7 +96,7 @@ export function listActivity(
   const newestFirst = sql`ORDER BY seq DESC`
   const first = sql`${inRange(filter)} ${newestFirst} ${limitTo(scanned)}`
   const matches = allOf([
-    ...(actor === null ? [] : [sql`(caller_id = ${actor} OR actor_type = ${actor})`]),
+    ...(actor === null ? [] : [sql`(caller_id = ${actor} OR actor_person = ${actor} OR actor_type = ${actor})`]),
     // Any member of the data with exactly this value, and the organization.
     ...(target === null ? [] : [sql`(instr(data, ${JSON.stringify(target)}) > 0 OR organization_id = ${target})`]),
   ])

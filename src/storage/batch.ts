@@ -47,6 +47,7 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
     environmentName: verdict.environment_name,
     isFrozen: verdict.frozen_at !== null,
     sessionId: verdict.session_id,
+    person: verdict.caller_person,
   }
   const hasDelivery = verdict.has_delivery === 1
   const isElsewhere = isChanging(needs) && (caller.environmentId ?? verdict.environment_id) !== verdict.environment_id

@@ -15,11 +15,17 @@ export const SESSION_LIFETIME_MS = 12 * 60 * 60_000
 /** Condition: the session's own row says that it is active. The clock is the database's. */
 export const activeSession = raw(`sessions.ended_at IS NULL
   AND sessions.last_used_at > unixepoch('subsec') * 1000 - ${SESSION_REST_MS}
-  AND sessions.created_at > unixepoch('subsec') * 1000 - ${SESSION_LIFETIME_MS}`)
+  AND sessions.created_at > unixepoch('subsec') * 1000 - ${SESSION_LIFETIME_MS}
+  AND (session_expires_at IS NULL OR session_expires_at > unixepoch('subsec') * 1000)`)
 
 /** Condition: the key is neither revoked nor expired. The clock is the database's. */
 export const activeKey = raw(`revoked_at IS NULL
   AND (key_expires_at IS NULL OR key_expires_at > unixepoch('subsec') * 1000)`)
+
+/** Condition: the row of `api_keys` is the caller's. */
+export function ownKey({ digest, apiKeyId }: Caller): Sql {
+  return apiKeyId === undefined ? sql`digest = ${digest}` : sql`id = ${apiKeyId}`
+}
 
 /**
  * Condition: the key has no IP ranges, or one of them has the caller's address. `allowed_ips` has the bits of each
@@ -50,9 +56,10 @@ export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database |
   const where = join(conditions, ' AND ')
   const source =
     caller.kind === 'api_key'
-      ? sql`(SELECT id, name, access, permissions, environment_id, last_used_at, NULL AS session_id
-          FROM api_keys WHERE digest = ${caller.digest} AND ${where}) AS caller`
-      : sql`(SELECT api_keys.id, name, access, permissions, api_keys.environment_id, sessions.last_used_at, sessions.id AS session_id
+      ? sql`(SELECT id, name, access, permissions, environment_id, last_used_at, NULL AS session_id, NULL AS person
+          FROM api_keys WHERE ${ownKey(caller)} AND ${where}) AS caller`
+      : sql`(SELECT api_keys.id, name, access, permissions, api_keys.environment_id, sessions.last_used_at, sessions.id AS session_id,
+          session_person AS person
           FROM sessions JOIN api_keys ON api_keys.id = sessions.api_key_id
           WHERE sessions.digest = ${caller.digest} AND ${activeSession} AND ${where}) AS caller`
   return source as Scope

@@ -39,6 +39,11 @@ export interface Caller {
   readonly kind: 'api_key' | 'session'
   /** SHA-256 of the API key or of the session credential. */
   readonly digest: Bytes
+  /**
+   * The ID of the API key that a person acts with whom Cloudflare Access has identified. It takes the place of the digest,
+   * and proves nothing: only the sign-in may set it, after it has verified the person.
+   */
+  readonly apiKeyId?: string
   /** The bits of the caller's address: see `addressBits`. Without them, a key with IP ranges is unknown. */
   readonly addressBits?: string
   /** The environment that a form was made for. In another one the caller has no write access. */
@@ -56,6 +61,8 @@ export interface Identity extends Rights {
   readonly isFrozen: boolean
   /** Null for an API key. */
   readonly sessionId: string | null
+  /** The email address of the person, if the session was started through Cloudflare Access. */
+  readonly person: string | null
 }
 
 /** The origin of a change, for its event. */

@@ -73,6 +73,7 @@ function eventRow(change: Change, type: string, data: Sql, organizationId: Sql |
     caller_id: sql`caller.id`,
     caller_name: sql`caller.name`,
     session_id: sql`caller.session_id`,
+    actor_person: sql`caller.person`,
     request_id: change.requestId,
     client_request_id: origin?.clientRequestId ?? null,
     address: origin?.address ?? null,

@@ -57,6 +57,8 @@ export interface Event {
   readonly apiKey: { readonly id: string; readonly name: string } | null
   /** The ID of the dashboard session, if the caller is one. */
   readonly sessionId: string | null
+  /** The email address of the person, if the session was started through Cloudflare Access. */
+  readonly person: string | null
   readonly requestId: string | null
   readonly origin: Origin
   readonly createdAt: UnixMs
@@ -87,6 +89,7 @@ const stored = mapping<StoredEvent>('events', {
   callerId: 'caller_id',
   callerName: 'caller_name',
   sessionId: 'session_id',
+  person: 'actor_person',
   requestId: 'request_id',
   clientRequestId: 'client_request_id',
   address: 'address',

@@ -39,7 +39,7 @@ export function findAnything(
   { hint, text }: Search,
   now: UnixMs,
 ): Promise<Outcome<Found>> {
-  const changedBy = sql`(SELECT caller_name FROM events WHERE id = first.event_id) AS changed_by_name`
+  const changedBy = sql`(SELECT coalesce(actor_person, caller_name) FROM events WHERE id = first.event_id) AS changed_by_name`
   const secrets = (source: 'client_secrets' | `client_secrets INDEXED BY ${string}`, first: Sql, rest: Sql) =>
     selectFromFirst<FoundRow>(caller, sql`${listedColumns(now)}, ${changedBy}`, source, first, rest)
   const applications = (source: 'applications' | `applications INDEXED BY ${string}`, first: Sql, rest: Sql) =>

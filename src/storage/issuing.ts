@@ -223,6 +223,7 @@ async function issue(
     name,
     created_by: sql`caller.id`,
     created_by_name: sql`caller.name`,
+    created_by_person: sql`caller.person`,
     history: JSON.stringify([change.eventId]),
     expires_at: expiresAt ?? latest(),
     reminded_days: expiresAt === null ? latest(reminder) : reminder(sql`${expiresAt}`),

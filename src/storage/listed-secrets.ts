@@ -26,7 +26,7 @@ export interface SecretFilter {
   readonly expiresWithinDays: number | null
   readonly applicationId: string | null
   readonly organizationId: string | null
-  /** The ID of an API key. */
+  /** The ID of an API key, or the email address of a person. */
   readonly createdBy: string | null
   /** Trailing characters, at least four. */
   readonly hint: string | null
@@ -49,6 +49,8 @@ export interface ListedSecret extends ClientSecret {
   readonly organizationId: string | null
   /** Null if the creator is not known. */
   readonly createdByName: string | null
+  /** The email address of the person who created it in the dashboard, if it is known. */
+  readonly createdByPerson: string | null
   /** The network of the latest use. */
   readonly lastUsedAddress: string | null
   readonly lastUsedCountry: string | null
@@ -65,6 +67,7 @@ const first = raw('first')
 /** The columns of a secret, for `selectFromFirst` and `selectSorted`. */
 const listed = mapping<Omit<ListedSecret, 'state' | 'applicationName' | 'organizationId' | 'createdByName'>>('first', {
   ...clientSecretMembers,
+  createdByPerson: 'created_by_person',
   lastUsedAddress: 'last_used_address',
   lastUsedCountry: 'last_used_country',
   lastUsedAgent: 'last_used_agent',
@@ -127,7 +130,8 @@ export function conditionsOf(filter: SecretFilter, now: UnixMs): Sql[] {
     conditions.push(sql`${live} AND first.expires_at <= ${now + expiresWithinDays * DAY_MS}`)
   if (applicationId !== null) conditions.push(sql`first.application_id = ${applicationId}`)
   if (filter.organizationId !== null) conditions.push(sql`${organization} = ${filter.organizationId}`)
-  if (createdBy !== null) conditions.push(sql`first.created_by = ${createdBy}`)
+  if (createdBy !== null)
+    conditions.push(sql`(first.created_by = ${createdBy} OR first.created_by_person = ${createdBy})`)
   if (hint !== null) conditions.push(endsIn(hint.slice(-6), first))
   return conditions
 }

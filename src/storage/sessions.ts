@@ -13,11 +13,15 @@ import { selectVerdict } from './verdicts.ts'
 /** A dashboard session. */
 export interface Session {
   readonly id: string
-  /** The name of the API key that signed in. */
+  /** The name of the API key that signed in, or that the person acts with. */
   readonly keyName: string
+  /** The email address of a person who signed in through Cloudflare Access; null otherwise. */
+  readonly person: string | null
   readonly createdAt: UnixMs
   /** The time of the last use, accurate to the minute. */
   readonly lastUsedAt: UnixMs
+  /** The end of the sign-in at Cloudflare Access; null otherwise. */
+  readonly expiresAt: UnixMs | null
   /** True if the session is the caller. */
   readonly isOwn: boolean
   /** The origin of the sign-in; null if it is not known. */
@@ -29,13 +33,17 @@ export interface Session {
 export interface NewSession {
   readonly id: string
   readonly digest: Bytes
+  /** The person who signed in through Cloudflare Access; null if the API key itself did. */
+  readonly person: { readonly email: string; readonly expiresAt: UnixMs } | null
 }
 
 const { fromRow } = mapping<Session>('sessions', {
   id: 'id',
   keyName: 'key_name',
+  person: 'session_person',
   createdAt: 'created_at',
   lastUsedAt: 'last_used_at',
+  expiresAt: 'session_expires_at',
   isOwn: ['is_own', flag],
   address: 'address',
   country: 'country',
@@ -51,8 +59,8 @@ const ofSignIn = (column: 'address' | 'country' | 'user_agent') => sql`(SELECT $
   AND seq >= sessions.created_at * 1000 ORDER BY seq LIMIT ${raw(`${MAX_SIGN_INS}`)}) WHERE data ->> 'id' = sessions.id)
   AS ${raw(column)}`
 
-/** An API key has at most this many sessions: a new one ends the oldest. */
-const MAX_SESSIONS_PER_KEY = 10
+/** An API key has at most this many sessions, and so has each person who acts with it: a new one ends the oldest. */
+const MAX_SESSIONS = 10
 
 /** SQL for the JSON of a session: data of its events. */
 export const sessionSnapshot = sql`json_object('object', 'session', 'id', target.id,
@@ -63,20 +71,31 @@ const joinSession = (where: Sql) =>
   sql`JOIN sessions AS target ON target.environment_id = caller.environment_id AND target.ended_at IS NULL AND ${where}`
 
 /**
- * Starts a session of the calling API key. It replaces the session with the digest `replaces`, even one of another key.
+ * Starts a session of the calling API key, or of a person who acts with it. It replaces the session with the digest `replaces`, even one of another key.
  */
 export function startSession(
   database: Database,
   change: Change,
-  { id, digest }: NewSession,
+  { id, digest, person }: NewSession,
   replaces: Bytes | null,
 ): Promise<Outcome<null, 'service_unavailable'>> {
   const { caller, now } = change
-  const row = { id, api_key_id: sql`caller.id`, digest, created_at: now, last_used_at: now }
-  const ofKey = sql`api_key_id = (SELECT api_key_id FROM sessions WHERE id = ${id}) AND ended_at IS NULL`
-  const newest = sql`SELECT id FROM sessions WHERE environment_id = ${environmentOf(caller)} AND ${ofKey}
-    ORDER BY created_at DESC, id DESC LIMIT ${raw(`${MAX_SESSIONS_PER_KEY}`)}`
+  const row = {
+    id,
+    api_key_id: sql`caller.id`,
+    digest,
+    session_person: person?.email ?? null,
+    session_expires_at: person?.expiresAt ?? null,
+    created_at: now,
+    last_used_at: now,
+  }
+  const ofSame = sql`api_key_id = (SELECT api_key_id FROM sessions WHERE id = ${id})
+    AND session_person IS ${row.session_person} AND ended_at IS NULL`
+  const newest = sql`SELECT id FROM sessions WHERE environment_id = ${environmentOf(caller)} AND ${ofSame}
+    ORDER BY created_at DESC, id DESC LIMIT ${raw(`${MAX_SESSIONS}`)}`
   const ended = sql`ended_at = ${now}`
+  // A person does not have the key: the session itself is the actor, so that the event names the person.
+  const actor = person ? { ...change, caller: { ...caller, kind: 'session' as const, digest } } : change
   return runBatch(
     database,
     caller,
@@ -85,13 +104,13 @@ export function startSession(
       started: insertSession(database, caller, row),
       event: recordAuditEvent(
         database,
-        change,
+        actor,
         SIGN_IN,
         'session.created',
         sessionSnapshot,
         joinSession(sql`target.id = ${id}`),
       ),
-      limited: updateUnstamped(caller, SIGN_IN, 'sessions', ended, sql`${ofKey} AND id NOT IN (${newest})`),
+      limited: updateUnstamped(caller, SIGN_IN, 'sessions', ended, sql`${ofSame} AND id NOT IN (${newest})`),
       ...(replaces && {
         replaced: updateUnstamped(
           { ...caller, kind: 'session', digest: replaces },
@@ -162,7 +181,7 @@ export function listCallers(
   caller: Caller,
 ): Promise<Outcome<{ keys: CallerKey[]; sessions: Session[] }>> {
   const columns = sql`id, (SELECT name FROM api_keys WHERE api_keys.id = api_key_id) AS key_name,
-    created_at, last_used_at, digest = ${caller.digest} AS is_own,
+    session_person, session_expires_at, created_at, last_used_at, digest = ${caller.digest} AS is_own,
     ${ofSignIn('address')}, ${ofSignIn('country')}, ${ofSignIn('user_agent')}`
   const active = sql`${activeSession} AND EXISTS (SELECT 1 FROM api_keys WHERE api_keys.id = api_key_id AND ${activeKey})`
   const newestFirst = sql`ORDER BY created_at DESC, id DESC LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}`

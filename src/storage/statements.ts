@@ -7,6 +7,7 @@ import {
   eventExists,
   inEnvironmentOf,
   isLatestOfEnvironment,
+  ownKey,
   type Scope,
   scopeOf,
   useDue,
@@ -225,11 +226,13 @@ export function updateUnstamped(
 /**
  * Sets `last_used_at` of an API key or session: never backwards, at most once a minute, not if it is no longer active.
  */
-export function touchCaller(database: Database, { kind, digest }: Caller, now: UnixMs): Statement {
-  const table = kind === 'session' ? 'sessions' : 'api_keys'
-  const active = kind === 'session' ? activeSession : activeKey
+export function touchCaller(database: Database, caller: Caller, now: UnixMs): Statement {
+  const [table, own, active] =
+    caller.kind === 'session'
+      ? [raw('sessions'), sql`digest = ${caller.digest}`, activeSession]
+      : [raw('api_keys'), ownKey(caller), activeKey]
   return new ScopedStatement(
-    sql`UPDATE ${raw(table)} SET last_used_at = ${now} WHERE digest = ${digest} AND ${active} AND ${useDue(database, now)}`,
+    sql`UPDATE ${table} SET last_used_at = ${now} WHERE ${own} AND ${active} AND ${useDue(database, now)}`,
   )
 }
 

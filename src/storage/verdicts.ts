@@ -15,6 +15,7 @@ export interface CallerRow {
   readonly environment_name: string | null
   readonly frozen_at: UnixMs | null
   readonly session_id: string | null
+  readonly caller_person: string | null
   readonly caller_last_used_at: UnixMs | null
 }
 
@@ -50,7 +51,8 @@ export function selectVerdict<Columns>(
   return selectCaller(
     caller,
     sql`caller.id AS caller_id, caller.name AS caller_name, caller.access, caller.permissions, caller.environment_id,
-      ${ofEnvironment('name')} AS environment_name, ${ofEnvironment('frozen_at')} AS frozen_at, caller.session_id, caller.last_used_at AS caller_last_used_at
+      ${ofEnvironment('name')} AS environment_name, ${ofEnvironment('frozen_at')} AS frozen_at, caller.session_id, caller.person AS caller_person,
+      caller.last_used_at AS caller_last_used_at
       ${columns === empty ? empty : sql`, ${columns}`}`,
     joined,
   )

@@ -81,6 +81,7 @@ const revokedSecret = {
   ...listedSecret,
   ...fullSecret,
   state: 'revoked',
+  created_by: { ...listedSecret.created_by, person: 'ada@example.com' },
   revoked_at: '2026-11-20T08:15:00.000Z',
   ...leakOfSecret,
 }
@@ -112,6 +113,18 @@ const event = {
     ip_address: '203.0.113.7',
     country: 'NL',
     user_agent: 'workos-node/11.0.0',
+  },
+}
+
+/** The event of a change that a person made in the dashboard. */
+const eventOfPerson = {
+  ...event,
+  context: {
+    ...event.context,
+    actor: 'session',
+    session_id: 'session_01KA3Z9Q2M0X4C7F1J5N8R2V6Y',
+    person: 'ada@example.com',
+    user_agent: 'Mozilla/5.0',
   },
 }
 
@@ -174,7 +187,7 @@ export const examples: Readonly<Record<string, readonly unknown[]>> = {
   UpdateEnvironment: [{ leak_reaction: 'revoke', max_lifetime_days: 365 }],
   ReportLeak: [{ credential: PLAINTEXT, source: 'https://paste.example/b7kq' }],
   AcceptedLeak: [{ status: 'accepted' }],
-  Event: [event],
+  Event: [event, eventOfPerson],
   EventList: [{ object: 'list', data: [event], list_metadata: { before: null, after: null } }],
   ErrorBody: [
     {

@@ -65,10 +65,13 @@ const WORDS: Readonly<Record<string, string>> = {
   'ListApplications.organization_id': 'Only applications of this organization.',
   'ListEvents.organization_id': 'Only events of applications of this organization.',
   'ListClientSecrets.organization_id': 'Only secrets of applications of this organization.',
-  'ListClientSecrets.created_by': 'Only secrets that this API key created, by its ID.',
+  'ListClientSecrets.created_by':
+    'Only secrets that this API key created, by its ID, or this person, by the email address.',
   application_name: 'The name of the application that owns the secret.',
   created_by: 'The API key that created the secret, with its name at that time. Null if it is not known.',
   'created_by.name': 'The name of the API key.',
+  'created_by.person':
+    'The email address of the person who created the secret in the dashboard, after a sign-in through Cloudflare Access. Absent otherwise.',
   last_used_from: 'The origin of the use at `last_used_at`. Null if it is not known.',
   ip_prefix: 'The network of the IP address: /24 of IPv4, /48 of IPv6.',
   revoked_at: 'The time at which the secret was revoked. Absent otherwise.',
@@ -106,6 +109,8 @@ const WORDS: Readonly<Record<string, string>> = {
   'api_key.name': 'The name of the API key.',
   actor: 'Who made the change: an API key, a dashboard session of one, the operator, or the system.',
   session_id: 'The dashboard session that made the change. Null if it was made otherwise.',
+  person:
+    'The email address of the person who made the change in the dashboard, after a sign-in through Cloudflare Access. Absent otherwise.',
   client_request_id: 'The `X-Request-ID` that the caller sent. Null if it sent none.',
   ip_address: 'The IP address of the caller. Null for the operator and the system.',
   country: 'The country of that address (ISO 3166-1 alpha-2), where known.',

@@ -1,0 +1,129 @@
+import { type JWK, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import * as v from 'valibot'
+import { Person } from '../contract/fields.ts'
+
+/**
+ * The assertion of Cloudflare Access about the person who sent a request: the header Cf-Access-Jwt-Assertion, which Access
+ * sets where it guards the address. A request to another address of the Worker has none, or one that its sender made up.
+ * https://developers.cloudflare.com/cloudflare-one/access-controls/applications/http-apps/authorization-cookie/application-token/
+ */
+
+export const ASSERTION_HEADER = 'Cf-Access-Jwt-Assertion'
+
+const TIMEOUT_MS = 3_000
+/** Keys that Access has withdrawn are trusted for so long. */
+const KEPT_MS = 10 * 60_000
+/** The keys are fetched at most this often for an ID that they do not have, or after a failure: anyone can send one. */
+const RETRY_MS = 10_000
+/** Access may issue an assertion on a machine whose clock is ahead. */
+const CLOCK_SKEW_SECONDS = 5
+
+/** The last second of the year 9999. */
+const MAX_TIME_SECONDS = 253_402_300_799
+
+export interface IdentifiedPerson {
+  readonly email: string
+  /** The API key that people of this application in Access act with. */
+  readonly apiKeyId: string
+  /** The end of the sign-in at Access, Unix ms. */
+  readonly expiresAt: number
+}
+
+export type Assertion =
+  | { readonly person: IdentifiedPerson; readonly refused?: undefined }
+  /** `reason` is for the log. */
+  | {
+      readonly person?: undefined
+      readonly refused: 'invalid' | 'no_person' | 'keys_unavailable'
+      readonly reason: string
+    }
+
+/** `type` is `org` in the token of the team domain, which is for no application. A service token has no `email`. */
+const Claims = v.object({
+  aud: v.union([v.string(), v.array(v.string())]),
+  exp: v.pipe(v.number(), v.integer(), v.maxValue(MAX_TIME_SECONDS)),
+  type: v.literal('app'),
+  email: v.optional(v.unknown()),
+})
+
+const Keys = v.object({ keys: v.array(v.looseObject({ kid: v.string() })) })
+
+class KeysUnavailable extends Error {}
+
+/** Verifies an assertion. Whatever is not certain is refused. */
+export async function readAssertion(
+  assertion: string,
+  teamDomain: string,
+  apiKeys: ReadonlyMap<string, string>,
+): Promise<Assertion> {
+  try {
+    const keyOf: JWTVerifyGetKey = async ({ kid = '' }) => {
+      const key = await readKey(teamDomain, kid)
+      if (key) return key
+      throw Object.assign(new Error('no such key'), { claim: 'kid' })
+    }
+    const { payload } = await jwtVerify(assertion, keyOf, {
+      algorithms: ['RS256'],
+      issuer: teamDomain,
+      audience: [...apiKeys.keys()],
+      clockTolerance: CLOCK_SKEW_SECONDS,
+    })
+    const claims = v.safeParse(Claims, payload)
+    if (!claims.success) return { refused: 'invalid', reason: 'assertion_claims' }
+    const { aud, exp, email } = claims.output
+    const [apiKeyId, ...others] = [aud].flat().flatMap((tag) => apiKeys.get(tag) ?? [])
+    // Two audiences of ours would leave it open which API key the person acts with.
+    if (apiKeyId === undefined || others.length > 0) return { refused: 'invalid', reason: 'assertion_aud' }
+    if (!v.is(Person, email)) return { refused: 'no_person', reason: 'assertion_email' }
+    return { person: { email, apiKeyId, expiresAt: exp * 1000 } }
+  } catch (error) {
+    if (error instanceof KeysUnavailable) return { refused: 'keys_unavailable', reason: 'assertion_keys_unavailable' }
+    return { refused: 'invalid', reason: `assertion_${reasonOf(error)}` }
+  }
+}
+
+/** The claim that is wrong, or the code of jose. Neither repeats the assertion. */
+function reasonOf(error: unknown): string {
+  const { claim, code = 'malformed' } = error as { claim?: string; code?: unknown }
+  return claim ?? String(code).toLowerCase()
+}
+
+interface KeptKeys {
+  /** By `kid`. */
+  readonly keys: ReadonlyMap<string, JWK>
+  readonly readAt: number
+  readonly triedAt: number
+}
+
+/** The public keys by team domain, for this isolate. */
+const kept = new Map<string, KeptKeys>()
+
+/** The public key of this ID; undefined if Access has no such key. Throws KeysUnavailable if the keys can't be read. */
+async function readKey(teamDomain: string, kid: string): Promise<JWK | undefined> {
+  const isFresh = ({ readAt }: KeptKeys) => Date.now() - readAt < KEPT_MS
+  let found = kept.get(teamDomain) ?? { keys: new Map(), readAt: 0, triedAt: 0 }
+  if (!(found.keys.has(kid) && isFresh(found)) && Date.now() - found.triedAt >= RETRY_MS) {
+    const keys = await fetchKeys(teamDomain)
+    const triedAt = Date.now()
+    found = keys ? { keys, readAt: triedAt, triedAt } : { ...found, triedAt }
+    kept.set(teamDomain, found)
+  }
+  const isCurrent = isFresh(found) && (found.keys.has(kid) || found.readAt === found.triedAt)
+  if (!isCurrent) throw new KeysUnavailable()
+  return found.keys.get(kid)
+}
+
+async function fetchKeys(teamDomain: string): Promise<ReadonlyMap<string, JWK> | null> {
+  try {
+    const response = await fetch(`${teamDomain}/cdn-cgi/access/certs`, {
+      redirect: 'manual',
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    })
+    if (!response.ok) throw new Error(`status ${response.status}`)
+    const { keys } = v.parse(Keys, await response.json())
+    return new Map(keys.map((key) => [key.kid, key as JWK]))
+  } catch (error) {
+    console.error({ message: 'public keys of Cloudflare Access not read', error: String(error) })
+    return null
+  }
+}
