@@ -312,6 +312,7 @@ const FRAGMENTS = [
   'limitTo',
   'liveAt',
   'matchesApplication',
+  'ownKey',
   'revived',
   'touchedSecrets',
   'useDue',

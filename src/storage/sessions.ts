@@ -33,8 +33,8 @@ export interface Session {
 export interface NewSession {
   readonly id: string
   readonly digest: Bytes
-  /** The person who signed in through Cloudflare Access; null if the API key itself did. */
-  readonly person: { readonly email: string; readonly expiresAt: UnixMs } | null
+  /** The person who signed in through Cloudflare Access; absent or null if the API key itself did. */
+  readonly person?: { readonly email: string; readonly expiresAt: UnixMs } | null
 }
 
 const { fromRow } = mapping<Session>('sessions', {

@@ -21,11 +21,11 @@ export interface Visit {
 /** The text of every statement that pages have sent. */
 export const sent = new Set<string>()
 
-/** Sends a request as it is, and checks what holds for every page. */
-export async function visit(request: Request): Promise<Visit> {
+/** Sends a request as it is, and checks what holds for every page. `bindings` take the place of the real ones. */
+export async function visit(request: Request, bindings: Partial<Env> = {}): Promise<Visit> {
   const counter = counted(env.DB)
   const context = createExecutionContext()
-  const response = await app.fetch(request, { ...env, DB: counter.database }, context)
+  const response = await app.fetch(request, { ...env, DB: counter.database, ...bindings }, context)
   const { trips, rowsRead } = counter
   for (const sql of counter.sql) sent.add(sql)
   await waitOnExecutionContext(context)
@@ -72,6 +72,9 @@ export class Visitor {
   readonly cookies = new Map<string, string>()
   /** The environment of the last page that was shown, as its forms name it. */
   environment = ''
+  /** Bindings in place of the real ones, and headers that every request has. */
+  bindings: Partial<Env> = {}
+  headers: Record<string, string> = {}
 
   /** The session's credential; empty while signed out. */
   get session(): string {
@@ -83,7 +86,7 @@ export class Visitor {
 
   async get(path: string, headers: Record<string, string> = {}): Promise<Visit> {
     const request = new Request(ORIGIN + path, { headers: { ...this.#headers(), ...headers }, redirect: 'manual' })
-    return this.#keep(await visit(request))
+    return this.#keep(await visit(request, this.bindings))
   }
 
   /** Sends a form, as a browser does from a page of the same origin. */
@@ -98,7 +101,7 @@ export class Visitor {
       body: new URLSearchParams([...new URLSearchParams(fields), ['environment', this.environment]]),
       redirect: 'manual',
     })
-    return this.#keep(await visit(request))
+    return this.#keep(await visit(request, this.bindings))
   }
 
   /** Opens a form, and sends it with its hidden fields and these. */
@@ -116,7 +119,7 @@ export class Visitor {
 
   #headers(): Record<string, string> {
     const cookies = [...this.cookies].map(([name, value]) => `${name}=${value}`)
-    return cookies.length === 0 ? {} : { Cookie: cookies.join('; ') }
+    return { ...this.headers, ...(cookies.length > 0 && { Cookie: cookies.join('; ') }) }
   }
 
   #keep(visited: Visit): Visit {

@@ -137,3 +137,66 @@ describe('an invalid setting', async () => {
     expect((await send(new Request('https://oncekey.test/healthz'), bindings)).status).toBe(200)
   })
 })
+
+describe('the settings of Cloudflare Access', () => {
+  const tag = 'ab'.repeat(32)
+  const id = 'api_key_01KA3Z5T4R0E6G8J0M2P4S6V8X'
+  const check = (ACCESS_TEAM_DOMAIN: unknown, ACCESS_AUDIENCES: unknown) =>
+    checkSettings({ ...env, ACCESS_TEAM_DOMAIN, ACCESS_AUDIENCES })
+  const domain = 'https://team.cloudflareaccess.com'
+
+  test('both are empty, or both are set, with one audience or several', () => {
+    const other = 'cd'.repeat(32)
+    expect(check('', '')).toEqual([])
+    expect(check(domain, `${tag}=${id},${other}=${id}`)).toEqual([])
+    const { ACCESS_AUDIENCES } = readSettings({ ...env, ACCESS_TEAM_DOMAIN: domain, ACCESS_AUDIENCES: `${tag}=${id}` })
+    expect([...ACCESS_AUDIENCES]).toEqual([[tag, id]])
+  })
+
+  test('half of them is refused, and the problem names the missing half', () => {
+    const end = 'Set both, or leave both empty (wrangler.toml).'
+    expect(check(domain, '')).toEqual([`ACCESS_TEAM_DOMAIN is set, and ACCESS_AUDIENCES is empty. ${end}`])
+    expect(check('', `${tag}=${id}`)).toEqual([`ACCESS_AUDIENCES is set, and ACCESS_TEAM_DOMAIN is empty. ${end}`])
+  })
+
+  test.each([
+    undefined,
+    null,
+    'team',
+    'team.cloudflareaccess.com',
+    `${domain}/`,
+    `${domain}/cdn-cgi`,
+    'http://a.com',
+    5,
+  ])('the team domain %j is refused', (value) => {
+    expect(check(value, `${tag}=${id}`).join()).toMatch(/^ACCESS_TEAM_DOMAIN is .* such as https:\/\/TEAM\./)
+  })
+
+  test.each([
+    undefined,
+    null,
+    5,
+    'x',
+    tag,
+    `${tag}=`,
+    `=${id}`,
+    `${tag}:${id}`,
+    `${tag}=${id},`,
+    `${tag}=${id}, ${'cd'.repeat(32)}=${id}`,
+    `${tag}=${id},${tag}=${id}`,
+    `${tag.slice(1)}=${id}`,
+    `${tag.toUpperCase()}=${id}`,
+    `${tag}=${id.slice(0, -1)}`,
+    `${tag}=env_01KA3Z5T4R0E6G8J0M2P4S6V8X`,
+    `${tag}=sk_${id}`,
+  ])('the audiences %j are refused', (value) => {
+    expect(check(domain, value).join()).toMatch(/^ACCESS_AUDIENCES is .* It must be TAG=API_KEY_ID/)
+  })
+
+  test('an API key of a region that is not there is refused', () => {
+    const elsewhere = id.replace('KA3Z5T4R0', 'KA3Z5T4R7')
+    expect(check(domain, `${tag}=${elsewhere}`)).toEqual([
+      `ACCESS_AUDIENCES has ${elsewhere} (wrangler.toml), whose region ${elsewhere.at(-16)} is not in REGIONS.`,
+    ])
+  })
+})

@@ -39,6 +39,7 @@ test('the document describes the webhook that is sent', async () => {
     actor: 'operator',
     apiKey: null,
     sessionId: null,
+    person: null,
     requestId: null,
     origin: { address: null, country: null, userAgent: null, clientRequestId: null },
     createdAt: 0,
