@@ -78,7 +78,7 @@ const REFUSALS: Readonly<Record<AccessRefusal, string>> = {
   no_person:
     'Cloudflare Access named no email address, so you can’t sign in through it. Programs with a service token use an API key instead.',
   keys_unavailable:
-    'The public keys of Cloudflare Access could not be read, so nobody can sign in through it now. Try again in a minute, or sign in with an API key.',
+    'The public keys of Cloudflare Access could not be read, so you can’t sign in through it now. Try again in a minute, or sign in with an API key.',
   key_refused:
     'The API key of people who come through Cloudflare Access is revoked, has expired or does not work from your address. Ask the operator.',
 }

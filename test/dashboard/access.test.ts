@@ -63,7 +63,7 @@ describe('a sign-in through Cloudflare Access', () => {
     expect(team.fetched).toEqual([`${team.domain}/cdn-cgi/access/certs`])
   })
 
-  test('opening the sign-in page signs nobody in, and keeps the session that the browser has', async () => {
+  test('opening the sign-in page starts no session, and keeps the session that the browser has', async () => {
     const key = await newApiKey()
     const visitor = await team.visitor(key.id)
     await visitor.signIn(key.apiKey)
@@ -73,7 +73,7 @@ describe('a sign-in through Cloudflare Access', () => {
     expect((await sessionRow(before))?.ended_at).toBeNull()
   })
 
-  test('a form of another site signs nobody in', async () => {
+  test('a form of another site starts no session', async () => {
     const { id } = await newApiKey()
     const visitor = await team.visitor(id)
     const foreign = { Origin: 'https://evil.example', 'Sec-Fetch-Site': 'cross-site' }
@@ -135,7 +135,7 @@ describe('an assertion', async () => {
     ['that is not valid yet', () => ({ nbf: now() + 60 })],
     ['of the team domain, which is for no application', () => ({ type: 'org' })],
     ['without a type', () => ({ type: undefined })],
-  ])('an assertion %s signs nobody in', async (_, claims) => {
+  ])('an assertion %s starts no session', async (_, claims) => {
     await expectRefused(await team.visitor(id, claims() as never), invalid)
   })
 
@@ -147,13 +147,13 @@ describe('an assertion', async () => {
   const encoded = (value: unknown) =>
     btoa(JSON.stringify(value)).replaceAll('=', '').replaceAll('+', '-').replaceAll('/', '_')
 
-  test('an assertion that another key signed signs nobody in', async () => {
+  test('an assertion that another key signed starts no session', async () => {
     const { privateKey } = await generateKeyPair('RS256')
     await expectRefused(await signed(await team.assertion({}, { key: privateKey })), invalid)
   })
 
   test.each(['RS384', 'RS512', 'PS256', 'ES256'])(
-    'an assertion that is signed with %s signs nobody in',
+    'an assertion that is signed with %s starts no session',
     async (alg) => {
       const { privateKey, publicKey } = await generateKeyPair(alg)
       const jwk = { ...(await exportJWK(publicKey)), kid: team.kid }
@@ -162,19 +162,19 @@ describe('an assertion', async () => {
     },
   )
 
-  test('an unsigned assertion signs nobody in', async () => {
+  test('an unsigned assertion starts no session', async () => {
     for (const alg of ['none', 'None', 'NONE']) {
       const unsigned = `${encoded({ alg, kid: team.kid })}.${encoded(team.claims())}.`
       await expectRefused(await signed(unsigned), invalid)
     }
   })
 
-  test('an assertion that is signed with the public key as a shared secret signs nobody in', async () => {
+  test('an assertion that is signed with the public key as a shared secret starts no session', async () => {
     const secret = new TextEncoder().encode(JSON.stringify(team.jwk))
     await expectRefused(await signed(await team.assertion({}, { alg: 'HS256', key: secret })), invalid)
   })
 
-  test('an assertion whose claims were changed signs nobody in', async () => {
+  test('an assertion whose claims were changed starts no session', async () => {
     const [header, , signature] = (await team.assertion()).split('.')
     await expectRefused(
       await signed(`${header}.${encoded(team.claims({ email: 'eve@example.com' }))}.${signature}`),
@@ -183,13 +183,13 @@ describe('an assertion', async () => {
   })
 
   test.each(['x', '.', '..', 'a.b.c', `${'a'.repeat(5000)}.b.c`, 'eyJhbGciOiJSUzI1NiJ9..'])(
-    'a malformed assertion signs nobody in: %s',
+    'a malformed assertion starts no session: %s',
     async (assertion) => {
       await expectRefused(await signed(assertion), invalid)
     },
   )
 
-  test('two assertions in one request sign nobody in, even if both are valid', async () => {
+  test('two assertions in one request start no session, even if both are valid', async () => {
     const headers = new Headers({ Origin: 'https://oncekey.test', 'Content-Type': 'application/x-www-form-urlencoded' })
     for (const _ of ['one', 'two']) headers.append(HEADER, await team.assertion())
     const init = { method: 'POST', headers, body: 'through=access', redirect: 'manual' } as const
@@ -209,7 +209,7 @@ describe('an assertion', async () => {
     ['with a character that reverses the text', { email: 'ada\u202e@example.com' }],
     ['with a lone surrogate', { email: 'ada\ud800@example.com' }],
     ['without an at sign', { email: 'ada' }],
-  ])('an assertion %s signs nobody in', async (_, claims) => {
+  ])('an assertion %s starts no session', async (_, claims) => {
     await expectRefused(await team.visitor(id, claims as never), /named no email address/)
   })
 
@@ -263,7 +263,7 @@ describe('the public keys', async () => {
     ['are no JSON', async () => new Response('<html>')],
     ['are another JSON', async () => Response.json({ public_certs: [] })],
     ['have no IDs', async () => Response.json({ keys: [{ kty: 'RSA' }] })],
-  ])('while the keys %s, nobody signs in, and they are fetched once in ten seconds', async (_, answer) => {
+  ])('while the keys %s, no person signs in, and they are fetched once in ten seconds', async (_, answer) => {
     team.answer = answer
     await expectRefused(await team.visitor(id), unavailable, 503)
     expect(team.fetched).toHaveLength(1)
@@ -273,7 +273,7 @@ describe('the public keys', async () => {
     expect(team.fetched).toHaveLength(2)
   })
 
-  test('an assertion with a key of nobody, while the keys cannot be read, locks out no other person', async () => {
+  test('an assertion with an unknown key, while the keys cannot be read, locks out no other person', async () => {
     await team.signedIn(id)
     team.answer = () => Promise.reject(new TypeError('network'))
     later(10_000)
@@ -291,7 +291,7 @@ describe('the public keys', async () => {
     expect((await signInThroughAccess(visitor)).status).toBe(503)
   })
 
-  test('a key that is not fit for RS256 signs nobody in', async () => {
+  test('a key that is not fit for RS256 starts no session', async () => {
     team.answer = async () => Response.json({ keys: [{ kid: team.kid, kty: 'oct', k: 'AAAA' }] })
     const visitor = await team.visitor(id)
     expect((await signInThroughAccess(visitor)).status).toBe(422)
@@ -305,7 +305,7 @@ describe('the API key of people', () => {
     ['is revoked', 'UPDATE api_keys SET revoked_at = 1 WHERE id = ?'],
     ['has expired', 'UPDATE api_keys SET key_expires_at = 1 WHERE id = ?'],
     ['is deleted', 'DELETE FROM api_keys WHERE id = ?'],
-  ])('when it %s, nobody signs in, and sessions have ended', async (_, statement) => {
+  ])('when it %s, no person signs in, and sessions have ended', async (_, statement) => {
     const key = await newApiKey()
     const before = await team.visitor(key.id)
     const isDeleted = statement.startsWith('DELETE')
@@ -356,7 +356,7 @@ describe('the API key of people', () => {
     expect(reply.status).toBe(422)
   })
 
-  test('people of two audiences act with the key of theirs, and an assertion for both signs nobody in', async () => {
+  test('people of two audiences act with the key of theirs, and an assertion for both starts no session', async () => {
     const [first, second] = await Promise.all([newApiKey(), newApiKey({ access: 'read' })])
     const tag = newTag()
     const settings = { ...team.settings(first.id), ACCESS_AUDIENCES: `${team.tag}=${first.id},${tag}=${second.id}` }

@@ -22,7 +22,7 @@ export class Team {
   /** Each application of the team has a tag. */
   readonly tag = newTag()
   kid: string = crypto.randomUUID()
-  /** What the address of the public keys answers. */
+  /** The response of the address of the public keys. */
   answer: () => Promise<Response> = async () => Response.json({ keys: [this.jwk] })
   /** The requests for the public keys. */
   readonly fetched: string[] = []
