@@ -219,7 +219,7 @@ describe('an assertion', async () => {
     expect(await sessionRow(visitor.session)).toMatchObject({ session_person: email })
   })
 
-  test('a clock of Access that is a few seconds ahead locks nobody out', async () => {
+  test('a clock of Access that is a few seconds ahead locks no person out', async () => {
     await team.signedIn(id, { nbf: now() + 3, iat: now() + 3 })
   })
 
