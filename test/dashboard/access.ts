@@ -23,15 +23,15 @@ export class Team {
   readonly tag = newTag()
   kid: string = crypto.randomUUID()
   /** The response of the address of the public keys. */
-  answer: () => Promise<Response> = async () => Response.json({ keys: [this.jwk] })
+  answer: (signal: AbortSignal) => Promise<Response> = async () => Response.json({ keys: [this.jwk] })
   /** The requests for the public keys. */
   readonly fetched: string[] = []
 
   /** Answers the Worker's requests for the public keys. */
   constructor() {
-    vi.stubGlobal('fetch', (url: string) => {
+    vi.stubGlobal('fetch', (url: string, { signal }: { signal: AbortSignal }) => {
       this.fetched.push(url)
-      return this.answer()
+      return this.answer(signal)
     })
   }
 
