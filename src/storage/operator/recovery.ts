@@ -96,7 +96,7 @@ export async function captureChanges(
   const beyond = after ? sql`WHERE (${keys}) > (${join(key.map((name) => after[name] ?? null))})` : sql``
   const page = sql`(SELECT * FROM ${raw(table)} ${beyond} ORDER BY ${keys} LIMIT ${raw(String(limit))})`
   const { rows, last } = await sendBatch(database, {
-    rows: query<CapturedRow>(sql`SELECT ${columns}, created_at, ${changedAt} AS changed_at FROM ${page}
+    rows: query<CapturedRow>(sql`SELECT ${columns}, created_at, ${changedAt} AS changed_at, ${since} AS since FROM ${page}
       WHERE ${isWhole ? sql`true` : sql`${changedAt} >= ${since}`}`),
     last: query<Row>(
       sql`SELECT ${keys} FROM ${page} ORDER BY ${raw(key.map((name) => `${name} DESC`).join(', '))} LIMIT 1`,
@@ -177,8 +177,9 @@ const hasMore = (column: string) =>
   sql`(${was(column)} IS NOT NULL AND (target.${raw(column)} IS NULL OR EXISTS (SELECT 1
     FROM json_each(target.${raw(column)}) WHERE value NOT IN (SELECT value FROM json_each(${was(column)})))))`
 
-/** Condition: the last change of the captured secret was the report that it has leaked. */
-const isReport = sql`coalesce(${was('leak_reported_at')} = ${was('changed_at')}, false)`
+/** Condition: the captured secret was reported as leaked since, and no later change revoked it. */
+const isReport = sql`coalesce(${was('leak_reported_at')} >= ${was('since')}
+  AND coalesce(${was('revoked_at')}, ${was('leak_reported_at')}) = ${was('leak_reported_at')}, false)`
 
 const APPLIED: Readonly<Record<RecoveredTable, Applied>> = {
   client_secrets: {
