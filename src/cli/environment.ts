@@ -86,8 +86,11 @@ export function addEnvironmentCommands(program: Command, context: Context): void
         LEAK_REACTIONS,
       ),
     )
-    .option('--max-lifetime-days <DAYS>', 'The longest lifetime of new client secrets, or none.')
-    .option('--max-unused-days <DAYS>', 'Cleanup disables client secrets that are unused for so long, or none.')
+    .option('--max-lifetime-days <DAYS>', 'The longest lifetime of new client secrets in days, or none.')
+    .option(
+      '--max-unused-days <DAYS>',
+      'Days without a use or a change after which cleanup disables a client secret, or none.',
+    )
     .addOption(jsonOption())
     .action(async (options) => {
       const settings = {

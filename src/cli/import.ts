@@ -28,10 +28,10 @@ type Report = Partial<Record<MovedTable, Counts>>
 export function addImportCommand(program: Command, context: Context): void {
   databaseOptions(program.command('import'))
     .description(
-      'Read an export with digests into another database of the same region digit: no secret has to be issued again. Rows that are there stay as they are, so an interrupted import continues when you run it again.',
+      'Read an export with digests into another database of the same region digit: no secret has to be issued again. Existing rows stay as they are, so an interrupted import continues when you run it again.',
     )
     .argument('<FILE>', 'File that `export --digests` has written.')
-    .option('--name <NAME>', 'Name of the environment here. By default the one that it had.')
+    .option('--name <NAME>', 'Name of the environment in this database. By default its name in the file.')
     .addOption(jsonOption())
     .action(async (argument, options) => {
       const path = givenPath(argument, context.env)
@@ -42,7 +42,7 @@ export function addImportCommand(program: Command, context: Context): void {
         const { changed, total } = await unchanged(() => check(header, lines()))
         const report = await withRegions(context, options, async (open) => {
           const { database, columns } = await unchanged(() => checkTarget(open, header, name, file))
-          const again = `Run the same command again: it continues, and skips the rows that are there.`
+          const again = `Run the same command again: it continues, and skips the existing rows.`
           try {
             const report = await importLines(context, database, { header, columns, changed, total, name }, lines())
             await recountApplications(database, header.environment.id)

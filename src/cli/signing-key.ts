@@ -67,7 +67,7 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
         const directory = stateFolder(persistTo, env)
         const secrets = await readLocalSecrets(directory)
         if (secrets === null) throw new Failure(MISSING)
-        if (secrets === 'damaged') progress('The old key is damaged, so that tokens signed with it are refused.')
+        if (secrets === 'damaged') progress('The old key was damaged, so tokens that it signed are refused.')
         const published = secrets === 'damaged' ? [] : publishedBy(secrets)
         const next = await newSigningKey(algorithm ?? algorithmOf(published))
         await replaceLocalSecrets(directory, next, leaked ? [] : retire(published, next, platform.now()))
