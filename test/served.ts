@@ -123,9 +123,8 @@ export async function serve({
 }
 
 async function migrate(database: D1Database): Promise<void> {
-  for (const { queries } of inject('bundle').migrations) {
-    await database.batch(queries.map((query) => database.prepare(query)))
-  }
+  const queries = inject('bundle').migrations.flatMap((migration) => migration.queries)
+  await database.batch(queries.map((query) => database.prepare(query)))
 }
 
 /** A free port on loopback. */
