@@ -1,6 +1,6 @@
 /**
  * Clean-ups for when the tests of a file have run. Helpers register them here, because vitest ignores an `afterAll` that is
- * called within a test or a hook. The list is global: each test file has its own modules.
+ * called within a test or a hook. The list is global: test files may have modules of their own.
  */
 type CleanUp = () => unknown
 

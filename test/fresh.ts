@@ -1,10 +1,11 @@
 import { afterAll, vi } from 'vitest'
 import { cleanUp } from './at-end.ts'
 
-// Test files share a process or a runtime, which costs a fraction of starting one for each. None of them sees the clock,
-// the globals or the modules of another.
+// Test files share a process or a runtime, which costs a fraction of starting one for each. None of them sees the clock or
+// the globals of another.
 vi.useRealTimers()
 vi.unstubAllGlobals()
 vi.unstubAllEnvs()
-vi.resetModules()
+// The Worker remembers callers in its modules, and the commands remember nothing.
+if (navigator.userAgent === 'Cloudflare-Workers') vi.resetModules()
 afterAll(cleanUp)

@@ -1,36 +1,40 @@
 import { readD1Migrations } from '@cloudflare/vitest-plugin'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
-import { atEnd } from '../at-end.ts'
 import { databaseWorker, remoteDatabase } from '../remote-database.ts'
 
-/** Real D1 databases, of which one runtime has many: for tests that call the operator's commands as functions. */
+/** Real D1 databases, for tests that call the operator's commands as functions. */
 
-const MAX_DATABASES = 120
+const PER_RUNTIME = 300
 
 const migrations = await readD1Migrations('src/storage/migrations')
-const names = Array.from({ length: MAX_DATABASES }, (_, i) => `DB${i}`)
-const runtime = new Miniflare(
-  convertV4MiniflareOptions({
-    workers: [
-      {
-        name: 'databases',
-        modules: true,
-        script: databaseWorker,
-        d1Databases: names,
-        unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
-      },
-    ],
-  }),
-)
-await runtime.ready
-const url = await runtime.unsafeGetDirectURL('databases')
+const names = Array.from({ length: PER_RUNTIME }, (_, i) => `DB${i}`)
+let runtime: Promise<URL> | undefined
 let used = 0
 
-atEnd(() => runtime.dispose())
+/** Starts a runtime with many databases, which ends with this process: a start costs more than most tests. */
+async function startRuntime(): Promise<URL> {
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      workers: [
+        {
+          name: 'databases',
+          modules: true,
+          script: databaseWorker,
+          d1Databases: names,
+          unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+        },
+      ],
+    }),
+  )
+  await miniflare.ready
+  return miniflare.unsafeGetDirectURL('databases')
+}
 
 /** A database without tables. */
 export async function emptyDatabase(): Promise<D1Database> {
-  return remoteDatabase(new URL(`/DB${used++}`, url))
+  const index = used++ % PER_RUNTIME
+  if (index === 0) runtime = startRuntime()
+  return remoteDatabase(new URL(`/${names[index]}`, await runtime))
 }
 
 /**
@@ -47,10 +51,11 @@ export async function applyMigrations(
   const lacking = migrations
     .filter(({ name }) => name > after && !results.some((row) => row.name === name))
     .slice(0, count)
-  for (const { name, queries } of lacking) {
-    const record = binding.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(name)
-    await binding.batch([...queries.map((query) => binding.prepare(query)), record])
-  }
+  const statements = lacking.flatMap(({ name, queries }) => [
+    ...queries.map((query) => binding.prepare(query)),
+    binding.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(name),
+  ])
+  if (statements.length > 0) await binding.batch(statements)
 }
 
 export async function newDatabase(): Promise<D1Database> {

@@ -1,4 +1,5 @@
 import { appendFileSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { refusalOf } from '../../src/cli/cloudflare-api.ts'
 import type { Account, Platform } from '../../src/cli/command.ts'
 import { type DeployPlan, deploySteps } from '../../src/cli/deploy-steps.ts'
@@ -7,7 +8,6 @@ import { listApiKeys } from '../../src/storage/operator/api-keys.ts'
 import { listEnvironments } from '../../src/storage/operator/environments.ts'
 import { Cloudflare, Refusal } from './cloudflare.ts'
 import { applyMigrations } from './databases.ts'
-import { newFolder } from './folder.ts'
 import { regionsOf } from './terminal.ts'
 
 /** `npm run deploy` as a function, over the stand-in for Cloudflare and real D1 databases. */
@@ -31,7 +31,7 @@ export const plan: DeployPlan = {
     ratelimits: RATE_LIMITS,
     d1_databases: [{ binding: 'DB', database_name: 'oncekey' }],
   },
-  folder: await newFolder(),
+  folder: tmpdir(),
   environment: 'production',
   unattended: null,
 }
