@@ -35,17 +35,32 @@ export function addUsageCommand(program: Command, context: Context): void {
       }
       const account = await context.platform.login(accountId ?? context.env.CLOUDFLARE_ACCOUNT_ID)
       const environmentId = await idOf(context, options.environment)
-      const applications = await readUsage(account, queryFor(usageDataset, environmentId, days))
-      const total = totalOf(applications)
-      if (options.json) return print(context, { environment_id: environmentId, days, applications, total })
-      if (applications.length === 0) return print(context, `No usage in the last ${days} days.`)
-      const cells = (counts: Counts) => COUNTED_OPERATIONS.map((operation) => counts[operation].toLocaleString('en-US'))
-      const rows = applications.map(({ application_id, ...counts }) => [application_id, ...cells(counts)])
-      const headings = ['APPLICATION', 'TOKENS', 'INTROSPECTIONS', 'CREATED SECRETS', 'REFUSED']
-      await print(context, table(headings, [...rows, ['All', ...cells(total)]]))
-      if (applications.length === MAX_APPLICATIONS)
-        context.progress(`Only the ${MAX_APPLICATIONS} busiest applications are shown.`)
+      await showUsage(context, account, { dataset: usageDataset, environmentId, days, isJson: options.json === true })
     })
+}
+
+interface Wanted {
+  readonly dataset: string
+  readonly environmentId: string
+  readonly days: number
+  readonly isJson: boolean
+}
+
+export async function showUsage(
+  context: Context,
+  account: Account,
+  { dataset, environmentId, days, isJson }: Wanted,
+): Promise<void> {
+  const applications = await readUsage(account, queryFor(dataset, environmentId, days))
+  const total = totalOf(applications)
+  if (isJson) return print(context, { environment_id: environmentId, days, applications, total })
+  if (applications.length === 0) return print(context, `No usage in the last ${days} days.`)
+  const cells = (counts: Counts) => COUNTED_OPERATIONS.map((operation) => counts[operation].toLocaleString('en-US'))
+  const rows = applications.map(({ application_id, ...counts }) => [application_id, ...cells(counts)])
+  const headings = ['APPLICATION', 'TOKENS', 'INTROSPECTIONS', 'CREATED SECRETS', 'REFUSED']
+  await print(context, table(headings, [...rows, ['All', ...cells(total)]]))
+  if (applications.length === MAX_APPLICATIONS)
+    context.progress(`Only the ${MAX_APPLICATIONS} busiest applications are shown.`)
 }
 
 function daysOf(text: string): number {
