@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { afterEach, expect, inject } from 'vitest'
+import { expect, inject } from 'vitest'
 import { Application, ApplicationList } from '../src/contract/applications.ts'
 import * as secrets from '../src/contract/client-secrets.ts'
 import * as events from '../src/contract/events.ts'
@@ -7,6 +7,7 @@ import { ClientSecretsOfEnvironment } from '../src/contract/inventory.ts'
 import * as oauth from '../src/contract/oauth.ts'
 import { ErrorBody } from '../src/contract/rules.ts'
 import { jsonSchemas } from './json-schemas.ts'
+import { keepLine } from './kept-lines.ts'
 import { checkDescribedRequest, checkDescribedResponse } from './reference/described.ts'
 
 /**
@@ -66,19 +67,12 @@ const TEXTS: Readonly<Record<string, string>> = {
 const vendor = inject('vendorDescription')
 const vendorErrorsIn = jsonSchemas(vendor?.components ?? {})
 
-/** Responses to the test that is running: one that fails prints the last of them, for what its assertion leaves out. */
-const responses: string[] = []
-afterEach(({ task }) => {
-  if (task.result?.state === 'fail' && responses.length > 0) console.error(responses.slice(-3).join('\n'))
-  responses.length = 0
-})
-
 /** Throws if a response breaks the contract. Returns the response with its body unread. */
 export async function checkResponse(method: string, url: string, response: Response): Promise<Response> {
   const text = await response.clone().text()
   const { status, headers } = response
   const what = `${method} ${new URL(url).pathname} → ${status} ${text}`.slice(0, 1_000)
-  responses.push(what)
+  keepLine(what)
   expect(headers.get('X-Request-ID'), what).toMatch(/^[\w=-]{1,255}$/)
   const isCacheable = status === 200 && CACHEABLE.test(new URL(url).pathname)
   expect(headers.get('Cache-Control'), what).toBe(isCacheable ? 'public, max-age=300' : 'no-store')

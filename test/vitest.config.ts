@@ -88,7 +88,7 @@ export default defineConfig({
             'test/*.test.ts',
           ],
           ...common,
-          setupFiles: ['test/fresh.ts', 'test/fresh-database.ts'],
+          setupFiles: ['test/fresh.ts', 'test/kept-log.ts', 'test/fresh-database.ts'],
         },
       },
       {
@@ -120,7 +120,7 @@ export default defineConfig({
           ],
           ...common,
           ...elsewhere,
-          setupFiles: ['test/fresh.ts', 'test/fresh-database.ts'],
+          setupFiles: ['test/fresh.ts', 'test/kept-log.ts', 'test/fresh-database.ts'],
         },
       },
       {
