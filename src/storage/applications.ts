@@ -150,10 +150,7 @@ export function createApplication(
     joined: sql`${source} ${joinOriginal(change, request)} LEFT JOIN applications
       ON applications.environment_id = caller.environment_id AND applications.id = original.data ->> 'id'`,
   } as const
-  interface Verdict extends OriginalRow {
-    readonly deleted_at: UnixMs | null
-    readonly is_within_limit: 0 | 1
-  }
+  type Verdict = OriginalRow & { readonly deleted_at: UnixMs | null; readonly is_within_limit: 0 | 1 }
   return runChange(database, change, plan, (verdict: Verdict) => {
     const original = readOriginal(verdict, change, request)
     if (!original) return { refused: verdict.is_within_limit ? 'service_unavailable' : 'application_limit_reached' }

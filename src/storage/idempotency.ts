@@ -23,17 +23,20 @@ export interface KeyedRequest extends Derivation {
   readonly requestDigest: Bytes
 }
 
+/** The columns of the record of a request; all are null if the request has no Idempotency-Key, or nothing was created. */
+interface RecordRow {
+  readonly request_digest: Blob
+  readonly salt: Blob
+  readonly secret_prefix: string
+}
+
 /** The verdict on a create. `original` is the event of this change, or of an earlier attempt of the same request. */
-export interface OriginalRow extends ChangeRow {
+export type OriginalRow = ChangeRow & {
   /** The ID of the event that recorded the creation; null if nothing was created. */
   readonly original_id: string | null
-  /** JSON. */
+  /** JSON; null if nothing was created. */
   readonly original_data: string | null
-  /** Null if the request has no Idempotency-Key. */
-  readonly request_digest: Blob | null
-  readonly salt: Blob | null
-  readonly secret_prefix: string | null
-}
+} & (RecordRow | { readonly [Column in keyof RecordRow]: null })
 
 function staleAt(change: Change): UnixMs {
   return change.now - REPLAY_WINDOW_MS
@@ -88,21 +91,17 @@ export interface Original {
 
 /** Null if nothing was created. */
 export function readOriginal(
-  { original_id, original_data, request_digest, salt, secret_prefix }: OriginalRow,
+  row: OriginalRow,
   change: Change,
   request: KeyedRequest | null,
 ): Result<Original, 'idempotency_key_reused'> | null {
-  if (original_id === null || original_data === null) return null
-  if (request && request_digest && !sameBytes(bytes(request_digest), request.requestDigest)) {
-    return { refused: 'idempotency_key_reused' }
-  }
-  const isReplay = original_id !== change.eventId
-  return {
-    granted: {
-      data: JSON.parse(original_data),
-      replayedFrom: isReplay && salt && secret_prefix !== null ? { salt: bytes(salt), prefix: secret_prefix } : null,
-    },
-  }
+  if (row.original_data === null) return null
+  const data = JSON.parse(row.original_data)
+  if (row.salt === null) return { granted: { data, replayedFrom: null } }
+  const { requestDigest } = request as KeyedRequest
+  if (!sameBytes(bytes(row.request_digest), requestDigest)) return { refused: 'idempotency_key_reused' }
+  const isReplay = row.original_id !== change.eventId
+  return { granted: { data, replayedFrom: isReplay ? { salt: bytes(row.salt), prefix: row.secret_prefix } : null } }
 }
 
 export function bytes(blob: Blob): Bytes {

@@ -190,7 +190,7 @@ interface Issuing {
   readonly data: Sql
 }
 
-interface IssuedRow extends OriginalRow, FoundChangeRow {
+interface IssuedColumns extends FoundChangeRow {
   readonly digest: Blob
   readonly disabled_at: UnixMs | null
   readonly expires_at: UnixMs | null
@@ -201,6 +201,7 @@ interface IssuedRow extends OriginalRow, FoundChangeRow {
   readonly is_known: 0 | 1
   readonly is_frozen: 0 | 1
 }
+type IssuedRow = OriginalRow & IssuedColumns
 
 async function issue(
   database: Database,
