@@ -35,7 +35,7 @@ interface PageOptions {
   readonly status?: ContentfulStatusCode
   /** The content of the header; a link to the start page by default. */
   readonly header?: Child
-  /** A stylesheet in `/static` besides the common one. */
+  /** A stylesheet in `/static` besides the common one. `dashboard.css` if the page is interactive. */
   readonly styles?: string
   /** True if the page has forms. */
   readonly isInteractive?: boolean
@@ -45,7 +45,8 @@ interface PageOptions {
 
 /** Answers with an HTML page. Its policy blocks style attributes and inline scripts. */
 export function htmlPage(c: Context<HonoEnv>, options: PageOptions, body: Child): Response {
-  const { title, status = 200, header, styles, isInteractive = false } = options
+  const { title, status = 200, header, isInteractive = false } = options
+  const styles = options.styles ?? (isInteractive ? 'dashboard.css' : undefined)
   const script = options.script ?? (isInteractive ? 'pages.js' : undefined)
   const page = (
     <html lang="en">
