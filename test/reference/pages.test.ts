@@ -94,6 +94,23 @@ describe('/docs', () => {
     expect(text).toMatch(/<code>last_used_at<\/code> <span>string, nullable<\/span> <small>always present<\/small>/)
   })
 
+  test('/docs describes variants with the same members once, and the errors of every call in the guide only', async () => {
+    const { text } = await get('/docs')
+    const [, event = ''] = /<article id="Event">(.*?)<\/article>/s.exec(text) ?? []
+    const variants = [
+      ...event.matchAll(/<p class="kind">When .*?<\/p>(.*?)(?=<p class="kind">When|<div class="example">)/gs),
+    ]
+    expect(variants.length).toBeGreaterThan(5)
+    expect(new Set(variants.map(([, members]) => members)).size).toBe(variants.length)
+    for (const type of EVENT_TYPES) expect(event).toContain(`&quot;${type}&quot;`)
+    const calls = [...text.matchAll(/<article.*?<\/article>/gs)].join('')
+    const [, guide = ''] = /<section id="errors".*?>(.*?)<table/s.exec(text) ?? []
+    for (const code of ['https_required', 'rate_limit_exceeded', 'service_unavailable', 'internal_error']) {
+      expect(calls).not.toContain(`href="#error-${code}"`)
+      expect(guide).toContain(`<code>${code}</code>`)
+    }
+  })
+
   test('/docs shows the issuer in its commands, whatever the Host header says, and the request’s origin without an issuer', async () => {
     const origins = async (url: string, ISSUER: string) => {
       const { text } = await send(new Request(url), { ISSUER })

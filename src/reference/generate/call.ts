@@ -20,6 +20,8 @@ export interface Call {
   readonly method: string
   readonly path: string
   readonly operation: Operation
+  /** The position of the call in the document. */
+  readonly number: number
 }
 
 /** The section of a call: its text and parameters, and beside them its samples and responses. */
@@ -40,7 +42,7 @@ ${returned(document, operation)}
 </div>
 <div class="example">
 ${samples(document, call)}
-${responses(document, errors, operation)}
+${responses(document, errors, call)}
 </div>
 </article>`
 }
@@ -93,10 +95,10 @@ export function successOf(document: OpenApi, { responses }: Operation) {
   return { status, description, schema: content?.['application/json']?.schema }
 }
 
-function samples(document: OpenApi, { method, path, operation }: Call): Html {
+function samples(document: OpenApi, { method, path, operation, number }: Call): Html {
   const request = sampleRequest(document, method, path, operation)
   return tabs(
-    `l-${operation.operationId}`,
+    `l-${number}`,
     'Language',
     LANGUAGES.map((language): Tab => {
       const call = sdkCall(operation.operationId, language)
@@ -111,19 +113,24 @@ function samples(document: OpenApi, { method, path, operation }: Call): Html {
   )
 }
 
+/** Errors of nearly every call. The guide to errors names them once. */
+const COMMON = ['https_required', 'rate_limit_exceeded', 'service_unavailable', 'internal_error']
+const isCommon = (name: string) => COMMON.includes(name.replace('oauth_', ''))
+
 /** One tab per status. The success has its example, the others have their codes. */
-function responses(document: OpenApi, errors: readonly DescribedError[], operation: Operation): Html {
+function responses(document: OpenApi, errors: readonly DescribedError[], { operation, number }: Call): Html {
   const { status, description, schema } = successOf(document, operation)
   const example = schema && exampleOf(document, schema)
   const content = example === undefined ? html`<p>${text(description)}</p>` : codeBlock(pretty(example), 'json')
   const refusals = Object.entries(operation.responses)
     .slice(1)
-    .map(([other, response]): Tab => ({ value: other, label: other, content: refusal(errors, response) }))
-  return tabs(`r-${operation.operationId}`, 'Response', [{ value: status, label: status, content }, ...refusals])
+    .filter(([, response]) => !errorNames(response).every(isCommon) || errorNames(response).length === 0)
+    .map(([other, response]): Tab => ({ label: other, content: refusal(errors, response) }))
+  return tabs(`r-${number}`, 'Response', [{ label: status, content }, ...refusals])
 }
 
 function refusal(errors: readonly DescribedError[], response: Response | OasRef): Html {
-  const named = errors.filter(({ name }) => errorNames(response).includes(name))
+  const named = errors.filter(({ name }) => errorNames(response).includes(name) && !isCommon(name))
   if (named.length === 0 && !('$ref' in response)) return html`<p>${response.description}</p>`
   return html`<ul>${named.map(
     ({ name, code, body }) =>

@@ -3,7 +3,8 @@ import { highlighted } from './highlight.ts'
 import type { Html } from './members.ts'
 
 export interface Tab {
-  readonly value: string
+  /** The value by which the browser script finds the same choice in other groups of tabs. */
+  readonly value?: string
   readonly label: string
   readonly content: Html
 }
@@ -13,12 +14,15 @@ export function codeBlock(code: string, language: string): Html {
   return html`<div class="block"><pre tabindex="0"><code>${highlighted(code, language)}</code></pre></div>`
 }
 
-/** Tabs that work without a script: each is a radio button, followed by its panel. The first one is open. */
+/**
+ * Tabs that work without a script: each is a radio button, followed by its panel. The first one is open. The name is on
+ * each button, so it is short.
+ */
 export function tabs(name: string, label: string, all: readonly Tab[]): Html {
   return html`<div class="radios" role="radiogroup" aria-label="${label}">
 ${all.map(
   ({ value, label, content }, i) =>
-    html`<label><input type="radio" name="${name}" value="${value}"${i === 0 ? html` checked` : ''}>${label}</label><div class="pane">${content}</div>
+    html`<label><input type="radio" name="${name}"${value ? html` value="${value}"` : ''}${i === 0 ? html` checked` : ''}>${label}</label><div class="pane">${content}</div>
 `,
 )}</div>`
 }

@@ -22,9 +22,11 @@ export const APPENDIX = 'Service'
 
 /** The calls of the document, by group. `appendix` has those that are not part of the product's API. */
 export function groupsOf(document: OpenApi): { groups: Group[]; appendix: Group[] } {
-  const calls = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),
-  )
+  const calls = Object.entries(document.paths)
+    .flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),
+    )
+    .map((call, number) => ({ ...call, number }))
   const all = document.tags.map(({ name, description = '' }) => ({
     id: name.toLowerCase().replaceAll(' ', '-'),
     name,

@@ -74,11 +74,18 @@ export function memberGroups(schema: JsonSchema, direction: Direction): MemberGr
   /** Tells the variants apart: two of them have it, with fixed values. */
   const tellsApart = (name: string) =>
     !isCommon(name) && variants.filter(({ properties }) => isFixed(properties?.[name])).length > 1
+  const own = variants.map((variant) => ({
+    fixed: fixedMembers(variant, tellsApart),
+    members: membersOf(variant, direction, (name) => !isCommon(name) && !tellsApart(name)),
+  }))
+  const alike = Map.groupBy(own, ({ fixed: [only, ...others], members }) =>
+    JSON.stringify([members, only?.name, others.length === 0 || [only, ...others]]),
+  )
   return [
     { title: '', members: membersOf(first, direction, isCommon) },
-    ...variants.map((variant) => ({
-      title: `When ${fixedMembers(variant, tellsApart)}:`,
-      members: membersOf(variant, direction, (name) => !isCommon(name) && !tellsApart(name)),
+    ...[...alike.values()].map((group) => ({
+      title: `When ${conditionOf(group.map(({ fixed }) => fixed))}:`,
+      members: group[0]?.members ?? [],
     })),
   ]
 }
@@ -121,15 +128,23 @@ function memberOf(name: string, schema: JsonSchema, isRequired: boolean, directi
   }
 }
 
+interface FixedMember {
+  readonly name: string
+  readonly values: readonly unknown[]
+}
+
 /** The members that tell a variant apart, with their values. */
-function fixedMembers({ properties = {} }: JsonSchema, tellsApart: (name: string) => boolean): string {
+function fixedMembers({ properties = {} }: JsonSchema, tellsApart: (name: string) => boolean): FixedMember[] {
   return Object.entries(properties)
     .filter(([name]) => tellsApart(name))
-    .map(([name, { enum: values, const: value }]) => {
-      const all = (values ?? [value]).map((one) => `\`${JSON.stringify(one)}\``)
-      return `\`${name}\` is ${all.join(' or ')}`
-    })
-    .join(' and ')
+    .map(([name, { enum: values, const: value }]) => ({ name, values: values ?? [value] }))
+}
+
+/** The condition, in words, for any of the variants. If there are several, they differ in the values of one member. */
+function conditionOf(variants: readonly (readonly FixedMember[])[]): string {
+  const valuesAt = (i: number) => variants.flatMap((fixed) => fixed[i]?.values ?? [])
+  const codes = (values: unknown[]) => values.map((one) => `\`${JSON.stringify(one)}\``).join(' or ')
+  return (variants[0] ?? []).map(({ name }, i) => `\`${name}\` is ${codes(valuesAt(i))}`).join(' and ')
 }
 
 function isFixed(schema: JsonSchema | undefined): boolean {
