@@ -22,6 +22,7 @@ const LISTED = 8
 /** API keys that one overview names. */
 const LISTED_KEYS = 5
 const WEBHOOKS_PATH = '/dashboard/webhooks'
+const EXPIRING_PATH = `${SECRETS_PATH}?state=expiring&sort=expires`
 const KEYS_PATH = '/dashboard/keys'
 
 /** The first page after sign-in: problems first, then the latest changes and the totals. */
@@ -79,16 +80,13 @@ const Step = ({ isDone, name, children }: PropsWithChildren<{ isDone: boolean; n
   </li>
 )
 
-const Totals = ({ found: { applications, secrets, endpoints, keys }, now }: { found: Overview; now: number }) => {
+const Totals = ({ found, now }: { found: Overview; now: number }) => {
+  const { applications, secrets, expiringCount, endpoints, keys } = found
   return (
     <ul class="totals">
       <Total href={APPLICATIONS_PATH} name="Applications" count={applications.toLocaleString('en')} />
       <Total href={SECRETS_PATH} name="Current secrets" count={counted(secrets.current, secrets)} />
-      <Total
-        href={`${SECRETS_PATH}?state=expiring&sort=expires`}
-        name="Expiring"
-        count={counted(secrets.expiring, secrets)}
-      />
+      <Total href={EXPIRING_PATH} name="Expiring" count={counted(expiringCount, secrets)} />
       <Total
         href={`${SECRETS_PATH}?unused=${UNUSED_DAYS}`}
         name={`Unused ${UNUSED_DAYS} days`}
@@ -118,8 +116,9 @@ const Attention = ({ found, leaks, now }: { found: Overview; leaks: Child[]; now
   const items = [
     ...leaks,
     ...expiring(found, now),
-    ...unused(found),
+    ...endingKeys(found.keys, now),
     ...failing(found.endpoints),
+    ...unused(found),
     ...idle(found.keys, now),
   ]
   return (
@@ -162,7 +161,15 @@ function leaked({ leaked: secrets, keys, endpoints }: Overview, now: number): Ch
         </>,
       ),
     ),
-    ...keys.flatMap(({ name, leakReportedAt }) => item(leakReportedAt, KEYS_PATH, <>API key {<Name>{name}</Name>}</>)),
+    ...keys.flatMap(({ name, leakReportedAt }) =>
+      item(
+        leakReportedAt,
+        KEYS_PATH,
+        <>
+          API key <Name>{short(name)}</Name>
+        </>,
+      ),
+    ),
     ...endpoints.flatMap(({ url, leakReportedAt }) =>
       item(leakReportedAt, WEBHOOKS_PATH, <>Signing secret of {withoutQuery(url)}</>),
     ),
@@ -170,7 +177,7 @@ function leaked({ leaked: secrets, keys, endpoints }: Overview, now: number): Ch
 }
 
 /** Secrets that programs still use come first, because those programs will stop working. */
-function expiring({ expiring: secrets, secrets: counts }: Overview, now: number): Child[] {
+function expiring({ expiring: secrets, expiringCount, secrets: counts }: Overview, now: number): Child[] {
   const items = secrets
     .toSorted((one, other) => Number(isInUse(other, now)) - Number(isInUse(one, now)))
     .map((secret) => (
@@ -188,12 +195,11 @@ function expiring({ expiring: secrets, secrets: counts }: Overview, now: number)
         )}
       </Item>
     ))
-  const more = counts.expiring - secrets.length
-  if (more > 0)
+  if (expiringCount > secrets.length)
     items.push(
       <Item kind="wait" label="Expires soon">
-        <a href={`${SECRETS_PATH}?state=expiring&sort=expires`}>
-          {counted(more, counts)} more {more === 1 ? 'secret expires' : 'secrets expire'} within {EXPIRING_DAYS} days
+        <a href={EXPIRING_PATH}>
+          All {counted(expiringCount, counts)} secrets that expire
         </a>
       </Item>,
     )
@@ -222,6 +228,32 @@ function failing(endpoints: readonly WebhookEndpoint[]): Child[] {
         </a>
         : {deliveryCount(dead)} failed {dead === 1 ? 'delivery' : 'deliveries'}
         {pending > 0 && `, ${deliveryCount(pending)} pending`}
+      </Item>
+    ))
+}
+
+/** API keys that expire soon, or have expired lately: their programs stop working. The soonest come first. */
+function endingKeys(keys: readonly CallerKey[], now: number): Child[] {
+  return keys
+    .flatMap(({ name, lastUsedAt, expiresAt }) => (expiresAt === null ? [] : [{ name, lastUsedAt, expiresAt }]))
+    .filter(({ expiresAt }) => Math.abs(expiresAt - now) < EXPIRING_DAYS * DAY_MS)
+    .toSorted((one, other) => one.expiresAt - other.expiresAt)
+    .slice(0, LISTED_KEYS)
+    .map(({ name, lastUsedAt, expiresAt }) => (
+      <Item
+        kind={isInUse({ lastUsedAt }, now) ? 'bad' : 'wait'}
+        label={expiresAt <= now ? 'Expired' : isInUse({ lastUsedAt }, now) ? 'Expires in use' : 'Expires soon'}
+      >
+        <a href={KEYS_PATH}>
+          API key <Name>{short(name)}</Name>
+        </a>{' '}
+        {expiresAt <= now ? 'expired' : 'expires'} <Time at={expiresAt} now={now} />
+        {lastUsedAt !== null && (
+          <>
+            {' '}
+            and was last used <Ago at={lastUsedAt} now={now} />
+          </>
+        )}
       </Item>
     ))
 }

@@ -28,7 +28,7 @@ import { allOf, BY_APPLICATION, limitTo, type Statement, select, selectFromFirst
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /** A page of a filtered list reads at most this many secrets. Counts end here, too. */
-export const MAX_READ = 10_000
+export const MAX_READ = 5_000
 
 /** `used` lists the longest unused secrets first, and `expires` those that expire soonest. */
 export type SecretOrder = 'desc' | 'asc' | 'used' | 'expires'

@@ -25,6 +25,8 @@ export interface Overview {
   readonly secrets: SecretCounts
   /** The time of the latest use of any of the secrets; null if none was used. */
   readonly lastUsedAt: UnixMs | null
+  /** The number of secrets that are expiring. */
+  readonly expiringCount: number
   /** The secrets that are the next to expire. */
   readonly expiring: readonly ListedSecret[]
   /** Secrets that are reported as leaked, latest first, without those that ended longer ago than a week. */
@@ -35,12 +37,14 @@ export interface Overview {
   readonly activities: readonly Activity[]
 }
 
+/** Secrets that expire are looked for among this many: programs stop working, so more of them than are counted. */
+const MAX_READ_EXPIRING = 10_000
 /** Sign-ins are left out of the latest events, which are looked for among this many. */
 const MAX_READ_EVENTS = 200
 /** The overview shows a leaked secret for this long after its end. */
 const LEAK_SHOWN_MS = 7 * 24 * 60 * 60_000
 
-/** Reads at most `MAX_READ` secrets, twice. `limit` is the maximum number of secrets and of events in the result. */
+/** `limit` is the maximum number of secrets and of events in the result. */
 export function findOverview(
   database: Database,
   caller: Caller,
@@ -64,11 +68,11 @@ export function findOverview(
         newest(MAX_READ + 1),
         empty,
       ),
-      expiring: selectFromFirst<ListedRow>(
+      expiring: selectFromFirst<ListedRow & { total: number }>(
         caller,
-        listedColumns(now),
+        sql`${listedColumns(now)}, count(*) OVER () AS total`,
         'client_secrets',
-        newest(MAX_READ),
+        newest(MAX_READ_EXPIRING),
         sql`WHERE ${allOf(expiring)} ORDER BY expires_at, id ${limitTo(limit)}`,
       ),
       leaked: selectFromFirst<ListedRow>(
@@ -99,6 +103,7 @@ export function findOverview(
         applications: verdict.application_count,
         secrets: counts as SecretCounts,
         lastUsedAt: counts?.last_used_at ?? null,
+        expiringCount: expiring[0]?.total ?? 0,
         expiring: expiring.map(listedFromRow),
         leaked: leaked.map(listedFromRow),
         endpoints: endpoints.map(endpointFromRow),

@@ -67,6 +67,7 @@ describe('the overview', () => {
     await createSecret({ name: 'soon', expires_at: inDays(2) })
     const old = await createSecret({ name: 'forgotten' })
     const idle = await newApiKey({ environmentId })
+    const ending = await newApiKey({ environmentId })
     const endpointId = newId('we', Date.now())
     await createWebhookEndpoint(operatorDatabase(env.DB), {
       id: endpointId,
@@ -80,6 +81,10 @@ describe('the overview', () => {
     await env.DB.batch([
       env.DB.prepare('UPDATE client_secrets SET created_at = ? WHERE id = ?').bind(longAgo, old.id),
       env.DB.prepare("UPDATE api_keys SET created_at = ?, name = 'idle' WHERE id = ?").bind(longAgo, idle.id),
+      env.DB.prepare("UPDATE api_keys SET key_expires_at = ?, name = 'ending' WHERE id = ?").bind(
+        Date.now() + 3 * DAY_MS,
+        ending.id,
+      ),
       env.DB.prepare(
         `INSERT INTO webhook_deliveries (endpoint_id, event_id, environment_id, state, attempts, next_attempt_at, created_at)
         VALUES (?, 'event_x', ?, 'dead', 11, 0, 0)`,
@@ -93,6 +98,7 @@ describe('the overview', () => {
     expect(html).toMatch(/Expires in use.*in use.*Expires soon.*soon.*1 secret was not used for 90 days/s)
     expect(html).toMatch(/Webhook fails.*https:\/\/hooks\.example\/oncekey\?….*1 failed delivery/s)
     expect(html).toMatch(/Unused API key.*idle.*was never used/s)
+    expect(html).toMatch(/Expires soon<.*API key .*ending.*expires <time/s)
     expect(html).not.toContain('of-the-receiver')
     expect(html).not.toContain('whsec_')
   })
@@ -106,7 +112,7 @@ describe('the overview', () => {
       ['/dashboard/secrets?unused=90', 1],
       ['/dashboard/secrets?expiry=never', 1],
       ['/dashboard/webhooks', 1],
-      ['/dashboard/keys', 2],
+      ['/dashboard/keys', 3],
     ] as const)
       expect(html).toContain(`<a href="${href}"><b>${count}</b>`)
   })
@@ -124,7 +130,7 @@ describe('the overview', () => {
     for (const text of [application.id, 'forgotten', 'hooks.example', 'idle']) expect(html).not.toContain(text)
   })
 
-  test('the overview reads a bounded number of rows', async () => {
+  test('the overview reads a bounded number of rows, and finds more secrets that expire than it counts', async () => {
     const key = await newApiKey()
     const busy = new Visitor()
     await busy.signIn(key.apiKey)
@@ -135,7 +141,16 @@ describe('the overview', () => {
     )
       .bind(key.environmentId)
       .run()
-    const { html } = await busy.get(OVERVIEW)
-    expect(html).toContain('<b>10,000+</b>')
+    // The oldest ones.
+    await env.DB.prepare(
+      'UPDATE client_secrets SET expires_at = ?1, last_used_at = 1 WHERE environment_id = ?2 AND id < ?3',
+    )
+      .bind(Date.now() + DAY_MS, key.environmentId, `secret_${'0'.repeat(22)}1101`)
+      .run()
+    const { html, rowsRead } = await busy.get(OVERVIEW)
+    expect(html).toContain('<b>5,000+</b>')
+    expect(html).toContain('<b>1,000+</b> <span>Expiring')
+    expect(html.split('expires <time').length - 1).toBe(8)
+    expect(rowsRead).toBeLessThan(20_000)
   })
 })
