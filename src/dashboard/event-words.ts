@@ -37,6 +37,17 @@ export const LABELS: Record<EventType, string> = {
   'environment.unfrozen': 'Environment freeze lifted',
 }
 
+/** The objects of events, by the first part of their types. */
+export const OBJECTS = new Map([
+  ['connect_application', 'Applications'],
+  ['connect_application_secret', 'Client secrets'],
+  ['api_key', 'API keys'],
+  ['session', 'Sessions'],
+  ['webhook_endpoint', 'Webhook endpoints'],
+  ['signing_key', 'Signing keys'],
+  ['environment', 'Environment'],
+])
+
 /** A member of the target that a change has set. */
 export interface Difference {
   readonly name: string

@@ -62,6 +62,7 @@ export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTabl
             </span>
           )}
           {detail?.(secret)}
+          {secret.leakReportedAt !== null && <b class="sub error">Reported as leaked</b>}
         </>
       ),
     },

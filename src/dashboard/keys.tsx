@@ -15,7 +15,7 @@ import { SESSION_LIFETIME_MS } from '../storage/caller-conditions.ts'
 import { endSession, listCallers, type Session } from '../storage/sessions.ts'
 import { formPage, readChange, validate } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
-import { LastUsed } from './secret-table.tsx'
+import { LastUsed, TimeOrNever } from './secret-table.tsx'
 import { may, requireRight, requireSession } from './session.ts'
 
 const PATH = '/dashboard/keys'
@@ -142,27 +142,30 @@ const keyColumns = (now: number, canWrite: boolean): Column<CallerKey>[] => [
     label: 'Name',
     kind: 'wide',
     cell: (key) => (
-      <NameOverId name={short(key.name)} id={key.id} what={`ID of ${isolated(short(key.name))}`}>
+      <NameOverId
+        name={short(key.name)}
+        id={key.id}
+        what={`ID of ${isolated(short(key.name))}`}
+        leakReportedAt={key.leakReportedAt}
+      >
         <Name>{short(key.name)}</Name>
         {key.isOwn && <span class="quiet"> (you)</span>}
       </NameOverId>
     ),
   },
-  { label: 'Access', cell: (key) => <Rights of={key} now={now} /> },
+  { label: 'Access', cell: (key) => <Rights of={key} /> },
   { label: 'Last used', cell: ({ lastUsedAt }) => <LastUsed at={lastUsedAt} now={now} /> },
-  { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+  { label: 'Expires', cell: ({ expiresAt }) => <TimeOrNever at={expiresAt} now={now} /> },
+  { label: 'Created', kind: 'extra', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
   ...(canWrite ? [revokeColumn] : []),
 ]
 
-/** The access of a key or its permissions, and below them its other limits. */
-const Rights = ({ of: { access, permissions, allowedIps, expiresAt }, now }: { of: CallerKey; now: number }) => (
+/** The access of a key or its permissions, and below them the addresses from which it works. */
+const Rights = ({ of: { access, permissions, allowedIps } }: { of: CallerKey }) => (
   <>
-    <span class="line">{permissions?.join(', ') ?? (access === 'write' ? 'Read and write' : 'Read-only')}</span>
-    {expiresAt !== null && (
-      <span class="sub">
-        {expiresAt > now ? 'expires' : 'expired'} <Time at={expiresAt} now={now} />
-      </span>
-    )}
+    <span class="line" title={permissions?.join(', ')}>
+      {permissions?.join(', ') ?? (access === 'write' ? 'Read and write' : 'Read-only')}
+    </span>
     {allowedIps && (
       <span class="sub line" title={allowedIps.join(', ')}>
         from {allowedIps.join(', ')}
@@ -303,6 +306,13 @@ function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKe
       {[...readSettings(c.env).ACCESS_AUDIENCES.values()].includes(key.id) && (
         <p class="notice bad">
           People who come through Cloudflare Access act with this key, and can no longer sign in.
+        </p>
+      )}
+      {key.leakReportedAt !== null && (
+        <p class="notice bad">
+          <span>
+            It was reported as leaked <Time at={key.leakReportedAt} now={Date.now()} />.
+          </span>
         </p>
       )}
       {key.isOwn && <p class="notice bad">You signed in with this key. Revoking it signs you out.</p>}

@@ -8,7 +8,7 @@ import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { publicOrigin } from '../pages/document.tsx'
-import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
+import { Choice, Choices, Field, type FieldErrors } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
 import { createCallerKey } from '../storage/api-keys.ts'
 import { identify } from '../storage/batch.ts'
@@ -146,8 +146,7 @@ function newKeyPage(c: Context<HonoEnv>, values = EMPTY, errors: FieldErrors = {
         autofocus
         help="The person or program that will use it. Every event names it."
       />
-      <fieldset>
-        <legend>Access</legend>
+      <Choices name="access" legend="Access" errors={errors}>
         <Choice
           name="access"
           value="read"
@@ -180,13 +179,10 @@ function newKeyPage(c: Context<HonoEnv>, values = EMPTY, errors: FieldErrors = {
             </Choice>
           ))}
         </div>
-        {errors.access && <p class="error">{errors.access}</p>}
-      </fieldset>
-      <fieldset>
-        <legend>Expires</legend>
+      </Choices>
+      <Choices name="lifetime" legend="Expires" errors={errors}>
         <Lifetimes now={Date.now()} chosen={values.lifetime} most={null} />
-        {errors.lifetime && <p class="error">{errors.lifetime}</p>}
-      </fieldset>
+      </Choices>
       <AllowedIpsField what="key" values={values} errors={errors} />
     </>,
   )

@@ -198,9 +198,7 @@ function expiring({ expiring: secrets, expiringCount, secrets: counts }: Overvie
   if (expiringCount > secrets.length)
     items.push(
       <Item kind="wait" label="Expires soon">
-        <a href={EXPIRING_PATH}>
-          All {counted(expiringCount, counts)} secrets that expire
-        </a>
+        <a href={EXPIRING_PATH}>All {counted(expiringCount, counts)} secrets that expire</a>
       </Item>,
     )
   return items

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import type { HonoEnv } from '../http/context.ts'
-import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
+import { Choice, Choices, Field, type FieldErrors } from '../pages/forms.tsx'
 import { DAY_MS, ExactTime, Time } from '../pages/time.tsx'
 import type { ApplicationWithSecrets, ClientSecret } from '../storage/client-secrets.ts'
 import { type Fields, formPage, newFormToken } from './form.tsx'
@@ -185,8 +185,7 @@ export function rotatePage(
     },
     <>
       <Replaced secrets={secrets} now={now} />
-      <fieldset>
-        <legend>When should the current secrets stop working?</legend>
+      <Choices name="grace" legend="When should the current secrets stop working?" errors={errors}>
         {[...GRACE_PERIODS].map(([seconds, text]) => (
           <Choice
             name="grace"
@@ -197,8 +196,7 @@ export function rotatePage(
             {text}
           </Choice>
         ))}
-        {errors.grace && <p class="error">{errors.grace}</p>}
-      </fieldset>
+      </Choices>
       <NameAndExpiry values={values} errors={errors} now={now} most={maxLifetimeDays} />
     </>,
   )
@@ -226,11 +224,9 @@ const NameAndExpiry = ({ values, errors, now, most }: NameAndExpiryProps) => (
       errors={errors}
       help="Where it is used, such as production or CI."
     />
-    <fieldset>
-      <legend>When should the new secret expire?</legend>
+    <Choices name="lifetime" legend="When should the new secret expire?" errors={errors}>
       <Lifetimes now={now} chosen={values.lifetime ?? null} most={most} />
-      {errors.lifetime && <p class="error">{errors.lifetime}</p>}
-    </fieldset>
+    </Choices>
   </>
 )
 

@@ -4,12 +4,12 @@ import { DAY_MS, Time } from '../pages/time.tsx'
 import type { ClientSecret, FoundClientSecret } from '../storage/client-secrets.ts'
 import { applicationPath, secretPath } from './layout.tsx'
 
-/** A secret that was used within this time is most likely in use. */
+/** A credential that was used within this time is most likely in use. */
 const IN_USE_MS = 7 * DAY_MS
 /** A secret that expires within this time needs a replacement. */
 const EXPIRING_MS = 7 * DAY_MS
 
-export function isInUse({ lastUsedAt }: ClientSecret, now: number): boolean {
+export function isInUse({ lastUsedAt }: Pick<ClientSecret, 'lastUsedAt'>, now: number): boolean {
   return lastUsedAt !== null && now - lastUsedAt < IN_USE_MS
 }
 

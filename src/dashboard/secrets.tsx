@@ -5,7 +5,7 @@ import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted, SECRET_LIMIT_REACHED } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
-import { Choice, Field, type FieldErrors } from '../pages/forms.tsx'
+import { Choice, Choices, Field, type FieldErrors } from '../pages/forms.tsx'
 import { Hint } from '../pages/parts.tsx'
 import { Problem } from '../pages/problem.tsx'
 import { DAY_MS, ExactTime } from '../pages/time.tsx'
@@ -179,14 +179,12 @@ function editPage(
     },
     <>
       <Field name="name" label="Name (optional)" value={values.name} errors={errors} />
-      <fieldset>
-        <legend>When should it expire?</legend>
+      <Choices name="lifetime" legend="When should it expire?" errors={errors}>
         <Choice name="lifetime" value="same" isChosen help={secret.expiresAt && <ExactTime at={secret.expiresAt} />}>
           {secret.expiresAt === null ? 'Never, as now' : 'As now'}
         </Choice>
         <Lifetimes now={now} chosen={null} most={most} />
-        {errors.lifetime && <p class="error">{errors.lifetime}</p>}
-      </fieldset>
+      </Choices>
       <Limits values={values} errors={errors} all={application.scopes} />
     </>,
   )

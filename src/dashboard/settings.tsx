@@ -6,7 +6,7 @@ import { settingsFromWire } from '../contract/wire.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { ActionButton, Choice, Confirm, Field, type FieldErrors, PostForm } from '../pages/forms.tsx'
+import { ActionButton, Choice, Choices, Confirm, Errors, Field, type FieldErrors, PostForm } from '../pages/forms.tsx'
 import { Time } from '../pages/time.tsx'
 import { identify } from '../storage/batch.ts'
 import {
@@ -95,23 +95,26 @@ function settingsPage(
     <section class="narrow">
       <h1>Settings</h1>
       <Form action={SETTINGS_PATH} class="stack">
-        <fieldset disabled={!may(c, 'write')}>
-          <legend>When a credential is reported as leaked</legend>
-          <p class="quiet small">
-            Anyone who finds a credential can report it at <code>/leaks</code>. Each choice includes those before it.
-          </p>
-          {REACTIONS.map(([value, name, help]) => (
-            <Choice name="leak_reaction" value={value} isChosen={value === leakReaction} help={help}>
-              {name}
-            </Choice>
-          ))}
-          {errors.leak_reaction && <p class="error">{errors.leak_reaction}</p>}
+        <Errors errors={errors} />
+        <fieldset disabled={!may(c, 'write')} aria-labelledby="leaks">
+          <h2 id="leaks">Leaked credentials</h2>
+          <Choices name="leak_reaction" legend="When a credential is reported as leaked" errors={errors}>
+            <p class="quiet small">
+              Anyone who finds a credential can report it at <code>/leaks</code>. Each choice includes those before it.
+            </p>
+            {REACTIONS.map(([value, name, help]) => (
+              <Choice name="leak_reaction" value={value} isChosen={value === leakReaction} help={help}>
+                {name}
+              </Choice>
+            ))}
+          </Choices>
         </fieldset>
-        <fieldset disabled={!may(c, 'write')}>
-          <legend>Client secrets</legend>
+        <fieldset disabled={!may(c, 'write')} aria-labelledby="policy">
+          <h2 id="policy">Client secrets</h2>
           <Field
             name="max_lifetime_days"
             label="Longest lifetime, in days (optional)"
+            isNumber
             value={values.max_lifetime_days}
             errors={errors}
             help="A new secret expires after this time at the latest. Existing secrets keep their expiry."
@@ -119,17 +122,21 @@ function settingsPage(
           <Field
             name="max_unused_days"
             label="Longest time unused, in days (optional)"
+            isNumber
             value={values.max_unused_days}
             errors={errors}
             help="Oncekey checks once a day, and disables secrets that were neither used nor changed for this time. You can enable them again."
           />
         </fieldset>
         {may(c, 'write') && (
-          <button type="submit" class="primary">
-            Save settings
-          </button>
+          <div class="row">
+            <button type="submit" class="primary">
+              Save settings
+            </button>
+          </div>
         )}
       </Form>
+      <hr />
       <h2>Freeze</h2>
       {frozenAt === null ? (
         <p>In an emergency, stop issuing secrets and tokens. You can lift the freeze again.</p>

@@ -8,12 +8,13 @@ import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { Choice, Confirm, Field, type FieldErrors } from '../pages/forms.tsx'
+import { TypeName } from '../pages/parts.tsx'
 import { Problem } from '../pages/problem.tsx'
 import { identify } from '../storage/batch.ts'
 import { EVENT_TYPES, type EventType } from '../storage/events.ts'
 import { createCallerEndpoint, deleteCallerEndpoint, findCallerEndpoint } from '../storage/webhook-endpoints.ts'
 import { deliveryCount } from '../storage/webhooks.ts'
-import { LABELS } from './event-words.ts'
+import { LABELS, OBJECTS } from './event-words.ts'
 import { formPage, keyedForm, newFormToken, readChange, refuse, staleForm } from './form.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
 import { sentBefore } from './new-key.tsx'
@@ -83,6 +84,9 @@ export const webhookForms = new Hono<HonoEnv>()
     return redirectWithNotice(c, PATH, 'endpoint-deleted')
   })
 
+/** The event types by what they are about. */
+const TYPES_BY_OBJECT = Map.groupBy(EVENT_TYPES, (type) => OBJECTS.get(type.split('.')[0] ?? '') ?? 'Other')
+
 function newEndpointPage(
   c: Context<HonoEnv>,
   url = '',
@@ -116,13 +120,24 @@ function newEndpointPage(
       <fieldset>
         <legend>Events</legend>
         <p class="quiet small">Choose none to receive all events, also those of later versions.</p>
-        <div class="choices">
-          {EVENT_TYPES.map((type) => (
-            <Choice name={type} value="on" type="checkbox" isChosen={chosen.includes(type)} help={<code>{type}</code>}>
-              {LABELS[type]}
-            </Choice>
-          ))}
-        </div>
+        {[...TYPES_BY_OBJECT].map(([name, types]) => (
+          <fieldset>
+            <legend class="small">{name}</legend>
+            <div class="choices">
+              {types.map((type) => (
+                <Choice
+                  name={type}
+                  value="on"
+                  type="checkbox"
+                  isChosen={chosen.includes(type)}
+                  help={<TypeName type={type} />}
+                >
+                  {LABELS[type]}
+                </Choice>
+              ))}
+            </div>
+          </fieldset>
+        ))}
       </fieldset>
     </>,
   )

@@ -4,8 +4,8 @@ import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { ActionButton } from '../pages/forms.tsx'
-import { type Column, Empty, Hidden, NameOverId, short, Table } from '../pages/parts.tsx'
-import { Time } from '../pages/time.tsx'
+import { type Column, Empty, Hidden, NameOverId, short, Table, TypeName } from '../pages/parts.tsx'
+import { ExactTime, Time } from '../pages/time.tsx'
 import { pauseCallerEndpoint } from '../storage/webhook-endpoints.ts'
 import {
   deliveryCount,
@@ -102,8 +102,8 @@ const endpointColumns = (now: number): Column<WebhookEndpoint>[] => [
   {
     label: 'URL',
     kind: 'wide',
-    cell: ({ id, url }) => (
-      <NameOverId name={short(withoutQuery(url))} id={id} what="endpoint ID">
+    cell: ({ id, url, leakReportedAt }) => (
+      <NameOverId name={short(withoutQuery(url))} id={id} what="endpoint ID" leakReportedAt={leakReportedAt}>
         <code>{short(withoutQuery(url))}</code>
       </NameOverId>
     ),
@@ -186,7 +186,7 @@ function deliveryColumns(now: number, endpoints: readonly WebhookEndpoint[]): Co
       kind: 'wide',
       cell: ({ eventType, eventId }) => (
         <NameOverId id={eventId} what="event ID">
-          {eventType ? <code>{eventType}</code> : <span class="quiet">(event deleted)</span>}
+          {eventType ? <TypeName type={eventType} /> : <span class="quiet">(event deleted)</span>}
         </NameOverId>
       ),
     },
@@ -222,7 +222,7 @@ const State = ({ delivery: { state, nextAttemptAt }, now }: { delivery: ListedDe
       <span class="sub">
         {nextAttemptAt > now ? (
           <>
-            next <Time at={nextAttemptAt} now={now} />
+            next <ExactTime at={nextAttemptAt} />
           </>
         ) : (
           'due now'

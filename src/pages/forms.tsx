@@ -56,20 +56,34 @@ interface FieldProps {
   readonly autocomplete?: string
   readonly autofocus?: boolean
   readonly type?: string
+  /** A whole number. Phones show digits. */
+  readonly isNumber?: boolean
 }
 
 /** Keeps browsers from sending the text to a spelling service. The value is a string because JSX omits `false`. */
 export const noSpellcheck: object = { spellcheck: 'false' }
 
 /** A field with its label, help and error. */
-export const Field = ({ name, label, value = '', help, errors, isRequired, isLong, isCode, ...rest }: FieldProps) => {
+export const Field = ({
+  name,
+  label,
+  value = '',
+  help,
+  errors,
+  isRequired,
+  isLong,
+  isCode,
+  isNumber,
+  ...rest
+}: FieldProps) => {
   const error = errors?.[name]
   const described = [help && `${name}-help`, error && `${name}-error`].filter(Boolean).join(' ')
   const attributes = {
     id: name,
     name,
     required: isRequired,
-    class: isCode ? 'code' : undefined,
+    class: isCode ? 'code' : isNumber ? 'number' : undefined,
+    inputmode: isNumber ? ('numeric' as const) : undefined,
     ...(isCode && noSpellcheck),
     autocomplete: rest.autocomplete ?? 'off',
     autofocus: rest.autofocus ?? (error !== undefined && Object.keys(errors ?? {})[0] === name),
@@ -93,6 +107,28 @@ export const Field = ({ name, label, value = '', help, errors, isRequired, isLon
         </p>
       )}
     </div>
+  )
+}
+
+interface ChoicesProps {
+  readonly name: string
+  readonly legend: string
+  readonly errors?: FieldErrors
+}
+
+/** A group of choices with its error. The ID is the target of the link in `Errors`. */
+export const Choices = ({ name, legend, errors, children }: PropsWithChildren<ChoicesProps>) => {
+  const error = errors?.[name]
+  return (
+    <fieldset id={name} aria-describedby={error ? `${name}-error` : undefined}>
+      <legend>{legend}</legend>
+      {children}
+      {error && (
+        <p id={`${name}-error`} class="error">
+          {error}
+        </p>
+      )}
+    </fieldset>
   )
 }
 

@@ -21,6 +21,26 @@ export function short<Text extends string | null>(name: Text, length = MAX_LISTE
   return characters.length > length ? (`${characters.slice(0, length - 1).join('')}…` as Text) : name
 }
 
+/** The name of an event type. It breaks after its dot, and not inside a word. */
+export const TypeName = ({ type }: { type: string }) => (
+  <code>
+    {type.split('.').map((part, i) => (
+      <>
+        {i > 0 && (
+          <>
+            .<wbr />
+          </>
+        )}
+        {part}
+      </>
+    ))}
+  </code>
+)
+
+/** Marks a credential in a list that was reported as leaked. A long name before it gives way. */
+export const LeakMark = ({ at }: { at: number | null }) =>
+  at === null ? null : <span class="state bad">Reported as leaked</span>
+
 /** Isolates a name in plain text, where no element is possible: first strong isolate, and pop directional isolate. */
 export const isolated = (name: string) => `\u2068${name}\u2069`
 
@@ -35,11 +55,12 @@ export const Id = ({ id, what }: { id: string; what: string }) => (
 )
 
 /** A name over an ID: the first cell of a row. A long name is cut, and `title` has all of it. */
-export const NameOverId = ({ name, id, what, children }: PropsWithChildren<NameOverIdProps>) => (
+export const NameOverId = ({ name, id, what, leakReportedAt = null, children }: PropsWithChildren<NameOverIdProps>) => (
   <>
     <span class="line" title={name}>
       {children}
     </span>
+    <LeakMark at={leakReportedAt} />
     <Id id={id} what={what} />
   </>
 )
@@ -48,6 +69,7 @@ interface NameOverIdProps {
   readonly name?: string | undefined
   readonly id: string
   readonly what: string
+  readonly leakReportedAt?: number | null
 }
 
 /** A value to copy. The browser script shows the button. */

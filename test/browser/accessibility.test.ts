@@ -1,5 +1,5 @@
 import type { Browser } from 'playwright-core'
-import { beforeAll, describe, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { dashboardPaths, isFile } from '../dashboard-paths.ts'
@@ -50,6 +50,20 @@ describe.skipIf(!chromiumPath)('every page', () => {
       ['client_secrets', 'events'].map((table) => served.database.prepare(`SELECT max(id) AS id FROM ${table}`)),
     )
     const idOf = (result?: D1Result<{ id: string }>) => result?.results[0]?.id as string
+    // Lists and the overview mark credentials that are reported as leaked, and keys with limits.
+    const limited = (await newApiKey(served.database, { environmentId })).id
+    await served.database.batch([
+      ...['client_secrets', 'api_keys', 'webhook_endpoints'].map((table) =>
+        served.database
+          .prepare(`UPDATE ${table} SET leak_reported_at = ?, leak_source = 'https://paste.example/x'
+          WHERE id IN (?, ?, ?)`)
+          .bind(Date.now(), idOf(secret), limited, endpoint),
+      ),
+      served.database
+        .prepare(`UPDATE api_keys SET permissions = '["secrets:verify"]', allowed_ips = '{"10.0.0.0/8":"00001010"}',
+          key_expires_at = ? WHERE id = ?`)
+        .bind(Date.now() + 86_400_000, limited),
+    ])
     const objects = { application: applicationId, secret: idOf(secret), event: idOf(event), endpoint, key }
     paths = [
       ...dashboardPaths(objects).filter((path) => !isFile(path)),
@@ -72,6 +86,47 @@ describe.skipIf(!chromiumPath)('every page', () => {
       // Pages share their colours: the short run has the dark scheme of every third page.
       await checkAccessibility(page, i % size(3, 1) === 0 ? ['light', 'dark'] : ['light'])
     }
+    visitor.check()
+  }, 300_000)
+
+  test('the keyboard reaches everything on every page that can be pressed, and the focus is visible', async () => {
+    const { page } = visitor
+    await page.setViewportSize({ width: 1440, height: 900 })
+    for (const path of paths) {
+      await page.goto(origin + path)
+      const wanted = (await page.evaluate(PRESSABLE)) as string[]
+      // Radio buttons with one name are one stop. The order of the page leads back to its start.
+      for (let i = 0; i < wanted.length + 3; i++) await page.keyboard.press('Tab')
+      const { passed, unseen } = (await page.evaluate('passed')) as { passed: string[]; unseen: string[] }
+      expect([path, wanted.filter((element) => !passed.includes(element))]).toEqual([path, []])
+      expect([path, unseen]).toEqual([path, []])
+    }
+    visitor.check()
+  }, 300_000)
+
+  test('every page works without scripts: no button needs one, and every dialog is a page', async () => {
+    const plain = await newVisitor(browser, origin, { javaScriptEnabled: false })
+    const { page } = plain
+    await plain.context.addCookies(await visitor.context.cookies())
+    const dialogs = new Map<string, string>()
+    for (const path of paths) {
+      await page.goto(origin + path)
+      expect([path, await page.locator('h1').count()]).toEqual([path, 1])
+      expect([path, await page.locator('button[type=button]:not([popovertarget]):visible').count()]).toEqual([path, 0])
+      for (const form of await page.locator('form').all())
+        expect([path, await form.locator('[type=submit]').count()]).not.toEqual([path, 0])
+      for (const link of await page.locator('[data-dialog]').all()) {
+        const target = String(await link.getAttribute('href'))
+        dialogs.set(kindOf(target), target)
+      }
+    }
+    expect(dialogs.size).toBeGreaterThan(4)
+    for (const target of dialogs.values()) {
+      await page.goto(origin + target)
+      expect([target, await page.locator('#confirm [data-cancel], #confirm .error').count()]).not.toEqual([target, 0])
+    }
+    plain.check()
+    await plain.context.close()
   }, 300_000)
 
   test('the pages after a form keep the rules of WCAG 2.2 AA too', async () => {
@@ -100,22 +155,84 @@ describe.skipIf(!chromiumPath)('every page', () => {
     await checkAccessibility(page)
   })
 
-  test('dialogs and menus keep the rules of WCAG 2.2 AA too', async () => {
+  test('every form with invalid fields says what is wrong, by the rules of WCAG 2.2 AA', async () => {
+    const { page } = visitor
+    const forms: string[] = []
+    for (const [i, path] of paths.entries()) {
+      await page.goto(origin + path)
+      const form = page.locator('main form.stack:has(.field :is(input, textarea):not([readonly]))')
+      if ((await form.count()) === 0 || (await page.locator('main search form.stack').count()) > 0) continue
+      for (const field of await form.locator('.field :is(input, textarea)').all()) await field.fill('\u0007')
+      await form.evaluate((element) => {
+        const { elements } = element as unknown as { elements: Iterable<{ required: boolean; type: string }> }
+        for (const field of elements) if (field.type === 'url') field.type = 'text'
+      })
+      await form.locator('[type=submit]').last().click()
+      await page.waitForSelector('.error')
+      expect([path, await page.locator('.field .error, fieldset .error').count()]).not.toEqual([path, 0])
+      await checkAccessibility(page, i % size(3, 1) === 0 ? ['light', 'dark'] : ['light'])
+      forms.push(path)
+    }
+    expect(forms.length).toBeGreaterThan(7)
+    visitor.check()
+  }, 300_000)
+
+  test('every kind of dialog and menu keeps the rules of WCAG 2.2 AA', async () => {
     const { page } = visitor
     await page.setViewportSize({ width: 1200, height: 800 })
-    for (const path of [application, '/dashboard/keys', '/dashboard/webhooks'].slice(0, size(1, 3))) {
+    const seen = new Set<string>()
+    for (const path of paths) {
       await page.goto(origin + path)
-      for (const link of await page.locator('[data-dialog]:visible').all()) {
-        await link.click()
-        await page.waitForSelector('dialog[open]')
-        await checkAccessibility(page)
-        await page.keyboard.press('Escape')
-      }
-      for (const menu of await page.locator('[popovertarget]:visible').all()) {
-        await menu.click()
+      const openers = page.locator('[data-dialog]:visible, [popovertarget]:visible')
+      for (const opener of await openers.all()) {
+        const kind = kindOf(String((await opener.getAttribute('href')) ?? (await opener.getAttribute('popovertarget'))))
+        if (seen.has(kind)) continue
+        seen.add(kind)
+        await opener.click()
+        await page.waitForSelector('dialog[open], [popover]:popover-open')
         await checkAccessibility(page)
         await page.keyboard.press('Escape')
       }
     }
+    expect(seen).toContain('/dashboard/settings/freeze')
+    expect(seen).toContain('/dashboard/keys/:id/revoke')
+    visitor.check()
+  }, 300_000)
+
+  test('the pages of a frozen environment keep the rules of WCAG 2.2 AA', async () => {
+    const { page } = visitor
+    await page.goto(`${origin}/dashboard/settings/freeze`)
+    await page.click('#confirm button')
+    for (const path of ['/dashboard/settings', '/dashboard', `${application}/new-secret`]) {
+      await page.goto(origin + path)
+      await page.waitForSelector('.notice.bad:has-text("frozen")')
+      await checkAccessibility(page)
+    }
+    await page.locator('main form button').last().click()
+    await page.waitForSelector('h1:text-is("Not saved")')
+    await checkAccessibility(page)
+    visitor.check()
   })
 })
+
+/** A path or an ID, with the same text for every object. */
+const kindOf = (text: string) => text.replace(/[a-z_]+_[0-9A-Z]{26}/g, ':id')
+
+/**
+ * Names everything in the page that can be pressed and is visible, in the order of the page, and notes where the focus
+ * goes. Of radio buttons with one name, the keyboard reaches the chosen one.
+ */
+const PRESSABLE = `(() => {
+  const all = [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')].filter(
+    (element) => element.type !== 'hidden' && !element.disabled && element.checkVisibility({ visibilityProperty: true })
+      && (element.type !== 'radio' || element.checked),
+  )
+  const names = new Map(all.map((element, i) => [element, i + ' ' + element.outerHTML.slice(0, 120)]))
+  globalThis.passed = { passed: [], unseen: [] }
+  addEventListener('focusin', ({ target }) => {
+    passed.passed.push(names.get(target))
+    const shown = target.classList.contains('visually-hidden') ? target.nextElementSibling : target
+    if (getComputedStyle(shown).outlineStyle === 'none') passed.unseen.push(names.get(target))
+  })
+  return [...names.values()]
+})()`

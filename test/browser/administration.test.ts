@@ -68,6 +68,83 @@ describe.runIf(chromiumPath)('an administrator', () => {
     },
   )
 
+  test.each([
+    ['by keyboard only', true],
+    ['without scripts', false],
+  ])(
+    'an administrator narrows an API key, renames it, sets policies, and freezes the environment, %s',
+    async (_, javaScriptEnabled) => {
+      const { apiKey, path } = await environment.newExample()
+      const visitor = await environment.newVisitor({ javaScriptEnabled })
+      const { page, press, type, tabTo } = visitor
+      const main = () => page.locator('main').textContent()
+      await visitor.signIn(apiKey, '/dashboard/keys/new')
+
+      // Permissions, an expiry and IP ranges, at first with an invalid one.
+      await type('Name', 'gateway')
+      await tabTo(/^Read-only/)
+      await page.keyboard.press('ArrowUp')
+      await tabTo(/^secrets:verify/)
+      await page.keyboard.press('Space')
+      await tabTo(/^Never/)
+      await page.keyboard.press('ArrowDown')
+      await type('IP addresses (optional)', '203.0.113')
+      await press('Create API key')
+      await page.waitForSelector('#allowed_ips-error')
+      expect(await page.getByLabel(/^secrets:verify/).isChecked()).toBe(true)
+      await tabTo('IP addresses (optional)')
+      await page.keyboard.press('Control+A')
+      await page.keyboard.type('203.0.113.0/24')
+      await press('Create API key')
+      await page.waitForSelector('#secret')
+      await press('Done')
+      await page.waitForURL(/keys\?saved/)
+      const row = await page.locator('tr', { hasText: 'gateway' }).textContent()
+      expect(row).toMatch(/secrets:verify.*from 203\.0\.113\.0\/24.*in 30 days/s)
+      await press('Rename gateway')
+      await page.waitForURL(/rename$/)
+      await page.keyboard.press('Control+A')
+      await type('Name', 'edge')
+      await press('Save name')
+      await page.waitForSelector('.notice.good')
+      expect(await main()).toContain('edge')
+
+      // The settings, at first with an invalid one.
+      await press('Settings')
+      await page.waitForURL(/settings$/)
+      await tabTo(/^Notify/)
+      await page.keyboard.press('ArrowDown')
+      await type('Longest lifetime, in days (optional)', 'year')
+      await press('Save settings')
+      await page.waitForSelector('#max_lifetime_days-error')
+      expect(await page.getByLabel(/^Disable/).isChecked()).toBe(true)
+      await tabTo('Longest lifetime, in days (optional)')
+      await page.keyboard.press('Control+A')
+      await page.keyboard.type('30')
+      await press('Save settings')
+      await page.waitForSelector('.notice.good')
+      expect(await page.locator('#max_lifetime_days').inputValue()).toBe('30')
+
+      // Frozen, and lifted again.
+      await press('Freeze environment…')
+      await page.waitForSelector(javaScriptEnabled ? 'dialog[open]' : '#confirm')
+      await press('Freeze environment')
+      await page.waitForSelector('.notice.good:has-text("Environment frozen.")')
+      await page.goto(`${environment.origin}${path}/new-secret`)
+      expect(await main()).toContain('This environment is frozen.')
+      await press('Create secret')
+      await page.waitForSelector('h1:text-is("Not saved")')
+      expect(await main()).toContain('frozen')
+      await press('Settings')
+      await page.waitForURL(/settings$/)
+      await press('Lift the freeze')
+      await page.waitForSelector('.notice.good:has-text("Freeze lifted.")')
+      await page.goto(`${environment.origin}${path}/new-secret`)
+      expect(await page.getByLabel('In 30 days').isChecked()).toBe(true)
+      visitor.check()
+    },
+  )
+
   test('an administrator opens a shared address of filtered events, reads one, and exports the rest', async () => {
     const { apiKey, applicationId } = await environment.newExample()
     const visitor = await environment.newVisitor({ javaScriptEnabled: false })

@@ -83,7 +83,7 @@ export async function newVisitor(
 }
 
 /** The name of the focused element: its label, or its text. This also works where the page may run no script. */
-const FOCUSED = `(() => {
+export const FOCUSED = `(() => {
   const element = document.activeElement
   if (!element || element === document.body) return ''
   const name = element.getAttribute('aria-label') ?? element.labels?.[0]?.textContent ?? element.textContent

@@ -1,10 +1,11 @@
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { call, newApiKey } from '../api.ts'
-import { hiddenFields, shownSecret, Visitor } from './pages.ts'
+import { call, newApiKey, newApplication, send } from '../api.ts'
+import { hiddenFields, ORIGIN, shownSecret, Visitor } from './pages.ts'
 
 const KEYS = '/dashboard/keys'
 const WEBHOOKS = '/dashboard/webhooks'
+const JSON_BODY = { 'Content-Type': 'application/json' }
 
 const owner = new Visitor()
 const reader = new Visitor()
@@ -138,7 +139,7 @@ describe('an API key', () => {
     })
     const { html } = await owner.get(KEYS)
     expect(html).toContain('from 203.0.113.0/24, 2001:db8::/32')
-    expect(html).toMatch(/secrets:verify<.*expires <time/s)
+    expect(html).toMatch(/secrets:verify<.*data-label="Expires"[^>]*><div><time/s)
     const headers = { 'CF-Connecting-IP': '203.0.113.9' }
     const verify = { body: { client_secret: 'cs_0' }, headers }
     const plaintext = shownSecret(created.html)
@@ -154,6 +155,25 @@ describe('an API key', () => {
     const reply = await owner.submit(`${KEYS}/new`, { name: 'x', lifetime: '0', ...fields })
     expect(reply.status).toBe(422)
     expect(reply.html).toContain(text)
+  })
+
+  test('an API key, an endpoint and a secret that are reported as leaked are marked in their lists', async () => {
+    const leaked = await newApiKey()
+    const visitor = new Visitor()
+    await visitor.signIn(leaked.apiKey)
+    const application = await newApplication(leaked.apiKey)
+    const { json } = await call(leaked.apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)
+    const hook = await visitor.submit(`${WEBHOOKS}/new`, { url: 'https://hooks.example/leaked' })
+    const lists = [KEYS, WEBHOOKS, '/dashboard/secrets']
+    const marks = async () =>
+      Promise.all(lists.map(async (path) => (await visitor.get(path)).html.split('Reported as leaked').length - 1))
+    expect(await marks()).toEqual([0, 0, 0])
+    for (const credential of [leaked.apiKey, shownSecret(hook.html), json.secret])
+      await send(
+        new Request(`${ORIGIN}/leaks`, { method: 'POST', body: JSON.stringify({ credential }), headers: JSON_BODY }),
+      )
+    expect(await marks()).toEqual([1, 1, 1])
+    expect((await visitor.get(`${KEYS}/${leaked.id}/revoke`)).html).toContain('It was reported as leaked <time')
   })
 
   test('an API key is renamed, and keeps working', async () => {

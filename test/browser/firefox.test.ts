@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { chromiumPath } from './chromium-path.ts'
+import { Environment } from './environment.ts'
+import { Firefox, firefoxPath } from './firefox.ts'
+import { FOCUSED } from './visitor.ts'
+
+/** Firefox opens menus, dialogs and forms in its own code, and focuses links as its own settings say. */
+describe.runIf(chromiumPath && firefoxPath)('the dashboard in Firefox', () => {
+  const environment = new Environment()
+  let firefox: Firefox
+
+  beforeAll(async () => {
+    firefox = await Firefox.launch(firefoxPath as string)
+  })
+  afterAll(() => firefox.close())
+
+  const tabTo = async (name: string | RegExp) => {
+    const passed: unknown[] = []
+    for (let i = 0; i < 120; i++) {
+      const text = await firefox.evaluate(FOCUSED)
+      if (typeof text === 'string' && (typeof name === 'string' ? text === name : name.test(text))) return
+      passed.push(text)
+      await firefox.press('Tab')
+    }
+    throw new Error(`the keyboard does not lead to ${name}: ${[...new Set(passed)].join(' | ')}`)
+  }
+  const press = async (name: string | RegExp, key = 'Enter') => {
+    await tabTo(name)
+    await firefox.press(key)
+  }
+  const type = async (name: string | RegExp, text: string) => {
+    await tabTo(name)
+    await firefox.press(...text)
+  }
+  /** Waits until the expression is true in the page. */
+  const until = (expression: string) => expect.poll(() => firefox.evaluate(`Boolean(${expression})`)).toBe(true)
+  const shows = (selector: string) => until(`document.querySelector(${JSON.stringify(selector)})`)
+  const isAt = (path: string) =>
+    until(`location.pathname === ${JSON.stringify(path)} && document.readyState === 'complete'`)
+  const main = async () => String(await firefox.evaluate("document.querySelector('main').textContent"))
+
+  test('links, buttons, menus, dialogs, choices and forms are activated by keyboard in Firefox', async () => {
+    const { apiKey, path, hint } = await environment.newExample()
+    await firefox.open(`${environment.origin}/dashboard`)
+    await type('API key', apiKey)
+    await firefox.press('Enter')
+    await isAt('/dashboard')
+
+    // A link, a form with choices, and a page that shows a credential once.
+    await press('Keys')
+    await isAt('/dashboard/keys')
+    await press('New API key')
+    await isAt('/dashboard/keys/new')
+    await type('Name', 'robot')
+    await tabTo(/^Read-only/)
+    await firefox.press('ArrowDown')
+    await press('Create API key', ' ')
+    await shows('#secret')
+    await press('Done')
+    await isAt('/dashboard/keys')
+    expect(await main()).toMatch(/robot.*Read and write/s)
+
+    // A dialog: Escape closes it and returns the focus, Enter confirms it.
+    await press('Revoke… robot')
+    await shows('dialog[open]')
+    expect(await firefox.evaluate(FOCUSED)).toBe('Cancel')
+    await firefox.press('Escape')
+    await until("!document.querySelector('dialog')")
+    expect(await firefox.evaluate(FOCUSED)).toBe('Revoke… robot')
+    await firefox.press('Enter')
+    await shows('dialog[open]')
+    await press('Revoke API key')
+    await shows('.notice.good')
+    expect(await main()).not.toContain('robot')
+
+    // A menu of a row.
+    await firefox.open(environment.origin + path)
+    await press(`More actions for …${hint}`)
+    await press(`Enable …${hint}`)
+    await until("document.querySelector('.notice.good')?.textContent.includes('Secret enabled.')")
+
+    // The search, by its key.
+    await firefox.press('/')
+    await firefox.press(...hint, 'Enter')
+    await isAt('/dashboard/find')
+    expect(await main()).toContain(`Secrets ending in …${hint}`)
+  })
+})
