@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, inject, test } from 'vitest'
 import { app } from '../src/app.ts'
 import { issueCredential, recogniseCredential } from '../src/credential/credential.ts'
 import { regionOfId } from '../src/credential/id.ts'
@@ -20,6 +20,7 @@ import { secretsOf } from './requests.ts'
 
 /** Several regions in one Worker: a credential leads to the database of its region, and to no other. */
 
+const isLong = inject('isLong')
 let tenants: Record<Digit, Tenant>
 
 beforeAll(async () => {
@@ -46,14 +47,17 @@ test('every route needs a caller, is public, or is the form to sign in', () => {
 })
 
 describe.each(['0', '1'] as const)('a caller of region %s', (digit) => {
-  let tenant: Tenant
+  let tenant: Tenant & { readonly session: string }
   beforeAll(async () => {
-    tenant = await newTenant(digit)
+    const made = await newTenant(digit)
+    tenant = { ...made, session: await sessionOf(made) }
   })
 
-  test.each(ofCallers)('a caller reaches no database of another region by %s, and its own one once', async (route) => {
+  // A database of another region would be asked by mistake where the region is not the first one.
+  const tried = isLong || digit === '1' ? ofCallers : ofCallers.filter((_, i) => i % 3 === 0)
+  test.each(tried)('a caller reaches no database of another region by %s, and its own one once', async (route) => {
     const { bindings, trips } = countedRegions(DIGITS.length)
-    const request = await requestAs(tenant, route)
+    const request = await requestAs(route.endsWith('/sign-out') ? { ...tenant, session: undefined } : tenant, route)
     let before = {}
     const { status, text } = await answer(request, { ...unlimited, ...bindings }, () => {
       before = trips()
@@ -68,7 +72,7 @@ describe.each(['0', '1'] as const)('a caller of region %s', (digit) => {
 const PAIRS: [own: Digit, other: Digit][] = [
   ['0', '1'],
   ['1', '0'],
-  ['2', '1'],
+  ...(isLong ? [['2', '1'] satisfies [Digit, Digit]] : []),
 ]
 
 describe.each(PAIRS)('a key of region %s and an ID of region %s', (own, other) => {

@@ -88,7 +88,7 @@ const BODIES: Readonly<Record<string, (tenant: Tenant) => object>> = {
 
 /** A request of a route as a tenant sends it: with its credential, and by default with the IDs of its own objects. */
 export async function requestAs(
-  tenant: Tenant & { readonly session?: string },
+  tenant: Tenant & { readonly session?: string | undefined },
   route: string,
   id?: string,
 ): Promise<Request> {

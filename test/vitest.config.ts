@@ -51,7 +51,7 @@ const common = {
   provide: { isLong, seed, vendorDescription, wycheproof, home: '0' },
 }
 
-/** The short run repeats only what depends most on the region: the tenants, the schedule, the pages and the tokens. */
+/** The short run repeats only what depends most on the region: the tenants, the schedule and the tokens. */
 const inLongRuns = (...files: string[]) => (isLong ? files : [])
 const elsewhere = { provide: { ...common.provide, home: '1' } }
 
@@ -110,8 +110,8 @@ export default defineConfig({
           include: [
             'test/tenancy.test.ts',
             'test/events/schedule.test.ts',
-            'test/dashboard/every-page.test.ts',
             ...inLongRuns(
+              'test/dashboard/every-page.test.ts',
               'test/connect/idempotency.test.ts',
               'test/events/webhooks.test.ts',
               'test/dashboard/secrets.test.ts',

@@ -40,7 +40,7 @@ afterAll(async () => {
   expect(await everything()).toEqual(before)
 })
 
-/** In the short run an ID is tried at every third route, beginning with another one each time. */
+/** In the short run an ID is tried at every third route, beginning with another one each time, and every third string. */
 let ids = 0
 const STRIDE = size(3, 1)
 
@@ -160,6 +160,7 @@ describe('a string that is not an ID finds nothing', () => {
     // A path has no empty segment, and none with a lone surrogate.
     const texts = strings.filter((text) => text !== '' && text.isWellFormed())
     for (const [i, text] of texts.entries()) {
+      if (i % STRIDE > 0) continue
       await expectUnknown(encodeURIComponent(text), text, [routes[i % routes.length] as string])
     }
   })

@@ -1,5 +1,5 @@
 import { env } from 'cloudflare:workers'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { readCredentials } from '../../src/oauth/client-authentication.ts'
 import { counted } from '../faults/wrapped.ts'
@@ -9,6 +9,7 @@ import { basic, newClient, requestTokenWith, seen } from './client.ts'
 
 fc.configureGlobal({ seed })
 
+const isLong = inject('isLong')
 const client = await newClient()
 const { clientId, secret } = client
 const good = basic(clientId, secret)
@@ -105,7 +106,7 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
           const read = readCredentials(basic(encode(id), encode(clientSecret)), NOTHING)
           expect(read).toEqual({ clientId: id, clientSecret })
         }),
-        { numRuns: size(1000, 10_000) },
+        { numRuns: size(300, 10_000) },
       )
     },
     TIMEOUT_MS,
@@ -129,6 +130,10 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
 
 describe('a malformed Basic header gets the same response as a wrong secret, without a D1 request', () => {
   const bytes = (...codes: number[]) => String.fromCharCode(...codes)
+  let wrongSecret: unknown
+  beforeAll(async () => {
+    wrongSecret = seen(await requestTokenWith(basic(clientId, (await issueCredential('cs', '0')).plaintext)))
+  })
 
   test.each<[string, string]>([
     ['the scheme alone', 'Basic'],
@@ -171,13 +176,14 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
     const reply = await requestTokenWith(authorization, {}, { DB: counter.database })
     expect(reply.status).toBe(401)
     expect(reply.headers.get('WWW-Authenticate')).toBe('Basic realm="oncekey"')
-    expect(seen(reply)).toEqual(
-      seen(await requestTokenWith(basic(clientId, (await issueCredential('cs', '0')).plaintext))),
-    )
+    expect(seen(reply)).toEqual(wrongSecret)
     expect(counter.trips).toBe(0)
   })
 
-  test.each([...Array.from({ length: 0x20 }, (_, code) => code), 0x7f, 0x85, 0xa0])(
+  const CONTROL_CHARACTERS = [...Array.from({ length: 0x20 }, (_, code) => code), 0x7f, 0x85, 0xa0]
+  // The short run tries those that a reader may take for the end of a line, of a word or of a string.
+  const tried = isLong ? CONTROL_CHARACTERS : [0, 9, 10, 13, 31, 127, 133, 160]
+  test.each(tried)(
     'a Basic header with character %i before or after the client ID or the secret, raw or encoded, is malformed',
     async (code) => {
       for (const character of [bytes(code), `%${code.toString(16).padStart(2, '0')}`]) {
