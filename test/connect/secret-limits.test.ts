@@ -233,12 +233,13 @@ describe('the IP ranges of a secret', () => {
         method: 'POST',
         headers: {
           Authorization: `Bearer ${client.apiKey}`,
+          'Content-Type': 'application/json',
           'User-Agent': 'gateway/1',
           'CF-Connecting-IP': '192.0.2.1',
         },
         body: JSON.stringify({ client_secret: client.secret, ip_address }),
+        cf: { country: 'DE' },
       })
-      Object.defineProperty(request, 'cf', { value: { country: 'DE' } })
       expect((await send(request)).json).toMatchObject(found)
       const last = await env.DB.prepare(
         'SELECT last_used_address, last_used_country, last_used_agent FROM client_secrets WHERE id = ?',
