@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { serveAt } from '../../src/cli/dev.ts'
 import { PortInUse, reasonOfEvent } from '../../src/cli/dev-server.ts'
 import { whileLocked } from '../../src/cli/folder-lock.ts'
+import { openLocalRegions } from '../../src/cli/local-database.ts'
 import { newDatabase } from './databases.ts'
 import { newFolder } from './folder.ts'
 import { copyProject, type Dev, paste, run, startDev } from './processes.ts'
@@ -21,6 +22,12 @@ interface Ready {
   readonly application: { readonly id: string; readonly client_id: string }
 }
 
+interface Served extends Ready {
+  readonly regions: readonly (Ready & { readonly region: string })[]
+}
+
+/** The surroundings of a command in this process, over the local databases of its state folder. */
+const local = { openLocalRegions: (directory: string) => openLocalRegions(directory) }
 const state = await newFolder()
 let project: string
 let dev: Dev
@@ -147,54 +154,66 @@ describe('the first start', () => {
   })
 })
 
-test('two first starts at once both serve, with one API key, and each ends with its process', async () => {
-  const folder = await newFolder()
-  const words = ['--port', '0', '--persist-to', folder, '--json']
-  const both = await Promise.all([startDev(words, '\n', project), startDev(words, '\n', project)])
-  const [one, other] = both.map(({ stdout }) => JSON.parse(stdout()))
-  expect({ ...one, url: '' }).toEqual({ ...other, url: '' })
-  for (const { url, api_key, application } of [one, other]) {
-    const path = `${url}/connect/applications/${application.id}`
-    // Two runtimes on one file can lock each other out for a moment, which is a 503 that says to try again.
-    await vi.waitFor(async () => {
-      const response = await fetch(path, { headers: { Authorization: `Bearer ${api_key}` } })
-      expect(response.status).toBe(200)
-    }, 10_000)
-  }
-  expect(await both[0].end('SIGKILL', 'server')).toEqual([])
-  await expect(fetch(one.url)).rejects.toThrow()
-  expect(await both[1].end('SIGTERM')).toEqual([])
-})
+describe('two first starts at once, with two regions', () => {
+  let folder: string
+  let both: readonly [Dev, Dev]
+  let one: Served
+  let other: Served
 
-test('--regions 2 serves two databases, with an environment, a key and an application in each', async () => {
-  const folder = await newFolder()
-  const served = await startDev(['--regions', '2', '--port', '0', '--persist-to', folder, '--json'], '\n', project)
-  const { url, api_key, application, regions } = JSON.parse(served.stdout())
-  expect(regions).toMatchObject([
-    { region: '0', url, api_key, application },
-    { region: '1', url },
-  ])
-  expect(await (await fetch(`${url}/readyz`)).json()).toMatchObject({
-    regions: [
-      { region: '0', binding: 'DB', status: 'ok' },
-      { region: '1', binding: 'DB_LOCAL_1', status: 'ok' },
-    ],
+  /** Two runtimes on one file can lock each other out for a moment, which is a 503 that says to try again. */
+  const patiently = (look: () => Promise<void>) => vi.waitFor(look, { timeout: 60_000, interval: 200 })
+
+  beforeAll(async () => {
+    folder = await newFolder()
+    const words = ['--regions', '2', '--port', '0', '--persist-to', folder, '--json']
+    both = await Promise.all([startDev(words, '\n', project), startDev(words, '\n', project)])
+    for (const { stdout } of both) expect(stdout()).toMatch(/^.+\n$/)
+    ;[one, other] = both.map(({ stdout }) => JSON.parse(stdout())) as [Served, Served]
   })
-  for (const [i, key] of [regions[0].api_key, regions[1].api_key].entries()) {
-    expect(key).toMatch(new RegExp(`^sk_${i}`))
-    const list = await fetch(`${url}/connect/applications`, { headers: { Authorization: `Bearer ${key}` } })
-    expect(await list.json()).toMatchObject({ data: [{ id: regions[i].application.id }] })
-  }
-  const { stdout } = await run(['environment', 'list', '--persist-to', folder, '--json'], { cwd: project })
-  expect(JSON.parse(stdout)).toMatchObject([
-    { name: 'development', region: '0' },
-    { name: 'development-1', region: '1' },
-  ])
-  expect(await served.end('SIGTERM')).toEqual([])
+
+  test('two first starts at once both serve, with one API key for each region', async () => {
+    const keysOf = ({ regions }: Served) => regions.map((region) => ({ ...region, url: '' }))
+    expect(keysOf(one)).toEqual(keysOf(other))
+    for (const { url, api_key, application } of [...one.regions, ...other.regions]) {
+      const path = `${url}/connect/applications/${application.id}`
+      await patiently(async () => {
+        const response = await fetch(path, { headers: { Authorization: `Bearer ${api_key}` } })
+        expect(response.status).toBe(200)
+      })
+    }
+  })
+
+  test('--regions 2 serves two databases, with an environment, a key and an application in each', async () => {
+    const { url, api_key, application, regions } = one
+    expect(regions).toMatchObject([
+      { region: '0', url, api_key, application },
+      { region: '1', url },
+    ])
+    expect(regions.map((region) => region.api_key.slice(0, 4))).toEqual(['sk_0', 'sk_1'])
+    await patiently(async () =>
+      expect(await (await fetch(`${url}/readyz`)).json()).toMatchObject({
+        regions: [
+          { region: '0', binding: 'DB', status: 'ok' },
+          { region: '1', binding: 'DB_LOCAL_1', status: 'ok' },
+        ],
+      }),
+    )
+    const { json } = await cli(['environment', 'list', '--persist-to', folder, '--json'], local)
+    expect(json).toMatchObject([
+      { name: 'development', region: '0' },
+      { name: 'development-1', region: '1' },
+    ])
+  })
+
+  test('each start ends with its process, killed or ended by SIGTERM to npm', async () => {
+    expect(await both[0].end('SIGKILL', 'server')).toEqual([])
+    await expect(fetch(one.url)).rejects.toThrow()
+    expect(await both[1].end('SIGTERM')).toEqual([])
+  })
 })
 
 test.each(['0', '11', 'two'])('--regions %s is a usage error', async (count) => {
-  const { code, stderr } = await run(['dev', '--regions', count])
+  const { code, stderr } = await cli(['dev', '--regions', count])
   expect(stderr).toContain('--regions must be a number from 1 to 10.')
   expect(code).toBe(2)
 })
@@ -275,7 +294,7 @@ test('a port that another program uses is reported with exit code 1', async () =
   await new Promise<void>((resolve) => server.listen(0, resolve))
   const address = server.address()
   const port = typeof address === 'object' && address ? address.port : 0
-  const { code, stderr } = await run(['dev', '--port', String(port), '--persist-to', state])
+  const { code, stderr } = await cli(['dev', '--port', String(port), '--persist-to', state])
   server.close()
   expect(stderr).toBe(
     `Port ${port} is in use. Stop the program that listens there, or choose another port with --port.\n`,

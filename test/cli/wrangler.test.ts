@@ -61,7 +61,7 @@ test('an invalid setting is found before anything is uploaded, and by --dry-run'
   await writeFile(path, text.replace(/^ISSUER = .*$/m, 'ISSUER = "https://secrets.example.com/"'))
   const { cloudflare, url } = await startCloudflare()
   const env = { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token' }
-  for (const words of [['deploy', '--dry-run'], ['deploy']]) {
+  for (const words of [['deploy'], ['deploy', '--dry-run']].slice(0, size(1, 2))) {
     const { code, stdout, stderr } = await run(words, { cwd: project, env })
     expect(stderr).toMatch(
       /^ISSUER is "https:\/\/secrets\.example\.com\/"\. It must be .* \(wrangler\.toml\)\.\nNothing was deployed\.\n$/,
@@ -140,7 +140,11 @@ test('the real wrangler completes every deployment step, with and without a new 
   expect(cloudflare.addresses).toEqual({ enabled: true, previews_enabled: false })
   const d1 = cloudflare.versions[0]?.bindings.find(({ name }) => name === 'DB')
   expect(d1).toMatchObject({ type: 'd1', id: cloudflare.databases[0]?.described.uuid })
+  expect(cloudflare.valuesOf('ISSUER')).toEqual(Array(3).fill('https://oncekey.jane.workers.dev'))
+  expect(first.stderr + first.stdout).not.toContain('"d":')
 
+  // Each deployment takes seconds: the short run leaves the others to the stand-in for wrangler.
+  if (size(0, 1) === 0) return
   const path = join(cwd, 'wrangler.toml')
   const text = await readFile(path, 'utf8')
   const routes = 'routes = [{ pattern = "secrets.example.com", custom_domain = true }]'
@@ -154,17 +158,9 @@ test('the real wrangler completes every deployment step, with and without a new 
   expect(cloudflare.databases).toHaveLength(1)
   expect(cloudflare.domains).toEqual({ 'secrets.example.com': 'oncekey' })
   expect(cloudflare.addresses).toEqual({ enabled: false, previews_enabled: false })
-  const hosts = [
-    'oncekey.jane.workers.dev',
-    'oncekey.jane.workers.dev',
-    'oncekey.jane.workers.dev',
-    'secrets.example.com',
-  ]
-  expect(cloudflare.valuesOf('ISSUER')).toEqual(hosts.map((host) => `https://${host}`))
-  expect(first.stderr + first.stdout + second.stderr + second.stdout).not.toContain('"d":')
+  expect(cloudflare.valuesOf('ISSUER').at(-1)).toBe('https://secrets.example.com')
+  expect(second.stderr + second.stdout).not.toContain('"d":')
 
-  // Each deployment takes seconds: the short run leaves this one to the stand-in for wrangler.
-  if (size(0, 1) === 0) return
   const { serving } = cloudflare
   const third = await run(['deploy', '--gradual', '--json'], { env, cwd })
   expect({ stderr: third.stderr, code: third.code }).toMatchObject({ code: 0 })
