@@ -1,11 +1,15 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, inject, test } from 'vitest'
+import { CreateApplication, UpdateApplication } from '../../src/contract/applications.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
 import fc from '../property.ts'
+import { size } from '../sizes.ts'
 import { NAUGHTY } from './naughty-strings.ts'
+import { schemaErrors } from './schema-errors.ts'
 
 /** The rules of contract.md's "Input", field by field, for every kind of application, on creation and on update. */
 const { apiKey } = await newApiKey()
+const isLong = inject('isLong')
 
 const ORGANIZATION = 'org_01EHZNVPK3SFK441A1RGBFSHRT'
 const KINDS: Record<string, Record<string, unknown>> = {
@@ -49,6 +53,24 @@ async function expectRefused(kind: string, field: string, value: unknown, code: 
     ])
   }
 }
+
+/**
+ * Expects that each of several values is refused for the same reason. The short run sends the first one. It gives the others
+ * to the schemas, as the routes do.
+ */
+async function expectEachRefused(kind: string, field: string, values: readonly unknown[], code: string, at = field) {
+  for (const [i, value] of values.entries()) {
+    if (i === 0 || isLong) await expectRefused(kind, field, value, code, at)
+    const errors = [
+      schemaErrors(CreateApplication, { ...KINDS[kind], [field]: value }),
+      schemaErrors(UpdateApplication, { [field]: value }),
+    ]
+    for (const found of errors) expect(found, JSON.stringify(value)).toMatchObject([{ field: at, code }])
+  }
+}
+
+/** The short run tries values that are accepted with one kind, because the schemas of all kinds share their fields. */
+const triedWith = <V>(kind: string, values: V[]) => (isLong || kind === 'm2m' ? values : values.slice(0, 2))
 
 /** C0, DEL and C1: all of them once, then those at the edges. */
 const CONTROL_CHARACTERS = [...Array(0x20).keys(), ...Array.from({ length: 0x21 }, (_, i) => 0x7f + i)].map((code) =>
@@ -95,50 +117,49 @@ describe('a field that contains a credential is refused, which would be stored o
 
 describe.each(Object.keys(KINDS))('%s', (kind) => {
   describe('name', () => {
-    test.each([
-      'x',
-      'x'.repeat(255),
-      '😀'.repeat(255),
-      ' x ',
-      "O'Reilly & Söhne <b>",
-      '👨‍👩‍👧‍👦 🏳️‍🌈',
-      'نامه\u200cای',
-      'क्\u200dष',
-      'e\u0301',
-      '\u00e9',
-      '﷽',
-      '0',
-    ])('the name is kept byte for byte: %s', async (name) => {
+    test.each(
+      triedWith(kind, [
+        'x',
+        'x'.repeat(255),
+        '😀'.repeat(255),
+        ' x ',
+        "O'Reilly & Söhne <b>",
+        '👨‍👩‍👧‍👦 🏳️‍🌈',
+        'نامه\u200cای',
+        'क्\u200dष',
+        'e\u0301',
+        '\u00e9',
+        '﷽',
+        '0',
+      ]),
+    )('the name is kept byte for byte: %s', async (name) => {
       await expectTaken(kind, 'name', name)
     })
 
-    test.each(['', ' ', '   ', '\u00a0', '\u3000\u2003', '\ufeff', '\u2028'])(
-      'a blank name is refused: %j',
-      async (name) => {
-        await expectRefused(kind, 'name', name, 'name_blank')
-      },
-    )
+    test('a blank name is refused', async () => {
+      const blank = ['', ' ', '   ', '\u00a0', '\u3000\u2003', '\ufeff', '\u2028']
+      await expectEachRefused(kind, 'name', blank, 'name_blank')
+    })
 
     test('a name of more than 255 code points is refused', async () => {
-      await expectRefused(kind, 'name', 'x'.repeat(256), 'name_too_long')
-      await expectRefused(kind, 'name', '😀'.repeat(256), 'name_too_long')
+      await expectEachRefused(kind, 'name', ['x'.repeat(256), '😀'.repeat(256)], 'name_too_long')
     })
 
     test('a name with control characters is refused (CWE-158)', async () => {
-      for (const character of controlCharacters(kind))
-        await expectRefused(kind, 'name', `a${character}b`, 'name_control_character')
+      const names = controlCharacters(kind).map((character) => `a${character}b`)
+      await expectEachRefused(kind, 'name', names, 'name_control_character')
     })
 
     test('a name with invisible or text-direction characters, which make names look alike, is refused', async () => {
-      for (const name of INVISIBLE) await expectRefused(kind, 'name', name, 'name_invisible_character')
+      await expectEachRefused(kind, 'name', INVISIBLE, 'name_invisible_character')
     })
 
     test('a name that is not well-formed Unicode is refused', async () => {
-      for (const name of LONE_SURROGATES) await expectRefused(kind, 'name', name, 'name_malformed')
+      await expectEachRefused(kind, 'name', LONE_SURROGATES, 'name_malformed')
     })
 
     test('a name that is not a string is refused (CWE-843)', async () => {
-      for (const name of [...NO_STRINGS, null]) await expectRefused(kind, 'name', name, 'name_invalid')
+      await expectEachRefused(kind, 'name', [...NO_STRINGS, null], 'name_invalid')
     })
 
     test('an application cannot be created without a name', async () => {
@@ -149,31 +170,28 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
   })
 
   describe('description', () => {
-    test.each(['', ' ', 'x', 'several\nlines\r\nand\ttabs', 'x'.repeat(1000), '😀'.repeat(1000), null])(
-      'the description is kept: %j',
-      async (text) => {
-        await expectTaken(kind, 'description', text)
-      },
-    )
+    test.each(
+      triedWith(kind, [null, 'several\nlines\r\nand\ttabs', '', ' ', 'x', 'x'.repeat(1000), '😀'.repeat(1000)]),
+    )('the description is kept: %j', async (text) => {
+      await expectTaken(kind, 'description', text)
+    })
 
     test('a description of more than 1,000 characters is refused', async () => {
-      await expectRefused(kind, 'description', 'x'.repeat(1001), 'description_too_long')
-      await expectRefused(kind, 'description', '😀'.repeat(1001), 'description_too_long')
+      await expectEachRefused(kind, 'description', ['x'.repeat(1001), '😀'.repeat(1001)], 'description_too_long')
     })
 
     test('a description may have tabs and line ends, but no other control characters and no lone surrogates', async () => {
-      for (const character of controlCharacters(kind).filter((c) => !/[\t\n\r]/.test(c))) {
-        await expectRefused(kind, 'description', character, 'description_control_character')
-      }
-      for (const text of LONE_SURROGATES) await expectRefused(kind, 'description', text, 'description_malformed')
+      const characters = controlCharacters(kind).filter((character) => !/[\t\n\r]/.test(character))
+      await expectEachRefused(kind, 'description', characters, 'description_control_character')
+      await expectEachRefused(kind, 'description', LONE_SURROGATES, 'description_malformed')
     })
 
     test('a description with invisible or text-direction characters is refused', async () => {
-      for (const text of INVISIBLE) await expectRefused(kind, 'description', text, 'description_invisible_character')
+      await expectEachRefused(kind, 'description', INVISIBLE, 'description_invisible_character')
     })
 
     test('a description that is neither a string nor null is refused', async () => {
-      for (const value of NO_STRINGS) await expectRefused(kind, 'description', value, 'description_invalid')
+      await expectEachRefused(kind, 'description', NO_STRINGS, 'description_invalid')
     })
 
     test('a description that is not sent is null', async () => {
@@ -191,7 +209,7 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
           await expectTaken(kind, 'scopes', scopes)
         }),
         {
-          numRuns: kind === 'm2m' ? 20 : 5,
+          numRuns: size(kind === 'm2m' ? 10 : 4, 20),
           examples: [
             [['a', 'A']],
             [['openid', 'profile', 'email']],
@@ -208,22 +226,19 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
       await expectRefused(kind, 'scopes', scopes, 'scopes_too_many')
     })
 
-    test.each(['', ' ', 'a b', 'a"', 'a\\b', 'é', '\x7f', 'a\tb', '\0', 'a\n', '😀', '\ud800'])(
-      'a scope that is not a scope-token is refused: %j',
-      async (scope) => {
-        await expectRefused(kind, 'scopes', ['ok', scope], 'scopes_malformed', 'scopes.1')
-      },
-    )
+    test('a scope that is not a scope-token is refused', async () => {
+      const malformed = ['', ' ', 'a b', 'a"', 'a\\b', 'é', '\x7f', 'a\tb', '\0', 'a\n', '😀', '\ud800']
+      const lists = malformed.map((scope) => ['ok', scope])
+      await expectEachRefused(kind, 'scopes', lists, 'scopes_malformed', 'scopes.1')
+    })
 
     test('a repeated scope is refused', async () => {
       await expectRefused(kind, 'scopes', ['a', 'b', 'a'], 'scopes_repeated')
     })
 
     test('scopes that are not an array of strings are refused', async () => {
-      for (const value of ['a', 'a b', 5, true, {}, { 0: 'a' }])
-        await expectRefused(kind, 'scopes', value, 'scopes_invalid')
-      for (const value of [5, null, true, {}, ['a']])
-        await expectRefused(kind, 'scopes', [value], 'scopes_invalid', 'scopes.0')
+      await expectEachRefused(kind, 'scopes', ['a', 'a b', 5, true, {}, { 0: 'a' }], 'scopes_invalid')
+      await expectEachRefused(kind, 'scopes', [[5], [null], [true], [{}], [['a']]], 'scopes_invalid', 'scopes.0')
     })
 
     test.each([{}, { scopes: null }])('an application created with %j has no scopes', async (fields) => {
@@ -244,7 +259,9 @@ test('every naughty string is either returned as it was sent or refused', async 
     return json
   }
   let refused = 0
-  for (const text of Object.values(NAUGHTY).flat()) {
+  // The short run tries every third one.
+  const texts = Object.values(NAUGHTY).flat()
+  for (const text of texts.filter((_, i) => i % size(3, 1) === 0)) {
     const fields = { name: text, description: text, scopes: [text] }
     const { errors = [] } = await send(fields)
     const invalid = errors.map(({ field }: { field: string }) => field.split('.')[0])
@@ -257,8 +274,8 @@ test('every naughty string is either returned as it was sent or refused', async 
       expect(id, JSON.stringify(text)).toBeDefined()
     }
   }
-  expect(refused).toBeGreaterThan(100)
-  expect(sent.size).toBeGreaterThan(100)
+  expect(refused).toBeGreaterThan(30)
+  expect(sent.size).toBeGreaterThan(30)
   for (let after: string | null = ''; after !== null; ) {
     const page = await call(apiKey, 'GET', `/connect/applications?limit=100${after && `&after=${after}`}`)
     for (const application of page.json.data) {
