@@ -30,7 +30,11 @@ export const settings = new Hono<HonoEnv>()
   .post('/settings', requireSession, async (c) => {
     const field = await readChange(c, 'write')
     const days = (name: string) => (field(name).trim() === '' ? null : Number(field(name)))
-    const values = { max_lifetime_days: field('max_lifetime_days'), max_unused_days: field('max_unused_days') }
+    const values = {
+      leak_reaction: field('leak_reaction'),
+      max_lifetime_days: field('max_lifetime_days'),
+      max_unused_days: field('max_unused_days'),
+    }
     const input = validate(UpdateEnvironment, {
       leak_reaction: field('leak_reaction'),
       max_lifetime_days: days('max_lifetime_days'),
@@ -85,7 +89,11 @@ const FREEZE_PATH = `${SETTINGS_PATH}/freeze`
 function settingsPage(
   c: Context<HonoEnv>,
   { leakReaction, maxLifetimeDays, maxUnusedDays, frozenAt }: Environment,
-  values = { max_lifetime_days: String(maxLifetimeDays ?? ''), max_unused_days: String(maxUnusedDays ?? '') },
+  values = {
+    leak_reaction: leakReaction as string,
+    max_lifetime_days: String(maxLifetimeDays ?? ''),
+    max_unused_days: String(maxUnusedDays ?? ''),
+  },
   errors: FieldErrors = {},
 ): Response {
   const Form = may(c, 'write') ? PostForm : ReadOnly
@@ -103,7 +111,7 @@ function settingsPage(
               Anyone who finds a credential can report it at <code>/leaks</code>. Each choice includes those before it.
             </p>
             {REACTIONS.map(([value, name, help]) => (
-              <Choice name="leak_reaction" value={value} isChosen={value === leakReaction} help={help}>
+              <Choice name="leak_reaction" value={value} isChosen={value === values.leak_reaction} help={help}>
                 {name}
               </Choice>
             ))}

@@ -77,7 +77,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
       '/dashboard/nothing',
       '/dashboard/sign-in?ended',
     ]
-  })
+  }, 180_000)
 
   test('every page keeps the rules of WCAG 2.2 AA in both schemes', async () => {
     const { page } = visitor
