@@ -141,12 +141,16 @@ describe('the overview', () => {
     )
       .bind(key.environmentId)
       .run()
-    // The oldest ones.
-    await env.DB.prepare(
-      'UPDATE client_secrets SET expires_at = ?1, last_used_at = 1 WHERE environment_id = ?2 AND id < ?3',
-    )
-      .bind(Date.now() + DAY_MS, key.environmentId, `secret_${'0'.repeat(22)}1101`)
-      .run()
+    await env.DB.batch([
+      env.DB.prepare('UPDATE environments SET application_count = 1 WHERE id = ?').bind(key.environmentId),
+      env.DB.prepare('UPDATE client_secrets SET last_used_at = 1 WHERE environment_id = ?').bind(key.environmentId),
+      // The oldest ones.
+      env.DB.prepare('UPDATE client_secrets SET expires_at = ?1 WHERE environment_id = ?2 AND id < ?3').bind(
+        Date.now() + DAY_MS,
+        key.environmentId,
+        `secret_${'0'.repeat(22)}1101`,
+      ),
+    ])
     const { html, rowsRead } = await busy.get(OVERVIEW)
     expect(html).toContain('<b>5,000+</b>')
     expect(html).toContain('<b>1,000+</b> <span>Expiring')
