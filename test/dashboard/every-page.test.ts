@@ -16,6 +16,10 @@ let applicationId: string
 let secretId: string
 let eventId: string
 let endpointId: string
+/** Of a form of the owner's, which no test sends as it is. */
+let token: string
+/** Every row, which no test changes. */
+let before: unknown
 let hint: string
 /** Text that only callers of the environment may see. */
 let inside: string[]
@@ -41,6 +45,9 @@ beforeAll(async () => {
   hint = json.secret_hint
   const newest = "SELECT id FROM events WHERE type = 'connect_application_secret.created' ORDER BY seq DESC"
   eventId = String(await env.DB.prepare(newest).first('id'))
+  const form = await owner.get(`/dashboard/applications/${applicationId}/new-secret`)
+  token = hiddenFields(form.html).token ?? ''
+  before = await state()
   inside = [application.client_id, secretId, hint, id, endpointId, 'https://localhost/inside']
 })
 
@@ -102,12 +109,13 @@ describe.each(guarded('GET'))('GET %s', (route) => {
   })
 })
 
+const state = async () => {
+  const tables = ['applications', 'client_secrets', 'api_keys', 'sessions', 'webhook_endpoints']
+  const rows = await env.DB.batch(tables.map((table) => env.DB.prepare(`SELECT * FROM ${table}`)))
+  return rows.map(({ results }) => results.map((row) => ({ ...(row as object), last_used_at: null })))
+}
+
 describe.each(changes)('POST %s', (route) => {
-  const state = async () => {
-    const tables = ['applications', 'client_secrets', 'api_keys', 'sessions', 'webhook_endpoints']
-    const rows = await env.DB.batch(tables.map((table) => env.DB.prepare(`SELECT * FROM ${table}`)))
-    return rows.map(({ results }) => results.map((row) => ({ ...(row as object), last_used_at: null })))
-  }
   const valid = {
     ...{ name: 'x', expected: 'x', grace: '0', lifetime: '0', kind: 'm2m', organization_id: 'org_1' },
     ...{ access: 'read', url: 'https://example.com/hooks' },
@@ -121,18 +129,12 @@ describe.each(changes)('POST %s', (route) => {
   ])('a form changes nothing for %s', async (who, visitor, status, fields) => {
     // These change the environment of the session, which is another one.
     if (who === 'another environment' && /\/new$|^\/dashboard\/settings/.test(route)) return
-    const token =
-      hiddenFields((await owner.get(`/dashboard/applications/${applicationId}/new-secret`)).html).token ?? ''
-    const before = await state()
     const reply = await visitor().post(filled(route), { ...fields, token: fields === valid ? token : '' })
     expect([reply.status, reply.trips]).toEqual([BULK.includes(route) && status === 404 ? 422 : status, 1])
     expect(await state()).toEqual(before)
   })
 
   test('a form that was made for another environment changes nothing', async () => {
-    const token =
-      hiddenFields((await owner.get(`/dashboard/applications/${applicationId}/new-secret`)).html).token ?? ''
-    const before = await state()
     for (const environment of [stranger.environment, '']) {
       for (const fields of [valid, invalid]) {
         const reply = await owner.post(filled(route), { ...fields, token, environment })
