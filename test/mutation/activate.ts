@@ -1,7 +1,9 @@
-import { expect } from 'vitest'
+import { afterAll, expect, vi } from 'vitest'
+import { cleanUp } from '../at-end.ts'
 
 /** The first setup file, before anything imports the sources: the name of a generated test file says which mutant is active. */
-const [, activeMutant] = /mutant-(\d+)\.test\.ts$/.exec(`${expect.getState().testPath}`) ?? []
+const path = `${expect.getState().testPath}`
+const [, activeMutant] = /mutant-(\d+)\.test\.ts$/.exec(path) ?? []
 
 /** A loop that a mutant made endless ends here. */
 const HIT_LIMIT = 100_000
@@ -16,3 +18,14 @@ Object.assign(globals.__stryker__, {
   mutantCoverage: { static: {}, perTest: {} },
   currentTestId: undefined,
 })
+
+// As test/fresh.ts and test/fresh-database.ts. But loading the modules and making the database costs more than most
+// files' tests, so mutants share them.
+vi.useRealTimers()
+vi.unstubAllGlobals()
+vi.unstubAllEnvs()
+afterAll(cleanUp)
+if (path.includes('/fresh-')) {
+  vi.resetModules()
+  await import('../fresh-database.ts')
+}

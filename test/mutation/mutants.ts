@@ -17,6 +17,7 @@ export interface Mutant {
 
 interface Node {
   type: string
+  key?: { name?: string }
   tag?: { name?: string }
   callee?: { name?: string }
   quasi?: Node
@@ -58,20 +59,35 @@ const listOfMutators = new URL('mutators/mutate.js', import.meta.resolve('@stryk
 const { allMutators } = (await import(listOfMutators.href)) as { allMutators: object[] }
 allMutators.push(sqlMutator)
 
+const TEXT_MEMBERS = ['message', 'description']
+const ERRORS = ['Error', 'TypeError', 'RangeError']
+
+/** Texts for people: the words of errors, log entries and descriptions. Their mutants cost a run and find no defect. */
+const textIgnorer = {
+  shouldIgnore({ node, key, parent }: { node: Node; key: string | number | null; parent: Node | null }) {
+    if (node.type !== 'StringLiteral' && node.type !== 'TemplateLiteral') return undefined
+    const isMember =
+      parent?.type === 'ObjectProperty' && key === 'value' && TEXT_MEMBERS.includes(`${parent.key?.name}`)
+    const isOfError = parent?.type === 'NewExpression' && ERRORS.includes(`${parent.callee?.name}`)
+    return isMember || isOfError ? 'a text' : undefined
+  },
+}
+
 /** Writes each file with all of its mutants, of which the tests activate one at a time, and returns these. */
 export async function mutate(root: string, files: readonly string[]): Promise<Mutant[]> {
   const sources = new Map<string, string>()
   for (const file of files) sources.set(file, await readFile(resolve(root, file), 'utf8'))
   const result = await instrumenter.instrument(
     Array.from(sources, ([name, content]) => ({ name, content, mutate: true })),
-    { excludedMutations: [], ignorers: [], plugins: null },
+    { excludedMutations: [], ignorers: [textIgnorer], plugins: null },
   )
   for (const { name, content } of result.files) {
     const path = resolve(root, FOLDER, name)
     await mkdir(dirname(path), { recursive: true })
     await writeFile(path, content)
   }
-  return result.mutants.flatMap(({ id, fileName, location: { start, end }, replacement = '', mutatorName }) => {
+  return result.mutants.flatMap(({ id, fileName, location: { start, end }, replacement = '', mutatorName, status }) => {
+    if (status === 'Ignored') return []
     const lines = `${sources.get(fileName)}`.split('\n')
     const code = lines.slice(start.line, end.line + 1)
     const tail = lines[end.line]?.length ?? 0

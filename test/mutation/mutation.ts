@@ -6,9 +6,9 @@ import { parseArgs } from 'node:util'
 import { createVitest, type TestModule } from 'vitest/node'
 import { describeMachine } from '../bench/machine.ts'
 import { clearProgress, progress } from '../bench/progress.ts'
+import { type Coverage, ON_IMPORT } from './coverage.ts'
 import { EQUIVALENT } from './equivalent.ts'
 import { FOLDER, type Mutant, mutate } from './mutants.ts'
-import type { Coverage } from './tests.ts'
 
 /**
  * `npm run test:mutation`: changes one operator, value or clause of the sources at a time, and runs the tests that reach
@@ -27,7 +27,7 @@ const CRITICAL = [
   'src/storage/sessions.ts',
 ]
 const TESTS = ['test/{credential,http,storage,connect,events,oauth,dashboard,faults}/**/*.test.ts', 'test/*.test.ts']
-const CHUNK = 25
+const CHUNK = 100
 
 const { values } = parseArgs({
   options: {
@@ -75,26 +75,28 @@ if (mutants.length === 0) {
 const vitest = await createVitest('test', { config: resolve(import.meta.dirname, 'vitest.config.ts'), watch: false })
 await vitest.standalone()
 
+const notes: string[] = []
+const errors: string[] = []
+
 interface Job {
   readonly name: string
   readonly code: string
-  readonly testFile: string
 }
 
-/** Runs generated test files in one runtime, and returns the result of each by its name. */
+/** Runs generated test files in one runtime, in their order, and returns the result of each by its name. */
 async function run(jobs: readonly Job[]): Promise<Map<string, TestModule>> {
   const project = vitest.projects[0]
   if (!project) throw new Error('vitest has no project')
-  const specifications = jobs.map(({ name, code, testFile }) => {
+  const specifications = jobs.map(({ name, code }) => {
     const path = resolve(root, FOLDER, `${name}.test.ts`)
-    writeFileSync(
-      path,
-      `import { recordCoverage, runOnly } from '/test/mutation/tests.ts'\n${code}\nawait import('/${testFile}')\n`,
-    )
+    writeFileSync(path, `import { judge, recordCoverage } from '/test/mutation/tests.ts'\n${code}\n`)
     return project.createSpecification(path)
   })
   vitest.state.filesMap.clear()
-  const { testModules } = await vitest.runTestSpecifications(specifications)
+  const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications)
+  // Such as a runtime that does not start on a busy machine. Without this, every mutant would seem to survive.
+  if (testModules.length < jobs.length)
+    throw new AggregateError(unhandledErrors, `no result: ${unhandledErrors.join()}`)
   for (const { name } of jobs) rmSync(resolve(root, FOLDER, `${name}.test.ts`))
   return new Map(testModules.map((module) => [basename(module.moduleId, '.test.ts'), module]))
 }
@@ -103,29 +105,39 @@ async function run(jobs: readonly Job[]): Promise<Map<string, TestModule>> {
 interface Judge {
   readonly testFile: string
   readonly tests: readonly string[] | null
+  /** True if the mutant is reached when its module is loaded, which must then be loaded again. */
+  readonly isFresh: boolean
   readonly cost: number
 }
 
 /** Runs every test file without a mutant, and tells which tests reach each mutant. */
 async function findJudges(): Promise<Map<string, Judge[]>> {
   const judges = new Map<string, Judge[]>(mutants.map(({ id }) => [id, []]))
-  const jobs = testFiles.map((testFile, i) => ({ name: `coverage-${i}`, code: 'recordCoverage()', testFile }))
+  const jobs = testFiles.map((testFile, i) => ({
+    name: `fresh-coverage-${i}`,
+    code: `await recordCoverage(${JSON.stringify([testFile, files])})`,
+    testFile,
+  }))
   const modules = await run(jobs)
   for (const { name, testFile } of jobs) {
     const module = modules.get(name)
     const coverage: Coverage | undefined = module?.meta().coverage
     if (!module || !coverage || module.state() === 'failed') {
-      notes.push(`${testFile} judges no mutant, because it fails without one: ${module && failureOf(module)}`)
+      errors.push(`${testFile} judges no mutant, because it fails without one: ${module && failureOf(module)}`)
       continue
     }
-    const duration = module.diagnostic().duration
+    const cost = module.diagnostic().duration
+    const { [ON_IMPORT]: onImport = {}, ...perTest } = coverage.perTest
     const reached = new Map<string, string[]>()
-    for (const [test, hits] of Object.entries(coverage.perTest)) {
+    for (const [test, hits] of Object.entries(perTest)) {
       for (const id of Object.keys(hits)) reached.set(id, [...(reached.get(id) ?? []), test])
     }
-    for (const [id, tests] of reached)
-      if (!Object.hasOwn(coverage.static, id)) judges.get(id)?.push({ testFile, tests, cost: duration })
-    for (const id of Object.keys(coverage.static)) judges.get(id)?.push({ testFile, tests: null, cost: duration })
+    for (const [id, list] of judges) {
+      const isFresh = Object.hasOwn(coverage.static, id)
+      const isEverywhere = isFresh || Object.hasOwn(onImport, id)
+      const tests = isEverywhere ? null : reached.get(id)
+      if (tests !== undefined) list.push({ testFile, tests, isFresh, cost })
+    }
   }
   for (const { id, file } of mutants) {
     // The tests that mirror the file first, then those of its room.
@@ -140,19 +152,51 @@ async function findJudges(): Promise<Map<string, Judge[]>> {
   return judges
 }
 
+interface Trial {
+  readonly mutant: Mutant
+  readonly judge: Judge
+}
+
+/**
+ * Runs the tests of one file for each of its mutants, and returns the results by the mutants' IDs. The mutants share
+ * the loaded modules. So each that was not reached is tried again with modules of its own (another test had filled a
+ * cache), and so is each that failed, if the file then fails without a mutant (an earlier one had broken a cache).
+ */
+async function tryEach(trials: readonly Trial[], areFresh = false): Promise<Map<string, TestModule>> {
+  const jobs = trials.map(({ mutant: { id }, judge: { tests, testFile, isFresh } }) => ({
+    name: `${areFresh || isFresh ? 'fresh-' : ''}mutant-${id}`,
+    code: `await judge(${JSON.stringify([testFile, tests])})`,
+    id,
+  }))
+  jobs.sort((a, b) => Number(a.name.startsWith('fresh')) - Number(b.name.startsWith('fresh')))
+  const shared = jobs.findIndex(({ name }) => name.startsWith('fresh'))
+  const control = { name: 'control', code: `await judge(${JSON.stringify([trials[0]?.judge.testFile, null])})`, id: '' }
+  if (shared !== 0) jobs.splice(shared === -1 ? jobs.length : shared, 0, control)
+  const modules = await run(jobs)
+  const results = new Map(
+    jobs.flatMap(({ name, id }) => (modules.has(name) ? [[id, modules.get(name) as TestModule]] : [])),
+  )
+  const isBroken = results.get('')?.state() === 'failed'
+  const doubtful = trials.filter(({ mutant: { id }, judge: { isFresh } }) => {
+    const result = results.get(id)
+    if (areFresh || isFresh || !result) return false
+    return result.state() === 'failed' ? isBroken : result.meta().hits === 0
+  })
+  const again = doubtful.length > 0 ? await tryEach(doubtful, true) : []
+  return new Map([...results, ...again])
+}
+
 function failureOf(module: TestModule): string {
   const test = [...module.children.allTests()].find((child) => child.result().state === 'failed')
   const [error] = test?.result().errors ?? module.errors()
   return `${test?.fullName ?? 'the file'}: ${`${error?.message}`.split('\n')[0]}`
 }
 
-const notes: string[] = []
 progress(`Running ${testFiles.length} test files without a mutant…`)
 const judges = await findJudges()
 const killers = new Map<string, string>()
 const unreached = new Set(mutants.filter(({ id }) => judges.get(id)?.length === 0))
 let alive = mutants.filter((mutant) => !unreached.has(mutant))
-const errors: string[] = []
 
 const end = values.minutes ? Date.now() + Number(values.minutes) * 60_000 : Number.POSITIVE_INFINITY
 let undecided = 0
@@ -161,32 +205,28 @@ for (let round = 0; alive.length > 0; round++) {
   const next: Mutant[] = []
   const queue = alive.flatMap((mutant) => {
     const judge = judges.get(mutant.id)?.[round]
-    return judge ? { mutant, judge } : []
+    return judge ? [{ mutant, judge }] : []
   })
-  queue.sort((a, b) => (a.judge.testFile < b.judge.testFile ? -1 : 1))
-  for (let start = 0; start < queue.length; start += CHUNK) {
-    const chunk = queue.slice(start, start + CHUNK)
+  const byTestFile = Object.entries(Object.groupBy(queue, ({ judge }) => judge.testFile))
+  const chunks = byTestFile.flatMap(([, trials = []]) =>
+    Array.from({ length: Math.ceil(trials.length / CHUNK) }, (_, i) => trials.slice(i * CHUNK, (i + 1) * CHUNK)),
+  )
+  let left = queue.length
+  for (const chunk of chunks) {
+    left -= chunk.length
     if (Date.now() > end) {
       undecided += chunk.length
       continue
     }
-    const modules = await run(
-      chunk.map(({ mutant: { id }, judge: { tests, testFile } }) => ({
-        name: `mutant-${id}`,
-        code: `runOnly(${JSON.stringify(tests)})`,
-        testFile,
-      })),
-    )
+    const results = await tryEach(chunk)
     for (const { mutant, judge } of chunk) {
-      const module = modules.get(`mutant-${mutant.id}`)
+      const module = results.get(mutant.id)
       const state = module?.state()
       if (module && state === 'failed') killers.set(mutant.id, `${judge.testFile}: ${failureOf(module)}`)
       else if (state === 'passed' || state === 'skipped') next.push(mutant)
       else errors.push(`${mutant.file}:${mutant.line} ${mutant.text}: ${state ?? 'no result'} in ${judge.testFile}`)
     }
-    progress(
-      `round ${round + 1}: ${killers.size} of ${mutants.length} killed, ${queue.length - start - chunk.length} to run`,
-    )
+    progress(`round ${round + 1}: ${killers.size} of ${mutants.length} killed, ${left} to run`)
   }
   alive = next.filter(({ id }) => (judges.get(id)?.length ?? 0) > round + 1)
 }
@@ -215,6 +255,9 @@ if (values.verbose) {
 for (const mutant of survivors) {
   const state = unreached.has(mutant) ? 'no test reaches' : 'survived'
   console.log(`${mutant.file}:${mutant.line}: ${state}: ${mutant.text}`)
+  // A pull request shows it beside the line.
+  if (process.env.GITHUB_ACTIONS)
+    console.log(`::warning file=${mutant.file},line=${mutant.line}::${state}: ${mutant.text.replaceAll('%', '%25')}`)
 }
 if (undecided > 0) notes.push(`The time was over for ${undecided} mutants, which count as survivors.`)
 for (const note of [...notes, ...errors]) console.log(note)
@@ -250,5 +293,12 @@ const stale = Object.entries(EQUIVALENT).flatMap(([file, texts]) =>
   ),
 )
 for (const text of stale) console.log(`equivalent.ts names a mutant that does not exist: ${text}`)
-const isCritical = survivors.some(({ file }) => CRITICAL.includes(file))
-if (stale.length > 0 || errors.length > 0 || isCritical || (total > 0 && high < 0.9)) process.exitCode = 1
+const critical = survivors.filter(({ file }) => CRITICAL.includes(file)).length
+const reasons = [
+  stale.length > 0 && 'equivalent.ts names mutants that do not exist',
+  errors.length > 0 && 'some test files judge no mutant, or gave no result',
+  critical > 0 && `${critical} mutants of critical files survived`,
+  total > 0 && high < 0.9 && 'the score is below 90 %',
+].filter((reason) => reason !== false)
+console.log(reasons.length > 0 ? `\nFailed: ${reasons.join('; ')}.` : '\nPassed.')
+if (reasons.length > 0) process.exitCode = 1

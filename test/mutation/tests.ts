@@ -1,20 +1,19 @@
 import { afterAll, afterEach, beforeEach, onTestFailed, type TestContext } from 'vitest'
+import { type Coverage, ON_IMPORT } from './coverage.ts'
 
 /** The object that Stryker's instrumented code reads. */
 interface Stryker {
+  activeMutant?: string | undefined
+  hitCount?: number | undefined
   currentTestId?: string | undefined
   mutantCoverage: Coverage
-}
-
-/** How often each mutant was reached: by each test, and outside of tests. */
-export interface Coverage {
-  readonly static: Record<string, number>
-  readonly perTest: Record<string, Record<string, number>>
 }
 
 declare module 'vitest' {
   interface TaskMeta {
     coverage?: Coverage | undefined
+    /** How often the active mutant was reached. */
+    hits?: number | undefined
   }
 }
 
@@ -24,23 +23,26 @@ const nameOf = (task: { name: string; suite?: { name: string; suite?: unknown } 
   return suite ? `${nameOf(suite as typeof task)} > ${name}` : name
 }
 
-/** Records which tests of the file reach which mutants. */
-export function recordCoverage(): void {
+/** Records which tests of the file reach which mutants of the sources. */
+export async function recordCoverage([testFile, sources]: readonly [string, readonly string[]]): Promise<void> {
+  for (const source of sources) await import(/* @vite-ignore */ `/${source}`)
+  stryker.currentTestId = ON_IMPORT
   // Concurrent tests cannot be distinguished.
   beforeEach(({ task }) => {
-    stryker.currentTestId = task.concurrent ? undefined : nameOf(task)
+    stryker.currentTestId = task.concurrent ? ON_IMPORT : nameOf(task)
   })
   afterEach(() => {
-    stryker.currentTestId = undefined
+    stryker.currentTestId = ON_IMPORT
   })
   // biome-ignore lint/correctness/noEmptyPattern: Vitest reads the fixtures from the pattern.
   afterAll(({}, suite) => {
     suite.meta.coverage = stryker.mutantCoverage
   })
+  await import(/* @vite-ignore */ `/${testFile}`)
 }
 
 /** Runs these tests of the file, or all, until the first of them fails. */
-export function runOnly(tests: readonly string[] | null): void {
+export async function judge([testFile, tests]: readonly [string, readonly string[] | null]): Promise<void> {
   const covering = tests && new Set(tests)
   let hasFailed = false
   beforeEach((context: TestContext) => {
@@ -49,4 +51,10 @@ export function runOnly(tests: readonly string[] | null): void {
       hasFailed = true
     })
   })
+  // biome-ignore lint/correctness/noEmptyPattern: Vitest reads the fixtures from the pattern.
+  afterAll(({}, suite) => {
+    suite.meta.hits = stryker.hitCount
+  })
+  // The name makes it another module, so that the file defines its tests again, without loading the sources again.
+  await import(/* @vite-ignore */ `/${testFile}?mutant=${stryker.activeMutant}`)
 }
