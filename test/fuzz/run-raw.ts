@@ -137,12 +137,12 @@ function rawWorldOf({ origin, bearer, application, secret }: World): RawWorld {
   return { origin, bearer, path: secretsOf(application), victim: secret }
 }
 
-/** The path as the Worker sees it: what follows a slash in the Host header is a part of it. */
+/** The path of the request; empty if its Host header is no host, whose text becomes a part of the path. */
 function pathOf({ chunks: [bytes] }: RawRequest): string {
   const text = bytes?.toString('latin1') ?? ''
   const host = /^host:\s*(.*?)\s*$/im.exec(text)?.[1] ?? ''
   const target = /^\S+ (\S*)/.exec(text)?.[1] ?? ''
-  return URL.parse(`http://${host}${target}`)?.pathname ?? ''
+  return /^[\w.:[\]-]*$/.test(host) ? (URL.parse(`http://${host}${target}`)?.pathname ?? '') : ''
 }
 
 function shown({ chunks }: RawRequest): string {
