@@ -38,7 +38,9 @@ async function send(path: string, init: RequestInit, { address, bindings = {} }:
   const context = createExecutionContext()
   const request = new Request(`https://oncekey.test${path}`, { redirect: 'manual', ...init })
   if (address) request.headers.set('CF-Connecting-IP', address)
-  const response = await app.fetch(request, { ...env, ...bindings, DB: counter.database }, context)
+  // The clock stands still, so that a busy machine needs more than the usual time.
+  const settings = { ...env, REQUEST_BUDGET_MS: 30_000, ...bindings, DB: counter.database }
+  const response = await app.fetch(request, settings, context)
   await waitOnExecutionContext(context)
   await response.body?.cancel()
   return { status: response.status, headers: response.headers, trips: counter.trips }
