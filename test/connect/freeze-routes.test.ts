@@ -1,5 +1,5 @@
 import { env } from 'cloudflare:workers'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { newId } from '../../src/credential/id.ts'
@@ -136,7 +136,11 @@ async function rows(): Promise<unknown> {
   return results.map(({ results }) => results.map((row) => ({ ...row, last_used_at: null })))
 }
 
+afterAll(() => void vi.unstubAllGlobals())
+
 beforeAll(async () => {
+  // Webhooks stay inside.
+  vi.stubGlobal('fetch', async () => new Response())
   client = await newClient({ ...m2mApplication, scopes: ['a', 'b'] })
   const { apiKey, applicationId, environmentId } = client
   const patch = (id: string, body: object) => call(apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body })
