@@ -293,6 +293,7 @@ const BUILDERS = [
 ]
 const FRAGMENTS = [
   'allOf',
+  'areScopesKnown',
   'changeOfEnvironment',
   'countAgainstLimit',
   'deliveryCount',
