@@ -51,7 +51,7 @@ export function addDevCommand(program: Command, context: Context): void {
       const url = urlAt(
         await serveAt(port, (port) => serve(context, { port, directory, secrets, regions }), wantedPort === 0),
       )
-      await markRunning(directory, url)
+      if (!other) await markRunning(directory, url)
       await print(context, options.json ? toJson(url, made) : toText(url, made))
       if (!options.json) context.progress(`Oncekey's local state is in ${shownPath(directory)}. Press Ctrl-C to stop.`)
       await new Promise(() => {})

@@ -83,6 +83,6 @@ describe.runIf(chromiumPath && firefoxPath)('the dashboard in Firefox', () => {
     await firefox.press('/')
     await firefox.press(...hint, 'Enter')
     await isAt('/dashboard/find')
-    expect(await main()).toContain(`Secrets ending in …${hint}`)
+    expect(await main()).toContain(`Results for “${hint}”`)
   })
 })

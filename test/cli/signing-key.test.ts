@@ -90,7 +90,7 @@ test.each([
     expect(code).toBe(1)
   }
   const { json, stderr } = await signingKey('rotate')
-  expect(stderr).toContain('The old key is damaged')
+  expect(stderr).toContain('The old key was damaged')
   expect((await signingKey('status')).json).toEqual([{ kid: json.kid, algorithm: 'RS256', signs: true }])
 })
 

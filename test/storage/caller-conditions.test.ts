@@ -65,21 +65,32 @@ async function newSession(key: { id: string; environmentId: string }) {
   return { id, caller: { kind: 'session', digest } as Caller }
 }
 
+const noExpiry = { session_expires_at: NULL }
 test.each([
-  ['just started', { ended_at: NULL, last_used_at: ago(0), created_at: ago(0) }, true],
+  ['just started', { ...noExpiry, ended_at: NULL, last_used_at: ago(0), created_at: ago(0) }, true],
   [
     'last used a moment less than 30 minutes ago',
-    { ended_at: NULL, last_used_at: ago(30 * MINUTE_MS - 1), created_at: ago(HOUR_MS) },
+    { ...noExpiry, ended_at: NULL, last_used_at: ago(30 * MINUTE_MS - 1), created_at: ago(HOUR_MS) },
     true,
   ],
-  ['last used 30 minutes ago', { ended_at: NULL, last_used_at: ago(30 * MINUTE_MS), created_at: ago(HOUR_MS) }, false],
+  [
+    'last used 30 minutes ago',
+    { ...noExpiry, ended_at: NULL, last_used_at: ago(30 * MINUTE_MS), created_at: ago(HOUR_MS) },
+    false,
+  ],
   [
     'started a moment less than 12 hours ago',
-    { ended_at: NULL, last_used_at: ago(0), created_at: ago(12 * HOUR_MS - 1) },
+    { ...noExpiry, ended_at: NULL, last_used_at: ago(0), created_at: ago(12 * HOUR_MS - 1) },
     true,
   ],
-  ['started 12 hours ago', { ended_at: NULL, last_used_at: ago(0), created_at: ago(12 * HOUR_MS) }, false],
-  ['ended', { ended_at: ago(1), last_used_at: ago(0), created_at: ago(0) }, false],
+  ['started 12 hours ago', { ...noExpiry, ended_at: NULL, last_used_at: ago(0), created_at: ago(12 * HOUR_MS) }, false],
+  ['ended', { ...noExpiry, ended_at: ago(1), last_used_at: ago(0), created_at: ago(0) }, false],
+  [
+    'expires in a moment',
+    { session_expires_at: ago(-1), ended_at: NULL, last_used_at: ago(0), created_at: ago(0) },
+    true,
+  ],
+  ['expires now', { session_expires_at: ago(0), ended_at: NULL, last_used_at: ago(0), created_at: ago(0) }, false],
 ])('whether a session is active: %s', async (_, columns, expected) => {
   expect(await holds(activeSession, 'sessions', columns)).toBe(expected)
 })

@@ -124,7 +124,7 @@ describe('secrets that are unused for as long as their environment allows', () =
     env.DB.prepare(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
       INSERT INTO client_secrets (environment_id, id, application_id, digest, secret_hint, created_at, updated_at, event_id)
-      SELECT environment_id, 'secret_01' || printf('%024d', i), application_id, randomblob(32), 'abcdef', 1, 1, 'event_1'
+      SELECT environment_id, 'secret_01' || substr(hex(randomblob(12)), 1, 24), application_id, randomblob(32), 'abcdef', 1, 1, 'event_1'
       FROM n JOIN client_secrets ON environment_id = ?2 AND id = ?3`,
     )
       .bind(count, environmentId, id)
