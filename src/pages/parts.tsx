@@ -38,7 +38,7 @@ export const TypeName = ({ type }: { type: string }) => (
 )
 
 /** Marks a credential in a list that was reported as leaked. A long name before it gives way. */
-export const LeakMark = ({ at }: { at: number | null }) =>
+const LeakMark = ({ at }: { at: number | null }) =>
   at === null ? null : <span class="state bad">Reported as leaked</span>
 
 /** Isolates a name in plain text, where no element is possible: first strong isolate, and pop directional isolate. */
