@@ -1,19 +1,18 @@
 import { describe, expect, test, vi } from 'vitest'
 import document from '../../src/pages/assets/generated/openapi.json'
 import type { OpenApi } from '../../src/reference/generate/openapi.ts'
-import { newApiKey } from '../operator.ts'
-import { serve } from '../served.ts'
+import { newFolder } from '../cli/folder.ts'
+import { startDev } from '../cli/processes.ts'
 import { size } from '../sizes.ts'
 import { isInstalled, LANGUAGE_NAMES, runSample, samplesOf } from './samples.ts'
 import { workosAt } from './workos.ts'
 
-/** The samples of `/docs`, run as they are printed. */
+/** The samples of `/docs`, run as they are printed against `npm run dev`. */
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 180_000 })
 
-const served = await serve({ tokens: 'ES256', rateLimits: false })
-const [origin] = served.origins
-const { apiKey } = await newApiKey(served.database)
+const dev = await startDev(['--port', '0', '--persist-to', await newFolder(), '--json'], '}')
+const { url: origin, api_key: apiKey } = JSON.parse(dev.stdout()) as { url: string; api_key: string }
 const { connect } = workosAt(origin, apiKey, { fetch })
 const samples = samplesOf(await (await fetch(`${origin}/docs`)).text())
 
