@@ -89,6 +89,6 @@ function handleAfterResponse(
     }
     const wanted = handled.filter(({ has_delivery }) => has_delivery)
     const events = wanted.map(({ event_id: id, environment_id: environmentId }) => ({ id, environmentId }))
-    await c.var.deliver({ ...database, deadline: now + PLATFORM_MS }, events)
+    await c.var.deliver({ ...database, queue: 'requests', deadline: now + PLATFORM_MS }, events)
   })
 }

@@ -71,6 +71,8 @@ export async function readAssertion(
     const claims = v.safeParse(Claims, payload)
     if (!claims.success) return { refused: 'invalid', reason: 'assertion_claims' }
     const { aud, exp, email } = claims.output
+    // A session that starts with it would have ended already.
+    if (exp * 1000 <= Date.now()) return { refused: 'invalid', reason: 'assertion_exp' }
     const [apiKeyId, ...others] = [aud].flat().flatMap((tag) => apiKeys.get(tag) ?? [])
     // Two audiences of ours would leave it open which API key the person acts with.
     if (apiKeyId === undefined || others.length > 0) return { refused: 'invalid', reason: 'assertion_aud' }

@@ -6,6 +6,7 @@ import { granted } from '../http/errors.ts'
 import { Name, short } from '../pages/parts.tsx'
 import { Ago, DAY_MS, Time } from '../pages/time.tsx'
 import type { CallerKey } from '../storage/api-keys.ts'
+import { MAX_READ } from '../storage/inventory.ts'
 import { EXPIRING_DAYS, UNUSED_DAYS } from '../storage/listed-secrets.ts'
 import { findOverview, type Overview } from '../storage/overview.ts'
 import { deliveryCount, type WebhookEndpoint } from '../storage/webhooks.ts'
@@ -33,7 +34,8 @@ export const overview = new Hono<HonoEnv>().get('/', requireSession, async (c) =
 
 function overviewPage(c: Context<HonoEnv>, found: Overview, now: number) {
   const leaks = leaked(found, now)
-  const isStarted = found.applications > 0 && found.secrets.counted > 0 && found.lastUsedAt !== null
+  // The latest use is known only of the secrets that were counted.
+  const isStarted = found.applications > 0 && (found.lastUsedAt !== null || found.secrets.counted > MAX_READ)
   return page(
     c,
     { title: 'Overview', section: '/dashboard' },

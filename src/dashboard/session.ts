@@ -69,11 +69,14 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
 /** True if people may sign in through Cloudflare Access. */
 export const hasAccess = (c: Context<HonoEnv>) => readSettings(c.env).ACCESS_TEAM_DOMAIN !== ''
 
-/** The verified assertion of Cloudflare Access about the sender; null if there is none, or if Access is not set up. */
+/**
+ * The verified assertion of Cloudflare Access about the sender; null if there is none, or if Access is not set up. At another
+ * host than the issuer's, such as workers.dev, Access guards nothing, and an assertion may be an old copy.
+ */
 export async function assertionOf(c: Context<HonoEnv>): Promise<Assertion | null> {
-  const { ACCESS_TEAM_DOMAIN, ACCESS_AUDIENCES } = readSettings(c.env)
+  const { ACCESS_TEAM_DOMAIN, ACCESS_AUDIENCES, ISSUER } = readSettings(c.env)
   const assertion = c.req.header(ASSERTION_HEADER)
-  if (!assertion || !hasAccess(c)) return null
+  if (!assertion || !hasAccess(c) || new URL(c.req.url).origin !== ISSUER) return null
   const read = await readAssertion(assertion, ACCESS_TEAM_DOMAIN, ACCESS_AUDIENCES)
   if (read.refused) addLogFields(c, { reason: read.reason })
   return read

@@ -105,7 +105,7 @@ export function rotateClientSecrets(
     retireAt,
     limit,
     replaced: liveAt(change.now),
-    models: sql`client_secrets.ended_at = 0`,
+    models: sql`client_secrets.ended_at = 0 AND NOT client_secrets.is_rotated_out`,
     withinLimit: sql`true`,
   })
 }
@@ -154,8 +154,8 @@ function rotate(
   const ofApplication = sql`FROM ${raw(BY_APPLICATION)} WHERE client_secrets.environment_id = applications.environment_id
     AND client_secrets.application_id = applications.id`
   const model = sql`coalesce((SELECT client_secrets.id ${ofApplication} AND ${models} ORDER BY NOT (${replaced}),
-      client_secrets.disabled_at IS NOT NULL, client_secrets.is_rotated_out, client_secrets.id DESC LIMIT 1),
-    (SELECT client_secrets.id ${ofApplication} ORDER BY client_secrets.ended_at DESC, client_secrets.id DESC LIMIT 1))`
+      client_secrets.disabled_at IS NOT NULL, client_secrets.id DESC LIMIT 1),
+    (SELECT client_secrets.id ${ofApplication} ORDER BY client_secrets.id DESC LIMIT 1))`
   const latest = (
     column: 'allowed_scopes' | 'allowed_ips',
   ) => sql`(SELECT client_secrets.${raw(column)} FROM client_secrets

@@ -124,6 +124,31 @@ describe('the limits of a secret', () => {
     expect(await rotate()).toMatchObject({ ...limits, scopes: ['admin'] })
   })
 
+  test('after a leak of the latest secret a rotation keeps its limits, also while one that was rotated out still works', async () => {
+    const client = await limited({ scopes: ['read', 'write'] })
+    const path = secretsOf(client.applicationId)
+    const rotate = async () => (await call(client.apiKey, 'POST', `${path}/rotate`, { body: {} })).json
+    const patch = (id: string, body: object) => call(client.apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body })
+    const second = await rotate()
+    await patch(second.id, { scopes: ['read'] })
+    await call(client.apiKey, 'DELETE', `/connect/client_secrets/${second.id}`)
+    const third = await rotate()
+    expect(third).toMatchObject({ scopes: ['read'] })
+    await patch(third.id, { disabled: true })
+    expect(await rotate()).toMatchObject({ scopes: ['read'] })
+  })
+
+  test('a rotation keeps the limits of the newest secret, also if an older one ended later', async () => {
+    const client = await limited({ scopes: ['read', 'write'] })
+    const path = secretsOf(client.applicationId)
+    const { id } = (await call(client.apiKey, 'POST', path, { body: { scopes: ['read'] } })).json
+    await call(client.apiKey, 'DELETE', `/connect/client_secrets/${id}`)
+    vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 1_000)
+    await call(client.apiKey, 'DELETE', path)
+    expect((await call(client.apiKey, 'POST', `${path}/rotate`, { body: {} })).json).toMatchObject({ scopes: ['read'] })
+    vi.restoreAllMocks()
+  })
+
   const newestOf = async ({ apiKey, applicationId }: { apiKey: string; applicationId: string }, index: number) =>
     (await call(apiKey, 'GET', secretsOf(applicationId))).json[index]
 })

@@ -90,6 +90,13 @@ describe('a sign-in through Cloudflare Access', () => {
     expect(team.fetched).toEqual([])
   })
 
+  test('an assertion at another host than the issuer’s, which Access does not guard, is none', async () => {
+    const { id } = await newApiKey()
+    const visitor = await team.visitor(id)
+    visitor.bindings = { ...visitor.bindings, ISSUER: 'https://secrets.example.com' }
+    await expectRefused(visitor, /did not come through Cloudflare Access/)
+  })
+
   test('without the settings, an assertion is ignored, and costs nothing', async () => {
     const visitor = new Visitor()
     visitor.headers = { [HEADER]: await team.assertion() }
@@ -129,6 +136,7 @@ describe('an assertion', async () => {
     ['of our team with a slash', () => ({ iss: `${team.domain}/` })],
     ['of no team', () => ({ iss: undefined })],
     ['that has expired', () => ({ exp: now() - 60 })],
+    ['that expires now', () => ({ exp: now() })],
     ['that never expires', () => ({ exp: undefined })],
     ['whose expiry is a text', () => ({ exp: `${now() + 600}` })],
     ['whose expiry is beyond all time', () => ({ exp: 1e300 })],

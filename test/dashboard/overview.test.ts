@@ -143,7 +143,6 @@ describe('the overview', () => {
       .run()
     await env.DB.batch([
       env.DB.prepare('UPDATE environments SET application_count = 1 WHERE id = ?').bind(key.environmentId),
-      env.DB.prepare('UPDATE client_secrets SET last_used_at = 1 WHERE environment_id = ?').bind(key.environmentId),
       // The oldest ones.
       env.DB.prepare('UPDATE client_secrets SET expires_at = ?1 WHERE environment_id = ?2 AND id < ?3').bind(
         Date.now() + DAY_MS,
