@@ -84,5 +84,5 @@ describe.runIf(chromiumPath && firefoxPath)('the dashboard in Firefox', () => {
     await firefox.press(...hint, 'Enter')
     await isAt('/dashboard/find')
     expect(await main()).toContain(`Results for “${hint}”`)
-  })
+  }, 180_000)
 })

