@@ -32,11 +32,11 @@ describe.runIf(chromiumPath && firefoxPath)('the dashboard in Firefox', () => {
     await tabTo(name)
     await firefox.press(...text)
   }
-  /** Waits until the expression is true in the page. */
-  const until = (expression: string) => expect.poll(() => firefox.evaluate(`Boolean(${expression})`)).toBe(true)
+  /** Waits until the page has loaded, with its script, and the expression is true in it. */
+  const until = (expression: string) =>
+    expect.poll(() => firefox.evaluate(`document.readyState === 'complete' && Boolean(${expression})`)).toBe(true)
   const shows = (selector: string) => until(`document.querySelector(${JSON.stringify(selector)})`)
-  const isAt = (path: string) =>
-    until(`location.pathname === ${JSON.stringify(path)} && document.readyState === 'complete'`)
+  const isAt = (path: string) => until(`location.pathname === ${JSON.stringify(path)}`)
   const main = async () => String(await firefox.evaluate("document.querySelector('main').textContent"))
 
   test('links, buttons, menus, dialogs, choices and forms are activated by keyboard in Firefox', async () => {
@@ -58,7 +58,7 @@ describe.runIf(chromiumPath && firefoxPath)('the dashboard in Firefox', () => {
     await shows('#secret')
     await press('Done')
     // The page before has the path already.
-    await until("location.search === '?saved' && document.readyState === 'complete'")
+    await until("location.search === '?saved'")
     expect(await main()).toMatch(/robot.*Read and write/s)
 
     // A dialog: Escape closes it and returns the focus. Its page, which browsers without scripts open, confirms it.
@@ -81,6 +81,7 @@ describe.runIf(chromiumPath && firefoxPath)('the dashboard in Firefox', () => {
 
     // The search, by its key.
     await firefox.press('/')
+    await until("document.activeElement.matches('input')")
     await firefox.press(...hint, 'Enter')
     await isAt('/dashboard/find')
     expect(await main()).toContain(`Results for “${hint}”`)
