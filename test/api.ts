@@ -27,7 +27,7 @@ export interface Reply {
   /** The bytes of the body, as text. */
   readonly text: string
   /** The JSON of the body; null when there is none. */
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
+  // biome-ignore lint/suspicious/noExplicitAny: its type depends on the route, and the contract is checked for each response.
   readonly json: any
 }
 

@@ -53,6 +53,17 @@ export function eventsPath(filter: Partial<Filter>, { path = EVENTS_PATH, after 
   return parameters.length === 0 ? path : `${path}?${new URLSearchParams(parameters)}`
 }
 
+/** The person who acted with an API key, whose name follows; nothing if no person is known. */
+export const PersonWithKey = ({ person }: { person: string | null }) =>
+  person !== null && (
+    <>
+      <a href={eventsPath({ actor: person })}>
+        <bdi>{person}</bdi>
+      </a>
+      {' with the API key '}
+    </>
+  )
+
 export function isFiltered(filter: Filter): boolean {
   return Object.values(filter).some((value) => value !== '')
 }

@@ -4,7 +4,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { Copyable, Snippet } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import type { Activity } from '../storage/activity.ts'
-import { EVENTS_PATH, eventsPath } from './event-filter.tsx'
+import { EVENTS_PATH, eventsPath, PersonWithKey } from './event-filter.tsx'
 import { callerOf, differencesOf, labelOf, targetOf } from './event-words.ts'
 import { applicationPath, page, secretPath } from './layout.tsx'
 
@@ -30,14 +30,7 @@ export function eventPage(c: Context<HonoEnv>, activity: Activity) {
         <TargetFacts activity={activity} />
         <dt>Actor</dt>
         <dd>
-          {event.person !== null && (
-            <>
-              <a href={eventsPath({ actor: event.person })}>
-                <bdi>{event.person}</bdi>
-              </a>
-              {' with the API key '}
-            </>
-          )}
+          <PersonWithKey person={event.person} />
           {event.apiKey ? (
             <a href={eventsPath({ actor: event.apiKey.id })}>
               <bdi>{event.apiKey.name}</bdi>

@@ -10,7 +10,7 @@ import { revokeClientSecret } from '../storage/client-secrets.ts'
 import type { ListedSecret } from '../storage/listed-secrets.ts'
 import { findSecretDetails, type SecretDetails } from '../storage/secret-details.ts'
 import { readUsedMinutes } from '../storage/used-minutes.ts'
-import { eventsPath } from './event-filter.tsx'
+import { eventsPath, PersonWithKey } from './event-filter.tsx'
 import { readChange } from './form.tsx'
 import { applicationPath, page, redirectWithNotice, SECRETS_PATH, secretPath } from './layout.tsx'
 import { IfLeaked } from './leak.tsx'
@@ -158,14 +158,7 @@ const Facts = ({ details, now }: { details: SecretDetails; now: number }) => {
         {secret.createdBy && (
           <>
             {' by '}
-            {secret.createdByPerson !== null && (
-              <>
-                <a href={eventsPath({ actor: secret.createdByPerson })}>
-                  <bdi>{secret.createdByPerson}</bdi>
-                </a>
-                {' with the API key '}
-              </>
-            )}
+            <PersonWithKey person={secret.createdByPerson} />
             <a href={eventsPath({ actor: secret.createdBy })}>
               <Name>{secret.createdByName ?? secret.createdBy}</Name>
             </a>

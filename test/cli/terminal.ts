@@ -9,7 +9,7 @@ export interface Finished {
   readonly stdout: string
   readonly stderr: string
   /** The one line of JSON on stdout. */
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please.
+  // biome-ignore lint/suspicious/noExplicitAny: its type depends on the command.
   readonly json: any
 }
 

@@ -4,7 +4,7 @@ interface Reply {
   readonly status: number
   readonly text: string
   readonly isReplay: boolean
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
+  // biome-ignore lint/suspicious/noExplicitAny: its type depends on the route, and the contract is checked for each response.
   readonly json: any
 }
 

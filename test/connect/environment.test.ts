@@ -4,6 +4,7 @@ import { changeOfEnvironment } from '../../src/storage/environments.ts'
 import { changeEnvironmentOf } from '../../src/storage/operator/environments.ts'
 import { call, newApiKey, operatorDatabase } from '../api.ts'
 import { Visitor } from '../dashboard/pages.ts'
+import { losingFirstReply } from '../faults/wrapped.ts'
 
 const PATH = '/connect/environment'
 const SETTINGS = '/dashboard/settings'
@@ -68,21 +69,12 @@ describe('the environment of an API key', () => {
     // A lost reply makes `sendBatch` send the same statements once more.
     const [event] = (await changes()).slice(-2)
     expect(changed.json.leak_reaction).toBe(event.data.leak_reaction)
-    let batches = 0
-    const database = {
-      prepare: (sql: string) => env.DB.prepare(sql),
-      batch: async (statements: D1PreparedStatement[]) => {
-        const results = await env.DB.batch(statements)
-        if (++batches > 1) return results
-        await update({ leak_reaction: 'notify' })
-        throw new Error('Network connection lost')
-      },
-    } as D1Database
+    const lossy = losingFirstReply(env.DB, () => update({ leak_reaction: 'notify' }))
     const repeated = await call(key.apiKey, 'PATCH', PATH, {
       body: { leak_reaction: 'disable' },
-      bindings: { DB: database },
+      bindings: { DB: lossy.database },
     })
-    expect([repeated.status, batches]).toEqual([200, 2])
+    expect([repeated.status, lossy.batches]).toEqual([200, 2])
     expect((await call(key.apiKey, 'GET', PATH)).json.leak_reaction).toBe('notify')
     expect(
       (await changes()).slice(-2).map((one: { data: { leak_reaction: string } }) => one.data.leak_reaction),

@@ -6,7 +6,7 @@ interface Event {
   readonly caller_id: string
   readonly caller_name: string
   readonly request_id: string
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please.
+  // biome-ignore lint/suspicious/noExplicitAny: its type depends on the type of the event.
   readonly data: any
 }
 

@@ -6,7 +6,7 @@ import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoi
 import type { WebhookEndpoint } from '../../src/storage/webhooks.ts'
 import { call, newApiKey, operatorDatabase, type Reply, send } from '../api.ts'
 import { Visitor } from '../dashboard/pages.ts'
-import { counted } from '../faults/wrapped.ts'
+import { counted, losingFirstReply } from '../faults/wrapped.ts'
 import { type Client, newClient, requestToken, seen } from '../oauth/client.ts'
 import { scansOf } from '../query-plans.ts'
 
@@ -229,19 +229,10 @@ describe('the cost', () => {
   test('a report whose reply from the database was lost is handled once', async () => {
     const client = await newClient()
     await react(client, 'disable')
-    let batches = 0
-    const database = {
-      prepare: (sql: string) => env.DB.prepare(sql),
-      batch: async (statements: D1PreparedStatement[]) => {
-        const results = await env.DB.batch(statements)
-        if (++batches === 1) throw new Error('Network connection lost')
-        return results
-      },
-    } as D1Database
     for (const credential of [client.secret, (await newApiKey({ environmentId: client.environmentId })).apiKey]) {
-      batches = 0
-      await post(JSON.stringify({ credential }), {}, database)
-      expect(batches).toBe(2)
+      const lossy = losingFirstReply(env.DB)
+      await post(JSON.stringify({ credential }), {}, lossy.database)
+      expect(lossy.batches).toBe(2)
     }
     for (const type of ['connect_application_secret.leaked', 'api_key.leaked'])
       expect(await eventsOf(client.apiKey, type)).toHaveLength(1)
@@ -250,18 +241,10 @@ describe('the cost', () => {
   test('a report that is repeated after its reply was lost does not disable a secret that was enabled in between', async () => {
     const client = await newClient()
     await react(client, 'disable')
-    let batches = 0
-    const database = {
-      prepare: (sql: string) => env.DB.prepare(sql),
-      batch: async (statements: D1PreparedStatement[]) => {
-        const results = await env.DB.batch(statements)
-        if (++batches > 1) return results
-        await env.DB.prepare('UPDATE client_secrets SET disabled_at = NULL WHERE id = ?').bind(client.secretId).run()
-        throw new Error('Network connection lost')
-      },
-    } as D1Database
-    await post(JSON.stringify({ credential: client.secret }), {}, database)
-    expect(batches).toBe(2)
+    const enable = env.DB.prepare('UPDATE client_secrets SET disabled_at = NULL WHERE id = ?').bind(client.secretId)
+    const lossy = losingFirstReply(env.DB, () => enable.run())
+    await post(JSON.stringify({ credential: client.secret }), {}, lossy.database)
+    expect(lossy.batches).toBe(2)
     expect((await requestToken(client)).status).toBe(200)
     expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toHaveLength(1)
   })

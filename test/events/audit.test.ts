@@ -10,7 +10,7 @@ import { createWebhookEndpoint, deleteWebhookEndpoint } from '../../src/storage/
 import { call, newApiKey, newApplication, operatorDatabase, send } from '../api.ts'
 import { hiddenFields, Visitor } from '../dashboard/pages.ts'
 
-// biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
+// biome-ignore lint/suspicious/noExplicitAny: its type depends on the type of the event, and the contract has been checked.
 type Json = any
 
 async function eventsOf(apiKey: string, type: string): Promise<Json[]> {

@@ -5,7 +5,7 @@ import { call, m2mApplication, newApiKey, newApplication, operatorDatabase, type
 import { secretsOf } from '../requests.ts'
 
 type Key = Awaited<ReturnType<typeof newApiKey>>
-// biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please, and the contract has been checked.
+// biome-ignore lint/suspicious/noExplicitAny: its type depends on the type of the event, and the contract has been checked.
 type Json = any
 
 const ULID = '[0-7][0-9A-HJKMNP-TV-Z]{25}'

@@ -6,7 +6,7 @@ import { newReceiver, runSchedule } from './receivers.ts'
 
 /** The log entries of the scheduled job and of webhooks. */
 
-// biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please.
+// biome-ignore lint/suspicious/noExplicitAny: its type depends on the type of the event.
 let logged: any[] = []
 beforeEach(() => {
   logged = []

@@ -17,7 +17,7 @@ interface Arrival {
   readonly init: RequestInit
   readonly headers: Headers
   readonly body: string
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they please.
+  // biome-ignore lint/suspicious/noExplicitAny: its type depends on the type of the event.
   readonly event: any
 }
 

@@ -56,6 +56,18 @@ export function counted(binding: D1Database) {
   return Object.assign(counter, { database })
 }
 
+/** Loses the reply to the first batch. `before` runs when it has been committed, before it is sent again. */
+export function losingFirstReply(binding: D1Database, before: () => Promise<unknown> = async () => {}) {
+  const counter = { batches: 0 }
+  const database = withBatch(binding, async (real, statements) => {
+    const results = await real(statements)
+    if (++counter.batches > 1) return results
+    await before()
+    throw new Error('D1_ERROR: Network connection lost.')
+  })
+  return Object.assign(counter, { database })
+}
+
 /** Fails every batch that has a statement like `pattern`, before it reaches the database. */
 export function failingAt(binding: D1Database, pattern: RegExp, fault: unknown) {
   const counter = { failures: 0 }

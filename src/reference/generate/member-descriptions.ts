@@ -192,7 +192,7 @@ const used = new Set<string>()
 /** The schemas whose members RFC 7517, RFC 8414 and OpenID Connect Discovery describe. */
 const STANDARD = ['PublishedKeys', 'ServerMetadata', 'OpenIdConfiguration']
 
-/** The words of a member, by the longest suffix of its path that has any. */
+/** The description of a member: that of the longest suffix of its path in `WORDS`. Throws if there is none. */
 export function words(path: string): string {
   const names = path.replaceAll('[]', '').split('.')
   for (let i = 0; i < names.length; i++) {
