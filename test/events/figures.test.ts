@@ -6,7 +6,7 @@ import { newReceiver, runSchedule } from './receivers.ts'
 
 /** The log entries of the scheduled job and of webhooks. */
 
-// biome-ignore lint/suspicious/noExplicitAny: its type depends on the type of the event.
+// biome-ignore lint/suspicious/noExplicitAny: its members depend on the log entry.
 let logged: any[] = []
 beforeEach(() => {
   logged = []
