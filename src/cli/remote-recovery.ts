@@ -94,7 +94,7 @@ export function timeTravel(
         const migrated = await platform.wrangler(['d1', 'migrations', 'apply', name, '--remote'])
         if (migrated.code !== 0) throw new Failure(`Could not bring the tables up to date: ${reasonOf(migrated)}`)
       }
-      // The bookmark that a migration shows is of a state in which nothing is revoked again: no state to go back to.
+      // Not shown: the bookmark of a migration. In that state the revoked secrets are active again.
       const words = await migrate(await account(), { ...region, uuid: id }, () => {}, apply)
       return `Restored. ${words}`
     },
