@@ -25,7 +25,6 @@ interface ClientCredentials {
 /** Maximum length of an Authorization header, in characters. Longer headers are not decoded. */
 const MAX_HEADER_LENGTH = 1024
 const BASIC = /^Basic +([A-Za-z0-9+/]+={0,2})$/i
-const PRINTABLE_ASCII = /^[ -~]*$/
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const CLIENT_ID = /^client_[0-9A-HJKMNP-TV-Z]{26}$/
 
@@ -110,7 +109,7 @@ function readBasic(authorization: string): ClientCredentials | null {
     const binary = atob(encoded)
     // atob accepts missing padding and stray bits. Two strings must not mean one credential.
     if (btoa(binary) !== encoded) return null
-    const pair = PRINTABLE_ASCII.test(binary) ? binary : decodeUtf8(binary)
+    const pair = decodeUtf8(binary)
     const colon = pair.indexOf(':')
     if (colon < 1 || colon === pair.length - 1) return null
     return { clientId: decodeFormValue(pair.slice(0, colon)), clientSecret: decodeFormValue(pair.slice(colon + 1)) }
@@ -126,5 +125,5 @@ function decodeUtf8(binary: string): string {
 
 /** Decodes application/x-www-form-urlencoded (RFC 6749 Appendix B). Throws for what the URL standard would accept. */
 function decodeFormValue(value: string): string {
-  return /[+%]/.test(value) ? decodeURIComponent(value.replaceAll('+', ' ')) : value
+  return decodeURIComponent(value.replaceAll('+', ' '))
 }

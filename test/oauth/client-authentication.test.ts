@@ -153,6 +153,7 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
     ['as Bearer', `Bearer ${goodToken}`],
     ['the secret as Bearer', `Bearer ${secret}`],
     ['after a parameter', `Basic realm="x", ${goodToken}`],
+    ['after another scheme', `Bearer x ${good}`],
     ['two headers joined, Basic first', `${good}, Bearer x`],
     ['two headers joined, twice the same', `${good}, ${good}`],
     ['64 KB', `Basic ${btoa(`${clientId}:${secret}`.repeat(600))}`],

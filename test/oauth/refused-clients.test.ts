@@ -63,6 +63,25 @@ test('a request without credentials gets the challenge, and the log says that th
   }
 })
 
+describe('a malformed client ID', () => {
+  test.each([
+    ['with other text before it', `x${clientId}`],
+    ['with other text after it', `${clientId}0`],
+    ['without its last symbol', clientId.slice(0, -1)],
+    ['in lower case', clientId.toLowerCase()],
+    ['with a letter that ULIDs do not have', clientId.replace(/.$/, 'U')],
+    ['of another object', client.applicationId],
+  ])('a client ID %s is malformed, makes no D1 request and is not in the log', async (_, id) => {
+    const logged = vi.spyOn(console, 'log')
+    const counter = counted(env.DB)
+    const { status } = await requestTokenWith(basic(id, secret), {}, { DB: counter.database })
+    expect([status, counter.trips]).toEqual([401, 0])
+    const [[entry]] = logged.mock.calls as [[object]]
+    expect(entry).toMatchObject({ reason: 'credentials_malformed' })
+    expect(entry).not.toHaveProperty('client_id')
+  })
+})
+
 describe('client_secret_post', () => {
   test('client_secret_post authenticates a client (RFC 6749 §2.3.1)', async () =>
     expect((await requestTokenWith(undefined, { client_id: clientId, client_secret: secret })).status).toBe(200))
