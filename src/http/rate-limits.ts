@@ -46,7 +46,7 @@ const PAUSE_MS = 10_000
 const MAX_ENTRIES = 10_000
 
 /** A map of bounded size: a new entry takes the place of the oldest one. */
-class RecentMap<V> extends Map<string, V> {
+export class RecentMap<V> extends Map<string, V> {
   override set(key: string, value: V): this {
     this.delete(key)
     if (this.size >= MAX_ENTRIES) this.delete(this.keys().next().value as string)
@@ -87,7 +87,7 @@ export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
 
 /** The time when an attempt may reach the database again (Unix ms); 0 if it may now. */
 function refusedUntil(c: Context<HonoEnv>, names: Names): number {
-  if (failures.size === 0 || !c.env.FAILED_AUTHENTICATIONS) return 0
+  if (!c.env.FAILED_AUTHENTICATIONS) return 0
   const ofAddress = currentWindow(names.address)
   if (ofAddress && ofAddress.count >= MAX_FAILURES) return ofAddress.until
   if (names.address !== null && !hasFailedHere(names, names.account)) return 0
@@ -97,7 +97,6 @@ function refusedUntil(c: Context<HonoEnv>, names: Names): number {
 
 /** Counts an attempt whose credential is invalid. A malformed one costs no I/O here either. */
 export function recordFailure(c: Context<HonoEnv>, attempt: Attempt): void {
-  if (!c.env.FAILED_AUTHENTICATIONS) return
   const names = namesOf(c, attempt)
   for (const name of [names.account, names.credential]) {
     if (name !== null) failedAt.set(here(names, name), Date.now() + WINDOW_MS)

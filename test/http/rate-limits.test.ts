@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vites
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { newId } from '../../src/credential/id.ts'
-import { isOverLimit } from '../../src/http/rate-limits.ts'
+import { isOverLimit, RecentMap } from '../../src/http/rate-limits.ts'
 import { call, newApiKey } from '../api.ts'
 import { stopClock } from '../clock.ts'
 import { counted, withBatch } from '../faults/wrapped.ts'
@@ -352,6 +352,46 @@ test('a revoked secret loses the privilege of a known secret at its first failur
   expect([second.status, second.trips]).toEqual([429, 0])
 })
 
+test.each([
+  ['when it works again', 0],
+  ['a minute after its last failure', WINDOW_MS],
+])('a secret that failed regains the privilege of a known secret %s', async (_, later) => {
+  stopClock()
+  const address = newAddress()
+  const { send } = FAMILIES['the token endpoint'] as Family
+  const { clientId, secretId, secret } = await newClient()
+  const setDisabled = (at: number | null) =>
+    env.DB.prepare('UPDATE client_secrets SET disabled_at = ? WHERE id = ?').bind(at, secretId).run()
+  expect((await send(secret, { address }, clientId)).status).toBe(200)
+  await setDisabled(1)
+  expect((await send(secret, { address }, clientId)).status).toBe(401)
+  await setDisabled(null)
+  if (later === 0) expect((await send(secret, { address }, clientId)).status).toBe(200)
+  vi.setSystemTime(Date.now() + later)
+  for (let i = 0; i < MAX_FAILURES; i++) await send('garbage', { address }, newId('client', i))
+  expect((await send('garbage', { address }, newId('client', 0))).status).toBe(429)
+  expect((await send(secret, { address }, clientId)).status).toBe(200)
+})
+
+test('Retry-After is at most a window after the clock went back', async () => {
+  const address = newAddress()
+  const { send } = FAMILIES.events as Family
+  for (let i = 0; i < MAX_FAILURES; i++) await send('garbage', { address })
+  vi.setSystemTime(Date.now() - 3_600_000)
+  const { status, headers } = await send('garbage', { address })
+  expect([status, headers.get('Retry-After')]).toEqual([429, String(WINDOW_MS / 1000)])
+})
+
+test('the memory of failures and callers has at most 10,000 entries: a new one takes the place of the oldest', () => {
+  const memory = new RecentMap<number>()
+  for (let i = 0; i < 10_000; i++) memory.set(`address ${i}`, i)
+  expect(memory.size).toBe(10_000)
+  for (const name of ['address 1', 'another address', 'a third address']) memory.set(name, -1)
+  expect(memory.size).toBe(10_000)
+  expect(memory.get('address 1')).toBe(-1)
+  expect([0, 1, 2, 3].filter((i) => memory.has(`address ${i}`))).toEqual([1, 3])
+})
+
 test('an API key that fails costs each new address one D1 request', async () => {
   const key = await madeUp('sk')
   const { send } = FAMILIES.events as Family
@@ -488,9 +528,18 @@ describe('a rate-limit binding', () => {
       expect((await family.send(await madeUp(family.prefix), { address, bindings })).status).toBe(family.refused)
       expect(succeeded(await family.send(await validFor(family), { address, bindings }))).toBe(true)
     }
-    if (broken !== undefined)
-      expect(logged).toHaveBeenCalledWith(expect.objectContaining({ message: 'rate limiter failed' }))
+    if (broken === undefined) expect(logged).not.toHaveBeenCalled()
+    else expect(logged).toHaveBeenCalledWith(expect.objectContaining({ message: 'rate limiter failed' }))
     expect(JSON.stringify(logged.mock.calls)).not.toContain(apiKey)
+  })
+
+  test('an address that is over its limit is limited no more when the binding is missing', async () => {
+    const address = newAddress()
+    const { send } = FAMILIES.events as Family
+    for (let i = 0; i < MAX_FAILURES; i++) await send('garbage', { address })
+    expect((await send('garbage', { address })).status).toBe(429)
+    const bindings = { FAILED_AUTHENTICATIONS: undefined } as unknown as Partial<Env>
+    expect((await send('garbage', { address, bindings })).status).toBe(401)
   })
 
   test.each(['FAILED_AUTHENTICATIONS', 'MANAGEMENT_CALLS'] as const)('%s is configured in wrangler.toml', (name) =>
