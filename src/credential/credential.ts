@@ -74,7 +74,7 @@ export async function issueCredential(
  * cryptography.
  */
 export function recogniseCredential(text: string): RecognisedCredential | null {
-  const match = text.length <= MAX_LENGTH ? SHAPE.exec(text) : null
+  const match = SHAPE.exec(text)
   if (!match) return null
   const [, prefix, region, entropy] = match as unknown as [string, string, string, string]
   if (entropy > MAX_ENTROPY) return null

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isAllowedFrom, readRange } from '../../src/credential/ip-ranges.ts'
+import { addressBits, isAllowedFrom, rangesAround, readRange } from '../../src/credential/ip-ranges.ts'
 
 const textOf = (range: ReturnType<typeof readRange>) => (typeof range === 'string' ? range : range.text)
 
@@ -111,4 +111,26 @@ describe('the addresses that a range contains', () => {
       [null, '', 'unknown', 'fe80::1%eth0'].map((address) => isAllowedFrom(['0.0.0.0/0', '::/0'], address)),
     ).toEqual([false, false, false, false])
   })
+})
+
+describe('the ranges around a range', () => {
+  test('the ranges around a range are the range, and each shorter prefix of it', () => {
+    expect(rangesAround('128.0.0.0/3')).toEqual(['128.0.0.0/3', '128.0.0.0/2', '128.0.0.0/1', '0.0.0.0/0'])
+    expect(rangesAround('2000::/3')).toEqual(['2000::/3', '::/2', '::/1', '::/0'])
+    const around = rangesAround('203.0.113.7')
+    expect(around).toHaveLength(33)
+    expect(around.slice(0, 3)).toEqual(['203.0.113.7', '203.0.113.6/31', '203.0.113.4/30'])
+    expect(rangesAround('2001:db8::1')).toHaveLength(129)
+  })
+
+  test.each(['', '203.0.113.7/24'])('%j has no ranges around it', (text) =>
+    expect(() => rangesAround(text)).toThrow('an IP range is'),
+  )
+})
+
+test('the bits of an address follow the digit of its IP version', () => {
+  expect(addressBits('192.0.2.1')).toBe(`4${'11000000'}${'00000000'}${'00000010'}${'00000001'}`)
+  expect(addressBits('::ffff:192.0.2.1')).toBe(addressBits('192.0.2.1'))
+  expect(addressBits('8000::1')).toBe(`61${'0'.repeat(126)}1`)
+  for (const none of [null, undefined, '', 'unknown']) expect(addressBits(none)).toBe('')
 })

@@ -2,8 +2,16 @@ import { describe, expect, test } from 'vitest'
 import { encodeBase62 } from '../../src/credential/base62.ts'
 import { crc32 } from '../../src/credential/crc32.ts'
 import { deriveEntropy, idempotencyDigest, newSalt, requestDigest } from '../../src/credential/derivation.ts'
-import { type Bytes, sameBytes, sha256, sha256OfParts, utf8 } from '../../src/credential/digest.ts'
-import { type IdPrefix, newId } from '../../src/credential/id.ts'
+import { type Bytes, sameBytes, sha256, sha256OfParts, toHex, utf8 } from '../../src/credential/digest.ts'
+import {
+  derivedId,
+  type IdPrefix,
+  isRegionDigit,
+  newId,
+  regionOfId,
+  startOfIds,
+  timeOfId,
+} from '../../src/credential/id.ts'
 import fc from '../property.ts'
 import { seed } from '../sizes.ts'
 import { decodeBase62 } from './base62.ts'
@@ -161,6 +169,11 @@ describe('SHA-256', () => {
   })
 })
 
+test('hexadecimal has two lower-case digits for every byte', () => {
+  fc.assert(fc.property(anyBytes({ maxLength: 40 }), (bytes) => toHex(bytes) === hex(bytes)))
+  expect(toHex(Uint8Array.of(0, 9, 10, 255))).toBe('00090aff')
+})
+
 describe('derivation of a client secret', () => {
   const API_KEY = 'sk_0003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2oj4cD'
   const SALT = Uint8Array.from({ length: 32 }, (_, i) => 32 + i)
@@ -258,5 +271,54 @@ describe('ids', () => {
     for (let at = 'secret_'.length + 11; at < 'secret_'.length + 26; at++) {
       expect(new Set(ids.map((id) => id[at])).size, `symbol ${at}`).toBe(32)
     }
+  })
+
+  const anyTime = fc.integer({ min: 0, max: 2 ** 48 - 1 })
+
+  test('IDs name their time and their region', () => {
+    fc.assert(
+      fc.property(anyTime, fc.constantFrom(...'09AHJKMNPTVZ'), (time, region) => {
+        const id = newId('conn_app', time, region)
+        expect([timeOfId(id), regionOfId(id)]).toEqual([time, region])
+      }),
+    )
+    expect(timeOfId('secret_01ARYZ6S41TSV4RRFFQ69G5FAV')).toBe(1_469_918_176_385)
+  })
+
+  test.each([
+    ['an empty text', ''],
+    ['no prefix', '01ARYZ6S41TSV4RRFFQ69G5FAV'],
+    ['a prefix in upper case', 'SECRET_01ARYZ6S41TSV4RRFFQ69G5FAV'],
+    ['a time after the year 10889', 'secret_81ARYZ6S41TSV4RRFFQ69G5FAV'],
+    ['25 symbols', 'secret_01ARYZ6S41TSV4RRFFQ69G5FA'],
+    ['27 symbols', 'secret_01ARYZ6S41TSV4RRFFQ69G5FAVV'],
+    ['a symbol in lower case', 'secret_01ARYZ6S41TSV4RRFFQ69G5FAv'],
+    ['the letter U', 'secret_01ARYZ6S41TSV4RRFFQ69G5FAU'],
+    ['the letter L in its time', 'secret_01ALYZ6S41TSV4RRFFQ69G5FAV'],
+    ['other text before it', ' secret_01ARYZ6S41TSV4RRFFQ69G5FAV'],
+    ['other text after it', 'secret_01ARYZ6S41TSV4RRFFQ69G5FAV\n'],
+  ])('a text with %s is no ID and has no time', (_, text) => expect(timeOfId(text)).toBeNull())
+
+  test('the start of IDs separates earlier IDs from later ones', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 2 ** 48 - 1 }), (time) => {
+        const start = startOfIds('secret', time)
+        expect(newId('secret', time - 1, 'Z') < start).toBe(true)
+        expect(newId('secret', time) > start).toBe(true)
+      }),
+    )
+  })
+
+  test('a derived ID has another prefix and time, and is the same every time', () => {
+    const id = newId('secret', 1, 'A')
+    const derived = derivedId('event', 1_469_918_176_385, id)
+    expect(derived).toBe(`event_01ARYZ6S41A${id.slice(-15)}`)
+    expect(derivedId('event', 1_469_918_176_385, id)).toBe(derived)
+  })
+
+  test('the digit of a region is one symbol of IDs; an ID that is too short has the default region', () => {
+    expect(['0', '9', 'A', 'Z'].filter(isRegionDigit)).toHaveLength(4)
+    expect(['', 'a', 'I', 'L', 'O', 'U', '_', '01'].filter(isRegionDigit)).toEqual([])
+    expect(regionOfId('env_1')).toBe('0')
   })
 })
