@@ -5,16 +5,12 @@ import { cleanUp } from '../at-end.ts'
 const path = `${expect.getState().testPath}`
 const [, activeMutant] = /mutant-(\d+)\.test\.ts$/.exec(path) ?? []
 
-/** A loop that a mutant made endless ends here. */
-const HIT_LIMIT = 100_000
-
 // Stryker's instrumented code reads this object, and keeps it.
-const globals = globalThis as { __stryker__?: object }
+const globals = globalThis as { __stryker__?: object; memories?: (() => void)[] }
 globals.__stryker__ ??= {}
 Object.assign(globals.__stryker__, {
   activeMutant,
   hitCount: activeMutant === undefined ? undefined : 0,
-  hitLimit: HIT_LIMIT,
   mutantCoverage: { static: {}, perTest: {} },
   currentTestId: undefined,
 })
@@ -24,8 +20,11 @@ Object.assign(globals.__stryker__, {
 vi.useRealTimers()
 vi.unstubAllGlobals()
 vi.unstubAllEnvs()
+vi.restoreAllMocks()
+for (const clear of globals.memories ?? []) clear()
 afterAll(cleanUp)
 if (path.includes('/fresh-')) {
+  globals.memories = []
   vi.resetModules()
   await import('../fresh-database.ts')
 }

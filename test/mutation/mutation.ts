@@ -28,6 +28,7 @@ const CRITICAL = [
 ]
 const TESTS = ['test/{credential,http,storage,connect,events,oauth,dashboard,faults}/**/*.test.ts', 'test/*.test.ts']
 const CHUNK = 100
+const MAX_STARTS = 5
 
 const { values } = parseArgs({
   options: {
@@ -92,9 +93,15 @@ async function run(jobs: readonly Job[]): Promise<Map<string, TestModule>> {
     writeFileSync(path, `import { judge, recordCoverage } from '/test/mutation/tests.ts'\n${code}\n`)
     return project.createSpecification(path)
   })
-  vitest.state.filesMap.clear()
-  const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications)
-  // Such as a runtime that does not start on a busy machine. Without this, every mutant would seem to survive.
+  let result: Awaited<ReturnType<typeof vitest.runTestSpecifications>>
+  let starts = 0
+  do {
+    vitest.state.filesMap.clear()
+    result = await vitest.runTestSpecifications(specifications)
+    // On a busy machine a runtime may not start in time.
+  } while (result.testModules.length === 0 && ++starts < MAX_STARTS)
+  const { testModules, unhandledErrors } = result
+  // Without this, every mutant would seem to survive.
   if (testModules.length < jobs.length)
     throw new AggregateError(unhandledErrors, `no result: ${unhandledErrors.join()}`)
   for (const { name } of jobs) rmSync(resolve(root, FOLDER, `${name}.test.ts`))
@@ -107,6 +114,8 @@ interface Judge {
   readonly tests: readonly string[] | null
   /** True if the mutant is reached when its module is loaded, which must then be loaded again. */
   readonly isFresh: boolean
+  /** A loop that the mutant made endless ends after so many more rounds than without it. */
+  readonly hitLimit: number
   readonly cost: number
 }
 
@@ -127,16 +136,21 @@ async function findJudges(): Promise<Map<string, Judge[]>> {
       continue
     }
     const cost = module.diagnostic().duration
-    const { [ON_IMPORT]: onImport = {}, ...perTest } = coverage.perTest
+    const onImport = coverage.perTest[ON_IMPORT] ?? {}
     const reached = new Map<string, string[]>()
-    for (const [test, hits] of Object.entries(perTest)) {
-      for (const id of Object.keys(hits)) reached.set(id, [...(reached.get(id) ?? []), test])
+    const hitsOf = new Map<string, number>()
+    for (const [test, hits] of Object.entries(coverage.perTest)) {
+      for (const [id, count] of Object.entries(hits)) {
+        reached.set(id, [...(reached.get(id) ?? []), test])
+        hitsOf.set(id, (hitsOf.get(id) ?? 0) + count)
+      }
     }
     for (const [id, list] of judges) {
       const isFresh = Object.hasOwn(coverage.static, id)
       const isEverywhere = isFresh || Object.hasOwn(onImport, id)
       const tests = isEverywhere ? null : reached.get(id)
-      if (tests !== undefined) list.push({ testFile, tests, isFresh, cost })
+      const hitLimit = 10 * (hitsOf.get(id) ?? 0) + 100_000
+      if (tests !== undefined) list.push({ testFile, tests, isFresh, hitLimit, cost })
     }
   }
   for (const { id, file } of mutants) {
@@ -163,14 +177,18 @@ interface Trial {
  * cache), and so is each that failed, if the file then fails without a mutant (an earlier one had broken a cache).
  */
 async function tryEach(trials: readonly Trial[], areFresh = false): Promise<Map<string, TestModule>> {
-  const jobs = trials.map(({ mutant: { id }, judge: { tests, testFile, isFresh } }) => ({
+  const jobs = trials.map(({ mutant: { id }, judge: { tests, testFile, isFresh, hitLimit } }) => ({
     name: `${areFresh || isFresh ? 'fresh-' : ''}mutant-${id}`,
-    code: `await judge(${JSON.stringify([testFile, tests])})`,
+    code: `await judge(${JSON.stringify([testFile, tests, hitLimit])})`,
     id,
   }))
   jobs.sort((a, b) => Number(a.name.startsWith('fresh')) - Number(b.name.startsWith('fresh')))
   const shared = jobs.findIndex(({ name }) => name.startsWith('fresh'))
-  const control = { name: 'control', code: `await judge(${JSON.stringify([trials[0]?.judge.testFile, null])})`, id: '' }
+  const control = {
+    name: 'control',
+    code: `await judge(${JSON.stringify([trials[0]?.judge.testFile, null, 0])})`,
+    id: '',
+  }
   if (shared !== 0) jobs.splice(shared === -1 ? jobs.length : shared, 0, control)
   const modules = await run(jobs)
   const results = new Map(

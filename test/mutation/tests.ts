@@ -5,6 +5,7 @@ import { type Coverage, ON_IMPORT } from './coverage.ts'
 interface Stryker {
   activeMutant?: string | undefined
   hitCount?: number | undefined
+  hitLimit?: number
   currentTestId?: string | undefined
   mutantCoverage: Coverage
 }
@@ -42,7 +43,9 @@ export async function recordCoverage([testFile, sources]: readonly [string, read
 }
 
 /** Runs these tests of the file, or all, until the first of them fails. */
-export async function judge([testFile, tests]: readonly [string, readonly string[] | null]): Promise<void> {
+export async function judge(trial: readonly [testFile: string, tests: readonly string[] | null, hitLimit: number]) {
+  const [testFile, tests, hitLimit] = trial
+  stryker.hitLimit = hitLimit
   const covering = tests && new Set(tests)
   let hasFailed = false
   beforeEach((context: TestContext) => {

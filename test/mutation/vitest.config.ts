@@ -15,6 +15,9 @@ function mutatedFile(id: string): string | undefined {
   return id.startsWith(`${root}/src/`) && existsSync(file) ? file : undefined
 }
 
+/** A Map in which a module remembers callers or outcomes. */
+const MEMORY = /^const (\w+) = new (?:Recent)?Map(?:<.+>)?\(\);?$/gm
+
 class InOrder {
   sort<T>(files: T[]): T[] {
     return files
@@ -36,6 +39,12 @@ export default defineConfig({
         const file = mutatedFile(id)
         return file && readFileSync(file, 'utf8')
       },
+      // Mutants share the modules. activate.ts clears their memories.
+      transform(code, id) {
+        if (!id.startsWith(`${root}/src/`)) return undefined
+        const clearings = Array.from(code.matchAll(MEMORY), ([, name]) => `() => ${name}.clear()`)
+        return clearings.length > 0 ? `${code}\n;(globalThis.memories ??= []).push(${clearings})\n` : undefined
+      },
       // Transforming the other modules took half of a run. Vitest keeps them for the next one.
       configureVitest({ defineCacheKeyGenerator }) {
         defineCacheKeyGenerator(({ id }) => (mutatedFile(id) || /mutation-|\?mutant=/.test(id) ? false : undefined))
@@ -45,7 +54,7 @@ export default defineConfig({
   test: {
     ...project.test,
     include: [`${FOLDER}/*.test.ts`],
-    setupFiles: ['test/mutation/activate.ts'],
+    setupFiles: ['test/mutation/activate.ts', 'test/kept-log.ts'],
     // The order in which mutation.ts names them.
     sequence: { sequencer: InOrder },
     maxWorkers: 1,

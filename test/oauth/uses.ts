@@ -1,9 +1,9 @@
 /** Counts the writes of last_used_at in a database, by any Worker. */
 export async function countUses(binding: D1Database) {
-  await binding.prepare('CREATE TABLE uses (secret_id TEXT NOT NULL)').run()
+  await binding.prepare('CREATE TABLE IF NOT EXISTS uses (secret_id TEXT NOT NULL)').run()
   await binding
     .prepare(
-      `CREATE TRIGGER count_uses AFTER UPDATE OF last_used_at ON client_secrets
+      `CREATE TRIGGER IF NOT EXISTS count_uses AFTER UPDATE OF last_used_at ON client_secrets
         BEGIN INSERT INTO uses (secret_id) VALUES (new.id); END`,
     )
     .run()
