@@ -24,9 +24,6 @@ import { afterResponse, type Database } from '../storage/database.ts'
 import { endOwnSession, startSession } from '../storage/sessions.ts'
 import { ASSERTION_HEADER, type Assertion, type IdentifiedPerson, readAssertion } from './access-assertion.ts'
 
-/** The maximum length of a credential. A longer text is not hashed. */
-const MAX_CREDENTIAL_LENGTH = 100
-
 /**
  * Guards a page. A missing or malformed session is refused here, without a D1 request. The page's own D1 batch checks
  * that the session is valid and that its API key may do what the page needs.
@@ -57,12 +54,13 @@ export function requireRight(c: Context<HonoEnv>, needs: Need): void {
 export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boolean> {
   const key = recognise(apiKey, API_KEY_PREFIX)
   const database = key && databaseOf(c, key.region)
-  const digest = database ? await sha256(apiKey) : null
-  requireAllowed(c, { digest, clientId: null })
-  if (!database || !digest) {
-    recordFailure(c, { digest, clientId: null })
+  if (!database) {
+    requireAllowed(c, MALFORMED)
+    recordFailure(c, MALFORMED)
     return false
   }
+  const digest = await sha256(apiKey)
+  requireAllowed(c, { digest, clientId: null })
   return start(c, database, { digest, region: key.region }, null)
 }
 
@@ -135,10 +133,9 @@ async function start(
 async function previousSession(c: Context<HonoEnv>): Promise<SessionCaller | null> {
   const credential = readCookie(c, 'session')
   const recognised = recognise(credential, SESSION_PREFIX)
-  const { region } = recognised ?? {}
-  return region === undefined
-    ? null
-    : { kind: 'session', digest: await sha256(credential), addressBits: bitsOfCaller(c), region }
+  if (!recognised) return null
+  const { region } = recognised
+  return { kind: 'session', digest: await sha256(credential), addressBits: bitsOfCaller(c), region }
 }
 
 /** Ends a replaced session after the response: the database of the new one cannot. */
@@ -156,15 +153,16 @@ function endInOtherRegion(c: Context<HonoEnv>, caller: SessionCaller): void {
 }
 
 function recognise(credential: string, prefix: string) {
-  const recognised = credential.length > MAX_CREDENTIAL_LENGTH ? null : recogniseCredential(credential)
+  const recognised = recogniseCredential(credential)
   return recognised?.prefix === prefix ? recognised : null
 }
 
 /**
- * Cookies of this host only, out of reach of scripts. Browsers send them when a link on another site is followed, so
- * that it opens the page; a form of another site is refused before they are read (`ownForms`).
+ * Cookies of this host only, out of reach of scripts. Hono adds the path and, with the prefix, `Secure`. Browsers send
+ * them when a link on another site is followed, so that it opens the page; a form of another site is refused before they
+ * are read (`ownForms`).
  */
-const options = { path: '/', httpOnly: true, sameSite: 'Lax' } as const
+const options = { httpOnly: true, sameSite: 'Lax' } as const
 
 /** Safari refuses Secure cookies from http on loopback, where `npm run dev` serves. */
 const LOOPBACK = /^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:|$)/
@@ -177,7 +175,7 @@ export function readCookie(c: Context<HonoEnv>, name: string): string {
 
 export function writeCookie(c: Context<HonoEnv>, name: string, value: string): void {
   if (isOnLoopback(c)) setCookie(c, localName(name), value, options)
-  else setCookie(c, name, value, { ...options, prefix: 'host', secure: true })
+  else setCookie(c, name, value, { ...options, prefix: 'host' })
 }
 
 /**
@@ -187,6 +185,6 @@ export function writeCookie(c: Context<HonoEnv>, name: string, value: string): v
 export function removeCookie(c: Context<HonoEnv>, name: string): boolean {
   if (readCookie(c, name) === '') return false
   if (isOnLoopback(c)) deleteCookie(c, localName(name), options)
-  else deleteCookie(c, name, { ...options, prefix: 'host', secure: true })
+  else deleteCookie(c, name, { ...options, prefix: 'host' })
   return true
 }

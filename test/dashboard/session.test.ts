@@ -6,6 +6,7 @@ import { issueCredential } from '../../src/credential/credential.ts'
 import { sha256 } from '../../src/credential/digest.ts'
 import { cleanUp } from '../../src/storage/cleanup.ts'
 import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
+import { counted } from '../faults/wrapped.ts'
 import { ORIGIN, Visitor, visit } from './pages.ts'
 
 const MINUTE_MS = 60_000
@@ -54,24 +55,51 @@ describe('a session', () => {
     expect(reply.trips).toBe(1)
   })
 
+  /** Sends requests to a Worker that is served at an origin. */
+  function servedAt(origin: string) {
+    const context = createExecutionContext()
+    const send = (path: string, init: RequestInit) =>
+      app.fetch(new Request(origin + path, { redirect: 'manual', ...init }), { ...env, ISSUER: '' }, context)
+    const post = (path: string, { cookie = '', ...fields }: Record<string, string>) => {
+      const headers = { Origin: origin, 'Sec-Fetch-Site': 'same-origin', Cookie: cookie }
+      return send(path, { method: 'POST', headers, body: new URLSearchParams(fields) })
+    }
+    return { send, post, end: () => waitOnExecutionContext(context) }
+  }
+
   test('a session on loopback, where Safari keeps no Secure cookie over http, is a cookie without a prefix', async () => {
     const { apiKey } = await newApiKey()
-    const origin = 'http://127.0.0.1:8787'
-    const send = (path: string, init: RequestInit) =>
-      app.fetch(new Request(origin + path, { redirect: 'manual', ...init }), { ...env, ISSUER: origin }, context)
-    const context = createExecutionContext()
-    const headers = { Origin: origin, 'Sec-Fetch-Site': 'same-origin' }
-    const body = new URLSearchParams({ api_key: apiKey })
-    const signedIn = await send('/dashboard/sign-in', { method: 'POST', headers, body })
+    const { send, post, end } = servedAt('http://127.0.0.1:8787')
+    const signedIn = await post('/dashboard/sign-in', { api_key: apiKey })
     const [cookie = ''] = signedIn.headers.getSetCookie()
     expect(cookie).toMatch(/^oncekey-session=session_\w+; Path=\/; HttpOnly; SameSite=Lax$/)
-    const page = await send('/dashboard', { headers: { Cookie: cookie.split(';')[0] ?? '' } })
+    const sent = cookie.split(';')[0] ?? ''
+    const page = await send('/dashboard', { headers: { Cookie: sent } })
     expect(page.status).toBe(200)
     // Elsewhere the cookie without a prefix is ignored, because another host of the domain can set it.
     const visitor = new Visitor()
-    visitor.cookies.set('oncekey-session', cookie.slice('oncekey-session='.length).split(';')[0] ?? '')
+    visitor.cookies.set('oncekey-session', sent.slice('oncekey-session='.length))
     expect((await visitor.get('/dashboard')).status).toBe(303)
-    await waitOnExecutionContext(context)
+    const signedOut = await post('/dashboard/sign-out', { cookie: sent })
+    expect(signedOut.headers.getSetCookie()).toEqual(['oncekey-session=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax'])
+    await end()
+  })
+
+  test.each([
+    ['http://localhost', 'oncekey-session'],
+    ['http://localhost:8787', 'oncekey-session'],
+    ['http://127.0.0.1:8787', 'oncekey-session'],
+    ['http://[::1]:8787', 'oncekey-session'],
+    ['http://localhost.example', '__Host-session'],
+    ['http://127.0.0.1.example', '__Host-session'],
+    ['https://localhost', '__Host-session'],
+    ['https://oncekey.test', '__Host-session'],
+  ])('the session of a Worker at %s is the cookie %s', async (origin, name) => {
+    const { apiKey } = await newApiKey()
+    const { post, end } = servedAt(origin)
+    const { headers } = await post('/dashboard/sign-in', { api_key: apiKey })
+    expect(headers.getSetCookie().map((cookie) => cookie.split('=')[0])).toEqual([name])
+    await end()
   })
 
   test('a session is stored as a digest', async () => {
@@ -183,6 +211,28 @@ describe('a session', () => {
     const before = new Visitor()
     before.session = credential
     expect((await before.get('/dashboard')).status).toBe(303)
+  })
+
+  test('a sign-in that replaces a session makes one D1 request, also after the response', async () => {
+    const { visitor, apiKey } = await signedIn()
+    const counter = counted(env.DB)
+    visitor.bindings = { DB: counter.database }
+    expect((await visitor.post('/dashboard/sign-in', { api_key: apiKey })).status).toBe(303)
+    expect(counter.trips).toBe(1)
+  })
+
+  test.each([
+    ['nothing', ''],
+    ['another word', 'hello'],
+    ['an API key', unknownKey],
+    ['a session of an unknown region', sessionElsewhere],
+    ['an unknown session', unknownSession],
+  ])('a browser whose cookie is %s signs in', async (_, credential) => {
+    const { apiKey } = await newApiKey()
+    const visitor = new Visitor()
+    visitor.session = credential
+    expect((await visitor.post('/dashboard/sign-in', { api_key: apiKey })).status).toBe(303)
+    expect((await visitor.get('/dashboard')).status).toBe(200)
   })
 
   test('a session ends when its key has signed in ten more times', async () => {
