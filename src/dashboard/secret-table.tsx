@@ -1,7 +1,7 @@
 import { ActionButton } from '../pages/forms.tsx'
 import { type Column, Hidden, Hint, Menu, Name, short, Table } from '../pages/parts.tsx'
 import { DAY_MS, Time } from '../pages/time.tsx'
-import type { ClientSecret, FoundClientSecret } from '../storage/client-secrets.ts'
+import type { ClientSecret } from '../storage/client-secrets.ts'
 import { applicationPath, secretPath } from './layout.tsx'
 
 /** A credential that was used within this time is most likely in use. */
@@ -67,13 +67,13 @@ export const LastUse = ({ secret, now }: { secret: ClientSecret; now: number }) 
   )
 
 interface SecretTableProps {
-  readonly secrets: readonly (ClientSecret | FoundClientSecret)[]
+  readonly secrets: readonly ClientSecret[]
   /** Unix ms. */
   readonly now: number
   readonly canWrite: boolean
 }
 
-/** Secrets of one application, or of several, and then with their applications. */
+/** The secrets of an application. */
 export const SecretTable = ({ secrets, now, canWrite }: SecretTableProps) => (
   <Table
     label="Client secrets"
@@ -81,7 +81,6 @@ export const SecretTable = ({ secrets, now, canWrite }: SecretTableProps) => (
     idOf={({ id }) => id}
     columns={[
       { label: 'Secret', kind: 'wide', cell: (secret) => <NamedSecret secret={secret} /> },
-      ...(secrets.some((secret) => 'applicationName' in secret) ? [applicationColumn] : []),
       { label: 'State', cell: (secret) => <State secret={secret} now={now} /> },
       { label: 'Last used', cell: ({ lastUsedAt }) => <LastUsed at={lastUsedAt} now={now} /> },
       { label: 'Expires', cell: ({ expiresAt }) => <TimeOrNever at={expiresAt} now={now} /> },
@@ -101,16 +100,6 @@ export const LastUsed = ({ at, now }: { at: number | null; now: number }) =>
 const State = ({ secret, now }: { secret: ClientSecret; now: number }) => {
   const [kind, text] = stateOf(secret, now)
   return <span class={`state ${kind}`}>{text}</span>
-}
-
-const applicationColumn: Column<ClientSecret | FoundClientSecret> = {
-  label: 'Application',
-  cell: (secret) =>
-    'applicationName' in secret && (
-      <a class="line" href={`${applicationPath(secret.applicationId)}#${secret.id}`} title={secret.applicationName}>
-        <bdi>{secret.applicationName}</bdi>
-      </a>
-    ),
 }
 
 /** Each button tells screen readers which secret it changes. */

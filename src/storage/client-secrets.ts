@@ -50,10 +50,6 @@ export interface ApplicationWithSecrets {
   readonly maxLifetimeDays: number | null
 }
 
-export interface FoundClientSecret extends ClientSecret {
-  readonly applicationName: string
-}
-
 /** Undefined members stay unchanged. */
 export interface ClientSecretChanges {
   readonly name?: string | null | undefined
@@ -178,15 +174,11 @@ export function findClientSecretsByHint(
   caller: Caller,
   hint: string,
   now: UnixMs,
-): Promise<Outcome<FoundClientSecret[]>> {
-  const withApplication = sql`${columns}, (SELECT name FROM applications
-    WHERE environment_id = client_secrets.environment_id AND id = client_secrets.application_id) AS application_name`
+): Promise<Outcome<ClientSecret[]>> {
   const index = 'client_secrets INDEXED BY client_secrets_by_hint'
   const where = sql`${endsIn(hint)} AND ${liveAt(now)}`
-  const found = select<{ application_name: string }>(caller, withApplication, index, where, oldestFirst)
-  return runBatch(database, caller, 'secrets:read', { found }, ({ found }) => ({
-    granted: found.map((row) => ({ ...fromRow(row), applicationName: row.application_name })),
-  }))
+  const found = select<object>(caller, columns, index, where, oldestFirst)
+  return runBatch(database, caller, 'secrets:read', { found }, ({ found }) => ({ granted: found.map(fromRow) }))
 }
 
 /**
