@@ -3,14 +3,13 @@ import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { version } from '../package.json'
 import { send } from './api.ts'
 import { advance, stopClock } from './clock.ts'
-import { deliveries, newReceiver, runSchedule } from './events/receivers.ts'
+import { deliveries, listenToWebhooks, newReceiver, runSchedule } from './events/receivers.ts'
 import { withBatch } from './faults/wrapped.ts'
 import { requestToken } from './oauth/client.ts'
 import {
   answer,
   countedRegions,
   databaseIn,
-  migrateRegions,
   newTenant,
   regionBindings,
   requestAs,
@@ -19,13 +18,14 @@ import {
 } from './regions.ts'
 import { secretsOf } from './requests.ts'
 
+listenToWebhooks()
+
 /** Two regions in one Worker, of which one fails: the other goes on, and each is reported by itself. */
 
 let here: Tenant
 let there: Tenant
 
 beforeAll(async () => {
-  await migrateRegions()
   here = await newTenant('0')
   there = await newTenant('1')
 })

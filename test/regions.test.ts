@@ -9,7 +9,6 @@ import {
   countedRegions,
   DIGITS,
   type Digit,
-  migrateRegions,
   newTenant,
   regionBindings,
   requestAs,
@@ -24,7 +23,6 @@ const isLong = inject('isLong')
 let tenants: Record<Digit, Tenant>
 
 beforeAll(async () => {
-  await migrateRegions()
   const made = await Promise.all(DIGITS.map((digit) => newTenant(digit)))
   tenants = Object.fromEntries(made.map((tenant) => [tenant.digit, tenant])) as typeof tenants
 })

@@ -1,4 +1,4 @@
-import { applyD1Migrations, createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { app } from '../src/app.ts'
 import { type Call, call, m2mApplication, type Reply } from './api.ts'
@@ -14,11 +14,6 @@ export type Digit = (typeof DIGITS)[number]
 
 const BINDINGS = { '0': 'DB', '1': 'DB_1', '2': 'DB_2' } as const
 export const databaseIn = (digit: Digit): D1Database => env[BINDINGS[digit]]
-
-/** Creates the tables of the regions that other tests do not have. */
-export async function migrateRegions(): Promise<void> {
-  for (const digit of DIGITS.slice(1)) await applyD1Migrations(databaseIn(digit), env.MIGRATIONS)
-}
 
 /** REGIONS of so many regions, and the bindings of their databases, some of them in another form. */
 export function regionBindings(count: number, replaced: Partial<Record<Digit, D1Database>> = {}): Partial<Env> {

@@ -5,6 +5,7 @@ import { defineConfig } from 'vitest/config'
 import { parse } from 'yaml'
 import { newSigningKey } from '../src/credential/signing-key.ts'
 import { chromiumPath, fullChromiumPath } from './browser/chromium-path.ts'
+import { noteMemory } from './memory.ts'
 import { runReporter } from './reporter.ts'
 
 const root = resolve(import.meta.dirname, '..')
@@ -80,7 +81,7 @@ export default defineConfig({
     projects: [
       {
         root,
-        plugins: [inRuntime({})],
+        plugins: [inRuntime({}), noteMemory],
         test: {
           name: 'workerd',
           include: [
@@ -104,7 +105,7 @@ export default defineConfig({
       // Some of them again, in the second one of three regions.
       {
         root,
-        plugins: [inRuntime({ REGIONS: '0=DB_1,1=DB,2=DB_2' })],
+        plugins: [inRuntime({ REGIONS: '0=DB_1,1=DB,2=DB_2' }), noteMemory],
         test: {
           name: 'workerd-region',
           include: [

@@ -149,7 +149,7 @@ export async function sendBatch<Queries extends Record<string, Query>>(
   } catch (cause) {
     throw cause instanceof StorageUnavailable ? cause : new StorageUnavailable(cause)
   } finally {
-    waiting.set(place, (waiting.get(place) as number) - 1)
+    waiting.set(place, (waiting.get(place) ?? 1) - 1)
     if (database.figures) database.figures.waited += Date.now() - sentAt
   }
 }

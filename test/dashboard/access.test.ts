@@ -3,7 +3,7 @@ import { exportJWK, generateKeyPair } from 'jose'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { sha256 } from '../../src/credential/digest.ts'
 import { call, newApiKey, newApplication } from '../api.ts'
-import { countedRegions, migrateRegions, newTenant } from '../regions.ts'
+import { countedRegions, newTenant } from '../regions.ts'
 import { EMAIL, newTag, signInThroughAccess, Team } from './access.ts'
 import { Visitor, visit } from './pages.ts'
 
@@ -387,7 +387,6 @@ describe('the API key of people', () => {
   })
 
   test('in another region than the first, it is asked there, once', async () => {
-    await migrateRegions()
     const tenant = await newTenant('1')
     const { bindings, trips } = countedRegions(3)
     const visitor = await team.visitor(tenant.id)

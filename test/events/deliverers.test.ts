@@ -7,7 +7,9 @@ import { deleteWebhookEndpoint, reviveDeliveries } from '../../src/storage/opera
 import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
 import { failingAt, withBatch } from '../faults/wrapped.ts'
 import { PATIENCE } from '../sizes.ts'
-import { deliveries, gate, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
+import { deliveries, gate, listenToWebhooks, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
+
+listenToWebhooks()
 
 /** Several deliverers over one database, and what stands in their way. */
 

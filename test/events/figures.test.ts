@@ -2,7 +2,9 @@ import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { call, m2mApplication, newApiKey } from '../api.ts'
 import { counted, withMeta } from '../faults/wrapped.ts'
-import { newReceiver, runSchedule } from './receivers.ts'
+import { listenToWebhooks, newReceiver, runSchedule } from './receivers.ts'
+
+listenToWebhooks()
 
 /** The log entries of the scheduled job and of webhooks. */
 

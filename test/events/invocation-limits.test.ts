@@ -2,7 +2,9 @@ import { env } from 'cloudflare:workers'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { call, m2mApplication, newApiKey } from '../api.ts'
 import { counted } from '../faults/wrapped.ts'
-import { deliveries, newReceiver, type Receiver, runSchedule } from './receivers.ts'
+import { deliveries, listenToWebhooks, newReceiver, type Receiver, runSchedule } from './receivers.ts'
+
+listenToWebhooks()
 
 /** Cloudflare ends an invocation that sends more statements to D1 than its plan allows: 50, or 1,000. */
 

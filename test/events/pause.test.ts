@@ -3,7 +3,9 @@ import { expect, test } from 'vitest'
 import { pauseWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
 import { Visitor } from '../dashboard/pages.ts'
-import { newReceiver, runSchedule } from './receivers.ts'
+import { listenToWebhooks, newReceiver, runSchedule } from './receivers.ts'
+
+listenToWebhooks()
 
 const WEBHOOKS = '/dashboard/webhooks'
 

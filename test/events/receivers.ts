@@ -47,25 +47,28 @@ async function removeEndpoints(): Promise<void> {
   await env.DB.exec('DELETE FROM webhook_endpoints')
 }
 
-beforeEach(async () => {
-  await removeEndpoints()
-  vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init = {}) => {
-    const url = String(input)
-    const receiver = receivers.get(url)
-    if (!receiver) throw new TypeError(`no receiver listens at ${url}`)
-    const body = String(init.body)
-    const arrival = { url, init, headers: new Headers(init.headers), body, event: JSON.parse(body) }
-    receiver.arrivals.push(arrival)
-    return receiver.answer(arrival)
+/** Lets receivers listen during each test of a file, in place of the network. */
+export function listenToWebhooks(): void {
+  beforeEach(async () => {
+    await removeEndpoints()
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init = {}) => {
+      const url = String(input)
+      const receiver = receivers.get(url)
+      if (!receiver) throw new TypeError(`no receiver listens at ${url}`)
+      const body = String(init.body)
+      const arrival = { url, init, headers: new Headers(init.headers), body, event: JSON.parse(body) }
+      receiver.arrivals.push(arrival)
+      return receiver.answer(arrival)
+    })
   })
-})
 
-afterEach(async () => {
-  vi.restoreAllMocks()
-  vi.useRealTimers()
-  receivers.clear()
-  await removeEndpoints()
-})
+  afterEach(async () => {
+    vi.restoreAllMocks()
+    vi.useRealTimers()
+    receivers.clear()
+    await removeEndpoints()
+  })
+}
 
 /** Makes an endpoint, and listens there. */
 export async function newReceiver({ environmentId, region, ...options }: Endpoint): Promise<Receiver> {

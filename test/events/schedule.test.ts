@@ -3,7 +3,9 @@ import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { listWebhookEndpointsOf, reviveDeliveries } from '../../src/storage/operator/webhook-endpoints.ts'
 import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
 import { failingAt } from '../faults/wrapped.ts'
-import { deliveries, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
+import { deliveries, listenToWebhooks, newReceiver, type Receiver, runSchedule, setClock } from './receivers.ts'
+
+listenToWebhooks()
 
 /** The retries of a webhook after a failed first attempt. */
 

@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { webhookUrlProblem } from '../../src/contract/webhooks.ts'
 import { call, m2mApplication, newApiKey } from '../api.ts'
-import { deliveries, newReceiver, runSchedule, setClock } from './receivers.ts'
+import { deliveries, listenToWebhooks, newReceiver, runSchedule, setClock } from './receivers.ts'
+
+listenToWebhooks()
 
 /** CWE-918: a webhook must not reach into a network that its owner cannot. */
 

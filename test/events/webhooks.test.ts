@@ -4,7 +4,9 @@ import { sendBatch } from '../../src/storage/database.ts'
 import { queueEvents } from '../../src/storage/deliveries.ts'
 import { call, m2mApplication, newApiKey, newApplication, operatorDatabase } from '../api.ts'
 import { counted, failingAt, withBatch } from '../faults/wrapped.ts'
-import { deliveries, gate, newReceiver, runSchedule, setClock } from './receivers.ts'
+import { deliveries, gate, listenToWebhooks, newReceiver, runSchedule, setClock } from './receivers.ts'
+
+listenToWebhooks()
 
 /** The first delivery right after a change. The caller does not notice it. */
 

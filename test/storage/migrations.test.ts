@@ -1,8 +1,9 @@
-import { applyD1Migrations, env, reset } from 'cloudflare:test'
+import { applyD1Migrations, env } from 'cloudflare:test'
 import { expect, test } from 'vitest'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { SCHEMA_VERSION } from '../../src/storage/migrations.ts'
 import { call } from '../api.ts'
+import { dropTables } from '../drop-tables.ts'
 import { secretsOf } from '../requests.ts'
 
 test('the newest migration that the Worker asks for is the newest file', () => {
@@ -10,7 +11,7 @@ test('the newest migration that the Worker asks for is the newest file', () => {
 })
 
 test('a database of schema version 2 with secrets is brought up to date, and keeps them', async () => {
-  await reset()
+  await dropTables(env.DB)
   await applyD1Migrations(env.DB, env.MIGRATIONS.slice(0, 2))
   const { plaintext: apiKey, digest } = await issueCredential('sk', '0')
   const [environmentId, keyId, applicationId] = ['env_x', 'api_key_x', 'conn_app_x']
