@@ -26,6 +26,16 @@ test('every call has a sample in every language', () => {
   expect(samples.map(({ id, language }) => `${id} ${language}`).sort()).toEqual(expected.sort())
 })
 
+test('every Python sample imports the modules that it uses', () => {
+  for (const { id, code } of samples.filter(({ language }) => language === 'Python')) {
+    const [first = '', ...rest] = code.split('\n')
+    const used = rest
+      .join('\n')
+      .matchAll(/\b(os|json|base64|urllib\.\w+)\.(?=environ|dumps|b64encode|urlencode|Request|urlopen)/g)
+    expect(first, id).toBe(`import ${[...new Set([...used].map(([, name]) => name))].sort().join(', ')}`)
+  }
+})
+
 /** The environment variables that the page asks its reader to set. */
 async function newReader(): Promise<Record<string, string>> {
   const application = await connect.createM2MApplication('Nightly', 'org_01EHZNVPK3SFK441A1RGBFSHRT')

@@ -22,15 +22,10 @@ const python3: Syntax = {
   indent: '    ',
 }
 
+const MODULES = ['base64', 'json', 'os', 'urllib.parse', 'urllib.request']
+
 /** A program that needs the standard library only. */
 export function python({ method, url, authentication, json, form, hasResponseBody }: SampleRequest): string {
-  const modules = [
-    ...(authentication === 'client' ? ['base64'] : []),
-    ...(json === undefined ? [] : ['json']),
-    ...(authentication || partsOf(url).length > 1 ? ['os'] : []),
-    ...(form ? ['urllib.parse'] : []),
-    'urllib.request',
-  ]
   const headers = [
     ...(authentication === 'api_key' ? [`"Authorization": f"Bearer {os.environ['API_KEY']}"`] : []),
     ...(authentication === 'client' ? ['"Authorization": "Basic " + base64.b64encode(client.encode()).decode()'] : []),
@@ -44,11 +39,10 @@ export function python({ method, url, authentication, json, form, hasResponseBod
     ...(json === undefined ? [] : [`data=json.dumps(${literal(python3, json, '    ')}).encode()`]),
     ...(form ? [`data=urllib.parse.urlencode(${literal(python3, form, '    ')}).encode()`] : []),
   ]
-  return `import ${modules.join(', ')}
-
-${authentication === 'client' ? `client = f"{os.environ['CLIENT_ID']}:{os.environ['CLIENT_SECRET']}"\n` : ''}request = urllib.request.Request(
+  const program = `${authentication === 'client' ? `client = f"{os.environ['CLIENT_ID']}:{os.environ['CLIENT_SECRET']}"\n` : ''}request = urllib.request.Request(
 ${options.map((option) => `    ${option},\n`).join('')})
 with urllib.request.urlopen(request) as response:
     print(response.status${hasResponseBody ? ', response.read().decode()' : ''})
 `
+  return `import ${MODULES.filter((name) => program.includes(`${name}.`)).join(', ')}\n\n${program}`
 }
