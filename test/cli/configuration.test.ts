@@ -144,6 +144,14 @@ test('Cloudflare stores no URL of a request in its logs, no query string, and fe
   })
 })
 
+test('webhooks pass the public front door of every host, and old versions have no public address', async () => {
+  const { unstable_readConfig } = await import('wrangler')
+  expect(unstable_readConfig({ config: configPath })).toMatchObject({
+    compatibility_flags: ['global_fetch_strictly_public'],
+    preview_urls: false,
+  })
+})
+
 test('the dataset of usage is found by its binding, and is absent until the operator adds it', async () => {
   expect((await readConfiguration(path)).usageDataset).toBeUndefined()
   await configure([/^# (?=\[\[analytics_engine_datasets)/m, ''], [/^# (?=binding = "USAGE")/m, ''])
