@@ -25,9 +25,9 @@ const hasJdk = existsSync('/usr/bin/javac')
 const hasPackage = (name: string) => existsSync(join(folder, 'node_modules', name))
 
 /** Runs a program in the folder to its end. Returns its output, whatever its exit code. */
-function run(command: string, args: readonly string[], input = ''): Promise<string> {
+function run(command: string, args: readonly string[], { input = '', env = process.env } = {}): Promise<string> {
   return new Promise((resolve) => {
-    const child = execFile(command, args, { cwd: folder, timeout: 60_000 }, (error, stdout, stderr) =>
+    const child = execFile(command, args, { cwd: folder, timeout: 60_000, env }, (error, stdout, stderr) =>
       resolve(error ? `${stdout}${stderr}${error.message}` : stdout),
     )
     child.stdin?.end(input)
@@ -115,12 +115,13 @@ describe('libraries', () => {
 
   test.skipIf(!hasDebianPackage('python3-authlib'))('Authlib finds the server metadata valid', async () => {
     const document = await publishedDocument('oauth-authorization-server')
-    expect(await run('/usr/bin/python3', ['metadata.py'], document)).toBe('')
+    expect(await run('/usr/bin/python3', ['metadata.py'], { input: document })).toBe('')
   })
 
   describe.skipIf(!hasDebianPackage('ruby-openid-connect'))('the gem openid_connect', () => {
     test('the only complaint of the gem about discovery is the missing authorization endpoint', async () => {
-      const output = await run('/usr/bin/ruby', ['discovery.rb'], await publishedDocument('openid-configuration'))
+      const input = await publishedDocument('openid-configuration')
+      const output = await run('/usr/bin/ruby', ['discovery.rb'], { input })
       expect(output.trim()).toBe("Authorization endpoint can't be blank")
     })
 
@@ -130,6 +131,27 @@ describe('libraries', () => {
     })
   })
 })
+
+/** A checkout of WorkOS's Python SDK, whose own tests are in no package. */
+const { WORKOS_PYTHON } = process.env
+const hasPytest = hasDebianPackage('python3-pytest-asyncio') && hasDebianPackage('python3-jwt')
+
+test.skipIf(!WORKOS_PYTHON || !hasPytest)(
+  'the Connect tests of WorkOS’s Python SDK pass with the responses of Oncekey',
+  async () => {
+    const sdk = `${WORKOS_PYTHON}`
+    const paths = { PYTHONPATH: [join(sdk, 'src'), sdk, folder].join(':'), PYTHONDONTWRITEBYTECODE: '1' }
+    const env = { ...process.env, ...paths, ONCEKEY_URL: issuer, ONCEKEY_API_KEY: apiKey }
+    const options = ['-p', 'live_connect', '-p', 'no:cacheprovider', '--rootdir', sdk]
+    const output = await run(
+      '/usr/bin/python3',
+      ['-m', 'pytest', '-q', ...options, join(sdk, 'tests/test_connect.py')],
+      { env },
+    )
+    expect(output).toContain('40 passed')
+    expect(output).toContain('20 requests were answered by the server')
+  },
+)
 
 describe.skipIf(!hasDebianPackage('dovecot-core'))('Dovecot', () => {
   let dovecot: ChildProcess
