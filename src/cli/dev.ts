@@ -29,7 +29,7 @@ export function addDevCommand(program: Command, context: Context): void {
       if (!/^\d{1,5}$/.test(options.port) || wantedPort > 65_535)
         throw new UsageError('--port must be a number from 0 to 65535.')
       const wanted = Number(options.regions ?? 1)
-      if (!Number.isInteger(wanted) || wanted < 1 || wanted > MAX_LOCAL_REGIONS)
+      if (!/^\d+$/.test(options.regions ?? '1') || wanted < 1 || wanted > MAX_LOCAL_REGIONS)
         throw new UsageError(`--regions must be a number from 1 to ${MAX_LOCAL_REGIONS}.`)
       const directory = stateFolder(options.persistTo, context.env)
       const other = await findRunningDev(directory)

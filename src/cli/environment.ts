@@ -114,7 +114,7 @@ export function addEnvironmentCommands(program: Command, context: Context): void
 function daysOf(option: string, text: string | undefined): number | null | undefined {
   if (text === undefined) return undefined
   if (text === 'none') return null
-  const days = v.safeParse(UpdateEnvironment.entries.max_lifetime_days, Number(text))
+  const days = v.safeParse(UpdateEnvironment.entries.max_lifetime_days, /^\d+$/.test(text) ? Number(text) : text)
   if (!days.success) throw new UsageError(`${option} must be a whole number from 1 to 3650, or none.`)
   return days.output
 }

@@ -1,5 +1,5 @@
 import type { Command } from '@commander-js/extra-typings'
-import { sampleEvent, webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
+import { newWebhookUrlProblem, sampleEvent, webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
 import { timestamp } from '../contract/wire.ts'
 import { issueCredential, SIGNING_SECRET_PREFIX } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
@@ -51,7 +51,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
     .action(async (options) => {
       const { environment: environmentName, url, remote, json } = options
       // The local database is that of `npm run dev`, which may send to this machine.
-      const problem = webhookUrlProblem(url, !remote)
+      const problem = newWebhookUrlProblem(url, !remote)
       if (problem) throw new UsageError(`--url ${problem}. Give one like https://example.com/hook.`)
       const events = eventTypesOf(options.events)
       requireReader(context, 'the signing secret')

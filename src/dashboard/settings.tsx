@@ -29,7 +29,7 @@ export const settings = new Hono<HonoEnv>()
 
   .post('/settings', requireSession, async (c) => {
     const field = await readChange(c, 'write')
-    const days = (name: string) => (field(name).trim() === '' ? null : Number(field(name)))
+    const days = (name: string) => readDays(field(name).trim())
     const values = {
       leak_reaction: field('leak_reaction'),
       max_lifetime_days: field('max_lifetime_days'),
@@ -64,6 +64,9 @@ export const settings = new Hono<HonoEnv>()
 
   .post('/settings/freeze', requireSession, (c) => setFrozen(c, true))
   .post('/settings/unfreeze', requireSession, (c) => setFrozen(c, false))
+
+/** `Number` alone would read 1e2 and 0x10, too. The rules of the field refuse 0. */
+const readDays = (text: string) => (text === '' ? null : /^\d+$/.test(text) ? Number(text) : 0)
 
 async function setFrozen(c: Context<HonoEnv>, isFrozen: boolean): Promise<Response> {
   await readChange(c, 'write')

@@ -212,7 +212,7 @@ describe('two first starts at once, with two regions', () => {
   })
 })
 
-test.each(['0', '11', 'two'])('--regions %s is a usage error', async (count) => {
+test.each(['0', '11', 'two', '0x2', '2.0'])('--regions %s is a usage error', async (count) => {
   const { code, stderr } = await cli(['dev', '--regions', count])
   expect(stderr).toContain('--regions must be a number from 1 to 10.')
   expect(code).toBe(2)

@@ -56,7 +56,7 @@ test('the command changes the policy for client secrets, and the value none remo
   const policy = { max_lifetime_days: 90, max_unused_days: 30 }
   expect((await update('--max-lifetime-days', '90', '--max-unused-days', '30')).json).toMatchObject(policy)
   expect((await update('--max-unused-days', 'none')).json).toMatchObject({ ...policy, max_unused_days: null })
-  for (const days of ['0', '3651', '1.5', 'never']) {
+  for (const days of ['0', '3651', '1.5', 'never', '0x10', '1e2']) {
     const { code, stderr } = await update('--max-lifetime-days', days)
     expect(code).toBe(2)
     expect(stderr).toContain('--max-lifetime-days must be a whole number from 1 to 3650, or none.')

@@ -123,6 +123,8 @@ describe('the settings page', () => {
     expect(refused.status).toBe(422)
     expect(refused.html).toContain('value="1e9"')
     expect(refused.html).toContain('Must be a whole number from 1 to 3650, or null.')
+    for (const days of ['0x10', '1e2', '5.0', '+7', 'Infinity'])
+      expect((await save({ max_lifetime_days: days, max_unused_days: '' })).status, days).toBe(422)
     await save({ max_lifetime_days: '', max_unused_days: '30' })
     expect((await call(key.apiKey, 'GET', PATH)).json).toMatchObject({ max_lifetime_days: null, max_unused_days: 30 })
   })
