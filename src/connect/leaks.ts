@@ -30,8 +30,9 @@ export const leaks = new Hono<HonoEnv>().post('/', async (c) => {
   if (isGitHub) await requireGitHub(c, body.bytes)
   const found = isGitHub ? gitHubReports(body.value) : ownReport(body.value)
   const reports = found.flatMap(({ credential, source }) => {
-    const recognised = recogniseCredential(credential)
-    return recognised ? [{ credential, source, ...recognised }] : []
+    const text = credential.trim()
+    const recognised = recogniseCredential(text)
+    return recognised ? [{ credential: text, source, ...recognised }] : []
   })
   if (!isGitHub) countReport(c, reports.length > 0)
   for (const region of readSettings(c.env).REGIONS) {

@@ -1,3 +1,4 @@
+import { containsCredential } from '../credential/credential.ts'
 import { toHex, utf8 } from '../credential/digest.ts'
 import { newId } from '../credential/id.ts'
 import type { Event } from '../storage/events.ts'
@@ -30,6 +31,11 @@ export function webhookUrlProblem(text: string, isLocal: boolean): string | null
   if (labels.length < 2 || PRIVATE_DOMAINS.some((domain) => `.${host}`.endsWith(`.${domain}`)))
     return 'is a name of this machine or network'
   return null
+}
+
+/** Returns what is wrong with the URL of a new endpoint, or null. Everyone who may read sees the URL. */
+export function newWebhookUrlProblem(text: string, isLocal: boolean): string | null {
+  return webhookUrlProblem(text, isLocal) ?? (containsCredential(text) ? 'has a credential in it' : null)
 }
 
 /** The header that WorkOS's SDKs verify. */

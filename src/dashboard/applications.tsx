@@ -47,9 +47,9 @@ export const applicationList = new Hono<HonoEnv>()
   // A POST, so that no URL contains a pasted credential.
   .post('/search', requireSession, async (c) => {
     const field = await readForm(c)
-    const search = field('search').trim().slice(0, MAX_SEARCH)
-    const secret = readSearch(search)
+    const secret = readSearch(field('search'))
     if (secret?.text === null) return c.redirect(searchPath(secret), 303)
+    const search = field('search').trim().slice(0, MAX_SEARCH)
     return c.redirect(search ? `${APPLICATIONS_PATH}?${new URLSearchParams({ search })}` : APPLICATIONS_PATH, 303)
   })
 

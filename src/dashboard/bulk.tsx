@@ -22,16 +22,14 @@ export const bulk = new Hono<HonoEnv>()
     const field = await readChange(c, 'secrets:write')
     // The checkbox for the whole page has all of its IDs.
     const chosen = [...field('page').split(' '), ...field.all('secret')]
-    const ids = [...new Set(chosen)].filter((id) => SECRET_ID.test(id))
+    const ids = idsIn(chosen)
     if (ids.length === 0 || ids.length > MAX_BULK) return refuse(c, noneSelected())
     return confirmPage(c, actionOf(field('action')), ids)
   })
 
   .post('/secrets/bulk/confirm', requireSession, async (c) => {
     const field = await readChange(c, 'secrets:write')
-    const ids = field('secrets')
-      .split(' ')
-      .filter((id) => SECRET_ID.test(id))
+    const ids = idsIn(field('secrets').split(' '))
     const action = actionOf(field('action'))
     if (ids.length === 0 || ids.length > MAX_BULK) return refuse(c, noneSelected())
     if (field('typed').trim().toLowerCase() !== phraseOf(action, ids))
@@ -39,6 +37,8 @@ export const bulk = new Hono<HonoEnv>()
     granted(c, await changeSecrets(c.var.database, beginChange(c, c.var.session), ids, action))
     return redirectWithNotice(c, SECRETS_PATH, action === 'revoke' ? 'selected-revoked' : 'selected-disabled')
   })
+
+const idsIn = (texts: readonly string[]) => [...new Set(texts)].filter((id) => SECRET_ID.test(id))
 
 /** An unknown action disables, which can be undone. */
 const actionOf = (text: string): BulkAction => (text === 'revoke' ? 'revoke' : 'disable')

@@ -1,4 +1,4 @@
-import { PostForm } from '../pages/forms.tsx'
+import { PostForm, Select } from '../pages/forms.tsx'
 import { MAX_OPTION, short } from '../pages/parts.tsx'
 import { DAY_MS } from '../pages/time.tsx'
 import { type ActivityFilter, eventTypeOf } from '../storage/activity.ts'
@@ -18,12 +18,12 @@ const ACTOR = /^(api_key_[0-9A-HJKMNP-TV-Z]{26}|operator|system)$/
 
 /** Values that the filter knows. Of a pasted secret it keeps the hint. */
 export function readFilter(field: (name: string) => string): Filter {
-  const target = field('target').trim().replace(/^…/, '').slice(0, MAX_TARGET)
+  const target = field('target').trim().replace(/^…/, '')
   const actor = field('actor')
   return {
     type: eventTypeOf(field('type')) ?? '',
     actor: ACTOR.test(actor) ? actor : emailIn(actor),
-    target: hintOfCredential(target) ?? target,
+    target: hintOfCredential(target) ?? target.slice(0, MAX_TARGET),
     from: startOf(field('from')) === null ? '' : field('from'),
     to: startOf(field('to')) === null ? '' : field('to'),
   }
@@ -115,26 +115,6 @@ function actorsOf({ actor }: Filter, keys: readonly CallerKey[]): Option[] {
   ]
   return options.some(([value]) => value === actor) ? options : [...options, [actor, actor]]
 }
-
-interface SelectProps {
-  readonly name: string
-  readonly label: string
-  readonly chosen: string
-  readonly options: readonly Option[]
-}
-
-const Select = ({ name, label, chosen, options }: SelectProps) => (
-  <div class="field">
-    <label for={name}>{label}</label>
-    <select id={name} name={name}>
-      {options.map(([value, text]) => (
-        <option value={value} selected={value === chosen}>
-          {text}
-        </option>
-      ))}
-    </select>
-  </div>
-)
 
 const Day = ({ name, label, value }: { name: string; label: string; value: string }) => (
   <div class="field">

@@ -1,4 +1,4 @@
-import { PostForm } from '../pages/forms.tsx'
+import { PostForm, Select } from '../pages/forms.tsx'
 import { Hidden, MAX_OPTION, short } from '../pages/parts.tsx'
 import type { CallerKey } from '../storage/api-keys.ts'
 import { MAX_READ, type SecretOrder } from '../storage/inventory.ts'
@@ -192,26 +192,6 @@ function creators(chosen: string, keys: readonly CallerKey[]): [string, string][
   const known = keys.map(({ id, name }): [string, string] => [id, short(name, MAX_OPTION)])
   return chosen === '' || known.some(([id]) => id === chosen) ? known : [...known, [chosen, short(chosen, MAX_OPTION)]]
 }
-
-interface SelectProps {
-  readonly name: string
-  readonly label: string
-  readonly chosen: string
-  readonly options: readonly (readonly [string, string])[]
-}
-
-const Select = ({ name, label, chosen, options }: SelectProps) => (
-  <div class="field">
-    <label for={name}>{label}</label>
-    <select id={name} name={name}>
-      {options.map(([value, text]) => (
-        <option value={value} selected={value === chosen}>
-          {text}
-        </option>
-      ))}
-    </select>
-  </div>
-)
 
 const Text = ({ name, label, value }: { name: string; label: string; value: string }) => (
   <div class="field">

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { Hono } from 'hono'
-import { sampleEvent, webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
+import { newWebhookUrlProblem, sampleEvent, webhookRequest, webhookUrlProblem } from '../contract/webhooks.ts'
 import { issueCredential, SIGNING_SECRET_PREFIX } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
 import { beginChange } from '../http/caller.ts'
@@ -36,7 +36,7 @@ export const webhookForms = new Hono<HonoEnv>()
     const field = await readChange(c, 'write')
     const url = field('url').trim()
     const types = EVENT_TYPES.filter((type) => field(type) !== '')
-    const problem = webhookUrlProblem(url, readSettings(c.env).WEBHOOKS_TO_LOCALHOST)
+    const problem = newWebhookUrlProblem(url, readSettings(c.env).WEBHOOKS_TO_LOCALHOST)
     if (problem) {
       granted(c, await identify(c.var.database, c.var.session, 'write'))
       return newEndpointPage(c, url, types, { url: `The URL ${problem}. Enter one like https://example.com/webhooks.` })

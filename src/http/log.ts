@@ -95,7 +95,7 @@ export function originOf(c: Context<HonoEnv>): Origin {
   return {
     address: plain(c.req.header('CF-Connecting-IP'), /^[\da-f.:]{2,45}$/i),
     country: plain(c.req.raw.cf?.country as string | undefined, /^[A-Z\d]{2}$/),
-    userAgent: plain(c.req.header('User-Agent')?.slice(0, MAX_LENGTH), /^[\x20-\x7e]+$/),
+    userAgent: plain(c.req.header('User-Agent'), /^[\x20-\x7e]+$/)?.slice(0, MAX_LENGTH) ?? null,
     clientRequestId: plain(c.req.header('X-Request-ID'), CLIENT_REQUEST_ID),
   }
 }

@@ -1,4 +1,5 @@
 import type { Child, PropsWithChildren } from 'hono/jsx'
+import { containsCredential } from '../credential/credential.ts'
 
 /** The errors of a form, by field. */
 export type FieldErrors = Readonly<Record<string, string>>
@@ -63,11 +64,11 @@ interface FieldProps {
 /** Keeps browsers from sending the text to a spelling service. The value is a string because JSX omits `false`. */
 export const noSpellcheck: object = { spellcheck: 'false' }
 
-/** A field with its label, help and error. */
+/** A field with its label, help and error. A refused form does not repeat a credential that was pasted into it. */
 export const Field = ({
   name,
   label,
-  value = '',
+  value: text = '',
   help,
   errors,
   isRequired,
@@ -77,6 +78,7 @@ export const Field = ({
   ...rest
 }: FieldProps) => {
   const error = errors?.[name]
+  const value = containsCredential(text) ? '' : text
   const described = [help && `${name}-help`, error && `${name}-error`].filter(Boolean).join(' ')
   const attributes = {
     id: name,
@@ -149,6 +151,27 @@ export const Choice = ({ name, value, type = 'radio', isChosen, help, children }
       {help && <small>{help}</small>}
     </span>
   </label>
+)
+
+interface SelectProps {
+  readonly name: string
+  readonly label: string
+  readonly chosen: string
+  readonly options: readonly (readonly [value: string, label: string])[]
+}
+
+/** A list to choose one value from, with its label. */
+export const Select = ({ name, label, chosen, options }: SelectProps) => (
+  <div class="field">
+    <label for={name}>{label}</label>
+    <select id={name} name={name}>
+      {options.map(([value, text]) => (
+        <option value={value} selected={value === chosen}>
+          {text}
+        </option>
+      ))}
+    </select>
+  </div>
 )
 
 /** Links to each field that has an error. */

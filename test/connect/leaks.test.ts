@@ -226,6 +226,18 @@ describe('the cost', () => {
     },
   )
 
+  test('a report of a credential with white space around it is handled', async () => {
+    const client = await newClient()
+    await react(client, 'disable')
+    for (const credential of [
+      ` ${client.secret}\n`,
+      `${(await newApiKey({ environmentId: client.environmentId })).apiKey}\r\n`,
+    ])
+      await report(credential)
+    for (const type of ['connect_application_secret.leaked', 'api_key.leaked'])
+      expect(await eventsOf(client.apiKey, type)).toHaveLength(1)
+  })
+
   test('a report whose reply from the database was lost is handled once', async () => {
     const client = await newClient()
     await react(client, 'disable')

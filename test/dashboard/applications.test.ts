@@ -131,7 +131,10 @@ describe('a pasted credential', () => {
     ['/dashboard/find', 'q'],
     ['/dashboard/find', 'text'],
     ['/dashboard/secrets', 'application'],
-    ['/dashboard/events', 'organization'],
+    ['/dashboard/secrets', 'organization'],
+    ['/dashboard/secrets', 'creator'],
+    ['/dashboard/events', 'actor'],
+    ['/dashboard/events', 'target'],
     ['/dashboard/events', 'type'],
     ['/dashboard/sign-in', 'to'],
   ] as const
@@ -140,6 +143,7 @@ describe('a pasted credential', () => {
     ['quoted', (secret) => `"${secret}"`],
     ['as a line of .env', (secret) => `CLIENT_SECRET=${secret}`],
     ['without its first characters', (secret) => secret.slice(6)],
+    ['behind a text of which a name has room for a part', (secret) => `${'x '.repeat(120)}${secret}`],
   ]
 
   test.each(fields)(
@@ -165,6 +169,25 @@ describe('a pasted credential', () => {
     const { plaintext, hint } = await issueCredential('cs', '0')
     const reply = await owner.get(path + plaintext)
     expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 0, `/dashboard/find?hint=${hint}`])
+  })
+
+  test.each([
+    [NEW, { name: '', description: '', scopes: '', redirect_uris: '', organization_id: '' }],
+    ['/dashboard/applications/:id/edit', { name: '', description: '', scopes: '' }],
+    ['/dashboard/applications/:id/new-secret', { name: '', scopes: '', allowed_ips: '' }],
+    ['/dashboard/applications/:id/rotate', { name: '' }],
+    ['/dashboard/keys/new', { name: '', allowed_ips: '' }],
+    ['/dashboard/webhooks/new', { url: 'https://example.com/' }],
+    ['/dashboard/settings', { leak_reaction: 'notify', max_lifetime_days: '' }],
+  ])('the refused form of %s repeats no credential', async (path, fields: Record<string, string>) => {
+    const { id } = await newApplication(apiKey)
+    const action = path.replace(':id', id)
+    for (const [name, start] of Object.entries(fields)) {
+      if (name === 'leak_reaction') continue
+      const { plaintext } = await issueCredential('cs', '0')
+      const { status, html } = await owner.submit(action, { kind: 'oauth', ...fields, [name]: start + plaintext })
+      expect([status, html.includes(plaintext)], name).toEqual([422, false])
+    }
   })
 
   test('no Location header repeats a credential from the path', async () => {

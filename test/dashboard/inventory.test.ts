@@ -203,6 +203,13 @@ describe('several secrets at once', () => {
     },
   )
 
+  test('a secret that a form names twice counts once', async () => {
+    const [id = ''] = await stored(1)
+    const fields = { secrets: `${id} ${id}`, action: 'revoke', typed: 'revoke 1' }
+    expect((await owner.post('/dashboard/secrets/bulk/confirm', fields)).status).toBe(303)
+    expect((await row(id))?.revoked_at).toEqual(expect.any(Number))
+  })
+
   test('several secrets of another environment are not found, and a read-only key changes none', async () => {
     const ids = await stored(2)
     const stranger = new Visitor()

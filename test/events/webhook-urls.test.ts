@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { webhookUrlProblem } from '../../src/contract/webhooks.ts'
+import { newWebhookUrlProblem, webhookUrlProblem } from '../../src/contract/webhooks.ts'
+import { issueCredential } from '../../src/credential/credential.ts'
 import { call, m2mApplication, newApiKey } from '../api.ts'
 import { deliveries, listenToWebhooks, newReceiver, runSchedule, setClock } from './receivers.ts'
 
@@ -111,6 +112,17 @@ describe('a webhook URL in production', () => {
   ])('%s is refused, because it %s', (url = '', problem = '') => {
     expect(webhookUrlProblem(url, false)).toBe(problem)
   })
+})
+
+test('the URL of a new endpoint contains no credential', async () => {
+  const { plaintext } = await issueCredential('cs', '0')
+  for (const isLocal of [true, false]) {
+    expect(newWebhookUrlProblem(`https://example.com/${plaintext}`, isLocal)).toBe('has a credential in it')
+    expect(newWebhookUrlProblem(`https://example.com/${plaintext.slice(1)}x`, isLocal)).toBeNull()
+    expect(newWebhookUrlProblem('https://localhost:1/?', isLocal)).toBe(
+      webhookUrlProblem('https://localhost:1/?', isLocal),
+    )
+  }
 })
 
 describe('a webhook URL in development', () => {

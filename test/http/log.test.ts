@@ -283,6 +283,11 @@ describe('the log entry of a refused request', () => {
     ['an address that is none', { 'CF-Connecting-IP': 'x y' }, 'address'],
     ['a user agent with a credential', { 'User-Agent': `curl ${unknownKey}` }, 'user_agent'],
     ['a user agent with part of a credential', { 'User-Agent': unknownKey.slice(5, 48) }, 'user_agent'],
+    [
+      'a user agent that is cut off inside a credential',
+      { 'User-Agent': `${'a '.repeat(80)}${unknownKey}` },
+      'user_agent',
+    ],
     ['a user agent that is not ASCII', { 'User-Agent': '\u00e9' }, 'user_agent'],
   ])('the log entry of a refused request leaves out %s', async (_, headers, name) => {
     const entry = await entryOf('/connect/applications', { headers })
