@@ -2,7 +2,7 @@ import { describe, expect, inject, test } from 'vitest'
 import { sha256, toHex } from '../../src/credential/digest.ts'
 import { newSigningKey } from '../../src/credential/signing-key.ts'
 import { check } from '../crash/check.ts'
-import type { History } from '../crash/history.ts'
+import { create, type History } from '../crash/history.ts'
 import { newRun } from '../crash/run.ts'
 import { seed, size } from '../sizes.ts'
 
@@ -49,4 +49,13 @@ describe('the comparison', async () => {
   ])('the comparison finds %s', async (_, stored, words) =>
     expect((await check(history, stored, 0)).join()).toContain(words),
   )
+
+  test.each([
+    ['The database did not respond in time. Nothing was changed. Try again.', 0],
+    ['The database did not respond in time, so the outcome is unknown.', 1],
+  ])('after the 503 "%s", at most %i secrets may be there that were not acknowledged', async (message, most) => {
+    const one: History = { ...history, unknown: [] }
+    await create(one, '/secrets', null, async () => ({ status: 503, json: { message } }))
+    expect(one.unknown).toHaveLength(most)
+  })
 })

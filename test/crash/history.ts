@@ -6,11 +6,11 @@ import { m2mApplication, secretsOf } from '../requests.ts'
 interface Secret {
   readonly id: string
   readonly plaintext: string
-  /** `unknown`: its revocation was sent, and not acknowledged. */
+  /** `unknown`: its revocation was sent, and whether it took effect is not known. */
   state: 'active' | 'revoked' | 'unknown'
 }
 
-/** A creation that was sent, and not acknowledged. */
+/** A creation that was sent, and of which it is not known whether it took effect. */
 interface UnknownCreate {
   readonly path: string
   /** Null where the client sent no Idempotency-Key. */
@@ -57,20 +57,32 @@ export async function keepBusy(history: History, { send, use, random }: Client, 
 }
 
 export async function create(history: History, path: string, idempotencyKey: string | null, send: Send): Promise<void> {
-  const answer = await send('POST', path, idempotencyKey ? { 'Idempotency-Key': idempotencyKey } : {}).catch(() => null)
-  if (answer === null || answer.status === 503) {
-    history.unknown.push({ path, idempotencyKey })
-    return
-  }
+  const answer = await answerOf(send('POST', path, idempotencyKey ? { 'Idempotency-Key': idempotencyKey } : {}))
+  if (answer === 'unknown') history.unknown.push({ path, idempotencyKey })
+  if (typeof answer === 'string') return
   if (answer.status !== 201) throw new Error(`POST ${path}: ${answer.status} ${JSON.stringify(answer.json)}`)
   history.secrets.push({ id: answer.json.id, plaintext: answer.json.secret, state: 'active' })
   history.acknowledged[path.endsWith('/rotate') ? 'rotations' : 'creates']++
 }
 
 export async function revoke({ acknowledged }: History, secret: Secret, send: Send): Promise<void> {
-  const answer = await send('DELETE', `/connect/client_secrets/${secret.id}`).catch(() => null)
-  secret.state = answer?.status === 204 ? 'revoked' : 'unknown'
-  if (answer?.status === 204) acknowledged.revocations++
+  const path = `/connect/client_secrets/${secret.id}`
+  const answer = await answerOf(send('DELETE', path))
+  if (typeof answer === 'string') {
+    secret.state = answer === 'unchanged' ? 'active' : 'unknown'
+    return
+  }
+  if (answer.status !== 204) throw new Error(`DELETE ${path}: ${answer.status} ${JSON.stringify(answer.json)}`)
+  secret.state = 'revoked'
+  acknowledged.revocations++
+}
+
+/** The answer to a change, or all that is known of it. That a 503 says "Nothing was changed" is believed, to test it. */
+async function answerOf(sent: Promise<Answer>): Promise<Answer | 'unchanged' | 'unknown'> {
+  const answer = await sent.catch(() => null)
+  if (answer === null) return 'unknown'
+  if (answer.status !== 503) return answer
+  return /nothing was changed/i.test(answer.json?.message) ? 'unchanged' : 'unknown'
 }
 
 export async function tryUse(
