@@ -116,13 +116,13 @@ async function simulate(requests: number) {
     })),
   )
   const sites = ORIGINS.map((origin, i): Site => {
-    return { origin, url: runtime.url(workerAt(i)), first: i * requests }
+    return { origin, url: runtime.url(workerAt(i)), first: i * (requests + WARM_UP_REQUESTS) }
   })
   try {
     const data = new Map<Location, Prepared>()
     for (const [digit, location] of LOCATIONS.entries()) {
       progress(`Filling ${location}…`)
-      const options = { region: String(digit), applications: requests * ORIGINS.length }
+      const options = { region: String(digit), applications: (requests + WARM_UP_REQUESTS) * ORIGINS.length }
       const url = sites.find(({ origin }) => nearestLocation(origin) === location)?.url as string
       const seeded = await seed(runtime.database(location), url, options)
       const tokens = await INTROSPECTION.prepare?.(seeded, { measured: url, product: url })
@@ -165,9 +165,10 @@ function bindingOf(location: Location): string {
 async function run({ url, first }: Site, operation: Operation, data: Prepared, count: number): Promise<Latencies> {
   const requests = (from: number, to: number) =>
     Promise.all(Array.from({ length: to - from }, (_, i) => operation.request(data, from + i, data.tokens)))
-  // Isolates that have just started are slower. Creates have no warm-up: an application has room for few secrets.
-  if (!operation.isChange) await callAll(url, operation, await requests(first, first + WARM_UP_REQUESTS))
-  const latencies = await callAll(url, operation, await requests(first, first + count))
+  const warm = first + WARM_UP_REQUESTS
+  // An isolate that has just started is slower, and so is its first request to a database.
+  await callAll(url, operation, await requests(first, warm))
+  const latencies = await callAll(url, operation, await requests(warm, warm + count))
   latencies.sort((a, b) => a - b)
   return { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) }
 }
