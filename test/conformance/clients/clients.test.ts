@@ -27,7 +27,7 @@ const hasPackage = (name: string) => existsSync(join(folder, 'node_modules', nam
 /** Runs a program in the folder to its end. Returns its output, whatever its exit code. */
 function run(command: string, args: readonly string[], { input = '', env = process.env } = {}): Promise<string> {
   return new Promise((resolve) => {
-    const child = execFile(command, args, { cwd: folder, timeout: 60_000, env }, (error, stdout, stderr) =>
+    const child = execFile(command, args, { cwd: folder, timeout: 150_000, env }, (error, stdout, stderr) =>
       resolve(error ? `${stdout}${stderr}${error.message}` : stdout),
     )
     child.stdin?.end(input)
@@ -151,6 +151,8 @@ test.skipIf(!WORKOS_PYTHON || !hasPytest)(
     expect(output).toContain('40 passed')
     expect(output).toContain('20 requests were answered by the server')
   },
+  // Forty tests in one process.
+  180_000,
 )
 
 describe.skipIf(!hasDebianPackage('dovecot-core'))('Dovecot', () => {
