@@ -1,14 +1,12 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
-import { inject, vi } from 'vitest'
+import { vi } from 'vitest'
 import { app } from '../src/app.ts'
 import { checkRequest, checkResponse } from './contract.ts'
 import * as operator from './operator.ts'
 import { m2mApplication } from './requests.ts'
 
 export { m2mApplication }
-
-operator.home.region = inject('home')
 
 /** Calls the management API inside the runtime, over the real database. */
 

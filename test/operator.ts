@@ -8,7 +8,7 @@ import { createEnvironment } from '../src/storage/operator/environments.ts'
 
 /** Sets up keys and environments as an operator does, in any database, inside the runtime or outside it. */
 
-/** The region of the tests' database: the projects of vitest.config.ts choose it. */
+/** The region of the tests' database: second-region/ chooses another one. */
 export const home = { region: '0' }
 
 /** A database for operators' functions, outside any request. */

@@ -44,12 +44,6 @@ interface Options {
   readonly rateLimits?: boolean
 }
 
-home.region = inject('home')
-
-/** Three regions, if the tests run in another one than the first. */
-const regions = home.region === '0' ? ['DB'] : ['DB_0', 'DB', 'DB_2']
-const REGIONS = regions.map((binding, digit) => `${digit}=${binding}`).join(',')
-
 /** Serves until the tests of the file have run. */
 export async function serve({
   workers = 1,
@@ -59,6 +53,8 @@ export async function serve({
   rateLimits = true,
 }: Options = {}): Promise<Served> {
   const { script, options } = inject('bundle')
+  // Three regions, if the tests run in another one than the first.
+  const regions = home.region === '0' ? ['DB'] : ['DB_0', 'DB', 'DB_2']
   const directory = folder ?? (await mkdtemp(join(tmpdir(), 'oncekey-')))
   const names = Array.from({ length: workers }, (_, i) => `worker-${i}`)
   // The issuer must be known before the Worker listens.
@@ -74,7 +70,7 @@ export async function serve({
     modules: [{ type: 'ESModule' as const, path: 'index.js', contents }],
     bindings: {
       ...(options.bindings as object),
-      REGIONS,
+      REGIONS: regions.map((binding, digit) => `${digit}=${binding}`).join(','),
       ...issuing,
       ...(typeof vars === 'function' ? vars(names.indexOf(name)) : vars),
     },

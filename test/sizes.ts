@@ -4,8 +4,6 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** Whether this is `npm run test:long`. */
     isLong: boolean
-    /** The region of the tests' database. */
-    home: string
     /** The seed of random tests. */
     seed: number
   }

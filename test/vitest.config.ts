@@ -40,24 +40,23 @@ const notes = [
 ].filter((note) => note !== false)
 
 /** Long enough for a machine that is busy with other work. */
-const timeout = isLong ? 900_000 : 60_000
+const timeout = isLong ? 900_000 : 120_000
 const common = {
-  // One more than CI has cores: many tests wait for a browser or a process.
-  maxWorkers: 3,
+  // Twice as many as CI has cores: many tests wait for a browser, a process or the disk.
+  maxWorkers: 4,
   isolate: false,
   setupFiles: ['test/fresh.ts'],
   testTimeout: timeout,
   hookTimeout: timeout,
   expect: { poll: { timeout } },
-  provide: { isLong, seed, vendorDescription, wycheproof, home: '0' },
+  provide: { isLong, seed, vendorDescription, wycheproof },
 }
 
-/** The short run repeats only what depends most on the region: the tenants, the schedule and the tokens. */
-const inLongRuns = (...files: string[]) => (isLong ? files : [])
-const elsewhere = { provide: { ...common.provide, home: '1' } }
+/** Files that are repeated in the second one of three regions: the short run repeats what depends most on the region. */
+const inSecondRegion = (...files: string[]) => files.map((file) => `test/second-region/${file}.test.ts`)
 
 /** The plugin that runs tests in the real runtime, with the bindings of wrangler.toml and these variables. */
-export function inRuntime(vars: Record<string, string>) {
+export function inRuntime(vars: Record<string, string> = {}) {
   return cloudflareTest(async () => ({
     wrangler: { configPath: './wrangler.toml' },
     miniflare: {
@@ -81,12 +80,14 @@ export default defineConfig({
     projects: [
       {
         root,
-        plugins: [inRuntime({}), noteMemory],
+        plugins: [inRuntime(), noteMemory],
         test: {
           name: 'workerd',
           include: [
             'test/{credential,contract,http,storage,connect,events,oauth,dashboard,reference,faults}/**/*.test.ts',
             'test/*.test.ts',
+            ...inSecondRegion('tenancy', 'events/schedule'),
+            ...(isLong ? inSecondRegion('{connect,dashboard,events,oauth}/*') : []),
           ],
           ...common,
           setupFiles: ['test/fresh.ts', 'test/kept-log.ts', 'test/fresh-database.ts'],
@@ -96,46 +97,14 @@ export default defineConfig({
         root,
         test: {
           name: 'node',
-          include: ['test/{conformance,cli,browser}/*.test.ts'],
-          globalSetup: ['test/bundle.ts'],
-          maxConcurrency: 50,
-          ...common,
-        },
-      },
-      // Some of them again, in the second one of three regions.
-      {
-        root,
-        plugins: [inRuntime({ REGIONS: '0=DB_1,1=DB,2=DB_2' }), noteMemory],
-        test: {
-          name: 'workerd-region',
           include: [
-            'test/tenancy.test.ts',
-            'test/events/schedule.test.ts',
-            ...inLongRuns(
-              'test/dashboard/every-page.test.ts',
-              'test/connect/idempotency.test.ts',
-              'test/events/webhooks.test.ts',
-              'test/dashboard/secrets.test.ts',
-              'test/oauth/introspection.test.ts',
-            ),
-          ],
-          ...common,
-          ...elsewhere,
-          setupFiles: ['test/fresh.ts', 'test/kept-log.ts', 'test/fresh-database.ts'],
-        },
-      },
-      {
-        root,
-        test: {
-          name: 'node-region',
-          include: [
-            'test/conformance/oauth.test.ts',
-            ...inLongRuns('test/conformance/{workos-node,lost-replies,webhooks}.test.ts'),
+            'test/{conformance,cli,browser}/*.test.ts',
+            ...inSecondRegion('conformance/oauth'),
+            ...(isLong ? inSecondRegion('conformance/*') : []),
           ],
           globalSetup: ['test/bundle.ts'],
           maxConcurrency: 50,
           ...common,
-          ...elsewhere,
         },
       },
       // Other people's software, which `npm run test:clients` installs and runs.

@@ -1,0 +1,3 @@
+import { repeat } from '../repeat.ts'
+
+await repeat('events/webhooks')
