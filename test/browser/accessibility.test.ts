@@ -92,9 +92,11 @@ describe.skipIf(!chromiumPath)('every page', () => {
   test('the keyboard reaches everything on every page that can be pressed, and the focus is visible', async () => {
     const { page } = visitor
     await page.setViewportSize({ width: 1440, height: 900 })
-    for (const path of paths) {
-      await page.goto(origin + path)
-      const wanted = (await page.evaluate(PRESSABLE)) as string[]
+    for (const [i, path] of paths.entries()) {
+      // Pages share their frame: the short run enters two of three pages where the link that skips it leads.
+      const isWhole = i % size(3, 1) === 0
+      await page.goto(origin + path + (isWhole ? '' : '#main'))
+      const wanted = (await page.evaluate(pressable(isWhole ? 'body' : 'main'))) as string[]
       // Radio buttons with one name are one stop, and a date has four. The order of the page leads back to its start.
       const dates = await page.locator('input[type=date]').count()
       for (let i = 0; i < wanted.length + 3 * dates + 3; i++) await page.keyboard.press('Tab')
@@ -191,7 +193,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
         seen.add(kind)
         await opener.click()
         await page.waitForSelector('dialog[open], [popover]:popover-open')
-        await checkAccessibility(page)
+        await checkAccessibility(page, seen.size % size(3, 1) === 0 ? ['light', 'dark'] : ['light'])
         await page.keyboard.press('Escape')
       }
     }
@@ -220,11 +222,12 @@ describe.skipIf(!chromiumPath)('every page', () => {
 const kindOf = (text: string) => text.replace(/[a-z_]+_[0-9A-Z]{26}/g, ':id')
 
 /**
- * Names everything in the page that can be pressed and is visible, in the order of the page, and notes where the focus
+ * Names everything in an element that can be pressed and is visible, in the order of the page, and notes where the focus
  * goes. Of radio buttons with one name, the keyboard reaches the chosen one.
  */
-const PRESSABLE = `(() => {
-  const all = [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')].filter(
+const pressable = (root: string) => `(() => {
+  const pressable = ':is(a[href], button, input, select, textarea, summary, [tabindex="0"])'
+  const all = [...document.querySelectorAll('${root} ' + pressable)].filter(
     (element) => element.type !== 'hidden' && !element.disabled && element.checkVisibility({ visibilityProperty: true })
       && (element.type !== 'radio' || element.checked),
   )

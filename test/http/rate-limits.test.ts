@@ -421,29 +421,35 @@ describe.each(families)('a credential with IP ranges at %s, sent from elsewhere'
     return { address, credential: apiKey }
   }
 
-  test.each([
+  // The short run alternates.
+  const cases = [
     ['has worked', true],
     ['has not worked', false],
-  ])('its owner is served, and a thief gets 429 without a D1 request, if it %s before', async (_, hasWorked) => {
-    const { address, clientId, credential } = await newLimited()
-    const owner = () => family.send(credential, { address }, clientId)
-    if (hasWorked) expect(succeeded(await owner())).toBe(true)
-    // A neighbour of the owner fails with another credential.
-    await family.send(await madeUp(family.prefix), { address }, newId('client', 1))
-    let trips = 0
-    const thief = newAddress()
-    for (let i = 0; i < MAX_FAILURES + 5; i++) {
-      const answer = await family.send(credential, { address: thief }, clientId)
-      expect(answer.status).toBe(i < MAX_FAILURES ? family.refused : 429)
-      trips += answer.trips
-    }
-    // A secret's first refusal also records an event.
-    expect(trips).toBe(MAX_FAILURES + Number(family.prefix === 'cs'))
-    expect(succeeded(await owner())).toBe(true)
-    await family.send(credential, { address: newAddress() }, clientId)
-    expect(succeeded(await owner())).toBe(true)
-    expect((await family.send(credential, { address: thief }, clientId)).status).toBe(429)
-  })
+  ] as const
+  const isEven = families.findIndex(([, other]) => other === family) % 2 === 0
+  test.each(cases.filter(([, hasWorked]) => isLong || hasWorked === isEven))(
+    'its owner is served, and a thief gets 429 without a D1 request, if it %s before',
+    async (_, hasWorked) => {
+      const { address, clientId, credential } = await newLimited()
+      const owner = () => family.send(credential, { address }, clientId)
+      if (hasWorked) expect(succeeded(await owner())).toBe(true)
+      // A neighbour of the owner fails with another credential.
+      await family.send(await madeUp(family.prefix), { address }, newId('client', 1))
+      let trips = 0
+      const thief = newAddress()
+      for (let i = 0; i < MAX_FAILURES + 5; i++) {
+        const answer = await family.send(credential, { address: thief }, clientId)
+        expect(answer.status).toBe(i < MAX_FAILURES ? family.refused : 429)
+        trips += answer.trips
+      }
+      // A secret's first refusal also records an event.
+      expect(trips).toBe(MAX_FAILURES + Number(family.prefix === 'cs'))
+      expect(succeeded(await owner())).toBe(true)
+      await family.send(credential, { address: newAddress() }, clientId)
+      expect(succeeded(await owner())).toBe(true)
+      expect((await family.send(credential, { address: thief }, clientId)).status).toBe(429)
+    },
+  )
 })
 
 describe('calls of the management API', () => {
