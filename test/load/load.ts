@@ -7,13 +7,14 @@ import { type LoadReport, runLoad } from './run.ts'
 
 /**
  * `npm run test:load`: finds the highest rate that holds, holds it, sends twice as much, and compares what was
- * acknowledged with what is in the database.
+ * acknowledged with what is in the database. `--rate` holds that many requests a second, without a search.
  */
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '10' },
     seed: { type: 'string', default: '1' },
     'batch-ms': { type: 'string', default: '5' },
+    rate: { type: 'string' },
   },
 })
 const [minutes, seed, batchMs] = [values.minutes, values.seed, values['batch-ms']].map(Number) as [
@@ -29,10 +30,11 @@ const report = await runLoad({
   seconds: minutes * 60,
   seed,
   batchMs,
+  ...(values.rate && { rate: Number(values.rate) }),
   onProgress: progress,
 })
 clearProgress()
-console.log(`npm run test:load -- --minutes ${minutes} --seed ${seed} --batch-ms ${batchMs}
+console.log(`npm run test:load -- ${process.argv.slice(2).join(' ')}
 ${describeMachine()}
 ${new Date().toISOString().slice(0, 10)}
 
@@ -56,7 +58,7 @@ function describe({ heldRate, hold, overload, recovery, memory, totals, problems
   const counts = Object.entries(totals).map(([name, count]) => `${number(count)} ${name}`)
   return `${table(head, rows)}
 
-The highest rate that holds is ${heldRate} requests a second.
+${values.rate ? 'The rate was given:' : 'The highest rate that holds is'} ${heldRate} requests a second.
 Memory of workerd: ${number(memory.before)} MiB after the hold, ${number(memory.peak)} at most, ${number(memory.after)} afterwards.
 Acknowledged: ${counts.join(', ')}.
 ${problems.length} problems
