@@ -166,16 +166,24 @@ describe('the dashboard', () => {
     form.headers.set('Cookie', `__Host-session=${session}`)
     expect((await answer(form, regionBindings(2))).status).toBe(303)
     expect(await open()).toBe(303)
+    const { results } = await databaseIn('1')
+      .prepare(`SELECT id, session_id FROM events WHERE environment_id = ? AND type = 'session.revoked'`)
+      .bind(there.environmentId)
+      .all()
+    expect(results).toEqual([{ id: expect.stringMatching(/^event_/), session_id: expect.any(String) }])
   })
 
   test('the dashboard signs in while the region of the replaced session fails', async () => {
-    vi.spyOn(console, 'error').mockImplementation(() => {})
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {})
     const session = await sessionOf(there)
     const form = await requestAs(here, 'POST /dashboard/sign-in')
     form.headers.set('Cookie', `__Host-session=${session}`)
     expect((await answer(form, regionBindings(2, { '1': broken('1') }))).headers.get('Set-Cookie')).toContain(
       'session_0',
     )
+    expect(log.mock.calls).toContainEqual([
+      { message: 'session not ended', request_id: expect.any(String), error: expect.stringContaining(OVERLOADED) },
+    ])
     vi.restoreAllMocks()
   })
 })

@@ -302,6 +302,39 @@ describe('the public keys', async () => {
     expect((await signInThroughAccess(visitor)).status).toBe(503)
   })
 
+  test('a refused assertion is logged with its reason', async () => {
+    const log = vi.spyOn(console, 'log').mockImplementation(() => {})
+    await signInThroughAccess(await team.visitor(id, { aud: [newTag()] }))
+    expect(log.mock.calls.map(([entry]) => entry)).toContainEqual(
+      expect.objectContaining({ route: '/dashboard/sign-in', reason: expect.any(String) }),
+    )
+    log.mockClear()
+    await signInThroughAccess(await team.visitor(id))
+    for (const [entry] of log.mock.calls) expect(entry).not.toHaveProperty('reason')
+  })
+
+  test('100 refused assertions from an address lead to 429, and not at another address', async () => {
+    const visitor = await team.visitor(id, { aud: [newTag()] })
+    const from = (address: string) => {
+      visitor.headers = { ...visitor.headers, 'CF-Connecting-IP': address }
+      return signInThroughAccess(visitor)
+    }
+    for (let i = 0; i < 100; i++) expect((await from('192.0.2.77')).status).toBe(422)
+    expect([(await from('192.0.2.77')).status, (await from('192.0.2.78')).status]).toEqual([429, 422])
+  })
+
+  test('an assertion that fails too often with a revoked key gets 429, and other assertions do not', async () => {
+    const key = await newApiKey()
+    await env.DB.prepare('UPDATE api_keys SET revoked_at = 1 WHERE id = ?').bind(key.id).run()
+    const limit = async ({ key }: { key: string }) => ({ success: !key.startsWith('key ') })
+    const signIn = async (visitor: Visitor) => {
+      visitor.bindings = { ...team.settings(key.id), FAILED_AUTHENTICATIONS: { limit } }
+      return (await signInThroughAccess(visitor)).status
+    }
+    const [visitor, other] = [await team.visitor(key.id), await team.visitor(key.id, { email: 'bob@example.com' })]
+    expect([await signIn(visitor), await signIn(visitor), await signIn(other)]).toEqual([422, 429, 422])
+  })
+
   test('a key that is not fit for RS256 starts no session', async () => {
     team.answer = async () => Response.json({ keys: [{ kid: team.kid, kty: 'oct', k: 'AAAA' }] })
     const visitor = await team.visitor(id)

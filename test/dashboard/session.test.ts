@@ -106,6 +106,7 @@ describe('a session', () => {
     const { credential } = await signedIn()
     const { results } = await env.DB.prepare('SELECT * FROM sessions').all()
     expect(JSON.stringify(results)).not.toContain(credential)
+    for (const { id } of results) expect(id).toMatch(/^session_/)
     expect(await lastUse(credential)).toBeGreaterThan(0)
   })
 
@@ -127,6 +128,23 @@ describe('a session', () => {
     if (apiKey) expect(reply.html).not.toContain(apiKey)
     expect(reply.html).toContain('aria-describedby="api_key-help api_key-error"')
     expect(reply.html).toContain(`have ${unknownKey.length} characters`)
+  })
+
+  test('a key that may not read applications gets 403 at sign-in, and starts no session', async () => {
+    const { apiKey } = await newApiKey({ access: 'read', permissions: ['secrets:verify'] })
+    const visitor = new Visitor()
+    expect((await visitor.post('/dashboard/sign-in', { api_key: apiKey })).status).toBe(403)
+    expect(visitor.session).toBe('')
+  })
+
+  test('a form of another environment gets 409 before it asks to confirm a change', async () => {
+    const { visitor, apiKey } = await signedIn()
+    const { id } = await newApplication(apiKey)
+    const { json } = await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`)
+    const select = () => visitor.post('/dashboard/secrets/bulk', { action: 'revoke', secret: json.id })
+    expect((await select()).status).toBe(200)
+    visitor.environment = (await newApiKey()).environmentId
+    expect((await select()).status).toBe(409)
   })
 
   test('a session does not start with a revoked key', async () => {
@@ -270,7 +288,8 @@ describe('a session', () => {
     for (const path of ['/dashboard', '/dashboard/applications/x', '/dashboard/nothing']) {
       expect((await new Visitor().get(path, { 'Sec-Fetch-Site': 'cross-site' })).headers.getSetCookie()).toEqual([])
     }
-    expect((await new Visitor().post('/dashboard/sign-out')).headers.getSetCookie()).toEqual([])
+    const { headers } = await new Visitor().post('/dashboard/sign-out')
+    expect([headers.getSetCookie(), headers.get('Location')]).toEqual([[], '/dashboard/sign-in'])
   })
 
   test('a session opens a page from a link on another site', async () => {

@@ -6,4 +6,37 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     "return sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}` ⟶ h('subsec') * 1000 < ${changeD ⟶ h('subsec') * 1000 <= ${changeD":
       "They differ in one millisecond of D1's clock. The deadline has a margin of 500 ms, because that clock is not the Worker's.",
   },
+  'src/dashboard/session.ts': {
+    "const digest = await sha256(c.req.header(ASSERTION_HEADER) ?? '') ⟶ '' ⟶ \"Stryker was here!\"":
+      'Without an assertion, no failure is recorded under the digest, and no key is asked for.',
+    'const LOOPBACK = /^http:\\/\\/(localhost|127\\.0\\.0\\.1|\\[::1\\])(:|$)/ ⟶ /^http:\\/\\/( ⟶ /http:\\/\\/(':
+      'An origin has its scheme at its start and nowhere else.',
+  },
+  'src/storage/client-secrets.ts': {
+    'const grants: Sql[] = [] ⟶ [] ⟶ ["Stryker was here"]':
+      'SQLite reads the text as false, as the condition of a change that grants nothing.',
+    'const firstRevoked = sql`(SELECT min(id) FROM ${raw(BY_APPLICATION)} WHERE environment_id = ${environmentOf(change.caller)} ⟶ sql`(SELECT min(id) FROM  ⟶ sql`(SELECT max(id) FROM ':
+      'The event names all secrets that the change revoked. Any one of them can stand for their application.',
+  },
+  'src/storage/sessions.ts': {
+    "const { fromRow } = mapping<Session>('sessions', { ⟶ 'sessions' ⟶ \"\"":
+      'Only the columns and the snapshot of a mapping have the name of its table, and `fromRow` is used alone.',
+    "{ ...caller, kind: 'session', digest: replaces }, ⟶ 'session' ⟶ \"\"":
+      "`scopeOf` takes every kind but `'api_key'` as a session.",
+    "ended: endIfRecorded(change, 'write', sql`id = ${id}`), ⟶ 'write' ⟶ \"\"":
+      'The session ends only if the event exists, whose statement has the same condition.',
+    "'read', ⟶ 'read' ⟶ \"\"": "`''` is a right that only keys without permissions have, as `'read'` is.",
+  },
+  'src/storage/statements.ts': {
+    "idempotency_records: 'read', ⟶ 'read' ⟶ \"\"":
+      "`''` is a right that only keys without permissions have, as `'read'` is.",
+    "api_keys: 'read', ⟶ 'read' ⟶ \"\"": "`''` is a right that only keys without permissions have, as `'read'` is.",
+    "sessions: 'read', ⟶ 'read' ⟶ \"\"": "`''` is a right that only keys without permissions have, as `'read'` is.",
+    "webhook_endpoints: 'read', ⟶ 'read' ⟶ \"\"":
+      "`''` is a right that only keys without permissions have, as `'read'` is.",
+    "webhook_deliveries: 'read', ⟶ 'read' ⟶ \"\"":
+      "`''` is a right that only keys without permissions have, as `'read'` is.",
+    'return sql`LIMIT ${rows} + 0` ⟶ sql`LIMIT ${rows} + 0` ⟶ sql`LIMIT ${rows} - 0`':
+      'Both are an expression with the same value, which is all that it is for.',
+  },
 }

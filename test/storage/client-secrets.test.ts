@@ -2,6 +2,7 @@ import sql from 'sql-template-tag'
 import { describe, expect, test } from 'vitest'
 import {
   type ClientSecretChanges,
+  findApplicationWithSecrets,
   findClientSecret,
   findClientSecretsByHint,
   revokeAllClientSecrets,
@@ -86,6 +87,37 @@ test('a secret is found unless it is revoked, beside others', async () => {
     { granted: { id: ids[1] } },
     { granted: { id: ids[2] } },
   ])
+})
+
+test('an application is found with its live secrets, oldest first, and the policy of its environment', async () => {
+  const rows = [{ createdAt: NOW }, { createdAt: NOW - 1 }, { revokedAt: 1 }, { expiresAt: NOW }, { disabledAt: 1 }]
+  const { key, application, clientId, ids } = await stored(rows)
+  await stored([{}], key)
+  const other = await stored([{}])
+  await rowsOf(sql`UPDATE environments SET max_lifetime_days = iif(id = ${key.environmentId}, 90, 30)
+    WHERE id IN (${key.environmentId}, ${other.key.environmentId})`)
+  const secrets = [ids[4], ids[1], ids[0]].map((id) => ({ id }))
+  for (const id of [application, clientId]) {
+    const found = await findApplicationWithSecrets(operatorDatabase(), callerOf(key), id, NOW)
+    expect(found).toMatchObject({ granted: { application: { id: application }, secrets, maxLifetimeDays: 90 } })
+  }
+  const unknown = await findApplicationWithSecrets(operatorDatabase(), callerOf(key), other.application, NOW)
+  expect(unknown).toMatchObject({ refused: 'entity_not_found' })
+})
+
+test('a key that may only change applications finds their secrets', async () => {
+  const { key, application, id } = await stored([{ hint: 'abcdef' }])
+  const narrow = await newApiKey({
+    environmentId: key.environmentId,
+    access: 'read',
+    permissions: ['applications:write'],
+  })
+  const [database, caller] = [operatorDatabase(), callerOf(narrow)]
+  expect(await findClientSecret(database, caller, id)).toMatchObject({ granted: { id } })
+  expect(await findClientSecretsByHint(database, caller, 'abcdef', NOW)).toMatchObject({ granted: [{ id }] })
+  expect(await findApplicationWithSecrets(database, caller, application, NOW)).toMatchObject({
+    granted: { secrets: [{ id }] },
+  })
 })
 
 describe('revoking a secret', () => {
@@ -277,6 +309,12 @@ describe('changing a secret', () => {
     ['a name while it expires, at the limit', { row: ROTATED_OUT, others: LIMIT }, { name: 'new' }, { name: 'new' }],
     ['a name in a frozen environment', { isFrozen: true, row: { disabledAt: 5 } }, { name: 'new' }, { name: 'new' }],
     ['disabled in a frozen environment', { isFrozen: true }, { disabled: true }, { disabled_at: NOW }],
+    [
+      'a name while it is disabled in a frozen environment',
+      { isFrozen: true, row: { disabledAt: 5 } },
+      { disabled: true, name: 'new' },
+      { name: 'new' },
+    ],
     [
       'a name and the limits that it has in a frozen environment',
       { isFrozen: true, scopes: ['a'], allowedIps: ['::1'], row: { expiresAt: IN_A_DAY } },

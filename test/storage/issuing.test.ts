@@ -28,9 +28,11 @@ const newRequest = async (): Promise<KeyedRequest> => {
 }
 
 /** An application of an organization, with a request that creates a secret in it. */
-async function newIssuer() {
-  const key = await newApiKey()
-  const application = await newApplication(key.apiKey, { ...m2mApplication, organization_id: 'org_1' })
+async function newIssuer(isNarrow = false) {
+  const owner = await newApiKey()
+  const { environmentId } = owner
+  const key = isNarrow ? await newApiKey({ environmentId, access: 'read', permissions: ['secrets:write'] }) : owner
+  const application = await newApplication(owner.apiKey, { ...m2mApplication, organization_id: 'org_1' })
   const request = await newRequest()
   /** Sends the request, and waits until the work after the response has ended. */
   const create = async (change: Change = changeBy(callerOf(key), NOW), times = 1) => {
@@ -52,8 +54,11 @@ const eventsOf = async ({ environmentId }: Key) =>
 const historyOf = async (id: string) =>
   JSON.parse(`${(await rowsOf(sql`SELECT history FROM client_secrets WHERE id = ${id}`))[0]?.history}`)
 
-test('a replay is recorded in the events and in the history of its secret alone', async () => {
-  const { key, application, request, create } = await newIssuer()
+test.each([
+  ['a key with write access', false],
+  ['a key that may only change secrets', true],
+])('a replay by %s is recorded in the events and in the history of its secret alone', async (_, isNarrow) => {
+  const { key, application, request, create } = await newIssuer(isNarrow)
   const [other = ''] = await storeSecrets(key.environmentId, application.id, [{ createdAt: NOW - 1000 }])
   const first = changeBy(callerOf(key), NOW)
   const created = await create(first)
@@ -105,6 +110,36 @@ test('a replay that can’t be recorded is returned, and logged', async () => {
     ],
   ])
   expect(await eventsOf(key)).toHaveLength(2)
+})
+
+test('a create whose response was lost is granted, also if the environment was frozen meanwhile', async () => {
+  const { key, create } = await newIssuer()
+  const change = changeBy(callerOf(key), NOW)
+  const created = await create(change)
+  await rowsOf(sql`UPDATE environments SET frozen_at = 1 WHERE id = ${key.environmentId}`)
+  expect(await create(change)).toEqual({ ...created, identity: expect.anything() })
+  expect(await create()).toMatchObject({ refused: 'environment_frozen' })
+})
+
+test.each([
+  ['was revoked', 'client_secret_revoked', sql`UPDATE client_secrets SET revoked_at = ${NOW}`],
+  ['is disabled', 'client_secret_disabled', sql`UPDATE client_secrets SET disabled_at = ${NOW}`],
+  ['expires now', 'client_secret_expired', sql`UPDATE client_secrets SET expires_at = ${NOW}`],
+  ['is of a deleted application', 'application_deleted', sql`UPDATE applications SET deleted_at = ${NOW}`],
+])('a replay for a secret that %s is refused as %s, and not recorded', async (_, refused, update) => {
+  const { key, create } = await newIssuer()
+  await create()
+  const before = await eventsOf(key)
+  await rowsOf(sql`${update} WHERE environment_id = ${key.environmentId}`)
+  expect(await create()).toMatchObject({ refused })
+  expect(await eventsOf(key)).toEqual(before)
+})
+
+test('a replay for a secret that expires in a moment is granted', async () => {
+  const { key, create } = await newIssuer()
+  await create()
+  await rowsOf(sql`UPDATE client_secrets SET expires_at = ${NOW + 1} WHERE environment_id = ${key.environmentId}`)
+  expect(await create()).toMatchObject({ granted: { replayedFrom: expect.anything() } })
 })
 
 test('a create that is too late creates nothing, and says so', async () => {
