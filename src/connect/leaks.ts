@@ -8,7 +8,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { ApiError } from '../http/errors.ts'
 import { countReport, requireFewReports } from '../http/rate-limits.ts'
 import { readSettings } from '../http/settings.ts'
-import { afterResponse, openDatabase } from '../storage/database.ts'
+import { afterResponse, type Database, openDatabase } from '../storage/database.ts'
 import { type HandledLeak, handleLeaks, type LeakReport } from '../storage/leaks.ts'
 import { isSignedByGitHub } from './github-signature.ts'
 
@@ -37,7 +37,7 @@ export const leaks = new Hono<HonoEnv>().post('/', async (c) => {
   if (!isGitHub) countReport(c, reports.length > 0)
   for (const region of readSettings(c.env).REGIONS) {
     const ofRegion = reports.filter((report) => report.region === region.digit)
-    if (ofRegion.length > 0) handleAfterResponse(c, region, ofRegion)
+    if (ofRegion.length > 0) handleAfterResponse(c, region, ofRegion, isGitHub ? 'signedLeaks' : 'leaks')
   }
   return c.json(ACCEPTED, 202)
 })
@@ -75,10 +75,11 @@ function handleAfterResponse(
   c: Context<HonoEnv>,
   region: Parameters<typeof openDatabase>[1],
   reports: readonly LeakReport[],
+  queue: NonNullable<Database['queue']>,
 ): void {
   const now = Date.now()
   const waitUntil = (promise: Promise<unknown>) => c.executionCtx.waitUntil(promise)
-  const database = openDatabase(c.env, region, { deadline: now + BUDGET_MS, waitUntil, queue: 'leaks' })
+  const database = openDatabase(c.env, region, { deadline: now + BUDGET_MS, waitUntil, queue })
   const entry = { request_id: c.var.requestId, region: region.digit, reported: reports.length }
   afterResponse(database, async () => {
     let handled: HandledLeak[]

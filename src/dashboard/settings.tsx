@@ -54,9 +54,9 @@ export const settings = new Hono<HonoEnv>()
       { title: 'Freeze environment', section: SETTINGS_PATH },
       <Confirm title="Freeze environment?" action={FREEZE_PATH} verb="Freeze environment" back={SETTINGS_PATH}>
         <p>
-          Until you lift the freeze, no program gets an access token, no secret or API key is created or enabled, and
-          none gets a later expiry or fewer limits. Tokens that exist work until they expire. Reads, verifications and
-          revocations still work.
+          Until you lift the freeze, no program gets an access token, no secret, API key or webhook endpoint is created,
+          and no secret is enabled or gets a later expiry or fewer limits. Tokens that exist work until they expire.
+          Reads, verifications and revocations still work.
         </p>
       </Confirm>,
     )

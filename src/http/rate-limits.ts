@@ -54,8 +54,14 @@ export class RecentMap<V> extends Map<string, V> {
   }
 }
 
-/** Failures in the last window, by address, client or key. */
-const failures = new RecentMap<Window>()
+/**
+ * Failures in the last window. An attacker makes up clients and keys without end, and must not make an isolate forget
+ * the failures of an address: so addresses have a memory of their own, and so has what is over its limit, which needs
+ * 100 failures for each entry.
+ */
+const failuresOfAddresses = new RecentMap<Window>()
+const failuresOfAccounts = new RecentMap<Window>()
+const overLimit = new RecentMap<Window>()
 
 /** Clients, keys and secrets that have failed, each with an address, and the time until which they count there (Unix ms). */
 const failedAt = new RecentMap<number>()
@@ -111,11 +117,13 @@ function countFailures(c: Context<HonoEnv>, names: readonly (string | null)[], c
   for (const name of names) {
     if (name === null) continue
     const window = currentWindow(name) ?? openWindow(name)
-    window.count++
+    if (++window.count === MAX_FAILURES) overLimit.set(name, window)
     if (!costsRequest) continue
     c.executionCtx.waitUntil(
       isOverLimit(limiter, name).then((isOver) => {
-        if (isOver) window.count = MAX_FAILURES
+        if (!isOver) return
+        window.count = MAX_FAILURES
+        overLimit.set(name, window)
       }),
     )
   }
@@ -162,6 +170,8 @@ export function refuseMalformed(c: Context<HonoEnv>, credential: string | undefi
   throw new ApiError('unauthorized')
 }
 
+const ADDRESS = 'address '
+
 interface Names {
   /** Null if the address is not known. */
   readonly address: string | null
@@ -174,7 +184,7 @@ function namesOf(c: Context<HonoEnv>, { digest, clientId }: Attempt): Names {
   const address = c.req.header('CF-Connecting-IP')
   const credential = digest && `key ${toHex(digest)}`
   const account = clientId ? `client ${clientId}` : credential
-  return { address: address ? `address ${networkOf(address)}` : null, credential, account }
+  return { address: address ? ADDRESS + networkOf(address) : null, credential, account }
 }
 
 const here = ({ address }: Names, name: string) => `${name} ${address}`
@@ -190,14 +200,19 @@ interface Window {
 }
 
 function currentWindow(name: string | null): Window | undefined {
-  const window = name === null ? undefined : failures.get(name)
-  return window && Date.now() < window.until ? window : undefined
+  if (name === null) return undefined
+  const isOpen = (window: Window | undefined) => window && Date.now() < window.until
+  return [overLimit.get(name), failuresOf(name).get(name)].find(isOpen)
 }
 
 function openWindow(name: string): Window {
   const window = { count: 0, until: Date.now() + WINDOW_MS }
-  failures.set(name, window)
+  failuresOf(name).set(name, window)
   return window
+}
+
+function failuresOf(name: string): RecentMap<Window> {
+  return name.startsWith(ADDRESS) ? failuresOfAddresses : failuresOfAccounts
 }
 
 /**

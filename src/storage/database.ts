@@ -113,9 +113,9 @@ export function query<Row = never>(sql: Sql): Query<Row> {
 /**
  * Maximum number of batches that wait for one region in this isolate. A database runs one query at a time. With more of
  * them, each would wait until its deadline, and D1 would still run all of them. Anyone can report leaks, and these wait
- * for longer than a request: a flood of them takes no request's place.
+ * for longer than a request: a flood of them takes no place of a request or of a report that GitHub has signed.
  */
-const MAX_WAITING = { requests: 100, leaks: 10 } as const
+const MAX_WAITING = { requests: 100, leaks: 10, signedLeaks: 10 } as const
 type Queue = keyof typeof MAX_WAITING
 
 /** How many batches wait, by region and queue. */

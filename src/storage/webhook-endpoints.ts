@@ -1,7 +1,7 @@
 import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import { runBatch } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
-import { eventExists, isLatest, scopeOf } from './caller-conditions.ts'
+import { eventExists, isFrozen, isLatest, scopeOf } from './caller-conditions.ts'
 import type { Database } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'
@@ -31,11 +31,12 @@ export function createCallerEndpoint(
   change: Change,
   endpoint: NewWebhookEndpoint,
   request: KeyedRequest,
-): Promise<Outcome<null, 'idempotency_key_reused' | 'endpoint_limit_reached'>> {
+): Promise<Outcome<null, 'idempotency_key_reused' | 'endpoint_limit_reached' | 'environment_frozen'>> {
   const { id, url, events, secret, createdAt } = endpoint
   const count = sql`(SELECT count(*) FROM webhook_endpoints
     WHERE environment_id = caller.environment_id AND deleted_at IS NULL)`
   const isUnused = keyUnused(change, request)
+  const frozen = isFrozen(raw('caller.environment_id'))
   const row = {
     id,
     url,
@@ -55,19 +56,20 @@ export function createCallerEndpoint(
         'write',
         'webhook_endpoint.created',
         endpointData(id, url, row.events),
-        sql`JOIN (SELECT 1) AS request ON ${isUnused} AND ${count} < ${MAX_ENDPOINTS}`,
+        sql`JOIN (SELECT 1) AS request ON NOT ${frozen} AND ${isUnused} AND ${count} < ${MAX_ENDPOINTS}`,
       ),
       created: insertInto('webhook_endpoints', row, scopeOf(change.caller, 'write'), empty, eventExists(change)),
       record: rememberRequest(change, request),
-      verdict: selectChangeVerdict<ChangeRow & FormRow>(
+      verdict: selectChangeVerdict<ChangeRow & FormRow & { is_frozen: 0 | 1 }>(
         change,
         'webhook_endpoint.created',
-        sql`${isUnused} AS is_unused`,
+        sql`${isUnused} AS is_unused, ${frozen} AS is_frozen`,
         empty,
       ),
     },
     ({ verdict }) => {
       if (verdict.is_done) return { granted: null }
+      if (verdict.is_frozen) return { refused: 'environment_frozen' }
       return { refused: verdict.is_unused ? 'endpoint_limit_reached' : 'idempotency_key_reused' }
     },
   )

@@ -57,6 +57,7 @@ const REFUSED = withBodies([
   ['POST /dashboard/secrets/{rotated}/keep'],
   ['POST /dashboard/settings', { ...SETTINGS, leak_reaction: 'notify' }],
   ['POST /dashboard/keys/new', { name: 'new', access: 'read', lifetime: '0', token: '{token}' }],
+  ['POST /dashboard/webhooks/new', { url: 'https://other.example/hooks', token: '{token}' }],
 ])
 
 /** In an order in which none takes away what a later one needs. */
@@ -87,7 +88,6 @@ const WORKS = withBodies([
   ['POST /dashboard/secrets/{rotated}/revoke'],
   ['POST /dashboard/secrets/bulk', { secret: '{unlimited}', action: 'revoke' }],
   ['POST /dashboard/secrets/bulk/confirm', { secrets: '{unlimited} {disabled}', action: 'revoke', typed: 'revoke 2' }],
-  ['POST /dashboard/webhooks/new', { url: 'https://other.example/hooks', token: '{token}' }],
   ['POST /dashboard/webhooks/{endpoint}/pause'],
   ['POST /dashboard/webhooks/{endpoint}/resume'],
   ['POST /dashboard/webhooks/{endpoint}/resend'],

@@ -6,7 +6,7 @@ import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoi
 import type { WebhookEndpoint } from '../../src/storage/webhooks.ts'
 import { call, newApiKey, operatorDatabase, type Reply, send } from '../api.ts'
 import { Visitor } from '../dashboard/pages.ts'
-import { counted, losingFirstReply } from '../faults/wrapped.ts'
+import { counted, losingFirstReply, withBatch } from '../faults/wrapped.ts'
 import { type Client, newClient, requestToken, seen } from '../oauth/client.ts'
 import { scansOf } from '../query-plans.ts'
 
@@ -420,6 +420,26 @@ describe('the reports of GitHub’s secret scanning', () => {
     await gitHub(body)
     expect(fetched).toBe(1)
     expect(await eventsOf(one.apiKey, 'connect_application_secret.leaked')).toHaveLength(1)
+  })
+
+  test('a flood of anonymous reports that wait for the database takes no place of a signed report', async () => {
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+    const released = Promise.withResolvers<void>()
+    const slow = withBatch(env.DB, async (real, statements) => {
+      await released.promise
+      return real(statements)
+    })
+    const anonymous = JSON.stringify({ credential: (await issueCredential('cs', '0')).plaintext })
+    const flood = Array.from({ length: 11 }, () => post(anonymous, {}, slow))
+    await vi.waitUntil(() => logged.mock.calls.length > 0)
+    expect(logged).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ message: 'leaks not handled' }))
+
+    const client = await newClient()
+    await gitHub(matches(client.secret))
+    expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toHaveLength(1)
+    released.resolve()
+    await Promise.all(flood)
+    logged.mockRestore()
   })
 
   test('unsigned, foreign and changed reports are refused, without a D1 request', async () => {

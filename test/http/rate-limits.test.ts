@@ -1,10 +1,12 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
+import type { Context } from 'hono'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
 import { newId } from '../../src/credential/id.ts'
-import { isOverLimit, RecentMap } from '../../src/http/rate-limits.ts'
+import type { HonoEnv } from '../../src/http/context.ts'
+import { isOverLimit, RecentMap, recordFailure } from '../../src/http/rate-limits.ts'
 import { call, newApiKey } from '../api.ts'
 import { stopClock } from '../clock.ts'
 import { counted, withBatch } from '../faults/wrapped.ts'
@@ -331,6 +333,47 @@ describe('failures under the ID of one client', () => {
     const { clientId } = await newClient()
     for (let i = 0; i < MAX_FAILURES; i++) expect((await send(await madeUp('cs'), {}, clientId)).status).toBe(401)
     const { status, trips } = await send(await madeUp('cs'), {}, clientId)
+    expect([status, trips]).toEqual([429, 0])
+  })
+})
+
+describe('the memory of failures in an isolate', () => {
+  /** As `MAX_ENTRIES`. */
+  const MAX_ENTRIES = 10_000
+  const { send } = FAMILIES['the token endpoint'] as Family
+
+  /** A malformed secret, as the client authentication counts it. */
+  function fail(address: string, clientId: string): void {
+    const request = { req: { header: () => address }, env } as unknown as Context<HonoEnv>
+    recordFailure(request, { digest: null, clientId })
+  }
+  const failOften = (times: number, address: (i: number) => string, clientId: (i: number) => string) => {
+    for (let i = 0; i < times; i++) fail(address(i), clientId(i))
+  }
+  const made = (i: number) => newId('client', i)
+  const madeUpNetwork = (i: number) => `2001:db8:ffff:${i.toString(16)}::1`
+
+  test('failures from 10,000 other addresses under 10,000 other client IDs do not let an address or a client over its limit fail again', async () => {
+    const address = newAddress()
+    failOften(MAX_FAILURES, always(address), made)
+    const { clientId } = await newClient()
+    failOften(MAX_FAILURES, newAddress, always(clientId))
+    failOften(MAX_ENTRIES, madeUpNetwork, made)
+    const refused = await send(await madeUp('cs'), { address })
+    expect([refused.status, refused.trips]).toEqual([429, 0])
+    const elsewhere = newAddress()
+    fail(elsewhere, clientId)
+    const distributed = await send(await madeUp('cs'), { address: elsewhere }, clientId)
+    expect([distributed.status, distributed.trips]).toEqual([429, 0])
+  })
+
+  test('failures of a hundred other addresses under made-up client IDs do not restart the count of an address', async () => {
+    const address = newAddress()
+    failOften(MAX_FAILURES - 1, always(address), made)
+    const others = Array.from({ length: Math.ceil(MAX_ENTRIES / (MAX_FAILURES - 1)) }, newAddress)
+    for (const other of others) failOften(MAX_FAILURES - 1, always(other), made)
+    fail(address, made(0))
+    const { status, trips } = await send(await madeUp('cs'), { address })
     expect([status, trips]).toEqual([429, 0])
   })
 })

@@ -95,7 +95,7 @@ const WORDS: Readonly<Record<string, string>> = {
   frozen_at:
     'The time of the freeze: since then the environment issues no client secrets and no tokens. Null unless it is frozen.',
   frozen:
-    'True freezes the environment: it issues no client secrets, API keys and tokens, and nothing that exists can do more or work for longer. False lifts the freeze.',
+    'True freezes the environment: it issues no client secrets, API keys, webhook signing secrets and tokens, and nothing that exists can do more or work for longer. False lifts the freeze.',
   'Environment.client_id': 'The audience (`aud`) of the environment’s access tokens.',
   data: 'The objects of this page.',
   'Event.data': 'The object after the change.',
