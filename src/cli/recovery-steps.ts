@@ -41,8 +41,11 @@ export interface RecoveryTarget {
  */
 const MARGIN_MS = 60 * 60 * 1000
 
-const PAGE_ROWS = 1_000
-const BATCH_ROWS = 200
+/** A row has at most some 64 KB, and D1 responds with less than 32 MiB. */
+const PAGE_ROWS = 400
+const BATCH_ROWS = 500
+/** In characters: D1 takes strings of at most 2 MB, and lists of scopes and IP ranges make some rows long. */
+const BATCH_LENGTH = 400_000
 const PROGRESS_PAGES = 20
 
 interface ReportedObject {
@@ -156,13 +159,16 @@ export function recoverySteps(
         await target.withRestored(async (database) => {
           // The restored state may be that of another recovery.
           await unfreeze(database)
-          for (let next = state.applied; next < all.length; next += BATCH_ROWS) {
-            const batch = all.slice(next, next + BATCH_ROWS)
+          while (state.applied < all.length) {
+            const batch = batchFrom(all, state.applied)
             const counts = await applyRestrictions(database, batch, platform.now())
             const sums = Object.entries(counts).flatMap(([table, count]) =>
               count > 0 ? [[table, (state.counts[table] ?? 0) + count]] : [],
             )
-            await save({ applied: next + batch.length, counts: { ...state.counts, ...Object.fromEntries(sums) } })
+            await save({
+              applied: state.applied + batch.length,
+              counts: { ...state.counts, ...Object.fromEntries(sums) },
+            })
             progress(`      ${state.applied} of ${all.length}`)
           }
           for (const id of new Set(counted)) await recountApplications(database, id)
@@ -235,6 +241,18 @@ async function capture(
     }
   }
   return changes
+}
+
+/** The next changes that fit into one request. */
+function batchFrom(all: readonly Restriction[], start: number): Restriction[] {
+  const batch: Restriction[] = []
+  let length = 0
+  for (const change of all.slice(start, start + BATCH_ROWS)) {
+    length += JSON.stringify(change).length
+    if (batch.length > 0 && length > BATCH_LENGTH) break
+    batch.push(change)
+  }
+  return batch
 }
 
 /** The objects and changes that the restored database lacks. Sessions are left out: people sign in again. */

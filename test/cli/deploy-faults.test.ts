@@ -15,6 +15,12 @@ async function everyCall(): Promise<{ calls: string[]; changes: string[]; runs: 
 
 const { calls, changes, runs } = await everyCall()
 
+/** The changes that a first deployment makes before a call. */
+const changesBefore = (call: string) => {
+  const before = calls.slice(0, calls.indexOf(call))
+  return changes.filter((change) => before.includes(change))
+}
+
 describe.each([false, true])(
   'a first deployment that was interrupted completes when it runs again (the reply was lost: %s)',
   (isReplyLost) => {
@@ -26,9 +32,20 @@ describe.each([false, true])(
         cloudflare.isReplyLost = isReplyLost
         if (calls.includes(step)) cloudflare.broken = step
         else deployment.broken = step
-        const changes = customDomain('secrets.example.com')
-        await expect(deployment.deploy(changes)).rejects.toThrow(/^(Could not .*\[code: 10001\]|broken off)/)
-        const { url, bootstrap } = await deployment.deploy(changes)
+        const wanted = customDomain('secrets.example.com')
+        await expect(deployment.deploy(wanted)).rejects.toThrow(/^(Could not .*\[code: 10001\]|broken off)/)
+        if (calls.includes(step)) {
+          const last = isReplyLost && changes.includes(step) ? [step] : []
+          expect(cloudflare.changes).toEqual([...changesBefore(step), ...last])
+        } else if (step === 'open') {
+          expect(cloudflare.changes).toEqual(changes)
+          expect(await deployment.created()).toEqual({ environments: [], keys: [] })
+        } else {
+          // The first version has no address.
+          expect(cloudflare.versions).toHaveLength(Number(isReplyLost && step === 'deploy'))
+          expect([cloudflare.domains, cloudflare.addresses.enabled]).toEqual([{}, false])
+        }
+        const { url, bootstrap } = await deployment.deploy(wanted)
         expect(url).toBe('https://secrets.example.com')
         expect(bootstrap?.apiKey).toMatch(/^sk_0\w{49}$/)
         expect(cloudflare.databases).toHaveLength(1)
@@ -61,8 +78,7 @@ describe('an account', () => {
       await expect(deployment.deploy(customDomain(host))).rejects.toThrow(
         /^Could not .*: Cloudflare refused: Authentication error \[code: 10000\]\. An API token needs the permissions Workers Scripts Edit, D1 Edit/,
       )
-      const before = calls.slice(0, calls.indexOf(call))
-      expect(deployment.cloudflare.changes).toEqual(changes.filter((change) => before.includes(change)))
+      expect(deployment.cloudflare.changes).toEqual(changesBefore(call))
       deployment.cloudflare.refused = ''
       expect((await deployment.deploy(customDomain(host))).url).toBe(`https://${host}`)
     },
@@ -102,6 +118,7 @@ describe('a custom domain', () => {
         `${words}. The domain was not changed. Choose another domain, or run \`npm run deploy -- --take-domain\` to replace it.`,
       )
       expect(deployment.cloudflare.domains[host]).not.toBe('oncekey')
+      if (!isFirst) expect(deployment.cloudflare.changes).toEqual([])
       const { said } = await deployment.deploy({ ...customDomain(host), canTakeDomain: true })
       if (!isFirst) expect(said[1]).toContain(`${words}. This deployment replaces it.`)
       expect(deployment.cloudflare.domains[host]).toBe('oncekey')

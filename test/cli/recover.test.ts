@@ -1,24 +1,19 @@
-import { copyFile, readdir, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CloudflareError } from '../../src/cli/cloudflare-api.ts'
-import { Failure, runSteps } from '../../src/cli/command.ts'
-import { useFolder } from '../../src/cli/folder-lock.ts'
-import { openLocalRegions } from '../../src/cli/local-database.ts'
-import { recoveryFiles } from '../../src/cli/recovery-state.ts'
-import { cancelRecovery, type Report, recoverySteps } from '../../src/cli/recovery-steps.ts'
-import { timeTravel } from '../../src/cli/remote-recovery.ts'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { managementOf } from '../conformance/management.ts'
 import { forgetOperatorEvents, home, newApiKey, operatorDatabase } from '../operator.ts'
+import { randomFrom } from '../random.ts'
 import { m2mApplication, secretsOf } from '../requests.ts'
-import { type Served, serve } from '../served.ts'
-import { size } from '../sizes.ts'
+import { serve } from '../served.ts'
+import { seed, size } from '../sizes.ts'
 import { newFolder } from './folder.ts'
 import { populate, requestToken } from './populated.ts'
-import { restore, snapshotOf } from './snapshots.ts'
-import { cli, contextOf, regionsOf } from './terminal.ts'
+import { recoveryOf } from './recovering.ts'
+import { keep } from './snapshots.ts'
+
+/** `npm run recover -- --remote`. A local database: recover-local.test.ts. */
 
 /** Two Workers over one database: the one that is deployed, and its version that is closed for maintenance. */
 const served = await serve({
@@ -31,8 +26,6 @@ const { database, origins } = served
 const [open, closed = open] = origins
 // Each test checks the contract elsewhere, and here it would take most of the time.
 const { fetch } = globalThis
-
-const migrations = (await readdir('src/storage/migrations')).map((name) => ({ name }))
 
 const SECRETS = size(300, 10_000)
 const one = await populate({ ...served, origins: [open] }, { bulk: SECRETS })
@@ -47,7 +40,7 @@ async function signIn(apiKey: string): Promise<string> {
   return `${response.headers.get('Set-Cookie')?.split(';')[0]}`
 }
 
-// Before TIME: everything is active.
+// Before the time: everything is active.
 const deletedApplication = await createApplication()
 const secretOfDeleted = await createSecret(deletedApplication.id)
 const [late, lateDisabled] = [await one.newSecret(), await one.newSecret()]
@@ -86,10 +79,10 @@ const { access_token: token } = await fetch(`${open}/oauth2/token`, {
     ...{ grant_type: 'client_credentials', client_id: application.client_id, client_secret: late.secret },
   }),
 }).then((response) => response.json<{ access_token: string }>())
-const atTime = await snapshotOf(database)
-const TIME = new Date()
+const { restore } = await keep(database, 'then')
+const time = new Date()
 
-// After TIME.
+// After the time.
 await manage('DELETE', `/connect/client_secrets/${late.id}`)
 await manage('PATCH', `/connect/client_secrets/${lateDisabled.id}`, { body: { disabled: true } })
 await manage('PATCH', `/connect/client_secrets/${expiring.id}`, { body: { expires_at: new Date(hour).toISOString() } })
@@ -135,68 +128,12 @@ await manage('PATCH', `/connect/client_secrets/${enabled.id}`, { body: { disable
 const newApplication = await createApplication()
 const newSecret = await createSecret(newApplication.id)
 const newKey = await newApiKey(database, { environmentId: one.environmentId })
-const live = await snapshotOf(database)
+const live = await keep(database, 'live')
 
-/** Cloudflare, as far as a recovery reaches it. `hook` runs after each call and each D1 request of the command. */
-function cloudflare(folder: string, hook: (call: string) => Promise<void>) {
-  const state = { isClosed: false, calls: 0, serving: [{ version_id: 'v1', percentage: 100 }] }
-  const called = async <T>(call: string, result: T): Promise<T> => {
-    state.calls++
-    await hook(call)
-    return result
-  }
-  const call = async <T>(method: string, path: string, body?: object | string): Promise<T> => {
-    const answers = new Map<string, () => unknown>([
-      ['GET /d1/database/oncekey', () => ({ uuid: '1', name: 'oncekey' })],
-      ['GET /d1/database/1/time_travel/bookmark', () => ({ bookmark: path.includes('timestamp=') ? 'point' : 'undo' })],
-      ['POST /d1/database/1/time_travel/restore', () => restore(database, atTime)],
-      ['POST /d1/database/1/query', () => [{ results: migrations }]],
-      ['GET /workers/scripts/oncekey/deployments', () => ({ deployments: [{ versions: state.serving }] })],
-      [
-        'PATCH /workers/scripts/oncekey/secrets-bulk',
-        () => {
-          state.isClosed = JSON.stringify(body).includes('"text":"true"')
-        },
-      ],
-    ])
-    const name = `${method} ${path.replace(/\?.*/, '')}`
-    if (path.includes('restore')) expect(path).toContain('bookmark=point')
-    expect([...answers.keys()]).toContain(name)
-    return called(name, (await answers.get(name)?.()) as T)
-  }
-  const hooked = {
-    prepare: (sql: string) => database.prepare(sql),
-    batch: async (statements: D1PreparedStatement[]) => called('d1', await database.batch(statements)),
-  } as unknown as D1Database
-  const { context, output } = contextOf({
-    platform: {
-      login: async () => ({ id: 'a', description: '', call }),
-      openRegions: async () => regionsOf(hooked),
-      fetch: async () => called('fetch', await fetch(`${state.isClosed ? closed : open}/readyz`)),
-      sleep: () => called('sleep', undefined),
-    },
-  })
-  const target = timeTravel(
-    context,
-    { name: 'oncekey', issuer: open, accountId: undefined },
-    {
-      ...{ digit: home.region, binding: 'DB', databaseName: 'oncekey', localId: 'DB' },
-    },
-  )
-  const files = recoveryFiles(folder)
-  return {
-    state,
-    output,
-    cancel: () => cancelRecovery(target, files),
-    run: async (to = TIME): Promise<Report> => {
-      const { steps, report } = recoverySteps(context, target, files, to)
-      await runSteps(context, steps, 'npm run recover')
-      return report()
-    },
-  }
-}
+const recoveryIn = (folder: string, hook?: (call: string) => Promise<void>) =>
+  recoveryOf({ database, open, closed, time, restore }, folder, hook)
 
-/** The answers to everything that was revoked, disabled or deleted after TIME. */
+/** The answers to everything that was revoked, disabled or deleted after the time. */
 async function answersTo(origin: string): Promise<Record<string, number | string>> {
   const ask = async (path: string, init: RequestInit = {}) =>
     (await fetch(origin + path, { redirect: 'manual', ...init })).status
@@ -230,7 +167,7 @@ const REFUSED = {
 }
 const CLOSED = Object.fromEntries(Object.keys(REFUSED).map((name) => [name, 503]))
 
-/** The reactions of the reports after TIME. */
+/** The reactions of the reports after the time. */
 const REACTIONS: Readonly<Record<string, string>> = {
   'connect_application_secret.leaked': 'disable',
   'api_key.leaked': 'revoke',
@@ -240,13 +177,11 @@ const REACTIONS: Readonly<Record<string, string>> = {
 /** This must be true after every recovery, however often it was interrupted. */
 async function expectRecovered(): Promise<void> {
   const row = (table: string, id: string) => database.prepare(`SELECT * FROM ${table} WHERE id = ?`).bind(id).first()
-  const before = (table: string, id: string) =>
-    live.find(({ name }) => name === table)?.rows.find((each) => (each as { id: string }).id === id)
   for (const id of [late.id, lateDisabled.id, expiring.id, secretOfDeleted.id]) {
     const { revoked_at, disabled_at, expires_at } = (await row('client_secrets', id)) ?? {}
     expect({ revoked_at, disabled_at, expires_at }).toEqual(
       Object.fromEntries(
-        Object.entries(before('client_secrets', id) ?? {}).filter(([name]) =>
+        Object.entries((await live.row('client_secrets', id)) ?? {}).filter(([name]) =>
           /^(revoked|disabled|expires)_at$/.test(name),
         ),
       ),
@@ -287,7 +222,7 @@ async function expectRecovered(): Promise<void> {
     .prepare(
       "SELECT type, count(*) AS count FROM events WHERE actor_type = 'operator' AND seq > ?1 GROUP BY type ORDER BY type",
     )
-    .bind(TIME.getTime() * 1000)
+    .bind(time.getTime() * 1000)
     .all()
   expect(results).toEqual([
     { type: 'api_key.leaked', count: 1 },
@@ -329,11 +264,11 @@ async function expectRecovered(): Promise<void> {
 
 describe('the deployed database', () => {
   test('revoked credentials are refused whenever the Worker answers, and the report names what is gone', async () => {
-    await restore(database, live)
+    await live.restore()
     expect(await answersTo(open)).toEqual(REFUSED)
     const answers: string[] = []
     const folder = await newFolder()
-    const recovery = cloudflare(folder, async (call) => {
+    const recovery = recoveryIn(folder, async (call) => {
       const { isClosed } = recovery.state
       const found = await answersTo(isClosed ? closed : open)
       answers.push(`${call}: ${isClosed ? 'closed' : 'open'}`)
@@ -393,9 +328,9 @@ describe('the deployed database', () => {
   })
 
   test('a recovery loses no change: the database refuses changes until its end', async () => {
-    await restore(database, live)
+    await live.restore()
     let hasBegun = false
-    const recovery = cloudflare(await newFolder(), async (call) => {
+    const recovery = recoveryIn(await newFolder(), async (call) => {
       hasBegun ||= call === 'd1'
       if (!hasBegun) return
       const origin = recovery.state.isClosed ? closed : open
@@ -409,18 +344,19 @@ describe('the deployed database', () => {
   test('an interrupted recovery authenticates no revoked credential at any moment, and completes when it is run again', {
     timeout: size(300_000, 3_600_000),
   }, async () => {
-    await restore(database, live)
+    await live.restore()
     const calls: string[] = []
-    await cloudflare(await newFolder(), async (call) => void calls.push(call)).run()
+    await recoveryIn(await newFolder(), async (call) => void calls.push(call)).run()
     expect(calls.length).toBeGreaterThan(20)
-    // Of the same calls in a row, the first and the last; in the long run also every tenth. The short run has every fourth.
-    const isChosen = (i: number) =>
-      calls[i] !== calls[i - 1] || calls[i] !== calls[i + 1] || i % size(calls.length, 10) === 0
-    const moments = calls.flatMap((_, i) => (isChosen(i) ? [i + 1] : [])).filter((_, i) => i % size(4, 1) === 0)
+    // One in each part of the calls, and right after the restore.
+    const random = randomFrom(seed)
+    const parts = size(8, 24)
+    const drawn = Array.from({ length: parts }, (_, i) => 1 + Math.floor(((i + random()) / parts) * calls.length))
+    const moments = [calls.indexOf('POST /d1/database/1/time_travel/restore') + 1, ...drawn]
     for (const moment of moments) {
-      await restore(database, live)
+      await live.restore()
       let count = 0
-      const recovery = cloudflare(await newFolder(), async (call) => {
+      const recovery = recoveryIn(await newFolder(), async (call) => {
         if (++count !== moment) return
         const { isClosed } = recovery.state
         expect(await answersTo(isClosed ? closed : open), call).toEqual(isClosed ? CLOSED : REFUSED)
@@ -437,9 +373,9 @@ describe('the deployed database', () => {
   })
 
   test('a recovery can be cancelled before the restore, and not after it has begun', async () => {
-    await restore(database, live)
+    await live.restore()
     const until = async (call: string, folder: string) => {
-      const recovery = cloudflare(folder, async (each) => {
+      const recovery = recoveryIn(folder, async (each) => {
         if (each === call) throw new Error('The process was killed.')
       })
       await expect(recovery.run()).rejects.toThrow('killed')
@@ -447,19 +383,19 @@ describe('the deployed database', () => {
     }
     const folder = await newFolder()
     const early = await until('PATCH /workers/scripts/oncekey/secrets-bulk', folder)
-    await expect(cloudflare(folder, async () => {}).run(new Date(1))).rejects.toThrow(
+    await expect(recoveryIn(folder).run(new Date(1))).rejects.toThrow(
       /A recovery of oncekey to .* was interrupted\. Nothing was changed\. Finish it with --to .*, or end it with --cancel\./,
     )
-    const cancelling = cloudflare(folder, async () => {})
+    const cancelling = recoveryIn(folder)
     cancelling.state.isClosed = early.state.isClosed
     expect(await cancelling.cancel()).toBe('oncekey accepts changes.')
     expect(cancelling.state.isClosed).toBe(false)
     const path = `/connect/applications/${application.id}`
     expect((await manage('PUT', path, { body: { name: 'cancelled' } })).status).toBe(200)
-    await restore(database, live)
+    await live.restore()
     const other = await newFolder()
     await until('POST /d1/database/1/time_travel/restore', other)
-    const late = cloudflare(other, async () => {})
+    const late = recoveryIn(other)
     await expect(late.cancel()).rejects.toThrow('The restore of oncekey has begun, so secrets that were revoked may be')
     late.state.isClosed = true
     await late.run()
@@ -467,8 +403,8 @@ describe('the deployed database', () => {
   })
 
   test('while versions share the requests nothing is changed', async () => {
-    await restore(database, live)
-    const recovery = cloudflare(await newFolder(), async () => {})
+    await live.restore()
+    const recovery = recoveryIn(await newFolder())
     recovery.state.serving = [
       { version_id: 'v1', percentage: 90 },
       { version_id: 'v2', percentage: 10 },
@@ -481,10 +417,10 @@ describe('the deployed database', () => {
   })
 
   test('error 10215 stops a recovery before the restore, and names what resolves it; it completes afterwards', async () => {
-    await restore(database, live)
+    await live.restore()
     let isRefused = true
     const folder = await newFolder()
-    const recovery = cloudflare(folder, async (call) => {
+    const recovery = recoveryIn(folder, async (call) => {
       if (!isRefused || !call.startsWith('PATCH')) return
       recovery.state.isClosed = false
       throw new CloudflareError('The latest version is not deployed.', 10215)
@@ -499,8 +435,8 @@ describe('the deployed database', () => {
   })
 
   test('nothing is restored if the Worker is too old to know the setting that closes it', async () => {
-    await restore(database, live)
-    const recovery = cloudflare(await newFolder(), async () => {
+    await live.restore()
+    const recovery = recoveryIn(await newFolder(), async () => {
       recovery.state.isClosed = false
     })
     await expect(recovery.run()).rejects.toThrow(
@@ -508,138 +444,5 @@ describe('the deployed database', () => {
     )
     const environment = "INSERT INTO environments (id, client_id, name, created_at) VALUES ('a', 'b', 'c', 1)"
     await expect(database.prepare(environment).run()).rejects.toThrow(/frozen/)
-  })
-})
-
-describe('the local database', () => {
-  test('the copy replaces the database at the end, no revoked secret works after an interruption, and npm run dev must be stopped', async () => {
-    const folder = await newFolder()
-    await (await openLocalRegions(folder)).close()
-    const serveFolder = () => serve({ folder: join(folder, 'v3'), tokens: 'ES256', rateLimits: false })
-    const before = await serveFolder()
-    const two = await populate(before, { bulk: 5 })
-    const kept = await two.newSecret()
-    const directory = join(folder, 'v3/d1/miniflare-D1DatabaseObject')
-    const file = (await readdir(directory)).find((name) => /^[0-9a-f]+\.sqlite$/.test(name))
-    const copy = join(folder, 'copy.sqlite')
-    await copyFile(join(directory, `${file}`), copy)
-    await copyFile(join(directory, `${file}-wal`), `${copy}-wal`)
-    const to = new Date().toISOString()
-    await two.manage('DELETE', `/connect/client_secrets/${two.used.id}`)
-    const gone = await two.newSecret()
-    let opened = 0
-    const recover = (failing = 0, ...words: string[]) =>
-      cli(['recover', '--to', to, '--from', copy, '--persist-to', folder, ...words], {
-        openLocalRegions: async (directory) => {
-          if (++opened === failing) throw new Failure('The process was killed.')
-          return openLocalRegions(directory)
-        },
-      })
-    const tokens = async (worker: Served) => [
-      await requestToken(worker, two.application.client_id, two.used.secret),
-      await requestToken(worker, two.application.client_id, kept.secret),
-    ]
-    // The runtime closes a database that was not used for ten seconds.
-    const use = setInterval(() => fetch(`${before.origins[0]}/readyz`), 1_000)
-    const running = await recover()
-    clearInterval(use)
-    expect(running.stderr).toMatch(
-      /Another process has .*\.sqlite open .*\. The database was not restored\. Stop it first\./,
-    )
-    expect(running.stderr).toContain('again: it continues from this step.')
-    expect(await tokens(before)).toEqual([401, 200])
-    expect((await two.manage('DELETE', `/connect/client_secrets/${kept.id}`)).status).toBe(503)
-    await before.stop()
-
-    opened = 0
-    expect((await recover(1)).stderr).toContain('[6/8]')
-    const during = await serveFolder()
-    expect(await tokens(during)).toEqual([401, 200])
-    await during.stop()
-
-    const { code, json } = await recover(0, '--json')
-    expect(code).toBe(0)
-    expect(json.applied).toEqual({ client_secrets: 1 })
-    expect(json.gone.map(({ id }: { id: string }) => id)).toEqual([gone.id])
-    const after = await serveFolder()
-    expect(await tokens(after)).toEqual([401, 200])
-    const manage = managementOf(after, two.apiKey)
-    expect((await manage('DELETE', `/connect/client_secrets/${kept.id}`)).status).toBe(204)
-    await after.stop()
-    expect((await readdir(folder)).sort()).toEqual(
-      expect.arrayContaining([
-        expect.stringMatching(/^before-recovery-.*\.sqlite$/),
-        expect.stringMatching(/^recovered-.*\.json$/),
-      ]),
-    )
-    expect(await readdir(folder)).not.toContain('recovery.json')
-  })
-
-  test('another command, even an idle one, must end: before it nothing is changed, and the copy does not take the place', async () => {
-    const folder = await newFolder()
-    await (await openLocalRegions(folder)).close()
-    const directory = join(folder, 'v3/d1/miniflare-D1DatabaseObject')
-    const file = join(directory, `${(await readdir(directory)).find((name) => /^[0-9a-f]+\.sqlite$/.test(name))}`)
-    const copy = join(folder, 'copy.sqlite')
-    await copyFile(file, copy)
-    await copyFile(`${file}-wal`, `${copy}-wal`)
-    const words = ['recover', '--to', new Date().toISOString(), '--from', copy, '--persist-to', folder]
-    const before = await readdir(folder)
-    let release = await useFolder(folder)
-    const early = await cli(words)
-    release()
-    expect(early.stderr).toContain(
-      `\`npm run dev\` or another command uses ${folder}. Nothing was changed. Stop it first.\n`,
-    )
-    expect(await readdir(folder)).toEqual(before)
-
-    let opened = 0
-    const late = await cli(words, {
-      openLocalRegions: async (directory) => {
-        // The report is made right before the end.
-        if (++opened === 4) release = await useFolder(folder)
-        return openLocalRegions(directory)
-      },
-    })
-    const { ino } = await stat(file)
-    release()
-    expect(late.stderr).toMatch(/\[8\/8\] .*\n.* uses .*\. The database was not restored\. Stop it first\.\n/)
-    const { code } = await cli(words, { openLocalRegions: (directory) => openLocalRegions(directory) })
-    expect(code).toBe(0)
-    expect((await stat(file)).ino).not.toBe(ino)
-  })
-
-  const words = ['recover', '--persist-to', 'nowhere']
-  test.each([
-    [['--from', 'copy.sqlite'], '--to is missing.'],
-    [
-      ['--to', 'yesterday', '--from', 'copy.sqlite'],
-      '--to must be a time with its zone, such as 2026-11-26T08:00:00Z.',
-    ],
-    [['--to', '2026-01-01T00:00', '--from', 'copy.sqlite'], '--to must be a time with its zone'],
-    [['--to', '2999-01-01T00:00Z', '--from', 'copy.sqlite'], '--to must be in the past.'],
-    [['--to', '2026-01-01T00:00Z'], '--from is missing. The local database has no Time Travel'],
-    [['--cancel', '--to', '2026-01-01T00:00Z'], '--cancel takes neither --to nor --from.'],
-  ])('the options %j are refused, and no database is opened', async (options, message) => {
-    const { code, stdout, stderr } = await cli([...words, ...options])
-    expect(stderr).toContain(message)
-    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
-  })
-
-  test.each(['missing.sqlite', 'text.sqlite'])('%s is not a copy of a database: nothing is changed', async (name) => {
-    const folder = await newFolder()
-    await writeFile(join(folder, 'text.sqlite'), 'not a database, but a text of some length')
-    const options = ['--to', '2026-01-01T00:00:00Z', '--from', join(folder, name), '--persist-to', folder]
-    const { code, stderr } = await cli(['recover', ...options])
-    expect(stderr).toMatch(/\.sqlite is not a copy of a local database \(.*\)\. Nothing was changed\./)
-    expect(code).toBe(1)
-  })
-
-  test('a damaged state file stops the command, and nothing is changed', async () => {
-    const folder = await newFolder()
-    await writeFile(join(folder, 'recovery.json'), '{"version":1', { mode: 0o600 })
-    const { code, stderr } = await cli(['recover', '--cancel', '--persist-to', folder])
-    expect(stderr).toContain('recovery.json is damaged. Nothing was changed.')
-    expect(code).toBe(1)
   })
 })

@@ -1,44 +1,40 @@
-/** Takes a database back to an earlier state, as D1's Time Travel does: rows and triggers. */
-
-interface Table {
-  readonly name: string
-  readonly columns: readonly { readonly name: string; readonly type: string }[]
-  readonly rows: readonly object[]
+/** A state of a database that was kept. */
+export interface Kept {
+  /** Takes the database back to the state, as D1's Time Travel does: rows and triggers. */
+  readonly restore: () => Promise<void>
+  /** A row of the state. */
+  readonly row: (table: string, id: string) => Promise<Record<string, unknown> | null>
 }
-export type Snapshot = readonly Table[]
 
-export async function snapshotOf(database: D1Database): Promise<Snapshot> {
+/** Keeps the state of a database in tables of its own, beside the others, so that a restore moves no rows out of it. */
+export async function keep(database: D1Database, state: string): Promise<Kept> {
   const { results } = await database
     .prepare(
-      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_cf%' ESCAPE '\\'",
+      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'kept%'",
     )
     .all<{ name: string }>()
-  return Promise.all(
+  const tables = await Promise.all(
     results.map(async ({ name }) => {
-      const info = await database.prepare(`PRAGMA table_info(${name})`).all<{ name: string; type: string }>()
-      const selected = info.results.map((column) =>
-        column.type === 'BLOB' ? `hex(${column.name}) AS ${column.name}` : column.name,
-      )
-      const rows = await database.prepare(`SELECT ${selected.join(', ')} FROM ${name}`).all()
-      return { name, columns: info.results, rows: rows.results }
+      // Without generated columns.
+      const { results } = await database.prepare(`PRAGMA table_info(${name})`).all<{ name: string }>()
+      return { name, kept: `kept_${state}_${name}`, columns: results.map((column) => column.name).join(', ') }
     }),
   )
-}
-
-export async function restore(database: D1Database, snapshot: Snapshot): Promise<void> {
-  const { results } = await database.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").all()
-  await database.batch([
-    database.prepare('PRAGMA defer_foreign_keys = on'),
-    ...results.map(({ name }) => database.prepare(`DROP TRIGGER ${name}`)),
-    ...snapshot.map(({ name }) => database.prepare(`DELETE FROM ${name}`)),
-    ...snapshot.flatMap(({ name, columns, rows }) => {
-      const values = columns.map((column) =>
-        column.type === 'BLOB' ? `unhex(value ->> '${column.name}')` : `value ->> '${column.name}'`,
-      )
-      const pages = Array.from({ length: Math.ceil(rows.length / 500) }, (_, i) => rows.slice(i * 500, i * 500 + 500))
-      const names = columns.map((column) => column.name).join(', ')
-      const insert = database.prepare(`INSERT INTO ${name} (${names}) SELECT ${values.join(', ')} FROM json_each(?1)`)
-      return pages.map((page) => insert.bind(JSON.stringify(page)))
-    }),
-  ])
+  await database.batch(
+    tables.map(({ name, kept, columns }) => database.prepare(`CREATE TABLE ${kept} AS SELECT ${columns} FROM ${name}`)),
+  )
+  return {
+    restore: async () => {
+      const triggers = await database.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").all()
+      await database.batch([
+        database.prepare('PRAGMA defer_foreign_keys = on'),
+        ...triggers.results.map(({ name }) => database.prepare(`DROP TRIGGER ${name}`)),
+        ...tables.map(({ name }) => database.prepare(`DELETE FROM ${name}`)),
+        ...tables.map(({ name, kept, columns }) =>
+          database.prepare(`INSERT INTO ${name} (${columns}) SELECT ${columns} FROM ${kept}`),
+        ),
+      ])
+    },
+    row: (table, id) => database.prepare(`SELECT * FROM kept_${state}_${table} WHERE id = ?`).bind(id).first(),
+  }
 }

@@ -268,6 +268,8 @@ export async function applyRestrictions(
   const update = (table: RecoveredTable): [string, Query] => [table, updateOf(table, changes[table], now)]
   // D1 allows five terms in a compound SELECT, so that each table has statements of its own.
   const events = tables.map((table): [string, Query] => [`${table} events`, recordEvents(table, changes[table], now)])
+  // By their events, so that an interrupted batch counts when it is repeated.
+  const applied = tables.map((table): [string, Query] => [`${table} applied`, countEvents(changes[table])])
   const left = tables.map((table): [string, Query] => [
     `${table} left`,
     query(sql`SELECT 1 FROM ${targets(table, changes[table], 'target')} WHERE ${APPLIED[table].restricts}`),
@@ -275,11 +277,11 @@ export async function applyRestrictions(
   const results = await sendBatch<Record<string, Query<unknown>>>(database, {
     ...Object.fromEntries([...stamped.map(update), ...events, ...others.map(update)]),
     ...(changes.webhook_endpoints && { deliveries: endDeliveries(changes.webhook_endpoints, now) }),
-    ...Object.fromEntries(left),
+    ...Object.fromEntries([...left, ...applied]),
   })
   if (left.some(([name]) => (results[name]?.length ?? 0) > 0))
     throw new Error('A revocation could not be applied again.')
-  return Object.fromEntries(tables.map((table) => [table, results[table]?.length ?? 0]))
+  return Object.fromEntries(tables.map((table) => [table, results[`${table} applied`]?.length ?? 0]))
 }
 
 function updateOf(table: RecoveredTable, changes: string, now: UnixMs): Query {
@@ -288,7 +290,7 @@ function updateOf(table: RecoveredTable, changes: string, now: UnixMs): Query {
   const history = table === 'client_secrets' ? sql`, history = ${withEvent(was('event_id'))}` : sql``
   const stamps = isStamped ? sql`, updated_at = ${now}, event_id = ${was('event_id')}${history}` : sql``
   return query(sql`UPDATE ${raw(table)} AS target SET ${set}${stamps} FROM json_each(${changes}) AS change
-    WHERE ${join(by, ' AND ')} AND ${restricts} RETURNING 1`)
+    WHERE ${join(by, ' AND ')} AND ${restricts}`)
 }
 
 /** Records the events of a table: of stamped tables after the change, of the others before it. */
@@ -301,6 +303,10 @@ function recordEvents(table: RecoveredTable, changes: string, now: UnixMs): Quer
     SELECT ${nextSeq(now)} - 1 + row_number() OVER (ORDER BY ${was('position')}), ${was('event_id')}, ${environment},
       ${organization}, ${type}, ${data}, 'operator', ${now}
     FROM ${targets(table, changes, alias)} WHERE ${changed} ON CONFLICT DO NOTHING`)
+}
+
+function countEvents(changes: string): Query {
+  return query(sql`SELECT 1 FROM json_each(${changes}) AS change WHERE ${was('event_id')} IN (SELECT id FROM events)`)
 }
 
 function endDeliveries(changes: string, now: UnixMs): Query {
