@@ -402,7 +402,7 @@ describe('the deployed database', () => {
     await expectRecovered()
   })
 
-  test('while versions share the requests nothing is changed', async () => {
+  test('while versions share the requests nothing is changed; it completes afterwards', async () => {
     await live.restore()
     const recovery = recoveryIn(await newFolder())
     recovery.state.serving = [
@@ -414,6 +414,9 @@ describe('the deployed database', () => {
     )
     const path = `/connect/applications/${application.id}`
     expect((await manage('PUT', path, { body: { name: 'split' } })).status).toBe(200)
+    recovery.state.serving = [{ version_id: 'v2', percentage: 100 }]
+    await recovery.run()
+    await expectRecovered()
   })
 
   test('error 10215 stops a recovery before the restore, and names what resolves it; it completes afterwards', async () => {
