@@ -106,10 +106,8 @@ function readBasic(authorization: string): ClientCredentials | null {
   const encoded = authorization.length <= MAX_HEADER_LENGTH ? BASIC.exec(authorization)?.[1] : undefined
   if (!encoded) return null
   try {
-    const binary = atob(encoded)
-    // atob accepts missing padding and stray bits. Two strings must not mean one credential.
-    if (btoa(binary) !== encoded) return null
-    const pair = decodeUtf8(binary)
+    // Strict about padding and stray bits: two strings must not mean one credential.
+    const pair = decoder.decode(Uint8Array.fromBase64(encoded, { lastChunkHandling: 'strict' }))
     const colon = pair.indexOf(':')
     if (colon < 1 || colon === pair.length - 1) return null
     return { clientId: decodeFormValue(pair.slice(0, colon)), clientSecret: decodeFormValue(pair.slice(colon + 1)) }
@@ -117,10 +115,6 @@ function readBasic(authorization: string): ClientCredentials | null {
     // Invalid base64, UTF-8 or percent-encoding.
     return null
   }
-}
-
-function decodeUtf8(binary: string): string {
-  return decoder.decode(Uint8Array.from(binary, (character) => character.charCodeAt(0)))
 }
 
 /** Decodes application/x-www-form-urlencoded (RFC 6749 Appendix B). Throws for what the URL standard would accept. */
