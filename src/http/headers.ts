@@ -1,17 +1,31 @@
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
-import { secureHeaders } from 'hono/secure-headers'
 import type { HonoEnv } from './context.ts'
 import { ApiError } from './errors.ts'
 import { setRequestId } from './log.ts'
 import { PUBLIC_CACHE_SECONDS } from './settings.ts'
 
-/** Headers of every response. A route cannot replace them. Pages and public documents replace the defaults below. */
-const fixedHeaders = secureHeaders({
-  xFrameOptions: 'DENY',
-  strictTransportSecurity: 'max-age=31536000; includeSubDomains',
-  crossOriginResourcePolicy: false,
-  permissionsPolicy: { camera: [], geolocation: [], microphone: [], payment: [], usb: [] },
+/**
+ * Headers of every response. A route cannot replace them. Pages and public documents replace the defaults below. A table
+ * makes a smaller bundle than hono/secure-headers, whose nonces and reports are not used here.
+ */
+const FIXED = Object.entries({
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Origin-Agent-Cluster': '?1',
+  'Permissions-Policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
+  'Referrer-Policy': 'no-referrer',
+  'Strict-Transport-Security': 'max-age=31536000; includeSubDomains',
+  'X-Content-Type-Options': 'nosniff',
+  'X-DNS-Prefetch-Control': 'off',
+  'X-Download-Options': 'noopen',
+  'X-Frame-Options': 'DENY',
+  'X-Permitted-Cross-Domain-Policies': 'none',
+  'X-XSS-Protection': '0',
+})
+
+const fixedHeaders = createMiddleware<HonoEnv>(async (c, next) => {
+  await next()
+  for (const [name, value] of FIXED) c.res.headers.set(name, value)
 })
 
 const defaults = createMiddleware<HonoEnv>(async (c, next) => {
