@@ -17,9 +17,12 @@ export function operatorDatabase(binding: D1Database, region = home.region): Dat
 }
 
 export interface KeyOptions extends Partial<KeyLimits> {
+  /** The ID of the key, if it must be known before the database is. */
+  readonly id?: string
   /** The region of the database. */
   readonly region?: string
   readonly access?: Access
+  readonly name?: string
   readonly environmentId?: string
 }
 
@@ -31,7 +34,14 @@ export async function forgetOperatorEvents(binding: D1Database): Promise<void> {
 /** Makes an API key, and an environment for it unless one is given. */
 export async function newApiKey(
   binding: D1Database,
-  { access = 'write', environmentId, region = home.region, ...limits }: KeyOptions = {},
+  {
+    region = home.region,
+    id = newId('api_key', Date.now(), region),
+    access = 'write',
+    name = 'test',
+    environmentId,
+    ...limits
+  }: KeyOptions = {},
 ) {
   const now = Date.now()
   const database = operatorDatabase(binding, region)
@@ -44,8 +54,7 @@ export async function newApiKey(
         createdAt: now,
       })
   const { plaintext, digest } = await issueCredential('sk', region)
-  const id = newId('api_key', now, region)
-  const named = { id, environmentId: environment.id, name: 'test' }
+  const named = { id, environmentId: environment.id, name }
   await createApiKey(database, { ...named, digest, access, ...limits, createdAt: now })
   await forgetOperatorEvents(binding)
   return { id, environmentId: environment.id, apiKey: plaintext, digest }

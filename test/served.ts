@@ -32,7 +32,7 @@ export interface Served {
 
 type Variables = Partial<Record<keyof Env, string | number>>
 
-interface Options {
+export interface ServeOptions {
   readonly workers?: number
   /** Variables in place of those in wrangler.toml, for all Workers or for each. */
   readonly vars?: Variables | ((worker: number) => Variables)
@@ -51,7 +51,7 @@ export async function serve({
   folder,
   tokens,
   rateLimits = true,
-}: Options = {}): Promise<Served> {
+}: ServeOptions = {}): Promise<Served> {
   const { script, options } = inject('bundle')
   // Three regions, if the tests run in another one than the first.
   const regions = home.region === '0' ? ['DB'] : ['DB_0', 'DB', 'DB_2']

@@ -140,7 +140,7 @@ const cases: Case[] = [
   [FIND_SECRETS, 200, '/connect/client_secrets?hint=abc123', { statements: 2 }],
   [FIND_SECRETS, 422, '/connect/client_secrets?hint=abc', { statements: 1 }],
   [FIND_SECRETS, 200, '/connect/client_secrets', { statements: 2 }],
-  [FIND_SECRETS, 200, `/connect/client_secrets?application_id=${m2m.id}&after=${kept}`, { statements: 4 }],
+  [FIND_SECRETS, 200, `/connect/client_secrets?application_id=${m2m.id}&after=${kept}`, { statements: 5 }],
   [
     FIND_SECRETS,
     200,

@@ -35,6 +35,7 @@ const ListQuery = v.object({
   organization_id: v.optional(OrganizationId),
   created_by: v.optional(once),
   hint: v.optional(Hint),
+  leak_reported: v.optional(v.picklist(['true', 'false'], rule('not_boolean'))),
 })
 
 export const ListClientSecrets = v.pipe(
@@ -77,7 +78,7 @@ export const ListedClientSecret = v.strictObject({
 export const ListedClientSecrets = v.strictObject({
   object: v.literal('list'),
   data: v.array(ListedClientSecret),
-  list_metadata: ListMetadata,
+  list_metadata: v.strictObject({ ...ListMetadata.entries, is_complete: v.optional(v.literal(false)) }),
 })
 
 /** The list, or the result of a search by `hint` alone. */

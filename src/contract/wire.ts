@@ -104,16 +104,17 @@ export function settingsFromWire(input: InferOutput<typeof environments.UpdateEn
 
 /** The filter of a query. */
 export function secretFilterFromWire(query: InferOutput<typeof inventory.ListClientSecrets>): SecretFilter {
-  const { never_expires } = query
+  const isTrue = (text: 'true' | 'false' | undefined) => (text === undefined ? null : text === 'true')
   return {
     states: query.state,
     unusedForDays: query.unused_for_days ?? null,
-    neverExpires: never_expires === undefined ? null : never_expires === 'true',
+    neverExpires: isTrue(query.never_expires),
     expiresWithinDays: query.expires_within_days ?? null,
     applicationId: query.application_id ?? null,
     organizationId: query.organization_id ?? null,
     createdBy: query.created_by ?? null,
     hint: query.hint ?? null,
+    isLeaked: isTrue(query.leak_reported),
   }
 }
 
@@ -185,9 +186,14 @@ export function cursorParameter({ before }: PageQuery): 'before' | 'after' {
   return before === undefined ? 'after' : 'before'
 }
 
-export function listToWire<T>({ order }: PageQuery, data: T[], { before, after }: Omit<Page<T>, 'items'>) {
-  const list_metadata = order === 'normal' ? { before: after, after: before } : { before, after }
-  return { object: 'list' as const, data, list_metadata }
+interface PageOfList extends Omit<Page<unknown>, 'items'> {
+  /** True if no page of the list has all objects. */
+  readonly isCut?: boolean
+}
+
+export function listToWire<T>({ order }: PageQuery, data: T[], { before, after, isCut }: PageOfList) {
+  const cursors = order === 'normal' ? { before: after, after: before } : { before, after }
+  return { object: 'list' as const, data, list_metadata: { ...cursors, ...(isCut && { is_complete: false as const }) } }
 }
 
 /** ISO 8601 in UTC, with milliseconds. */

@@ -9,6 +9,7 @@ import { Time } from '../pages/time.tsx'
 import type { Application } from '../storage/applications.ts'
 import { type ApplicationWithSecrets, findApplicationWithSecrets } from '../storage/client-secrets.ts'
 import { TYPES } from './applications.tsx'
+import { secretsPath } from './inventory-filter.tsx'
 import { APPLICATIONS_PATH, applicationPath, page } from './layout.tsx'
 import { SecretTable } from './secret-table.tsx'
 import { may, requireSession } from './session.ts'
@@ -51,13 +52,16 @@ function applicationPage(c: Context<HonoEnv>, { application, secrets }: Applicat
         <SecretsTitle c={c} secrets={secrets} path={path} />
         {secrets.length > 0 && <SecretTable secrets={secrets} now={now} canWrite={may(c, 'secrets:write')} />}
         {secrets.length === 0 && <NoSecrets c={c} application={application} />}
-        {secrets.length > 1 && may(c, 'secrets:write') && (
-          <p>
+        <p class="row">
+          <a class="plain button" href={secretsPath({ application: application.id, state: 'ended' })}>
+            Expired and revoked secrets
+          </a>
+          {secrets.length > 1 && may(c, 'secrets:write') && (
             <a class="plain button danger" href={`${path}/revoke-all`} data-dialog>
               Revoke all secrets…
             </a>
-          </p>
-        )}
+          )}
+        </p>
       </section>
     </>,
   )

@@ -87,6 +87,7 @@ function listPage(c: Context<HonoEnv>, list: List, shown: Shown, isLater: boolea
       {!isEmpty && applications.length === 0 && (
         <Empty title={search ? `No applications match “${search}”` : 'No applications on this page'}>
           <p>
+            {list.after !== null && 'Not all applications were searched: the next page has older ones. '}
             Search looks for a part of a name, or for a whole ID. <a href={APPLICATIONS_PATH}>Show all applications</a>
           </p>
         </Empty>

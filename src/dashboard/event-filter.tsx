@@ -1,10 +1,11 @@
 import { PostForm, Select } from '../pages/forms.tsx'
-import { MAX_OPTION, short } from '../pages/parts.tsx'
+import { MAX_OPTION, Name, short } from '../pages/parts.tsx'
 import { DAY_MS } from '../pages/time.tsx'
 import { type ActivityFilter, eventTypeOf } from '../storage/activity.ts'
 import type { CallerKey } from '../storage/api-keys.ts'
 import { EVENT_TYPES } from '../storage/events.ts'
 import { LABELS } from './event-words.ts'
+import { secretsPath } from './inventory-filter.tsx'
 import { emailIn, hintOfCredential } from './search.ts'
 
 /** The fields of the form, and the parameters of the URL. An empty one does not narrow the list of events. */
@@ -53,16 +54,26 @@ export function eventsPath(filter: Partial<Filter>, { path = EVENTS_PATH, after 
   return parameters.length === 0 ? path : `${path}?${new URLSearchParams(parameters)}`
 }
 
-/** The person who acted with an API key, whose name follows; nothing if no person is known. */
-export const PersonWithKey = ({ person }: { person: string | null }) =>
-  person !== null && (
-    <>
-      <a href={eventsPath({ actor: person })}>
-        <bdi>{person}</bdi>
-      </a>
-      {' with the API key '}
-    </>
-  )
+/** A person and the API key that the person acted with, or only the key, with links to their activity and secrets. */
+export const Actor = ({ person, id, name }: { person: string | null; id: string; name: string }) => (
+  <>
+    {person !== null && (
+      <>
+        <a href={eventsPath({ actor: person })}>
+          <bdi>{person}</bdi>
+        </a>
+        {' with the '}
+      </>
+    )}
+    API key{' '}
+    <a href={eventsPath({ actor: id })}>
+      <Name>{name}</Name>
+    </a>{' '}
+    <a class="quiet" href={secretsPath({ creator: person ?? id })}>
+      secrets of this {person === null ? 'key' : 'person'}
+    </a>
+  </>
+)
 
 export function isFiltered(filter: Filter): boolean {
   return Object.values(filter).some((value) => value !== '')
@@ -109,7 +120,7 @@ type Option = readonly [value: string, label: string]
 function actorsOf({ actor }: Filter, keys: readonly CallerKey[]): Option[] {
   const options: Option[] = [
     ['', 'Anyone'],
-    ...keys.map(({ id, name }) => [id, short(name, MAX_OPTION)] as const),
+    ...keys.map(({ id, name }) => [id, `API key ${short(name, MAX_OPTION)}`] as const),
     ['operator', 'Operator'],
     ['system', 'System'],
   ]

@@ -132,14 +132,21 @@ export function targetOf({ type, data }: Event): Target {
   }
 }
 
-/** The API key that made the change, or who else did. */
-export function callerOf({ apiKey, actor }: Event): string {
-  return apiKey?.name ?? (actor === 'operator' ? 'Operator' : 'System')
+/**
+ * Who made a change: a person, with the API key that the person acts with, or an API key. A key says that it is one,
+ * because its name may be that of a person. Files have no isolates.
+ */
+export function creatorOf(
+  person: string | null,
+  keyName: string,
+  isolate: (name: string) => string = isolated,
+): string {
+  const key = `API key ${isolate(keyName)}`
+  return person === null ? key : `${isolate(person)} (${key})`
 }
 
-/** Who made the change: of a person also the API key that the person acts with. */
-export function actorOf(event: Event): string {
-  return event.person === null ? callerOf(event) : `${isolated(event.person)} (${isolated(callerOf(event))})`
+export function actorOf({ apiKey, actor, person }: Event, isolate = isolated): string {
+  return apiKey ? creatorOf(person, apiKey.name, isolate) : actor === 'operator' ? 'Operator' : 'System'
 }
 
 export const secretCount = (count: number) => (count === 1 ? '1 secret' : `${count} secrets`)

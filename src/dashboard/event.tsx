@@ -4,8 +4,8 @@ import type { HonoEnv } from '../http/context.ts'
 import { Copyable, Snippet } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import type { Activity } from '../storage/activity.ts'
-import { EVENTS_PATH, eventsPath, PersonWithKey } from './event-filter.tsx'
-import { callerOf, differencesOf, labelOf, targetOf } from './event-words.ts'
+import { Actor, EVENTS_PATH, eventsPath } from './event-filter.tsx'
+import { actorOf, differencesOf, labelOf, targetOf } from './event-words.ts'
 import { applicationPath, page, secretPath } from './layout.tsx'
 
 /** One event: what changed, who changed it, and the request that did it. */
@@ -30,15 +30,8 @@ export function eventPage(c: Context<HonoEnv>, activity: Activity) {
         <TargetFacts activity={activity} />
         <dt>Actor</dt>
         <dd>
-          <PersonWithKey person={event.person} />
-          {event.apiKey ? (
-            <a href={eventsPath({ actor: event.apiKey.id })}>
-              <bdi>{event.apiKey.name}</bdi>
-            </a>
-          ) : (
-            callerOf(event)
-          )}
-          {event.sessionId && <span class="quiet"> in the dashboard</span>}
+          {event.apiKey ? <Actor person={event.person} {...event.apiKey} /> : actorOf(event)}
+          {event.sessionId && <span class="quiet"> · in the dashboard</span>}
         </dd>
         {facts(event).map(([name, value]) => (
           <>

@@ -19,13 +19,16 @@ import {
   readFilter,
 } from './event-filter.tsx'
 import { EventTable } from './event-table.tsx'
-import { callerOf, differencesOf, labelOf, targetOf } from './event-words.ts'
+import { actorOf, differencesOf, labelOf, targetOf } from './event-words.ts'
 import { readForm } from './form.tsx'
+import { secretsPath } from './inventory-filter.tsx'
 import { page } from './layout.tsx'
 import { requireSession } from './session.ts'
 
 const PAGE_LENGTH = 20
 const MAX_EXPORTED = 1000
+/** The actors that create secrets: API keys and people. */
+const CREATOR = /^api_key_|@/
 
 /** The audit log of the environment, newest first. */
 export const eventList = new Hono<HonoEnv>()
@@ -42,23 +45,27 @@ export const eventList = new Hono<HonoEnv>()
   // A POST, so that no URL contains a pasted credential. It leads to an address that can be shared.
   .post('/events', requireSession, async (c) => c.redirect(eventsPath(readFilter(await readForm(c))), 303))
 
-  .get('/events/export-csv', requireSession, async (c) =>
-    fileResponse(c, 'events.csv', 'text/csv', csvOf(CSV_COLUMNS, await exported(c))),
-  )
+  .get('/events/export-csv', requireSession, async (c) => {
+    const { activities, name } = await exported(c)
+    return fileResponse(c, `${name}.csv`, 'text/csv', csvOf(CSV_COLUMNS, activities))
+  })
 
   .get('/events/export-json', requireSession, async (c) => {
-    const events = (await exported(c)).map(({ event }) => eventToWire(event))
-    return fileResponse(c, 'events.json', 'application/json', JSON.stringify(events, null, 2))
+    const { activities, name } = await exported(c)
+    const events = activities.map(({ event }) => eventToWire(event))
+    return fileResponse(c, `${name}.json`, 'application/json', JSON.stringify(events, null, 2))
   })
 
   .get('/events/:id', requireSession, async (c) =>
     eventPage(c, granted(c, await findActivity(c.var.database, c.var.session, c.req.param('id')))),
   )
 
-async function exported(c: Context<HonoEnv>): Promise<readonly Activity[]> {
+/** The events of a file, and its name, which says if there may be more events. */
+async function exported(c: Context<HonoEnv>) {
   const filter = activityFilterOf(readFilter((name) => c.req.query(name) ?? ''))
   const options = { ...filter, limit: MAX_EXPORTED, after: null }
-  return granted(c, await listActivity(c.var.database, c.var.session, options)).activities
+  const { activities, next } = granted(c, await listActivity(c.var.database, c.var.session, options))
+  return { activities, name: next === null ? 'events' : `events-first-${activities.length}` }
 }
 
 const CSV_COLUMNS: Record<string, (activity: Activity) => string | null> = {
@@ -75,9 +82,10 @@ const CSV_COLUMNS: Record<string, (activity: Activity) => string | null> = {
   application_name: ({ event, applicationName }) =>
     applicationName ?? (targetOf(event).id === targetOf(event).applicationId ? targetOf(event).name : null),
   application_id: ({ event }) => targetOf(event).applicationId,
-  actor: ({ event }) => callerOf(event),
+  actor: ({ event }) => actorOf(event, String),
   actor_type: ({ event }) => event.actor,
   person: ({ event }) => event.person,
+  api_key: ({ event }) => event.apiKey?.name ?? null,
   api_key_id: ({ event }) => event.apiKey?.id ?? null,
   session_id: ({ event }) => event.sessionId,
   ip_address: ({ event }) => event.origin.address,
@@ -102,13 +110,18 @@ function eventsPage(
         <h1>Activity</h1>
         {activities.length > 0 && (
           <p class="quiet small">
-            Export up to {MAX_EXPORTED.toLocaleString('en')} as{' '}
+            Export the newest {MAX_EXPORTED.toLocaleString('en')} as{' '}
             <a href={eventsPath(filter, { path: `${EVENTS_PATH}/export-csv` })}>CSV</a> or{' '}
             <a href={eventsPath(filter, { path: `${EVENTS_PATH}/export-json` })}>JSON</a>
           </p>
         )}
       </div>
       <Filters filter={filter} keys={keys} />
+      {CREATOR.test(filter.actor) && (
+        <p class="small">
+          <a href={secretsPath({ creator: filter.actor })}>Secrets that this actor created</a>
+        </p>
+      )}
       {activities.length > 0 && <EventTable activities={activities} now={Date.now()} />}
       {activities.length === 0 && <NoEvents c={c} filter={filter} isPartial={isPartial} isLater={isLater} />}
       {isPartial && (

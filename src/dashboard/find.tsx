@@ -7,6 +7,7 @@ import { Field, PostForm } from '../pages/forms.tsx'
 import { Empty, Hint, Name } from '../pages/parts.tsx'
 import { identify } from '../storage/batch.ts'
 import { type Found, type FoundSecret, findAnything, MAX_FOUND, type Search } from '../storage/find.ts'
+import { MAX_READ } from '../storage/inventory.ts'
 import { ApplicationTable } from './applications.tsx'
 import { eventsPath } from './event-filter.tsx'
 import { readForm } from './form.tsx'
@@ -79,17 +80,17 @@ function resultPage(c: Context<HonoEnv>, search: Search, { secrets, applications
   )
 }
 
-/** The API key that revoked a secret, below its state. */
-const Revoker = ({ state, changedByName }: FoundSecret) =>
-  state === 'revoked' && changedByName ? (
+/** The person or the API key that revoked a secret, below its state. */
+const Revoker = ({ state, changedBy }: FoundSecret) =>
+  state === 'revoked' && changedBy ? (
     <span class="sub line">
-      by <bdi>{changedByName}</bdi>
+      by <bdi>{changedBy}</bdi>
     </span>
   ) : null
 
 /** The secret that was found, and the button that revokes it. */
 const OneSecret = ({ c, secret, now }: { c: Context<HonoEnv>; secret: FoundSecret; now: number }) => {
-  const { state, applicationName, changedByName } = secret
+  const { state, applicationName, changedBy } = secret
   const isEnded = state === 'revoked' || state === 'expired'
   return (
     <section class="box" aria-labelledby="found">
@@ -107,10 +108,10 @@ const OneSecret = ({ c, secret, now }: { c: Context<HonoEnv>; secret: FoundSecre
         {state === 'revoked' && (
           <>
             It was revoked
-            {changedByName && (
+            {changedBy && (
               <>
                 {' '}
-                by <bdi>{changedByName}</bdi>
+                by <bdi>{changedBy}</bdi>
               </>
             )}
             .{' '}
@@ -150,8 +151,9 @@ const Nothing = ({ c, search: { hint, text } }: { c: Context<HonoEnv>; search: S
         </>
       ) : (
         <>
-          Search looks for a part of a name or of an ID, for an organization ID, and for the last 4 or more characters
-          of a secret, in <Name>{c.var.identity?.environmentName}</Name> only.
+          Search looks for a part of a name or of an ID among the newest {MAX_READ.toLocaleString('en')} applications
+          and secrets, for a whole ID, for an organization ID, and for the last 4 or more characters of a secret, in{' '}
+          <Name>{c.var.identity?.environmentName}</Name> only.
         </>
       )}
     </p>

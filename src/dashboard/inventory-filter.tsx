@@ -37,6 +37,7 @@ const STATES = new Map<string, readonly [label: string, states: readonly SecretS
   ['expired', ['Expired', ['expired']]],
   ['revoked', ['Revoked', ['revoked']]],
   ['all', ['All states', []]],
+  ['leaked', ['Leaked, in any state', []]],
 ])
 
 const UNUSED = new Map([
@@ -94,6 +95,7 @@ export function storedFilter(filter: Filter): { readonly filter: SecretFilter; r
       organizationId: organization || null,
       createdBy: creator || null,
       hint: null,
+      isLeaked: state === 'leaked' || null,
     },
     order: SORTS.get(sort)?.[1] ?? 'desc',
   }
@@ -189,7 +191,7 @@ const labels = (options: ReadonlyMap<string, readonly [label: string, ...unknown
 
 /** Revoked keys and people are not in the list, and may be chosen by the address. */
 function creators(chosen: string, keys: readonly CallerKey[]): [string, string][] {
-  const known = keys.map(({ id, name }): [string, string] => [id, short(name, MAX_OPTION)])
+  const known = keys.map(({ id, name }): [string, string] => [id, `API key ${short(name, MAX_OPTION)}`])
   return chosen === '' || known.some(([id]) => id === chosen) ? known : [...known, [chosen, short(chosen, MAX_OPTION)]]
 }
 

@@ -2,6 +2,7 @@ import type { Child } from 'hono/jsx'
 import { type Column, short, Table } from '../pages/parts.tsx'
 import { ExactTime } from '../pages/time.tsx'
 import type { ListedSecret } from '../storage/listed-secrets.ts'
+import { secretsPath } from './inventory-filter.tsx'
 import { applicationPath } from './layout.tsx'
 import { SecretState } from './secret-state.tsx'
 import { LastUsed, NamedSecret, TimeOrNever } from './secret-table.tsx'
@@ -25,7 +26,6 @@ export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTabl
     ...secret,
     name: short(secret.name),
     applicationName: short(secret.applicationName),
-    creator: short(secret.createdByPerson ?? secret.createdByName),
   }))
   const columns: Column<(typeof secrets)[number]>[] = [
     {
@@ -72,21 +72,27 @@ export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTabl
       label: 'Created',
       kind: 'extra',
       sort: sorts.created,
-      cell: ({ createdAt, creator }) => (
+      cell: (secret) => (
         <>
-          <ExactTime at={createdAt} />
-          <span class="sub line" title={creator ?? undefined}>
-            {creator ? (
-              <>
-                by <bdi>{creator}</bdi>
-              </>
-            ) : (
-              'creator unknown'
-            )}
-          </span>
+          <ExactTime at={secret.createdAt} />
+          <Creator of={secret} />
         </>
       ),
     },
   ]
   return <Table label={label} columns={columns} rows={secrets} idOf={({ id }) => id} />
+}
+
+/** The person or the API key that created a secret, with a link to all secrets of this creator. */
+const Creator = ({ of: { createdBy, createdByName, createdByPerson } }: { of: ListedSecret }) => {
+  if (createdBy === null) return <span class="sub">creator unknown</span>
+  const name = short(createdByPerson ?? createdByName ?? createdBy)
+  return (
+    <span class="sub line" title={name}>
+      by {createdByPerson === null && 'API key '}
+      <a href={secretsPath({ creator: createdByPerson ?? createdBy })}>
+        <bdi>{name}</bdi>
+      </a>
+    </span>
+  )
 }

@@ -8,6 +8,7 @@ import { Choice, PostForm } from '../pages/forms.tsx'
 import { Empty, Hidden } from '../pages/parts.tsx'
 import { listSecrets, MAX_READ, type SecretSurvey, surveySecrets } from '../storage/inventory.ts'
 import type { ListedSecret } from '../storage/listed-secrets.ts'
+import { creatorOf } from './event-words.ts'
 import { readForm } from './form.tsx'
 import {
   counted,
@@ -33,6 +34,7 @@ const PAGE_LENGTH = 20
 const MAX_EXPORTED = 10_000
 const MAX_EXPORT_READ = 50_000
 
+const MAX_READ_TEXT = MAX_READ.toLocaleString('en')
 const EXPORT_PATH = `${SECRETS_PATH}/export`
 
 /** All secrets of the environment, in every state: the inventory. */
@@ -58,16 +60,12 @@ export const inventory = new Hono<HonoEnv>()
     const options = { ...storedFilter(filter), limit: MAX_EXPORTED, cursor: null, maxRead: MAX_EXPORT_READ }
     const now = Date.now()
     const list = granted(c, await listSecrets(c.var.database, c.var.session, options, now))
-    const part = list.after === null ? '' : `-first-${list.items.length}`
+    const isComplete = list.after === null && !list.isCut
+    const part = isComplete ? '' : `-first-${list.items.length}`
     const name = `secrets-${timestamp(now).slice(0, 10)}${part}`
     if (c.req.query('format') === 'json') {
       const data = list.items.map(listedSecretToWire)
-      return fileResponse(
-        c,
-        `${name}.json`,
-        'application/json',
-        JSON.stringify({ data, is_complete: list.after === null }),
-      )
+      return fileResponse(c, `${name}.json`, 'application/json', JSON.stringify({ data, is_complete: isComplete }))
     }
     return fileResponse(c, `${name}.csv`, 'text/csv', csvOf(COLUMNS, list.items))
   })
@@ -83,9 +81,11 @@ const COLUMNS: Readonly<Record<string, (secret: ListedSecret) => string | null>>
   application: ({ applicationName }) => applicationName,
   organization_id: ({ organizationId }) => organizationId,
   created_at: ({ createdAt }) => time(createdAt),
-  created_by_id: ({ createdBy }) => createdBy,
-  created_by: ({ createdByName }) => createdByName,
+  created_by: ({ createdBy, createdByName, createdByPerson }) =>
+    createdBy && creatorOf(createdByPerson, createdByName ?? createdBy, String),
   created_by_person: ({ createdByPerson }) => createdByPerson,
+  created_by_api_key: ({ createdByName }) => createdByName,
+  created_by_api_key_id: ({ createdBy }) => createdBy,
   last_used_at: ({ lastUsedAt }) => time(lastUsedAt),
   last_used_ip_prefix: ({ lastUsedAddress }) => lastUsedAddress,
   last_used_country: ({ lastUsedCountry }) => lastUsedCountry,
@@ -121,12 +121,13 @@ function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey
         </summary>
         <Filters filter={filter} keys={keys} />
       </details>
-      {(counts.listed > MAX_EXPORTED || counts.counted > MAX_READ) && (
+      {counts.counted > MAX_READ && (
         <p class="quiet small">
-          Counts cover the newest {MAX_READ.toLocaleString('en')} secrets. A file has at most{' '}
-          {MAX_EXPORTED.toLocaleString('en')} secrets. If there are more, its name has the word “first”.
+          Counts cover the newest {MAX_READ_TEXT} secrets. A file has at most {MAX_EXPORTED.toLocaleString('en')}{' '}
+          secrets. If it lacks any, its name has the word “first”.
         </p>
       )}
+      {survey.isCut && <Cut filter={filter} />}
       {secrets.length > 0 &&
         (isBulk ? (
           <PostForm action={`${SECRETS_PATH}/bulk`} class="stack">
@@ -152,6 +153,23 @@ function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey
   )
 }
 
+/** A list that no page completes, and the list that has the rest. */
+const Cut = ({ filter }: { filter: Filter }) => (
+  <p class="notice">
+    <span>
+      This list is not complete.{' '}
+      {filter.application || filter.state === 'leaked' ? (
+        <>Only {MAX_READ_TEXT} secrets with this filter were searched.</>
+      ) : (
+        <>
+          This order compares only the newest {MAX_READ_TEXT} secrets.{' '}
+          <a href={secretsPath({ ...filter, sort: '' })}>Newest first</a> lists all of them.
+        </>
+      )}
+    </span>
+  </p>
+)
+
 function isCurrent({ state }: ListedSecret): boolean {
   return state !== 'revoked' && state !== 'expired'
 }
@@ -175,7 +193,7 @@ const NoSecrets = ({ filter, survey: { after } }: { filter: Filter; survey: Secr
   <Empty title={isFiltered(filter) ? 'No matching secrets' : 'No secrets yet'}>
     <p>
       {after !== null ? (
-        `None among the ${MAX_READ.toLocaleString('en')} secrets that were searched. Older ones follow on the next page.`
+        `None among the ${MAX_READ_TEXT} secrets that were searched. Older ones follow on the next page.`
       ) : isFiltered(filter) ? (
         <a href={SECRETS_PATH}>Show all current secrets</a>
       ) : (

@@ -14,6 +14,7 @@ import { identify } from '../storage/batch.ts'
 import { SESSION_LIFETIME_MS } from '../storage/caller-conditions.ts'
 import { endSession, listCallers, type Session } from '../storage/sessions.ts'
 import { formPage, readChange, validate } from './form.tsx'
+import { secretsPath } from './inventory-filter.tsx'
 import { page, redirectWithNotice } from './layout.tsx'
 import { LastUsed, TimeOrNever } from './secret-table.tsx'
 import { may, requireRight, requireSession } from './session.ts'
@@ -130,7 +131,8 @@ const Parts = ({ c, name, rows }: { c: Context<HonoEnv>; name: string; rows: rea
       {start > 0 && link(start - PAGE_LENGTH, 'Previous')}
       {end < rows.length && link(end, 'Next')}
       <span class="quiet">
-        {start + 1} to {end} of {rows.length === MAX_LISTED_CALLERS && name === 'sessions' ? 'the newest ' : ''}
+        {start + 1} to {end} of{' '}
+        {rows.length === MAX_LISTED_CALLERS && (name === 'sessions' ? 'the newest ' : 'the first ')}
         {rows.length}
       </span>
     </nav>
@@ -157,7 +159,18 @@ const keyColumns = (now: number, canWrite: boolean): Column<CallerKey>[] => [
   { label: 'Last used', cell: ({ lastUsedAt }) => <LastUsed at={lastUsedAt} now={now} /> },
   { label: 'Expires', cell: ({ expiresAt }) => <TimeOrNever at={expiresAt} now={now} /> },
   { label: 'Created', kind: 'extra', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
-  ...(canWrite ? [revokeColumn] : []),
+  {
+    label: 'Actions',
+    kind: 'actions',
+    cell: (key) => (
+      <>
+        <a class="button plain" href={secretsPath({ creator: key.id })}>
+          Secrets<Hidden> that {short(key.name)} created</Hidden>
+        </a>
+        {canWrite && <Changes of={key} />}
+      </>
+    ),
+  },
 ]
 
 /** The access of a key or its permissions, and below them the addresses from which it works. */
@@ -174,20 +187,16 @@ const Rights = ({ of: { access, permissions, allowedIps } }: { of: CallerKey }) 
   </>
 )
 
-const revokeColumn: Column<CallerKey> = {
-  label: 'Actions',
-  kind: 'actions',
-  cell: (key) => (
-    <>
-      <a class="button plain" href={`${PATH}/${key.id}/rename`}>
-        Rename<Hidden> {short(key.name)}</Hidden>
-      </a>
-      <a class="button plain danger" href={`${PATH}/${key.id}/revoke`} data-dialog>
-        Revoke…<Hidden> {short(key.name)}</Hidden>
-      </a>
-    </>
-  ),
-}
+const Changes = ({ of: { id, name } }: { of: CallerKey }) => (
+  <>
+    <a class="button plain" href={`${PATH}/${id}/rename`}>
+      Rename<Hidden> {short(name)}</Hidden>
+    </a>
+    <a class="button plain danger" href={`${PATH}/${id}/revoke`} data-dialog>
+      Revoke…<Hidden> {short(name)}</Hidden>
+    </a>
+  </>
+)
 
 const sessionColumns = (now: number, canWrite: boolean): Column<Session>[] => [
   {
@@ -201,7 +210,11 @@ const sessionColumns = (now: number, canWrite: boolean): Column<Session>[] => [
         </span>
         {session.person !== null && (
           <span class="sub line" title={session.person}>
-            <bdi>{short(session.person)}</bdi>
+            <a href={secretsPath({ creator: session.person })}>
+              <Hidden>Secrets that </Hidden>
+              <bdi>{short(session.person)}</bdi>
+              <Hidden> created</Hidden>
+            </a>
           </span>
         )}
         {session.userAgent && (

@@ -144,7 +144,7 @@ const Item = ({ kind, label, children }: PropsWithChildren<ItemProps>) => (
 )
 
 /** Credentials that are reported as leaked. */
-function leaked({ leaked: secrets, keys, endpoints }: Overview, now: number): Child[] {
+function leaked({ leaked: secrets, areMoreLeaked, keys, endpoints }: Overview, now: number): Child[] {
   const item = (at: number | null, href: string, child: Child) =>
     at === null
       ? []
@@ -163,6 +163,13 @@ function leaked({ leaked: secrets, keys, endpoints }: Overview, now: number): Ch
         </>,
       ),
     ),
+    ...(areMoreLeaked
+      ? [
+          <Item kind="bad" label="Reported as leaked">
+            More than {LISTED} secrets. <a href={`${SECRETS_PATH}?state=leaked`}>All that are reported as leaked</a>
+          </Item>,
+        ]
+      : []),
     ...keys.flatMap(({ name, leakReportedAt }) =>
       item(
         leakReportedAt,
@@ -234,58 +241,58 @@ function failing(endpoints: readonly WebhookEndpoint[]): Child[] {
 
 /** API keys that expire soon, or have expired lately: their programs stop working. The soonest come first. */
 function endingKeys(keys: readonly CallerKey[], now: number): Child[] {
-  return keys
+  const ending = keys
     .flatMap(({ name, lastUsedAt, expiresAt }) => (expiresAt === null ? [] : [{ name, lastUsedAt, expiresAt }]))
     .filter(({ expiresAt }) => Math.abs(expiresAt - now) < EXPIRING_DAYS * DAY_MS)
     .toSorted((one, other) => one.expiresAt - other.expiresAt)
-    .slice(0, LISTED_KEYS)
-    .map(({ name, lastUsedAt, expiresAt }) => (
-      <Item
-        kind={isInUse({ lastUsedAt }, now) ? 'bad' : 'wait'}
-        label={expiresAt <= now ? 'Expired' : isInUse({ lastUsedAt }, now) ? 'Expires in use' : 'Expires soon'}
-      >
-        <a href={KEYS_PATH}>
-          API key <Name>{short(name)}</Name>
-        </a>{' '}
-        {expiresAt <= now ? 'expired' : 'expires'} <Time at={expiresAt} now={now} />
-        {lastUsedAt !== null && (
-          <>
-            {' '}
-            and was last used <Ago at={lastUsedAt} now={now} />
-          </>
-        )}
-      </Item>
-    ))
+  return firstKeys(ending, { kind: 'wait', label: 'Expiring keys' }, ({ name, lastUsedAt, expiresAt }) => (
+    <Item
+      kind={isInUse({ lastUsedAt }, now) ? 'bad' : 'wait'}
+      label={expiresAt <= now ? 'Expired' : isInUse({ lastUsedAt }, now) ? 'Expires in use' : 'Expires soon'}
+    >
+      <a href={KEYS_PATH}>
+        API key <Name>{short(name)}</Name>
+      </a>{' '}
+      {expiresAt <= now ? 'expired' : 'expires'} <Time at={expiresAt} now={now} />
+      {lastUsedAt !== null && (
+        <>
+          {' '}
+          and was last used <Ago at={lastUsedAt} now={now} />
+        </>
+      )}
+    </Item>
+  ))
+}
+
+/** The first of the API keys that need attention, and the number of the others. */
+function firstKeys<Key>(keys: readonly Key[], rest: ItemProps, item: (key: Key) => Child): Child[] {
+  const more = keys.length - LISTED_KEYS
+  const first = keys.slice(0, LISTED_KEYS).map(item)
+  if (more <= 0) return first
+  return [
+    ...first,
+    <Item {...rest}>
+      <a href={KEYS_PATH}>{more === 1 ? '1 more API key' : `${more} more API keys`}</a>
+    </Item>,
+  ]
 }
 
 /** An unused key has no benefit, and is a risk. */
 function idle(keys: readonly CallerKey[], now: number): Child[] {
   const isUnused = ({ lastUsedAt, createdAt }: CallerKey) => now - (lastUsedAt ?? createdAt) > UNUSED_DAYS * DAY_MS
   const unused = keys.filter((key) => isUnused(key) && !hasExpired(key, now))
-  const more = unused.length - LISTED_KEYS
-  return [
-    ...unused.slice(0, LISTED_KEYS).map(({ name, lastUsedAt }) => (
-      <Item kind="off" label="Unused API key">
-        <a href={KEYS_PATH}>
-          <Name>{short(name)}</Name>
-        </a>{' '}
-        {lastUsedAt === null ? (
-          'was never used'
-        ) : (
-          <>
-            was last used <Time at={lastUsedAt} now={now} />
-          </>
-        )}
-      </Item>
-    )),
-    ...(more > 0
-      ? [
-          <Item kind="off" label="Unused API key">
-            <a href={KEYS_PATH}>
-              {more} more {more === 1 ? 'API key is' : 'API keys are'} unused
-            </a>
-          </Item>,
-        ]
-      : []),
-  ]
+  return firstKeys(unused, { kind: 'off', label: 'Unused API key' }, ({ name, lastUsedAt }) => (
+    <Item kind="off" label="Unused API key">
+      <a href={KEYS_PATH}>
+        <Name>{short(name)}</Name>
+      </a>{' '}
+      {lastUsedAt === null ? (
+        'was never used'
+      ) : (
+        <>
+          was last used <Time at={lastUsedAt} now={now} />
+        </>
+      )}
+    </Item>
+  ))
 }

@@ -4,13 +4,13 @@ import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
 import { PostForm } from '../pages/forms.tsx'
-import { Copyable, Hint, Name } from '../pages/parts.tsx'
+import { Copyable, Hint } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { revokeClientSecret } from '../storage/client-secrets.ts'
 import type { ListedSecret } from '../storage/listed-secrets.ts'
 import { findSecretDetails, type SecretDetails } from '../storage/secret-details.ts'
 import { readUsedMinutes } from '../storage/used-minutes.ts'
-import { eventsPath, PersonWithKey } from './event-filter.tsx'
+import { Actor } from './event-filter.tsx'
 import { readChange } from './form.tsx'
 import { applicationPath, page, redirectWithNotice, SECRETS_PATH, secretPath } from './layout.tsx'
 import { IfLeaked } from './leak.tsx'
@@ -158,10 +158,11 @@ const Facts = ({ details, now }: { details: SecretDetails; now: number }) => {
         {secret.createdBy && (
           <>
             {' by '}
-            <PersonWithKey person={secret.createdByPerson} />
-            <a href={eventsPath({ actor: secret.createdBy })}>
-              <Name>{secret.createdByName ?? secret.createdBy}</Name>
-            </a>
+            <Actor
+              person={secret.createdByPerson}
+              id={secret.createdBy}
+              name={secret.createdByName ?? secret.createdBy}
+            />
           </>
         )}
       </dd>

@@ -87,6 +87,9 @@ function webhooksPage(
       {deliveries.length > 0 && (
         <section aria-labelledby="deliveries">
           <h2 id="deliveries">Latest deliveries</h2>
+          {deliveries.length === MAX_DELIVERIES && (
+            <p class="quiet">The latest {MAX_DELIVERIES}. The numbers of the endpoints cover all deliveries.</p>
+          )}
           <Table
             label="Latest deliveries"
             columns={[...deliveryColumns(now, endpoints), ...(may(c, 'write') ? [resendColumn] : [])]}

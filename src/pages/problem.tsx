@@ -56,7 +56,7 @@ function otherEnvironment(name: string): Problem {
 function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<typeof ErrorBody>): [string, string] {
   switch (code) {
     case 'forbidden':
-      return ['Read-only access', 'This API key is read-only. Sign in with an API key that has write access.']
+      return ['Not allowed', message]
     case 'not_found':
     case 'method_not_allowed':
       return ['Page not found', 'Check the address.']
@@ -66,7 +66,7 @@ function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<
         `This doesn’t exist in ${isolated(c.var.identity?.environmentName ?? 'this environment')}, or it was deleted or revoked. Nothing was changed.`,
       ]
     case 'payload_too_large':
-      return ['Form too large', 'A form can have at most 64 KiB. Nothing was saved.']
+      return ['Form too large', 'A form can have at most 64 KiB. Nothing was saved. Shorten it, and send it again.']
     case 'rate_limit_exceeded':
       return ['Too many requests', 'Nothing was changed. Wait 10 seconds and try again.']
     case 'service_unavailable':

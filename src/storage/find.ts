@@ -15,8 +15,8 @@ export interface Search {
 }
 
 export interface FoundSecret extends ListedSecret {
-  /** Who made the last change. Of a revoked secret that is the revocation. */
-  readonly changedByName: string | null
+  /** The person or the API key that made the last change, in words. Of a revoked secret that is the revocation. */
+  readonly changedBy: string | null
 }
 
 export interface Found {
@@ -27,7 +27,7 @@ export interface Found {
 /** Results of each kind. */
 export const MAX_FOUND = 20
 
-type FoundRow = ListedRow & { readonly changed_by_name: string | null }
+type FoundRow = ListedRow & { readonly changed_by: string | null }
 
 /**
  * Finds secrets in any state by their trailing characters, and secrets and applications by a part of their name or ID, or
@@ -39,7 +39,7 @@ export function findAnything(
   { hint, text }: Search,
   now: UnixMs,
 ): Promise<Outcome<Found>> {
-  const changedBy = sql`(SELECT coalesce(actor_person, caller_name) FROM events WHERE id = first.event_id) AS changed_by_name`
+  const changedBy = sql`(SELECT coalesce(actor_person, 'API key ' || caller_name) FROM events WHERE id = first.event_id) AS changed_by`
   const secrets = (source: 'client_secrets' | `client_secrets INDEXED BY ${string}`, first: Sql, rest: Sql) =>
     selectFromFirst<FoundRow>(caller, sql`${listedColumns(now)}, ${changedBy}`, source, first, rest)
   const applications = (source: 'applications' | `applications INDEXED BY ${string}`, first: Sql, rest: Sql) =>
@@ -81,7 +81,7 @@ export function findAnything(
     granted: {
       secrets: distinct([rows.ended, rows.exactSecret, rows.named]).map((row) => ({
         ...listedFromRow(row),
-        changedByName: row.changed_by_name,
+        changedBy: row.changed_by,
       })),
       applications: distinct([rows.exact, rows.organized, rows.titled]).map(applicationMapping.fromRow),
     },

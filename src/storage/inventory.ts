@@ -42,13 +42,17 @@ export interface ListSecretsOptions extends Omit<PageRequest, 'order'> {
 }
 
 /** The table, or the index that finds the filtered rows directly, and the condition for it. */
-function sourceOf({ applicationId, hint }: SecretFilter) {
+function sourceOf({ applicationId, hint, isLeaked }: SecretFilter) {
   if (hint !== null) {
     const source = 'client_secrets INDEXED BY client_secrets_by_hint' as const
     return { source, where: endsIn(hint.slice(-6)), isIndexed: true }
   }
   if (applicationId !== null)
     return { source: BY_APPLICATION, where: sql`application_id = ${applicationId}`, isIndexed: true } as const
+  if (isLeaked) {
+    const source = 'client_secrets INDEXED BY client_secrets_leaked' as const
+    return { source, where: sql`leak_reported_at > 0`, isIndexed: true }
+  }
   return { source: 'client_secrets', where: sql`true`, isIndexed: false } as const
 }
 
@@ -58,13 +62,18 @@ const KEYS = {
   expires: raw('coalesce(expires_at, 9e15)'),
 } as const
 
+export interface SecretPage extends Page<ListedSecret> {
+  /** True if the order of a key, or an index, left out secrets beyond `maxRead`, which no page of the list has. */
+  readonly isCut: boolean
+}
+
 /** A page of the environment's secrets, in the order of their creation or of a key. */
 export function listSecrets(
   database: Database,
   caller: Caller,
   options: ListSecretsOptions,
   now: UnixMs,
-): Promise<Outcome<Page<ListedSecret>, 'invalid_cursor'>> {
+): Promise<Outcome<SecretPage, 'invalid_cursor'>> {
   const { cursor } = options
   const statements = {
     ...pageStatements(caller, options, now),
@@ -76,7 +85,7 @@ export function listSecrets(
 }
 
 /** A page, the numbers of secrets by what people look for, and the API keys that a filter may name. */
-export interface SecretSurvey extends Page<ListedSecret> {
+export interface SecretSurvey extends SecretPage {
   readonly counts: SecretCounts
   readonly keys: readonly CallerKey[]
 }
@@ -110,11 +119,15 @@ function pageStatements(caller: Caller, options: ListSecretsOptions, now: UnixMs
   if (filter.unusedForDays !== null)
     bounds.push(sql`id < ${startOfIds('secret', now - filter.unusedForDays * DAY_MS + 1)}`)
   const first = (inOrder: Sql) => sql`${allOf(bounds)} ${isIndexed ? empty : inOrder} ${limitTo(maxRead)}`
+  const cut = select(caller, sql`1`, source, allOf(bounds), sql`LIMIT 1 OFFSET ${raw(`${maxRead}`)}`)
   if (order === 'used' || order === 'expires') {
     const key = KEYS[order]
     const passed = cursor ? [...conditions, isAfter(caller, key, cursor.id)] : conditions
     const rest = sql`WHERE ${allOf(passed)} ORDER BY ${key}, id ${limitToPage({ ...options, order: 'asc' })}`
-    return { page: selectSorted<ListedRow>(caller, listedColumns(now), source, first(sql`ORDER BY id DESC`), rest) }
+    return {
+      page: selectSorted<ListedRow>(caller, listedColumns(now), source, first(sql`ORDER BY id DESC`), rest),
+      cut,
+    }
   }
   const request = { ...options, order }
   const inOrder = orderBy('id', request)
@@ -125,6 +138,7 @@ function pageStatements(caller: Caller, options: ListSecretsOptions, now: UnixMs
   const isBounded = isIndexed || conditions.length === 0
   return {
     page: selectFromFirst<ListedRow>(caller, listedColumns(now), source, first(inOrder), rest),
+    ...(isIndexed ? { cut } : {}),
     ...(isBounded ? {} : { readTo: select<{ id: string }>(caller, sql`id`, source, allOf(bounds), lastRead) }),
     ...(cursor
       ? { previous: select(caller, sql`1`, source, sql`${where} AND id ${raw(passed)} ${cursor.id}`, sql`LIMIT 1`) }
@@ -142,15 +156,17 @@ interface PageRows {
   readonly page: readonly ListedRow[]
   /** The last row that the page has searched; none if it has searched all rows. */
   readonly readTo?: readonly { readonly id: string }[]
+  readonly cut?: readonly unknown[]
   readonly previous?: readonly unknown[]
 }
 
-function readPage(options: ListSecretsOptions, { page, readTo, previous }: PageRows): Page<ListedSecret> {
+function readPage(options: ListSecretsOptions, { page, readTo, cut, previous }: PageRows): SecretPage {
   const { limit, order } = options
   const secrets = page.slice(0, limit).map(listedFromRow)
   const next = page.length > limit ? secrets.at(-1)?.id : readTo?.[0]?.id
   const back = previous?.length === 1 ? secrets[0]?.id : null
-  return toPage({ ...options, order: order === 'desc' ? order : 'asc' }, secrets, next, back)
+  const shown = toPage({ ...options, order: order === 'desc' ? order : 'asc' }, secrets, next, back)
+  return { ...shown, isCut: cut?.length === 1 }
 }
 
 /** Counts the newest secrets of the environment in one pass. */

@@ -30,6 +30,8 @@ export interface SecretFilter {
   readonly createdBy: string | null
   /** Trailing characters, at least four. */
   readonly hint: string | null
+  /** Reported as leaked. */
+  readonly isLeaked: boolean | null
 }
 
 export const NO_FILTER: SecretFilter = {
@@ -41,6 +43,7 @@ export const NO_FILTER: SecretFilter = {
   organizationId: null,
   createdBy: null,
   hint: null,
+  isLeaked: null,
 }
 
 export interface ListedSecret extends ClientSecret {
@@ -119,7 +122,7 @@ function unusedAt(now: UnixMs, days: number): Sql {
 
 /** The conditions that a secret must meet to pass the filter. */
 export function conditionsOf(filter: SecretFilter, now: UnixMs): Sql[] {
-  const { states, unusedForDays, neverExpires, expiresWithinDays, applicationId, createdBy, hint } = filter
+  const { states, unusedForDays, neverExpires, expiresWithinDays, applicationId, createdBy, hint, isLeaked } = filter
   const live = liveAt(now, first)
   const conditions: Sql[] = []
   if (states.length > 0)
@@ -133,6 +136,7 @@ export function conditionsOf(filter: SecretFilter, now: UnixMs): Sql[] {
   if (createdBy !== null)
     conditions.push(sql`(first.created_by = ${createdBy} OR first.created_by_person = ${createdBy})`)
   if (hint !== null) conditions.push(endsIn(hint.slice(-6), first))
+  if (isLeaked !== null) conditions.push(sql`(first.leak_reported_at IS NOT NULL) = ${Number(isLeaked)}`)
   return conditions
 }
 

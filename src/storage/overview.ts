@@ -31,6 +31,7 @@ export interface Overview {
   readonly expiring: readonly ListedSecret[]
   /** Secrets that are reported as leaked, latest first, without those that ended longer ago than a week. */
   readonly leaked: readonly ListedSecret[]
+  readonly areMoreLeaked: boolean
   readonly endpoints: readonly WebhookEndpoint[]
   readonly keys: readonly CallerKey[]
   /** The latest events, without sign-ins. */
@@ -79,8 +80,8 @@ export function findOverview(
         caller,
         listedColumns(now),
         'client_secrets INDEXED BY client_secrets_leaked',
-        sql`leak_reported_at > 0 ORDER BY leak_reported_at DESC ${limitTo(MAX_READ_EVENTS)}`,
-        sql`WHERE ${isLeakCurrent} ORDER BY leak_reported_at DESC, id ${limitTo(limit)}`,
+        sql`leak_reported_at > 0 ORDER BY leak_reported_at DESC ${limitTo(MAX_READ)}`,
+        sql`WHERE ${isLeakCurrent} ORDER BY leak_reported_at DESC, id ${limitTo(limit + 1)}`,
       ),
       endpoints: select<object>(
         caller,
@@ -105,7 +106,8 @@ export function findOverview(
         lastUsedAt: counts?.last_used_at ?? null,
         expiringCount: expiring[0]?.total ?? 0,
         expiring: expiring.map(listedFromRow),
-        leaked: leaked.map(listedFromRow),
+        leaked: leaked.slice(0, limit).map(listedFromRow),
+        areMoreLeaked: leaked.length > limit,
         endpoints: endpoints.map(endpointFromRow),
         keys: keys.map(callerKeyMapping.fromRow),
         activities: events.map(activityFromRow),

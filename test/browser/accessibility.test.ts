@@ -107,6 +107,18 @@ describe.skipIf(!chromiumPath)('every page', () => {
     visitor.check()
   }, 300_000)
 
+  test('every hint of a secret is a link to the page of the secret, or beside one', async () => {
+    const { page } = visitor
+    let hints = 0
+    for (const path of paths) {
+      await page.goto(origin + path)
+      const found = (await page.evaluate(HINTS)) as [hint: string, isLinked: boolean][]
+      hints += found.length
+      expect([path, found.filter(([, isLinked]) => !isLinked)]).toEqual([path, []])
+    }
+    expect(hints).toBeGreaterThan(20)
+  })
+
   test('every page works without scripts: no button needs one, and every dialog is a page', async () => {
     const plain = await newVisitor(browser, origin, { javaScriptEnabled: false })
     const { page } = plain
@@ -193,6 +205,9 @@ describe.skipIf(!chromiumPath)('every page', () => {
         seen.add(kind)
         await opener.click()
         await page.waitForSelector('dialog[open], [popover]:popover-open')
+        // Enter must not do what cannot be undone.
+        if ((await page.locator('dialog[open]').count()) > 0)
+          expect([kind, await page.evaluate(IS_FOCUS_HARMLESS)]).toEqual([kind, true])
         await checkAccessibility(page, seen.size % size(3, 1) === 0 ? ['light', 'dark'] : ['light'])
         await page.keyboard.press('Escape')
       }
@@ -217,6 +232,14 @@ describe.skipIf(!chromiumPath)('every page', () => {
     visitor.check()
   })
 })
+
+const IS_FOCUS_HARMLESS = `(({ activeElement: focus }) =>
+  focus.closest('dialog') !== null && (focus.textContent === 'Cancel' || focus.matches('input')))(document)`
+
+/** The hints of secrets in the page, apart from titles and buttons. */
+const HINTS = `[...document.querySelectorAll('main .hint')]
+  .filter((hint) => !hint.closest('h1, h2, button, form'))
+  .map((hint) => [hint.textContent, hint.closest('a, td, li, dd, p')?.matches('a, :has(a[href^="/dashboard/secrets/secret_"])') ?? false])`
 
 /** A path or an ID, with the same text for every object. */
 const kindOf = (text: string) => text.replace(/[a-z_]+_[0-9A-Z]{26}/g, ':id')

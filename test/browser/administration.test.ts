@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
+import { newApiKey } from '../operator.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 
@@ -144,6 +145,53 @@ describe.runIf(chromiumPath)('an administrator', () => {
       visitor.check()
     },
   )
+
+  test('a revoked key, an ended session and a new endpoint leave one event each', async () => {
+    const { apiKey, environmentId } = await environment.newExample()
+    await newApiKey(environment.served.database, { environmentId, name: 'robot' })
+    const other = await environment.newVisitor()
+    await other.signIn(apiKey)
+    const visitor = await environment.newVisitor()
+    const { page, press, type } = visitor
+    await visitor.signIn(apiKey, '/dashboard/keys')
+    const sessions = page.getByRole('table', { name: 'Sessions' }).locator('tbody tr')
+    await sessions.filter({ hasNotText: '(this session)' }).getByRole('button', { name: 'End session' }).click()
+    await page.waitForSelector('.notice.good:has-text("Session ended.")')
+    await press('Revoke… robot')
+    await page.waitForSelector('dialog[open]')
+    await press('Revoke API key')
+    await page.waitForSelector('.notice.good:has-text("API key revoked.")')
+    await page.goto(`${environment.origin}/dashboard/webhooks/new`)
+    await type('URL', 'https://receiver.invalid/hooks')
+    await press('Create endpoint')
+    await page.waitForSelector('#secret')
+    await press('Done')
+    await page.waitForURL(/webhooks\?saved/)
+    for (const event of ['session.revoked', 'api_key.revoked', 'webhook_endpoint.created']) {
+      await page.goto(`${environment.origin}/dashboard/events?type=${event}`)
+      expect([event, await page.locator('tbody tr').count()]).toEqual([event, 1])
+    }
+    visitor.check()
+  })
+
+  test('a page of a refusal says whether anything was changed, and what to do next', async () => {
+    const { environmentId, path } = await environment.newExample()
+    const { apiKey } = await newApiKey(environment.served.database, { environmentId, access: 'read' })
+    const visitor = await environment.newVisitor()
+    const { page } = visitor
+    await visitor.signIn(apiKey)
+    for (const [target, title, text, next] of [
+      [`${path}/new-secret`, 'Not allowed', 'Nothing was changed. Use a key with', 'Overview'],
+      ['/dashboard/secrets/secret_01M8CCWS760E9HRR92JMHVCQDS', 'Not found', 'Nothing was changed.', 'Overview'],
+      ['/dashboard/nothing', 'Page not found', 'Check the address.', 'Overview'],
+    ] as const) {
+      await page.goto(environment.origin + target)
+      expect(await page.locator('h1').textContent()).toBe(title)
+      expect(await page.locator('main').textContent()).toContain(text)
+      expect([target, await page.locator('main a').last().textContent()]).toEqual([target, next])
+    }
+    visitor.check()
+  })
 
   test('an administrator opens a shared address of filtered events, reads one, and exports the rest', async () => {
     const { apiKey, applicationId } = await environment.newExample()

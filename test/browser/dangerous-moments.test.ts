@@ -151,6 +151,13 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
       const parameter = field === '#target' ? 'target' : 'hint'
       expect(new URL(page.url()).search).toBe(`?${parameter}=${secret.slice(-6)}`)
     }
+    for (const field of ['#application', '#organization']) {
+      await page.goto(`${environment.origin}/dashboard/secrets`)
+      await page.click('summary')
+      await page.fill(field, secret)
+      await page.press(field, 'Enter')
+      await page.waitForLoadState()
+    }
     for (const url of sent) expect(url).not.toContain(secret.slice(-7))
     visitor.check()
   })

@@ -1,7 +1,7 @@
 import type { Browser, BrowserContextOptions } from 'playwright-core'
 import { afterEach, beforeAll } from 'vitest'
-import { newApiKey } from '../operator.ts'
-import { type Served, serve } from '../served.ts'
+import { type KeyOptions, newApiKey } from '../operator.ts'
+import { type Served, type ServeOptions, serve } from '../served.ts'
 import { sharedChromium } from './chromium.ts'
 import { fill } from './example.ts'
 import { newVisitor, type Visitor } from './visitor.ts'
@@ -12,9 +12,9 @@ export class Environment {
   browser!: Browser
   readonly #visitors: Visitor[] = []
 
-  constructor() {
+  constructor(vars: () => Promise<NonNullable<ServeOptions['vars']>> = async () => ({})) {
     beforeAll(async () => {
-      this.served = await serve({ tokens: 'ES256' })
+      this.served = await serve({ tokens: 'ES256', vars: await vars() })
       this.browser = await sharedChromium()
     })
     afterEach(async () => {
@@ -27,8 +27,8 @@ export class Environment {
   }
 
   /** An environment with applications and secrets. */
-  async newExample() {
-    const key = await newApiKey(this.served.database)
+  async newExample(options?: KeyOptions) {
+    const key = await newApiKey(this.served.database, options)
     const { applicationId, hint } = await fill(this.origin, key.apiKey)
     const path = `/dashboard/applications/${applicationId}`
     const call = async (method: string, target: string, body?: object) => {

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
@@ -23,28 +24,25 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
       const visitor = await environment.newVisitor({ javaScriptEnabled: scripts })
       const { page } = visitor
       await visitor.signIn(apiKey)
-      // 1: the key /, or a click. 2: the paste.
-      if (scripts) await page.keyboard.press('/')
-      else await page.click('#q')
-      await page.locator(':focus').fill(`CLIENT_SECRET="${secret}"`)
-      // 3: Enter.
-      await page.keyboard.press('Enter')
+      const { act, acts } = counter()
+      await act(scripts ? page.keyboard.press('/') : page.click('#q'))
+      await act(page.locator(':focus').fill(`CLIENT_SECRET="${secret}"`))
+      await act(page.keyboard.press('Enter'))
       await page.waitForURL(/find/)
       expect(page.url()).not.toContain(secret.slice(0, 12))
       if (state === 'active') {
         expect(await isValid(secret)).toBe(true)
-        // 4: the button.
-        await page.getByRole('button', { name: `Revoke …${secret.slice(-6)} now` }).press('Enter')
+        await act(page.getByRole('button', { name: `Revoke …${secret.slice(-6)} now` }).press('Enter'))
         await page.waitForURL(/secrets\/secret_/)
         expect(await page.textContent('main')).toContain('Secret revoked.')
       } else {
-        expect(await page.textContent('main')).toContain('It was revoked by test.')
-        // 4: the link to its page.
-        await page.getByRole('link', { name: 'Show its use and history' }).press('Enter')
+        expect(await page.textContent('main')).toContain('It was revoked by API key test.')
+        await act(page.getByRole('link', { name: 'Show its use and history' }).press('Enter'))
         await page.waitForURL(/secrets\/secret_/)
       }
       expect(await page.textContent('main')).toContain('Services that verify tokens offline accept the last one until')
       expect(await isValid(secret)).toBe(false)
+      expect(acts()).toBeLessThanOrEqual(4)
       visitor.check()
     },
   )
@@ -61,11 +59,75 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
     const visitor = await environment.newVisitor()
     const { page } = visitor
     await visitor.signIn(apiKey)
-    await page.getByRole('navigation', { name: 'Dashboard' }).getByRole('link', { name: 'Secrets' }).click()
-    await page.getByRole('link', { name: 'Unused 90 days, never expire' }).click()
-    const download = page.waitForEvent('download')
-    await page.getByRole('link', { name: 'Export CSV' }).click()
-    expect((await download).suggestedFilename()).toMatch(/^secrets-\d{4}-\d\d-\d\d\.csv$/)
+    const { act, acts } = counter()
+    await act(page.getByRole('navigation', { name: 'Dashboard' }).getByRole('link', { name: 'Secrets' }).click())
+    await act(page.getByRole('link', { name: 'Unused 90 days, never expire' }).click())
+    const downloading = page.waitForEvent('download')
+    await act(page.getByRole('link', { name: 'Export CSV' }).click())
+    const download = await downloading
+    expect(download.suggestedFilename()).toMatch(/^secrets-\d{4}-\d\d-\d\d\.csv$/)
+    const rows = (await readFile(await download.path(), 'utf8')).trim().split('\r\n')
+    expect(rows.length).toBeGreaterThan(1)
+    for (const column of ['id', 'name', 'hint', 'application', 'organization_id', 'state', 'created_at', 'created_by'])
+      expect(rows[0]).toContain(`"${column}"`)
+    expect(acts()).toBe(3)
+    visitor.check()
+  })
+
+  test.each([true, false])(
+    'the secrets that are unused, never expire, or were created by a key are one click away, scripts: %s',
+    async (javaScriptEnabled) => {
+      const { apiKey, applicationId, id } = await environment.newExample()
+      const visitor = await environment.newVisitor({ javaScriptEnabled })
+      const { page } = visitor
+      await visitor.signIn(apiKey)
+      for (const [from, name, query] of [
+        ['/dashboard/secrets', /Unused for 90 days$/, '?unused=90'],
+        ['/dashboard/secrets', /[1-9] Never expire$/, '?expiry=never'],
+        ['/dashboard/keys', 'Secrets that test created', `?creator=${id}`],
+        ['/dashboard/secrets', 'test', `?creator=${id}`],
+        [`/dashboard/events?actor=${id}`, 'Secrets that this actor created', `?creator=${id}`],
+        [
+          `/dashboard/applications/${applicationId}`,
+          'Expired and revoked secrets',
+          `?application=${applicationId}&state=ended`,
+        ],
+      ] as const) {
+        await page.goto(environment.origin + from)
+        await page.locator('main').getByRole('link', { name, exact: true }).first().click()
+        await page.waitForURL(/secrets\?/)
+        expect([from, new URL(page.url()).search]).toEqual([from, query])
+        const rows = await page.locator('tbody tr').count()
+        expect([from, rows > 0]).toEqual([from, !/unused|ended/.test(query)])
+      }
+      visitor.check()
+    },
+  )
+
+  test('a revoked secret is found by each form in which people paste it, and its page still has its history', async () => {
+    const { apiKey, applicationId, call } = await environment.newExample()
+    await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
+    const secrets = `/connect/applications/${applicationId}/client_secrets`
+    const { id, secret } = (await call('POST', secrets, { name: 'before' })) as { id: string; secret: string }
+    await call('PATCH', `/connect/client_secrets/${id}`, { name: 'after' })
+    await call('POST', '/connect/client_secrets/verify', { client_secret: secret, ip_address: '192.0.2.7' })
+    await call('DELETE', `/connect/client_secrets/${id}`)
+    const visitor = await environment.newVisitor()
+    const { page } = visitor
+    await visitor.signIn(apiKey)
+    const hint = secret.slice(-6)
+    for (const pasted of [`"${secret}"`, `CLIENT_SECRET=${secret}`, `****${hint.slice(2)}`, `…${hint}`]) {
+      await page.goto(`${environment.origin}/dashboard`)
+      await page.fill('#q', pasted)
+      await page.press('#q', 'Enter')
+      await page.waitForURL(/find/)
+      expect(await page.locator('#found').textContent()).toMatch(/is revoked$/)
+    }
+    await page.getByRole('link', { name: 'Show its use and history' }).click()
+    await page.waitForURL(/secrets\/secret_/)
+    const text = (await page.locator('main').textContent())?.replace(/[\u2068\u2069]/g, '')
+    for (const part of ['Revoked', 'by API key test', 'Name: before → after', 'from 192.0.2.0/24'])
+      expect(text).toContain(part)
     visitor.check()
   })
 
@@ -101,3 +163,13 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
     visitor.check()
   })
 })
+
+/** Counts what a person does: each key, paste or click. */
+function counter() {
+  let count = 0
+  const act = <T>(action: Promise<T>) => {
+    count += 1
+    return action
+  }
+  return { act, acts: () => count }
+}

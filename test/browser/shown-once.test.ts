@@ -39,6 +39,17 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     visitor.check()
   })
 
+  test('a program that has only what one button copies obtains a token', async () => {
+    const { page, press, visitor } = await shown()
+    await press('Copy as JSON')
+    const { token_url, ...client } = JSON.parse(String(await page.evaluate(CLIPBOARD)))
+    const body = new URLSearchParams({ grant_type: 'client_credentials', ...client })
+    const response = await fetch(token_url, { method: 'POST', body })
+    expect(response.status).toBe(200)
+    expect(await response.json()).toMatchObject({ token_type: 'bearer' })
+    visitor.check()
+  })
+
   test('the page of a new secret can be left after a download, whose URL does not contain the secret', async () => {
     const { page, press, plaintext, visitor } = await shown()
     for (const [button, file] of [

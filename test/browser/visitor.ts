@@ -20,7 +20,7 @@ export interface Visitor {
 }
 
 /** The statuses that tests provoke. The browser logs each as an error. */
-const REFUSAL = /^Failed to load resource: the server responded with a status of (404|409|422)/
+const REFUSAL = /^Failed to load resource: the server responded with a status of (403|404|409|422)/
 
 export async function newVisitor(
   browser: Browser,

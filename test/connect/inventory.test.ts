@@ -24,6 +24,9 @@ const KINDS: Record<string, SecretRow> = {
 }
 const ids = await storeSecrets(environmentId, one.id, Object.values(KINDS))
 const nameOf = new Map(ids.map((id, i) => [id, Object.keys(KINDS)[i] ?? '']))
+await env.DB.prepare('UPDATE client_secrets SET leak_reported_at = 1 WHERE environment_id = ? AND id IN (?, ?)')
+  .bind(environmentId, ...['disabled', 'revoked'].map((kind) => ids[Object.keys(KINDS).indexOf(kind)]))
+  .run()
 const created = await call(apiKey, 'POST', secretsOf(two.id), { body: { name: 'new' } })
 nameOf.set(created.json.id, 'new')
 
@@ -97,6 +100,10 @@ describe('the list of the environment', () => {
     [{ hint: 'thereabc1Zz' }, ['used']],
     [{ hint: 'C1ZZ' }, []],
     [{ hint: 'c1Zz', state: 'revoked' }, ['revoked']],
+    [{ leak_reported: 'true' }, ['disabled', 'revoked']],
+    [{ leak_reported: 'true', state: 'revoked' }, ['revoked']],
+    [{ leak_reported: 'true', application_id: two.id }, []],
+    [{ leak_reported: 'false', state: 'disabled,active' }, ['unused', 'rested', 'used', 'new']],
   ])('the list of all secrets filters by %j', async (query, expected) => {
     expect(names(await list({ ...query, order: 'asc' }))).toEqual(expected)
   })
@@ -107,6 +114,7 @@ describe('the list of the environment', () => {
     ['unused_for_days=1.5', 'unused_for_days_out_of_range'],
     ['expires_within_days=x', 'expires_within_days_out_of_range'],
     ['never_expires=1', 'never_expires_invalid'],
+    ['leak_reported=yes', 'leak_reported_invalid'],
     ['hint=abc&limit=1', 'hint_malformed'],
     ['hint=abcdefghijklm&limit=1', 'hint_malformed'],
     ['created_by=a&created_by=b', 'created_by_repeated'],
@@ -124,6 +132,7 @@ describe('the list of the environment', () => {
     { application_id: one.id },
     { unused_for_days: '90' },
     { hint: 'c1Zz' },
+    { leak_reported: 'true' },
   ])('the list of all secrets is paged in both directions, filtered by %j', async (filter) => {
     for (const order of ['asc', 'desc']) {
       const whole = names(await list({ ...filter, order }))
@@ -178,6 +187,14 @@ describe('the list of 9,000 secrets', async () => {
     const { data, rows } = await read(query)
     expect(data).toHaveLength(found)
     expect(rows).toBeLessThanOrEqual(most)
+  })
+
+  test('the list of an application with more secrets than one request searches says that it is not complete', async () => {
+    const cut = await read(`application_id=${application.id}`)
+    expect(cut.data).toHaveLength(10)
+    expect(cut.list_metadata.is_complete).toBe(false)
+    expect((await read(`application_id=${few.id}`)).list_metadata).toEqual({ before: null, after: null })
+    expect((await read('state=revoked')).list_metadata).not.toHaveProperty('is_complete')
   })
 
   test('a page that ends its search without a match leads on to the next one, which finds it', async () => {

@@ -2,12 +2,12 @@ import { env } from 'cloudflare:workers'
 import { exportJWK, generateKeyPair } from 'jose'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { sha256 } from '../../src/credential/digest.ts'
+import { EMAIL, ASSERTION_HEADER as HEADER, newTag } from '../access-team.ts'
 import { call, newApiKey, newApplication } from '../api.ts'
 import { countedRegions, newTenant } from '../regions.ts'
-import { EMAIL, newTag, signInThroughAccess, Team } from './access.ts'
+import { signInThroughAccess, Team } from './access.ts'
 import { Visitor, visit } from './pages.ts'
 
-const HEADER = 'Cf-Access-Jwt-Assertion'
 const MINUTE_MS = 60_000
 
 let team: Team
@@ -282,6 +282,25 @@ describe('the public keys', async () => {
     later(10_000)
     await team.signedIn(id)
     expect(team.fetched).toHaveLength(2)
+  })
+
+  test('people who sign in at the same time share one fetch of the keys', async () => {
+    const visitors = await Promise.all(Array.from({ length: 5 }, () => team.visitor(id)))
+    const replies = await Promise.all(visitors.map(signInThroughAccess))
+    expect(replies.map(({ status }) => status)).toEqual([303, 303, 303, 303, 303])
+    expect(team.fetched).toHaveLength(1)
+  })
+
+  test('a fetch of the keys that ends without a result keeps no person waiting longer than for a fetch', async () => {
+    team.answer = () => new Promise(() => {})
+    const abandoned = signInThroughAccess(await team.visitor(id))
+    await vi.waitFor(() => expect(team.fetched).toHaveLength(1))
+    expect((await signInThroughAccess(await team.visitor(id))).status).toBe(503)
+    expect(team.fetched).toHaveLength(1)
+    team.answer = async () => Response.json({ keys: [team.jwk] })
+    later(10_000)
+    await team.signedIn(id)
+    void abandoned
   })
 
   test('an assertion with an unknown key, while the keys cannot be read, locks out no other person', async () => {

@@ -53,7 +53,9 @@ describe('activity', () => {
   test('the activity list names targets, applications and actors, and says what changed and when', async () => {
     const rows = await rowsOf(EVENTS)
     const now = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' })
-    expect(rows[0]).toMatch(/Application changed .*Name: Nightly export → Weekly export Weekly export pipeline /)
+    expect(rows[0]).toMatch(
+      /Application changed .*Name: Nightly export → Weekly export Weekly export API key \u2068pipeline\u2069 /,
+    )
     expect(rows[0]).toContain(`${now.format(Date.now())}, `)
     expect(rows[0]).toContain(' UTC ')
     expect(rows[1]).toMatch(/Secret disabled .*State: Enabled → Disabled/)
@@ -190,5 +192,11 @@ describe('a search among more events than it reads', () => {
     const second = await visitor.get(older)
     expect(second.html).toContain('Signed in')
     expect(second.html).not.toContain('Searched')
+    // The file searches as many, and says in its name that it may lack events.
+    const file = async (query: string) =>
+      (await visitor.get(`${EVENTS}/${query}`)).headers.get('Content-Disposition')?.split('"')[1]
+    expect(await file(`export-csv?actor=${key.id}`)).toBe('events-first-0.csv')
+    expect(await file(`export-json?actor=${key.id}`)).toBe('events-first-0.json')
+    expect(await file('export-csv')).toBe('events-first-1000.csv')
   })
 })

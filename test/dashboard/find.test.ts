@@ -94,7 +94,7 @@ describe('a leaked secret', () => {
     await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
     const { html } = await search(secret)
     expect(html).toContain('is revoked')
-    expect(html).toContain('by <bdi>test</bdi>')
+    expect(html).toContain('by <bdi>API key test</bdi>')
     expect(html).not.toContain(`/dashboard/secrets/${id}/revoke`)
     expect(html).toContain(`href="/dashboard/secrets/${id}"`)
   })

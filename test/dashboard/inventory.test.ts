@@ -24,6 +24,9 @@ beforeAll(async () => {
     { createdAt: now - 200 * DAY_MS, name: 'busy', lastUsedAt: now - DAY_MS },
     { createdAt: now - 100 * DAY_MS, name: 'gone', revokedAt: now - DAY_MS },
   ])
+  await env.DB.prepare("UPDATE client_secrets SET leak_reported_at = 1 WHERE environment_id = ? AND name = 'gone'")
+    .bind(environmentId)
+    .run()
 })
 
 const names = (html: string) =>
@@ -56,6 +59,7 @@ describe('the list of secrets', () => {
     ['sort=oldest', ['@old', 'resting', 'busy']],
     ['state=all', ['gone', 'busy', 'resting', '@old']],
     ['state=revoked', ['gone']],
+    ['state=leaked', ['gone']],
     ['organization=org_inv&unused=90', ['resting', '@old']],
     ['organization=org_other', []],
     ['expiry=30', ['resting']],
@@ -97,12 +101,17 @@ describe('the list of secrets', () => {
       for (let i = 0; i < 3; i++) {
         const { html, rowsRead } = await visitor.get(path)
         expect(rowsRead).toBeLessThan(25_000)
+        // The orders of the IDs page through all secrets; the others compare the newest ones, and say so.
+        const isCut = html.includes('This order compares only the newest 5,000 secrets.')
+        expect([sort, isCut]).toEqual([sort, sort === 'used' || sort === 'expires'])
         expect(html.length).toBeLessThan(60_000)
         for (const [id] of html.matchAll(/(?<=<tr id=")secret_\w+/g)) seen.add(id)
         path = /href="([^"]*after=[^"]*)"/.exec(html)?.[1]?.replaceAll('&amp;', '&') ?? ''
       }
       expect([sort, seen.size]).toEqual([sort, 60])
     }
+    const { html } = await visitor.get(`/dashboard/secrets?application=${application.id}`)
+    expect(html).toContain('Only 5,000 secrets with this filter were searched.')
   })
 })
 
@@ -140,6 +149,30 @@ describe('an export', () => {
     expect(lines).toHaveLength(2)
     expect(lines[0]).toContain('"id","name","hint","state","application_id","application","organization_id"')
     expect(lines[1]).toContain(`"'@old","0000aa","active","${applicationId}","'=cmd()","org_inv"`)
+  })
+
+  test('a file that may lack secrets says so in its name, and the JSON also in a member', async () => {
+    const busy = await newApiKey()
+    await env.DB.prepare(
+      `INSERT INTO client_secrets (environment_id, id, application_id, digest, secret_hint, created_at, updated_at, event_id)
+      SELECT ?1, 'secret_' || printf('%026d', value), 'x', randomblob(32), 'abcdef', 1, 1, 'x'
+      FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 50001) SELECT value FROM n)`,
+    )
+      .bind(busy.environmentId)
+      .run()
+    const visitor = new Visitor()
+    await visitor.signIn(busy.apiKey)
+    const file = async (query: string) => {
+      const { html, headers } = await visitor.get(`/dashboard/secrets/export?format=json&${query}`)
+      const name = /filename="secrets-[\d-]{10}(.*)\.json"/.exec(headers.get('Content-Disposition') ?? '')?.[1]
+      return [JSON.parse(html).is_complete, name]
+    }
+    expect(await file('state=revoked&sort=used')).toEqual([false, '-first-0'])
+    expect(await file('state=all')).toEqual([false, '-first-10000'])
+    await env.DB.prepare("DELETE FROM client_secrets WHERE environment_id = ? AND id LIKE '%1'")
+      .bind(busy.environmentId)
+      .run()
+    expect(await file('state=revoked&sort=used')).toEqual([true, ''])
   })
 
   test('the JSON of an export has the members of the API', async () => {

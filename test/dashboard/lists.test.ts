@@ -50,6 +50,18 @@ describe('webhooks', () => {
       expect(html).not.toContain('of-the-receiver')
     }
   })
+
+  test('webhooks show the latest ten deliveries, and say that these are not all', async () => {
+    expect((await owner.get('/dashboard/webhooks')).html).not.toContain('The latest 10.')
+    await env.DB.prepare(
+      `INSERT INTO webhook_deliveries (endpoint_id, event_id, environment_id, state, attempts, next_attempt_at, created_at)
+      SELECT webhook_endpoints.id, 'event_' || value, environment_id, 'delivered', 1, 0, 0 FROM webhook_endpoints, json_each(?)
+      WHERE url LIKE 'https://localhost/hooks?%'`,
+    )
+      .bind(JSON.stringify(Array.from({ length: 10 }, (_, i) => i)))
+      .run()
+    expect((await owner.get('/dashboard/webhooks')).html).toContain('The latest 10.')
+  })
 })
 
 describe('a notice', () => {

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
+import { storeSecrets } from '../connect/inventory-rows.ts'
 import { Visitor } from './pages.ts'
 
 const OVERVIEW = '/dashboard'
@@ -128,6 +129,40 @@ describe('the overview', () => {
     await stranger.signIn((await newApiKey()).apiKey)
     const { html } = await stranger.get(OVERVIEW)
     for (const text of [application.id, 'forgotten', 'hooks.example', 'idle']) expect(html).not.toContain(text)
+  })
+
+  test('the overview says of each list that it cuts how many are left out, and links to all of them', async () => {
+    const key = await newApiKey()
+    const busy = new Visitor()
+    await busy.signIn(key.apiKey)
+    const { id } = await newApplication(key.apiKey)
+    const leaked = Array.from({ length: 9 }, (_, i) => ({ createdAt: Date.now() - i, name: `leaked ${i}` }))
+    await storeSecrets(key.environmentId, id, leaked.slice(0, 8))
+    const report = () =>
+      env.DB.prepare('UPDATE client_secrets SET leak_reported_at = created_at WHERE environment_id = ?')
+        .bind(key.environmentId)
+        .run()
+    await report()
+    const all = '<a href="/dashboard/secrets?state=leaked">'
+    expect((await busy.get(OVERVIEW)).html).not.toContain(all)
+    await storeSecrets(key.environmentId, id, leaked.slice(8))
+    await report()
+    for (let i = 0; i < 14; i++) await newApiKey({ environmentId: key.environmentId })
+    const others = await env.DB.prepare('SELECT id FROM api_keys WHERE environment_id = ? AND id <> ?')
+      .bind(key.environmentId, key.id)
+      .all<{ id: string }>()
+    const set = async (ids: { id: string }[], column: string, at: number) => {
+      for (const one of ids)
+        await env.DB.prepare(`UPDATE api_keys SET ${column} = ? WHERE id = ?`).bind(at, one.id).run()
+    }
+    await set(others.results.slice(0, 8), 'key_expires_at', Date.now() + DAY_MS)
+    await set(others.results.slice(8), 'created_at', Date.now() - 100 * DAY_MS)
+    const { html } = await busy.get(OVERVIEW)
+    expect(html).toContain(`More than 8 secrets. ${all}`)
+    expect(html.split('was reported <time').length - 1).toBe(8)
+    expect(html).toMatch(/Expiring keys<\/span><span><a href="\/dashboard\/keys">3 more API keys<\/a>/)
+    expect(html).toMatch(/Unused API key<\/span><span><a href="\/dashboard\/keys">1 more API key<\/a>/)
+    expect((await busy.get('/dashboard/secrets?state=leaked')).html).toContain('leaked 8')
   })
 
   test('the overview reads a bounded number of rows, and finds more secrets that expire than it counts', async () => {

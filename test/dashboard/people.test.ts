@@ -1,9 +1,10 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { EVENT_TYPES, type EventType } from '../../src/storage/events.ts'
+import { EMAIL } from '../access-team.ts'
 import { call, newApiKey, newApplication } from '../api.ts'
 import { secretsOf } from '../requests.ts'
-import { EMAIL, Team } from './access.ts'
+import { Team } from './access.ts'
 import { hiddenFields, shownSecret, Visitor } from './pages.ts'
 
 /** The person who signed in through Cloudflare Access, in everything that tells who did something. */
@@ -132,22 +133,25 @@ describe('a secret that a person created', async () => {
     const { id } = secrets[0]
     const page = (await visitor.get(`/dashboard/secrets/${id}`)).html
     expect(page).toContain(`<a href="/dashboard/events?actor=${encodeURIComponent(email)}"><bdi>${email}</bdi></a>`)
-    expect((await visitor.get('/dashboard/secrets')).html).toContain(`by <bdi>${email}</bdi>`)
+    const creator = `href="/dashboard/secrets?creator=${encodeURIComponent(email)}"`
+    expect((await visitor.get('/dashboard/secrets')).html).toContain(`by <a ${creator}><bdi>${email}</bdi></a>`)
+    expect(page).toContain(`<a class="quiet" ${creator}>secrets of this person</a>`)
+    expect((await visitor.get('/dashboard/keys')).html).toContain(`<a ${creator}>`)
     const query = `creator=${encodeURIComponent(email)}`
     const rows = (await visitor.get(`/dashboard/secrets/export?format=csv&${query}`)).html.trim().split('\r\n')
     expect(rows).toHaveLength(2)
-    expect(rows[0]).toContain('"created_by","created_by_person"')
-    expect(rows[1]).toContain(`,"test","${email}",`)
+    expect(rows[0]).toContain('"created_by","created_by_person","created_by_api_key","created_by_api_key_id"')
+    expect(rows[1]).toContain(`,"${email} (API key test)","${email}","test","${key.id}",`)
     const json = JSON.parse((await visitor.get(`/dashboard/secrets/export?format=json&${query}`)).html)
     expect(json.data).toEqual(secrets)
   })
 
   test('names the person in Activity, whose filter finds everything that the person did', async () => {
     const email = 'barbara@example.com'
-    const { visitor } = await created(email)
+    const { key, visitor } = await created(email)
     const query = `actor=${encodeURIComponent(email)}`
     const list = (await visitor.get(`/dashboard/events?${query}`)).html
-    expect(list).toContain(`\u2068${email}\u2069 (\u2068test\u2069)`)
+    expect(list).toContain(`\u2068${email}\u2069 (API key \u2068test\u2069)`)
     expect(list).toContain(`<option value="${email}" selected="">`)
     const events = JSON.parse((await visitor.get(`/dashboard/events/export-json?${query}`)).html)
     expect(events.map(({ event }: { event: string }) => event)).toEqual([
@@ -156,7 +160,10 @@ describe('a secret that a person created', async () => {
     ])
     const [header = '', row = ''] = (await visitor.get(`/dashboard/events/export-csv?${query}`)).html.split('\r\n')
     const column = (name: string) => row.split(',')[header.split(',').indexOf(`"${name}"`)]
-    expect([column('actor'), column('actor_type'), column('person')]).toEqual(['"test"', '"session"', `"${email}"`])
+    expect(['actor', 'actor_type', 'person', 'api_key', 'api_key_id'].map(column)).toEqual(
+      [`${email} (API key test)`, 'session', email, 'test', key.id].map((text) => `"${text}"`),
+    )
+    expect(list).toContain(`href="/dashboard/secrets?creator=${encodeURIComponent(email)}"`)
     const page = (await visitor.get(`/dashboard/events/${events[0].id}`)).html
     expect(page).toContain(`<bdi>${email}</bdi></a> with the API key <a`)
   })
@@ -180,6 +187,38 @@ describe('a secret that a person created', async () => {
       expect(html).not.toContain('<img src=x')
     }
     expect(secrets[0].created_by.person).toBe(email)
+  })
+
+  test('is told from a secret that an API key with the name of the person created, in every list and file', async () => {
+    const email = 'twin@example.com'
+    const { key, visitor } = await created(email)
+    const twin = await newApiKey({ environmentId: key.environmentId })
+    await env.DB.prepare('UPDATE api_keys SET name = ? WHERE id = ?').bind(email, twin.id).run()
+    const application = await newApplication(twin.apiKey)
+    const { json } = await call(twin.apiKey, 'POST', secretsOf(application.id))
+
+    const list = (await visitor.get('/dashboard/secrets')).html
+    expect(list).toMatch(new RegExp(`by API key <a [^>]*><bdi>${email}`))
+    expect(list).toMatch(new RegExp(`by <a [^>]*><bdi>${email}`))
+    expect(list).toContain(`<option value="${twin.id}">API key ${email}</option>`)
+    const activity = (await visitor.get('/dashboard/events')).html
+    expect(activity).toContain(`<bdi>API key \u2068${email}\u2069</bdi>`)
+    expect(activity).toContain(`<bdi>\u2068${email}\u2069 (API key \u2068test\u2069)</bdi>`)
+    expect(activity).toContain(`<option value="${twin.id}">API key ${email}</option>`)
+    const page = (await visitor.get(`/dashboard/secrets/${json.id}`)).html
+    expect(page).toMatch(/ by API key <a [^>]*><bdi class="name">twin@example.com/)
+    expect(page).toContain(` by <bdi>API key \u2068${email}\u2069</bdi>`)
+
+    await call(twin.apiKey, 'DELETE', `/connect/client_secrets/${json.id}`)
+    expect((await visitor.get(`/dashboard/find?hint=${json.secret_hint}`)).html).toContain(
+      `It was revoked by <bdi>API key ${email}</bdi>`,
+    )
+    const csv = (await visitor.get('/dashboard/secrets/export?format=csv&state=all')).html
+    expect(csv).toContain(`,"API key ${email}","","${email}","${twin.id}",`)
+    expect(csv).toContain(`,"${email} (API key test)","${email}","test","${key.id}",`)
+    const events = (await visitor.get('/dashboard/events/export-csv')).html
+    expect(events).toContain(`,"API key ${email}","api_key","","${email}","${twin.id}",`)
+    expect(events).toContain(`,"${email} (API key test)","session","${email}","test","${key.id}",`)
   })
 
   test('no credential comes into an address by a filter of people', async () => {

@@ -31,8 +31,8 @@ async function create(body: object = {}, application: object = m2mApplication) {
 
 const patch = (id: string, body: object) => call(apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body })
 const show = async (id: string) => (await owner.get(`/dashboard/secrets/${id}`)).html
-/** The text of a page, without its tags. */
-const textOf = (html: string) => html.replace(/<[^>]+>/g, '').replace(/\s+/g, ' ')
+/** The text of a page, without its tags and the isolates of names. */
+const textOf = (html: string) => html.replace(/<[^>]+>|[\u2068\u2069]/g, '').replace(/\s+/g, ' ')
 
 describe('the page of a secret', () => {
   test('the page of a secret says who created it, when it expires, and how it was used', async () => {
@@ -42,7 +42,7 @@ describe('the page of a secret', () => {
     await requestToken({ ...client, secretId: id, apiKey, environmentId, audience: '' }, {}, { headers })
     const { html, trips } = await owner.get(`/dashboard/secrets/${id}`)
     const text = textOf(html)
-    expect(text).toMatch(/Created.*by test/)
+    expect(text).toMatch(/Created.*by API key test/)
     expect(text).toContain('from 192.0.2.0/24 with worker/1.0')
     expect(text).not.toContain('192.0.2.7')
     expect(html).toContain('aria-label="Used on 1 of the last 30 days, in at most 1 minute of a day."')
@@ -67,9 +67,9 @@ describe('the page of a secret', () => {
     const { id, applicationId } = await create()
     const { json } = await call(apiKey, 'POST', `/connect/applications/${applicationId}/client_secrets/rotate`)
     const text = textOf(await show(id))
-    expect(text).toContain(`Replaced in a rotation by test, by …${json.secret_hint}`)
+    expect(text).toContain(`Replaced in a rotation by API key test, by …${json.secret_hint}`)
     expect(text).toContain('Expiring (rotated)')
-    expect(textOf(await show(json.id))).toContain('Created in a rotation by test')
+    expect(textOf(await show(json.id))).toContain('Created in a rotation by API key test')
   })
 
   test('the page of a secret finds its events among 20,000 events of others', async () => {
@@ -121,7 +121,7 @@ describe('the page of a leaked secret', () => {
     )
     vi.setSystemTime(Date.UTC(2030, 0, 15, 3, 30))
     const after = textOf((await visitor.get(`/dashboard/secrets/${id}`)).html)
-    expect(after).toContain('it was revoked by test 15 Jan 2030, 03:12 UTC 18 minutes ago')
+    expect(after).toContain('it was revoked by API key test 15 Jan 2030, 03:12 UTC 18 minutes ago')
     expect(after).toContain('accept the last one until 15 Jan 2030, 04:12 UTC.')
     expect(after).not.toContain(`Revoke …${hint} now`)
   })
@@ -135,7 +135,7 @@ describe('the page of a leaked secret', () => {
     const { id, applicationId } = await create()
     await call(apiKey, 'DELETE', `/connect/applications/${applicationId}`)
     const text = textOf(await show(id))
-    expect(text).toContain('Revoked with its application by test')
+    expect(text).toContain('Revoked with its application by API key test')
     expect(text).toContain('(deleted)')
   })
 })
