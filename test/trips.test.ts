@@ -147,7 +147,7 @@ const cases: Case[] = [
     `/connect/client_secrets?state=active,revoked&unused_for_days=9&never_expires=true&expires_within_days=9&organization_id=org_1&created_by=x&before=${kept}`,
     { statements: 5 },
   ],
-  [FIND_SECRETS, 200, '/connect/client_secrets?hint=abc1&limit=1', { statements: 2 }],
+  [FIND_SECRETS, 200, '/connect/client_secrets?hint=abc1&limit=1', { statements: 3 }],
   [FIND_SECRETS, 422, '/connect/client_secrets?after=unknown', { statements: 4 }],
   [UPDATE_SECRET, 200, `/connect/client_secrets/${kept}`, { statements: 3, written: 6 }, { body: { disabled: true } }],
   [UPDATE_SECRET, 200, `/connect/client_secrets/${kept}`, { statements: 3 }, { body: {} }],
