@@ -67,7 +67,7 @@ describe.runIf(chromiumPath)('a person who comes through Cloudflare Access', () 
     },
   )
 
-  test('a person whom Access has let in to another application is not signed in, and the page says why', async () => {
+  test('a person with an assertion for another application is not signed in, and the page says why', async () => {
     const { visitor, page, main, path, tabTo } = await newPerson({ aud: [newTag()] })
     await page.waitForURL(/sign-in/)
     expect(await page.locator('[role=alert]').textContent()).toContain(

@@ -189,7 +189,7 @@ describe('a secret that a person created', async () => {
     expect(secrets[0].created_by.person).toBe(email)
   })
 
-  test('is told from a secret that an API key with the name of the person created, in every list and file', async () => {
+  test('differs from a secret that an API key with the name of the person created, in every list and file', async () => {
     const email = 'twin@example.com'
     const { key, visitor } = await created(email)
     const twin = await newApiKey({ environmentId: key.environmentId })
