@@ -88,7 +88,7 @@ const Creator = ({ of: { createdBy, createdByName, createdByPerson } }: { of: Li
   if (createdBy === null) return <span class="sub">creator unknown</span>
   const name = short(createdByPerson ?? createdByName ?? createdBy)
   return (
-    <span class="sub line" title={name}>
+    <span class="sub line">
       by {createdByPerson === null && 'API key '}
       <a href={secretsPath({ creator: createdByPerson ?? createdBy })}>
         <bdi>{name}</bdi>

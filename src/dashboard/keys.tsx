@@ -7,7 +7,7 @@ import type { HonoEnv } from '../http/context.ts'
 import { ApiError, granted } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { ActionButton, Confirm, Field, type FieldErrors } from '../pages/forms.tsx'
-import { type Column, Hidden, isolated, Name, NameOverId, short, Table } from '../pages/parts.tsx'
+import { type Column, Hidden, isolated, MAX_OPTION, Name, NameOverId, short, Table } from '../pages/parts.tsx'
 import { Time } from '../pages/time.tsx'
 import { type CallerKey, MAX_LISTED_CALLERS, renameCallerKey, revokeCallerKey } from '../storage/api-keys.ts'
 import { identify } from '../storage/batch.ts'
@@ -165,7 +165,7 @@ const keyColumns = (now: number, canWrite: boolean): Column<CallerKey>[] => [
     cell: (key) => (
       <>
         <a class="button plain" href={secretsPath({ creator: key.id })}>
-          Secrets<Hidden> that {short(key.name)} created</Hidden>
+          Secrets<Hidden> that {short(key.name, MAX_OPTION)} created</Hidden>
         </a>
         {canWrite && <Changes of={key} />}
       </>
