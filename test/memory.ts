@@ -8,7 +8,7 @@ import type { Plugin } from 'vitest/config'
 const KEY = 'oncekey.memory'
 const NOTED = `(globalThis[Symbol.for('${KEY}')] ??= [])`
 
-const MAP = /^((?:export )?const \w+ = )(new \w*(?:Map|Set)(?:<.*>)?\(\))$/gm
+const MAP = /^((?:export )?const \w+(?:: .*?)? = )(new \w*(?:Map|Set)(?:<.*>)?\(\))$/gm
 const VARIABLE = /^((?:export )?let (\w+)(?:: .*?)?(?: = (.*))?)$/gm
 
 /** Notes the memory of each module of the Worker that is loaded. */
@@ -18,7 +18,7 @@ export const noteMemory: Plugin = {
   transform(code, id) {
     if (!/\/src\/.*\.tsx?$/.test(id)) return
     return code
-      .replace(MAP, (_, start, map) => `${start}${NOTED}[${NOTED}.push(${map.replace('WeakMap', 'Map')}) - 1]`)
+      .replace(MAP, (_, start, map) => `${start}${NOTED}[${NOTED}.push(${map.replace('new Weak', 'new ')}) - 1]`)
       .replace(VARIABLE, (line, _, name, value) => `${line};${NOTED}.push({ clear: () => { ${name} = ${value} } })`)
   },
 }
