@@ -95,7 +95,7 @@ export const Filters = ({ filter, keys }: { filter: Filter; keys: readonly Calle
           id="target"
           name="target"
           value={filter.target}
-          placeholder="ID, name or 6 characters"
+          placeholder="Name, ID or hint"
           autocomplete="off"
           maxlength={MAX_TARGET}
         />

@@ -109,11 +109,15 @@ function eventsPage(
       <div class="title">
         <h1>Activity</h1>
         {activities.length > 0 && (
-          <p class="quiet small">
-            Export the newest {MAX_EXPORTED.toLocaleString('en')} as{' '}
-            <a href={eventsPath(filter, { path: `${EVENTS_PATH}/export-csv` })}>CSV</a> or{' '}
-            <a href={eventsPath(filter, { path: `${EVENTS_PATH}/export-json` })}>JSON</a>
-          </p>
+          <div class="row">
+            <span class="quiet small">The newest {MAX_EXPORTED.toLocaleString('en')} events</span>
+            <a class="button" href={eventsPath(filter, { path: `${EVENTS_PATH}/export-csv` })}>
+              Export CSV
+            </a>
+            <a class="button" href={eventsPath(filter, { path: `${EVENTS_PATH}/export-json` })}>
+              Export JSON
+            </a>
+          </div>
         )}
       </div>
       <Filters filter={filter} keys={keys} />

@@ -144,10 +144,9 @@ const Nothing = ({ c, search: { hint, text } }: { c: Context<HonoEnv>; search: S
     <p>
       {text === null ? (
         <>
-          No secret in <Name>{c.var.identity?.environmentName}</Name> matches, active or not. It may belong to another
-          environment. Search is case-sensitive.{' '}
-          <a href={eventsPath({ target: hint ?? '' })}>Search activity for …{hint}</a>: secrets are listed for 90 days
-          after they end.
+          No secret in <Name>{c.var.identity?.environmentName}</Name> matches, active or not. Search is case-sensitive.
+          The secret may belong to another environment, or have ended more than 90 days ago:{' '}
+          <a href={eventsPath({ target: hint ?? '' })}>search activity for …{hint}</a>
         </>
       ) : (
         <>

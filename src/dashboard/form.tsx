@@ -84,7 +84,8 @@ export function validate<S extends v.GenericSchema>(schema: S, value: unknown): 
   for (const issue of result.issues) {
     const { field, message } = describeIssue(issue)
     const [name = ''] = field.split('.')
-    const text = message.slice(field.length).trim()
+    // A form has an empty field in place of null.
+    const text = message.slice(field.length).replace(', or null', '').trim()
     if (!errors.has(name)) errors.set(name, text.charAt(0).toUpperCase() + text.slice(1))
   }
   return { refused: Object.fromEntries(errors) }

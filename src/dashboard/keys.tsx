@@ -309,10 +309,10 @@ function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKe
         Calls with this key are refused immediately, and its sessions end. Secrets that it created keep working. This
         can’t be undone.{' '}
         {key.lastUsedAt === null ? (
-          'Never used.'
+          'It was never used.'
         ) : (
           <>
-            Last used <Time at={key.lastUsedAt} now={now} />.
+            It was last used <Time at={key.lastUsedAt} now={now} />.
           </>
         )}
       </p>

@@ -186,7 +186,7 @@ const SearchField = () => (
         id="q"
         name="q"
         required
-        placeholder="Search, or paste a leaked secret"
+        placeholder="Search or paste a secret"
         autocomplete="off"
         {...noSpellcheck}
         autocapitalize="off"

@@ -14,7 +14,7 @@ import { EVENTS_PATH } from './event-filter.tsx'
 import { EventTable } from './event-table.tsx'
 import { counted } from './inventory-filter.tsx'
 import { hasExpired } from './keys.tsx'
-import { APPLICATIONS_PATH, page, SECRETS_PATH, secretPath } from './layout.tsx'
+import { APPLICATIONS_PATH, page, SECRETS_PATH } from './layout.tsx'
 import { isInUse, SecretName } from './secret-table.tsx'
 import { may, requireSession } from './session.ts'
 import { withoutQuery } from './webhooks.tsx'
@@ -145,21 +145,20 @@ const Item = ({ kind, label, children }: PropsWithChildren<ItemProps>) => (
 
 /** Credentials that are reported as leaked. */
 function leaked({ leaked: secrets, areMoreLeaked, keys, endpoints }: Overview, now: number): Child[] {
-  const item = (at: number | null, href: string, child: Child) =>
+  const item = (at: number | null, child: Child) =>
     at === null
       ? []
       : [
           <Item kind="bad" label="Reported as leaked">
-            <a href={href}>{child}</a> was reported <Time at={at} now={now} />
+            {child} was reported <Time at={at} now={now} />
           </Item>,
         ]
   return [
     ...secrets.flatMap((secret) =>
       item(
         secret.leakReportedAt,
-        secretPath(secret.id),
         <>
-          <SecretName secret={secret} /> ({secret.state})
+          <SecretName secret={secret} /> of <bdi>{short(secret.applicationName)}</bdi> ({secret.state})
         </>,
       ),
     ),
@@ -173,14 +172,18 @@ function leaked({ leaked: secrets, areMoreLeaked, keys, endpoints }: Overview, n
     ...keys.flatMap(({ name, leakReportedAt }) =>
       item(
         leakReportedAt,
-        KEYS_PATH,
-        <>
+        <a href={KEYS_PATH}>
           API key <Name>{short(name)}</Name>
-        </>,
+        </a>,
       ),
     ),
     ...endpoints.flatMap(({ url, leakReportedAt }) =>
-      item(leakReportedAt, WEBHOOKS_PATH, <>Signing secret of {withoutQuery(url)}</>),
+      item(
+        leakReportedAt,
+        <a href={WEBHOOKS_PATH}>
+          Signing secret of <bdi>{withoutQuery(url)}</bdi>
+        </a>,
+      ),
     ),
   ]
 }
@@ -232,9 +235,9 @@ function failing(endpoints: readonly WebhookEndpoint[]): Child[] {
       <Item kind="bad" label="Webhook fails">
         <a href={WEBHOOKS_PATH}>
           <code>{short(withoutQuery(url))}</code>
-        </a>
-        : {deliveryCount(dead)} failed {dead === 1 ? 'delivery' : 'deliveries'}
-        {pending > 0 && `, ${deliveryCount(pending)} pending`}
+        </a>{' '}
+        has {deliveryCount(dead)} failed {dead === 1 ? 'delivery' : 'deliveries'}
+        {pending > 0 && ` and ${deliveryCount(pending)} pending`}
       </Item>
     ))
 }

@@ -16,7 +16,7 @@ import {
 } from '../storage/client-secrets.ts'
 import { readChange } from './form.tsx'
 import { APPLICATIONS_PATH, applicationPath, page, redirectWithNotice } from './layout.tsx'
-import { isActive, isInUse, LastUse, SecretName } from './secret-table.tsx'
+import { isActive, isInUse, LastUse, LastUsed, SecretName } from './secret-table.tsx'
 import { findSecret, findToChange } from './secrets.tsx'
 import { requireSession } from './session.ts'
 
@@ -84,10 +84,12 @@ function revokePage(c: Context<HonoEnv>, { application, secret, secrets }: Await
         <dd>
           <SecretName secret={secret} />
         </dd>
+        <dt>Last used</dt>
+        <dd>
+          <LastUsed at={secret.lastUsedAt} now={now} />
+        </dd>
       </dl>
-      <p>
-        It stops working immediately. This can’t be undone. <LastUse secret={secret} now={now} />
-      </p>
+      <p>It stops working immediately. This can’t be undone.</p>
       <Tokens c={c} />
       {isInUse(secret, now) && (
         <p class="notice bad">

@@ -40,13 +40,15 @@ interface LifetimesProps {
   readonly chosen: number | null
   /** The longest lifetime that the environment allows, in days from now; null for no limit. */
   readonly most: number | null
+  /** False if the form offers no expiry in another way. */
+  readonly hasNever?: boolean
 }
 
 /** The choices, and the chosen lifetime among them. */
-export const Lifetimes = ({ now, chosen: wanted, most }: LifetimesProps) => {
+export const Lifetimes = ({ now, chosen: wanted, most, hasNever = true }: LifetimesProps) => {
   const isAllowed = (days: number) => most === null || (days > 0 && days <= most)
   const chosen = wanted === null || isAllowed(wanted) ? wanted : most
-  const lifetimes = [...LIFETIMES.keys()].filter(isAllowed)
+  const lifetimes = [...LIFETIMES.keys()].filter((days) => isAllowed(days) && (days > 0 || hasNever))
   if (chosen !== null && !lifetimes.includes(chosen)) lifetimes.unshift(chosen)
   return lifetimes.map((days) => (
     <Choice

@@ -65,7 +65,7 @@ function labelFor(id: string, activity: Activity): string {
 const Replacement = ({ id, activity: { event } }: { id: string; activity: Activity }) =>
   event.type === 'connect_application_secret.rotated' && event.data.id !== id ? (
     <>
-      {', by '}
+      {', with '}
       <a href={`/dashboard/secrets/${String(event.data.id)}`}>
         <Hint hint={String(event.data.secret_hint)} />
       </a>

@@ -183,7 +183,7 @@ function editPage(
         <Choice name="lifetime" value="same" isChosen help={secret.expiresAt && <ExactTime at={secret.expiresAt} />}>
           {secret.expiresAt === null ? 'Never, as now' : 'As now'}
         </Choice>
-        <Lifetimes now={now} chosen={null} most={most} />
+        <Lifetimes now={now} chosen={null} most={most} hasNever={secret.expiresAt !== null} />
       </Choices>
       <Limits values={values} errors={errors} all={application.scopes} />
     </>,

@@ -6,7 +6,7 @@ import { settingsFromWire } from '../contract/wire.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
 import { granted } from '../http/errors.ts'
-import { ActionButton, Choice, Choices, Confirm, Errors, Field, type FieldErrors, PostForm } from '../pages/forms.tsx'
+import { Choice, Choices, Confirm, Errors, Field, type FieldErrors, PostForm } from '../pages/forms.tsx'
 import { Time } from '../pages/time.tsx'
 import { identify } from '../storage/batch.ts'
 import {
@@ -54,9 +54,9 @@ export const settings = new Hono<HonoEnv>()
       { title: 'Freeze environment', section: SETTINGS_PATH },
       <Confirm title="Freeze environment?" action={FREEZE_PATH} verb="Freeze environment" back={SETTINGS_PATH}>
         <p>
-          Until you lift the freeze, no program gets an access token, no secret, API key or webhook endpoint is created,
-          and no secret is enabled or gets a later expiry or fewer limits. Tokens that exist work until they expire.
-          Reads, verifications and revocations still work.
+          Until you lift the freeze, Oncekey issues no access tokens, and creates no secrets, API keys or webhook
+          endpoints. No secret is enabled, or gets a later expiry or fewer limits. Existing tokens work until they
+          expire. You can still read, verify and revoke.
         </p>
       </Confirm>,
     )
@@ -81,8 +81,8 @@ async function change(c: Context<HonoEnv>, changes: EnvironmentChanges, notice: 
 
 const REACTIONS = [
   ['notify', 'Notify', 'Records an event, and shows the secret, API key or endpoint on the overview.'],
-  ['disable', 'Disable', 'Also disables a secret, and revokes an API key. For a signing secret as “Notify”.'],
-  ['revoke', 'Revoke', 'Also revokes a secret or an API key, and deletes a webhook endpoint. This can’t be undone.'],
+  ['disable', 'Disable', 'Also disables a secret, or revokes an API key. A signing secret keeps working.'],
+  ['revoke', 'Revoke', 'Also revokes a secret, or deletes the endpoint of a signing secret. This can’t be undone.'],
 ] as const
 
 const ReadOnly = ({ children }: PropsWithChildren<object>) => <div class="stack">{children}</div>
@@ -166,7 +166,9 @@ function settingsPage(
         </p>
       )}
       {may(c, 'write') && frozenAt !== null && (
-        <ActionButton action={`${SETTINGS_PATH}/unfreeze`}>Lift the freeze</ActionButton>
+        <PostForm action={`${SETTINGS_PATH}/unfreeze`}>
+          <button type="submit">Lift the freeze</button>
+        </PostForm>
       )}
     </section>,
   )

@@ -131,7 +131,7 @@ function signInPage(c: Context<HonoEnv>, to: string, { notice, person, refusal, 
       </PostForm>
       <p class="quiet small">
         No key? The operator creates one with{' '}
-        <code>npm run api-key -- create --environment NAME --name YOU --access write</code>
+        <code class="sub">npm run api-key -- create --environment NAME --name YOU --access write</code>
       </p>
     </section>,
   )

@@ -142,7 +142,7 @@ const endpointColumns = (now: number): Column<WebhookEndpoint>[] => [
       </>
     ),
   },
-  { label: 'Created', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
+  { label: 'Created', kind: 'extra', cell: ({ createdAt }) => <Time at={createdAt} now={now} /> },
 ]
 
 const endpointActions: Column<WebhookEndpoint> = {

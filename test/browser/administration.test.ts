@@ -210,7 +210,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
     await colleague.page.goto(page.url())
     expect(await colleague.page.locator('tbody tr').count()).toBe(count)
     const downloading = page.waitForEvent('download')
-    await press('CSV')
+    await press('Export CSV')
     const lines = (await readFile(await (await downloading).path(), 'utf8')).split('\r\n')
     expect(lines).toHaveLength(count + 2)
     await press('Secret disabled')

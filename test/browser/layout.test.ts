@@ -10,6 +10,18 @@ const WIDTHS = [320, 360, 768, 1024, 1216, 1440, 1920]
 const APPLICATIONS = 30
 const HOSTILE = { application_type: 'm2m', organization_id: `org_${'Ab1Cd2Ef'.repeat(8)}` }
 const TOO_WIDE = 'document.documentElement.scrollWidth > innerWidth'
+/**
+ * Parts of a table that reach over the next column or beyond the page. A text that is too long is cut, and the padding
+ * of a plain button, 4 px, lies outside its column.
+ */
+const OUT_OF_PLACE = `[...document.querySelectorAll('main table')].flatMap((table) => {
+  const beyond = (part, whole) => part.getBoundingClientRect().right > whole.getBoundingClientRect().right + 5
+  const parts = [...table.querySelectorAll('td :is(.state, time, button, a.button)')]
+  return [
+    ...(beyond(table, table.parentElement) ? [table] : []),
+    ...parts.filter((part) => part.checkVisibility() && beyond(part, part.closest('td'))),
+  ].map((element) => element.outerHTML.slice(0, 120))
+})`
 
 describe.skipIf(!chromiumPath)('the layout', () => {
   const environment = new Environment()
@@ -17,9 +29,26 @@ describe.skipIf(!chromiumPath)('the layout', () => {
 
   /** An environment whose names are as long as they may be, and as hard to show. */
   async function newHostile() {
-    hostile ??= seedHostile(environment.served.database, environment.origin, APPLICATIONS, () => {})
+    hostile ??= seedHostile(environment.served.database, environment.origin, APPLICATIONS, () => {}).then(reportLeaks)
     const data = await hostile
     return { ...data, paths: dashboardPaths(data).filter((path) => !isFile(path)) }
+  }
+
+  /** Reports the oldest credentials of each kind as leaked, and pauses endpoints, so that lists mark them. */
+  async function reportLeaks(data: Hostile): Promise<Hostile> {
+    const { database } = environment.served
+    const report = (table: string) =>
+      database.prepare(
+        `UPDATE ${table} SET leak_reported_at = 1 WHERE id IN (SELECT id FROM ${table} ORDER BY created_at LIMIT 5)`,
+      )
+    const events = ['connect_application_secret.used_while_expiring', 'api_key.leaked']
+    await database.batch([
+      ...['client_secrets', 'api_keys', 'webhook_endpoints'].map(report),
+      database
+        .prepare('UPDATE webhook_endpoints SET paused_at = 1, events = ? WHERE leak_reported_at = 1')
+        .bind(JSON.stringify(events)),
+    ])
+    return data
   }
 
   test('the layout never scrolls sideways, whatever names, ids and URLs are, and its pages stay under 60 KB', async () => {
@@ -30,11 +59,12 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     for (const [i, path] of paths.entries()) {
       await page.goto(environment.origin + path)
       expect(Buffer.byteLength(await page.content()), path).toBeLessThanOrEqual(60 * 1024)
-      // The short run has three widths for each page.
-      const widths = [320, 1440, WIDTHS[i % WIDTHS.length] as number]
+      // The short run has four widths for each page.
+      const widths = [320, 1024, 1440, WIDTHS[i % WIDTHS.length] as number]
       for (const width of size(0, 1) === 1 ? WIDTHS : widths) {
         await page.setViewportSize({ width, height: 900 })
         expect([path, width, await page.evaluate(TOO_WIDE)]).toEqual([path, width, false])
+        expect([path, width, await page.evaluate(OUT_OF_PLACE)]).toEqual([path, width, []])
         const header = await page.locator('header.top').boundingBox()
         expect(header?.height, `${path} at ${width} px`).toBeLessThanOrEqual(64)
       }
@@ -58,6 +88,40 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     }
     await page.setViewportSize({ width: 360, height: 780 })
     expect((await page.locator('header').boundingBox())?.height).toBeLessThanOrEqual(96)
+  })
+
+  test('the header of a desktop shows the whole name of an environment like “production”', async () => {
+    const { apiKey, environmentId } = await environment.newExample()
+    await environment.served.database
+      .prepare("UPDATE environments SET name = 'production' WHERE id = ?")
+      .bind(environmentId)
+      .run()
+    const visitor = await environment.newVisitor()
+    const { page } = visitor
+    await visitor.signIn(apiKey)
+    for (const width of [1216, 1440]) {
+      await page.setViewportSize({ width, height: 900 })
+      const { scrollWidth, clientWidth } = await page
+        .locator('.where')
+        .evaluate(({ scrollWidth, clientWidth }: { scrollWidth: number; clientWidth: number }) => ({
+          scrollWidth,
+          clientWidth,
+        }))
+      expect([width, scrollWidth]).toEqual([width, clientWidth])
+    }
+  })
+
+  test('a button with the name of a person wraps it on a phone', async () => {
+    const visitor = await environment.newVisitor({ viewport: { width: 320, height: 780 } })
+    const { page } = visitor
+    await page.goto(`${environment.origin}/dashboard/sign-in`)
+    await page.locator('main form').evaluate((form) => {
+      const [button, name] = ['button', 'bdi'].map((tag) => form.ownerDocument.createElement(tag))
+      name.textContent = `${'x'.repeat(40)}@example.com`
+      button.append('Continue as ', name)
+      form.append(button)
+    })
+    expect(await page.evaluate(TOO_WIDE)).toBe(false)
   })
 
   test('the layout starts every page at the left edge of the header', async () => {

@@ -57,6 +57,7 @@ const POLICY = [
 function checkPage(headers: Headers, html: string, what: string): void {
   expect(headers.get('Content-Type'), what).toBe('text/html; charset=UTF-8')
   expect(headers.get('X-Frame-Options'), what).toBe('DENY')
+  expect(/<a [^>]*>(?:(?!<\/a>).)*<a /s.exec(html)?.[0], `${what}: a link in a link`).toBeUndefined()
   expect(headers.get('Permissions-Policy'), what).toContain('camera=()')
   expect(headers.get('Content-Security-Policy')?.split('; '), what).toEqual(POLICY)
   expect(html, what).toMatch(/^<!DOCTYPE html><html lang="en">/)

@@ -67,7 +67,7 @@ describe('the page of a secret', () => {
     const { id, applicationId } = await create()
     const { json } = await call(apiKey, 'POST', `/connect/applications/${applicationId}/client_secrets/rotate`)
     const text = textOf(await show(id))
-    expect(text).toContain(`Replaced in a rotation by API key test, by …${json.secret_hint}`)
+    expect(text).toContain(`Replaced in a rotation by API key test, with …${json.secret_hint}`)
     expect(text).toContain('Expiring (rotated)')
     expect(textOf(await show(json.id))).toContain('Created in a rotation by API key test')
   })

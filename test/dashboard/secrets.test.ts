@@ -221,7 +221,7 @@ describe('an existing secret', () => {
     const ask = async () => (await owner.get(`${page}/${created.id}/revoke`)).html
     expect(await ask()).toContain(`…${created.secret_hint}`)
     expect(await ask()).toContain('Nightly export')
-    expect(await ask()).toContain('Never used.')
+    expect(await ask()).toContain('Never used')
     expect(await ask()).toContain('the last secret that works')
     expect(await ask()).not.toContain('within the last week')
     await verify(created.secret)
@@ -311,12 +311,15 @@ describe('the limits of a secret', () => {
     await visitor.signIn(apiKey)
     const { id } = await newApplication(apiKey)
     const { json } = await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`, { body: {} })
-    await call(apiKey, 'PATCH', '/connect/environment', { body: { max_lifetime_days: 60 } })
     const page = `/dashboard/applications/${id}`
     const offered = async (path: string) =>
       [...(await visitor.get(path)).html.matchAll(/name="lifetime" value="(\w+)"( checked)?/g)].map(
         ([, days, isChosen]) => [days, isChosen !== undefined],
       )
+    // A secret that never expires keeps it by the first choice, so there is no other one for it.
+    const choices = (await offered(`${page}/secrets/${json.id}/edit`)).map(([days]) => days)
+    expect(choices).toEqual(['same', '30', '90', '365'])
+    await call(apiKey, 'PATCH', '/connect/environment', { body: { max_lifetime_days: 60 } })
     for (const form of ['new-secret', 'rotate']) {
       expect(await offered(`${page}/${form}`)).toEqual([
         ['60', true],
