@@ -94,6 +94,20 @@ describe('a new secret', () => {
     expect(html).toContain('https://oncekey.test/oauth2/token')
     expect(html).not.toContain('allowInsecureRequests')
   })
+
+  test('a new secret and a new API key come with the issuer of the settings, at whichever address the page is open', async () => {
+    const { id } = await newApplication(apiKey)
+    const visitor = new Visitor()
+    visitor.bindings = { ISSUER: 'https://secrets.example.com' }
+    await visitor.signIn(apiKey)
+    const secret = await visitor.submit(`/dashboard/applications/${id}/new-secret`, { lifetime: '0' })
+    const key = await visitor.submit('/dashboard/keys/new', { name: 'CI', access: 'read', lifetime: '0' })
+    for (const { status, html } of [secret, key]) {
+      expect(status).toBe(200)
+      expect(html).toContain('ONCEKEY_URL=https://secrets.example.com')
+      expect(html).not.toContain('https://oncekey.test')
+    }
+  })
 })
 
 describe('a secret that did not arrive', () => {

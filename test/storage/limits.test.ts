@@ -126,6 +126,30 @@ describe('sessions', () => {
   })
 })
 
+describe('events', () => {
+  test.each(['events=connect_application_secret.expired', 'organization_id=org_unknown'])(
+    'the event list filtered by %s reads no other events, of which there are 5,000',
+    async (query) => {
+      const { apiKey } = await newApiKey()
+      const { id } = await newApplication(apiKey)
+      const columns = 'environment_id, organization_id, type, data, actor_type, created_at'
+      const { success } = await env.DB.prepare(
+        `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+         INSERT INTO events (seq, id, ${columns}) SELECT seq + i, 'event_' || ? || i, ${columns} FROM events, n
+         WHERE type = 'connect_application.created' AND data ->> 'id' = ?`,
+      )
+        .bind(id, id)
+        .run()
+      expect(success).toBe(true)
+      const counter = counted(env.DB)
+      const { json } = await call(apiKey, 'GET', `/events?limit=1&${query}`, { bindings: { DB: counter.database } })
+      expect(json.data).toEqual([])
+      expect(counter.rowsRead).toBeLessThan(200)
+      expect((await call(apiKey, 'GET', '/events?limit=100')).json.data).toHaveLength(100)
+    },
+  )
+})
+
 test.each([Number.NaN, Number.POSITIVE_INFINITY, undefined])(
   '%s is not sent to the database, which would store NULL',
   async (value) => {
