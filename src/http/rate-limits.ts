@@ -77,8 +77,8 @@ const paused = new RecentMap<number>()
  */
 export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
   const names = namesOf(c, attempt)
-  const apiKeyId = hasFailedHere(names, names.credential) ? undefined : working.get(names.credential ?? '')
-  const until = apiKeyId === undefined ? refusedUntil(c, names) : (paused.get(apiKeyId ?? '') ?? 0)
+  const apiKeyId = hasFailedHere(names, names.credential) ? undefined : working.get(String(names.credential))
+  const until = apiKeyId === undefined ? refusedUntil(names) : (paused.get(String(apiKeyId)) ?? 0)
   const seconds = Math.ceil((until - Date.now()) / 1000)
   if (seconds <= 0) return
   const reason = apiKeyId === undefined ? 'too_many_failures' : 'too_many_calls'
@@ -92,11 +92,10 @@ export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
 }
 
 /** The time when an attempt may reach the database again (Unix ms); 0 if it may now. */
-function refusedUntil(c: Context<HonoEnv>, names: Names): number {
-  if (!c.env.FAILED_AUTHENTICATIONS) return 0
+function refusedUntil(names: Names): number {
   const ofAddress = currentWindow(names.address)
   if (ofAddress && ofAddress.count >= MAX_FAILURES) return ofAddress.until
-  if (names.address !== null && !hasFailedHere(names, names.account)) return 0
+  if (!hasFailedHere(names, names.account)) return 0
   const ofAccount = currentWindow(names.account)
   return ofAccount && ofAccount.count >= MAX_FAILURES ? ofAccount.until : 0
 }
@@ -187,10 +186,10 @@ function namesOf(c: Context<HonoEnv>, { digest, clientId }: Attempt): Names {
   return { address: address ? ADDRESS + networkOf(address) : null, credential, account }
 }
 
-const here = ({ address }: Names, name: string) => `${name} ${address}`
+const here = ({ address }: Names, name: string | null) => `${name} ${address}`
 
 function hasFailedHere(names: Names, name: string | null): boolean {
-  return name !== null && Date.now() < (failedAt.get(here(names, name)) ?? 0)
+  return Date.now() < (failedAt.get(here(names, name)) ?? 0)
 }
 
 interface Window {

@@ -10,6 +10,7 @@ import { type ClientSecret, clientSecretMapping, liveAt } from './client-secrets
 import { type Database, type Query, query, sendBatch, type UnixMs, unreadable } from './database.ts'
 import { nextSeq, organizationOfSecret } from './event-statements.ts'
 import { touchAfterResponse } from './last-use.ts'
+import { jsonOrNull } from './mapping.ts'
 import { oneMoreMinute } from './used-minutes.ts'
 import { selectVerdict } from './verdicts.ts'
 
@@ -278,7 +279,7 @@ function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
 
 function readClient(row: ClientRow | undefined, { address }: Proof): FoundClient | RefusedClient {
   if (!row || (row.refusal === null && !row.secret_id)) throw unreadable()
-  const isAllowed = isAllowedFrom(row.allowed_ips === null ? null : JSON.parse(row.allowed_ips), address)
+  const isAllowed = isAllowedFrom(jsonOrNull(row.allowed_ips), address)
   const refused = row.refusal ?? (isAllowed ? null : 'address_not_allowed')
   if (refused === null) return { client: clientFromRow(row) }
   const { secret_id: secretId, environment_id: environmentId, application_id: applicationId } = row
@@ -324,7 +325,7 @@ function clientFromRow(row: ClientRow): AuthenticatedClient {
       organizationId: row.organization_id,
       isFirstParty: row.is_first_party === 1,
     },
-    scopes: commonScopes(JSON.parse(row.scopes), row.allowed_scopes === null ? null : JSON.parse(row.allowed_scopes)),
+    scopes: commonScopes(JSON.parse(row.scopes), jsonOrNull(row.allowed_scopes)),
     environmentId: row.environment_id,
     audience: row.audience,
     isFrozen: row.is_frozen === 1,

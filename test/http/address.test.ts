@@ -27,5 +27,6 @@ describe('the prefix of an address that is stored with the use of a secret', () 
     ['::ffff:192.0.2.77', '192.0.2.0/24'],
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1::/48'],
     ['2001:DB8::1', '2001:db8:0::/48'],
+    ['not:an:address', '0:0:0::/48'],
   ])('the stored prefix of %s is %s', (address, site) => expect(siteOf(address)).toBe(site))
 })

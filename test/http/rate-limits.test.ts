@@ -221,6 +221,12 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
     expect(failed.keys.join()).not.toContain(credential)
   })
 
+  test('a failed authentication without a known address counts for the client or key alone', async () => {
+    const failed = limiter()
+    await family.send(await madeUp(family.prefix), { bindings: { FAILED_AUTHENTICATIONS: failed } })
+    expect(failed.keys).toEqual([expect.stringMatching(family.prefix === 'cs' ? /^client / : /^key /)])
+  })
+
   test.each([
     ['address', /^address/],
     ['client or key', /^(client|key)/],
@@ -238,6 +244,8 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
       const named = family.prefix === 'cs' ? { client_id: clientId } : {}
       const entry = { status: 429, error: 'rate_limit_exceeded', reason: 'too_many_failures', address, ...named }
       expect(logged).toHaveBeenLastCalledWith(expect.objectContaining(entry))
+      const members = Object.keys(logged.mock.lastCall?.[0])
+      expect([members.includes('client_id'), members.includes('api_key_id')]).toEqual([family.prefix === 'cs', false])
     },
   )
 
@@ -327,6 +335,17 @@ describe('failures under the ID of one client', () => {
     expect((await send(await madeUp('cs'), { address }, newId('client', 0))).status).toBe(401)
     expect((await send(attacked.secret, { address: newAddress() }, attacked.clientId)).status).toBe(200)
     expect((await send(attacked.secret, { address }, attacked.clientId)).status).toBe(200)
+  })
+
+  test('a client that fails again after its window has ended reaches the database', async () => {
+    const address = newAddress()
+    const { clientId } = await newClient()
+    const start = Date.now()
+    for (const time of [0, WINDOW_MS - 1, WINDOW_MS]) {
+      vi.setSystemTime(start + time)
+      const { status, trips } = await send(await madeUp('cs'), { address }, clientId)
+      expect([status, trips]).toEqual([401, 1])
+    }
   })
 
   test('failed authentications without a known address get 429 after 100', async () => {
@@ -534,6 +553,7 @@ describe('calls of the management API', () => {
       expect(headers.get('Retry-After')).toBe(String(PAUSE_MS / 1000))
       const entry = { error: 'rate_limit_exceeded', reason: 'too_many_calls', api_key_id: id }
       expect(logged).toHaveBeenLastCalledWith(expect.objectContaining(entry))
+      expect(logged.mock.lastCall?.[0]).not.toHaveProperty('client_id')
     }
     expect((await reads.send(apiKey)).status).toBe(200)
     vi.setSystemTime(Date.now() + PAUSE_MS)
@@ -580,13 +600,12 @@ describe('a rate-limit binding', () => {
     expect(JSON.stringify(logged.mock.calls)).not.toContain(apiKey)
   })
 
-  test('an address that is over its limit is limited no more when the binding is missing', async () => {
+  test('without the binding no failure counts, so that an address has no limit', async () => {
     const address = newAddress()
     const { send } = FAMILIES.events as Family
-    for (let i = 0; i < MAX_FAILURES; i++) await send('garbage', { address })
-    expect((await send('garbage', { address })).status).toBe(429)
     const bindings = { FAILED_AUTHENTICATIONS: undefined } as unknown as Partial<Env>
-    expect((await send('garbage', { address, bindings })).status).toBe(401)
+    for (let i = 0; i <= MAX_FAILURES; i++) expect((await send('garbage', { address, bindings })).status).toBe(401)
+    expect((await send('garbage', { address })).status).toBe(401)
   })
 
   test.each(['FAILED_AUTHENTICATIONS', 'MANAGEMENT_CALLS'] as const)('%s is configured in wrangler.toml', (name) =>

@@ -1,29 +1,34 @@
 import { env } from 'cloudflare:workers'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { sha256 } from '../../src/credential/digest.ts'
-import { startOfIds } from '../../src/credential/id.ts'
+import { newId, startOfIds } from '../../src/credential/id.ts'
 import {
   authenticateClient,
+  authenticateIntrospection,
   type ClientRefusal,
   recordRefusedUse,
   touchClientSecret,
   type Use,
 } from '../../src/storage/client-authentication.ts'
-import { m2mApplication, operatorDatabase } from '../api.ts'
-import { stopClock } from '../clock.ts'
-import { type Client, newClient, setSecret } from '../oauth/client.ts'
+import { call, m2mApplication, operatorDatabase } from '../api.ts'
+import { advance, stopClock } from '../clock.ts'
+import { counted, withBatch } from '../faults/wrapped.ts'
+import { type Client, newClient, newSecret, setSecret } from '../oauth/client.ts'
 
 const HOUR = 60 * 60 * 1000
 const DAY = 24 * HOUR
 const USE: Use = { address: '203.0.113.0/24', country: 'CH', userAgent: 'worker/1.0' }
 const ORIGIN = { address: '203.0.113.7', country: 'CH', userAgent: 'worker/1.0', clientRequestId: 'mine-1' }
 
-afterEach(() => void vi.useRealTimers())
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
 
 /** A database, and a function that waits for the work behind the response. */
-function opened() {
+function opened(binding = env.DB) {
   const work: Promise<unknown>[] = []
-  const database = { ...operatorDatabase(), waitUntil: (promise: Promise<unknown>) => void work.push(promise) }
+  const database = { ...operatorDatabase(binding), waitUntil: (promise: Promise<unknown>) => void work.push(promise) }
   const done = async () => {
     while (work.length > 0) await work.shift()
   }
@@ -56,6 +61,63 @@ async function useAfter(client: Client, happen: () => Promise<unknown>, now?: nu
   return rowOf(client)
 }
 
+describe('the answer of the database', () => {
+  test.each([
+    ['no row', []],
+    ['a row that names no secret and no refusal', [{ refusal: null, secret_id: null, allowed_ips: null }]],
+  ])('a client is neither authenticated nor refused if the database returns %s', async (_, results) => {
+    const { database } = opened(withBatch(env.DB, async () => [{ results }]))
+    const proof = await proofOf(await newClient())
+    await expect(authenticateClient(database, proof)).rejects.toThrow('cannot be read')
+  })
+})
+
+describe('the scopes of a token that a client asks about', async () => {
+  const scoped = { ...m2mApplication, scopes: ['read', 'write'] }
+  const client = await newClient(scoped)
+  const holder = await newClient(scoped, client)
+  const stranger = await newClient(scoped)
+
+  async function scopesOf(token: { secretId: string; clientId: string } | null) {
+    const found = await authenticateIntrospection(operatorDatabase(), await proofOf(client), token)
+    return found.refused ?? found.tokenScopes
+  }
+
+  test('the scopes of a token are those that its application and its secret both have', async () => {
+    expect(await scopesOf(holder)).toEqual(['read', 'write'])
+    expect(await scopesOf(client)).toEqual(['read', 'write'])
+    const { json } = await call(holder.apiKey, 'POST', `/connect/applications/${holder.applicationId}/client_secrets`, {
+      body: { scopes: ['write'] },
+    })
+    expect(await scopesOf({ secretId: json.id, clientId: holder.clientId })).toEqual(['write'])
+  })
+
+  test('a token has no scopes if its secret belongs to another environment or to another client', async () => {
+    expect(await scopesOf(null)).toBeNull()
+    expect(await scopesOf(stranger)).toBeNull()
+    expect(await scopesOf({ secretId: holder.secretId, clientId: client.clientId })).toBeNull()
+    expect(await scopesOf({ secretId: stranger.secretId, clientId: holder.clientId })).toBeNull()
+    expect(await scopesOf({ secretId: holder.secretId, clientId: stranger.clientId })).toBeNull()
+  })
+
+  test.each([
+    ['revoked', { revoked_at: 1 }],
+    ['disabled', { disabled_at: 1 }],
+    ['expired', { expires_at: 1 }],
+  ])('a token has no scopes if its secret is %s', async (_, columns) => {
+    const ended = await newSecret(holder)
+    expect(await scopesOf(ended)).toEqual(['read', 'write'])
+    await setSecret(ended, columns)
+    expect(await scopesOf(ended)).toBeNull()
+  })
+
+  test('a token has no scopes if its application is deleted', async () => {
+    const deleted = await newClient(scoped, client)
+    await env.DB.prepare('UPDATE applications SET deleted_at = 1 WHERE id = ?').bind(deleted.applicationId).run()
+    expect(await scopesOf(deleted)).toBeNull()
+  })
+})
+
 describe('a use of a client secret', () => {
   test('a use of an active secret is recorded with its time and its origin', async () => {
     const now = stopClock()
@@ -80,6 +142,22 @@ describe('a use of a client secret', () => {
   })
 })
 
+test('a use sends one statement, or two shortly before the expiry that a rotation has set', async () => {
+  const client = await newClient()
+  for (const [isRotatedOut, count] of [
+    [false, 1],
+    [true, 2],
+  ] as const) {
+    const counter = counted(env.DB)
+    const { database, done } = opened(counter.database)
+    const id = newId('secret', Date.now())
+    const clientSecret = { id, lastUsedAt: null, expiresAt: Date.now() + HOUR, isRotatedOut }
+    touchClientSecret(database, await proofOf(client), { clientSecret }, USE)
+    await done()
+    expect(counter.statements).toBe(count)
+  }
+})
+
 describe('a use shortly before the expiry that a rotation has set', () => {
   /** A secret that was rotated out, so that it expires after this time. */
   async function rotatedOut(now: number, after: number) {
@@ -97,6 +175,14 @@ describe('a use shortly before the expiry that a rotation has set', () => {
     const client = await rotatedOut(now, after)
     await useAfter(client, async () => {}, now)
     expect(await eventsOf(client, 'used_while_expiring')).toHaveLength(count)
+  })
+
+  test('two uses shortly before the same expiry record one event, without an error', async () => {
+    const failed = vi.spyOn(console, 'error')
+    const client = await rotatedOut(stopClock(), HOUR)
+    for (const _ of [1, 2]) await useAfter(client, async () => {}, advance(60_000))
+    expect(await eventsOf(client, 'used_while_expiring')).toHaveLength(1)
+    expect(failed).not.toHaveBeenCalled()
   })
 
   test('the event of a use shortly before the expiry has the secret, the origin of the use and the ID of this expiry', async () => {
@@ -175,12 +261,24 @@ describe('a refused use', () => {
     expect(JSON.parse(`${event?.data}`)).toMatchObject({ id: client.secretId, reason })
   })
 
+  test('two uses that are refused within an hour record one event, without an error', async () => {
+    const failed = vi.spyOn(console, 'error')
+    const client = await newClient()
+    const now = stopClock()
+    const hour = now + HOUR - (now % HOUR)
+    for (const time of [hour, hour + HOUR - 1, hour + HOUR]) await refuse(client, 'secret_revoked', time)
+    expect((await eventsOf(client, 'refused')).map((event) => event.created_at)).toEqual([hour, hour + HOUR])
+    expect(failed).not.toHaveBeenCalled()
+  })
+
   test.each<ClientRefusal>(['client_unknown', 'client_mismatch', 'secret_unknown'])(
     'a use that is refused because of %s records no event',
     async (refused) => {
+      const failed = vi.spyOn(console, 'error')
       const client = await newClient()
       await refuse(client, refused)
       expect(await eventsOf(client, 'refused')).toEqual([])
+      expect(failed).not.toHaveBeenCalled()
     },
   )
 })
