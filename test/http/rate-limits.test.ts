@@ -260,6 +260,14 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
   })
 })
 
+test('a form that is too large to be read is no failed authentication', async () => {
+  const failed = limiter()
+  const headers = { ...FORM_OF_OURS, Cookie: `__Host-session=${await madeUp('session')}` }
+  const bindings = { FAILED_AUTHENTICATIONS: failed }
+  const answer = await form('/dashboard/events', { events: 'x'.repeat(70_000) }, headers, { bindings })
+  expect([answer.status, answer.trips, failed.keys]).toEqual([413, 0, []])
+})
+
 describe('malformed credentials', () => {
   const MALFORMED: [string, Family, string][] = families.map(([name, family]) => [name, family, `${family.prefix}_x`])
 
@@ -440,6 +448,16 @@ test('Retry-After is at most a window after the clock went back', async () => {
   vi.setSystemTime(Date.now() - 3_600_000)
   const { status, headers } = await send('garbage', { address })
   expect([status, headers.get('Retry-After')]).toEqual([429, String(WINDOW_MS / 1000)])
+})
+
+test('an address may fail 100 times again from the moment in which its window ends', async () => {
+  const address = newAddress()
+  const { send } = FAMILIES.events as Family
+  for (const time of [Date.now(), Date.now() + WINDOW_MS]) {
+    vi.setSystemTime(time)
+    for (let i = 0; i < MAX_FAILURES; i++) expect((await send('garbage', { address })).status).toBe(401)
+    expect((await send('garbage', { address })).status).toBe(429)
+  }
 })
 
 test('the memory of failures and callers has at most 10,000 entries: a new one takes the place of the oldest', () => {

@@ -39,4 +39,18 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     'return sql`LIMIT ${rows} + 0` ⟶ sql`LIMIT ${rows} + 0` ⟶ sql`LIMIT ${rows} - 0`':
       'Both are an expression with the same value, which is all that it is for.',
   },
+  'src/http/rate-limits.ts': {
+    'if (name !== null) failedAt.set(here(names, name), Date.now() + WINDOW_MS) ⟶ name !== null ⟶ true':
+      'No window belongs to no name, so that an entry for it refuses no caller. It would only take a place.',
+    'if (names.credential !== null) { ⟶ names.credential !== null ⟶ true':
+      'Only a caller with a credential succeeds. The condition is for the type.',
+  },
+  'src/storage/client-authentication.ts': {
+    'const scopes = clients[0]?.token_scopes ?? null ⟶ clients[0]?.token_sco ⟶ clients[0].token_sco':
+      'readClient has thrown if there is no row.',
+    'if (!isRotatedOut || expiresAt === null || expiresAt - now > LATE_USE_MS) return [] ⟶ expiresAt === null ⟶ false':
+      'A secret that a rotation expires has an expiry. The condition is for the type.',
+    'if (reason === undefined || secretId === null) return ⟶ secretId === null ⟶ false':
+      'Each refusal with a reason in REASONS names a secret. The condition is for the type.',
+  },
 }

@@ -17,6 +17,8 @@ export interface Mutant {
 
 interface Node {
   type: string
+  properties?: Node[]
+  value?: Node
   key?: { name?: string }
   tag?: { name?: string }
   callee?: { name?: string }
@@ -59,13 +61,21 @@ const listOfMutators = new URL('mutators/mutate.js', import.meta.resolve('@stryk
 const { allMutators } = (await import(listOfMutators.href)) as { allMutators: object[] }
 allMutators.push(sqlMutator)
 
+const TEXTS = ['StringLiteral', 'TemplateLiteral']
 const TEXT_MEMBERS = ['message', 'description']
 const ERRORS = ['Error', 'TypeError', 'RangeError']
 
 /** Texts for people: the words of errors, log entries and descriptions. Their mutants cost a run and find no defect. */
 const textIgnorer = {
   shouldIgnore({ node, key, parent }: { node: Node; key: string | number | null; parent: Node | null }) {
-    if (node.type !== 'StringLiteral' && node.type !== 'TemplateLiteral') return undefined
+    if (node.type === 'ObjectExpression') {
+      const { properties = [] } = node
+      const hasOnlyTexts = properties.every(
+        ({ key, value }) => TEXT_MEMBERS.includes(`${key?.name}`) && TEXTS.includes(`${value?.type}`),
+      )
+      return properties.length > 0 && hasOnlyTexts ? 'a text' : undefined
+    }
+    if (!TEXTS.includes(node.type)) return undefined
     const isMember =
       parent?.type === 'ObjectProperty' && key === 'value' && TEXT_MEMBERS.includes(`${parent.key?.name}`)
     const isOfError = parent?.type === 'NewExpression' && ERRORS.includes(`${parent.callee?.name}`)

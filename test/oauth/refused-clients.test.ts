@@ -173,6 +173,12 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
     ['a deleted application', deleted, 'application_deleted', deleted.secretId],
     ['a deleted application whose secret is not revoked', tombstone, 'application_deleted', tombstone.secretId],
   ]
+  const environments = new Map(
+    [client, other, stranger, revoked, expired, disabled, deleted, tombstone].map((it) => [
+      it.secretId,
+      it.environmentId,
+    ]),
+  )
   const ways: Record<string, (client: Pick<Client, 'clientId' | 'secret'>) => Promise<Reply>> = {
     'token, by Basic': (who) => requestToken(who as Client),
     'token, by post': (who) => requestTokenWith(undefined, { client_id: who.clientId, client_secret: who.secret }),
@@ -199,7 +205,10 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
           ...(secretId && { secret_id: secretId }),
         }
         expect(entries).toEqual([[expect.objectContaining({ status: 401, error: 'invalid_client', reason, ...named })]])
-        expect(Object.hasOwn(entries[0]?.[0], 'secret_id')).toBe(secretId !== undefined)
+        const entry = entries[0]?.[0]
+        expect(Object.hasOwn(entry, 'client_id')).toBe(who.clientId !== 'unknown')
+        expect(Object.hasOwn(entry, 'secret_id')).toBe(secretId !== undefined)
+        expect(entry.environment_id).toBe(secretId && environments.get(secretId))
         expect(JSON.stringify(entries)).not.toContain(who.secret)
       },
     )

@@ -9,6 +9,7 @@ import {
   recordRefusedUse,
   touchClientSecret,
   type Use,
+  verifyClientSecret,
 } from '../../src/storage/client-authentication.ts'
 import { call, m2mApplication, operatorDatabase } from '../api.ts'
 import { advance, stopClock } from '../clock.ts'
@@ -70,6 +71,14 @@ describe('the answer of the database', () => {
     const proof = await proofOf(await newClient())
     await expect(authenticateClient(database, proof)).rejects.toThrow('cannot be read')
   })
+})
+
+test('the verification of an unknown secret grants null', async () => {
+  const client = await newClient()
+  const caller = { kind: 'api_key', digest: await sha256(client.apiKey) } as const
+  const proof = { ...(await proofOf(client)), digest: await sha256('unknown') }
+  const outcome = await verifyClientSecret(operatorDatabase(), caller, proof, USE)
+  expect(outcome).toMatchObject({ granted: null, identity: { environmentId: client.environmentId } })
 })
 
 describe('the scopes of a token that a client asks about', async () => {
