@@ -4,5 +4,5 @@ export interface Coverage {
   readonly perTest: Record<string, Record<string, number>>
 }
 
-/** Takes the place of a test's name for the code of a test file outside of its tests. */
-export const ON_IMPORT = ''
+/** Takes the place of a test's name for the code of a test file outside of its tests. Stryker takes '' for no test. */
+export const ON_IMPORT = 'on import'
