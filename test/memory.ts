@@ -8,7 +8,7 @@ import type { Plugin } from 'vitest/config'
 const KEY = 'oncekey.memory'
 const NOTED = `(globalThis[Symbol.for('${KEY}')] ??= [])`
 
-const MAP = /^((?:export )?const \w+(?:: .*?)? = )(new \w*(?:Map|Set)(?:<.*>)?\(\))$/gm
+const MAP = /^((?:export )?const \w+(?:: .*?)? = )(new \w*(?:Map|Set)(?:<.*>)?\(\))(?=;?$)/gm
 const VARIABLE = /^((?:export )?let (\w+)(?:: .*?)?(?: = (.*))?)$/gm
 
 /** Notes the memory of each module of the Worker that is loaded. */

@@ -1,12 +1,13 @@
 import { afterAll, expect, vi } from 'vitest'
 import { cleanUp } from '../at-end.ts'
+import { forget } from '../memory.ts'
 
 /** The first setup file, before anything imports the sources: the name of a generated test file says which mutant is active. */
 const path = `${expect.getState().testPath}`
 const [, activeMutant] = /mutant-(\d+)\.test\.ts$/.exec(path) ?? []
 
 // Stryker's instrumented code reads this object, and keeps it.
-const globals = globalThis as { __stryker__?: object; memories?: (() => void)[] }
+const globals = globalThis as { __stryker__?: object }
 globals.__stryker__ ??= {}
 Object.assign(globals.__stryker__, {
   activeMutant,
@@ -15,16 +16,11 @@ Object.assign(globals.__stryker__, {
   currentTestId: undefined,
 })
 
-// As test/fresh.ts and test/fresh-database.ts. But loading the modules and making the database costs more than most
-// files' tests, so mutants share them.
+// As test/fresh.ts. Loading the modules costs more than most files' tests, so that mutants share them.
 vi.useRealTimers()
 vi.unstubAllGlobals()
 vi.unstubAllEnvs()
 vi.restoreAllMocks()
-for (const clear of globals.memories ?? []) clear()
+forget()
 afterAll(cleanUp)
-if (path.includes('/fresh-')) {
-  globals.memories = []
-  vi.resetModules()
-  await import('../fresh-database.ts')
-}
+if (path.includes('/fresh-')) vi.resetModules()

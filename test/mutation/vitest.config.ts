@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { defineConfig } from 'vitest/config'
+import { noteMemory } from '../memory.ts'
 import config, { inRuntime } from '../vitest.config.ts'
 import { FOLDER } from './mutants.ts'
 
@@ -14,9 +15,6 @@ function mutatedFile(id: string): string | undefined {
   const file = resolve(root, FOLDER, relative(root, id))
   return id.startsWith(`${root}/src/`) && existsSync(file) ? file : undefined
 }
-
-/** A Map in which a module remembers callers or outcomes. */
-const MEMORY = /^const (\w+) = new (?:Recent)?Map(?:<.+>)?\(\);?$/gm
 
 class InOrder {
   sort<T>(files: T[]): T[] {
@@ -32,18 +30,13 @@ export default defineConfig({
   root,
   plugins: [
     inRuntime({ REQUEST_BUDGET_MS: '30000' }),
+    noteMemory,
     {
       name: 'mutants',
       enforce: 'pre',
       load(id) {
         const file = mutatedFile(id)
         return file && readFileSync(file, 'utf8')
-      },
-      // Mutants share the modules. activate.ts clears their memories.
-      transform(code, id) {
-        if (!id.startsWith(`${root}/src/`)) return undefined
-        const clearings = Array.from(code.matchAll(MEMORY), ([, name]) => `() => ${name}.clear()`)
-        return clearings.length > 0 ? `${code}\n;(globalThis.memories ??= []).push(${clearings})\n` : undefined
       },
       // Transforming the other modules took half of a run. Vitest keeps them for the next one.
       configureVitest({ defineCacheKeyGenerator }) {
@@ -54,7 +47,7 @@ export default defineConfig({
   test: {
     ...project.test,
     include: [`${FOLDER}/*.test.ts`],
-    setupFiles: ['test/mutation/activate.ts', 'test/kept-log.ts'],
+    setupFiles: ['test/mutation/activate.ts', 'test/kept-log.ts', 'test/fresh-database.ts'],
     // The order in which mutation.ts names them.
     sequence: { sequencer: InOrder },
     maxWorkers: 1,
