@@ -12,6 +12,8 @@ globals.__stryker__ ??= {}
 Object.assign(globals.__stryker__, {
   activeMutant,
   hitCount: activeMutant === undefined ? undefined : 0,
+  // While the sources are loaded. tests.ts sets that of the tests.
+  hitLimit: 100_000,
   mutantCoverage: { static: {}, perTest: {} },
   currentTestId: undefined,
 })
