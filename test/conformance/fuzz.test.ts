@@ -5,14 +5,14 @@ import { fuzzRaw } from '../fuzz/run-raw.ts'
 import { seed, size } from '../sizes.ts'
 
 test('every response to random requests keeps every rule', async () => {
-  const report = await fuzz({ script: inject('bundle').script, requests: size(1_000, 50_000), seed })
+  const report = await fuzz({ script: inject('bundle').script, requests: size(600, 50_000), seed })
   expect(report.failure).toBe(null)
   expect(report.requests).toBeGreaterThan(500)
 })
 
 test('malformed HTTP and changed requests of real clients change nothing, and get no 500', async () => {
   const { script } = inject('bundle')
-  const report = await fuzzRaw({ script, sockets: size(160, 4_000), recorded: size(320, 20_000), seed })
+  const report = await fuzzRaw({ script, sockets: size(96, 4_000), recorded: size(192, 20_000), seed })
   expect(report.failures).toEqual([])
   expect(report.statuses.get(201)).toBeGreaterThan(0)
 })
