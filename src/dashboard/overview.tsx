@@ -169,19 +169,22 @@ function leaked({ leaked: secrets, areMoreLeaked, keys, endpoints }: Overview, n
           </Item>,
         ]
       : []),
-    ...keys.flatMap(({ name, leakReportedAt }) =>
-      item(
-        leakReportedAt,
-        <a href={KEYS_PATH}>
-          API key <Name>{short(name)}</Name>
-        </a>,
-      ),
+    ...firstKeys(
+      keys.filter(({ leakReportedAt }) => leakReportedAt !== null),
+      { kind: 'bad', label: 'Reported as leaked' },
+      ({ name, leakReportedAt }) =>
+        item(
+          leakReportedAt,
+          <a href={KEYS_PATH}>
+            API key <Name>{short(name)}</Name>
+          </a>,
+        ),
     ),
     ...endpoints.flatMap(({ url, leakReportedAt }) =>
       item(
         leakReportedAt,
         <a href={WEBHOOKS_PATH}>
-          Signing secret of <bdi>{withoutQuery(url)}</bdi>
+          Signing secret of <bdi>{short(withoutQuery(url))}</bdi>
         </a>,
       ),
     ),

@@ -156,10 +156,12 @@ describe('the overview', () => {
         await env.DB.prepare(`UPDATE api_keys SET ${column} = ? WHERE id = ?`).bind(at, one.id).run()
     }
     await set(others.results.slice(0, 8), 'key_expires_at', Date.now() + DAY_MS)
+    await set(others.results.slice(0, 8), 'leak_reported_at', Date.now())
     await set(others.results.slice(8), 'created_at', Date.now() - 100 * DAY_MS)
     const { html } = await busy.get(OVERVIEW)
     expect(html).toContain(`More than 8 secrets. ${all}`)
-    expect(html.split('was reported <time').length - 1).toBe(8)
+    expect(html.split('was reported <time').length - 1).toBe(8 + 5)
+    expect(html).toMatch(/Reported as leaked<\/span><span><a href="\/dashboard\/keys">3 more API keys<\/a>/)
     expect(html).toMatch(/Expiring keys<\/span><span><a href="\/dashboard\/keys">3 more API keys<\/a>/)
     expect(html).toMatch(/Unused API key<\/span><span><a href="\/dashboard\/keys">1 more API key<\/a>/)
     expect((await busy.get('/dashboard/secrets?state=leaked')).html).toContain('leaked 8')
