@@ -84,12 +84,19 @@ interface Job {
   readonly code: string
 }
 
-/** Runs generated test files in one runtime, in their order, and returns the result of each by its name. */
+let runs = 0
+
+/**
+ * Runs generated test files in one runtime, in their order, and returns the result of each by its name. Each run has a
+ * folder of its own, because Vite keeps what a file of the same name had before.
+ */
 async function run(jobs: readonly Job[]): Promise<Map<string, TestModule>> {
   const project = vitest.projects[0]
   if (!project) throw new Error('vitest has no project')
+  const folder = resolve(root, FOLDER, `run-${++runs}`)
+  mkdirSync(folder)
   const specifications = jobs.map(({ name, code }) => {
-    const path = resolve(root, FOLDER, `${name}.test.ts`)
+    const path = resolve(folder, `${name}.test.ts`)
     writeFileSync(path, `import { judge, recordCoverage } from '/test/mutation/tests.ts'\n${code}\n`)
     return project.createSpecification(path)
   })
@@ -104,7 +111,7 @@ async function run(jobs: readonly Job[]): Promise<Map<string, TestModule>> {
   // Without this, every mutant would seem to survive.
   if (testModules.length < jobs.length)
     throw new AggregateError(unhandledErrors, `no result: ${unhandledErrors.join()}`)
-  for (const { name } of jobs) rmSync(resolve(root, FOLDER, `${name}.test.ts`))
+  rmSync(folder, { recursive: true })
   return new Map(testModules.map((module) => [basename(module.moduleId, '.test.ts'), module]))
 }
 

@@ -46,7 +46,7 @@ export default defineConfig({
   ],
   test: {
     ...project.test,
-    include: [`${FOLDER}/*.test.ts`],
+    include: [`${FOLDER}/run-*/*.test.ts`],
     setupFiles: ['test/mutation/activate.ts', 'test/kept-log.ts', 'test/fresh-database.ts'],
     // The order in which mutation.ts names them.
     sequence: { sequencer: InOrder },
