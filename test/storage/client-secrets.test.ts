@@ -173,6 +173,15 @@ describe('revoking all secrets of an application', () => {
     expect(await revokedAt([other.id])).toEqual([null])
   })
 
+  test('an application that is unknown, or of another environment, is not found, and keeps its secrets', async () => {
+    const { key } = await stored([{}])
+    const stranger = await stored([{}])
+    const before = await stateOf(stranger.key)
+    for (const application of ['conn_app_unknown', stranger.application, stranger.clientId])
+      expect(await revokeAll(key, application)).toMatchObject({ refused: 'entity_not_found' })
+    expect([await stateOf(stranger.key), await eventsOf(key)]).toEqual([before, []])
+  })
+
   test('a secret that is created after the change, whose response was lost, is no failure of the change', async () => {
     const { key, application, id } = await stored([{}])
     const made = changeBy(callerOf(key), NOW)

@@ -392,6 +392,24 @@ describe('inserting', () => {
   })
 })
 
+test.each([
+  ['a moment after', 1, 'first'],
+  ['at', 0, 'second'],
+  ['before', -1, 'second'],
+])('whether a record is replaced that was stored %s the time until which records are stale', async (_, ms, prefix) => {
+  const key = await newApiKey()
+  const digest = await sha256(key.id)
+  const store = async (now: number, secret_prefix: string) => {
+    const change = changeBy(callerOf(key), now)
+    await record(key, change)
+    await send(insertRecord(change, { digest, request_digest: digest, salt: digest, secret_prefix }, NOW))
+  }
+  await store(NOW + ms, 'first')
+  await store(NOW + MINUTE_MS, 'second')
+  const rows = await rowsOf(sql`SELECT secret_prefix FROM idempotency_records WHERE digest = ${digest}`)
+  expect(rows).toEqual([{ secret_prefix: prefix }])
+})
+
 describe('the last use of a caller', () => {
   test('the last use of an API key is set if it is active and the use is due', async () => {
     const key = await newApiKey()
