@@ -16,7 +16,8 @@ export const noteMemory: Plugin = {
   name: 'note-memory',
   enforce: 'pre',
   transform(code, id) {
-    if (!/\/src\/.*\.tsx?$/.test(id)) return
+    const isSource = id.startsWith(new URL('../src/', import.meta.url).pathname) && /\.tsx?$/.test(id)
+    if (!isSource) return
     return code
       .replace(MAP, (_, start, map) => `${start}${NOTED}[${NOTED}.push(${map.replace('new Weak', 'new ')}) - 1]`)
       .replace(VARIABLE, (line, _, name, value) => `${line};${NOTED}.push({ clear: () => { ${name} = ${value} } })`)

@@ -96,10 +96,14 @@ export function mayContainCredential(text: string): boolean {
 
 /** True if a text contains a whole credential, also in the percent encoding of URLs. Checks text before it is stored. */
 export function containsCredential(text: string): boolean {
-  const decoded = text.replace(/%([0-7][0-9A-Fa-f])/g, (_, hex: string) =>
+  // `%25` is the percent sign of an inner encoding. One pass undoes all of them, so that the work grows with the length.
+  const decoded = text.replace(/%(?:25)*([0-7][0-9A-Fa-f])/g, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   )
-  if (decoded !== text && containsCredential(decoded)) return true
+  return hasCredential(text) || (decoded !== text && hasCredential(decoded))
+}
+
+function hasCredential(text: string): boolean {
   for (const { index } of text.matchAll(/(?<=[0-9A-Za-z_]_)(?=[0-9A-Za-z]{50})/g)) {
     for (let start = Math.max(0, index - MAX_LENGTH + 50); start < index - 1; start++) {
       if (recogniseCredential(text.slice(start, index + 50))) return true

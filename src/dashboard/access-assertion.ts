@@ -100,41 +100,19 @@ interface KeptKeys {
 /** The public keys by team domain, for this isolate. */
 const kept = new Map<string, KeptKeys>()
 
-/** The fetch that is under way, by team domain. */
-const fetching = new Map<string, { readonly keys: ReturnType<typeof fetchKeys>; readonly startedAt: number }>()
-
 /** The public key of this ID; undefined if Access has no such key. Throws KeysUnavailable if the keys can't be read. */
 async function readKey(teamDomain: string, kid: string): Promise<JWK | undefined> {
   const isFresh = ({ readAt }: KeptKeys) => Date.now() - readAt < KEPT_MS
-  const keptKeys = () => kept.get(teamDomain) ?? { keys: new Map(), readAt: 0, triedAt: 0 }
-  let found: KeptKeys = keptKeys()
+  let found = kept.get(teamDomain) ?? { keys: new Map(), readAt: 0, triedAt: 0 }
   if (!(found.keys.has(kid) && isFresh(found)) && Date.now() - found.triedAt >= RETRY_MS) {
-    const keys = await shareFetch(teamDomain)
+    const keys = await fetchKeys(teamDomain)
     const triedAt = Date.now()
-    found = keys ? { keys, readAt: triedAt, triedAt } : { ...keptKeys(), triedAt }
+    found = keys ? { keys, readAt: triedAt, triedAt } : { ...found, triedAt }
     kept.set(teamDomain, found)
   }
   const isCurrent = isFresh(found) && (found.keys.has(kid) || found.readAt === found.triedAt)
   if (!isCurrent) throw new KeysUnavailable()
   return found.keys.get(kid)
-}
-
-/**
- * Fetches the keys, once for all requests that need them at the same time. A fetch does not settle if the client of the
- * request that began it leaves, so no request waits for it longer than a fetch may take.
- */
-async function shareFetch(teamDomain: string): ReturnType<typeof fetchKeys> {
-  const now = Date.now()
-  const last = fetching.get(teamDomain)
-  if (last && now - last.startedAt < TIMEOUT_MS)
-    return Promise.race([last.keys, new Promise<null>((resolve) => setTimeout(resolve, TIMEOUT_MS, null))])
-  const keys = fetchKeys(teamDomain)
-  fetching.set(teamDomain, { keys, startedAt: now })
-  try {
-    return await keys
-  } finally {
-    fetching.delete(teamDomain)
-  }
 }
 
 async function fetchKeys(teamDomain: string): Promise<ReadonlyMap<string, JWK> | null> {

@@ -166,7 +166,7 @@ function newPage(c: Context<HonoEnv>, values: Values, errors: FieldErrors = {}) 
     <>
       <fieldset>
         <legend>Type</legend>
-        <p class="quiet">The type can’t be changed later.</p>
+        <p class="quiet small">The type can’t be changed later.</p>
         {[...KINDS].map(([kind, [name, help]]) => (
           <Choice name="kind" value={kind} isChosen={kind === values.kind} help={help}>
             {name}

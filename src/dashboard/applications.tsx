@@ -74,7 +74,13 @@ function listPage(c: Context<HonoEnv>, list: List, shown: Shown, isLater: boolea
       <div class="title">
         <div class="row">
           <h1>Applications</h1>
-          {list.total > 0 && <span class="quiet">{list.total.toLocaleString('en')}</span>}
+          {search === '' ? (
+            list.total > 0 && <span class="quiet">{list.total.toLocaleString('en')}</span>
+          ) : (
+            <a class="button plain" href={APPLICATIONS_PATH}>
+              Clear search
+            </a>
+          )}
         </div>
         {!isEmpty && <Search search={search} />}
         {may(c, 'applications:write') && (

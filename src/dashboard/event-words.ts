@@ -134,7 +134,8 @@ export function targetOf({ type, data }: Event): Target {
 
 /**
  * Who made a change: a person, with the API key that the person acts with, or an API key. A key says that it is one,
- * because its name may be that of a person. Files have no isolates.
+ * because its name may be that of a person. In a page, `isolate` keeps right-to-left names from reordering the text around
+ * them; a file does without.
  */
 export function creatorOf(
   person: string | null,

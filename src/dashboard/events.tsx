@@ -110,7 +110,7 @@ function eventsPage(
         <h1>Activity</h1>
         {activities.length > 0 && (
           <div class="row">
-            <span class="quiet small">The newest {MAX_EXPORTED.toLocaleString('en')} events</span>
+            <span class="quiet small">At most the newest {MAX_EXPORTED.toLocaleString('en')} events</span>
             <a class="button" href={eventsPath(filter, { path: `${EVENTS_PATH}/export-csv` })}>
               Export CSV
             </a>

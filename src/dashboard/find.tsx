@@ -102,7 +102,7 @@ const OneSecret = ({ c, secret, now }: { c: Context<HonoEnv>; secret: FoundSecre
             ? 'has expired'
             : state === 'disabled'
               ? 'is disabled'
-              : 'works'}
+              : 'is active'}
       </h2>
       <p>
         {state === 'revoked' && (
@@ -118,7 +118,8 @@ const OneSecret = ({ c, secret, now }: { c: Context<HonoEnv>; secret: FoundSecre
           </>
         )}
         <LastUse secret={secret} now={now} />
-        {!isEnded && ' If it has leaked, revoke it: it stops working immediately. This can’t be undone.'}
+        {!isEnded &&
+          ` ${secret.leakReportedAt === null ? 'If it has leaked' : 'It was reported as leaked'}: revoke it. It stops working immediately. This can’t be undone.`}
       </p>
       <div class="row">
         <a class="button" href={secretPath(secret.id)}>

@@ -29,7 +29,7 @@ const NO_FILTER: Filter = {
 
 /** The states that each choice of the form stands for. */
 const STATES = new Map<string, readonly [label: string, states: readonly SecretState[]]>([
-  ['', ['Current (active, expiring, disabled)', ['active', 'expiring', 'disabled']]],
+  ['', ['Current', ['active', 'expiring', 'disabled']]],
   ['active', ['Active', ['active']]],
   ['expiring', ['Expiring', ['expiring']]],
   ['disabled', ['Disabled', ['disabled']]],
@@ -58,8 +58,8 @@ const EXPIRIES = new Map([
 const SORTS = new Map<string, readonly [label: string, order: SecretOrder]>([
   ['', ['Newest first', 'desc']],
   ['oldest', ['Oldest first', 'asc']],
-  ['used', ['Longest unused first', 'used']],
-  ['expires', ['Expires soonest first', 'expires']],
+  ['used', ['Longest unused', 'used']],
+  ['expires', ['Expires soonest', 'expires']],
 ])
 
 const IDENTIFIER = /^[A-Za-z_0-9]{1,70}$/
@@ -179,9 +179,16 @@ export const Filters = ({ filter, keys }: FiltersProps) => (
       <Text name="application" label="Application ID" value={filter.application} />
       <Text name="organization" label="Organization ID" value={filter.organization} />
       <Select name="sort" label="Order" chosen={filter.sort} options={labels(SORTS)} />
-      <button type="submit">
-        Apply<Hidden> filter</Hidden>
-      </button>
+      <div class="row">
+        <button type="submit">
+          Apply<Hidden> filter</Hidden>
+        </button>
+        {isFiltered(filter) && (
+          <a class="button plain" href={SECRETS_PATH}>
+            Clear
+          </a>
+        )}
+      </div>
     </PostForm>
   </search>
 )

@@ -5,7 +5,7 @@ import { issueCredential } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { granted, SECRET_LIMIT_REACHED } from '../http/errors.ts'
+import { granted, keepIdentity, SECRET_LIMIT_REACHED } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { countUsage } from '../http/usage.ts'
 import { PostForm } from '../pages/forms.tsx'
@@ -138,6 +138,7 @@ const SENT_BEFORE: ReadonlySet<string> = new Set([
 
 /** Shows the secret that was created. `retireAt` is when a rotation ends the others, in Unix ms. */
 function answer(c: Context<HonoEnv>, outcome: IssuingOutcome, plaintext: string, retireAt: number | null): Response {
+  keepIdentity(c, outcome)
   if (outcome.refused && SENT_BEFORE.has(outcome.refused)) throw alreadyCreated(c, null)
   if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
   const created = granted(c, outcome)
@@ -171,7 +172,7 @@ function alreadyCreated(c: Context<HonoEnv>, secret: ClientSecret | null): Probl
           Open application
         </a>
       </p>
-      <h2>It did not reach you?</h2>
+      <h2>Didn’t get it?</h2>
       <p>
         Replace it: <SecretName secret={secret} /> stops working immediately, which can’t be undone, and you’ll see a
         new secret with the same name and lifetime.

@@ -23,7 +23,7 @@ export const IfLeaked = ({ c, details, now }: LeakProps) => {
   const isEnded = secret.state === 'revoked' || secret.state === 'expired'
   return (
     <section class="box" aria-labelledby="leaked">
-      <h2 id="leaked">If it has leaked</h2>
+      <h2 id="leaked">{secret.leakReportedAt === null ? 'If it has leaked' : 'Reported as leaked'}</h2>
       {secret.leakReportedAt !== null && (
         <p class="notice bad">
           <span>
@@ -60,7 +60,7 @@ export const IfLeaked = ({ c, details, now }: LeakProps) => {
         </PostForm>
       )}
       <p class="small quiet">
-        Then read its history for changes and uses that you don’t recognise
+        {isEnded ? 'Read' : 'Then read'} its history for changes and uses that you don’t recognize
         {secret.createdBy !== null && ', and the activity of the API key that created it'}.
       </p>
     </section>
@@ -121,8 +121,8 @@ const Tokens = ({ c, details: { secret, applicationType }, now }: LeakProps) => 
   const isOver = last <= now
   return (
     <p>
-      Introspection refuses its access tokens {ended < now ? 'since then' : 'immediately'}. Services that verify tokens
-      offline {isOver ? 'accepted' : 'accept'} the last one until{' '}
+      Introspection {ended < now ? 'has refused its access tokens since then' : 'refuses its access tokens immediately'}
+      . Services that verify tokens offline {isOver ? 'accepted' : 'accept'} the last one until{' '}
       <b>
         <ExactTime at={last} />
       </b>

@@ -6,7 +6,7 @@ import { API_KEY_PREFIX, issueCredential } from '../credential/credential.ts'
 import { newId } from '../credential/id.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { granted } from '../http/errors.ts'
+import { granted, keepIdentity } from '../http/errors.ts'
 import { publicOrigin } from '../pages/document.tsx'
 import { Choice, Choices, Field, type FieldErrors } from '../pages/forms.tsx'
 import { Problem } from '../pages/problem.tsx'
@@ -41,13 +41,18 @@ export const newKey = new Hono<HonoEnv>()
     const chosen = PERMISSIONS.filter((permission) => field(permission) !== '')
     const { allowed_ips } = limitsToWire(limitFields(field))
     const input = validate(NewKey, { name: field('name').trim(), access: field('access'), allowed_ips })
-    const isNone = field('access') === 'some' && chosen.length === 0
+    const isSome = field('access') === 'some'
+    const isUnclear = isSome === (chosen.length === 0)
     const errors = {
       ...input.refused,
-      ...(isNone && { access: 'Choose at least one permission.' }),
+      ...(isUnclear && {
+        access: isSome
+          ? 'Choose at least one permission.'
+          : 'Choose “Only some permissions”, or no permission below it.',
+      }),
       ...(lifetime === null && { lifetime: 'Choose when the key expires.' }),
     }
-    if (input.refused || lifetime === null || isNone) {
+    if (input.refused || lifetime === null || isUnclear) {
       granted(c, await identify(c.var.database, c.var.session, 'write'))
       const values = {
         name: field('name'),
@@ -67,6 +72,7 @@ export const newKey = new Hono<HonoEnv>()
     const expiresAt = expiryOf(lifetime, change.now)
     const key = { id: newId('api_key', change.now, region), digest, name, ...rights, allowedIps, expiresAt }
     const outcome = await createCallerKey(c.var.database, change, key, request)
+    keepIdentity(c, outcome)
     if (outcome.refused === 'idempotency_key_reused') throw sentBefore(PATH, 'API key')
     if (outcome.refused === 'api_key_limit_reached')
       throw new Problem(
@@ -163,7 +169,7 @@ function newKeyPage(c: Context<HonoEnv>, values = EMPTY, errors: FieldErrors = {
         >
           Read and write
         </Choice>
-        <Choice name="access" value="some" isChosen={access === 'some'} help="What you choose here:">
+        <Choice name="access" value="some" isChosen={access === 'some'} help="Only what you choose here:">
           Only some permissions
         </Choice>
         <div class="choices">

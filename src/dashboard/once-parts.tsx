@@ -10,7 +10,7 @@ import { page } from './layout.tsx'
 export const Mask = ({ what }: { what: string }) => (
   <label class="choice">
     <input type="checkbox" id="mask" />
-    <span>Mask the {what}, such as while you share your screen</span>
+    <span>Hide the {what}, for example while you share your screen</span>
   </label>
 )
 

@@ -62,7 +62,11 @@ const Checklist = ({ c, found: { applications, secrets, lastUsedAt } }: { c: Con
     <h2 id="start">Get started</h2>
     <ol class="steps">
       <Step isDone={applications > 0} name="Create an application">
-        {may(c, 'applications:write') && applications === 0 && <a href={`${APPLICATIONS_PATH}/new`}>New application</a>}
+        {may(c, 'applications:write') && applications === 0 && (
+          <a class="button primary" href={`${APPLICATIONS_PATH}/new`}>
+            New application
+          </a>
+        )}
         {applications > 0 && secrets.counted === 0 && <a href={APPLICATIONS_PATH}>Open it</a>}
       </Step>
       <Step isDone={secrets.counted > 0} name="Create a client secret">
@@ -198,7 +202,7 @@ function expiring({ expiring: secrets, expiringCount, secrets: counts }: Overvie
     .map((secret) => (
       <Item
         kind={isInUse(secret, now) ? 'bad' : 'wait'}
-        label={isInUse(secret, now) ? 'Expires in use' : 'Expires soon'}
+        label={isInUse(secret, now) ? 'Expires soon, in use' : 'Expires soon'}
       >
         <SecretName secret={secret} /> of <bdi>{short(secret.applicationName)}</bdi> expires{' '}
         <Time at={secret.expiresAt ?? now} now={now} />
@@ -254,7 +258,7 @@ function endingKeys(keys: readonly CallerKey[], now: number): Child[] {
   return firstKeys(ending, { kind: 'wait', label: 'Expiring keys' }, ({ name, lastUsedAt, expiresAt }) => (
     <Item
       kind={isInUse({ lastUsedAt }, now) ? 'bad' : 'wait'}
-      label={expiresAt <= now ? 'Expired' : isInUse({ lastUsedAt }, now) ? 'Expires in use' : 'Expires soon'}
+      label={expiresAt <= now ? 'Expired' : isInUse({ lastUsedAt }, now) ? 'Expires soon, in use' : 'Expires soon'}
     >
       <a href={KEYS_PATH}>
         API key <Name>{short(name)}</Name>

@@ -108,7 +108,7 @@ const LastActive = ({
   now,
 }: Pick<ApplicationWithSecrets, 'secrets'> & { secret: ClientSecret; now: number }) => {
   const others = secrets.filter(({ id }) => id !== secret.id)
-  if (others.some((other) => isActive(other, now))) return null
+  if (secret.disabledAt !== null || others.some((other) => isActive(other, now))) return null
   const ends = others.flatMap(({ disabledAt, expiresAt }) =>
     disabledAt === null && expiresAt !== null ? [expiresAt] : [],
   )

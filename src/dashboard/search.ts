@@ -14,7 +14,7 @@ const MAX_TEXT = 255
 /** IDs have at most 26 alphanumerics in a row. A longer run is a credential, or a large part of one. */
 const LONG_RUN = /[0-9A-Za-z]{27,}/
 /** Trailing characters after an ellipsis or a mask: `…0s89CN`, `****89CN`. */
-const MASKED = /(?:…|\.{3}|[*•·]{2,})([0-9A-Za-z]{4,12})\W*$/
+const MASKED = /(?:…|\.{3}|[*•·]{2})([0-9A-Za-z]{4,12})\W*$/
 /** Characters that may be the end of a secret, in quotes or not. */
 const ENDING = /^\W*([0-9A-Za-z]{4,12})\W*$/
 /** A part of a secret has small letters, capital letters and digits. IDs have no small letters. */

@@ -3,7 +3,7 @@ import type { ListedSecret } from '../storage/listed-secrets.ts'
 /** The states of a secret, in words. */
 const STATE_LABELS: Readonly<Record<ListedSecret['state'], readonly [kind: string, label: string]>> = {
   active: ['good', 'Active'],
-  expiring: ['wait', 'Expiring'],
+  expiring: ['wait', 'Expires soon'],
   disabled: ['off', 'Disabled'],
   expired: ['off', 'Expired'],
   revoked: ['bad', 'Revoked'],

@@ -20,7 +20,7 @@ export function isActive(secret: ClientSecret, now: number): boolean {
 
 const STATES = {
   disabled: ['off', 'Disabled'],
-  rotated: ['wait', 'Expiring (rotated)'],
+  rotated: ['wait', 'Expires soon (rotated)'],
   expiring: ['wait', 'Expires soon'],
   active: ['good', 'Active'],
 } as const

@@ -133,6 +133,7 @@ const Facts = ({ details, now }: { details: SecretDetails; now: number }) => {
       <dt>State</dt>
       <dd>
         <SecretState secret={secret} />
+        {secret.leakReportedAt !== null && <b class="error"> Reported as leaked</b>}
         {secret.disabledAt !== null && (
           <>
             {' '}

@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import { UpdateClientSecret } from '../contract/client-secrets.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { ApiError, granted, SECRET_LIMIT_REACHED } from '../http/errors.ts'
+import { ApiError, granted, keepIdentity, SECRET_LIMIT_REACHED } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { Choice, Choices, Field, type FieldErrors } from '../pages/forms.tsx'
 import { Hint } from '../pages/parts.tsx'
@@ -97,6 +97,7 @@ export async function changeSecret(
   const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
   const change = beginChange(c, c.var.session)
   const outcome = await updateClientSecret(c.var.database, change, reference, changes, limit)
+  keepIdentity(c, outcome)
   if (outcome.refused === 'client_secret_limit_reached') throw new Problem(422, 'Limit reached', SECRET_LIMIT_REACHED)
   const { id, applicationId } = granted(c, outcome)
   return redirectWithNotice(c, pathOf(id, applicationId), notice)

@@ -81,8 +81,12 @@ async function change(c: Context<HonoEnv>, changes: EnvironmentChanges, notice: 
 
 const REACTIONS = [
   ['notify', 'Notify', 'Records an event, and shows the secret, API key or endpoint on the overview.'],
-  ['disable', 'Disable', 'Also disables a secret, or revokes an API key. A signing secret keeps working.'],
-  ['revoke', 'Revoke', 'Also revokes a secret, or deletes the endpoint of a signing secret. This can’t be undone.'],
+  ['disable', 'Disable', 'Also disables a secret, or revokes an API key for ever. A signing secret keeps working.'],
+  [
+    'revoke',
+    'Revoke',
+    'Also revokes a secret or an API key, or deletes the endpoint of a signing secret. This can’t be undone.',
+  ],
 ] as const
 
 const ReadOnly = ({ children }: PropsWithChildren<object>) => <div class="stack">{children}</div>

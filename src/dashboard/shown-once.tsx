@@ -84,7 +84,7 @@ export function shownOnce(
 const Expiry = ({ secret, retireAt }: { secret: ClientSecret; retireAt: number | null }) => (
   <>
     <p>
-      You can recognise it by its last characters, <Hint hint={secret.hint} />.{' '}
+      You can recognize it by its last characters, <Hint hint={secret.hint} />.{' '}
       {secret.expiresAt === null ? (
         'It never expires.'
       ) : (

@@ -70,7 +70,7 @@ export const UseChart = ({ minutes, now }: UseChartProps) => {
 
 const date = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
 const dateOf = (at: number) => date.format(at)
-const minutesOf = (count: number) => (count === 1 ? '1 minute' : `${count} minutes`)
+const minutesOf = (count: number) => (count === 1 ? '1 minute' : `${count.toLocaleString('en')} minutes`)
 
 interface LastUseProps {
   readonly secret: {

@@ -5,7 +5,7 @@ import { issueCredential, SIGNING_SECRET_PREFIX } from '../credential/credential
 import { newId } from '../credential/id.ts'
 import { beginChange } from '../http/caller.ts'
 import type { HonoEnv } from '../http/context.ts'
-import { ApiError, granted } from '../http/errors.ts'
+import { ApiError, granted, keepIdentity } from '../http/errors.ts'
 import { readSettings } from '../http/settings.ts'
 import { Choice, Confirm, Field, type FieldErrors } from '../pages/forms.tsx'
 import { TypeName } from '../pages/parts.tsx'
@@ -48,6 +48,7 @@ export const webhookForms = new Hono<HonoEnv>()
     const id = newId('we', change.now, region)
     const endpoint = { id, url, events: types, secret, createdAt: change.now }
     const outcome = await createCallerEndpoint(c.var.database, change, endpoint, request)
+    keepIdentity(c, outcome)
     if (outcome.refused === 'idempotency_key_reused') throw sentBefore(PATH, 'webhook endpoint')
     if (outcome.refused === 'endpoint_limit_reached')
       throw new Problem(
@@ -119,7 +120,7 @@ function newEndpointPage(
       />
       <fieldset>
         <legend>Events</legend>
-        <p class="quiet small">Choose none to receive all events, also those of later versions.</p>
+        <p class="quiet small">Choose none to receive every event, also types that later versions add.</p>
         {[...TYPES_BY_OBJECT].map(([name, types]) => (
           <fieldset>
             <legend class="small">{name}</legend>
@@ -212,8 +213,9 @@ function deletePage(
       </p>
       <p>
         It receives no more events
-        {deliveries.pending > 0 && `, and ${deliveryCount(deliveries.pending)} that are pending will not be sent`}. Its
-        signing secret is deleted. This can’t be undone.
+        {deliveries.pending > 0 &&
+          `, and ${deliveryCount(deliveries.pending)} pending ${deliveries.pending === 1 ? 'delivery' : 'deliveries'} will not be sent`}
+        . Its signing secret is deleted. This can’t be undone.
       </p>
     </Confirm>,
   )

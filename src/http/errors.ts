@@ -121,6 +121,13 @@ export class ApiError extends Error {
   }
 }
 
+/** Keeps the caller's identity, for the frame of the page and for the log. */
+export function keepIdentity(c: Context<HonoEnv>, outcome: Outcome<unknown, string>): void {
+  if (!outcome.identity) return
+  c.set('identity', outcome.identity)
+  c.set('hasDelivery', outcome.hasDelivery)
+}
+
 /**
  * Returns the granted value and keeps the caller's identity; throws the refusal. `details` complete the error: the id
  * that the caller asked for, or more.
@@ -130,10 +137,7 @@ export function granted<T>(
   outcome: Outcome<T, ErrorCode>,
   details: ErrorDetails | string = {},
 ): T {
-  if (outcome.identity) {
-    c.set('identity', outcome.identity)
-    c.set('hasDelivery', outcome.hasDelivery)
-  }
+  keepIdentity(c, outcome)
   if (outcome.refused === undefined) return outcome.granted
   throw new ApiError(outcome.refused, typeof details === 'string' ? { entityId: details } : details)
 }

@@ -56,8 +56,8 @@ export class RecentMap<V> extends Map<string, V> {
 
 /**
  * Failures in the last window. An attacker makes up clients and keys without end, and must not make an isolate forget
- * the failures of an address: so addresses have a memory of their own, and so has what is over its limit, which needs
- * 100 failures for each entry.
+ * the failures of an address: so addresses have a memory of their own. So has everything that is over its limit: to push
+ * it out, an attacker needs 100 failures for each of 10,000 others.
  */
 const failuresOfAddresses = new RecentMap<Window>()
 const failuresOfAccounts = new RecentMap<Window>()

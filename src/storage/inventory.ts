@@ -41,19 +41,22 @@ export interface ListSecretsOptions extends Omit<PageRequest, 'order'> {
   readonly maxRead?: number
 }
 
-/** The table, or the index that finds the filtered rows directly, and the condition for it. */
+/**
+ * The table, or the index that finds the filtered rows directly, and the condition for it. If there are more rows than a
+ * page may read, `indexOrder` puts those first that matter most; null for the table.
+ */
 function sourceOf({ applicationId, hint, isLeaked }: SecretFilter) {
   if (hint !== null) {
     const source = 'client_secrets INDEXED BY client_secrets_by_hint' as const
-    return { source, where: endsIn(hint.slice(-6)), isIndexed: true }
+    return { source, where: endsIn(hint.slice(-6)), indexOrder: empty }
   }
   if (applicationId !== null)
-    return { source: BY_APPLICATION, where: sql`application_id = ${applicationId}`, isIndexed: true } as const
+    return { source: BY_APPLICATION, where: sql`application_id = ${applicationId}`, indexOrder: empty } as const
   if (isLeaked) {
     const source = 'client_secrets INDEXED BY client_secrets_leaked' as const
-    return { source, where: sql`leak_reported_at > 0`, isIndexed: true }
+    return { source, where: sql`leak_reported_at > 0`, indexOrder: sql`ORDER BY leak_reported_at DESC` }
   }
-  return { source: 'client_secrets', where: sql`true`, isIndexed: false } as const
+  return { source: 'client_secrets', where: sql`true`, indexOrder: null } as const
 }
 
 /** The keys by which a list is ordered, before the ID. */
@@ -63,7 +66,7 @@ const KEYS = {
 } as const
 
 export interface SecretPage extends Page<ListedSecret> {
-  /** True if the order of a key, or an index, left out secrets beyond `maxRead`, which no page of the list has. */
+  /** True if there are more secrets than a page reads (`maxRead`): the pages together may lack some. */
   readonly isCut: boolean
 }
 
@@ -113,12 +116,12 @@ export function surveySecrets(
 function pageStatements(caller: Caller, options: ListSecretsOptions, now: UnixMs) {
   const { order, cursor, filter, maxRead = MAX_READ } = options
   const conditions = conditionsOf(filter, now)
-  const { source, where, isIndexed } = sourceOf(filter)
+  const { source, where, indexOrder } = sourceOf(filter)
   const bounds = [where]
   // An ID has the time of the creation: a secret that was created later cannot be unused for so long.
   if (filter.unusedForDays !== null)
     bounds.push(sql`id < ${startOfIds('secret', now - filter.unusedForDays * DAY_MS + 1)}`)
-  const first = (inOrder: Sql) => sql`${allOf(bounds)} ${isIndexed ? empty : inOrder} ${limitTo(maxRead)}`
+  const first = (inOrder: Sql) => sql`${allOf(bounds)} ${indexOrder ?? inOrder} ${limitTo(maxRead)}`
   const cut = select(caller, sql`1`, source, allOf(bounds), sql`LIMIT 1 OFFSET ${raw(`${maxRead}`)}`)
   if (order === 'used' || order === 'expires') {
     const key = KEYS[order]
@@ -135,10 +138,10 @@ function pageStatements(caller: Caller, options: ListSecretsOptions, now: UnixMs
   if (cursor) bounds.push(sql`id ${raw(further)} ${cursor.id}`)
   const rest = sql`WHERE ${allOf(conditions)} ${inOrder} ${limitToPage(request)}`
   const lastRead = sql`${inOrder} LIMIT 1 OFFSET ${raw(`${maxRead - 1}`)}`
-  const isBounded = isIndexed || conditions.length === 0
+  const isBounded = indexOrder !== null || conditions.length === 0
   return {
     page: selectFromFirst<ListedRow>(caller, listedColumns(now), source, first(inOrder), rest),
-    ...(isIndexed ? { cut } : {}),
+    ...(indexOrder ? { cut } : {}),
     ...(isBounded ? {} : { readTo: select<{ id: string }>(caller, sql`id`, source, allOf(bounds), lastRead) }),
     ...(cursor
       ? { previous: select(caller, sql`1`, source, sql`${where} AND id ${raw(passed)} ${cursor.id}`, sql`LIMIT 1`) }

@@ -29,7 +29,7 @@ export interface Overview {
   readonly expiringCount: number
   /** The secrets that are the next to expire. */
   readonly expiring: readonly ListedSecret[]
-  /** Secrets that are reported as leaked, latest first, without those that ended longer ago than a week. */
+  /** Secrets that are reported as leaked, latest first. An ended one is left out a week after its report. */
   readonly leaked: readonly ListedSecret[]
   readonly areMoreLeaked: boolean
   readonly endpoints: readonly WebhookEndpoint[]
@@ -42,7 +42,7 @@ export interface Overview {
 const MAX_READ_EXPIRING = 10_000
 /** Sign-ins are left out of the latest events, which are looked for among this many. */
 const MAX_READ_EVENTS = 200
-/** The overview shows a leaked secret for this long after its end. */
+/** The overview shows the report of an ended secret for this long. */
 const LEAK_SHOWN_MS = 7 * 24 * 60 * 60_000
 
 /** `limit` is the maximum number of secrets and of events in the result. */

@@ -75,7 +75,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
       const { page, tabTo, plaintext, visitor } = await shown({ javaScriptEnabled: scripts })
       const masked = () => page.evaluate("getComputedStyle(document.getElementById('secret')).webkitTextSecurity")
       if (scripts) expect(await masked()).toBe('none')
-      await tabTo('Mask the secret, such as while you share your screen')
+      await tabTo('Hide the secret, for example while you share your screen')
       await page.keyboard.press('Space')
       if (scripts) expect(await masked()).toBe('disc')
       await tabTo('curl')

@@ -284,25 +284,6 @@ describe('the public keys', async () => {
     expect(team.fetched).toHaveLength(2)
   })
 
-  test('people who sign in at the same time share one fetch of the keys', async () => {
-    const visitors = await Promise.all(Array.from({ length: 5 }, () => team.visitor(id)))
-    const replies = await Promise.all(visitors.map(signInThroughAccess))
-    expect(replies.map(({ status }) => status)).toEqual([303, 303, 303, 303, 303])
-    expect(team.fetched).toHaveLength(1)
-  })
-
-  test('a fetch of the keys that ends without a result keeps no person waiting longer than for a fetch', async () => {
-    team.answer = () => new Promise(() => {})
-    const abandoned = signInThroughAccess(await team.visitor(id))
-    await vi.waitFor(() => expect(team.fetched).toHaveLength(1))
-    expect((await signInThroughAccess(await team.visitor(id))).status).toBe(503)
-    expect(team.fetched).toHaveLength(1)
-    team.answer = async () => Response.json({ keys: [team.jwk] })
-    later(10_000)
-    await team.signedIn(id)
-    void abandoned
-  })
-
   test('an assertion with an unknown key, while the keys cannot be read, locks out no other person', async () => {
     await team.signedIn(id)
     team.answer = () => Promise.reject(new TypeError('network'))

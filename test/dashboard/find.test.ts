@@ -51,6 +51,10 @@ describe('a pasted text', () => {
     expect(readSearch(text)).toEqual({ hint, text: name })
   })
 
+  test('a long row of asterisks is read as fast as other text', () => {
+    expect(readSearch('*'.repeat(250_000))).toBeNull()
+  })
+
   test.each(['', ' ', '****', '"…"'])('%j is nothing to search for', async (text) => {
     expect(readSearch(text)).toBeNull()
     expect((await search(text)).status).toBe(422)

@@ -169,6 +169,13 @@ describe('an export', () => {
     }
     expect(await file('state=revoked&sort=used')).toEqual([false, '-first-0'])
     expect(await file('state=all')).toEqual([false, '-first-10000'])
+    // Of more leaked secrets than a page searches, it has those that were reported last: here the oldest.
+    await env.DB.prepare('UPDATE client_secrets SET leak_reported_at = 60000 - substr(id, 8) WHERE environment_id = ?')
+      .bind(busy.environmentId)
+      .run()
+    const leaked = (await visitor.get('/dashboard/secrets?state=leaked')).html
+    expect(leaked).toContain(`secret_${'5000'.padStart(26, '0')}`)
+    expect(leaked).toContain('Only 5,000 secrets with this filter were searched.')
     await env.DB.prepare("DELETE FROM client_secrets WHERE environment_id = ? AND id LIKE '%1'")
       .bind(busy.environmentId)
       .run()

@@ -80,6 +80,7 @@ describe('an API key', () => {
     const reply = await visitor.submit(`${KEYS}/new`, { name: 'one more', access: 'read', lifetime: '0' })
     expect(reply.status).toBe(422)
     expect(reply.html).toContain('Limit reached')
+    expect(reply.html).toContain('Sign out')
     await env.DB.prepare("UPDATE api_keys SET key_expires_at = ? WHERE environment_id = ? AND name = 'filler'")
       .bind(Date.now(), full.environmentId)
       .run()
@@ -149,6 +150,7 @@ describe('an API key', () => {
 
   test.each([
     [{ access: 'some' }, 'Choose at least one permission.'],
+    [{ access: 'read', 'secrets:verify': 'on' }, 'Choose “Only some permissions”, or no permission below it.'],
     [{ access: 'read', lifetime: 'x' }, 'Choose when the key expires.'],
     [{ access: 'read', allowed_ips: '203.0.113' }, 'id="allowed_ips-error"'],
   ])('an API key is not created with the limits %j', async (fields, text) => {
@@ -271,6 +273,7 @@ describe('a webhook endpoint', () => {
     const reply = await visitor.submit(`${WEBHOOKS}/new`, { url })
     expect(reply.status).toBe(422)
     expect(reply.html).toContain('Limit reached')
+    expect(reply.html).toContain('Sign out')
     vi.restoreAllMocks()
   })
 

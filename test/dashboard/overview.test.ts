@@ -96,7 +96,7 @@ describe('the overview', () => {
   test('the overview lists problems, and first the secrets that programs still use', async () => {
     const { html, trips } = await visitor.get(OVERVIEW)
     expect(trips).toBe(1)
-    expect(html).toMatch(/Expires in use.*in use.*Expires soon.*soon.*1 secret was not used for 90 days/s)
+    expect(html).toMatch(/Expires soon, in use.*in use.*Expires soon.*soon.*1 secret was not used for 90 days/s)
     expect(html).toMatch(/Webhook fails.*https:\/\/hooks\.example\/oncekey\?….*1 failed delivery/s)
     expect(html).toMatch(/Unused API key.*idle.*was never used/s)
     expect(html).toMatch(/Expires soon<.*API key .*ending.*expires <time/s)
@@ -131,7 +131,7 @@ describe('the overview', () => {
     for (const text of [application.id, 'forgotten', 'hooks.example', 'idle']) expect(html).not.toContain(text)
   })
 
-  test('the overview says of each list that it cuts how many are left out, and links to all of them', async () => {
+  test('the overview says which lists it cuts, and links to all of them', async () => {
     const key = await newApiKey()
     const busy = new Visitor()
     await busy.signIn(key.apiKey)

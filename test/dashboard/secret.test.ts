@@ -68,7 +68,7 @@ describe('the page of a secret', () => {
     const { json } = await call(apiKey, 'POST', `/connect/applications/${applicationId}/client_secrets/rotate`)
     const text = textOf(await show(id))
     expect(text).toContain(`Replaced in a rotation by API key test, with …${json.secret_hint}`)
-    expect(text).toContain('Expiring (rotated)')
+    expect(text).toContain('Expires soon (rotated)')
     expect(textOf(await show(json.id))).toContain('Created in a rotation by API key test')
   })
 

@@ -190,7 +190,7 @@ describe('an existing secret', () => {
     const old = await create(id)
     const read = async () => (await call(apiKey, 'GET', `/connect/client_secrets/${old.id}`)).json
     await owner.submit(`${page}/rotate`, { grace: '604800', lifetime: '0' })
-    expect((await owner.get(page)).html).toMatch(/1 of 5 \(\+1 expiring\).*Expiring \(rotated\).*in 7 days.*Keep/s)
+    expect((await owner.get(page)).html).toMatch(/1 of 5 \(\+1 expiring\).*Expires soon \(rotated\).*in 7 days.*Keep/s)
     expect((await read()).expires_at).toBeDefined()
     await owner.post(`${page}/secrets/${old.id}/keep`)
     expect((await read()).expires_at).toBeUndefined()

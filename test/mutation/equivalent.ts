@@ -1,3 +1,7 @@
+/** Of several mutants of rights. */
+const SAME_RIGHT =
+  "No permission includes the right `'read'` or `''`, so that both let exactly the keys without permissions pass."
+
 /** Mutants that no test can kill, because the program does the same: by file and text, each with its reason. */
 export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'src/storage/caller-conditions.ts': {
@@ -25,17 +29,14 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
       "`scopeOf` takes every kind but `'api_key'` as a session.",
     "ended: endIfRecorded(change, 'write', sql`id = ${id}`), ⟶ 'write' ⟶ \"\"":
       'The session ends only if the event exists, whose statement has the same condition.',
-    "'read', ⟶ 'read' ⟶ \"\"": "`''` is a right that only keys without permissions have, as `'read'` is.",
+    "'read', ⟶ 'read' ⟶ \"\"": SAME_RIGHT,
   },
   'src/storage/statements.ts': {
-    "idempotency_records: 'read', ⟶ 'read' ⟶ \"\"":
-      "`''` is a right that only keys without permissions have, as `'read'` is.",
-    "api_keys: 'read', ⟶ 'read' ⟶ \"\"": "`''` is a right that only keys without permissions have, as `'read'` is.",
-    "sessions: 'read', ⟶ 'read' ⟶ \"\"": "`''` is a right that only keys without permissions have, as `'read'` is.",
-    "webhook_endpoints: 'read', ⟶ 'read' ⟶ \"\"":
-      "`''` is a right that only keys without permissions have, as `'read'` is.",
-    "webhook_deliveries: 'read', ⟶ 'read' ⟶ \"\"":
-      "`''` is a right that only keys without permissions have, as `'read'` is.",
+    "idempotency_records: 'read', ⟶ 'read' ⟶ \"\"": SAME_RIGHT,
+    "api_keys: 'read', ⟶ 'read' ⟶ \"\"": SAME_RIGHT,
+    "sessions: 'read', ⟶ 'read' ⟶ \"\"": SAME_RIGHT,
+    "webhook_endpoints: 'read', ⟶ 'read' ⟶ \"\"": SAME_RIGHT,
+    "webhook_deliveries: 'read', ⟶ 'read' ⟶ \"\"": SAME_RIGHT,
     'return sql`LIMIT ${rows} + 0` ⟶ sql`LIMIT ${rows} + 0` ⟶ sql`LIMIT ${rows} - 0`':
       'Both are an expression with the same value, which is all that it is for.',
   },

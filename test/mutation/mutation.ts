@@ -103,9 +103,10 @@ async function run(jobs: readonly Job[]): Promise<Map<string, TestModule>> {
   let result: Awaited<ReturnType<typeof vitest.runTestSpecifications>>
   let starts = 0
   do {
+    // On a busy machine a runtime may not start in time. No test has run then, so that nothing is judged twice.
+    if (starts > 0) console.warn('The runtime did not start in time. Starting it again…')
     vitest.state.filesMap.clear()
     result = await vitest.runTestSpecifications(specifications)
-    // On a busy machine a runtime may not start in time.
   } while (result.testModules.length === 0 && ++starts < MAX_STARTS)
   const { testModules, unhandledErrors } = result
   // Without this, every mutant would seem to survive.

@@ -63,7 +63,7 @@ const WORDS: Readonly<Record<string, string>> = {
   expires_within_days: 'Only secrets that will expire within this many days.',
   leak_reported: '`true` for secrets that are reported as leaked, `false` for the others.',
   is_complete:
-    '`false` if more than 5,000 secrets match `application_id`, `hint` or `leak_reported`: the list has no others than the 5,000 that were searched. Absent otherwise.',
+    '`false` if more than 5,000 secrets match `application_id`, `hint` or `leak_reported`: a page searches 5,000 of them, and the pages together may lack some. Absent otherwise.',
   'ListClientSecrets.application_id': 'Only secrets of this application.',
   'ListApplications.organization_id': 'Only applications of this organization.',
   'ListEvents.organization_id': 'Only events of applications of this organization.',

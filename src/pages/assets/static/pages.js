@@ -96,6 +96,8 @@ async function openDialog(link) {
     // Closing the menu returns the focus to its button, where the dialog returns it in turn.
     link.closest('[popover]')?.hidePopover()
     dialog.showModal()
+    // Its title comes first, also where the focus starts at the end of a long dialog.
+    dialog.scrollTop = 0
   } catch {
     location.assign(link.href)
   }

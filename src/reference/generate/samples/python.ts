@@ -44,5 +44,5 @@ ${options.map((option) => `    ${option},\n`).join('')})
 with urllib.request.urlopen(request) as response:
     print(response.status${hasResponseBody ? ', response.read().decode()' : ''})
 `
-  return `import ${MODULES.filter((name) => program.includes(`${name}.`)).join(', ')}\n\n${program}`
+  return `import ${MODULES.filter((name) => new RegExp(`\\b${name}\\.\\w+[[(]`).test(program)).join(', ')}\n\n${program}`
 }
