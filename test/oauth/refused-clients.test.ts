@@ -63,6 +63,12 @@ test('a request without credentials gets the challenge, and the log says that th
   }
 })
 
+test('a malformed Authorization header is an attempt, and the log says that its credentials are malformed', async () => {
+  const logged = vi.spyOn(console, 'log')
+  expect((await requestTokenWith('Basic !')).status).toBe(401)
+  expect(logged).toHaveBeenLastCalledWith(expect.objectContaining({ reason: 'credentials_malformed' }))
+})
+
 describe('a malformed client ID', () => {
   test.each([
     ['with other text before it', `x${clientId}`],
