@@ -187,7 +187,7 @@ export function cursorParameter({ before }: PageQuery): 'before' | 'after' {
 }
 
 interface PageOfList extends Omit<Page<unknown>, 'items'> {
-  /** True if no page of the list has all objects. */
+  /** True if the pages together may lack some objects. */
   readonly isCut?: boolean
 }
 

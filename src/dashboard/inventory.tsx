@@ -153,7 +153,7 @@ function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey
   )
 }
 
-/** A list that no page completes, and the list that has the rest. */
+/** Says that the list lacks secrets, and why; with a link to the order that has all of them. */
 const Cut = ({ filter }: { filter: Filter }) => (
   <p class="notice">
     <span>

@@ -79,7 +79,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     ]
   }, 180_000)
 
-  /** The text of a page, which says without a browser whether it is to be opened. */
+  /** The source of a page. It shows without a browser whether the page has what a test looks for. */
   const markup = async (path: string) => (await visitor.context.request.get(origin + path)).text()
 
   test('every page keeps the rules of WCAG 2.2 AA in both schemes', async () => {
@@ -96,7 +96,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     const { page } = visitor
     await page.setViewportSize({ width: 1440, height: 900 })
     for (const [i, path] of paths.entries()) {
-      // Pages share their frame: the short run enters two of three pages where the link that skips it leads.
+      // Pages share their frame: on two of three pages the short run skips it.
       const isWhole = i % size(3, 1) === 0
       await page.goto(origin + path + (isWhole ? '' : '#main'))
       const wanted = (await page.evaluate(pressable(isWhole ? 'body' : 'main'))) as string[]
