@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { call, m2mApplication, newApiKey, newApplication } from '../api.ts'
 import { eventsOf } from '../connect/events-of.ts'
-import { DAY_MS, storeSecrets } from '../connect/inventory-rows.ts'
+import { DAY_MS, storeManySecrets, storeSecrets } from '../connect/inventory-rows.ts'
 import { hiddenFields, Visitor } from './pages.ts'
 
 const now = Date.now()
@@ -153,13 +153,7 @@ describe('an export', () => {
 
   test('a file that may lack secrets says so in its name, and the JSON also in a member', async () => {
     const busy = await newApiKey()
-    await env.DB.prepare(
-      `INSERT INTO client_secrets (environment_id, id, application_id, digest, secret_hint, created_at, updated_at, event_id)
-      SELECT ?1, 'secret_' || printf('%026d', value), 'x', randomblob(32), 'abcdef', 1, 1, 'x'
-      FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 50001) SELECT value FROM n)`,
-    )
-      .bind(busy.environmentId)
-      .run()
+    await storeManySecrets(busy.environmentId, 50_001)
     const visitor = new Visitor()
     await visitor.signIn(busy.apiKey)
     const file = async (query: string) => {

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import { call, newApiKey, newApplication, operatorDatabase } from '../api.ts'
-import { storeSecrets } from '../connect/inventory-rows.ts'
+import { storeManySecrets, storeSecrets } from '../connect/inventory-rows.ts'
 import { Visitor } from './pages.ts'
 
 const OVERVIEW = '/dashboard'
@@ -171,13 +171,7 @@ describe('the overview', () => {
     const key = await newApiKey()
     const busy = new Visitor()
     await busy.signIn(key.apiKey)
-    await env.DB.prepare(
-      `INSERT INTO client_secrets (environment_id, id, application_id, digest, secret_hint, created_at, updated_at, event_id)
-      SELECT ?1, 'secret_' || printf('%026d', value), 'x', randomblob(32), 'abcdef', 1, 1, 'x'
-      FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 10100) SELECT value FROM n)`,
-    )
-      .bind(key.environmentId)
-      .run()
+    await storeManySecrets(key.environmentId, 10_100)
     await env.DB.batch([
       env.DB.prepare('UPDATE environments SET application_count = 1 WHERE id = ?').bind(key.environmentId),
       // The oldest ones.
