@@ -297,6 +297,7 @@ const FRAGMENTS = [
   'changeOfEnvironment',
   'countAgainstLimit',
   'deliveryCount',
+  'dependentScope',
   'endsIn',
   'environmentOf',
   'eventExists',

@@ -3,7 +3,7 @@ import type { Bytes } from '../credential/digest.ts'
 import { readRange } from '../credential/ip-ranges.ts'
 import { runBatch } from './batch.ts'
 import type { Access, Caller, Change, Outcome, Permission } from './caller.ts'
-import { activeKey, eventExists, isFrozen, isLatest, scopeOf } from './caller-conditions.ts'
+import { activeKey, dependentScope, eventExists, isFrozen, isLatest } from './caller-conditions.ts'
 import type { Database, UnixMs } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'
@@ -124,7 +124,7 @@ export function createCallerKey(
     'write',
     {
       event: recordAuditEvent(database, change, 'write', 'api_key.created', keyData('request'), source),
-      created: insertInto('api_keys', row, scopeOf(caller, 'write'), empty, eventExists(change)),
+      created: insertInto('api_keys', row, dependentScope(caller, 'write'), empty, eventExists(change)),
       record: rememberRequest(change, request),
       verdict: selectChangeVerdict<ChangeRow & FormRow & { is_frozen: 0 | 1; is_limited: 0 | 1 }>(
         change,

@@ -49,19 +49,31 @@ function mayDo(needs: Need): Sql {
  */
 export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database | null = null): Scope {
   const conditions = [activeKey, withinRanges(caller)]
+  if (caller.kind === 'session') conditions.push(activeSession)
   if (needs) conditions.push(mayDo(needs))
   if (needs && isChanging(needs) && caller.environmentId !== undefined)
     conditions.push(sql`api_keys.environment_id = ${caller.environmentId}`)
   if (inTimeOf) conditions.push(inTime(inTimeOf))
-  const where = join(conditions, ' AND ')
+  return scopeWhere(caller, conditions)
+}
+
+/**
+ * SQL for the caller, for a statement whose own condition depends on the statement that decides the batch. It reads no
+ * clock, because a key that expires between two statements must not leave half of a change.
+ */
+export function dependentScope(caller: Caller, needs: Need | null): Scope {
+  return scopeWhere(caller, needs ? [mayDo(needs)] : [])
+}
+
+function scopeWhere(caller: Caller, conditions: Sql[]): Scope {
   const source =
     caller.kind === 'api_key'
       ? sql`(SELECT id, name, access, permissions, environment_id, last_used_at, NULL AS session_id, NULL AS person
-          FROM api_keys WHERE ${ownKey(caller)} AND ${where}) AS caller`
+          FROM api_keys WHERE ${join([ownKey(caller), ...conditions], ' AND ')}) AS caller`
       : sql`(SELECT api_keys.id, name, access, permissions, api_keys.environment_id, sessions.last_used_at, sessions.id AS session_id,
           session_person AS person
           FROM sessions JOIN api_keys ON api_keys.id = sessions.api_key_id
-          WHERE sessions.digest = ${caller.digest} AND ${activeSession} AND ${where}) AS caller`
+          WHERE ${join([sql`sessions.digest = ${caller.digest}`, ...conditions], ' AND ')}) AS caller`
   return source as Scope
 }
 
@@ -70,9 +82,9 @@ export function inTime(database: Database): Sql {
   return sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
 }
 
-/** SQL for the ID of the caller's environment. */
+/** SQL for the ID of the caller's environment, within a statement that checks the caller. */
 export function environmentOf(caller: Caller): Sql {
-  return sql`(SELECT environment_id FROM ${scopeOf(caller, null)})`
+  return sql`(SELECT environment_id FROM ${dependentScope(caller, null)})`
 }
 
 /** Condition: the row is of the caller's environment. */

@@ -215,7 +215,7 @@ export function updateClientSecret(
   const expiry = expiresAt === null ? sql`iif(client_secrets.expires_at IS NULL, NULL, ${latest})` : sql`${expiresAt}`
   let isAllowed = sql`true`
   if (expiresAt !== undefined) {
-    set.push(sql`expires_at = ${expiry}`, sql`reminded_days = ${passedReminder(expiry, change.now)}`)
+    set.push(sql`expires_at = ${expiry}`, sql`reminded_days = ${passedReminder(sql`${expiry} - ${change.now}`)}`)
     alreadySet.push(sql`client_secrets.expires_at IS ${expiry}`)
     grants.push(isMore(expiry, 'client_secrets.expires_at'))
     // A secret from before the policy keeps its expiry, or gets one as if it were new.

@@ -1,6 +1,6 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Change, Need } from './caller.ts'
-import { scopeOf } from './caller-conditions.ts'
+import { dependentScope, scopeOf } from './caller-conditions.ts'
 import type { Database, UnixMs } from './database.ts'
 import { CHANGING, type ChangingTable, insertInto, type Statement } from './statements.ts'
 
@@ -18,7 +18,7 @@ export function recordEvent(change: Change, type: string, table: ChangingTable, 
   return insertInto(
     'events',
     eventRow(change, type, data, organization),
-    scopeOf(change.caller, CHANGING[table]),
+    dependentScope(change.caller, CHANGING[table]),
     sql`JOIN ${name} ON ${name}.environment_id = caller.environment_id
       AND ${name}.event_id = ${change.eventId} AND (${where})`,
   )
@@ -33,7 +33,7 @@ export function recordEventOfEach(change: Change, type: string, items: string, d
       seq: sql`${nextSeq(change.now)} - 1 + row_number() OVER (ORDER BY client_secrets.id)`,
       id: sql`client_secrets.event_id`,
     },
-    scopeOf(change.caller, 'secrets:write'),
+    dependentScope(change.caller, 'secrets:write'),
     sql`JOIN json_each(${items}) AS item JOIN client_secrets ON client_secrets.environment_id = caller.environment_id
       AND client_secrets.id = item.key AND client_secrets.event_id = item.value`,
   )

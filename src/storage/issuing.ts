@@ -3,7 +3,7 @@ import type { Bytes } from '../credential/digest.ts'
 import { type Application, applicationMapping, areScopesKnown, joinLiveApplication } from './applications.ts'
 import { runChange } from './batch.ts'
 import type { Change, Outcome, Result } from './caller.ts'
-import { eventExists, isFrozen } from './caller-conditions.ts'
+import { eventExists } from './caller-conditions.ts'
 import { type ClientSecret, clientSecretMapping, countAgainstLimit, liveAt } from './client-secrets.ts'
 import { afterResponse, type Blob, type Database, measuredApart, sendBatch, type UnixMs } from './database.ts'
 import { organizationOfSecret, recordAuditEvent, touchedSecrets } from './event-statements.ts'
@@ -21,7 +21,7 @@ import {
   readOriginal,
   rememberRequest,
 } from './idempotency.ts'
-import { isAllowedExpiry, maxLifetime, passedReminder } from './secret-lifetime.ts'
+import { isAllowedExpiry, lifetimeOf, passedReminder } from './secret-lifetime.ts'
 import { BY_APPLICATION, insert, limitTo, type Statement, updateDependent, updateUnstamped } from './statements.ts'
 import type { FoundChangeRow } from './verdicts.ts'
 
@@ -166,7 +166,7 @@ function rotate(
   const set = [
     sql`retires_at = ${retireAt}`,
     sql`expires_at = ${expiry}`,
-    sql`reminded_days = ${passedReminder(expiry, change.now)}`,
+    sql`reminded_days = ${passedReminder(sql`${expiry} - ${change.now}`)}`,
   ]
   if (retireAt > change.now) set.push(sql`revoked_at = CASE WHEN id NOT IN (${latestToExpire}) THEN ${change.now} END`)
   const touched = touchedSecrets(change, 'client_secrets', 'application_id', secret.id)
@@ -211,10 +211,9 @@ async function issue(
   { type, limits, withinLimit, retired, data }: Issuing,
 ): Promise<IssuingOutcome> {
   const isPast = expiresAt !== null && expiresAt <= change.now
-  const latest = (read = (time: Sql) => time) =>
-    maxLifetime(raw('caller.environment_id'), (lifetime) => read(sql`${change.now} + ${lifetime}`))
-  const reminder = (expiry: Sql) => passedReminder(expiry, change.now)
-  const isAllowed = expiresAt === null ? sql`true` : isAllowedExpiry(expiresAt, latest())
+  const lifetime = lifetimeOf('environment')
+  const latest = sql`${change.now} + ${lifetime}`
+  const isAllowed = expiresAt === null ? sql`true` : isAllowedExpiry(expiresAt, latest)
   const isKnown = areScopesKnown(typeof limits === 'function' ? null : limits.scopes)
   const row = {
     id,
@@ -226,20 +225,22 @@ async function issue(
     created_by_name: sql`caller.name`,
     created_by_person: sql`caller.person`,
     history: JSON.stringify([change.eventId]),
-    expires_at: expiresAt ?? latest(),
-    reminded_days: expiresAt === null ? latest(reminder) : reminder(sql`${expiresAt}`),
+    expires_at: expiresAt ?? latest,
+    reminded_days: passedReminder(expiresAt === null ? lifetime : expiresAt - change.now),
     allowed_scopes:
       typeof limits === 'function' ? limits('allowed_scopes') : limits.scopes && JSON.stringify(limits.scopes),
     allowed_ips:
       typeof limits === 'function' ? limits('allowed_ips') : limits.allowedIps && JSON.stringify(limits.allowedIps),
   }
+  const environment = sql`JOIN environments AS environment ON environment.id = caller.environment_id`
   const source = joinLiveApplication(application)
-  const frozen = isFrozen(raw('caller.environment_id'))
-  const where = sql`NOT ${frozen} AND ${withinLimit} AND ${isAllowed} AND ${isKnown} AND ${Number(isPast)} = 0 AND ${keyUnused(change, request)}`
+  const frozen = raw('environment.frozen_at IS NOT NULL')
+  const where = sql`NOT (${frozen}) AND ${withinLimit} AND ${isAllowed} AND ${isKnown} AND ${raw(`${!isPast}`)}
+    AND ${keyUnused(change, request)}`
   const plan = {
     type,
     statements: {
-      inserted: insert(database, change, 'client_secrets', row, source, where),
+      inserted: insert(database, change, 'client_secrets', row, sql`${environment} ${source}`, where),
       ...(retired && { retired }),
     },
     event: { table: 'client_secrets', where: sql`client_secrets.id = ${id}`, data },
@@ -248,7 +249,7 @@ async function issue(
       created.digest, created.disabled_at, created.expires_at, created.revoked_at,
       CASE WHEN original.id IS NULL THEN ${withinLimit} END AS is_within_limit,
       ${isAllowed} AS is_allowed, ${isKnown} AS is_known, ${frozen} AS is_frozen`,
-    joined: sql`LEFT ${source} ${joinOriginal(change, request)} LEFT JOIN client_secrets AS created
+    joined: sql`${environment} LEFT ${source} ${joinOriginal(change, request)} LEFT JOIN client_secrets AS created
       ON created.environment_id = caller.environment_id AND created.id = original.data ->> 'id'`,
   } as const
   const read = (verdict: IssuedRow): Result<CreatedClientSecret, IssuingRefusal> => {

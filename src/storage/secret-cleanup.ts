@@ -58,7 +58,7 @@ export function recordReminders(now: UnixMs): Step {
   const due = sql`(environment_id, id) IN (SELECT environment_id, id FROM client_secrets
     WHERE reminder_due_at <= ${now} ORDER BY reminder_due_at ${upToMax})`
   const eventId = eventOf(now, 'expiring')
-  const reminder = passedReminder(sql`client_secrets.expires_at`, now)
+  const reminder = passedReminder(sql`client_secrets.expires_at - ${now}`)
   const isReminded = sql`client_secrets.expires_at > ${now} AND client_secrets.disabled_at IS NULL`
   const data = sql`json_set(${clientSecretMapping.snapshot}, '$.expires_in_days', ${reminder})`
   return {

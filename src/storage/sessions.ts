@@ -117,7 +117,7 @@ export function startSession(
           SIGN_IN,
           'sessions',
           ended,
-          sql`digest = ${replaces} AND EXISTS (SELECT 1 FROM sessions WHERE id = ${id})`,
+          sql`digest = ${replaces} AND ended_at IS NULL AND EXISTS (SELECT 1 FROM sessions WHERE id = ${id})`,
         ),
       }),
       verdict: selectVerdict<{ is_started: 0 | 1 }>(

@@ -4,6 +4,7 @@ import type { Caller, Change, Need } from './caller.ts'
 import {
   activeKey,
   activeSession,
+  dependentScope,
   eventExists,
   inEnvironmentOf,
   isLatestOfEnvironment,
@@ -150,7 +151,7 @@ export function update(database: Database, change: Change, table: ChangingSource
 export function updateDependent(change: Change, needs: Need, table: ChangingSource, set: Sql[], where: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${stamped(change, table, set)}
-      WHERE ${inEnvironmentOf(scopeOf(change.caller, needs))} AND NOT ${eventExists(change)} AND (${where})`,
+      WHERE ${inEnvironmentOf(dependentScope(change.caller, needs))} AND NOT ${eventExists(change)} AND (${where})`,
   )
 }
 
@@ -170,7 +171,7 @@ export function updateEach(database: Database, change: Change, items: string, se
 /** Updates the caller's environment, named `target`, if the event of the change exists. */
 export function updateEnvironment(change: Change, set: Sql): Statement {
   return new ScopedStatement(
-    sql`UPDATE environments AS target SET ${set} WHERE id = (SELECT environment_id FROM ${scopeOf(change.caller, 'write')})
+    sql`UPDATE environments AS target SET ${set} WHERE id = (SELECT environment_id FROM ${dependentScope(change.caller, 'write')})
       AND ${isLatestOfEnvironment(change.eventId)}`,
   )
 }
@@ -179,7 +180,7 @@ export function updateEnvironment(change: Change, set: Sql): Statement {
 export function countApplications(change: Change, difference: 1 | -1, matches: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE environments SET application_count = application_count + ${difference}
-      WHERE id = (SELECT environment_id FROM ${scopeOf(change.caller, 'applications:write')}) AND NOT ${eventExists(change)}
+      WHERE id = (SELECT environment_id FROM ${dependentScope(change.caller, 'applications:write')}) AND NOT ${eventExists(change)}
       AND EXISTS (SELECT 1 FROM applications
         WHERE environment_id = environments.id AND ${matches} AND event_id = ${change.eventId})`,
   )
@@ -191,7 +192,7 @@ export function insertRecord(change: Change, record: Record<string, Value>, stal
   const values = [...Object.values(record), change.eventId, change.now]
   return new ScopedStatement(
     sql`INSERT INTO idempotency_records (environment_id, ${raw(columns.join(', '))})
-      SELECT environment_id, ${join(values, ', ')} FROM ${scopeOf(change.caller, null)} WHERE ${eventExists(change)}
+      SELECT environment_id, ${join(values, ', ')} FROM ${dependentScope(change.caller, null)} WHERE ${eventExists(change)}
       ON CONFLICT (digest) DO UPDATE SET ${raw(columns.map((column) => `${column} = excluded.${column}`).join(', '))}
       WHERE idempotency_records.created_at <= ${staleAt}`,
   )
@@ -217,7 +218,7 @@ export function updateUnstamped(
   where: Sql,
   inTimeOf: Database | null = null,
 ): Statement<object> {
-  const scope = scopeOf(caller, needs, inTimeOf)
+  const scope = inTimeOf ? scopeOf(caller, needs, inTimeOf) : dependentScope(caller, needs)
   return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${set} WHERE ${inEnvironmentOf(scope)} AND (${where}) RETURNING 1`,
   )

@@ -1,7 +1,7 @@
 import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import { runBatch } from './batch.ts'
 import type { Caller, Change, Outcome } from './caller.ts'
-import { eventExists, isFrozen, isLatest, scopeOf } from './caller-conditions.ts'
+import { dependentScope, eventExists, isFrozen, isLatest } from './caller-conditions.ts'
 import type { Database } from './database.ts'
 import { recordAuditEvent } from './event-statements.ts'
 import { type FormRow, type KeyedRequest, keyUnused, rememberRequest } from './idempotency.ts'
@@ -58,7 +58,7 @@ export function createCallerEndpoint(
         endpointData(id, url, row.events),
         sql`JOIN (SELECT 1) AS request ON NOT ${frozen} AND ${isUnused} AND ${count} < ${MAX_ENDPOINTS}`,
       ),
-      created: insertInto('webhook_endpoints', row, scopeOf(change.caller, 'write'), empty, eventExists(change)),
+      created: insertInto('webhook_endpoints', row, dependentScope(change.caller, 'write'), empty, eventExists(change)),
       record: rememberRequest(change, request),
       verdict: selectChangeVerdict<ChangeRow & FormRow & { is_frozen: 0 | 1 }>(
         change,

@@ -8,6 +8,7 @@ import type { Caller, Need } from '../../src/storage/caller.ts'
 import {
   activeKey,
   activeSession,
+  dependentScope,
   environmentOf,
   eventExists,
   inEnvironmentOf,
@@ -204,6 +205,29 @@ test('the statement that decides a batch finds no caller after the deadline', as
   const caller = apiKey((await newApiKey()).digest)
   expect(await finds(caller, 'write', inFuture())).toBe(true)
   expect(await finds(caller, 'write', inPast())).toBe(false)
+})
+
+test('a dependent statement finds a caller that has ended since the statement that decides, and checks its right', async () => {
+  const key = await newApiKey({ access: 'read', permissions: ['secrets:write'], allowedIps: ['203.0.113.0/24'] })
+  const session = await newSession(key)
+  await env.DB.batch([
+    env.DB.prepare('UPDATE api_keys SET key_expires_at = 1 WHERE id = ?').bind(key.id),
+    env.DB.prepare('UPDATE sessions SET last_used_at = 1 WHERE id = ?').bind(session.id),
+  ])
+  const found = async (caller: Caller, needs: Need | null) =>
+    (await rowsOf<{ id: string; session_id: string | null }>(sql`SELECT * FROM ${dependentScope(caller, needs)}`)).map(
+      ({ id, session_id }) => [id, session_id],
+    )
+  for (const [caller, sessionId] of [
+    [apiKey(key.digest), null],
+    [session.caller, session.id],
+  ] as const) {
+    expect(await finds(caller, null)).toBe(false)
+    expect(await found(caller, null)).toEqual([[key.id, sessionId]])
+    expect(await found(caller, 'secrets:write')).toEqual([[key.id, sessionId]])
+    expect(await found(caller, 'applications:write')).toEqual([])
+  }
+  expect(await found(apiKey(await sha256('unknown')), null)).toEqual([])
 })
 
 test("a condition on rows of the caller's environment is false for those of another", async () => {
