@@ -26,7 +26,8 @@ import { identify } from '../storage/batch.ts'
 export const applications = new Hono<HonoEnv>()
 
   .post('/', requireApiKey('applications:write'), validJson(schemas.CreateApplication), async (c) => {
-    const { database, caller } = c.var
+    const database = c.get('database')
+    const caller = c.get('caller')
     const request = await keyedRequest(c)
     const change = beginChange(c)
     const application = {
@@ -41,7 +42,8 @@ export const applications = new Hono<HonoEnv>()
   })
 
   .get('/', requireApiKey('secrets:read'), validQuery(schemas.ListApplications), async (c) => {
-    const { database, caller } = c.var
+    const database = c.get('database')
+    const caller = c.get('caller')
     const query = c.req.valid('query')
     // No application here is registered dynamically.
     if (!query.registration_types.includes('authenticated')) {
@@ -56,7 +58,7 @@ export const applications = new Hono<HonoEnv>()
 
   .get('/:id', requireApiKey('secrets:read'), async (c) => {
     const id = c.req.param('id')
-    return c.json(applicationToWire(granted(c, await findApplication(c.var.database, c.var.caller, id), id)))
+    return c.json(applicationToWire(granted(c, await findApplication(c.get('database'), c.get('caller'), id), id)))
   })
 
   .put('/:id', requireApiKey('applications:write'), validJson(schemas.UpdateApplication), async (c) => {
@@ -68,12 +70,12 @@ export const applications = new Hono<HonoEnv>()
       scopes: input.scopes ?? undefined,
       redirectUris: input.redirect_uris ? redirectUris(input.redirect_uris) : undefined,
     }
-    const outcome = await updateApplication(c.var.database, beginChange(c), id, changes)
+    const outcome = await updateApplication(c.get('database'), beginChange(c), id, changes)
     return c.json(applicationToWire(granted(c, outcome, id)))
   })
 
   .delete('/:id', requireApiKey('applications:write'), async (c) => {
     const id = c.req.param('id')
-    granted(c, await deleteApplication(c.var.database, beginChange(c), id), id)
+    granted(c, await deleteApplication(c.get('database'), beginChange(c), id), id)
     return c.body(null, 204)
   })

@@ -50,7 +50,7 @@ export const clientSecrets = new Hono<HonoEnv>()
       const change = beginChange(c)
       const { plaintext, row } = await newClientSecret(c, change, request)
       const secret = { ...row, application, name, expiresAt: expires_at, scopes, allowedIps: allowed_ips }
-      const outcome = await createClientSecret(c.var.database, change, secret, maxSecrets(c), request)
+      const outcome = await createClientSecret(c.get('database'), change, secret, maxSecrets(c), request)
       return answerIssued(c, granted(c, outcome, application), plaintext, row.digest, request)
     },
   )
@@ -67,7 +67,7 @@ export const clientSecrets = new Hono<HonoEnv>()
       const { plaintext, row } = await newClientSecret(c, change, request)
       const secret = { ...row, application, name: null, expiresAt: null }
       const retireAt = change.now + grace_period_seconds * 1000
-      const outcome = await rotateClientSecrets(c.var.database, change, secret, retireAt, maxSecrets(c), request)
+      const outcome = await rotateClientSecrets(c.get('database'), change, secret, retireAt, maxSecrets(c), request)
       return answerIssued(c, granted(c, outcome, application), plaintext, row.digest, request)
     },
   )
@@ -76,7 +76,7 @@ export const clientSecrets = new Hono<HonoEnv>()
     const application = c.req.param('id')
     const { secrets } = granted(
       c,
-      await findApplicationWithSecrets(c.var.database, c.var.caller, application, Date.now()),
+      await findApplicationWithSecrets(c.get('database'), c.get('caller'), application, Date.now()),
       application,
     )
     return c.json(secrets.map(clientSecretToWire))
@@ -84,12 +84,13 @@ export const clientSecrets = new Hono<HonoEnv>()
 
   .delete('/applications/:id/client_secrets', requireApiKey('secrets:write'), async (c) => {
     const application = c.req.param('id')
-    granted(c, await revokeAllClientSecrets(c.var.database, beginChange(c), application), application)
+    granted(c, await revokeAllClientSecrets(c.get('database'), beginChange(c), application), application)
     return c.body(null, 204)
   })
 
   .get('/client_secrets', requireApiKey('secrets:read'), validQuery(SecretQuery), async (c) => {
-    const { database, caller } = c.var
+    const database = c.get('database')
+    const caller = c.get('caller')
     const query = c.req.valid('query')
     if ('limit' in query) {
       const options = { ...pageFromWire(query), filter: secretFilterFromWire(query) }
@@ -104,26 +105,27 @@ export const clientSecrets = new Hono<HonoEnv>()
 
   .get('/client_secrets/:id', requireApiKey('secrets:read'), async (c) => {
     const id = c.req.param('id')
-    return c.json(clientSecretToWire(granted(c, await findClientSecret(c.var.database, c.var.caller, id), id)))
+    return c.json(clientSecretToWire(granted(c, await findClientSecret(c.get('database'), c.get('caller'), id), id)))
   })
 
   .patch('/client_secrets/:id', requireApiKey('secrets:write'), validJson(schemas.UpdateClientSecret), async (c) => {
     const id = c.req.param('id')
     const { name, expires_at, disabled, scopes, allowed_ips } = c.req.valid('json')
     const changes = { name, expiresAt: expires_at, disabled, scopes, allowedIps: allowed_ips }
-    const outcome = await updateClientSecret(c.var.database, beginChange(c), { id }, changes, maxSecrets(c))
+    const outcome = await updateClientSecret(c.get('database'), beginChange(c), { id }, changes, maxSecrets(c))
     return c.json(clientSecretToWire(granted(c, outcome, id)))
   })
 
   .delete('/client_secrets/:id', requireApiKey('secrets:write'), async (c) => {
     const id = c.req.param('id')
-    granted(c, await revokeClientSecret(c.var.database, beginChange(c), { id }), id)
+    granted(c, await revokeClientSecret(c.get('database'), beginChange(c), { id }), id)
     return c.body(null, 204)
   })
 
   /** Verifies a client secret for a program that received it. A success counts as a use. */
   .post('/client_secrets/verify', requireApiKey('secrets:verify'), validJson(schemas.VerifyClientSecret), async (c) => {
-    const { database, caller } = c.var
+    const database = c.get('database')
+    const caller = c.get('caller')
     const input = c.req.valid('json')
     if (!recogniseCredential(input.client_secret)) {
       granted(c, await identify(database, caller, 'secrets:verify'))
@@ -142,7 +144,7 @@ export const clientSecrets = new Hono<HonoEnv>()
     }
     const verified = granted(c, await verifyClientSecret(database, caller, proof, useOf(c, origin)))
     if (verified?.refused) {
-      recordRefusedUse(database, proof, verified, c.var.requestId, origin)
+      recordRefusedUse(database, proof, verified, c.get('requestId'), origin)
       addLogFields(c, { reason: verified.refused, ...(verified.secretId && { secret_id: verified.secretId }) })
     }
     if (!verified || verified.refused) return c.json({ valid: false })
@@ -161,7 +163,7 @@ function maxSecrets(c: Context<HonoEnv>): number {
  * Makes a client secret from random bytes; for a request with an Idempotency-Key from bytes that it can derive again.
  */
 async function newClientSecret(c: Context<HonoEnv>, change: Change, request: KeyedRequest | null) {
-  const { caller } = c.var
+  const caller = c.get('caller')
   const { plaintext, digest, hint } = request
     ? await deriveClientSecret(caller, request, request)
     : await issueCredential(readSettings(c.env).CLIENT_SECRET_PREFIX, caller.region)
@@ -186,10 +188,10 @@ async function answerIssued(
   request: KeyedRequest | null,
 ): Promise<Response> {
   const again = request && created.replayedFrom
-  const issued = again ? await deriveClientSecret(c.var.caller, request, again) : { plaintext, digest }
+  const issued = again ? await deriveClientSecret(c.get('caller'), request, again) : { plaintext, digest }
   if (!sameBytes(issued.digest, created.digest))
     throw new Error('the derived client secret differs from the one created')
   if (again) c.header('Idempotent-Replayed', 'true')
-  else countUsage(c, 'create', { ...c.var.identity, applicationId: created.secret.applicationId })
+  else countUsage(c, 'create', { ...c.get('identity'), applicationId: created.secret.applicationId })
   return c.json({ ...clientSecretToWire(created.secret), secret: issued.plaintext }, 201)
 }

@@ -11,11 +11,11 @@ import { changeEnvironment, changeOfEnvironment, findEnvironment } from '../stor
 export const environment = new Hono<HonoEnv>()
 
   .get('/', requireApiKey('read'), async (c) => {
-    return c.json(environmentToWire(granted(c, await findEnvironment(c.var.database, c.var.caller, 'read'))))
+    return c.json(environmentToWire(granted(c, await findEnvironment(c.get('database'), c.get('caller'), 'read'))))
   })
 
   .patch('/', requireApiKey('write'), validJson(UpdateEnvironment), async (c) => {
     const change = beginChange(c)
     const changes = changeOfEnvironment(settingsFromWire(c.req.valid('json')), change.now)
-    return c.json(environmentToWire(granted(c, await changeEnvironment(c.var.database, change, changes))))
+    return c.json(environmentToWire(granted(c, await changeEnvironment(c.get('database'), change, changes))))
   })

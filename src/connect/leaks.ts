@@ -80,7 +80,7 @@ function handleAfterResponse(
   const now = Date.now()
   const waitUntil = (promise: Promise<unknown>) => c.executionCtx.waitUntil(promise)
   const database = openDatabase(c.env, region, { deadline: now + BUDGET_MS, waitUntil, queue })
-  const entry = { request_id: c.var.requestId, region: region.digit, reported: reports.length }
+  const entry = { request_id: c.get('requestId'), region: region.digit, reported: reports.length }
   afterResponse(database, async () => {
     let handled: HandledLeak[]
     try {
@@ -91,6 +91,6 @@ function handleAfterResponse(
     }
     const wanted = handled.filter(({ has_delivery }) => has_delivery)
     const events = wanted.map(({ event_id: id, environment_id: environmentId }) => ({ id, environmentId }))
-    await c.var.deliver({ ...database, queue: 'requests', deadline: now + PLATFORM_MS }, events)
+    await c.get('deliver')({ ...database, queue: 'requests', deadline: now + PLATFORM_MS }, events)
   })
 }

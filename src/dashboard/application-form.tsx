@@ -47,7 +47,7 @@ const NO_VALUES: Values = {
 export const applicationForm = new Hono<HonoEnv>()
 
   .get('/applications/new', requireSession, async (c) => {
-    granted(c, await identify(c.var.database, c.var.session, 'applications:write'))
+    granted(c, await identify(c.get('database'), c.get('session'), 'applications:write'))
     return newPage(c, NO_VALUES)
   })
 
@@ -63,19 +63,19 @@ export const applicationForm = new Hono<HonoEnv>()
       organization_id: kind === 'first-party' ? null : values.organization_id,
     })
     if (input.refused) {
-      granted(c, await identify(c.var.database, c.var.session, 'applications:write'))
+      granted(c, await identify(c.get('database'), c.get('session'), 'applications:write'))
       return newPage(c, values, input.refused)
     }
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(NEW)))
-    const change = beginChange(c, c.var.session)
+    const change = beginChange(c, c.get('session'))
     const ids = {
-      id: newId('conn_app', change.now, c.var.session.region),
-      clientId: newId('client', change.now, c.var.session.region),
+      id: newId('conn_app', change.now, c.get('session').region),
+      clientId: newId('client', change.now, c.get('session').region),
     }
     const created = granted(
       c,
       await createApplication(
-        c.var.database,
+        c.get('database'),
         change,
         { ...ids, ...applicationFromWire(input.granted) },
         readSettings(c.env).MAX_APPLICATIONS_PER_ENVIRONMENT,
@@ -86,7 +86,7 @@ export const applicationForm = new Hono<HonoEnv>()
   })
 
   .get('/applications/:id/edit', requireSession, async (c) => {
-    const application = granted(c, await findApplication(c.var.database, c.var.session, c.req.param('id')))
+    const application = granted(c, await findApplication(c.get('database'), c.get('session'), c.req.param('id')))
     requireRight(c, 'applications:write')
     return editPage(c, application, fromApplication(application))
   })
@@ -94,7 +94,8 @@ export const applicationForm = new Hono<HonoEnv>()
   .post('/applications/:id/edit', requireSession, async (c) => {
     const id = c.req.param('id')
     const field = await readChange(c, 'applications:write')
-    const { database, session } = c.var
+    const database = c.get('database')
+    const session = c.get('session')
     const values = valuesOf(field)
     const input = validate(UpdateApplication, {
       ...toWire(values),

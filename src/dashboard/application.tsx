@@ -15,7 +15,7 @@ import { SecretTable } from './secret-table.tsx'
 import { may, requireSession } from './session.ts'
 
 export const application = new Hono<HonoEnv>().get('/applications/:id', requireSession, async (c) => {
-  const found = await findApplicationWithSecrets(c.var.database, c.var.session, c.req.param('id'), Date.now())
+  const found = await findApplicationWithSecrets(c.get('database'), c.get('session'), c.req.param('id'), Date.now())
   return applicationPage(c, granted(c, found))
 })
 

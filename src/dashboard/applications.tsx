@@ -39,7 +39,7 @@ export const applicationList = new Hono<HonoEnv>()
     const options = { limit: PAGE_LENGTH, order, organizationId: null, ...(search && { search }) }
     const cursor =
       id === undefined ? null : { id, side: after === undefined ? ('before' as const) : ('after' as const) }
-    const outcome = await listApplications(c.var.database, c.var.session, { ...options, cursor })
+    const outcome = await listApplications(c.get('database'), c.get('session'), { ...options, cursor })
     if (outcome.refused === 'invalid_cursor') return c.redirect(APPLICATIONS_PATH, 303)
     return listPage(c, granted(c, outcome), { search, order }, cursor !== null)
   })

@@ -34,7 +34,7 @@ export const bulk = new Hono<HonoEnv>()
     if (ids.length === 0 || ids.length > MAX_BULK) return refuse(c, noneSelected())
     if (field('typed').trim().toLowerCase() !== phraseOf(action, ids))
       return confirmPage(c, action, ids, field('typed'))
-    granted(c, await changeSecrets(c.var.database, beginChange(c, c.var.session), ids, action))
+    granted(c, await changeSecrets(c.get('database'), beginChange(c, c.get('session')), ids, action))
     return redirectWithNotice(c, SECRETS_PATH, action === 'revoke' ? 'selected-revoked' : 'selected-disabled')
   })
 
@@ -57,7 +57,7 @@ const noneSelected = () =>
 /** `typed` is the text that did not match. */
 async function confirmPage(c: Context<HonoEnv>, action: BulkAction, ids: readonly string[], typed?: string) {
   const now = Date.now()
-  const secrets = granted(c, await findSecrets(c.var.database, c.var.session, ids, now))
+  const secrets = granted(c, await findSecrets(c.get('database'), c.get('session'), ids, now))
   requireRight(c, 'secrets:write')
   const verb = action === 'revoke' ? 'Revoke' : 'Disable'
   const title = `${verb} ${secrets.length === 1 ? '1 secret' : `${secrets.length} secrets`}`

@@ -37,7 +37,7 @@ export const eventList = new Hono<HonoEnv>()
     const filter = readFilter((name) => c.req.query(name) ?? '')
     const after = c.req.query('after') ?? null
     const options = { ...activityFilterOf(filter), limit: PAGE_LENGTH, after }
-    const outcome = await listActivity(c.var.database, c.var.session, options)
+    const outcome = await listActivity(c.get('database'), c.get('session'), options)
     if (outcome.refused === 'invalid_cursor') return c.redirect(eventsPath(filter), 303)
     return eventsPage(c, filter, granted(c, outcome), after !== null)
   })
@@ -57,14 +57,14 @@ export const eventList = new Hono<HonoEnv>()
   })
 
   .get('/events/:id', requireSession, async (c) =>
-    eventPage(c, granted(c, await findActivity(c.var.database, c.var.session, c.req.param('id')))),
+    eventPage(c, granted(c, await findActivity(c.get('database'), c.get('session'), c.req.param('id')))),
   )
 
 /** The events of a file, and its name, which says if there may be more events. */
 async function exported(c: Context<HonoEnv>) {
   const filter = activityFilterOf(readFilter((name) => c.req.query(name) ?? ''))
   const options = { ...filter, limit: MAX_EXPORTED, after: null }
-  const { activities, next } = granted(c, await listActivity(c.var.database, c.var.session, options))
+  const { activities, next } = granted(c, await listActivity(c.get('database'), c.get('session'), options))
   return { activities, name: next === null ? 'events' : `events-first-${activities.length}` }
 }
 

@@ -23,7 +23,8 @@ const HINT = /^[0-9A-Za-z]{4,6}$/
 export const find = new Hono<HonoEnv>()
 
   .get('/find', requireSession, async (c) => {
-    const { database, session } = c.var
+    const database = c.get('database')
+    const session = c.get('session')
     const { hint, q } = c.req.query()
     const search = q === undefined ? (HINT.test(hint ?? '') ? { hint: hint ?? '', text: null } : null) : readSearch(q)
     if (!search) {
@@ -145,15 +146,15 @@ const Nothing = ({ c, search: { hint, text } }: { c: Context<HonoEnv>; search: S
     <p>
       {text === null ? (
         <>
-          No secret in <Name>{c.var.identity?.environmentName}</Name> matches, active or not. Search is case-sensitive.
-          The secret may belong to another environment, or have ended more than 90 days ago:{' '}
+          No secret in <Name>{c.get('identity')?.environmentName}</Name> matches, active or not. Search is
+          case-sensitive. The secret may belong to another environment, or have ended more than 90 days ago:{' '}
           <a href={eventsPath({ target: hint ?? '' })}>search activity for …{hint}</a>
         </>
       ) : (
         <>
           Search looks for a part of a name or of an ID among the newest {MAX_READ.toLocaleString('en')} applications
           and secrets, for a whole ID, for an organization ID, and for the last 4 or more characters of a secret, in{' '}
-          <Name>{c.var.identity?.environmentName}</Name> only.
+          <Name>{c.get('identity')?.environmentName}</Name> only.
         </>
       )}
     </p>

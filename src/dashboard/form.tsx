@@ -58,10 +58,10 @@ export async function readForm(c: Context<HonoEnv>): Promise<Fields> {
 
 /** Reads a form that changes something, and binds the change to the environment that the form was made for. */
 export async function readChange(c: Context<HonoEnv>, needs: Need): Promise<Fields> {
-  c.set('session', { ...c.var.session, needs })
+  c.set('session', { ...c.get('session'), needs })
   try {
     const field = await readForm(c)
-    c.set('session', { ...c.var.session, environmentId: field('environment') })
+    c.set('session', { ...c.get('session'), environmentId: field('environment') })
     return field
   } catch (error) {
     return refuse(c, error as Error)
@@ -70,7 +70,7 @@ export async function readChange(c: Context<HonoEnv>, needs: Need): Promise<Fiel
 
 /** Throws the error of an invalid form. The caller is authorized first, so that 401 and 403 take precedence over 422. */
 export async function refuse(c: Context<HonoEnv>, error: Error): Promise<never> {
-  granted(c, await identify(c.var.database, c.var.session, c.var.session.needs ?? 'write'))
+  granted(c, await identify(c.get('database'), c.get('session'), c.get('session').needs ?? 'write'))
   throw error
 }
 

@@ -48,7 +48,7 @@ export const inventory = new Hono<HonoEnv>()
       id === undefined ? null : { id, side: after === undefined ? ('before' as const) : ('after' as const) }
     const options = { ...storedFilter(filter), limit: PAGE_LENGTH, cursor }
     const now = Date.now()
-    const survey = granted(c, await surveySecrets(c.var.database, c.var.session, options, now))
+    const survey = granted(c, await surveySecrets(c.get('database'), c.get('session'), options, now))
     return inventoryPage(c, filter, survey, now)
   })
 
@@ -59,7 +59,7 @@ export const inventory = new Hono<HonoEnv>()
     const filter = readFilter((name) => c.req.query(name) ?? '')
     const options = { ...storedFilter(filter), limit: MAX_EXPORTED, cursor: null, maxRead: MAX_EXPORT_READ }
     const now = Date.now()
-    const list = granted(c, await listSecrets(c.var.database, c.var.session, options, now))
+    const list = granted(c, await listSecrets(c.get('database'), c.get('session'), options, now))
     const isComplete = list.after === null && !list.isCut
     const part = isComplete ? '' : `-first-${list.items.length}`
     const name = `secrets-${timestamp(now).slice(0, 10)}${part}`

@@ -64,7 +64,7 @@ export const issue = new Hono<HonoEnv>()
       return newSecretPage(c, await findToChange(c, application, 'secrets:write'), input.values, input.refused)
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
     const { change, plaintext, secret } = await newClientSecret(c, application, input.granted)
-    const outcome = await createClientSecret(c.var.database, change, secret, maxSecrets(c), request)
+    const outcome = await createClientSecret(c.get('database'), change, secret, maxSecrets(c), request)
     return answer(c, outcome, plaintext, null)
   })
 
@@ -86,7 +86,7 @@ export const issue = new Hono<HonoEnv>()
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
     const { change, plaintext, secret } = await newClientSecret(c, application, input.granted)
     const retireAt = change.now + Number(grace) * 1000
-    const outcome = await rotateClientSecrets(c.var.database, change, secret, retireAt, maxSecrets(c), request)
+    const outcome = await rotateClientSecrets(c.get('database'), change, secret, retireAt, maxSecrets(c), request)
     return answer(c, outcome, plaintext, retireAt)
   })
 
@@ -98,7 +98,14 @@ export const issue = new Hono<HonoEnv>()
     const request = await keyedForm(c, field('token'))
     if (input.refused || !request) return refuse(c, staleForm(`${parentOf(c)}/new-secret`))
     const { change, plaintext, secret } = await newClientSecret(c, application, input.granted)
-    const outcome = await replaceClientSecret(c.var.database, change, secret, field('secret'), maxSecrets(c), request)
+    const outcome = await replaceClientSecret(
+      c.get('database'),
+      change,
+      secret,
+      field('secret'),
+      maxSecrets(c),
+      request,
+    )
     return answer(c, outcome, plaintext, null)
   })
 
@@ -109,8 +116,8 @@ function maxSecrets(c: Context<HonoEnv>): number {
 type Input = Pick<NewClientSecret, 'name' | 'expiresAt'> & SecretLimits
 
 async function newClientSecret(c: Context<HonoEnv>, application: string, input: Input) {
-  const { region } = c.var.session
-  const change = beginChange(c, c.var.session)
+  const { region } = c.get('session')
+  const change = beginChange(c, c.get('session'))
   const { plaintext, digest, hint } = await issueCredential(readSettings(c.env).CLIENT_SECRET_PREFIX, region)
   const secret = { id: newId('secret', change.now, region), application, digest, hint, ...input }
   return { change, plaintext, secret }
@@ -143,7 +150,7 @@ function answer(c: Context<HonoEnv>, outcome: IssuingOutcome, plaintext: string,
   if (outcome.refused === 'client_secret_limit_reached') throw limitReached(c)
   const created = granted(c, outcome)
   if (created.replayedFrom) throw alreadyCreated(c, created.secret)
-  countUsage(c, 'create', { ...c.var.identity, applicationId: created.secret.applicationId })
+  countUsage(c, 'create', { ...c.get('identity'), applicationId: created.secret.applicationId })
   return shownOnce(c, created, plaintext, retireAt)
 }
 

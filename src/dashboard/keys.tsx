@@ -27,12 +27,12 @@ const PAGE_LENGTH = 15
 export const keys = new Hono<HonoEnv>()
 
   .get('/keys', requireSession, async (c) => {
-    const { keys, sessions } = granted(c, await listCallers(c.var.database, c.var.session))
+    const { keys, sessions } = granted(c, await listCallers(c.get('database'), c.get('session')))
     return keysPage(c, keys, sessions)
   })
 
   .get('/keys/:id/revoke', requireSession, async (c) => {
-    const { keys } = granted(c, await listCallers(c.var.database, c.var.session))
+    const { keys } = granted(c, await listCallers(c.get('database'), c.get('session')))
     requireRight(c, 'write')
     const key = keys.find(({ id }) => id === c.req.param('id'))
     if (!key) throw new ApiError('entity_not_found')
@@ -41,12 +41,12 @@ export const keys = new Hono<HonoEnv>()
 
   .post('/keys/:id/revoke', requireSession, async (c) => {
     await readChange(c, 'write')
-    granted(c, await revokeCallerKey(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
+    granted(c, await revokeCallerKey(c.get('database'), beginChange(c, c.get('session')), c.req.param('id')))
     return redirectWithNotice(c, PATH, 'key-revoked')
   })
 
   .get('/keys/:id/rename', requireSession, async (c) => {
-    const { keys } = granted(c, await listCallers(c.var.database, c.var.session))
+    const { keys } = granted(c, await listCallers(c.get('database'), c.get('session')))
     requireRight(c, 'write')
     const key = keys.find(({ id }) => id === c.req.param('id'))
     if (!key) throw new ApiError('entity_not_found')
@@ -57,17 +57,17 @@ export const keys = new Hono<HonoEnv>()
     const field = await readChange(c, 'write')
     const input = validate(v.object({ name: KeyName }), { name: field('name').trim() })
     if (input.refused) {
-      granted(c, await identify(c.var.database, c.var.session, 'write'))
+      granted(c, await identify(c.get('database'), c.get('session'), 'write'))
       return renamePage(c, field('name'), input.refused)
     }
     const { name } = input.granted
-    granted(c, await renameCallerKey(c.var.database, beginChange(c, c.var.session), c.req.param('id'), name))
+    granted(c, await renameCallerKey(c.get('database'), beginChange(c, c.get('session')), c.req.param('id'), name))
     return redirectWithNotice(c, PATH, 'key-renamed')
   })
 
   .post('/sessions/:id/end', requireSession, async (c) => {
     await readChange(c, 'write')
-    granted(c, await endSession(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
+    granted(c, await endSession(c.get('database'), beginChange(c, c.get('session')), c.req.param('id')))
     return redirectWithNotice(c, PATH, 'session-ended')
   })
 

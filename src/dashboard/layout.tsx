@@ -82,7 +82,7 @@ export function page(c: Context<HonoEnv>, { title, section, status = 200 }: Page
           {notice}
         </p>
       )}
-      {c.var.identity?.isFrozen && section !== SETTINGS_PATH && (
+      {c.get('identity')?.isFrozen && section !== SETTINGS_PATH && (
         <p class="notice bad">
           <span>
             <b>This environment is frozen.</b> It issues no secrets and no tokens. <a href={SETTINGS_PATH}>Settings</a>
@@ -94,16 +94,17 @@ export function page(c: Context<HonoEnv>, { title, section, status = 200 }: Page
     </>
   )
   // Binds every form of the page to the environment that it shows.
-  const fields = c.var.identity ? { environment: c.var.identity.environmentId } : {}
-  const header = <Header identity={c.var.identity} section={section} region={regionOf(c)} />
+  const identity = c.get('identity')
+  const fields = identity ? { environment: identity.environmentId } : {}
+  const header = <Header identity={identity} section={section} region={regionOf(c)} />
   return withCommonFields(fields, () => htmlPage(c, { title, status, header, isInteractive: true }, content))
 }
 
 /** The region of the environment; undefined if there is only one, or no environment yet. */
 function regionOf(c: Context<HonoEnv>): Region | undefined {
-  if (!c.var.identity) return undefined
+  if (!c.get('identity')) return undefined
   const { REGIONS } = readSettings(c.env)
-  return REGIONS.length > 1 ? REGIONS.find(({ digit }) => digit === c.var.database.region) : undefined
+  return REGIONS.length > 1 ? REGIONS.find(({ digit }) => digit === c.get('database').region) : undefined
 }
 
 interface HeaderProps {

@@ -31,7 +31,7 @@ const PATH = '/dashboard/keys'
 export const newKey = new Hono<HonoEnv>()
 
   .get('/keys/new', requireSession, async (c) => {
-    granted(c, await identify(c.var.database, c.var.session, 'write'))
+    granted(c, await identify(c.get('database'), c.get('session'), 'write'))
     return newKeyPage(c)
   })
 
@@ -53,7 +53,7 @@ export const newKey = new Hono<HonoEnv>()
       ...(lifetime === null && { lifetime: 'Choose when the key expires.' }),
     }
     if (input.refused || lifetime === null || isUnclear) {
-      granted(c, await identify(c.var.database, c.var.session, 'write'))
+      granted(c, await identify(c.get('database'), c.get('session'), 'write'))
       const values = {
         name: field('name'),
         access: field('access'),
@@ -64,14 +64,14 @@ export const newKey = new Hono<HonoEnv>()
       return newKeyPage(c, values, errors)
     }
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
-    const { region } = c.var.session
-    const change = beginChange(c, c.var.session)
+    const { region } = c.get('session')
+    const change = beginChange(c, c.get('session'))
     const { plaintext, digest } = await issueCredential(API_KEY_PREFIX, region)
     const { name, access, allowed_ips: allowedIps } = input.granted
     const rights = access === 'some' ? ({ access: 'read', permissions: chosen } as const) : { access }
     const expiresAt = expiryOf(lifetime, change.now)
     const key = { id: newId('api_key', change.now, region), digest, name, ...rights, allowedIps, expiresAt }
-    const outcome = await createCallerKey(c.var.database, change, key, request)
+    const outcome = await createCallerKey(c.get('database'), change, key, request)
     keepIdentity(c, outcome)
     if (outcome.refused === 'idempotency_key_reused') throw sentBefore(PATH, 'API key')
     if (outcome.refused === 'api_key_limit_reached')

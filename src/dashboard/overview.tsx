@@ -29,7 +29,7 @@ const KEYS_PATH = '/dashboard/keys'
 /** The first page after sign-in: problems first, then the latest changes and the totals. */
 export const overview = new Hono<HonoEnv>().get('/', requireSession, async (c) => {
   const now = Date.now()
-  return overviewPage(c, granted(c, await findOverview(c.var.database, c.var.session, now, LISTED)), now)
+  return overviewPage(c, granted(c, await findOverview(c.get('database'), c.get('session'), now, LISTED)), now)
 })
 
 function overviewPage(c: Context<HonoEnv>, found: Overview, now: number) {

@@ -30,7 +30,7 @@ export const revoke = new Hono<HonoEnv>()
   .post('/applications/:id/secrets/:secret/revoke', requireSession, async (c) => {
     await readChange(c, 'secrets:write')
     const { id: application, secret: id } = c.req.param()
-    granted(c, await revokeClientSecret(c.var.database, beginChange(c, c.var.session), { id, application }))
+    granted(c, await revokeClientSecret(c.get('database'), beginChange(c, c.get('session')), { id, application }))
     return redirectWithNotice(c, applicationPath(application), 'secret-revoked')
   })
 
@@ -41,7 +41,7 @@ export const revoke = new Hono<HonoEnv>()
   .post('/applications/:id/revoke-all', requireSession, async (c) => {
     await readChange(c, 'secrets:write')
     const id = c.req.param('id')
-    granted(c, await revokeAllClientSecrets(c.var.database, beginChange(c, c.var.session), id))
+    granted(c, await revokeAllClientSecrets(c.get('database'), beginChange(c, c.get('session')), id))
     return redirectWithNotice(c, applicationPath(id), 'secrets-revoked')
   })
 
@@ -55,7 +55,7 @@ export const revoke = new Hono<HonoEnv>()
     const typed = field('name').trim()
     const isConfirmed = typed !== '' && (typed === field('expected').trim() || typed === field('client_id').slice(-8))
     if (!isConfirmed) return deletePage(c, await findToChange(c, id, 'applications:write'), field('name'))
-    granted(c, await deleteApplication(c.var.database, beginChange(c, c.var.session), id))
+    granted(c, await deleteApplication(c.get('database'), beginChange(c, c.get('session')), id))
     return redirectWithNotice(c, APPLICATIONS_PATH, 'application-deleted')
   })
 

@@ -26,7 +26,7 @@ export const secret = new Hono<HonoEnv>()
 
   .get('/secrets/:secret', requireSession, async (c) => {
     const now = Date.now()
-    const found = await findSecretDetails(c.var.database, c.var.session, c.req.param('secret'), now)
+    const found = await findSecretDetails(c.get('database'), c.get('session'), c.req.param('secret'), now)
     return secretPage(c, granted(c, found), now)
   })
 
@@ -34,7 +34,7 @@ export const secret = new Hono<HonoEnv>()
   .post('/secrets/:secret/revoke', requireSession, async (c) => {
     await readChange(c, 'secrets:write')
     const id = c.req.param('secret')
-    granted(c, await revokeClientSecret(c.var.database, beginChange(c, c.var.session), { id }))
+    granted(c, await revokeClientSecret(c.get('database'), beginChange(c, c.get('session')), { id }))
     return redirectWithNotice(c, secretPath(id), 'secret-revoked')
   })
 

@@ -95,8 +95,8 @@ export async function changeSecret(
   pathOf: (id: string, applicationId: string) => string,
 ): Promise<Response> {
   const limit = readSettings(c.env).MAX_SECRETS_PER_APPLICATION
-  const change = beginChange(c, c.var.session)
-  const outcome = await updateClientSecret(c.var.database, change, reference, changes, limit)
+  const change = beginChange(c, c.get('session'))
+  const outcome = await updateClientSecret(c.get('database'), change, reference, changes, limit)
   keepIdentity(c, outcome)
   if (outcome.refused === 'client_secret_limit_reached') throw new Problem(422, 'Limit reached', SECRET_LIMIT_REACHED)
   const { id, applicationId } = granted(c, outcome)
@@ -109,7 +109,10 @@ export async function findToChange(
   application: string,
   needs: Need,
 ): Promise<ApplicationWithSecrets> {
-  const found = granted(c, await findApplicationWithSecrets(c.var.database, c.var.session, application, Date.now()))
+  const found = granted(
+    c,
+    await findApplicationWithSecrets(c.get('database'), c.get('session'), application, Date.now()),
+  )
   requireRight(c, needs)
   return found
 }

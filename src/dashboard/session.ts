@@ -40,7 +40,8 @@ export const requireSession = createMiddleware<HonoEnv>(async (c, next) => {
 
 /** True if the page may offer this. Call it after storage has identified the caller. */
 export function may(c: Context<HonoEnv>, needs: Need): boolean {
-  const { identity, session } = c.var
+  const identity = c.get('identity')
+  const session = c.get('session')
   if (!identity || !isAllowed(identity, needs)) return false
   return !isChanging(needs) || (session.environmentId ?? identity.environmentId) === identity.environmentId
 }
@@ -144,7 +145,7 @@ function endInOtherRegion(c: Context<HonoEnv>, caller: SessionCaller): void {
   if (!region) return
   const database = openRegion(c, region)
   const now = Date.now()
-  const ids = { eventId: newId('event', now, region.digit), requestId: c.var.requestId }
+  const ids = { eventId: newId('event', now, region.digit), requestId: c.get('requestId') }
   afterResponse(database, async () => {
     await endOwnSession(database, { ...ids, caller, now, origin: originOf(c) }).catch((error) =>
       console.error({ message: 'session not ended', request_id: ids.requestId, error: String(error) }),

@@ -24,7 +24,7 @@ import { may, requireSession } from './session.ts'
 export const settings = new Hono<HonoEnv>()
 
   .get('/settings', requireSession, async (c) => {
-    return settingsPage(c, granted(c, await findEnvironment(c.var.database, c.var.session, 'read')))
+    return settingsPage(c, granted(c, await findEnvironment(c.get('database'), c.get('session'), 'read')))
   })
 
   .post('/settings', requireSession, async (c) => {
@@ -41,14 +41,14 @@ export const settings = new Hono<HonoEnv>()
       max_unused_days: days('max_unused_days'),
     })
     if (input.refused) {
-      const environment = granted(c, await findEnvironment(c.var.database, c.var.session, 'write'))
+      const environment = granted(c, await findEnvironment(c.get('database'), c.get('session'), 'write'))
       return settingsPage(c, environment, values, input.refused)
     }
     return change(c, settingsFromWire(input.granted), 'settings-saved')
   })
 
   .get('/settings/freeze', requireSession, async (c) => {
-    granted(c, await identify(c.var.database, c.var.session, 'write'))
+    granted(c, await identify(c.get('database'), c.get('session'), 'write'))
     return page(
       c,
       { title: 'Freeze environment', section: SETTINGS_PATH },
@@ -74,8 +74,8 @@ async function setFrozen(c: Context<HonoEnv>, isFrozen: boolean): Promise<Respon
 }
 
 async function change(c: Context<HonoEnv>, changes: EnvironmentChanges, notice: string): Promise<Response> {
-  const change = beginChange(c, c.var.session)
-  granted(c, await changeEnvironment(c.var.database, change, changeOfEnvironment(changes, change.now)))
+  const change = beginChange(c, c.get('session'))
+  granted(c, await changeEnvironment(c.get('database'), change, changeOfEnvironment(changes, change.now)))
   return redirectWithNotice(c, SETTINGS_PATH, notice)
 }
 

@@ -54,7 +54,7 @@ export const signInAndOut = new Hono<HonoEnv>()
   })
 
   .post('/sign-out', requireSession, async (c) => {
-    granted(c, await endOwnSession(c.var.database, beginChange(c, c.var.session)))
+    granted(c, await endOwnSession(c.get('database'), beginChange(c, c.get('session'))))
     removeCookie(c, 'session')
     // "cookies" is left out: it would clear the cookies of every other host of the domain.
     c.header('Clear-Site-Data', '"cache", "storage"')

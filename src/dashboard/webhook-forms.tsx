@@ -28,7 +28,7 @@ const PATH = '/dashboard/webhooks'
 export const webhookForms = new Hono<HonoEnv>()
 
   .get('/webhooks/new', requireSession, async (c) => {
-    granted(c, await identify(c.var.database, c.var.session, 'write'))
+    granted(c, await identify(c.get('database'), c.get('session'), 'write'))
     return newEndpointPage(c)
   })
 
@@ -38,16 +38,16 @@ export const webhookForms = new Hono<HonoEnv>()
     const types = EVENT_TYPES.filter((type) => field(type) !== '')
     const problem = newWebhookUrlProblem(url, readSettings(c.env).WEBHOOKS_TO_LOCALHOST)
     if (problem) {
-      granted(c, await identify(c.var.database, c.var.session, 'write'))
+      granted(c, await identify(c.get('database'), c.get('session'), 'write'))
       return newEndpointPage(c, url, types, { url: `The URL ${problem}. Enter one like https://example.com/webhooks.` })
     }
     const request = (await keyedForm(c, field('token'))) ?? (await refuse(c, staleForm(c.req.path)))
-    const { region } = c.var.session
-    const change = beginChange(c, c.var.session)
+    const { region } = c.get('session')
+    const change = beginChange(c, c.get('session'))
     const { plaintext: secret } = await issueCredential(SIGNING_SECRET_PREFIX, region)
     const id = newId('we', change.now, region)
     const endpoint = { id, url, events: types, secret, createdAt: change.now }
-    const outcome = await createCallerEndpoint(c.var.database, change, endpoint, request)
+    const outcome = await createCallerEndpoint(c.get('database'), change, endpoint, request)
     keepIdentity(c, outcome)
     if (outcome.refused === 'idempotency_key_reused') throw sentBefore(PATH, 'webhook endpoint')
     if (outcome.refused === 'endpoint_limit_reached')
@@ -70,18 +70,18 @@ export const webhookForms = new Hono<HonoEnv>()
 
   .post('/webhooks/:id/test', requireSession, async (c) => {
     await readChange(c, 'write')
-    const endpoint = granted(c, await findCallerEndpoint(c.var.database, c.var.session, c.req.param('id')))
+    const endpoint = granted(c, await findCallerEndpoint(c.get('database'), c.get('session'), c.req.param('id')))
     return testedPage(c, endpoint, await sendTest(c, endpoint))
   })
 
   .get('/webhooks/:id/delete', requireSession, async (c) => {
-    const endpoint = granted(c, await findCallerEndpoint(c.var.database, c.var.session, c.req.param('id')))
+    const endpoint = granted(c, await findCallerEndpoint(c.get('database'), c.get('session'), c.req.param('id')))
     return deletePage(c, endpoint)
   })
 
   .post('/webhooks/:id/delete', requireSession, async (c) => {
     await readChange(c, 'write')
-    granted(c, await deleteCallerEndpoint(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
+    granted(c, await deleteCallerEndpoint(c.get('database'), beginChange(c, c.get('session')), c.req.param('id')))
     return redirectWithNotice(c, PATH, 'endpoint-deleted')
   })
 

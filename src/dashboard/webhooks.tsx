@@ -27,20 +27,23 @@ const MAX_DELIVERIES = 10
 export const webhooks = new Hono<HonoEnv>()
 
   .get('/webhooks', requireSession, async (c) => {
-    const { endpoints, deliveries } = granted(c, await listWebhooks(c.var.database, c.var.session, MAX_DELIVERIES))
+    const { endpoints, deliveries } = granted(
+      c,
+      await listWebhooks(c.get('database'), c.get('session'), MAX_DELIVERIES),
+    )
     return webhooksPage(c, endpoints, deliveries)
   })
 
   .post('/webhooks/resend', requireSession, async (c) => {
     const field = await readChange(c, 'write')
     const delivery = { endpointId: field('endpoint'), eventId: field('event') }
-    granted(c, await reviveDelivery(c.var.database, beginChange(c, c.var.session), delivery))
+    granted(c, await reviveDelivery(c.get('database'), beginChange(c, c.get('session')), delivery))
     return redirectWithNotice(c, PATH, 'delivery-queued')
   })
 
   .post('/webhooks/:id/resend', requireSession, async (c) => {
     await readChange(c, 'write')
-    granted(c, await reviveEndpoint(c.var.database, beginChange(c, c.var.session), c.req.param('id')))
+    granted(c, await reviveEndpoint(c.get('database'), beginChange(c, c.get('session')), c.req.param('id')))
     return redirectWithNotice(c, PATH, 'deliveries-queued')
   })
 
@@ -50,7 +53,7 @@ export const webhooks = new Hono<HonoEnv>()
 async function setPaused(c: Context<HonoEnv>, isPaused: boolean): Promise<Response> {
   await readChange(c, 'write')
   const id = c.req.param('id') ?? ''
-  granted(c, await pauseCallerEndpoint(c.var.database, beginChange(c, c.var.session), id, isPaused))
+  granted(c, await pauseCallerEndpoint(c.get('database'), beginChange(c, c.get('session')), id, isPaused))
   return redirectWithNotice(c, PATH, isPaused ? 'endpoint-paused' : 'endpoint-resumed')
 }
 

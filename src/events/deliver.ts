@@ -120,7 +120,10 @@ function reportedAs({ isDelivered, nextAttemptAt }: Settlement): keyof DeliveryR
 /** Sends the event of a change right after the response, if a webhook endpoint wants it. */
 export const deliverAfterChange = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
-  const { change, database, identity, hasDelivery } = c.var
+  const change = c.get('change')
+  const database = c.get('database')
+  const identity = c.get('identity')
+  const hasDelivery = c.get('hasDelivery')
   if (!change || !identity || !hasDelivery) return
   const event = { id: change.eventId, environmentId: identity.environmentId }
   afterResponse(database, () => deliverEvents(c, { ...database, deadline: Date.now() + AFTER_CHANGE_MS }, [event]))
@@ -134,7 +137,7 @@ export const offerDelivery = createMiddleware<HonoEnv>((c, next) => {
 
 /** Makes the first attempts at events. Failures, and what the limit on statements does not allow, are left to the schedule. */
 async function deliverEvents(c: Context<HonoEnv>, database: Database, events: readonly RecordedEvent[]): Promise<void> {
-  const { requestId } = c.var
+  const requestId = c.get('requestId')
   const settings = deliverySettings(c.env)
   const maxQueries = Math.floor(settings.maxQueries / events.length)
   for (const event of events) {

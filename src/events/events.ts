@@ -17,10 +17,10 @@ export const events = new Hono<HonoEnv>().get(
     const types = EVENT_TYPES.filter((type) => query.events.includes(type))
     // The query has only types of other systems, which match no event.
     if (query.events.length > 0 && types.length === 0) {
-      granted(c, await identify(c.var.database, c.var.caller, 'events:read'))
+      granted(c, await identify(c.get('database'), c.get('caller'), 'events:read'))
       return c.json(listToWire(query, [], { before: null, after: null }))
     }
-    const outcome = await listEvents(c.var.database, c.var.caller, {
+    const outcome = await listEvents(c.get('database'), c.get('caller'), {
       ...pageFromWire(query),
       types,
       organizationId: query.organization_id ?? null,

@@ -41,19 +41,20 @@ export function bitsOfCaller(c: Context<HonoEnv>): string {
 
 /** Refuses an invalid request after its caller has been identified: 401 and 403 take precedence. */
 export async function refuse(c: Context<HonoEnv>, error: ApiError): Promise<never> {
-  const { database, caller } = c.var
+  const database = c.get('database')
+  const caller = c.get('caller')
   granted(c, await identify(database, caller, caller.needs))
   throw error
 }
 
 /**
  * Fixes the id and the time of this request's change, before its first attempt. From here on a failure of the database
- * leaves the outcome unknown, and the event of a success is sent to the webhooks: both read `c.var.change`.
+ * leaves the outcome unknown, and the event of a success is sent to the webhooks: both read the change from the context.
  */
-export function beginChange(c: Context<HonoEnv>, caller: ApiCaller | SessionCaller = c.var.caller): Change {
+export function beginChange(c: Context<HonoEnv>, caller: ApiCaller | SessionCaller = c.get('caller')): Change {
   const now = Date.now()
   const eventId = newId('event', now, caller.region)
-  const change = { caller, eventId, requestId: c.var.requestId, now, origin: originOf(c) }
+  const change = { caller, eventId, requestId: c.get('requestId'), now, origin: originOf(c) }
   c.set('change', change)
   return change
 }

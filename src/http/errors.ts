@@ -254,7 +254,7 @@ function unavailable(error: StorageUnavailable, c: Context<HonoEnv>): ApiError {
       message: 'Too many requests wait for the database. Nothing was changed. Try again.',
     })
   }
-  const message = c.var.change
+  const message = c.get('change')
     ? `The database did not respond in time, so the outcome is unknown. ${nextStep(c)}`
     : 'The database did not respond in time. Nothing was changed. Try again.'
   return new ApiError('service_unavailable', { message })

@@ -148,7 +148,8 @@ export async function withinLimits(c: Context<HonoEnv>, digest: Bytes, next: Nex
   const attempt = { digest, clientId: null }
   requireAllowed(c, attempt)
   await next()
-  if (c.var.identity) recordSuccess(c, attempt, c.var.identity.apiKeyId)
+  const identity = c.get('identity')
+  if (identity) recordSuccess(c, attempt, identity.apiKeyId)
   else if (c.error instanceof ApiError && c.error.code === 'unauthorized') recordFailure(c, attempt)
 }
 

@@ -19,7 +19,7 @@ const MAX_ITEMS = 100
 
 type Schema = v.GenericSchema
 
-/** Reads and validates a JSON body. The parsed body stays in `c.var.body`, for `keyedRequest`. */
+/** Reads and validates a JSON body. The parsed body stays in the context, for `keyedRequest`. */
 export const validJson = <S extends Schema>(schema: S) =>
   createMiddleware<HonoEnv, string, { in: { json: v.InferInput<S> }; out: { json: v.InferOutput<S> } }>(
     async (c, next) => {
@@ -83,8 +83,8 @@ export async function keyedRequest(c: Context<HonoEnv>): Promise<KeyedRequest | 
   if (key === undefined || HASH_OF_REQUEST.test(key)) return null
   if (!VISIBLE_ASCII.test(key)) return refuse(c, new ApiError('invalid_idempotency_key'))
   return {
-    digest: await idempotencyDigest(c.var.caller.digest, key),
-    requestDigest: await requestDigest(c.req.method, c.req.path, canonicalJson(c.var.body)),
+    digest: await idempotencyDigest(c.get('caller').digest, key),
+    requestDigest: await requestDigest(c.req.method, c.req.path, canonicalJson(c.get('body'))),
     salt: newSalt(),
     prefix: readSettings(c.env).CLIENT_SECRET_PREFIX,
   }

@@ -59,7 +59,7 @@ export async function authenticate<T extends { readonly client: AuthenticatedCli
   if (found.refused) {
     recordFailure(c, attempt)
     countUsage(c, 'refused', found)
-    recordRefusedUse(database, proof, found, c.var.requestId, origin)
+    recordRefusedUse(database, proof, found, c.get('requestId'), origin)
     return refuse(c, clientId, found)
   }
   recordSuccess(c, attempt, null)

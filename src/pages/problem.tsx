@@ -34,7 +34,8 @@ export async function problemOf(error: Error, c: Context<HonoEnv>): Promise<Prob
   // Writes to the log, and sets Retry-After and Allow.
   const response = await onError(error, c)
   const body = (await response.json()) as v.InferOutput<typeof ErrorBody>
-  const { identity, session } = c.var
+  const identity = c.get('identity')
+  const session = c.get('session')
   if (identity && session?.environmentId !== undefined && session.environmentId !== identity.environmentId)
     return otherEnvironment(identity.environmentName ?? '')
   const [title, text] = wordsFor(c, body)
@@ -63,7 +64,7 @@ function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<
     case 'entity_not_found':
       return [
         'Not found',
-        `This doesn’t exist in ${isolated(c.var.identity?.environmentName ?? 'this environment')}, or it was deleted or revoked. Nothing was changed.`,
+        `This doesn’t exist in ${isolated(c.get('identity')?.environmentName ?? 'this environment')}, or it was deleted or revoked. Nothing was changed.`,
       ]
     case 'payload_too_large':
       return ['Form too large', 'A form can have at most 64 KiB. Nothing was saved. Shorten it, and send it again.']
@@ -71,10 +72,10 @@ function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<
       return ['Too many requests', 'Nothing was changed. Wait 10 seconds and try again.']
     case 'service_unavailable':
       return message.includes('did not respond')
-        ? ['The database didn’t respond', c.var.change ? UNKNOWN_OUTCOME : message]
+        ? ['The database didn’t respond', c.get('change') ? UNKNOWN_OUTCOME : message]
         : ['Temporarily unavailable', message]
     case 'internal_error':
-      return ['Internal error', `${message} Request ID: ${c.var.requestId}`]
+      return ['Internal error', `${message} Request ID: ${c.get('requestId')}`]
     default:
       return ['Not saved', errors?.[0]?.message ?? message]
   }
