@@ -244,6 +244,7 @@ for (let round = 0; alive.length > 0; round++) {
       undecided += chunk.length
       continue
     }
+    progress(`round ${round + 1}: ${chunk.length} changes with ${chunk[0]?.judge.testFile}…`)
     const results = await tryEach(chunk)
     for (const { mutant, judge } of chunk) {
       const module = results.get(mutant.id)
