@@ -303,6 +303,7 @@ const FRAGMENTS = [
   'eventExists',
   'inEnvironmentOf',
   'scopeOf',
+  'scopeOfChange',
   'gone',
   'keyRow',
   'inPeriod',

@@ -51,7 +51,9 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
   }
   const hasDelivery = verdict.has_delivery === 1
   const isElsewhere = isChanging(needs) && (caller.environmentId ?? verdict.environment_id) !== verdict.environment_id
-  if (isElsewhere || !isAllowed(identity, needs)) return { refused: 'forbidden', identity, hasDelivery }
+  // A change that was made was allowed at that time.
+  if (!verdict.is_done && (isElsewhere || !isAllowed(identity, needs)))
+    return { refused: 'forbidden', identity, hasDelivery }
   return { ...read({ ...rows, verdict } as Results<Named>), identity, hasDelivery }
 }
 

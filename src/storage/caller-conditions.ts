@@ -1,4 +1,4 @@
-import sql, { join, raw, type Sql } from 'sql-template-tag'
+import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import { type Caller, type Change, isChanging, type Need, permissionsFor } from './caller.ts'
 import { changeDeadline, type Database, type UnixMs } from './database.ts'
 import { USE_GRANULARITY_MS } from './last-use.ts'
@@ -48,8 +48,7 @@ function mayDo(needs: Need): Sql {
  * that it has no effect after that database's deadline.
  */
 export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database | null = null): Scope {
-  const conditions = [activeKey, withinRanges(caller)]
-  if (caller.kind === 'session') conditions.push(activeSession)
+  const conditions = [isActive(caller)]
   if (needs) conditions.push(mayDo(needs))
   if (needs && isChanging(needs) && caller.environmentId !== undefined)
     conditions.push(sql`api_keys.environment_id = ${caller.environmentId}`)
@@ -63,6 +62,20 @@ export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database |
  */
 export function dependentScope(caller: Caller, needs: Need | null): Scope {
   return scopeWhere(caller, needs ? [mayDo(needs)] : [])
+}
+
+/**
+ * SQL for the caller of a change: one row if the caller is active, or if the change has been made. After a lost response
+ * the batch is sent again, and the key may have been revoked since.
+ */
+export function scopeOfChange(change: Change): Scope {
+  return scopeWhere(change.caller, [sql`(${isActive(change.caller)} OR ${eventExists(change)})`])
+}
+
+/** Condition: the caller is active and calls from an allowed address. */
+function isActive(caller: Caller): Sql {
+  const session = caller.kind === 'session' ? sql` AND ${activeSession}` : empty
+  return sql`${activeKey} AND ${withinRanges(caller)}${session}`
 }
 
 function scopeWhere(caller: Caller, conditions: Sql[]): Scope {

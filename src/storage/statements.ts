@@ -77,8 +77,13 @@ export const BY_APPLICATION = 'client_secrets INDEXED BY client_secrets_by_appli
  * Selects the caller's own row, and columns of the rows that `joined` joins to it. Returns no row if the caller is
  * unknown. The reader of the row must ask `isAllowed`, as `runBatch` does.
  */
-export function selectCaller<Row>(caller: Caller, columns: Sql, joined: Sql): Statement<Row> {
-  return new ScopedStatement(sql`SELECT ${columns} FROM ${scopeOf(caller, null)} ${joined}`)
+export function selectCaller<Row>(
+  caller: Caller,
+  columns: Sql,
+  joined: Sql,
+  scope: Scope = scopeOf(caller, null),
+): Statement<Row> {
+  return new ScopedStatement(sql`SELECT ${columns} FROM ${scope} ${joined}`)
 }
 
 /** Rows of the caller's environment. `rest` may end in ORDER BY and LIMIT. */

@@ -1,6 +1,6 @@
 import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import type { Access, Caller, Change } from './caller.ts'
-import { eventExists } from './caller-conditions.ts'
+import { eventExists, type Scope, scopeOfChange } from './caller-conditions.ts'
 import type { UnixMs } from './database.ts'
 import { type Statement, selectCaller } from './statements.ts'
 
@@ -43,6 +43,7 @@ export function selectVerdict<Columns>(
   caller: Caller,
   columns: Sql = empty,
   joined: Sql = empty,
+  scope?: Scope,
 ): Statement<CallerRow & Columns> {
   const ofEnvironment = (column: 'name' | 'frozen_at') =>
     caller.kind === 'session'
@@ -55,6 +56,7 @@ export function selectVerdict<Columns>(
       caller.last_used_at AS caller_last_used_at
       ${columns === empty ? empty : sql`, ${columns}`}`,
     joined,
+    scope,
   )
 }
 
@@ -77,5 +79,6 @@ export function selectChangeVerdict<Verdict extends ChangeRow>(
     change.caller,
     sql`${eventExists(change)} AS is_done, ${wanted} AND ${eventExists(change)} AS has_delivery, ${columns}`,
     joined,
+    scopeOfChange(change),
   )
 }

@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers'
 import { describe, expect, test } from 'vitest'
-import { type Call, call, newApiKey, newApplication, type Reply } from '../api.ts'
+import { type Call, call, m2mApplication, newApiKey, newApplication, type Reply } from '../api.ts'
 import { LASTING, OVERLOADED, TRANSIENT } from '../grid/faults.ts'
 import { newClient, requestToken } from '../oauth/client.ts'
 import { secretsOf } from '../requests.ts'
@@ -10,8 +10,6 @@ import { withBatch } from './wrapped.ts'
  * Faults on the way to and from the real database: a change takes effect once or not at all. The grid has the faults of
  * every route; here are the texts of the errors, and changes that another one makes meanwhile.
  */
-
-/** The shortest budget that can be set. */
 
 interface Subject {
   readonly application: string
@@ -192,6 +190,45 @@ describe('a retry after a lost commit does not undo a change made in between', (
       expect(await listIds(apiKey, subject)).toEqual([])
       expect(await count(environmentId, 'connect_application_secret.rotated')).toBe(1)
     })
+  })
+})
+
+describe('a change whose commit was lost, and whose API key has since lost its right', () => {
+  const CHANGES: Record<
+    string,
+    (subject: Subject) => [method: string, path: string, body?: object | undefined, status?: number]
+  > = {
+    'a create': ({ application }) => ['POST', secretsOf(application), {}, 201],
+    'a rotation': ({ application }) => ['POST', `${secretsOf(application)}/rotate`, {}, 201],
+    'an update of a secret': ({ secret }) => ['PATCH', `/connect/client_secrets/${secret}`, { name: 'new' }],
+    'a revocation': ({ secret }) => ['DELETE', `/connect/client_secrets/${secret}`, undefined, 204],
+    'a revocation of all secrets': ({ application }) => ['DELETE', secretsOf(application), undefined, 204],
+    'a new application': () => ['POST', '/connect/applications', m2mApplication, 201],
+    'an update of an application': ({ application }) => [
+      'PUT',
+      `/connect/applications/${application}`,
+      { name: 'new' },
+    ],
+    'a deletion': ({ application }) => ['DELETE', `/connect/applications/${application}`, undefined, 204],
+    'new settings': () => ['PATCH', '/connect/environment', { max_lifetime_days: 7 }],
+  }
+  const LOSSES = {
+    'because it was revoked': 'revoked_at = 1',
+    'because it has expired': 'key_expires_at = 1',
+    'because it may only read now': "access = 'read'",
+  }
+  test.each(
+    Object.keys(CHANGES).flatMap((change) => Object.entries(LOSSES).map(([why, set]) => [change, why, set] as const)),
+  )('%s is answered as made, and not with 401 or 403 %s', async (change, _, set) => {
+    const { apiKey, id, subject } = await newSubject()
+    const [method, path, body, status = 200] = CHANGES[change]?.(subject) ?? ['', '']
+    const lose = () => env.DB.prepare(`UPDATE api_keys SET ${set} WHERE id = ?`).bind(id).run()
+    const lost = failingOnce(new Error(TRANSIENT[0]), 'after', lose)
+    const { reply } = await sendThrough(lost, (options) =>
+      call(apiKey, method, path, { ...(body && { body }), ...options }),
+    )
+    expect(reply.status).toBe(status)
+    expect([401, 403]).toContain((await call(apiKey, 'POST', '/connect/applications', { body: m2mApplication })).status)
   })
 })
 
