@@ -213,7 +213,7 @@ export function insertSession(database: Database, caller: Caller, session: Recor
 
 /**
  * Updates rows that do not record the event of their last change. Returns a row for each that it updated. Without
- * `inTimeOf`, `where` must depend on a statement that checks the deadline.
+ * `inTimeOf`, `where` must depend on a statement that checks the caller and the deadline.
  */
 export function updateUnstamped(
   caller: Caller,
