@@ -1,7 +1,10 @@
-/** Digits in ASCII order, so that encoded numbers of one length sort as the numbers do. */
+/** The digits are in ASCII order, so that encoded numbers of the same length sort numerically. */
 const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 
-/** Writes 32 bits, or an unsigned big-endian integer, as exactly `length` digits, zero-padded. Throws if it does not fit. */
+/**
+ * Encodes an unsigned big-endian integer, or a 32-bit number, as exactly `length` digits, zero-padded. Throws
+ * RangeError if the value does not fit.
+ */
 export function encodeBase62(value: number | Uint8Array, length: number): string {
   const quotient = typeof value === 'number' ? [value >>> 16, value & 0xffff] : pairsOf(value)
   let text = ''
@@ -18,7 +21,7 @@ export function encodeBase62(value: number | Uint8Array, length: number): string
   return text
 }
 
-/** Two bytes at a time: half the divisions, and all of them in small integers. */
+/** Splits the bytes into 16-bit digits. This halves the number of divisions, and all values stay small integers. */
 function pairsOf(bytes: Uint8Array): number[] {
   const pairs: number[] = []
   for (let end = bytes.length; end > 0; end -= 2)

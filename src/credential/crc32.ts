@@ -8,7 +8,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return remainder
 })
 
-/** CRC-32 of an ASCII text (ISO-HDLC, as zlib and PNG have it). It finds typing errors, not attacks. */
+/** Returns the CRC-32 of an ASCII text (ISO-HDLC, as in zlib and PNG). It detects typing errors, not attacks. */
 export function crc32(text: string): number {
   let remainder = 0xffffffff
   for (let i = 0; i < text.length; i++) {

@@ -3,20 +3,22 @@ import { crc32 } from './crc32.ts'
 import { type Bytes, sha256 } from './digest.ts'
 
 /**
- * A client secret, an API key or a session, as one string:
+ * The format of a client secret, an API key or a session credential:
  *
  *     cs _ 0 2PqXn…41 more…  a4D5f2
  *     │    │ │               └ checksum, 6 base62 digits (62^6 > 2^32)
  *     │    │ └ 32 random bytes, 43 base62 digits (62^43 > 2^256): 256 bits of entropy
- *     │    └ region: the database that has it, one base62 digit
- *     └ prefix: the kind, for people and scanners
+ *     │    └ region: identifies the database, one base62 digit
+ *     └ prefix: shows people and scanners the kind of credential
  *
- * The alphabet is [A-Za-z0-9_]: a credential reads the same raw and percent-encoded in Basic authentication, needs no
- * quotes in a shell, a URL, YAML or .env, and a double click selects it whole.
+ * The alphabet is [A-Za-z0-9_]. Percent-encoding does not change a credential, so Basic authentication works whether or
+ * not a client encodes it. A credential needs no quotes in a shell, a URL, YAML or .env, and a double click selects all
+ * of it.
  *
- * Secret scanners find the default prefixes by `\b(?:cs|sk|session)_[0-9A-Za-z]{50}\b`, and rule out other text by the
- * checksum: the CRC-32 (ISO-HDLC, as in zlib) of all characters before the last six, as an unsigned number in base62
- * with the digits 0-9, A-Z, a-z, padded with zeros to six digits. A prefix is 1 to 32 characters of [A-Za-z0-9_].
+ * Secret scanners find credentials with the default prefixes by `\b(?:cs|sk|session)_[0-9A-Za-z]{50}\b`. The checksum
+ * excludes other text. It is the CRC-32 (ISO-HDLC, as in zlib) of all characters before the last six, as an unsigned
+ * number in base62 with the digits 0-9, A-Z, a-z, padded with zeros to six digits. A prefix has 1 to 32 characters of
+ * [A-Za-z0-9_].
  */
 const SHAPE = /^([A-Za-z0-9_]{1,32})_([0-9A-Za-z])([0-9A-Za-z]{43})[0-9A-Za-z]{6}$/
 const ENTROPY_BYTES = 32
@@ -25,10 +27,10 @@ const CHECKSUM_DIGITS = 6
 const HINT_LENGTH = 6
 const MAX_LENGTH = 83
 
-/** 2^256 - 1. Digits are in ASCII order, so that numbers compare as text. */
+/** 2^256 - 1 in base62. The digits are in ASCII order, so numbers of the same length can be compared as text. */
 const MAX_ENTROPY = 'yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1'
 
-/** The region of a deployment that has only one. */
+/** The region of a deployment with only one region. */
 export const DEFAULT_REGION = '0'
 
 /** The prefix of API keys. */
@@ -43,22 +45,24 @@ export const SIGNING_SECRET_PREFIX = 'whsec'
 /** The prefixes that a credential may have. */
 export const CREDENTIAL_PREFIX = /^[A-Za-z0-9_]{1,32}$/
 
-/** A new credential. Only this value has the plaintext. */
+/** A new credential. The plaintext is stored nowhere else. */
 export interface IssuedCredential {
   readonly plaintext: string
-  /** SHA-256 of the plaintext, which is stored in its place. */
+  /** SHA-256 of the plaintext. The digest is stored instead of the plaintext. */
   readonly digest: Bytes
-  /** The last six characters, by which people tell secrets apart. */
+  /** The last six characters. They help people to distinguish secrets. */
   readonly hint: string
 }
 
-/** A string with the form and the checksum of a credential. The database knows by its digest whether it exists. */
+/**
+ * The parts of a well-formed credential with a valid checksum. Only the database knows whether the credential exists.
+ */
 export interface RecognisedCredential {
   readonly prefix: string
   readonly region: string
 }
 
-/** Makes a credential from 32 bytes: random ones, or those that derivation.ts derives. */
+/** Creates a credential from 32 bytes, which are random or derived (derivation.ts). */
 export async function issueCredential(
   prefix: string,
   region: string,
@@ -70,7 +74,7 @@ export async function issueCredential(
 }
 
 /**
- * Reads a credential with any prefix; null for a string that Oncekey cannot have issued. Costs no I/O and no
+ * Parses a credential with any prefix. Returns null if Oncekey cannot have issued the text. It needs no I/O and no
  * cryptography.
  */
 export function recogniseCredential(text: string): RecognisedCredential | null {
@@ -87,16 +91,19 @@ function checksum(body: string): string {
 }
 
 /**
- * Whether a text may contain a credential or most of one: without its prefix or checksum it can still be completed. Ids
- * have at most 26 alphanumerics in a row. For everything that repeats what a caller sent.
+ * Returns true if a text may contain a credential, even one without its prefix or checksum, which anyone can add. IDs
+ * have at most 26 alphanumeric characters in a row. Use this before the Worker repeats text that a caller sent.
  */
 export function mayContainCredential(text: string): boolean {
   return /[0-9A-Za-z]{40}/.test(text)
 }
 
-/** True if a text contains a whole credential, also in the percent encoding of URLs. Checks text before it is stored. */
+/**
+ * Returns true if a text contains a complete credential, also if it is percent-encoded. Use this before text is stored.
+ */
 export function containsCredential(text: string): boolean {
-  // `%25` is the percent sign of an inner encoding. One pass undoes all of them, so that the work grows with the length.
+  // If text is encoded several times, each `%` becomes `%25`. One pass decodes all levels, so the run time is linear in
+  // the length.
   const decoded = text.replace(/%(?:25)*([0-7][0-9A-Fa-f])/g, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   )

@@ -7,15 +7,16 @@ export function utf8(text: string): Bytes {
 }
 
 /**
- * SHA-256. It is stored in place of a credential, whose 256 random bits cannot be searched: a fast hash is enough
- * (OWASP ASVS 5.0 §6.5.2, NIST SP 800-63B §5.1.1.2).
+ * Returns the SHA-256 digest. The database stores it instead of a credential. A fast hash is enough, because a
+ * credential has 256 random bits and cannot be guessed (OWASP ASVS 5.0 §6.5.2, NIST SP 800-63B §5.1.1.2).
  */
 export async function sha256(data: string | Bytes): Promise<Bytes> {
   return new Uint8Array(await crypto.subtle.digest('SHA-256', typeof data === 'string' ? utf8(data) : data))
 }
 
 /**
- * SHA-256 of parts, each after its length (32-bit big-endian), so that two lists of parts never have the same bytes.
+ * Returns the SHA-256 digest of several parts. Each part follows its length (32-bit big-endian), so that different
+ * lists of parts never have the same bytes.
  */
 export async function sha256OfParts(...parts: (string | Bytes)[]): Promise<Bytes> {
   const framed = parts.map((part) => (typeof part === 'string' ? utf8(part) : part))
@@ -31,8 +32,8 @@ export async function sha256OfParts(...parts: (string | Bytes)[]): Promise<Bytes
 }
 
 /**
- * True if two byte strings are equal. Use it only for digests that the caller can compute: its timing depends on the
- * bytes.
+ * Compares two byte strings. The comparison is not in constant time, so use it only for digests that the caller can
+ * compute.
  */
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i])
@@ -40,7 +41,7 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
-/** Writes bytes as lower-case hexadecimal. */
+/** Encodes bytes as lower-case hexadecimal. */
 export function toHex(bytes: Uint8Array): string {
   let text = ''
   for (const byte of bytes) text += HEX[byte]

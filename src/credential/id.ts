@@ -1,6 +1,6 @@
 import { DEFAULT_REGION } from './credential.ts'
 
-/** The prefix of each kind of object's ID. WorkOS has the same ones, for the objects that it has. */
+/** The ID prefix of each kind of object. The prefixes of objects that WorkOS also has are the same as in WorkOS. */
 export type IdPrefix = 'env' | 'client' | 'api_key' | 'session' | 'conn_app' | 'secret' | 'event' | 'we'
 
 /** Crockford's base 32, which omits I, L, O and U. */
@@ -9,15 +9,19 @@ const TIME_SYMBOLS = 10
 const RANDOM_SYMBOLS = 15
 
 /**
- * Makes an ID: the prefix and a ULID (https://github.com/ulid/spec). Its ten symbols of `now` (Unix ms) make IDs sort
- * by time. The region replaces the first random symbol; fifteen others, 75 bits, are random.
+ * Creates an ID: the prefix and a ULID (https://github.com/ulid/spec). The first ten symbols encode `now` (Unix ms), so
+ * that IDs sort by time. The next symbol is the region, in place of the first random symbol. The last fifteen symbols
+ * are random (75 bits).
  */
 export function newId(prefix: IdPrefix, now: number, region: string = DEFAULT_REGION): string {
   const random = crypto.getRandomValues(new Uint8Array(RANDOM_SYMBOLS))
   return `${startOfIds(prefix, now)}${region}${Array.from(random, (byte) => SYMBOLS.charAt(byte % 32)).join('')}`
 }
 
-/** The lowest ID of the time `now` (Unix ms): every earlier ID sorts before it, and every later one after it. */
+/**
+ * Returns the start of all IDs of the time `now` (Unix ms). IDs of earlier times sort before it; IDs of this and later
+ * times sort after it.
+ */
 export function startOfIds(prefix: IdPrefix, now: number): string {
   let time = ''
   for (let left = now; time.length < TIME_SYMBOLS; left = Math.floor(left / 32)) time = SYMBOLS.charAt(left % 32) + time
@@ -26,23 +30,26 @@ export function startOfIds(prefix: IdPrefix, now: number): string {
 
 const ID = new RegExp(`^[a-z_]+_([0-7][${SYMBOLS}]{${TIME_SYMBOLS - 1}})[${SYMBOLS}]{${1 + RANDOM_SYMBOLS}}$`)
 
-/** The time in an ID, Unix ms; null if it is malformed. */
+/** Returns the time of an ID in Unix ms; null if the ID is malformed. */
 export function timeOfId(id: string): number | null {
   const time = ID.exec(id)?.[1]
   return time === undefined ? null : [...time].reduce((ms, symbol) => ms * 32 + SYMBOLS.indexOf(symbol), 0)
 }
 
-/** True if a digit can be a region's: it must be a symbol of IDs and of credentials. */
+/** Returns true if a text can be the digit of a region: one symbol that is allowed in IDs and credentials. */
 export function isRegionDigit(text: string): boolean {
   return text.length === 1 && SYMBOLS.includes(text)
 }
 
-/** The region of an ID that `newId` made: the symbol before the random ones. */
+/** Returns the region of an ID that `newId` created. It is the symbol before the random symbols. */
 export function regionOfId(id: string): string {
   return id.at(-1 - RANDOM_SYMBOLS) ?? DEFAULT_REGION
 }
 
-/** The ID of another kind, with the time `now` (Unix ms) and the other symbols of `id`: the same one every time. */
+/**
+ * Creates an ID of another kind, with the time `now` (Unix ms) and the region and random symbols of `id`. The same
+ * arguments always give the same ID.
+ */
 export function derivedId(prefix: IdPrefix, now: number, id: string): string {
   return newId(prefix, now, regionOfId(id)).slice(0, -RANDOM_SYMBOLS) + id.slice(-RANDOM_SYMBOLS)
 }

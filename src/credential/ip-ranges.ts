@@ -1,7 +1,7 @@
 /**
- * The networks from which a credential works: IP addresses and CIDR ranges. A range is exact: zone IDs, leading zeros in
- * IPv4, and bits after the prefix are refused, because two programs could read them differently. An IPv4-mapped address
- * is the IPv4 address in it (RFC 4291 §2.5.5.2), so that `::/0` is every IPv6 address and no IPv4 address.
+ * The IP addresses and CIDR ranges from which a credential may be used. Zone IDs, leading zeros in IPv4, and bits after
+ * the prefix are refused, because programs interpret them differently. An IPv4-mapped address is treated as IPv4 (RFC
+ * 4291 §2.5.5.2), so `::/0` contains every IPv6 address and no IPv4 address.
  */
 
 const BYTE = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
@@ -9,12 +9,15 @@ const IPV4 = new RegExp(`^${BYTE}(?:\\.${BYTE}){3}$`)
 const IPV4_MAPPED = '0,0,0,0,0,ffff'
 const MAPPED_BITS = 96
 
-/** An IPv4 address as it is, an IPv6 address as its eight groups without leading zeros; null for anything else. */
+/**
+ * Parses an IP address. Returns an IPv4 address unchanged, and an IPv6 address as its eight groups without leading
+ * zeros. Returns null for other text.
+ */
 export function readAddress(text: string): string | readonly string[] | null {
   if (IPV4.test(text)) return text
-  // The URL parser removes tabs and line breaks, so that they must not reach it.
+  // The URL parser removes tabs and line breaks, so text with them must be refused before.
   if (!/^[\da-f:.]{2,45}$/i.test(text)) return null
-  // The URL parser gives the canonical form: lower case, at most one `::`, and IPv4 in hexadecimal.
+  // The URL parser returns the canonical form: lower case, at most one `::`, and IPv4 in hexadecimal.
   const canonical = URL.parse(`http://[${text}]`)?.hostname.slice(1, -1)
   if (canonical === undefined) return null
   const [before = [], after = []] = canonical.split('::').map((part) => part.split(':').filter(Boolean))
@@ -24,7 +27,10 @@ export function readAddress(text: string): string | readonly string[] | null {
   return [high >> 8, high & 255, low >> 8, low & 255].join('.')
 }
 
-/** The bits of an address after the digit of its IP version, as text: a range that contains the address is a prefix of it. */
+/**
+ * Returns the IP version (4 or 6) followed by the bits of an IP address, as text. A range contains the address if the
+ * range's prefix is a prefix of this text.
+ */
 function bitsOf(address: string | readonly string[]): string {
   return typeof address === 'string'
     ? `4${binary(address.split('.').map(Number), 8)}`
@@ -39,13 +45,13 @@ function binary(parts: readonly number[], width: number): string {
 }
 
 interface Range {
-  /** The range as it is stored and shown. A single address has no prefix length. */
+  /** The range as it is stored and shown. A single IP address has no prefix length. */
   readonly text: string
-  /** The version and the bits of the prefix. */
+  /** The IP version followed by the bits of the prefix. */
   readonly prefix: string
 }
 
-/** Reads an address or a CIDR range (RFC 4632 §3.1, RFC 4291 §2.3). */
+/** Parses an IP address or a CIDR range (RFC 4632 §3.1, RFC 4291 §2.3). */
 export function readRange(text: string): Range | 'malformed' | 'bits_after_prefix' {
   const [, start = '', length] = /^([^/]+)(?:\/(0|[1-9]\d{0,2}))?$/.exec(text) ?? []
   const address = readAddress(start)
@@ -60,7 +66,7 @@ export function readRange(text: string): Range | 'malformed' | 'bits_after_prefi
   return { text: textOf(prefix), prefix }
 }
 
-/** The text of a range with this prefix. */
+/** Returns the text of the range with this prefix. */
 function textOf(prefix: string): string {
   const [width, step] = prefix.startsWith('4') ? [32, 8] : [128, 16]
   const bits = prefix.slice(1).padEnd(width, '0')
@@ -72,14 +78,17 @@ function textOf(prefix: string): string {
   return prefix.length - 1 === width ? `${address}` : `${address}/${prefix.length - 1}`
 }
 
-/** The texts of all ranges that contain a range, from itself to every address. */
+/** Returns all ranges that contain a range, from the range itself to the range of all IP addresses of its version. */
 export function rangesAround(text: string): string[] {
   const range = readRange(text)
   if (typeof range === 'string') throw new Error(`an IP range is ${range}`)
   return Array.from(range.prefix, (_, i) => textOf(range.prefix.slice(0, range.prefix.length - i)))
 }
 
-/** True if a credential with these ranges works from an address: without ranges from every one, also an unknown one. */
+/**
+ * Returns true if a credential with these ranges may be used from an IP address. Without ranges it may be used from
+ * every IP address, even an unknown one.
+ */
 export function isAllowedFrom(ranges: readonly string[] | null, address: string | null): boolean {
   if (ranges === null) return true
   const bits = addressBits(address)
@@ -89,7 +98,10 @@ export function isAllowedFrom(ranges: readonly string[] | null, address: string 
   })
 }
 
-/** The text that begins with the prefix of every range that has the address; empty for what is no address. */
+/**
+ * Returns the version and the bits of an IP address, as `bitsOf`. Empty if the text is not an IP address, so that no
+ * range matches.
+ */
 export function addressBits(address: string | null | undefined): string {
   const read = readAddress(address ?? '')
   return read === null ? '' : bitsOf(read)
