@@ -1,19 +1,22 @@
 import { readAddress } from '../credential/ip-ranges.ts'
 
 /**
- * The prefix by which an address is counted. One customer has at least a /64 of IPv6 (RFC 6177), so that its addresses count as one; an
- * IPv4-mapped address counts as the IPv4 address in it (RFC 4291 §2.5.5.2).
+ * Returns the network whose failures are counted together: an IPv4 address, or the /64 of an IPv6 address, because one
+ * customer has at least a /64 (RFC 6177). An IPv4-mapped address counts as its IPv4 address (RFC 4291 §2.5.5.2).
  */
 export function networkOf(address: string): string {
   const groups = readAddress(address) ?? NO_ADDRESS
   return typeof groups === 'string' ? groups : `${groups.slice(0, 4).join(':')}::/64`
 }
 
-/** The prefix that is stored with the use of a secret: enough to tell a network, too little to tell a machine. */
+/**
+ * Returns the network that is stored with the use of a secret: the /24 of an IPv4 address, or the /48 of an IPv6
+ * address. This identifies a network, but not a machine.
+ */
 export function siteOf(address: string): string {
   const groups = readAddress(address) ?? NO_ADDRESS
   return typeof groups === 'string' ? groups.replace(/\d+$/, '0/24') : `${groups.slice(0, 3).join(':')}::/48`
 }
 
-/** Callers without an address share one count. */
+/** Callers without a known IP address share one count. */
 const NO_ADDRESS: readonly string[] = Array<string>(8).fill('0')

@@ -2,13 +2,15 @@ import type { Bytes } from '../credential/digest.ts'
 import type { ErrorCode } from './errors.ts'
 
 const MAX_BODY_BYTES = 64 * 1024
-/** Maximum nesting depth of JSON: more than any client needs, and far below the limit of the stack. */
+/**
+ * Maximum nesting depth of JSON. No client needs more, and JSON.parse overflows the stack only at far greater depths.
+ */
 const MAX_DEPTH = 512
 const JSON_MEDIA_TYPE = /^application\/json\s*(;|$)/i
 
 type BodyError = Extract<ErrorCode, 'payload_too_large' | 'malformed_request' | 'unsupported_media_type'>
 
-/** Reads a JSON body. An empty one counts as `{}`, whatever its media type: the SDKs for Go and Ruby send none. */
+/** Reads a JSON body. An empty body counts as `{}` with any media type, because the SDKs for Go and Ruby send none. */
 export async function readJson(
   request: Request,
 ): Promise<{ readonly value: unknown; readonly bytes: Bytes } | BodyError> {
@@ -26,12 +28,13 @@ export async function readJson(
   }
 }
 
-/** Reads a body of at most 64 KiB. The limit is on the bytes that arrive, not on what Content-Length claims. */
+/** Reads a body of at most 64 KiB. The limit applies to the received bytes, because Content-Length may be false. */
 export async function readBytes(request: Request): Promise<Bytes | 'payload_too_large' | 'malformed_request'> {
   const chunks: Uint8Array[] = []
   let length = 0
   try {
-    // No more than the announced length arrives. Reading it at once costs a quarter of reading it in chunks.
+    // The runtime delivers at most Content-Length bytes. Reading them at once takes a quarter of the time of reading
+    // chunks.
     if (Number(request.headers.get('Content-Length') ?? Number.POSITIVE_INFINITY) <= MAX_BODY_BYTES) {
       const bytes = new Uint8Array(await request.arrayBuffer())
       return bytes.length > MAX_BODY_BYTES ? 'payload_too_large' : bytes
@@ -54,12 +57,12 @@ export async function readBytes(request: Request): Promise<Bytes | 'payload_too_
   return bytes
 }
 
-/** True if a body is compressed. `identity` means that it is not (RFC 9110 §8.4.1). */
+/** Returns true if a body is compressed. `identity` means no encoding (RFC 9110 §8.4.1). */
 export function isEncoded(request: Request): boolean {
   return !/^(identity)?$/i.test(request.headers.get('Content-Encoding') ?? '')
 }
 
-/** Returns the same text for equal values, whatever the order of their keys. */
+/** Serializes a value as JSON with sorted keys, so that equal values have the same text. */
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_, member: unknown) => {
     if (typeof member !== 'object' || member === null || Array.isArray(member)) return member
@@ -68,7 +71,7 @@ export function canonicalJson(value: unknown): string {
 }
 
 /**
- * Checks the depth before JSON.parse builds objects. It may miscount brackets in malformed JSON, which is refused
+ * Checks the depth before JSON.parse builds objects. The count may be wrong in malformed JSON, which JSON.parse refuses
  * anyway.
  */
 function isTooDeep(text: string): boolean {

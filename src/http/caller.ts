@@ -13,14 +13,14 @@ import { refuseMalformed, withinLimits } from './rate-limits.ts'
 import { databaseOf } from './region.ts'
 
 /**
- * Matches a bearer token (RFC 6750 §2.1) of at most 100 characters. API keys are shorter, so longer strings are not
- * hashed.
+ * Matches a bearer token (RFC 6750 §2.1) of at most 100 characters. API keys are shorter, so a longer token needs no
+ * digest.
  */
 const BEARER = /^Bearer +([A-Za-z0-9_]{1,100})$/i
 
 /**
- * Guards a route of the management API. A missing or malformed key is refused here, without a D1 request. The route's
- * own D1 batch checks that the key exists and may do what the route needs.
+ * Guards a route of the management API. This middleware refuses a missing or malformed key without a D1 request. The
+ * route's own D1 batch then checks that the key exists and has the right that the route needs.
  */
 export const requireApiKey = (needs: Need) =>
   createMiddleware<HonoEnv>(async (c, next) => {
@@ -34,12 +34,12 @@ export const requireApiKey = (needs: Need) =>
     await withinLimits(c, digest, next)
   })
 
-/** The bits of the caller's address. Cloudflare sets the header: a client cannot. */
+/** Returns the bits of the caller's IP address. Cloudflare sets the header, so a client cannot forge it. */
 export function bitsOfCaller(c: Context<HonoEnv>): string {
   return addressBits(c.req.header('CF-Connecting-IP'))
 }
 
-/** Refuses an invalid request after its caller has been identified: 401 and 403 take precedence. */
+/** Refuses an invalid request, but only after its caller has been identified: 401 and 403 take precedence. */
 export async function refuse(c: Context<HonoEnv>, error: ApiError): Promise<never> {
   const database = c.get('database')
   const caller = c.get('caller')
@@ -48,8 +48,9 @@ export async function refuse(c: Context<HonoEnv>, error: ApiError): Promise<neve
 }
 
 /**
- * Fixes the id and the time of this request's change, before its first attempt. From here on a failure of the database
- * leaves the outcome unknown, and the event of a success is sent to the webhooks: both read the change from the context.
+ * Fixes the event ID and the time of this request's change before the first attempt. The change is also stored in the
+ * context: if the database then fails, the response says that the outcome is unknown, and after a success the event is
+ * sent to the webhooks.
  */
 export function beginChange(c: Context<HonoEnv>, caller: ApiCaller | SessionCaller = c.get('caller')): Change {
   const now = Date.now()

@@ -3,18 +3,18 @@ import type { AuthenticatedClient } from '../storage/client-authentication.ts'
 import type { Database } from '../storage/database.ts'
 
 /**
- * The caller of a request to the management API, from its API key alone. Only the database knows whether the key
- * exists.
+ * The caller that a request to the management API claims to be, read from its API key. Only the database knows whether
+ * the key exists.
  */
 export interface ApiCaller extends Caller {
   /** The plaintext key, used only to derive client secrets. */
   readonly apiKey: string
   readonly region: string
-  /** The right that this route needs. */
+  /** The right that the route needs. */
   readonly needs: Need
 }
 
-/** The caller of a request to the dashboard, from its cookie alone. */
+/** The caller that a request to the dashboard claims to be, read from its session cookie. */
 export interface SessionCaller extends Caller {
   readonly region: string
   /** The right that the submitted form needs; absent on other pages. */
@@ -22,7 +22,8 @@ export interface SessionCaller extends Caller {
 }
 
 /**
- * Fields that a route can add to the log entry of its request. No credential, and nothing that a caller chose freely.
+ * Fields that a route can add to the log entry of its request. They hold no credential and no free text from the
+ * caller.
  */
 export interface LogFields {
   /** The Cloudflare location of the Worker. */
@@ -31,9 +32,9 @@ export interface LogFields {
   readonly version?: string
   /** The digit of the region that the credential names. */
   readonly region?: string
-  /** The code of the error that was answered. */
+  /** The code of the error in the response. */
   readonly error?: string
-  /** The reason that the response must not tell, such as `secret_revoked` behind an `invalid_client`. */
+  /** The reason that the response must not reveal, such as `secret_revoked` behind an `invalid_client`. */
   readonly reason?: string
   readonly client_id?: string
   readonly secret_id?: string
@@ -50,22 +51,22 @@ export interface RecordedEvent {
 export interface HonoEnv {
   Bindings: Env
   Variables: {
-    /** An ID that the Worker made, never the X-Request-ID that the caller sent. */
+    /** The ID that the Worker generates. The X-Request-ID that the caller sent is never used here. */
     requestId: string
     logFields: LogFields
     caller: ApiCaller
     session: SessionCaller
-    /** The caller; set when the database has identified it. */
+    /** The identity of the caller. It is set after the database has identified the caller. */
     identity?: Identity
     /** The client that an OAuth endpoint has authenticated. */
     client?: Pick<AuthenticatedClient, 'environmentId' | 'application'>
-    /** True if a webhook endpoint wants the event of this request's change. */
+    /** True if a webhook endpoint is subscribed to the event of this request's change. */
     hasDelivery?: boolean
-    /** Sends events that were recorded after the response to the webhooks. It does not throw. */
+    /** Sends events to the webhooks, for routes that record events after the response. It does not throw. */
     deliver: (database: Database, events: readonly RecordedEvent[]) => Promise<void>
-    /** The database; set when the request has named a region. */
+    /** The database of the region that the request names. */
     database: Database
-    /** The change that this request has sent to the database, if any: see `beginChange`. */
+    /** The change of this request; see `beginChange`. It is absent until the request starts a change. */
     change?: Change
     /** The parsed JSON body. */
     body: unknown

@@ -20,11 +20,11 @@ const OAUTH_ERRORS = {
   invalid_scope: [400, 'The requested scope is malformed or not allowed for this application or secret.'],
 } as const satisfies Errors
 
-/** The API and the dashboard use the same sentences. */
+/** The API and the dashboard share this text. */
 export const SECRET_LIMIT_REACHED =
   'The application has reached its limit of active client secrets. Nothing was changed. Revoke one first.'
 
-/** Every error: its status, and a message that says what happened and what to do next. */
+/** All errors: the status, and a message that says what happened and what to do next. */
 const ERRORS = {
   malformed_request: [400, 'The request body is not well-formed JSON in UTF-8.'],
   unauthorized: [401, 'Unauthorized'],
@@ -77,8 +77,8 @@ const ERRORS = {
 } as const satisfies Errors
 
 /**
- * Errors of one parameter that only storage can find: 422 `invalid_request_parameters`, with the parameter and its
- * rule.
+ * Errors in one parameter that only the database can detect. The response is 422 `invalid_request_parameters`, with the
+ * parameter and the rule that it breaks.
  */
 const PARAMETER_ERRORS = {
   expires_at_past: ['expires_at', 'past'],
@@ -91,11 +91,11 @@ const PARAMETER_ERRORS = {
 export type ErrorCode = keyof typeof ERRORS | keyof typeof PARAMETER_ERRORS
 
 interface ErrorDetails {
-  /** Replaces the table's message with a more exact one. */
+  /** A more specific message, used instead of the message in the table. */
   readonly message?: string
-  /** The id that the caller asked for. */
+  /** The ID that the caller asked for. */
   readonly entityId?: string | undefined
-  /** The name of the parameter, if it differs from the table. */
+  /** The name of the parameter, if it differs from the name in `PARAMETER_ERRORS`. */
   readonly field?: string
   readonly errors?: readonly InvalidParameter[]
   readonly regions?: readonly InferOutput<typeof RegionState>[]
@@ -104,11 +104,11 @@ interface ErrorDetails {
   readonly retryAfter?: number
 }
 
-/** Maximum length of an unknown id in an error, in characters. */
+/** Maximum length of an unknown ID that an error repeats, in characters. */
 const MAX_ENTITY_ID_LENGTH = 50
 const RETRY_AFTER_SECONDS: Readonly<Record<number, number>> = { 429: 10, 503: 1 }
 
-/** An error on its way to `onError` or `onOAuthError`. */
+/** An error that a handler throws. `onError`, `onOAuthError` or a page handler turns it into a response. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
   readonly code: ErrorCode
@@ -121,7 +121,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Keeps the caller's identity, for the frame of the page and for the log. */
+/** Stores the caller's identity in the context, for the layout of the page and for the log. */
 export function keepIdentity(c: Context<HonoEnv>, outcome: Outcome<unknown, string>): void {
   if (!outcome.identity) return
   c.set('identity', outcome.identity)
@@ -129,8 +129,8 @@ export function keepIdentity(c: Context<HonoEnv>, outcome: Outcome<unknown, stri
 }
 
 /**
- * Returns the granted value and keeps the caller's identity; throws the refusal. `details` complete the error: the id
- * that the caller asked for, or more.
+ * Returns the granted value, or throws the refusal as an ApiError. Also stores the caller's identity in the context.
+ * `details` are added to the error; a string is the ID that the caller asked for.
  */
 export function granted<T>(
   c: Context<HonoEnv>,
@@ -149,7 +149,7 @@ interface Answer {
   readonly details: ErrorDetails
 }
 
-/** Answers an error of the management API, and of every route that belongs to no other part. */
+/** Responds to an error of the management API, and of every other route without an error format of its own. */
 export const onError: ErrorHandler<HonoEnv> = (error, c) => {
   const { code, status, message, details } = answerTo(error, c)
   if (code === 'unauthorized') c.header('WWW-Authenticate', 'Bearer')
@@ -167,15 +167,15 @@ export const onError: ErrorHandler<HonoEnv> = (error, c) => {
   )
 }
 
-/** Answers an error of the OAuth endpoints (RFC 6749 §5.2). */
+/** Responds to an error of the OAuth endpoints (RFC 6749 §5.2). */
 export const onOAuthError: ErrorHandler<HonoEnv> = (error, c) => {
   const { code, status, message } = answerTo(error, c)
-  // RFC 9110 §15.5.2: every 401 has a challenge. RFC 7617 §2: with a realm.
+  // A 401 must have a challenge (RFC 9110 §15.5.2), and Basic authentication needs a realm (RFC 7617 §2).
   if (code === 'invalid_client') c.header('WWW-Authenticate', 'Basic realm="oncekey"')
   return c.json({ error: oauthCode(code, status), error_description: message }, status)
 }
 
-/** Logs an error, sets the headers that all formats share, and returns what a body needs. */
+/** Logs an error, sets the headers that all formats share, and returns the data for the response body. */
 function answerTo(error: Error, c: Context<HonoEnv>): Answer {
   const { code: given, details: givenDetails } = asApiError(error, c)
   const [code, details] = isParameterError(given)
@@ -199,7 +199,7 @@ function parameterError(code: keyof typeof PARAMETER_ERRORS, { field }: ErrorDet
   return invalidParameter(field ?? parameter, rule)
 }
 
-/** The answer to an error that no handler expected. */
+/** Converts any error to an ApiError. */
 export function asApiError(error: Error, c: Context<HonoEnv>): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof StorageUnavailable) return unavailable(error, c)
@@ -209,7 +209,10 @@ export function asApiError(error: Error, c: Context<HonoEnv>): ApiError {
   })
 }
 
-/** Messages for lasting faults: what failed, that nothing was changed, and what to do. A retry alone does not help. */
+/**
+ * Messages for permanent errors. Each says what failed, that nothing was changed, and what to do, because a retry alone
+ * cannot succeed.
+ */
 const PERMANENT_FAULTS = new Map<StorageFault, string>([
   ['frozen', 'Changes are refused during a recovery of the database. Nothing was changed. Try again later.'],
   [
@@ -236,14 +239,15 @@ const MINUTE_SECONDS = 60
 const DAY_SECONDS = 86_400
 
 /**
- * Returns Retry-After in seconds. The quota is renewed at midnight UTC; any other fault lasts until the operator acts.
+ * Returns Retry-After in seconds. The quota is renewed at midnight UTC. All other permanent errors last until the
+ * operator acts.
  */
 function retryAfter(fault: StorageFault, now: Date): number {
   if (fault !== 'quota_exceeded') return MINUTE_SECONDS
   return DAY_SECONDS - (Math.floor(now.getTime() / 1000) % DAY_SECONDS)
 }
 
-/** Makes the 503. Its message says whether something was changed, and whether a retry can succeed. */
+/** Returns the 503. Its message says whether anything was changed, and whether a retry can succeed. */
 function unavailable(error: StorageUnavailable, c: Context<HonoEnv>): ApiError {
   const permanent = PERMANENT_FAULTS.get(error.fault)
   if (permanent) {
@@ -260,7 +264,7 @@ function unavailable(error: StorageUnavailable, c: Context<HonoEnv>): ApiError {
   return new ApiError('service_unavailable', { message })
 }
 
-/** Names the next step. Only a POST needs an Idempotency-Key: every other method is idempotent. */
+/** Returns the next step for the caller. Only a POST needs an Idempotency-Key: every other method is idempotent. */
 function nextStep(c: Context<HonoEnv>): string {
   return c.req.method === 'POST' ? 'Retry with the same Idempotency-Key.' : 'Send the same request again.'
 }

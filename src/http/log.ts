@@ -8,14 +8,14 @@ import type { Figures } from '../storage/figures.ts'
 import { siteOf } from './address.ts'
 import type { HonoEnv, LogFields } from './context.ts'
 
-/** Maximum length of a header that the log repeats. */
+/** Maximum length of a header in the log, in characters. */
 const MAX_LENGTH = 200
 const CLIENT_REQUEST_ID = /^[\w.:=-]{1,50}$/
 
 /**
- * Gives each request an ID, and writes one log entry after its response. The caller's X-Request-ID is logged beside the
- * ID and never used in its place, because a thief could otherwise choose the request IDs of events. The entry has the
- * route's pattern, not the path, so that a secret in a URL stays out of the log.
+ * Gives each request an ID, and writes one log entry after its response. The caller's X-Request-ID is logged in a field
+ * of its own. If it replaced the request ID, an attacker could choose the request IDs in events. The entry has the
+ * route's pattern instead of the path, so that a secret in a URL is not logged.
  */
 export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
   const start = Date.now()
@@ -26,7 +26,7 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
   const duration = Date.now() - start
   const figures = c.get('database')?.figures
   const caller = callerOf(c)
-  // Only authenticated callers get Server-Timing: the time of a refusal could tell something about a credential.
+  // Only authenticated callers get Server-Timing. The duration of a refusal could reveal something about a credential.
   if (caller && figures) c.res.headers.set('Server-Timing', `total;dur=${duration}, db;dur=${figures.waited}`)
   console.log({
     message: 'request',
@@ -43,7 +43,7 @@ export const logRequests = createMiddleware<HonoEnv>(async (c, next) => {
   })
 })
 
-/** Gives a response a new request ID, and returns the ID. */
+/** Sets a new request ID as a response header, and returns the ID. */
 export function setRequestId(setHeader: (name: string, value: string) => void): string {
   const requestId = crypto.randomUUID()
   setHeader('X-Request-ID', requestId)
@@ -55,19 +55,19 @@ export function addLogFields(c: Context<HonoEnv>, fields: LogFields): void {
   c.set('logFields', { ...c.get('logFields'), ...fields })
 }
 
-/** The Cloudflare location and the version of the Worker, if the platform gives them. */
+/** Returns the Cloudflare location and the version of the Worker, if the platform provides them. */
 export function placeOf(c: Context<HonoEnv>): LogFields {
   const colo = c.req.raw.cf?.colo as string | undefined
   return { ...(colo && { colo }), ...versionField(c.env) }
 }
 
-/** The deployed version, if the platform gives it. */
+/** Returns the deployed version, if the platform provides it. */
 export function versionField(env: Partial<Pick<Env, 'CF_VERSION_METADATA'>>): Pick<LogFields, 'version'> {
   const id = env.CF_VERSION_METADATA?.id
   return id ? { version: id } : {}
 }
 
-/** The log fields about D1 requests. Figures that D1 did not report are left out. */
+/** Returns the log fields about D1 requests. Figures that D1 did not report are omitted. */
 export function figureFields({ requests, attempts, rowsRead, rowsWritten, waited, sql, region }: Figures): object {
   return {
     d1_requests: requests,
@@ -80,7 +80,7 @@ export function figureFields({ requests, attempts, rowsRead, rowsWritten, waited
   }
 }
 
-/** Logs an unexpected error. Its text comes from D1 or from this Worker, and has no bound values. */
+/** Logs an unexpected error. The text comes from D1 or from this Worker, and contains no bound values. */
 export function logError(c: Context<HonoEnv>, code: string, error: Error): void {
   console.error({
     message: code,
@@ -90,7 +90,7 @@ export function logError(c: Context<HonoEnv>, code: string, error: Error): void 
   })
 }
 
-/** The origin of a request. A header that is malformed, or that may contain a credential, is left out. */
+/** Returns the origin of a request. Headers that are malformed or may contain a credential are null. */
 export function originOf(c: Context<HonoEnv>): Origin {
   return {
     address: plain(c.req.header('CF-Connecting-IP'), /^[\da-f.:]{2,45}$/i),
@@ -100,7 +100,7 @@ export function originOf(c: Context<HonoEnv>): Origin {
   }
 }
 
-/** The origin of a use of a client secret. It has the network of the address, not the address. */
+/** Returns the origin of a use of a client secret. It has only the network of the IP address. */
 export function useOf(c: Context<HonoEnv>, { address, country, userAgent } = originOf(c)): Use {
   return { address: address && siteOf(address), country, userAgent }
 }
@@ -114,7 +114,7 @@ function clientRequestId(c: Context<HonoEnv>): object {
   return id === null ? {} : { client_request_id: id }
 }
 
-/** The caller, if the database knows it. */
+/** Returns the log fields of the caller, if the database has identified it. */
 function callerOf(c: Context<HonoEnv>): object | undefined {
   const identity = c.get('identity')
   const client = c.get('client')
@@ -122,7 +122,7 @@ function callerOf(c: Context<HonoEnv>): object | undefined {
   return client && { environment_id: client.environmentId, client_id: client.application.clientId }
 }
 
-/** The origin of a refused request. */
+/** Returns the log fields of a refused request's origin. */
 function sender(c: Context<HonoEnv>): object {
   const { address, country, userAgent } = originOf(c)
   return {

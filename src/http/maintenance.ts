@@ -5,7 +5,7 @@ import { CLOSED_MESSAGE, isClosed } from './settings.ts'
 
 declare global {
   interface Env {
-    /** A Worker secret: `true` while `npm run recover` has closed the Worker. */
+    /** A Worker secret. It is `true` while `npm run recover` keeps the Worker closed. */
     readonly MAINTENANCE?: string
   }
 }
@@ -13,8 +13,9 @@ declare global {
 const RETRY_AFTER_SECONDS = 60
 
 /**
- * Refuses every route that needs a credential while the Worker is closed: the database may have been restored to a time
- * before a revocation. The state is a secret of the Worker, because a restored database would not have it.
+ * Refuses every route that needs a credential while the Worker is closed. During a recovery, the database may be
+ * restored to a time before a revocation, so a revoked credential could work again. The state is a Worker secret,
+ * because the restore would also undo a state in the database.
  */
 export const refuseIfClosed = createMiddleware<HonoEnv>(async (c, next) => {
   if (isClosed(c.env)) {

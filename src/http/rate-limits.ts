@@ -8,44 +8,48 @@ import { addLogFields } from './log.ts'
 /**
  * Limits on failed authentication and on calls of the management API.
  *
- * Anyone can make up a well-formed credential, because its checksum is public, and each one costs a D1 request. So
- * failures are counted per address and per client or key, and the count is read before the database is asked. An isolate
- * reads its own memory, without I/O. The rate-limit bindings count behind the answer, for all isolates of a location, and
- * correct that memory. Without a binding there is no limit.
+ * Anyone can create a well-formed credential, because its checksum is public, and each such credential costs a D1
+ * request. So failures are counted per IP address and per client or key, and the count is checked before the database
+ * request. An isolate checks only its own memory, without I/O. The rate-limit bindings count for all isolates of a
+ * location, after the response, and their result corrects the memory. Without a binding there is no limit.
  *
- * No caller can lock out another one. The count of a client or key refuses only the addresses that have failed under it:
- * anyone knows a client ID, and a thief can send a key with IP ranges from elsewhere. A credential that has worked in
- * this isolate goes on to the database unless it has failed at the same address, so that a noisy neighbour there does
- * not matter either. The memory grants nothing; the database decides.
+ * A caller cannot lock out another caller. A count of a client or key refuses only the IP addresses that have failed
+ * with that client or key: client IDs are public, and a thief can send a stolen key from outside its IP ranges. A
+ * credential that has worked in this isolate still reaches the database, unless it has failed from the same IP address.
+ * So other callers' failures from that IP address do not block it. The memory only refuses; the database decides who is
+ * authenticated.
  *
  *     const attempt = { digest, clientId: null }
- *     requireAllowed(c, attempt)                // before the database: throws 429
- *     recordFailure(c, attempt)                 // when the credential turned out to be invalid
- *     recordSuccess(c, attempt, apiKeyId)       // when it turned out to be valid
+ *     requireAllowed(c, attempt)                // before the database request: throws 429
+ *     recordFailure(c, attempt)                 // if the credential was invalid
+ *     recordSuccess(c, attempt, apiKeyId)       // if the credential was valid
  *
- * `withinLimits` does all three for a middleware that lets the route's own batch authenticate the caller, and
- * `refuseMalformed` refuses what is no credential.
+ * `withinLimits` does all three for routes whose own batch authenticates the caller. `refuseMalformed` refuses
+ * malformed credentials.
  */
 export interface Attempt {
-  /** SHA-256 of the API key, session or client secret; null if it is malformed. */
+  /** SHA-256 of the API key, session credential or client secret; null if the credential is malformed. */
   readonly digest: Bytes | null
-  /** The client ID that a client secret came with; null for an API key, a session or a malformed client ID. */
+  /** The client ID that was sent with a client secret; null for an API key, a session or a malformed client ID. */
   readonly clientId: string | null
 }
 
 export const MALFORMED: Attempt = { digest: null, clientId: null }
 
-/** Failures that an isolate lets one address, client or key have in a window. wrangler.toml limits a location. */
+/**
+ * Maximum number of failures per window for one IP address, client or key in one isolate. The limit for a location is
+ * in wrangler.toml.
+ */
 const MAX_FAILURES = 100
 const WINDOW_MS = 60_000
 
-/** How long an isolate refuses an API key that has made too many calls, before it counts again. */
+/** How long an isolate refuses an API key after too many calls, before it counts again. */
 const PAUSE_MS = 10_000
 
-/** Maximum number of entries of each memory, which is then at most 2 MB. */
+/** Maximum number of entries of each map. A full map takes at most 2 MB. */
 const MAX_ENTRIES = 10_000
 
-/** A map of bounded size: a new entry takes the place of the oldest one. */
+/** A map of bounded size. If the map is full, a new entry replaces the oldest one. */
 export class RecentMap<V> extends Map<string, V> {
   override set(key: string, value: V): this {
     this.delete(key)
@@ -55,25 +59,29 @@ export class RecentMap<V> extends Map<string, V> {
 }
 
 /**
- * Failures in the last window. An attacker makes up clients and keys without end, and must not make an isolate forget
- * the failures of an address: so addresses have a memory of their own. So has everything that is over its limit: to push
- * it out, an attacker needs 100 failures for each of 10,000 others.
+ * Failures in the current window. An attacker can use any number of clients and keys, and so push entries out of a map.
+ * IP addresses therefore have a map of their own, and so do all entries over their limit: to push one of those out, an
+ * attacker would need 100 failures for each of 10,000 others.
  */
 const failuresOfAddresses = new RecentMap<Window>()
 const failuresOfAccounts = new RecentMap<Window>()
 const overLimit = new RecentMap<Window>()
 
-/** Clients, keys and secrets that have failed, each with an address, and the time until which they count there (Unix ms). */
+/**
+ * The time (Unix ms) until which a client, key or secret counts as failed at an IP address. The map key is made by
+ * `here`.
+ */
 const failedAt = new RecentMap<number>()
 
-/** The credentials that have worked, by name, each with the API key that it belongs to; null for a client secret. */
+/** Credentials that have worked. The value is the ID of the API key, or null for a client secret. */
 const working = new RecentMap<string | null>()
 
-/** The API keys that have made too many calls, by ID, each with the end of its pause (Unix ms). */
+/** The end of the pause (Unix ms) for each API key with too many calls, by the ID of the key. */
 const paused = new RecentMap<number>()
 
 /**
- * Throws 429 for an attempt that must not cost a D1 request. The error has the time until the next attempt is allowed.
+ * Throws 429 if an attempt is over a limit and must not cost a D1 request. Retry-After has the time until the next
+ * attempt.
  */
 export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
   const names = namesOf(c, attempt)
@@ -87,11 +95,11 @@ export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
     ...(attempt.clientId && { client_id: attempt.clientId }),
     ...(apiKeyId && { api_key_id: apiKeyId }),
   })
-  // Even if the clock goes back, no client waits for longer than a window.
+  // If the clock goes back, a client must still not wait for longer than one window.
   throw new ApiError('rate_limit_exceeded', { retryAfter: Math.min(seconds, WINDOW_MS / 1000) })
 }
 
-/** The time when an attempt may reach the database again (Unix ms); 0 if it may now. */
+/** Returns the time (Unix ms) from which an attempt may reach the database; 0 if it may now. */
 function refusedUntil(names: Names): number {
   const ofAddress = currentWindow(names.address)
   if (ofAddress && ofAddress.count >= MAX_FAILURES) return ofAddress.until
@@ -100,7 +108,7 @@ function refusedUntil(names: Names): number {
   return ofAccount && ofAccount.count >= MAX_FAILURES ? ofAccount.until : 0
 }
 
-/** Counts an attempt whose credential is invalid. A malformed one costs no I/O here either. */
+/** Counts an attempt with an invalid credential. A malformed credential costs no I/O here either. */
 export function recordFailure(c: Context<HonoEnv>, attempt: Attempt): void {
   const names = namesOf(c, attempt)
   for (const name of [names.account, names.credential]) {
@@ -109,7 +117,10 @@ export function recordFailure(c: Context<HonoEnv>, attempt: Attempt): void {
   countFailures(c, [names.address, names.account], attempt.digest !== null)
 }
 
-/** Counts in this isolate and, if the failure has cost a D1 request, for all isolates of the location. */
+/**
+ * Counts failures in this isolate. If the failure has cost a D1 request, also counts it for all isolates of the
+ * location.
+ */
 function countFailures(c: Context<HonoEnv>, names: readonly (string | null)[], costsRequest: boolean): void {
   const limiter = c.env.FAILED_AUTHENTICATIONS
   if (!limiter) return
@@ -128,7 +139,7 @@ function countFailures(c: Context<HonoEnv>, names: readonly (string | null)[], c
   }
 }
 
-/** Remembers a credential that has worked, and counts a call of the API key that it belongs to. */
+/** Records that a credential has worked. For an API key or its session, also counts a call of the key. */
 export function recordSuccess(c: Context<HonoEnv>, attempt: Attempt, apiKeyId: string | null): void {
   const names = namesOf(c, attempt)
   if (names.credential !== null) {
@@ -143,7 +154,9 @@ export function recordSuccess(c: Context<HonoEnv>, attempt: Attempt, apiKeyId: s
   )
 }
 
-/** Runs the rest of a route whose own batch authenticates the caller by a credential with this digest. */
+/**
+ * Applies the limits to a route whose own batch authenticates the caller. `digest` is that of the caller's credential.
+ */
 export async function withinLimits(c: Context<HonoEnv>, digest: Bytes, next: Next): Promise<void> {
   const attempt = { digest, clientId: null }
   requireAllowed(c, attempt)
@@ -153,17 +166,20 @@ export async function withinLimits(c: Context<HonoEnv>, digest: Bytes, next: Nex
   else if (c.error instanceof ApiError && c.error.code === 'unauthorized') recordFailure(c, attempt)
 }
 
-/** Refuses a leak report from an address over its limit, whichever credential it reports. */
+/** Refuses a leak report if its IP address is over the limit. The reported credential does not matter. */
 export function requireFewReports(c: Context<HonoEnv>): void {
   requireAllowed(c, MALFORMED)
 }
 
-/** Counts a report, by its address only: reports of a credential must not keep out the caller that uses it. */
+/**
+ * Counts a leak report by its IP address only. If the reported credential were counted, reports could lock out its
+ * owner.
+ */
 export function countReport(c: Context<HonoEnv>, costsRequest: boolean): void {
   countFailures(c, [namesOf(c, MALFORMED).address], costsRequest)
 }
 
-/** Refuses a credential that is malformed, which is counted, or missing, which is not. Costs no I/O. */
+/** Refuses a malformed or missing credential without I/O. Only a malformed one counts as a failure. */
 export function refuseMalformed(c: Context<HonoEnv>, credential: string | undefined): never {
   requireAllowed(c, MALFORMED)
   if (credential) recordFailure(c, MALFORMED)
@@ -173,10 +189,10 @@ export function refuseMalformed(c: Context<HonoEnv>, credential: string | undefi
 const ADDRESS = 'address '
 
 interface Names {
-  /** Null if the address is not known. */
+  /** Null if the IP address is unknown. */
   readonly address: string | null
   readonly credential: string | null
-  /** The client; without a client ID the credential. */
+  /** The client, or the credential if there is no client ID. */
   readonly account: string | null
 }
 
@@ -216,8 +232,8 @@ function failuresOf(name: string): RecentMap<Window> {
 }
 
 /**
- * Counts one more of `key` and says whether there are too many. The platform counts per location, approximately. A
- * limiter that is missing or fails limits no caller: it must never refuse a valid credential.
+ * Counts one call for `key`, and returns true if `key` is over the limit. The platform counts approximately, per
+ * location. If the limiter is missing or fails, there is no limit, because it must never refuse a valid credential.
  */
 export async function isOverLimit(limiter: RateLimit | undefined, key: string): Promise<boolean> {
   try {

@@ -5,7 +5,10 @@ import type { HonoEnv } from './context.ts'
 import { addLogFields } from './log.ts'
 import { readSettings } from './settings.ts'
 
-/** Opens the database of a region for this request, which logs its figures; null if there is no such region. */
+/**
+ * Opens the database of a region for this request, and adds the region to the log entry. Returns null if there is no
+ * region with this digit.
+ */
 export function databaseOf(c: Context<HonoEnv>, digit: string): Database | null {
   const region = readSettings(c.env).REGIONS.find((region) => region.digit === digit)
   if (!region) return null
@@ -15,7 +18,7 @@ export function databaseOf(c: Context<HonoEnv>, digit: string): Database | null 
   return database
 }
 
-/** Opens the database of a region within the budget of this request. */
+/** Opens the database of a region. Its deadline is the time budget of a request. */
 export function openRegion(c: Context<HonoEnv>, region: Region): Database {
   return openDatabase(c.env, region, {
     deadline: Date.now() + readSettings(c.env).REQUEST_BUDGET_MS,

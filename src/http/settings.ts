@@ -2,18 +2,19 @@ import { API_KEY_PREFIX, CREDENTIAL_PREFIX, recogniseCredential, SESSION_PREFIX 
 import { regionOfId } from '../credential/id.ts'
 import { parseRegions, type Region } from '../storage/regions.ts'
 
-/** The variables of wrangler.toml: the Worker and the commands check them by this one schema. */
+/** The settings in wrangler.toml. The Worker and the commands use this schema to check them. */
 
 /**
- * How a value is read, and what it must be. Values are parsed, not coerced: `true`, `[5]` and `0x10` are not numbers.
+ * A parser for one setting, and the requirement as text. Values are parsed, not coerced: `true`, `[5]` and `0x10` are
+ * not numbers.
  */
 interface Setting<T> {
-  /** Undefined if the value is invalid. */
+  /** Returns undefined if the value is invalid. */
   readonly parse: (value: unknown) => T | undefined
   readonly requirement: string
 }
 
-/** A variable is a number in wrangler.toml, and a string of digits when it comes from the dashboard or `--var`. */
+/** A number in wrangler.toml is a number. From Cloudflare's dashboard or `--var` it is a string of digits. */
 function integer(min: number, max: number): Setting<number> {
   return {
     requirement: `must be a whole number from ${min} to ${max}`,
@@ -30,7 +31,9 @@ const boolean: Setting<boolean> = {
     value === true || value === 'true' ? true : value === false || value === 'false' ? false : undefined,
 }
 
-/** Prefixes of other credentials and of IDs. */
+/**
+ * Prefixes of other credentials and of IDs. A client secret with one of them would look like another kind of object.
+ */
 const RESERVED_PREFIXES = new Set([
   API_KEY_PREFIX,
   SESSION_PREFIX,
@@ -65,12 +68,12 @@ const originLike = (example: string): Setting<string> => ({
   },
 })
 
-/** RFC 8414 §2, without a path. Empty until `npm run deploy` sets it. */
+/** The issuer (RFC 8414 §2), without a path. It is empty until `npm run deploy` sets it. */
 const issuerSetting = originLike('https://secrets.example.com')
 
 const AUDIENCE = /^([\da-f]{64})=(api_key_[\dA-HJKMNP-TV-Z]{26})$/
 
-/** The API key by the audience tag of an application in Cloudflare Access. */
+/** Maps the audience tag of a Cloudflare Access application to the ID of an API key. */
 const audiences: Setting<ReadonlyMap<string, string>> = {
   requirement:
     'must be TAG=API_KEY_ID, or several of them with commas between: each tag once, of 64 hexadecimal digits as Cloudflare Access shows it; or empty',
@@ -87,8 +90,8 @@ const audiences: Setting<ReadonlyMap<string, string>> = {
 }
 
 /**
- * The list of keys decides who may send many reports, so it must come by https. If it is empty, such reports are
- * refused.
+ * The URL of GitHub's public keys. The keys decide who may send many reports at once, so the URL must be https. If it
+ * is empty, reports in GitHub's format are refused.
  */
 const keysUrl: Setting<string> = {
   requirement: 'must be an https URL, http on loopback, or empty',
@@ -103,7 +106,8 @@ const keysUrl: Setting<string> = {
 export const MAX_ACCESS_TOKEN_TTL_SECONDS = 86_400
 
 /**
- * How long caches may keep the public keys and other public documents. A rotation of signing keys waits for this time.
+ * How long caches may keep the signing keys and other public documents. A rotation of the signing key waits for this
+ * time.
  */
 export const PUBLIC_CACHE_SECONDS = 300
 
@@ -113,7 +117,7 @@ const regions: Setting<readonly Region[]> = {
   parse: (value) => (typeof value === 'string' ? parseRegions(value) : undefined),
 }
 
-/** A Worker secret of `npm run recover`, so that wrangler.toml does not have it. */
+/** `npm run recover` sets this as a Worker secret, so it is usually undefined. */
 const maintenance: Setting<boolean> = {
   requirement: boolean.requirement,
   parse: (value) => (value === undefined ? false : boolean.parse(value)),
@@ -128,9 +132,9 @@ const SETTINGS = {
   ISSUER: issuerSetting,
   ACCESS_TOKEN_TTL_SECONDS: integer(60, MAX_ACCESS_TOKEN_TTL_SECONDS),
   EVENT_RETENTION_DAYS: integer(1, 3_650),
-  /** The D1 queries of one invocation: https://developers.cloudflare.com/d1/platform/limits/ */
+  /** The maximum number of D1 queries per invocation: https://developers.cloudflare.com/d1/platform/limits/ */
   D1_QUERIES_PER_INVOCATION: integer(50, 1_000),
-  /** A deliverer holds a delivery for 30 seconds. */
+  /** An attempt must end before its lease of the delivery, which lasts 30 seconds. */
   WEBHOOK_TIMEOUT_MS: integer(100, 20_000),
   WEBHOOKS_TO_LOCALHOST: boolean,
   GITHUB_KEYS_URL: keysUrl,
@@ -143,14 +147,14 @@ export type Settings = {
   readonly [Name in keyof typeof SETTINGS]: Exclude<ReturnType<(typeof SETTINGS)[Name]['parse']>, undefined>
 }
 
-/** Invalid settings. A retry cannot succeed; the operator must act. */
+/** An error in the settings. A retry cannot succeed before the operator has corrected them. */
 export class SettingsError extends Error {
   override readonly name = 'SettingsError'
 }
 
 /**
- * A sentence for each invalid variable: its name, its value, what it must be, and the file to look in. `isDatabase`
- * tells whether a binding is a D1 database; by default `variables` has the bindings, too, as in the Worker.
+ * Returns one sentence per invalid setting: the name, the value, the requirement and the file. `isDatabase` tests
+ * whether a binding is a D1 database. By default it reads the bindings from `variables`, as in the Worker.
  */
 export function checkSettings(
   variables: object,
@@ -170,7 +174,7 @@ export function checkSettings(
   return problems.length > 0 ? problems : checkAccess(variables, file)
 }
 
-/** Cloudflare Access needs both settings. Half of them would leave people without a sign-in, or audiences without keys. */
+/** Cloudflare Access needs both settings. With only one of them, no person could sign in through Access. */
 function checkAccess(variables: object, file: string): string[] {
   const { REGIONS, ACCESS_TEAM_DOMAIN, ACCESS_AUDIENCES } = parseSettings(variables)
   if ((ACCESS_TEAM_DOMAIN === '') !== (ACCESS_AUDIENCES.size === 0)) {
@@ -192,8 +196,8 @@ function valueIn(variables: object, name: string): unknown {
 }
 
 /**
- * A binding to another Worker answers every name with a method, also `prepare` and `batch`. Unlike a D1 database, it
- * has `fetch`.
+ * Returns true if a binding is a D1 database. A service binding to another Worker has a method for every name,
+ * including `prepare` and `batch`. Unlike a D1 database, a service binding has `fetch`.
  */
 function isD1Database(value: unknown): value is D1Database {
   if (typeof value !== 'object' || value === null || 'fetch' in value) return false
@@ -201,7 +205,7 @@ function isD1Database(value: unknown): value is D1Database {
   return typeof prepare === 'function' && typeof batch === 'function'
 }
 
-/** The message does not repeat a pasted credential. */
+/** Returns a value for an error message, without a credential that was pasted by mistake. */
 function shown(value: unknown): string {
   if (value === undefined) return 'missing'
   if (typeof value === 'string' && recogniseCredential(value)) return 'a credential'
@@ -209,10 +213,12 @@ function shown(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }
 
-/** The settings by environment object, which is the same for all requests of an isolate. */
+/** The parsed settings by environment object, which all requests of an isolate share. */
 const known = new WeakMap<object, Settings>()
 
-/** Reads the settings of the Worker, once per isolate. Throws SettingsError if any is invalid. */
+/**
+ * Returns the settings of the Worker. They are parsed once per isolate. Throws SettingsError if a setting is invalid.
+ */
 export function readSettings(env: object): Settings {
   const before = known.get(env)
   if (before) return before
@@ -223,17 +229,20 @@ export function readSettings(env: object): Settings {
   return settings
 }
 
-/** The issuer of tokens, from the settings only: neither Host nor Forwarded changes it. Throws if it is not set. */
+/**
+ * Returns the issuer of tokens. It comes only from the settings, so a Host or Forwarded header cannot change it. Throws
+ * SettingsError if it is empty.
+ */
 export function issuer(env: Env): string {
   const { ISSUER } = readSettings(env)
   if (ISSUER === '') throw new SettingsError('ISSUER is empty. `npm run deploy` and `npm run dev` set it.')
   return ISSUER
 }
 
-/** `npm run recover` recognises a closed Worker by it. */
+/** `npm run recover` uses this message to recognise a closed Worker. */
 export const CLOSED_MESSAGE = 'Oncekey is closed for maintenance. Nothing was read or changed. Try again later.'
 
-/** True while the Worker is closed for maintenance. Works even when other settings are invalid. */
+/** Returns true if the Worker is closed for maintenance, even if other settings are invalid. */
 export function isClosed(env: object): boolean {
   return maintenance.parse(valueIn(env, 'MAINTENANCE')) === true
 }

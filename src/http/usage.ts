@@ -4,21 +4,21 @@ import type { HonoEnv } from './context.ts'
 
 declare global {
   interface Env {
-    /** A dataset of Workers Analytics Engine. Nothing is counted without it, as on a local server. */
+    /** A dataset of Workers Analytics Engine. If it is absent, as on a local server, usage is not counted. */
     readonly USAGE?: AnalyticsEngineDataset
   }
 }
 
-/** The application. If it is null or absent, nothing is counted. */
+/** The application to count for. If an ID is null or absent, usage is not counted. */
 interface Subject {
   readonly environmentId?: string | null
   readonly applicationId: string | null
 }
 
 /**
- * Counts one operation of an application as one data point, which Cloudflare writes after the response. It must not
- * fail a request. `npm run usage` reads the data. The index is the environment, so that Cloudflare samples each
- * environment on its own.
+ * Counts one operation of an application. Cloudflare writes the data point after the response. An error here must not
+ * fail the request. `npm run usage` reads the data. The environment is the index, because Cloudflare samples the data
+ * of each index separately.
  */
 export function countUsage(
   c: Context<HonoEnv>,

@@ -14,12 +14,15 @@ import { readSettings } from './settings.ts'
 /** Maximum number of validation errors in one response. */
 const MAX_ERRORS = 20
 
-/** The longest array that a schema allows. Longer arrays are cut before validation, because the caller is not yet identified. */
+/**
+ * The longest array that a schema allows. Longer arrays are truncated before validation, to bound the work for a caller
+ * that is not yet identified.
+ */
 const MAX_ITEMS = 100
 
 type Schema = v.GenericSchema
 
-/** Reads and validates a JSON body. The parsed body stays in the context, for `keyedRequest`. */
+/** Reads and validates a JSON body. The parsed body is stored in the context, for `keyedRequest`. */
 export const validJson = <S extends Schema>(schema: S) =>
   createMiddleware<HonoEnv, string, { in: { json: v.InferInput<S> }; out: { json: v.InferOutput<S> } }>(
     async (c, next) => {
@@ -31,11 +34,13 @@ export const validJson = <S extends Schema>(schema: S) =>
     },
   )
 
-/** Validates the query. */
 export const validQuery = <S extends Schema>(schema: S) =>
   validator('query', (_, c: Context<HonoEnv>) => validate(c, schema, readQuery(c.req.queries())))
 
-/** Cuts long arrays, and replaces a body that is an array with null, because Valibot accepts an array as an object. */
+/**
+ * Truncates long arrays. Replaces a body that is an array with null, because Valibot would accept the array as an
+ * object.
+ */
 function bounded(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return null
@@ -47,10 +52,13 @@ function bounded(value: unknown): unknown {
   )
 }
 
-/** Matches `list[]`, `list[0]` and PHP's form of an enum: `list[0][name]=Dynamic&list[0][value]=dynamic`. */
+/**
+ * Matches `list[]`, `list[0]`, and the format in which PHP sends an enum:
+ * `list[0][name]=Dynamic&list[0][value]=dynamic`.
+ */
 const PARAMETER = /^([^[\]]+)(?:\[\d*\])?(?:\[(name|value)\])?$/
 
-/** Reads the parameters of a query in each notation that SDKs use. A repeated parameter becomes an array. */
+/** Reads query parameters in all notations that the SDKs use. Repeated parameters become an array. */
 function readQuery(queries: Record<string, string[]>): Record<string, string | string[]> {
   const parameters = new Map<string, string[]>()
   for (const [parameter, values] of Object.entries(queries)) {
@@ -72,12 +80,12 @@ async function validate<S extends Schema>(c: Context<HonoEnv>, schema: S, value:
 const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/
 
 /**
- * The Kotlin SDK sends a hash of the request as its key. The hash is the same for every create on one application, so
- * such a key is ignored.
+ * Matches the Idempotency-Key of the Kotlin SDK, which is a hash of the request. Two creates for the same application
+ * have the same hash, so a second secret could not be created. Such a key is ignored.
  */
 const HASH_OF_REQUEST = /^retry-[0-9a-f]{64}$/
 
-/** Identifies a POST by its Idempotency-Key; null if it has none. */
+/** Returns the data that identifies a POST by its Idempotency-Key; null without such a key. */
 export async function keyedRequest(c: Context<HonoEnv>): Promise<KeyedRequest | null> {
   const key = c.req.header('Idempotency-Key')
   if (key === undefined || HASH_OF_REQUEST.test(key)) return null
