@@ -21,7 +21,7 @@ import { token } from './oauth/token.ts'
 import { onBrowserError } from './pages/problem.tsx'
 import { reference } from './reference/reference.tsx'
 
-/** The error format of each part, by the first segment of the path. */
+/** The error handler of each part of the app, by the first segment of the path. */
 const ERROR_HANDLERS = new Map([
   ['connect', onError],
   ['events', onError],
@@ -35,19 +35,25 @@ const ERROR_HANDLERS = new Map([
 const answerError = (error: Error, c: Context<HonoEnv>) =>
   (ERROR_HANDLERS.get(c.req.path.split('/', 2)[1] ?? '') ?? (isBrowser(c) ? onBrowserError : onError))(error, c)
 
-/** Every browser accepts both types; Java's HttpURLConnection also names text/html, and expects JSON. */
+/**
+ * Detects a browser. All browsers accept both media types, in this order. Java's HttpURLConnection also accepts
+ * text/html, but expects JSON.
+ */
 function isBrowser(c: Context<HonoEnv>): boolean {
   return c.req.header('Accept')?.startsWith('text/html,application/xhtml+xml') ?? false
 }
 
-/** Public documents that depend on the settings alone. */
+/** Public documents that depend only on the settings. */
 const SETTINGS_DOCUMENTS = [
   '/oauth2/jwks',
   '/.well-known/oauth-authorization-server',
   '/.well-known/openid-configuration',
 ]
 
-/** Every mount and guard, in order. Unknown routes and wrong methods are answered before the caller is identified. */
+/**
+ * The Worker's routes and middleware, in order. Unknown routes and wrong methods get their error before the caller is
+ * identified.
+ */
 export const app = new Hono<HonoEnv>()
 
 for (const path of SETTINGS_DOCUMENTS) app.use(path, keptDocument)

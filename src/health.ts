@@ -12,10 +12,13 @@ import type { Database } from './storage/database.ts'
 import { requireCurrentSchema } from './storage/migrations.ts'
 import type { Region } from './storage/regions.ts'
 
-/** How long an isolate keeps the database's answer, so that unauthenticated calls cause few D1 requests. */
+/**
+ * How long an isolate caches the readiness of a database. Calls are unauthenticated, so they must cause few D1
+ * requests.
+ */
 const MEMORY_MS = 5_000
 
-/** The last answer of each database. A failure is kept too. */
+/** The cached readiness of each database. Failures are cached too. */
 const answers = new WeakMap<D1Database, { readonly until: number; readonly error: Error | null }>()
 
 export const health = new Hono<HonoEnv>()
@@ -24,8 +27,8 @@ export const health = new Hono<HonoEnv>()
   .get('/healthz', (c) => c.json({ status: 'ok', version }))
 
   /**
-   * Readiness: everything that a request needs. The settings, the issuer, the signing keys, and the schema of each
-   * database.
+   * Readiness: checks everything that a request needs: the settings, the issuer, the signing keys, and the schema of
+   * each database.
    */
   .get('/readyz', async (c) => {
     try {
@@ -48,7 +51,7 @@ export const health = new Hono<HonoEnv>()
     throw new ApiError('service_unavailable', { ...details, ...several, message })
   })
 
-/** The state of a region in a response. */
+/** Returns the state of a region for the response. */
 function stateOf(
   c: Context<HonoEnv>,
   { digit, binding }: Region,
@@ -58,7 +61,7 @@ function stateOf(
   return { region: digit, binding, status: 'unavailable', message: asApiError(error, c).details.message }
 }
 
-/** The error of a region; null if it is ready. Each answer is kept for a while. */
+/** Returns the error of a region, or null if the region is ready. The result is cached for MEMORY_MS. */
 async function errorOf(database: Database): Promise<Error | null> {
   const known = answers.get(database.binding)
   if (known && Date.now() < known.until) return known.error

@@ -14,7 +14,7 @@ export default {
   async scheduled(_, env, context) {
     if (isClosed(env)) return
     const runs = readSettings(env).REGIONS.map((region) => cleanRegion(env, region, context))
-    // Every region is cleaned up before the failure of one ends this invocation.
+    // A failure in one region must not stop the cleanup of the others.
     const failed = (await Promise.allSettled(runs)).find(({ status }) => status === 'rejected')
     if (failed?.status === 'rejected') throw failed.reason
   },
