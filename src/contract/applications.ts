@@ -18,8 +18,8 @@ import {
 import { rule } from './rules.ts'
 
 /**
- * Applications in requests and responses, with WorkOS's names. Unknown keys are ignored: they set nothing, and the
- * request still succeeds.
+ * Schemas of applications in requests and responses, with WorkOS's field names. Unknown members of a request are
+ * ignored.
  */
 
 /** A description may have tabs and line breaks, but no other control characters. */
@@ -32,7 +32,7 @@ const Description = v.pipe(
   withoutCredential,
 )
 
-/** RFC 6749 §3.3: scope-token. */
+/** A scope-token (RFC 6749 §3.3). */
 const Scope = v.pipe(v.string(), v.regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, rule('malformed_scope')), withoutCredential)
 
 export const Scopes = v.pipe(
@@ -43,27 +43,31 @@ export const Scopes = v.pipe(
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
-/** Schemes that run or read something. A private-use scheme must not contain their names: `javascript.x`. */
+/**
+ * Schemes that can execute code or read local data. A label of a private-use scheme must not be one of them, as in
+ * `javascript.x`.
+ */
 const DANGEROUS_SCHEMES = new Set(['javascript', 'vbscript', 'data', 'blob', 'file', 'about', 'view-source'])
 
 /**
- * Matches dot segments (RFC 3986 §6.2.2.3). URL parsers remove them, also percent-encoded ones, so the URI would lead
- * to another path than it shows.
+ * Matches dot segments (RFC 3986 §6.2.2.3). URL parsers resolve them, even percent-encoded ones, so a redirect would go
+ * to a different path than the URI shows.
  */
 const DOT_SEGMENT = /\/(\.|%2e){1,2}(?![^/?#])/i
 
 /**
- * RFC 6749 §3.1.2: absolute, without a fragment. Only RFC 3986's characters: the URL parser accepts others. No userinfo
- * (https://good.example@evil.example) and no wildcard host: a program that compares URIs must not take one for another.
+ * Returns true if a text is a valid redirect URI: absolute and without a fragment (RFC 6749 §3.1.2). The URL parser
+ * accepts characters that RFC 3986 does not, so they are checked first. Userinfo (https://good.example@evil.example)
+ * and wildcard hosts are refused, because a program that compares URIs could mistake one host for another.
  */
 function isRedirectUri(uri: string): boolean {
   if (!/^[\w\-.~:/?@!$&'()*+,;=%[\]]+$/.test(uri) || DOT_SEGMENT.test(uri.replace(/\?.*/, ''))) return false
   const url = URL.parse(uri)
   if (!url || url.username || url.password || url.hostname.includes('*')) return false
-  // Without `//`, the parser would still find a host in `https:example.com`.
+  // The URL parser would also find a host in `https:example.com`, without `//`.
   if (url.protocol === 'https:') return /^https:\/\/[^/]/i.test(uri)
   if (url.protocol === 'http:') return /^http:\/\/[^/]/i.test(uri) && LOOPBACK.has(url.hostname)
-  // RFC 8252 §7.1: private-use schemes are reversed domain names.
+  // A private-use scheme is a reversed domain name (RFC 8252 §7.1).
   const labels = url.protocol.slice(0, -1).split('.')
   return labels.length > 1 && !labels.some((label) => DANGEROUS_SCHEMES.has(label))
 }
@@ -105,15 +109,15 @@ export const CreateApplication = v.variant('application_type', [
     redirect_uris: v.nullish(v.pipe(v.array(v.unknown()), v.maxLength(0, rule('redirect_uris_not_allowed')))),
   }),
   v.variant('is_first_party', [
-    // An organization_id is ignored here: the vendor's own example sends one.
+    // An organization_id is ignored here, because WorkOS's own example sends one.
     v.object({ ...oauthInput, is_first_party: v.literal(true) }),
     v.object({ ...oauthInput, is_first_party: v.literal(false), organization_id: OrganizationId }),
   ]),
 ])
 
 /**
- * Absent members stay as they are. The SDK for Node sends null for every option left out, so null scopes and URIs stay
- * too.
+ * Absent members stay unchanged. The SDK for Node sends null for each omitted option, so null also leaves scopes and
+ * redirect URIs unchanged.
  */
 export const UpdateApplication = v.object({
   name: v.optional(Name),

@@ -3,14 +3,17 @@ import { Application, Scopes } from './applications.ts'
 import { AllowedIps, IpAddress, SecretName, Time, Timestamp } from './fields.ts'
 import { rule } from './rules.ts'
 
-/** Client secrets in requests and responses, with WorkOS's names. Unknown keys of a request are ignored. */
+/**
+ * Schemas of client secrets in requests and responses, with WorkOS's field names. Unknown members of a request are
+ * ignored.
+ */
 
-/** Scopes of the application. An empty list could be read as all of them or as none, so it is refused. */
+/** The scopes of a secret. An empty list is refused, because it could mean all scopes or none. */
 const SecretScopes = v.pipe(Scopes, v.minLength(1, rule('no_scope')))
 
 /**
- * Storage, not this schema, checks that `expires_at` is in the future. A replay with a past `expires_at` must get the
- * original response.
+ * This schema accepts an `expires_at` in the past, which storage refuses. A retry must get the original response, even
+ * if `expires_at` has passed since.
  */
 export const CreateClientSecret = v.object({
   name: v.nullish(SecretName),
@@ -19,7 +22,7 @@ export const CreateClientSecret = v.object({
   allowed_ips: v.nullish(AllowedIps),
 })
 
-/** Absent members stay as they are; null removes them. */
+/** Absent members stay unchanged. A null member is removed. */
 export const UpdateClientSecret = v.object({
   name: v.nullish(SecretName),
   expires_at: v.nullish(
@@ -34,7 +37,7 @@ export const UpdateClientSecret = v.object({
 })
 
 export const RotateClientSecrets = v.object({
-  /** How long the other secrets keep working: at most 30 days. */
+  /** How long the replaced secrets keep working: at most 30 days. */
   grace_period_seconds: v.nullish(
     v.pipe(
       v.number(),
@@ -53,11 +56,11 @@ export const FindClientSecrets = v.object({
 export const VerifyClientSecret = v.object({
   client_secret: v.string(),
   /**
-   * The client ID that must own the secret. If it is null or absent, the secret of any client of the environment is
-   * valid.
+   * The client ID that the secret must belong to. If it is null or absent, the secret of any client of the environment
+   * is valid.
    */
   client_id: v.nullish(v.string()),
-  /** The address of the client. If it is null or absent, the address of the caller counts. */
+  /** The IP address of the client. If it is null or absent, the caller's IP address is used. */
   ip_address: v.nullish(IpAddress),
 })
 
@@ -78,12 +81,12 @@ const clientSecret = {
 /** A secret without its plaintext. */
 export const ClientSecret = v.strictObject(clientSecret)
 
-/** A secret at its creation: the only shape with the plaintext. */
+/** A new secret. This is the only schema with the plaintext. */
 export const IssuedClientSecret = v.strictObject({ ...clientSecret, secret: v.string() })
 
 export const ClientSecretList = v.array(ClientSecret)
 
-/** The result of a search, which names the application because the caller does not know it yet. */
+/** The result of a search by hint. It has the application ID, because the caller may not know the application. */
 export const FoundClientSecrets = v.array(v.strictObject({ ...clientSecret, application_id: v.string() }))
 
 export const Verification = v.variant('valid', [

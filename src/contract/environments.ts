@@ -3,11 +3,11 @@ import { LEAK_REACTIONS } from '../storage/environments.ts'
 import { Timestamp } from './fields.ts'
 import { rule } from './rules.ts'
 
-/** The environment of a caller, and its settings. */
+/** Schemas of the caller's environment and its settings. */
 
 const LeakReaction = v.picklist(LEAK_REACTIONS)
 
-/** A limit of the policy for client secrets. Null removes it. */
+/** A limit of the policy for client secrets. Null removes the limit. */
 const Days = v.nullish(
   v.pipe(
     v.number(),
@@ -17,12 +17,12 @@ const Days = v.nullish(
   ),
 )
 
-/** Absent members stay as they are. */
+/** Absent members stay unchanged. */
 export const UpdateEnvironment = v.object({
   leak_reaction: v.optional(LeakReaction),
   max_lifetime_days: Days,
   max_unused_days: Days,
-  /** True freezes the environment, false lifts the freeze. */
+  /** True freezes the environment, false unfreezes it. */
   frozen: v.optional(v.boolean()),
 })
 

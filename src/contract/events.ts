@@ -17,7 +17,7 @@ import {
 } from './fields.ts'
 import { rule } from './rules.ts'
 
-/** The shapes of WorkOS's Events API, with Oncekey's own event types. */
+/** Schemas of events. They have the structure of WorkOS's Events API, and Oncekey's own event types. */
 
 const ListQuery = v.object({
   limit: Limit,
@@ -27,7 +27,7 @@ const ListQuery = v.object({
   organization_id: v.optional(OrganizationId),
   range_start: v.optional(Time),
   range_end: v.optional(Time),
-  /** Unknown types match no event, because a poller may share one list between WorkOS and Oncekey. */
+  /** An unknown type is no error, because a poller may use the same list of types for WorkOS and Oncekey. */
   events: v.array(v.string()),
 })
 
@@ -41,7 +41,7 @@ export const ListEvents = v.pipe(
   ),
 )
 
-/** Secrets that the same change touched. */
+/** The other secrets that the same change affected. */
 const touched = v.array(v.strictObject({ id: v.string(), secret_hint: v.string() }))
 
 const named = v.strictObject({ id: v.string(), name: v.string() })
@@ -51,18 +51,18 @@ const event = {
   id: v.string(),
   created_at: Timestamp,
   context: v.strictObject({
-    /** Who made the change. */
+    /** The actor of the change. */
     actor: v.picklist(['api_key', 'session', 'operator', 'system']),
-    /** The API key of the caller, also of a dashboard session; null for the operator and the system. */
+    /** The caller's API key. For a dashboard session, the key of the session. Null for the operator and the system. */
     api_key: v.nullable(named),
     session_id: v.nullable(v.string()),
-    /** The email address of the person, if the session was started through Cloudflare Access. Absent otherwise. */
+    /** The email address of a person who signed in through Cloudflare Access; absent otherwise. */
     person: v.optional(v.string()),
     request_id: v.nullable(v.string()),
     /** The X-Request-ID that the caller sent. */
     client_request_id: v.nullable(v.string()),
     ip_address: v.nullable(v.string()),
-    /** ISO 3166-1 alpha-2. */
+    /** A country code (ISO 3166-1 alpha-2). */
     country: v.nullable(v.string()),
     user_agent: v.nullable(v.string()),
   }),
@@ -75,9 +75,9 @@ const apiKey = {
   id: v.string(),
   name: v.string(),
   access: v.picklist(['read', 'write']),
-  /** Null if the key may do all that its access allows. */
+  /** Null if the key has all permissions of its access level. */
   permissions: v.nullable(v.array(v.string())),
-  /** IP addresses and CIDR ranges; null for every address. */
+  /** IP addresses and CIDR ranges; null if every IP address is allowed. */
   allowed_ips: v.nullable(v.array(v.string())),
   expires_at: v.nullable(Timestamp),
 }
@@ -85,19 +85,16 @@ const apiKey = {
 const webhookEndpoint = {
   object: v.literal('webhook_endpoint'),
   id: v.string(),
-  /** The URL without its query, which may have a credential. */
+  /** The URL without its query, which may contain a credential. */
   url: v.string(),
   /** The event types that the endpoint receives; all types if empty. */
   events: v.array(v.string()),
 }
 
-/**
- * The report of a leaked credential. If `reaction` changed the object, this event also records
- * that change.
- */
+/** A report of a leaked credential. If `reaction` changed the object, no other event records that change. */
 const leak = { source: v.nullable(v.string()), reaction: v.picklist(LEAK_REACTIONS) }
 
-/** An event. Its data is the object as the change left it. */
+/** An event. Its data is the object after the change. */
 export const Event = v.variant('event', [
   v.strictObject({
     ...event,
@@ -142,31 +139,37 @@ export const Event = v.variant('event', [
   v.strictObject({
     ...event,
     event: v.literal('connect_application_secret.used_while_expiring'),
-    /** A secret that a rotation replaced was used within 24 hours of its expiry. One event per secret and expiry. */
+    /**
+     * A secret was used less than 24 hours before the expiry that a rotation has set. There is one event per secret and
+     * expiry.
+     */
     data: v.strictObject(secretOfApplication),
   }),
   v.strictObject({
     ...event,
     event: v.literal('connect_application_secret.expiring'),
-    /** A reminder 30, 7 and 1 days before the expiry of an active secret. */
+    /** A reminder 30, 7 or 1 days before the expiry of an active secret. */
     data: v.strictObject({ ...secretOfApplication, expires_in_days: v.picklist([30, 7, 1]) }),
   }),
   v.strictObject({
     ...event,
     event: v.literal('connect_application_secret.unused'),
-    /** Cleanup disabled the secret, because it was unused for as long as the environment allows. */
+    /** Cleanup disabled the secret, because it was unused for longer than the environment allows. */
     data: v.strictObject(secretOfApplication),
   }),
   v.strictObject({
     ...event,
     event: v.literal('connect_application_secret.replayed'),
-    /** A repeated request received the plaintext of this secret again. */
+    /** A retried request received the plaintext of this secret again. */
     data: v.strictObject(secretOfApplication),
   }),
   v.strictObject({
     ...event,
     event: v.literal('connect_application_secret.refused'),
-    /** A secret was used that no longer works, or not from this address. At most one event per hour and secret. */
+    /**
+     * A request used a secret that no longer works, or that does not work from this IP address. There is at most one
+     * event per secret and hour.
+     */
     data: v.strictObject({
       ...secretOfApplication,
       reason: v.picklist(['revoked', 'expired', 'disabled', 'application_deleted', 'address_not_allowed']),
@@ -215,7 +218,7 @@ export const Event = v.variant('event', [
       object: v.literal('signing_key'),
       kid: v.string(),
       algorithm: v.string(),
-      /** True if the previous key leaked and was withdrawn at once. */
+      /** True if the previous key leaked and was withdrawn immediately. */
       leaked: v.boolean(),
     }),
   }),

@@ -3,20 +3,23 @@ import { containsCredential } from '../credential/credential.ts'
 import { readAddress, readRange } from '../credential/ip-ranges.ts'
 import { type Rule, rule } from './rules.ts'
 
-/** Fields and parameters that several objects share. */
+/** Schemas of fields and parameters that several objects share. */
 
 const isAtMost = (most: number) => (text: string) => text.length <= 2 * most && [...text].length <= most
 export const wellFormed = v.check((text: string) => text.isWellFormed(), rule('malformed_unicode'))
 
 /**
- * Invisible characters: they reverse the text around them (U+202E), or make two names look alike (U+200B). Joiners are
- * allowed where scripts and emoji need them, but not between Latin letters.
+ * Matches invisible characters. Some of them reverse the text that follows (U+202E), and others make different names
+ * look the same (U+200B). Joiners are allowed where scripts and emoji need them, but not next to Latin letters.
  */
 const INVISIBLE =
   /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff]|(?:^|[\p{sc=Latin}\p{ASCII}])[\u200c\u200d]|[\u200c\u200d](?:[\p{sc=Latin}\p{ASCII}]|$)/u
 export const visible = v.check((text: string) => !INVISIBLE.test(text), rule('invisible_character'))
 
-/** A credential that was pasted into the wrong field would be stored, and shown to everyone who may read. */
+/**
+ * Refuses text with a credential, such as a secret pasted into the wrong field. It would be stored, and every caller
+ * with read access could see it.
+ */
 export const withoutCredential = v.check((text: string) => !containsCredential(text), rule('contains_credential'))
 
 /** Limits a text to `most` code points. */
@@ -36,19 +39,25 @@ const nameUpTo = (most: number, tooLong: Rule) =>
 /** The name of an application, an environment or an API key. */
 export const Name = nameUpTo(255, 'name_too_long')
 
-/** The email address of a person, as an identity provider has it (RFC 5321 §4.5.3.1.3). It is shown, and never sent to. */
+/**
+ * The email address of a person, at most 254 characters (RFC 5321 §4.5.3.1.3). It is only displayed. No email is sent
+ * to it.
+ */
 export const Person = v.pipe(nameUpTo(254, 'name_too_long'), v.includes('@'))
 
 export const SecretName = nameUpTo(100, 'secret_name_too_long')
 
-/** Organizations are another system's objects: their form is checked, their existence is not. */
+/**
+ * The ID of an organization. Organizations exist only in another system, so Oncekey checks the format of an ID, but not
+ * its existence.
+ */
 export const OrganizationId = v.pipe(
   v.string(),
   v.regex(/^org_[A-Za-z0-9_]{1,64}$/, rule('malformed_organization_id')),
   withoutCredential,
 )
 
-/** The address of a client, IPv4 or IPv6. */
+/** The IPv4 or IPv6 address of a client. */
 export const IpAddress = v.pipe(
   v.string(),
   v.check((text) => readAddress(text) !== null, rule('malformed_ip_address')),
@@ -64,7 +73,7 @@ const IpRange = v.pipe(
   }),
 )
 
-/** The networks from which a credential works, in canonical form. Null for every address. */
+/** The IP ranges from which a credential may be used, in canonical form. Null allows every IP address. */
 export const AllowedIps = v.pipe(
   v.array(IpRange),
   v.minLength(1, rule('no_ip_range')),
@@ -72,14 +81,17 @@ export const AllowedIps = v.pipe(
   v.transform((ranges) => [...new Set(ranges)]),
 )
 
-/** RFC 3339 §5.6, in either case; a space for the T, as its note allows. */
+/** An RFC 3339 timestamp (§5.6). As its notes allow, T and Z may be lower case, and a space may replace the T. */
 const TIME =
   /^(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
 
-/** Unix milliseconds; null for what RFC 3339 does not allow, and for leap seconds, which Unix time does not have. */
+/**
+ * Returns Unix milliseconds. Returns null for malformed timestamps, and for leap seconds, which Unix time cannot
+ * represent.
+ */
 function parseTime(text: string): number | null {
   const [, day = '', time, fraction = '', zone = ''] = TIME.exec(text) ?? []
-  // `Date` would read 30 February as a day in March.
+  // `Date` would parse 30 February as a day in March.
   if (new Date(`${day}T00:00:00Z`).toJSON()?.slice(0, 10) !== day) return null
   const parsed = Date.parse(`${day}T${time}.${fraction.slice(0, 3).padEnd(3, '0')}${zone.toUpperCase()}`)
   return Number.isNaN(parsed) || parsed >= Date.UTC(10_000, 0) ? null : parsed
@@ -95,10 +107,10 @@ export const Time = v.pipe(
 /** A time in a response. */
 export const Timestamp = v.pipe(v.string(), v.isoTimestamp())
 
-/** A query as it arrives: a repeated parameter is an array. */
+/** A parsed query string. A repeated parameter is an array. */
 export const Query = v.record(v.string(), v.union([v.string(), v.array(v.string())]))
 
-/** A list in a query: repeated or comma-separated. Undefined when it is absent or empty. */
+/** Returns a list parameter, which may be repeated or comma-separated. Returns undefined if it is absent or empty. */
 export function listParameter(query: Record<string, string | string[]>, name: string): string[] | undefined {
   const values = [query[name] ?? []].flat().filter((value) => value !== '')
   return values.length === 0 ? undefined : values.flatMap((list) => list.split(','))
@@ -106,7 +118,7 @@ export function listParameter(query: Record<string, string | string[]>, name: st
 
 export const once = v.string(rule('repeated_parameter'))
 
-/** How many objects a page has at most. */
+/** Maximum number of objects on a page. */
 export const Limit = v.optional(
   v.pipe(once, v.regex(/^([1-9]\d?|100)$/, rule('limit_out_of_range')), v.transform(Number)),
   '10',
@@ -114,10 +126,10 @@ export const Limit = v.optional(
 
 export const Order = v.picklist(['asc', 'desc', 'normal'], rule('unknown_order'))
 
-/** True unless the query has both cursors: a page is before or after one object. */
+/** Returns true unless the query has both cursors. A page is either before or after an object. */
 export function hasOneCursor({ before, after }: { before?: string | undefined; after?: string | undefined }): boolean {
   return before === undefined || after === undefined
 }
 
-/** The cursors of a page; null if there are no more objects. */
+/** The cursors of the neighbouring pages; null if there is no such page. */
 export const ListMetadata = v.strictObject({ before: v.nullable(v.string()), after: v.nullable(v.string()) })

@@ -13,13 +13,13 @@ import {
 } from './fields.ts'
 import { rule } from './rules.ts'
 
-/** The list of all client secrets of an environment. */
+/** Schemas of the list of all client secrets of an environment. */
 
 const SecretState = v.picklist(['active', 'expiring', 'disabled', 'expired', 'revoked'], rule('unknown_state'))
 
 const Days = v.pipe(once, v.regex(/^[1-9]\d{0,3}$/, rule('days_out_of_range')), v.transform(Number))
 
-/** The trailing characters of a secret, four or more. D1 stores the last six. */
+/** The last 4 to 12 characters of a secret. Only the last six are compared, because D1 stores no more. */
 const Hint = v.pipe(once, v.regex(/^[0-9A-Za-z]{4,12}$/, rule('malformed_ending')))
 
 const ListQuery = v.object({
@@ -48,14 +48,17 @@ export const ListClientSecrets = v.pipe(
   ),
 )
 
-/** A query with only `hint` is the older search, whose response is an array. */
+/**
+ * The query of the list. With `hint` as its only parameter, the request is the older search, whose response is an
+ * array.
+ */
 export const SecretQuery = v.lazy((query: unknown) =>
   Object.keys(query as object).join() === 'hint' ? FindClientSecrets : ListClientSecrets,
 )
 
 const creator = v.strictObject({ id: v.string(), name: v.nullable(v.string()), person: v.optional(v.string()) })
 
-/** A secret in the list, whatever its state. */
+/** A secret in the list, in any state. */
 export const ListedClientSecret = v.strictObject({
   ...ClientSecret.entries,
   state: SecretState,
@@ -81,5 +84,5 @@ export const ListedClientSecrets = v.strictObject({
   list_metadata: v.strictObject({ ...ListMetadata.entries, is_complete: v.optional(v.literal(false)) }),
 })
 
-/** The list, or the result of a search by `hint` alone. */
+/** The response: a page of the list, or the result of a search by `hint` alone. */
 export const ClientSecretsOfEnvironment = v.union([ListedClientSecrets, FoundClientSecrets])

@@ -2,23 +2,23 @@ import * as v from 'valibot'
 import { withoutCredential } from './fields.ts'
 import { rule } from './rules.ts'
 
-/** Reports of leaked credentials: one in Oncekey's own format, or many in GitHub's. */
+/** Schemas of leak reports: a single report in Oncekey's format, or an array in GitHub's format. */
 
-/** A source is shown in the dashboard, so that it must be a URL and not a text of the reporter. */
+/** A source must be a URL. The dashboard shows it, so an unauthenticated reporter must not choose arbitrary text. */
 const SOURCE = /^https?:\/\/[\x21-\x7e]{1,1000}$/
 const Source = v.pipe(v.string(), v.regex(SOURCE, rule('malformed_source')), withoutCredential)
 
-/** Unknown members are ignored, and nothing of them is stored. */
+/** A report in Oncekey's format. Unknown members are ignored and not stored. */
 export const ReportLeak = v.object({ credential: v.string(), source: v.nullish(Source) })
 
-/** A report of GitHub's secret scanning partner program. `type` and `source` are not used. */
+/** A report from GitHub's secret scanning partner program. Its members `type` and `source` are not used. */
 const GitHubReport = v.object({ token: v.string(), url: v.optional(v.unknown()) })
 export const ReportGitHubLeaks = v.array(GitHubReport)
 
-/** The same for every report. */
+/** The response. It is the same for every report. */
 export const AcceptedLeak = v.strictObject({ status: v.literal('accepted') })
 
-/** The source that is kept of a report of GitHub's. A URL that can't be kept makes no report invalid. */
+/** Returns the URL of a report from GitHub; null if it is invalid. An invalid URL does not make the report invalid. */
 export function sourceOf(url: unknown): string | null {
   const source = v.safeParse(Source, url)
   return source.success ? source.output : null

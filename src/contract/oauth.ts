@@ -1,11 +1,9 @@
 import * as v from 'valibot'
 import { SIGNING_ALGORITHMS } from '../credential/signing-key.ts'
 
-/**
- * The responses of the OAuth endpoints, in the words of the standards, and the signing keys. Times are in Unix seconds.
- */
+/** Schemas of the OAuth endpoints' responses and of the signing keys. Times are in Unix seconds. */
 
-/** RFC 6749 §5.1. */
+/** A token response (RFC 6749 §5.1). */
 export const TokenResponse = v.strictObject({
   access_token: v.string(),
   token_type: v.literal('bearer'),
@@ -14,8 +12,8 @@ export const TokenResponse = v.strictObject({
 })
 
 /**
- * The claims of an access token (RFC 9068 §2.2). `secret_id` is the secret that obtained the token, which is inactive
- * as soon as that secret is.
+ * The claims of an access token (RFC 9068 §2.2). `secret_id` is the secret that obtained the token. When that secret
+ * ends, introspection reports the token as inactive.
  */
 const claims = {
   iss: v.string(),
@@ -31,13 +29,13 @@ const claims = {
 }
 export const AccessTokenClaims = v.object(claims)
 
-/** RFC 7662 §2.2. */
+/** An introspection response (RFC 7662 §2.2). */
 export const Introspection = v.variant('active', [
   v.strictObject({ active: v.literal(true), token_type: v.literal('bearer'), ...claims }),
   v.strictObject({ active: v.literal(false) }),
 ])
 
-/** RFC 8414 §3.2: an array without elements is omitted. */
+/** A non-empty array. RFC 8414 §3.2 requires that empty arrays are omitted. */
 const strings = v.pipe(v.array(v.string()), v.minLength(1))
 
 const serverMetadata = {
@@ -51,10 +49,10 @@ const serverMetadata = {
   response_types_supported: strings,
 }
 
-/** RFC 8414 §2. */
+/** Authorization server metadata (RFC 8414 §2). */
 export const ServerMetadata = v.strictObject(serverMetadata)
 
-/** OpenID Connect Discovery 1.0 §3. */
+/** OpenID provider metadata (OpenID Connect Discovery 1.0 §3). */
 export const OpenIdConfiguration = v.strictObject({
   ...serverMetadata,
   subject_types_supported: strings,
@@ -77,7 +75,9 @@ export function serverMetadataOf(issuer: string): v.InferOutput<typeof ServerMet
   }
 }
 
-/** The metadata with the members that OpenID Connect requires. There is no authorization endpoint. */
+/**
+ * Returns the metadata with the members that OpenID Connect Discovery requires. Oncekey has no authorization endpoint.
+ */
 export function openIdConfigurationOf(
   issuer: string,
   algorithms: readonly string[],
@@ -85,7 +85,7 @@ export function openIdConfigurationOf(
   return {
     ...serverMetadataOf(issuer),
     subject_types_supported: ['public'],
-    // §3 requires RS256, and clients accept tokens only in the algorithms that are listed here.
+    // OpenID Connect Discovery §3 requires RS256. Clients accept tokens only in the listed algorithms.
     id_token_signing_alg_values_supported: [...new Set(['RS256', ...algorithms])],
   }
 }
@@ -93,11 +93,11 @@ export function openIdConfigurationOf(
 const publishedKey = {
   kid: v.string(),
   use: v.literal('sig'),
-  /** When a rotation retired the key, in Unix seconds; absent while it may sign. */
+  /** The time in Unix seconds from which the key signs no tokens; absent while the key may sign. */
   retired_at: v.optional(v.pipe(v.number(), v.integer())),
 }
 
-/** RFC 7517 §5, with public members only. */
+/** A JWK Set (RFC 7517 §5) without private members. */
 export const PublishedKeys = v.strictObject({
   keys: v.array(
     v.variant('kty', [
@@ -133,7 +133,7 @@ export const SigningKeySetting = v.pipe(
 )
 
 /**
- * The Worker secret PUBLISHED_KEYS: a JWK Set as JSON, of the keys that are published besides the signing key's own.
+ * The Worker secret PUBLISHED_KEYS: a JWK Set as JSON. It has the published keys except the public key of SIGNING_KEY.
  */
 export const PublishedKeysSetting = v.pipe(
   v.optional(v.string(), '{"keys":[]}'),
@@ -150,7 +150,7 @@ export const PublishedKeysSetting = v.pipe(
   }),
 )
 
-/** RFC 6749 §5.2. */
+/** An error response (RFC 6749 §5.2). */
 export const OAuthError = v.strictObject({
   error: v.string(),
   error_description: v.pipe(v.string(), v.regex(/^[\x20\x21\x23-\x5b\x5d-\x7e]*$/)),

@@ -1,9 +1,9 @@
 import * as v from 'valibot'
 
 /**
- * Every rule that a parameter can break: the end of its code on the wire, and its sentence. A schema names the rule
- * where Valibot takes a message. Validation, the OpenAPI document and the dashboard's forms all read the sentences
- * here.
+ * The rules for parameters. Each has the last part of its error code, and the message. Schemas pass the name of a rule
+ * to Valibot as the message of a check. Validation, the OpenAPI document and the dashboard's forms all take the text
+ * from here.
  */
 const RULES = {
   name_too_long: ['too_long', 'must have at most 255 characters.'],
@@ -61,17 +61,17 @@ const RULES = {
 
 export type Rule = keyof typeof RULES
 
-/** Names a rule where a schema takes a message, so that the compiler knows the name. */
+/** Returns its argument. Schemas call it so that the compiler checks the name of the rule. */
 export function rule(name: Rule): Rule {
   return name
 }
 
-/** The sentence of a schema's message, such as `must not be blank.`; undefined for Valibot's own messages. */
+/** Returns the text of a schema's rule, such as `must not be blank.`; undefined for Valibot's own messages. */
 export function sentenceOf(message: unknown): string | undefined {
   return isRule(message) ? RULES[message][1] : undefined
 }
 
-/** One entry of `errors` in a 422. None of its members repeats the input. */
+/** One entry of `errors` in a 422. It does not repeat the input, which may contain a credential. */
 export interface InvalidParameter {
   readonly field: string
   readonly code: string
@@ -82,7 +82,7 @@ export function invalidParameter(field: string, name: Rule): InvalidParameter {
   return worded(field, RULES[name])
 }
 
-/** Describes an issue of Valibot. Valibot's own messages repeat the input. */
+/** Converts an issue of Valibot. Valibot's own messages are replaced, because they repeat the input. */
 export function describeIssue(issue: v.BaseIssue<unknown>): InvalidParameter {
   return worded(v.getDotPath(issue) ?? '', isRule(issue.message) ? RULES[issue.message] : ruleOfType(issue))
 }
@@ -91,7 +91,7 @@ function isRule(message: unknown): message is Rule {
   return typeof message === 'string' && Object.hasOwn(RULES, message)
 }
 
-/** The words for the types that Valibot expects. Literals stand for themselves. */
+/** Names for the types in Valibot's issues. Literal types are shown unchanged. */
 const TYPES = new Map([
   ['string', 'a string'],
   ['number', 'a number'],
@@ -107,13 +107,13 @@ function ruleOfType({ received, expected }: v.BaseIssue<unknown>): readonly [str
   return ['invalid', `must be ${TYPES.get(expected) ?? literals}.`]
 }
 
-/** The code names the field without the indexes of its arrays: `redirect_uris_uri_malformed`. */
+/** Completes a rule with the name of the field. The code omits array indexes: `redirect_uris_uri_malformed`. */
 function worded(field: string, [code, sentence]: readonly [string, string]): InvalidParameter {
   const name = field.replace(/\.\d+/g, '').replaceAll('.', '_')
   return { field, code: name ? `${name}_${code}` : code, message: `${field || 'The body'} ${sentence}` }
 }
 
-/** The state of a region, as /readyz has it. */
+/** The state of a region in the response of /readyz. */
 export const RegionState = v.strictObject({
   region: v.string(),
   binding: v.string(),
@@ -121,7 +121,7 @@ export const RegionState = v.strictObject({
   message: v.optional(v.string()),
 })
 
-/** The body of every error of the management API. */
+/** The body of an error response of the management API. */
 export const ErrorBody = v.strictObject({
   message: v.string(),
   code: v.string(),

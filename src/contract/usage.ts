@@ -1,6 +1,6 @@
 /**
- * The operations that usage counts, as data points name them. `create`: a client secret was issued. `refused`: an existing
- * secret was used, but it authenticates no client.
+ * The operations that are counted as usage, by their name in the data points. `create`: a client secret was issued.
+ * `refused`: a request used an existing secret, but did not authenticate as its client.
  */
 export const COUNTED_OPERATIONS = ['token', 'introspection', 'create', 'refused'] as const
 

@@ -11,7 +11,7 @@ import type * as environments from './environments.ts'
 import type * as events from './events.ts'
 import type * as inventory from './inventory.ts'
 
-/** Maps stored objects to the wire and requests to storage: WorkOS's names and timestamps. */
+/** Maps stored objects to responses, and requests to storage. Responses have WorkOS's field names and timestamps. */
 
 export function applicationToWire(application: Application): InferOutput<typeof applications.Application> {
   const common = {
@@ -69,7 +69,6 @@ export function environmentToWire(environment: Environment): InferOutput<typeof 
   }
 }
 
-/** A secret in the list of the environment. */
 export function listedSecretToWire(secret: ListedSecret): InferOutput<typeof inventory.ListedClientSecret> {
   const { lastUsedAddress, lastUsedCountry, lastUsedAgent } = secret
   const isKnown = lastUsedAddress !== null || lastUsedCountry !== null || lastUsedAgent !== null
@@ -96,13 +95,13 @@ function creatorOf({ createdBy, createdByName, createdByPerson }: ListedSecret) 
   return { id: createdBy, name: createdByName, ...(createdByPerson !== null && { person: createdByPerson }) }
 }
 
-/** The settings that a change names. */
+/** Maps the settings in a request. Omitted settings are undefined. */
 export function settingsFromWire(input: InferOutput<typeof environments.UpdateEnvironment>): EnvironmentChanges {
   const { leak_reaction, max_lifetime_days, max_unused_days, frozen } = input
   return { leakReaction: leak_reaction, maxLifetimeDays: max_lifetime_days, maxUnusedDays: max_unused_days, frozen }
 }
 
-/** The filter of a query. */
+/** Maps the parameters of a query to a filter. */
 export function secretFilterFromWire(query: InferOutput<typeof inventory.ListClientSecrets>): SecretFilter {
   const isTrue = (text: 'true' | 'false' | undefined) => (text === undefined ? null : text === 'true')
   return {
@@ -118,7 +117,7 @@ export function secretFilterFromWire(query: InferOutput<typeof inventory.ListCli
   }
 }
 
-/** An event, in the list and in a webhook. */
+/** Maps an event, for the list and for webhooks. */
 export function eventToWire(event: Event): InferOutput<typeof events.Event> {
   return {
     object: 'event',
@@ -141,7 +140,8 @@ export function eventToWire(event: Event): InferOutput<typeof events.Event> {
 }
 
 /**
- * The snapshot of an application or secret goes through the same mapper as its row. Other data is stored as it is sent.
+ * Maps the data of an event. The snapshot of an application, a secret or an environment is mapped like its row. Other
+ * data is stored in the format of the response.
  */
 function dataToWire({ type, data }: Event): object {
   const touched = data.client_secrets === undefined ? {} : { client_secrets: data.client_secrets }
@@ -157,12 +157,12 @@ function dataToWire({ type, data }: Event): object {
   const reason = data.reason === undefined ? {} : { reason: data.reason }
   const leak = data.reaction === undefined ? {} : { source: data.source, reaction: data.reaction }
   const days = data.expires_in_days === undefined ? {} : { expires_in_days: data.expires_in_days }
-  // When all secrets of an application were revoked at once, the event has no single row.
+  // If all secrets of an application were revoked at once, the event is not about a single secret.
   const secret = data.id === undefined ? {} : clientSecretToWire(clientSecretMapping.fromRow(data))
   return { ...secret, application_id: data.application_id, ...touched, ...leak, ...reason, ...days }
 }
 
-/** The parameters of a list that is paged. */
+/** The parameters of a paged list. */
 interface PageQuery {
   readonly limit: number
   readonly order: 'asc' | 'desc' | 'normal'
@@ -171,8 +171,8 @@ interface PageQuery {
 }
 
 /**
- * Reads the page that a query requests. WorkOS's order `normal` is newest first, as `desc`, but its cursors are the
- * other way round: `after` leads to newer objects, against the order of the page, and `before` to older ones.
+ * Maps the parameters of a list. WorkOS's order `normal` is newest first, like `desc`, but its cursors are reversed:
+ * `after` leads to newer objects, and `before` to older ones.
  */
 export function pageFromWire({ limit, order, before, after }: PageQuery): PageRequest {
   const [forwards, backwards] = order === 'normal' ? [before, after] : [after, before]
@@ -181,13 +181,13 @@ export function pageFromWire({ limit, order, before, after }: PageQuery): PageRe
   return { limit, order: order === 'asc' ? 'asc' : 'desc', cursor: id === undefined ? null : { id, side } }
 }
 
-/** The parameter of a query that names its cursor. */
+/** Returns the name of the parameter with the cursor. */
 export function cursorParameter({ before }: PageQuery): 'before' | 'after' {
   return before === undefined ? 'after' : 'before'
 }
 
 interface PageOfList extends Omit<Page<unknown>, 'items'> {
-  /** True if the pages together may lack some objects. */
+  /** True if the pages of the list may not contain all objects. */
   readonly isCut?: boolean
 }
 
@@ -196,7 +196,7 @@ export function listToWire<T>({ order }: PageQuery, data: T[], { before, after, 
   return { object: 'list' as const, data, list_metadata: { ...cursors, ...(isCut && { is_complete: false as const }) } }
 }
 
-/** ISO 8601 in UTC, with milliseconds. */
+/** Formats a time as ISO 8601 in UTC, with milliseconds. */
 export function timestamp(unixMs: number): string {
   return new Date(unixMs).toISOString()
 }
@@ -225,7 +225,7 @@ export function applicationFromWire(
   }
 }
 
-/** The first URI is the default when none carries the member `default`. An explicit false stays false. */
+/** Fills in `default`. If no URI has this member, the first URI is the default. An explicit false stays false. */
 export function redirectUris(input: { uri: string; default?: boolean | null | undefined }[]): RedirectUri[] {
   const isMarked = input.some((redirectUri) => typeof redirectUri.default === 'boolean')
   return input.map((redirectUri, i) => ({
