@@ -122,7 +122,7 @@ export const clientSecrets = new Hono<HonoEnv>()
     return c.body(null, 204)
   })
 
-  /** Verifies a client secret for a program that received it. A success counts as a use. */
+  /** Verifies a client secret that another service has received. A success counts as a use of the secret. */
   .post('/client_secrets/verify', requireApiKey('secrets:verify'), validJson(schemas.VerifyClientSecret), async (c) => {
     const database = c.get('database')
     const caller = c.get('caller')
@@ -132,7 +132,8 @@ export const clientSecrets = new Hono<HonoEnv>()
       return c.json({ valid: false })
     }
     const service = originOf(c)
-    // The service names the address of its client. The country and the user agent of the request are its own.
+    // `ip_address` is the IP address of the service's client. The country and the user agent of the request belong to
+    // the service itself, so they are dropped.
     const origin = input.ip_address
       ? { ...service, address: input.ip_address, country: null, userAgent: null }
       : service
@@ -160,7 +161,8 @@ function maxSecrets(c: Context<HonoEnv>): number {
 }
 
 /**
- * Makes a client secret from random bytes; for a request with an Idempotency-Key from bytes that it can derive again.
+ * Creates a client secret. With an Idempotency-Key it is derived, so that a retry can derive it again. Otherwise it is
+ * random.
  */
 async function newClientSecret(c: Context<HonoEnv>, change: Change, request: KeyedRequest | null) {
   const caller = c.get('caller')
@@ -170,7 +172,7 @@ async function newClientSecret(c: Context<HonoEnv>, change: Change, request: Key
   return { plaintext, row: { id: newId('secret', change.now, caller.region), digest, hint } }
 }
 
-/** Derives the secret of a request, now or again: a replay takes the salt and the prefix of the first attempt. */
+/** Derives the client secret of a request. A replay passes the salt and the prefix of the first attempt. */
 async function deriveClientSecret(
   { apiKey, region }: ApiCaller,
   { requestDigest }: KeyedRequest,
@@ -179,7 +181,7 @@ async function deriveClientSecret(
   return issueCredential(prefix, region, await deriveEntropy(apiKey, salt, requestDigest))
 }
 
-/** Responds with the plaintext: once, or again to a repeat of the same request, which derives it again. */
+/** Responds with the plaintext. A retry of the same request derives the plaintext again. */
 async function answerIssued(
   c: Context<HonoEnv>,
   created: CreatedClientSecret,

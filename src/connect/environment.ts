@@ -7,7 +7,7 @@ import { granted } from '../http/errors.ts'
 import { validJson } from '../http/validation.ts'
 import { changeEnvironment, changeOfEnvironment, findEnvironment } from '../storage/environments.ts'
 
-/** The environment of the caller. */
+/** Routes for the caller's environment. */
 export const environment = new Hono<HonoEnv>()
 
   .get('/', requireApiKey('read'), async (c) => {

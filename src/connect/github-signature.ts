@@ -3,7 +3,7 @@ import type { Bytes } from '../credential/digest.ts'
 import { ApiError } from '../http/errors.ts'
 
 /**
- * The signatures of GitHub's secret scanning partner program: ECDSA over P-256 and SHA-256 of the bytes of the body.
+ * Verifies signatures of GitHub's secret scanning partner program: ECDSA with P-256 and SHA-256, over the raw body.
  * https://docs.github.com/en/code-security/secret-scanning/secret-scanning-partnership-program/secret-scanning-partner-program
  */
 
@@ -11,23 +11,26 @@ const PublicKeys = v.object({
   public_keys: v.array(v.object({ key_identifier: v.string(), key: v.string() })),
 })
 
-/** GitHub rarely changes a key, and counts the requests for the list of keys. */
+/** How long the list of public keys is cached. GitHub rarely changes a key, and limits the requests for the list. */
 const KEPT_MS = 24 * 60 * 60_000
-/** The list is fetched at most this often for an identifier that it does not have, or after a failure. */
+/** Minimum time between two requests for the list while it lacks a key, for example because the last request failed. */
 const RETRY_MS = 60_000
 const TIMEOUT_MS = 5_000
 
 interface Kept {
   readonly at: number
-  /** PEM by identifier. A failure keeps the earlier list: unsigned reports could otherwise keep out GitHub's own. */
+  /**
+   * PEM keys by identifier. After a failed request, the earlier list is kept. Otherwise requests with unknown
+   * identifiers could make GitHub's own reports fail.
+   */
   readonly keys: ReadonlyMap<string, string>
   readonly hasFailed: boolean
 }
 
-/** The list of keys by its URL, for this isolate. */
+/** The cached list of keys by its URL, in this isolate. */
 const kept = new Map<string, Kept>()
 
-/** True if the signature of a body is GitHub's. Throws 503 while the public keys can't be read. */
+/** Returns true if GitHub has signed the body. Throws 503 if the public keys cannot be fetched. */
 export async function isSignedByGitHub(
   url: string,
   body: Bytes,
@@ -87,7 +90,10 @@ const SEQUENCE = 0x30
 const INTEGER = 0x02
 const NUMBER_BYTES = 32
 
-/** Converts a signature from DER, a sequence of two integers, to the 64 bytes that WebCrypto expects. */
+/**
+ * Converts a signature from DER (a SEQUENCE of two INTEGERs) to the 64 bytes that WebCrypto expects. Returns null if it
+ * is malformed.
+ */
 function rawSignature(der: Bytes): Bytes | null {
   if (der[0] !== SEQUENCE || der[1] !== der.length - 2) return null
   const raw = new Uint8Array(2 * NUMBER_BYTES)
@@ -96,7 +102,7 @@ function rawSignature(der: Bytes): Bytes | null {
     const length = der[at + 1]
     if (der[at] !== INTEGER || !length || at + 2 + length > der.length) return null
     const digits = der.subarray(at + 2, at + 2 + length)
-    // A leading zero only keeps the number positive.
+    // DER adds a leading zero byte if the number would otherwise be negative.
     const number = digits[0] === 0 ? digits.subarray(1) : digits
     if (number.length > NUMBER_BYTES) return null
     raw.set(number, end - number.length)

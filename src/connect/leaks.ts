@@ -13,14 +13,14 @@ import { type HandledLeak, handleLeaks, type LeakReport } from '../storage/leaks
 import { isSignedByGitHub } from './github-signature.ts'
 
 const ACCEPTED: v.InferOutput<typeof AcceptedLeak> = { status: 'accepted' }
-/** The platform keeps work alive for this long after a response. */
+/** How long the platform lets work continue after a response. */
 const PLATFORM_MS = 30_000
 const BUDGET_MS = 25_000
 const MAX_ERRORS = 20
 
 /**
- * Takes reports of leaked credentials from anyone. The response is the same for every credential and is sent before the
- * database is asked, so that neither its content nor its time tells whether a credential exists.
+ * Accepts leak reports without authentication. The response is the same for every credential, and is sent before the
+ * database request. So neither the response nor its time reveals whether a credential exists.
  */
 export const leaks = new Hono<HonoEnv>().post('/', async (c) => {
   requireFewReports(c)
@@ -49,7 +49,7 @@ async function requireGitHub(c: Context<HonoEnv>, body: Uint8Array<ArrayBuffer>)
   try {
     isSigned = await isSignedByGitHub(GITHUB_KEYS_URL, body, ...headers)
   } finally {
-    // Also when the keys can't be read: each attempt may fetch them.
+    // Attempts are also counted if the keys cannot be fetched, because each attempt may cause a request to GitHub.
     if (!isSigned) countReport(c, false)
   }
   if (!isSigned) throw new ApiError('invalid_signature')
@@ -70,7 +70,10 @@ function parse<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOut
   throw new ApiError('invalid_request_parameters', { errors: result.issues.slice(0, MAX_ERRORS).map(describeIssue) })
 }
 
-/** A report whose database does not respond in time is in the log, without the credential. */
+/**
+ * Handles the reports of one region after the response. If the database fails, the log has an entry without the
+ * credentials.
+ */
 function handleAfterResponse(
   c: Context<HonoEnv>,
   region: Parameters<typeof openDatabase>[1],
