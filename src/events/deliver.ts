@@ -15,37 +15,38 @@ import {
 } from '../storage/deliveries.ts'
 import { retryAfter, waitAfter } from './retry-delays.ts'
 
-/** How long deliveries may run after a change: Cloudflare keeps a request alive for this time after its response. */
+/** How long deliveries may run after a change. Cloudflare lets a request continue for this time after its response. */
 const AFTER_CHANGE_MS = 30_000
 
-/** More statements than any change has. A change and its webhooks share the statement limit of one invocation. */
+/** An upper bound of the statements of a change. A change and its webhooks share the limit of one invocation. */
 const QUERIES_OF_CHANGE = 15
 
-/** The time that a run reserves before its deadline to record the outcome of the last attempt. */
+/** The time that a run reserves before its deadline, to record the outcome of the last attempt. */
 const SETTLE_MARGIN_MS = 5_000
 
 /** A Worker can have six open connections. */
 const MAX_CONCURRENT_ATTEMPTS = 6
 
-/** Limits the attempts at one endpoint, so that a slow endpoint leaves connections to the others. */
+/** Maximum number of concurrent attempts at one endpoint, so that a slow endpoint leaves connections for the others. */
 const MAX_ATTEMPTS_PER_ENDPOINT = 2
 
 const TIMED_OUT = 'timed out'
 
 export interface DeliverOptions {
   /**
-   * Limits the run to the first attempts at this event, right after its change. The schedule makes all other attempts.
+   * If set, the run makes only the first attempts at this event, right after its change. The scheduled job makes all
+   * others.
    */
   readonly event?: RecordedEvent
-  /** Allows http and URLs of this machine, for development. */
+  /** Allows http and local hosts, for development. */
   readonly isLocal: boolean
   /** How long a receiver may take to respond. */
   readonly timeoutMs: number
-  /** Statements that the run may send. The schedule makes the attempts that are left. */
+  /** Maximum number of statements in this run. The scheduled job makes the remaining attempts. */
   readonly maxQueries: number
 }
 
-/** The outcomes of attempts, as log fields. `failed`: no attempt follows. */
+/** The number of attempts by outcome, as log fields. `failed` means that no further attempt follows. */
 export interface DeliveryReport {
   webhooks_delivered: number
   webhooks_to_retry: number
@@ -53,9 +54,9 @@ export interface DeliveryReport {
 }
 
 /**
- * Sends the deliveries that are due, until shortly before the database's deadline. Attempts run concurrently, so that a
- * slow endpoint does not delay the others. Endpoints take turns, so that a run that cannot send everything sends
- * something to each endpoint.
+ * Makes the attempts that are due, until shortly before the deadline of `database`. Attempts run concurrently, so that
+ * a slow endpoint does not delay the others. Endpoints take turns, so that every endpoint gets some events even if
+ * there is no time for all of them.
  */
 export async function deliverWebhooks(database: Database, options: DeliverOptions): Promise<DeliveryReport> {
   const underWay = new Map<Promise<void>, string>()
@@ -64,7 +65,10 @@ export async function deliverWebhooks(database: Database, options: DeliverOption
   let queries = 0
   const report: DeliveryReport = { webhooks_delivered: 0, webhooks_to_retry: 0, webhooks_failed: 0 }
 
-  /** Delivery is at least once: if the outcome cannot be recorded, the event is sent again when its lease ends. */
+  /**
+   * Makes one attempt and records its outcome. Delivery is at least once: if the outcome cannot be recorded, the event
+   * is sent again after its lease ends.
+   */
   async function deliver(lease: string, delivery: Delivery): Promise<void> {
     try {
       const settlement = await attempt(delivery, options)
@@ -81,7 +85,7 @@ export async function deliverWebhooks(database: Database, options: DeliverOption
     return endpoints.filter((id) => endpoints.filter((other) => other === id).length >= MAX_ATTEMPTS_PER_ENDPOINT)
   }
 
-  /** Begins as many attempts as the limits allow. Returns whether more deliveries are due. */
+  /** Starts as many attempts as the limits allow. Returns true if more deliveries may be due. */
   async function begin(): Promise<boolean> {
     const affordable = Math.floor((options.maxQueries - queries - QUERIES_PER_CLAIM) / QUERIES_PER_SETTLEMENT)
     const limit = Math.min(MAX_CONCURRENT_ATTEMPTS - underWay.size, affordable)
@@ -101,7 +105,8 @@ export async function deliverWebhooks(database: Database, options: DeliverOption
 
   try {
     for (;;) {
-      // An attempt that ended during the query made room for another, so the database is queried once more.
+      // An attempt may have ended during the query and left room for another one. So the loop ends only if no attempt
+      // was running before the query.
       const wasIdle = underWay.size === 0
       if (await begin()) continue
       if (wasIdle) return report
@@ -117,7 +122,7 @@ function reportedAs({ isDelivered, nextAttemptAt }: Settlement): keyof DeliveryR
   return nextAttemptAt === null ? 'webhooks_failed' : 'webhooks_to_retry'
 }
 
-/** Sends the event of a change right after the response, if a webhook endpoint wants it. */
+/** Sends the event of a change right after the response, if a webhook endpoint is subscribed to it. */
 export const deliverAfterChange = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
   const change = c.get('change')
@@ -129,13 +134,16 @@ export const deliverAfterChange = createMiddleware<HonoEnv>(async (c, next) => {
   afterResponse(database, () => deliverEvents(c, { ...database, deadline: Date.now() + AFTER_CHANGE_MS }, [event]))
 })
 
-/** For routes that record events after the response. */
+/** Middleware for routes that record events after the response. It provides `deliver`. */
 export const offerDelivery = createMiddleware<HonoEnv>((c, next) => {
   c.set('deliver', (database, events) => deliverEvents(c, database, events))
   return next()
 })
 
-/** Makes the first attempts at events. Failures, and what the limit on statements does not allow, are left to the schedule. */
+/**
+ * Makes the first attempts at events. The scheduled job retries failures, and makes the attempts that exceed the limit
+ * on statements.
+ */
 async function deliverEvents(c: Context<HonoEnv>, database: Database, events: readonly RecordedEvent[]): Promise<void> {
   const requestId = c.get('requestId')
   const settings = deliverySettings(c.env)
@@ -158,7 +166,7 @@ async function deliverEvents(c: Context<HonoEnv>, database: Database, events: re
   }
 }
 
-/** The settings of deliveries. */
+/** Returns the options of a run from the settings. */
 export function deliverySettings(env: Env): DeliverOptions {
   const { D1_QUERIES_PER_INVOCATION, WEBHOOKS_TO_LOCALHOST, WEBHOOK_TIMEOUT_MS } = readSettings(env)
   const maxQueries = D1_QUERIES_PER_INVOCATION - QUERIES_OF_CHANGE
@@ -173,12 +181,12 @@ async function attempt(delivery: Delivery, options: DeliverOptions): Promise<Set
 
 interface Sent {
   /**
-   * The HTTP status, or a description of the failure. The text that the receiver sends is not stored: it may contain
-   * anything.
+   * The HTTP status, or a description of the failure. The receiver's response text is not stored, because it may
+   * contain anything.
    */
   readonly outcome: string
   readonly isDelivered: boolean
-  /** The receiver wants no more attempts. */
+  /** True if the receiver wants no more attempts. */
   readonly isFinal: boolean
   readonly retryAfterMs: number
 }
@@ -191,7 +199,7 @@ async function send({ url, secret, event }: Delivery, { isLocal, timeoutMs }: De
   try {
     const response = await fetch(url, request)
     await response.body?.cancel().catch(() => {})
-    // Standard Webhooks: a 410 ends the retries.
+    // In Standard Webhooks, status 410 ends the retries.
     if (response.status === 410) return { ...failed('410: the receiver wants no retries'), isFinal: true }
     const outcome = String(response.status)
     if (response.status >= 200 && response.status < 300) return { ...failed(outcome), isDelivered: true }

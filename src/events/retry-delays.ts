@@ -1,11 +1,11 @@
-/** When a failed delivery is attempted again. */
+/** The delays between the attempts at a delivery. */
 
 const SECOND_MS = 1000
 const MINUTE_MS = 60 * SECOND_MS
 const HOUR_MS = 60 * MINUTE_MS
 
 /**
- * The minimum wait after each failed attempt, 72 hours in all. Jitter is added to it. After the last attempt the
+ * The minimum delay after each failed attempt, without jitter. They add up to 72 hours. After the last attempt the
  * delivery has failed.
  */
 export const BACKOFF_MS = [
@@ -22,17 +22,20 @@ export const BACKOFF_MS = [
 ]
 const MAX_JITTER = 0.1
 
-/** The longest wait that a receiver can ask for by Retry-After. */
+/** The longest delay that a receiver can request with Retry-After. */
 const MAX_RETRY_AFTER_MS = 24 * HOUR_MS
 
-/** How long a delivery waits after its failed attempt number `attempts`, in milliseconds; null after the last attempt. */
+/** Returns the delay after failed attempt number `attempts`, in milliseconds; null after the last attempt. */
 export function waitAfter(attempts: number, retryAfterMs: number): number | null {
   const backoff = BACKOFF_MS[attempts - 1]
-  // Jitter, so that deliveries that failed together are not retried together.
+  // Jitter prevents deliveries that failed together from being retried together.
   return backoff === undefined ? null : Math.max(backoff * (1 + Math.random() * MAX_JITTER), retryAfterMs)
 }
 
-/** Reads Retry-After, which has seconds or a date (RFC 9110 §10.2.3). Returns milliseconds; 0 if it is missing or malformed. */
+/**
+ * Parses Retry-After, which is a number of seconds or a date (RFC 9110 §10.2.3). Returns milliseconds; 0 if it is
+ * missing or malformed.
+ */
 export function retryAfter(headers: Headers, now: number): number {
   const value = headers.get('Retry-After') ?? ''
   const wait = /^\d+$/.test(value) ? Number(value) * SECOND_MS : Date.parse(value) - now
