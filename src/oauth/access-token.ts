@@ -6,12 +6,12 @@ import { issuer, MAX_ACCESS_TOKEN_TTL_SECONDS, readSettings } from '../http/sett
 import type { AuthenticatedClient } from '../storage/client-authentication.ts'
 import { CLOCK_SKEW_SECONDS, signingKeys } from './signing-keys.ts'
 
-/** RFC 9068 §2.1: distinguishes access tokens from every other JWT. */
+/** The JWT type of access tokens (RFC 9068 §2.1). It distinguishes them from other JWTs. */
 const TYPE = 'at+jwt'
 
 type Claims = v.InferOutput<typeof AccessTokenClaims>
 
-/** Issues an access token to a client, for a space-delimited list of scopes. */
+/** Issues an access token to a client. `scope` is a space-delimited list. */
 export async function issueAccessToken(
   env: Env,
   { application, clientSecret, audience }: AuthenticatedClient,
@@ -36,7 +36,10 @@ export async function issueAccessToken(
   return { token, expiresIn }
 }
 
-/** Reads an access token; null for anything else. The database decides whether its secret is still active. */
+/**
+ * Verifies an access token and returns its claims; null if it is invalid. The database decides whether its secret is
+ * still active.
+ */
 export async function readAccessToken(env: Env, token: string): Promise<Claims | null> {
   const { verifying } = await signingKeys(env)
   const expected = { issuer: issuer(env), typ: TYPE, algorithms: [...SIGNING_ALGORITHMS] }
@@ -52,8 +55,9 @@ export async function readAccessToken(env: Env, token: string): Promise<Claims |
 }
 
 /**
- * True if an access token may have been issued at its time. Refuses tokens from a clock that was ahead, because they
- * outlive all others. Refuses tokens of a retired key after its retirement, so that a thief of it cannot make new ones.
+ * Returns true if the issue time of a token is plausible. A token from a clock that was ahead is refused, because it
+ * would be valid for too long. A token that a key signed after its retirement is refused, so that a stolen retired key
+ * is useless.
  */
 function isPlausible({ iat, exp }: Claims, retiredAt: number): boolean {
   const now = Date.now() / 1000

@@ -16,7 +16,7 @@ import {
 import type { Database } from '../storage/database.ts'
 import type { Form } from './form.ts'
 
-/** A client ID and secret, as a request has them. */
+/** The client ID and secret in a request. */
 interface ClientCredentials {
   readonly clientId: string
   readonly clientSecret: string
@@ -30,9 +30,9 @@ const CLIENT_ID = /^client_[0-9A-HJKMNP-TV-Z]{26}$/
 
 /**
  * Authenticates the client of a request (RFC 6749 §2.3) by `client_secret_basic` or `client_secret_post`. `find` makes
- * the request's one D1 request. Throws `invalid_request` for contradictory credentials, 429 after too many failures,
- * and the same `invalid_client` for every invalid credential: only the log has the reason. A malformed one costs
- * neither I/O nor a digest.
+ * the only D1 request. Throws `invalid_request` for contradictory credentials, 429 after too many failures, and
+ * `invalid_client` for every invalid credential. Only the log has the reason. A malformed credential costs no I/O and
+ * no digest.
  */
 export async function authenticate<T extends { readonly client: AuthenticatedClient; readonly refused?: undefined }>(
   c: Context<HonoEnv>,
@@ -48,7 +48,7 @@ export async function authenticate<T extends { readonly client: AuthenticatedCli
   requireAllowed(c, attempt)
   const database = recognised && databaseOf(c, recognised.region)
   if (!database || !digest) {
-    // A request without credentials asks for the challenge, and does not count as an attempt.
+    // A client may send no credentials in order to get the challenge. Such a request does not count as a failure.
     const isAttempt = credentials !== null || authorization !== undefined
     if (isAttempt) recordFailure(c, attempt)
     return refuse(c, clientId, { refused: isAttempt ? 'credentials_malformed' : 'credentials_missing' })
@@ -71,7 +71,9 @@ interface Refusal extends Partial<Omit<RefusedClient, 'refused'>> {
   readonly refused: RefusedClient['refused'] | 'credentials_malformed' | 'credentials_missing'
 }
 
-/** Logs the reason, so that the use of a leaked secret stands out from noise. */
+/**
+ * Throws `invalid_client`. The reason is logged, so that the use of a leaked secret stands out among other failures.
+ */
 function refuse(c: Context<HonoEnv>, clientId: string | null, { refused, secretId, environmentId }: Refusal): never {
   addLogFields(c, {
     reason: refused,
@@ -82,7 +84,7 @@ function refuse(c: Context<HonoEnv>, clientId: string | null, { refused, secretI
   throw new ApiError('invalid_client')
 }
 
-/** The client's credentials by either method; null if they are missing or malformed. */
+/** Returns the client's credentials from the header or the form; null if they are missing or malformed. */
 export function readCredentials(authorization: string | undefined, form: Form): ClientCredentials | null {
   const clientSecret = form.get('client_secret')
   if (form.has('client_assertion') && (authorization !== undefined || clientSecret !== undefined)) throw twoMethods()
@@ -90,7 +92,7 @@ export function readCredentials(authorization: string | undefined, form: Form): 
   if (authorization === undefined) return clientId && clientSecret ? { clientId, clientSecret } : null
   if (clientSecret !== undefined) throw twoMethods()
   const credentials = readBasic(authorization)
-  // CVE-2026-118669: the body names another client than the one that authenticates.
+  // CVE-2026-118669: the body names a different client than the header authenticates.
   if (credentials && clientId && clientId !== credentials.clientId) {
     throw new ApiError('invalid_request', { message: 'The client_id in the body is not the one that authenticates.' })
   }
@@ -101,23 +103,29 @@ function twoMethods(): ApiError {
   return new ApiError('invalid_request', { message: 'Use one method of client authentication per request.' })
 }
 
-/** Reads RFC 7617 §2, with both halves form-encoded (RFC 6749 §2.3.1). Null for anything else. */
+/**
+ * Parses Basic credentials (RFC 7617 §2), whose two parts are form-encoded (RFC 6749 §2.3.1). Returns null for anything
+ * else.
+ */
 function readBasic(authorization: string): ClientCredentials | null {
   const encoded = authorization.length <= MAX_HEADER_LENGTH ? BASIC.exec(authorization)?.[1] : undefined
   if (!encoded) return null
   try {
-    // Strict about padding and stray bits: two strings must not mean one credential.
+    // Base64 is decoded strictly, so that a credential has only one valid encoding.
     const pair = decoder.decode(Uint8Array.fromBase64(encoded, { lastChunkHandling: 'strict' }))
     const colon = pair.indexOf(':')
     if (colon < 1 || colon === pair.length - 1) return null
     return { clientId: decodeFormValue(pair.slice(0, colon)), clientSecret: decodeFormValue(pair.slice(colon + 1)) }
   } catch {
-    // Invalid base64, UTF-8 or percent-encoding.
+    // The base64, UTF-8 or percent-encoding is invalid.
     return null
   }
 }
 
-/** Decodes application/x-www-form-urlencoded (RFC 6749 Appendix B). Throws for what the URL standard would accept. */
+/**
+ * Decodes application/x-www-form-urlencoded (RFC 6749 Appendix B). Unlike the URL standard's parser, it throws for
+ * malformed percent-encoding.
+ */
 function decodeFormValue(value: string): string {
   return decodeURIComponent(value.replaceAll('+', ' '))
 }

@@ -4,15 +4,16 @@ import { ApiError } from '../http/errors.ts'
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const FORM_MEDIA_TYPE = /^application\/x-www-form-urlencoded\s*(;|$)/i
 
-/** The endpoints' parameters that authenticate the client (RFC 6749 §2.3.1, RFC 7521 §4.2). */
+/** The parameters that authenticate the client (RFC 6749 §2.3.1, RFC 7521 §4.2). */
 const CLIENT_PARAMETERS = ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type']
 
-/** The parameters of a request that its endpoint knows and that have a value. The URL's query is not read. */
+/** The parameters in the body that the endpoint knows and that have a value. The query string is not read. */
 export type Form = ReadonlyMap<string, string>
 
 /**
- * Reads a form-encoded body (RFC 6749 Appendix B). By §3.2 a parameter without a value counts as omitted, an unknown one
- * is ignored, however often it is sent (RFC 8707 §2 repeats `resource`), and a known one must not be repeated.
+ * Reads a form-encoded body (RFC 6749 Appendix B). By §3.2, parameters without a value are treated as omitted, and
+ * unknown parameters are ignored, even if they are repeated (RFC 8707 §2 repeats `resource`). A repeated known
+ * parameter is an error.
  */
 export async function readForm(request: Request, ...parameters: string[]): Promise<Form> {
   const bytes = await readBytes(request)

@@ -10,9 +10,9 @@ import { readForm } from './form.ts'
 import { remainingScope } from './scope.ts'
 
 /**
- * Introspection (RFC 7662). An application sees its own tokens, a first-party one those of its environment. Every other
- * token is inactive, without a reason (§2.2). An active one has the scopes that its application still has. The client is
- * authenticated before `token` is checked.
+ * The introspection endpoint (RFC 7662). A client sees its own tokens. A first-party client sees all tokens of its
+ * environment. All other tokens are reported as inactive, without a reason (§2.2). The response has only those scopes
+ * of the token that the application and the secret still have. The client is authenticated before `token` is checked.
  */
 export const introspection = new Hono<HonoEnv>().post('/', async (c) => {
   c.header('Pragma', 'no-cache')

@@ -6,8 +6,8 @@ import { issuer } from '../http/settings.ts'
 import { publishedAt, signingKeys } from './signing-keys.ts'
 
 /**
- * The public documents that clients and resource servers configure themselves by. None needs the database. app.ts lets
- * anyone cache them, and pages of any origin read them.
+ * Public documents with the configuration for clients and resource servers. They need no database. In app.ts they are
+ * made cacheable, and readable by pages of any origin.
  */
 export const metadata = new Hono<HonoEnv>()
   .get('/.well-known/oauth-authorization-server', (c) => c.json(serverMetadataOf(issuer(c.env))))
@@ -17,7 +17,7 @@ export const metadata = new Hono<HonoEnv>()
     return c.json(openIdConfigurationOf(issuer(c.env), algorithms))
   })
   .get('/oauth2/jwks', sendKeys)
-  // WorkOS's SDKs request the keys at this path. All clients have the same keys, so the client ID is not read.
+  // WorkOS's SDKs request the keys at this path. All clients have the same keys, so the client ID is ignored.
   .get('/sso/jwks/:client_id', sendKeys)
 
 async function sendKeys(c: Context<HonoEnv>) {

@@ -1,12 +1,15 @@
-/** Scopes of OpenID Connect, which libraries request by default: dropped if the application does not have them. */
+/**
+ * Scopes of OpenID Connect. Libraries request them by default, so they are dropped instead of refused if the
+ * application does not have them.
+ */
 const OPENID_SCOPES = new Set(['openid', 'profile', 'email', 'offline_access'])
 
-/** RFC 6749 §3.3. */
+/** A list of scopes (RFC 6749 §3.3). */
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/
 
 /**
- * Grants scopes, as a space-delimited list: those requested, or all that are allowed if none are, and never others.
- * Null if the list is malformed or has a scope that is not allowed.
+ * Returns the granted scopes as a space-delimited list: the requested ones, or all allowed scopes if none is requested.
+ * Returns null if the list is malformed or contains a scope that is not allowed.
  */
 export function grantScope(requested: string | undefined, allowed: readonly string[]): string | null {
   if (!requested) return allowed.join(' ')
@@ -17,7 +20,10 @@ export function grantScope(requested: string | undefined, allowed: readonly stri
   return scopes.every((scope) => allowed.includes(scope)) ? scopes.join(' ') : null
 }
 
-/** The scopes of a token that are still allowed; undefined if none is left, since an empty scope is malformed. */
+/**
+ * Returns the scopes of a token that are still allowed. Returns undefined if there are none, because an empty scope is
+ * malformed.
+ */
 export function remainingScope(issued: string | undefined, allowed: readonly string[]): string | undefined {
   return (
     issued

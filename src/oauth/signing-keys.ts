@@ -5,25 +5,28 @@ import { type PublishedKey, publicHalf, type SigningAlgorithm } from '../credent
 import { MAX_ACCESS_TOKEN_TTL_SECONDS, SettingsError } from '../http/settings.ts'
 
 declare global {
-  /** Worker secrets, made by `npm run signing-key`. In wrangler.toml a first deploy would ask for them. */
+  /**
+   * Worker secrets that `npm run signing-key` creates. They are not listed in wrangler.toml, because the first deploy
+   * would then ask for them.
+   */
   interface Env {
-    /** A private JWK with `kid` and `alg`. It signs access tokens. */
+    /** A private JWK with `kid` and `alg`, which signs access tokens. */
     readonly SIGNING_KEY?: string
-    /** A JWK Set of the keys that are published besides the signing key's own. */
+    /** A JWK Set of the published keys, except the public key of SIGNING_KEY. */
     readonly PUBLISHED_KEYS?: string
   }
 }
 
-/** How far the clocks of two machines may differ. */
+/** The maximum difference between the clocks of two machines. */
 export const CLOCK_SKEW_SECONDS = 60
 
 export interface SigningKeys {
   readonly algorithm: SigningAlgorithm
   readonly kid: string
   readonly privateKey: CryptoKey
-  /** The public keys, with that of the signing key first. */
+  /** The published keys. The public key of the signing key is the first. */
   readonly published: { readonly keys: PublishedKey[] }
-  /** The same keys by `kid`, to verify tokens with. */
+  /** The same keys by `kid`, for verifying tokens. */
   readonly verifying: ReadonlyMap<string, { readonly key: CryptoKey; readonly retiredAt: number }>
 }
 
@@ -32,7 +35,8 @@ type Settings = Pick<Env, 'SIGNING_KEY' | 'PUBLISHED_KEYS'>
 let imported: { readonly from: Settings; readonly keys: Promise<SigningKeys> } | undefined
 
 /**
- * The keys of this deployment, imported once per isolate. Rejects if they are missing or invalid, as /readyz reports.
+ * Returns the keys of this deployment. They are imported once per isolate. Rejects with SettingsError if they are
+ * missing or invalid, which /readyz reports.
  */
 export function signingKeys(env: Settings): Promise<SigningKeys> {
   const { SIGNING_KEY, PUBLISHED_KEYS } = imported?.from ?? {}
@@ -42,7 +46,7 @@ export function signingKeys(env: Settings): Promise<SigningKeys> {
   return imported.keys
 }
 
-/** The keys to publish at `now` (Unix ms). A retired key is dropped when its last token has expired. */
+/** Returns the keys to publish at `now` (Unix ms). A retired key is omitted when its last token has expired. */
 export function publishedAt({ published }: SigningKeys, now: number): { keys: PublishedKey[] } {
   const oldest = now / 1000 - MAX_ACCESS_TOKEN_TTL_SECONDS - CLOCK_SKEW_SECONDS
   return { keys: published.keys.filter(({ retired_at = Infinity }) => retired_at > oldest) }
@@ -63,7 +67,7 @@ async function importKeys({ SIGNING_KEY, PUBLISHED_KEYS }: Settings): Promise<Si
   return { algorithm, kid, privateKey: privateKey as CryptoKey, published: { keys }, verifying: new Map(verifying) }
 }
 
-/** The error of the runtime may repeat members of a private key. */
+/** Imports a key. The runtime's error is replaced, because it may contain members of a private key. */
 async function importKey(key: JWK): Promise<CryptoKey> {
   try {
     return (await importJWK(key, key.alg)) as CryptoKey

@@ -10,11 +10,11 @@ import { readForm } from './form.ts'
 import { grantScope } from './scope.ts'
 
 /**
- * The token endpoint (RFC 6749 §3.2) for the client credentials grant (§4.4). The client is authenticated before the other
- * parameters are checked, so that only a client learns what is wrong with them.
+ * The token endpoint (RFC 6749 §3.2) for the client credentials grant (§4.4). The client is authenticated before the
+ * other parameters are checked, so that only an authenticated client gets errors about them.
  */
 export const token = new Hono<HonoEnv>().post('/', async (c) => {
-  // RFC 6749 §5.1, for caches that only know HTTP/1.0.
+  // For caches that support only HTTP/1.0 (RFC 6749 §5.1).
   c.header('Pragma', 'no-cache')
   const form = await readForm(c.req.raw, 'grant_type', 'scope')
   const { client, recordUse } = await authenticate(c, form, async (database, proof) => {
