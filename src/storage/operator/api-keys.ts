@@ -7,7 +7,7 @@ import type { EventType } from '../events.ts'
 import { mapping } from '../mapping.ts'
 import { recordOperatorEvent } from './events.ts'
 
-/** An API key as the operator sees it. The plaintext is not stored. */
+/** An API key, as the operator sees it. The plaintext is not stored. */
 export interface ApiKey extends KeyLimits {
   readonly id: string
   readonly environmentId: string
@@ -41,7 +41,7 @@ export async function createApiKey(database: Database, key: NewApiKey): Promise<
   })
 }
 
-/** The keys of an environment, revoked ones included, oldest first. */
+/** Returns the API keys of an environment, oldest first. Revoked keys are included. */
 export async function listApiKeys(database: Database, environmentId: string): Promise<ApiKey[]> {
   const { keys } = await sendBatch(database, { keys: selectApiKeys(sql`environment_id = ${environmentId}`) })
   return keys.map(fromRow)
@@ -53,7 +53,7 @@ export async function findApiKey(database: Database, by: { id: string } | { dige
   return keys[0] ? fromRow(keys[0]) : null
 }
 
-/** Revokes a key, which can't be undone. Returns the key as it is now; null if there is none. */
+/** Revokes an API key, which can't be undone. Returns the key after the change; null if it does not exist. */
 export async function revokeApiKey(database: Database, id: string, now: UnixMs): Promise<ApiKey | null> {
   const { keys } = await sendBatch(database, {
     event: recordKeyEvent('api_key.revoked', id, now),
@@ -63,7 +63,7 @@ export async function revokeApiKey(database: Database, id: string, now: UnixMs):
   return keys[0] ? fromRow(keys[0]) : null
 }
 
-/** Renames a key that is not revoked. Returns the key as it is now; null if there is none. */
+/** Renames an API key that is not revoked. Returns the key after the change; null if it does not exist. */
 export async function renameApiKey(database: Database, id: string, name: string, now: UnixMs): Promise<ApiKey | null> {
   const isOther = sql`id = ${id} AND revoked_at IS NULL AND name <> ${name}`
   const target = sql`api_keys AS target WHERE ${isOther}`
@@ -76,7 +76,10 @@ export async function renameApiKey(database: Database, id: string, name: string,
   return keys[0] ? fromRow(keys[0]) : null
 }
 
-/** The event is recorded while the key is active: before a revocation, after a creation. */
+/**
+ * Records an event of an API key. The key must be active: so the statement comes before a revocation, and after a
+ * creation.
+ */
 function recordKeyEvent(type: EventType, id: string, now: UnixMs): Query {
   const target = sql`api_keys AS target WHERE target.id = ${id} AND target.revoked_at IS NULL`
   return recordOperatorEvent(type, id, now, apiKeySnapshot, target)

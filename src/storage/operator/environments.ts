@@ -6,10 +6,13 @@ import { type EnvironmentChange, environmentMapping, type Environment as WholeEn
 import { mapping } from '../mapping.ts'
 import { recordOperatorEvent } from './events.ts'
 
-/** An environment in a list. Only the operator can create one, or see more than one. */
+/** An environment in a list. Only the operator can create environments and see all of them. */
 export type Environment = Pick<WholeEnvironment, 'id' | 'clientId' | 'name' | 'createdAt'>
 
-/** A database that is not migrated yet has these columns, too. */
+/**
+ * These columns exist in all schema versions, so that a command can list the environments before it migrates the
+ * database.
+ */
 const { columns, fromRow } = mapping<Environment>('environments', {
   id: 'id',
   clientId: 'client_id',
@@ -17,7 +20,7 @@ const { columns, fromRow } = mapping<Environment>('environments', {
   createdAt: 'created_at',
 })
 
-/** Creates an environment, unless the name is taken. Returns the environment of that name. */
+/** Creates an environment, unless one with this name exists. Returns the environment with this name. */
 export async function createEnvironment(database: Database, environment: Environment): Promise<Environment> {
   const { id, clientId, name, createdAt } = environment
   const { environments } = await sendBatch(database, {
@@ -28,13 +31,13 @@ export async function createEnvironment(database: Database, environment: Environ
   return environments[0] ? fromRow(environments[0]) : environment
 }
 
-/** All environments, oldest first. */
+/** Returns all environments, oldest first. */
 export async function listEnvironments(database: Database): Promise<Environment[]> {
   const { environments } = await sendBatch(database, { environments: selectEnvironments(sql`true`) })
   return environments.map(fromRow)
 }
 
-/** Changes an environment, and returns it. A change to what is already set records no event. */
+/** Changes an environment and returns it. If all values are already set, no event is recorded. */
 export async function changeEnvironmentOf(
   database: Database,
   id: string,

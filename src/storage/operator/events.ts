@@ -5,8 +5,8 @@ import { nextSeq } from '../event-statements.ts'
 import type { EventType } from '../events.ts'
 
 /**
- * Records a change that the operator made to the object `id`, if `from` finds it as `target`. `data` is SQL for its
- * JSON. An environment is the target of its own changes, and of rotations of the signing key.
+ * Records a change that the operator made to the object `id`, if `from` finds the object as `target`. `data` is SQL for
+ * the event's JSON. Changes to an environment, and rotations of the signing key, have an environment as target.
  */
 export function recordOperatorEvent(
   type: EventType,
@@ -26,11 +26,11 @@ export interface SigningKeyRotation {
   /** The ID of the new key. */
   readonly kid: string
   readonly algorithm: string
-  /** True if the old key leaked and was withdrawn at once. */
+  /** True if the old key leaked and was withdrawn immediately. */
   readonly isLeaked: boolean
 }
 
-/** Records a rotation in an environment: all environments share the signing key. */
+/** Records a rotation of the signing key in one environment. All environments share the key, so each gets an event. */
 export async function recordSigningKeyRotation(
   database: Database,
   environmentId: string,

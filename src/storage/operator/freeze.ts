@@ -2,8 +2,9 @@ import sql, { raw } from 'sql-template-tag'
 import { type Database, FROZEN, query, sendBatch } from '../database.ts'
 
 /**
- * Triggers make a frozen database refuse every change immediately, from every version of the Worker and without a
- * further D1 request: every change records an event, and its whole batch fails. Secrets can still be used.
+ * The triggers that freeze a database. Every change inserts an event, so the trigger makes the whole batch fail. The
+ * operator's creation of an environment inserts no event, and has a trigger of its own. Triggers take effect
+ * immediately, for all versions of the Worker, and cost no additional D1 request. Secrets can still be used.
  */
 const TRIGGERS = { frozen_events: 'events', frozen_environments: 'environments' } as const
 

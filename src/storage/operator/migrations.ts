@@ -2,15 +2,15 @@ import sql from 'sql-template-tag'
 import type { Database } from '../database.ts'
 
 export interface Migration {
-  /** Name of its file. */
+  /** The name of the file. */
   readonly name: string
   readonly statements: readonly string[]
 }
 
 /**
- * Applies the migrations that are not recorded yet, in order, each in one transaction with its record. The record is
- * that of `wrangler d1 migrations apply`, so that either may go on where the other stopped. Several processes may do so
- * at once.
+ * Applies the missing migrations in order. Each migration and its record are one transaction. The records are those of
+ * `wrangler d1 migrations apply`, so either command can continue where the other stopped. Several processes can do this
+ * at the same time.
  */
 export async function applyMigrations({ binding }: Database, migrations: readonly Migration[]): Promise<void> {
   await binding.batch([binding.prepare(RECORDS)])
@@ -21,7 +21,7 @@ export async function applyMigrations({ binding }: Database, migrations: readonl
     try {
       await binding.batch(batch)
     } catch (error) {
-      // Another process may have applied it in the meantime.
+      // Another process may have applied the migration in the meantime.
       if (!(await isApplied(binding, name))) throw error
     }
   }

@@ -13,9 +13,9 @@ import { gone } from '../webhooks.ts'
 import type { Row } from './transfer.ts'
 
 /**
- * A database that is restored to an earlier time loses every change since. What restricts access is read before, and
- * applied again afterwards: revocations, disabling, earlier expiries, deletions, ended sessions, reports of leaks, frozen
- * environments, stricter settings, and scopes and IP ranges that were removed.
+ * Restoring a database to an earlier time undoes all later changes. So changes that restrict access are read before the
+ * restore, and applied again afterwards: revocations, disabled secrets, earlier expiries, deletions, ended sessions,
+ * leak reports, frozen environments, stricter settings, and removed scopes and IP ranges.
  */
 export const RECOVERED_TABLES = [
   'environments',
@@ -28,16 +28,16 @@ export const RECOVERED_TABLES = [
 export type RecoveredTable = (typeof RECOVERED_TABLES)[number]
 
 interface Captured {
-  /** The columns that order the pages. */
+  /** The columns that the pages are ordered by. */
   readonly key: readonly string[]
   readonly columns: Sql
   /** SQL for the time of the last change. */
   readonly changedAt: Sql
-  /** True if no column tells the time of each change, so that every row is read. */
+  /** True if no column has the time of each change, so that all rows must be read. */
   readonly isWhole?: true
 }
 
-/** SQL for the latest of some times. */
+/** SQL for the latest of several times. */
 const latest = (...columns: string[]) => raw(`max(${columns.map((column) => `coalesce(${column}, 0)`).join(', ')})`)
 
 const CAPTURED: Readonly<Record<RecoveredTable, Captured>> = {
@@ -65,7 +65,7 @@ const CAPTURED: Readonly<Record<RecoveredTable, Captured>> = {
     changedAt: latest('revoked_at', 'leak_reported_at', 'created_at'),
   },
   sessions: { key: ['id'], columns: raw('id, environment_id, ended_at'), changedAt: raw('coalesce(ended_at, 0)') },
-  // The query of a URL may have a credential.
+  // The query of a URL may contain a credential, so it is left out.
   webhook_endpoints: {
     key: ['id'],
     columns: raw(
@@ -75,7 +75,7 @@ const CAPTURED: Readonly<Record<RecoveredTable, Captured>> = {
   },
 }
 
-/** A row as it was before the restore, with the times of its creation and of its last change. */
+/** A row before the restore, with the times of its creation and its last change. */
 export interface CapturedRow extends Row {
   readonly id: string
   readonly environment_id: string
@@ -83,7 +83,10 @@ export interface CapturedRow extends Row {
   readonly changed_at: UnixMs
 }
 
-/** Reads the rows among the next `limit` of a table that have changed since a time, and where the next page begins. */
+/**
+ * Reads the next `limit` rows of a table. Returns those that have changed since a time, and the key of the last row
+ * that was read.
+ */
 export async function captureChanges(
   database: Database,
   table: RecoveredTable,
@@ -105,46 +108,46 @@ export async function captureChanges(
   return { rows, last: last[0] ?? null }
 }
 
-/** A captured row, and the ID of the event that is recorded if the row restricts the restored one. */
+/** A captured row, and the ID of the event to record if the row restricts the restored row. */
 export interface Restriction {
   readonly table: RecoveredTable
   readonly row: CapturedRow
   readonly eventId: string
 }
 
-/** A member of the captured row. */
+/** SQL for a member of the captured row. */
 const was = (name: string) => raw(`(change.value ->> '${name}')`)
-/** A time later than every other. */
+/** A time later than all others, in place of NULL. */
 const NEVER = raw(String(Number.MAX_SAFE_INTEGER))
 
 interface Applied {
-  /** Condition: the captured row restricts the restored one, `target`. */
+  /** Condition: the captured row is more restrictive than the restored row, `target`. */
   readonly restricts: Sql
   readonly set: Sql
   readonly type: Sql
   readonly data: Sql
   readonly organization: Sql
-  /** The row names the event of its last change, and its event has the data after the change. */
+  /** True if the row stores the ID of its latest event. The event then has the row after the change. */
   readonly isStamped: boolean
 }
 
 const constant = (type: EventType) => raw(`'${type}'`)
 
-/** Condition: the row has ended, and the restored one has not. */
+/** Condition: the captured row has ended, and the restored row has not. */
 const hasEnded = (column: string) => sql`(${was(column)} IS NOT NULL AND target.${raw(column)} IS NULL)`
 
-/** SQL that sets columns which are empty to the captured values. */
+/** SQL that sets columns to the captured values if they are NULL. */
 const filled = (...columns: string[]) =>
   join(columns.map((column) => sql`${raw(column)} = coalesce(${raw(column)}, ${was(column)})`))
 
-/** SQL for the data of the event of a leak. The reaction made its change at the time of the report. */
+/** SQL for the data of a leak event. If the reaction changed the row, the change has the time of the report. */
 function leakData(snapshot: Sql, disabledAt: Sql, endedAt: Sql): Sql {
   const at = was('leak_reported_at')
   return sql`json_set(${snapshot}, '$.source', ${was('leak_source')}, '$.reaction',
     CASE WHEN ${endedAt} = ${at} THEN 'revoke' WHEN ${disabledAt} = ${at} THEN 'disable' ELSE 'notify' END)`
 }
 
-/** A table that has one time for the end of its rows, and whose rows can be reported as leaked. */
+/** Returns the entry for a table whose rows have one column for their end, and can be reported as leaked. */
 function endedOrLeaked(column: string, types: readonly [ended: EventType, leaked: EventType], data: Sql, set = sql``) {
   const at = was('leak_reported_at')
   const isLeak = sql`(${hasEnded('leak_reported_at')} AND coalesce(${was(column)}, ${at}) = ${at})`
@@ -158,7 +161,7 @@ function endedOrLeaked(column: string, types: readonly [ended: EventType, leaked
   }
 }
 
-/** The settings of an environment, each with the condition that the captured one is stricter. */
+/** Condition: the captured limit is lower than the restored one. NULL is no limit. */
 const isFewer = (column: string) =>
   sql`coalesce(${was(column)} < target.${raw(column)}, ${was(column)} IS NOT NULL AND target.${raw(column)} IS NULL)`
 const rank = (reaction: Sql) => sql`instr('notify disable revoke', ${reaction})`
@@ -167,24 +170,24 @@ const STRICTER = {
   max_lifetime_days: isFewer('max_lifetime_days'),
   max_unused_days: isFewer('max_unused_days'),
 }
-/** The setting of a restored environment afterwards. */
+/** SQL for the settings of the restored environment: the stricter value of each. */
 const strictest = Object.entries(STRICTER).map(
   ([column, isStricter]) => [column, sql`iif(${isStricter}, ${was(column)}, target.${raw(column)})`] as const,
 )
 
 /**
- * Condition: the restored list has an item that the captured list lacks. The items of most lists need not be compared,
- * which takes as long as the product of their numbers.
+ * Condition: the restored list has an item that the captured list does not have. Equal lists are not compared item by
+ * item, because that takes quadratic time.
  */
 const hasOther = (column: string) =>
   sql`(target.${raw(column)} <> ${was(column)} AND EXISTS (SELECT 1 FROM json_each(target.${raw(column)})
     WHERE value NOT IN (SELECT value FROM json_each(${was(column)}))))`
 
-/** Condition: the restored secret has no such list, or its list has an item that the captured list lacks. */
+/** Condition: the restored secret has no list, or its list has an item that the captured list does not have. */
 const hasMore = (column: string) =>
   sql`(${was(column)} IS NOT NULL AND (target.${raw(column)} IS NULL OR ${hasOther(column)}))`
 
-/** Condition: the captured secret was reported as leaked since, and no later change revoked it. */
+/** Condition: the captured secret was reported as leaked after `since`, and was not revoked by a later change. */
 const isReport = sql`coalesce(${was('leak_reported_at')} >= ${was('since')}
   AND coalesce(${was('revoked_at')}, ${was('leak_reported_at')}) = ${was('leak_reported_at')}, false)`
 
@@ -212,7 +215,7 @@ const APPLIED: Readonly<Record<RecoveredTable, Applied>> = {
     set: sql`deleted_at = ${was('deleted_at')}, scopes = (SELECT json_group_array(value) FROM json_each(target.scopes)
       WHERE value IN (SELECT value FROM json_each(${was('scopes')})))`,
     type: sql`iif(applications.deleted_at IS NULL, ${constant('connect_application.updated')}, ${constant('connect_application.deleted')})`,
-    // Each secret of the application has an event of its own.
+    // Each revoked secret of the application has an event of its own.
     data: sql`iif(applications.deleted_at IS NULL, ${applicationMapping.snapshot},
       json_set(${applicationMapping.snapshot}, '$.client_secrets', json('[]')))`,
     organization: raw('applications.organization_id'),
@@ -245,15 +248,16 @@ const APPLIED: Readonly<Record<RecoveredTable, Applied>> = {
 }
 const APPLIED_TABLES = Object.keys(APPLIED) as RecoveredTable[]
 
-/** The restored rows that the changes are about. */
+/** SQL for a FROM clause: the restored rows that the changes refer to. */
 function targets(table: RecoveredTable, changes: string, alias: string): Sql {
   const by = CAPTURED[table].key.map((name) => sql`${raw(`${alias}.${name}`)} = ${was(name)}`)
   return sql`json_each(${changes}) AS change CROSS JOIN ${raw(table)} AS ${raw(alias)} ON ${join(by, ' AND ')}`
 }
 
 /**
- * Applies restrictions to a restored database, in one batch, each with its event, in their order. It may be repeated.
- * Returns the number that were missing, by table. Throws if one is missing afterwards.
+ * Applies restrictions to a restored database, in one batch. Each gets an event, in the given order. The batch can be
+ * repeated. Returns the number of restrictions that were applied, by table. Throws if a restriction still does not
+ * hold.
  */
 export async function applyRestrictions(
   database: Database,
@@ -272,9 +276,9 @@ export async function applyRestrictions(
     )
   const changes = Object.fromEntries(tables.map((table) => [table, changesOf(table)])) as Record<RecoveredTable, string>
   const update = (table: RecoveredTable): [string, Query] => [table, updateOf(table, changes[table], now)]
-  // D1 allows five terms in a compound SELECT, so that each table has statements of its own.
+  // D1 allows five terms in a compound SELECT, so each table has a statement of its own.
   const events = tables.map((table): [string, Query] => [`${table} events`, recordEvents(table, changes[table], now)])
-  // By their events, so that an interrupted batch counts when it is repeated.
+  // Restrictions are counted by their events, so that a repeated batch also counts those that were applied before.
   const applied = tables.map((table): [string, Query] => [`${table} applied`, countEvents(changes[table])])
   const left = tables.map((table): [string, Query] => [
     `${table} left`,
@@ -299,7 +303,7 @@ function updateOf(table: RecoveredTable, changes: string, now: UnixMs): Query {
     WHERE ${join(by, ' AND ')} AND ${restricts}`)
 }
 
-/** Records the events of a table: of stamped tables after the change, of the others before it. */
+/** Records the events of a table. For stamped tables this comes after the update, for the others before it. */
 function recordEvents(table: RecoveredTable, changes: string, now: UnixMs): Query {
   const { restricts, type, data, organization, isStamped } = APPLIED[table]
   const alias = isStamped ? table : 'target'
@@ -320,7 +324,7 @@ function endDeliveries(changes: string, now: UnixMs): Query {
     SELECT ${was('id')} FROM json_each(${changes}) AS change WHERE ${was('deleted_at')} IS NOT NULL)`)
 }
 
-/** The captured columns of those rows that the restored table has, by ID. */
+/** Returns the captured columns of the restored rows, by ID. Rows that no longer exist are missing. */
 export async function readRestored(
   database: Database,
   table: RecoveredTable,

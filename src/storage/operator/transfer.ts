@@ -1,11 +1,11 @@
 import sql, { join, raw, type Sql } from 'sql-template-tag'
 import { type Database, query, sendBatch } from '../database.ts'
 
-/** Reads the rows of one environment in pages, and inserts them into another database. */
+/** Reads the rows of one environment page by page, and inserts them into another database. */
 
 /**
- * The tables that move with an environment, in the order of the file. API keys come last, so that no caller can change
- * an environment that is incomplete.
+ * The tables that move with an environment, in the order of the export file. API keys are inserted last, so that no
+ * caller can change an incomplete environment.
  */
 export const MOVED_TABLES = [
   'environments',
@@ -17,7 +17,7 @@ export const MOVED_TABLES = [
 ] as const
 export type MovedTable = (typeof MOVED_TABLES)[number]
 
-/** Tables that stay, and why. A test fails when a table of the schema is in neither list. */
+/** The tables that do not move, and the reason. A test fails if a table of the schema is in neither list. */
 export const LEFT_TABLES = {
   sessions: 'people sign in again',
   webhook_deliveries: 'only what is still under way is missing',
@@ -25,10 +25,10 @@ export const LEFT_TABLES = {
   schema_version: 'it belongs to the database',
 } as const
 
-/** A stored value. BLOBs are in hexadecimal. */
+/** A stored row. BLOBs are hexadecimal. */
 export type Row = Readonly<Record<string, string | number | null>>
 
-/** The columns of each table, as the database has them: without generated ones. */
+/** The columns of each table in the schema, without generated columns. */
 export type Columns = Readonly<Record<MovedTable, readonly Column[]>>
 
 export interface Column {
@@ -36,7 +36,7 @@ export interface Column {
   readonly isBlob: boolean
 }
 
-/** The columns that a page is ordered by: each is a range of an index or of the table, so that no page reads more than its rows. */
+/** The columns that order the pages. Each page is a range of an index or of the table, so it reads no other rows. */
 const KEYS: Readonly<Record<MovedTable, readonly string[]>> = {
   environments: ['id'],
   applications: ['id'],
@@ -46,14 +46,17 @@ const KEYS: Readonly<Record<MovedTable, readonly string[]>> = {
   api_keys: ['created_at', 'id'],
 }
 
-/** Columns that are left out of an export without digests. They authenticate a client or a caller, or sign webhooks. */
+/** Columns that are left out of an export without digests. They authenticate clients or callers, or sign webhooks. */
 const CREDENTIALS: Partial<Record<MovedTable, readonly string[]>> = {
   client_secrets: ['digest'],
   webhook_endpoints: ['secret'],
   api_keys: ['digest'],
 }
 
-/** Reads the columns of all tables that move from the schema, so that none of a later migration is forgotten. */
+/**
+ * Reads the columns of the tables that move. They come from the schema, so that columns of later migrations are
+ * included.
+ */
 export async function readColumns(database: Database): Promise<Columns> {
   const rows = await sendBatch(
     database,
@@ -71,13 +74,13 @@ export async function readColumns(database: Database): Promise<Columns> {
   return Object.fromEntries(MOVED_TABLES.map((table) => [table, columnsOf(table)])) as unknown as Columns
 }
 
-/** The columns of a table that an export has. */
+/** Returns the columns of a table that are in an export. */
 export function exportedColumns(columns: Columns, table: MovedTable, hasDigests: boolean): readonly Column[] {
   const left = hasDigests ? [] : (CREDENTIALS[table] ?? [])
   return columns[table].filter(({ name }) => !left.includes(name))
 }
 
-/** The page of rows that follows `after`, in the order of the file. */
+/** Returns the page of rows that follows `after`, in the order of the export file. */
 export async function readPage(
   database: Database,
   table: MovedTable,
@@ -96,7 +99,7 @@ export async function readPage(
   return page
 }
 
-/** The rows with these IDs. */
+/** Returns the rows with these IDs. */
 export async function readRows(
   database: Database,
   table: MovedTable,
@@ -111,7 +114,10 @@ export async function readRows(
   return rows
 }
 
-/** `seq` of the last event of the database: an export reads again what changed after it. */
+/**
+ * Returns the `seq` of the latest event in the database. At its end, an export reads the objects of all later events
+ * again.
+ */
 export async function lastSeq(database: Database): Promise<number> {
   const { last } = await sendBatch(database, {
     last: query<{ seq: number }>(sql`SELECT coalesce(max(seq), 0) AS seq FROM events`),
@@ -119,7 +125,10 @@ export async function lastSeq(database: Database): Promise<number> {
   return last[0]?.seq ?? 0
 }
 
-/** IDs of the objects that events of the environment after `seq` are about, and `seq` of the last one read; up to a limit. */
+/**
+ * Reads the next events of the environment after `seq`, up to `limit`. Returns the IDs of the objects that they are
+ * about, and the `seq` of the last event.
+ */
 export async function readChangedIds(
   database: Database,
   environmentId: string,
@@ -137,7 +146,7 @@ export async function readChangedIds(
   return { ids: [...new Set(ids)], seq: events.at(-1)?.seq ?? null }
 }
 
-/** Pending deliveries of an environment, counted up to 1,000. They are not exported. */
+/** Counts the pending deliveries of an environment, up to 1,000. They are not exported. */
 export async function countPendingDeliveries(database: Database, environmentId: string): Promise<number> {
   const { pending } = await sendBatch(database, {
     pending: query(sql`SELECT 1 FROM webhook_deliveries INDEXED BY webhook_deliveries_due
@@ -147,15 +156,15 @@ export async function countPendingDeliveries(database: Database, environmentId: 
   return pending.length
 }
 
-/** The rows of a page by their outcome. */
+/** The outcome for the rows of a page. */
 export interface Inserted {
   readonly added: number
   readonly present: number
-  /** IDs of rows whose ID, client ID or digest another row of the database has. */
+  /** The IDs of rows that were not inserted, because a different row has the same ID, client ID or digest. */
   readonly conflicting: readonly string[]
 }
 
-/** Inserts the rows that do not exist yet. An existing row is not changed. */
+/** Inserts the rows that do not exist yet. Existing rows are not changed. */
 export async function insertRows(
   database: Database,
   table: MovedTable,
@@ -185,8 +194,9 @@ export async function insertRows(
 }
 
 /**
- * Gives events, in their order, the `seq` that they had, or the next one that is free if an event of another environment
- * has it. `after` is the last one given.
+ * Returns the events with the `seq` that they will have here, in the same order. An event keeps its `seq`, unless an
+ * event of another environment already uses it: then it gets the next free number. `after` is the last number that was
+ * assigned.
  */
 export async function freeSeqs(database: Database, events: readonly Row[], after: number): Promise<Row[]> {
   const ids = events.map(({ id }) => String(id))
@@ -213,7 +223,7 @@ export async function freeSeqs(database: Database, events: readonly Row[], after
   }
 }
 
-/** Counts the environment's applications again, for their limit. */
+/** Updates the number of the environment's applications, which is compared with the limit. */
 export async function recountApplications(database: Database, environmentId: string): Promise<void> {
   await sendBatch(database, {
     counted: query(sql`UPDATE environments SET application_count = (SELECT count(*) FROM applications
@@ -226,7 +236,10 @@ function selected(columns: readonly Column[]): Sql {
   return raw(columns.map(({ name, isBlob }) => (isBlob ? `lower(hex(${name})) AS ${name}` : name)).join(', '))
 }
 
-/** Condition: the row belongs to the environment. Deleted webhook endpoints have lost their secret, and stay behind. */
+/**
+ * Condition: the row belongs to the environment. Deleted webhook endpoints are left out, because their secret has been
+ * removed.
+ */
 function ofEnvironment(table: MovedTable, environmentId: string, isAny = false): Sql {
   if (table === 'environments') return sql`id = ${environmentId}`
   const listed = table === 'webhook_endpoints' && !isAny ? sql` AND deleted_at IS NULL` : sql``

@@ -10,7 +10,7 @@ export interface NewWebhookEndpoint extends NewCallerEndpoint {
   readonly environmentId: string
 }
 
-/** The endpoint receives later events, without the event of its own creation. */
+/** Creates an endpoint. It receives all later events, but not the event of its own creation. */
 export async function createWebhookEndpoint(database: Database, endpoint: NewWebhookEndpoint): Promise<void> {
   const { id, environmentId, url, secret, createdAt } = endpoint
   const events = JSON.stringify(endpoint.events)
@@ -23,7 +23,7 @@ export async function createWebhookEndpoint(database: Database, endpoint: NewWeb
   })
 }
 
-/** The endpoints of an environment, oldest first. */
+/** Returns the endpoints of an environment, oldest first. */
 export async function listWebhookEndpointsOf(database: Database, environmentId: string): Promise<WebhookEndpoint[]> {
   const { endpoints } = await sendBatch(database, {
     endpoints: query<object>(sql`SELECT ${endpointColumns} FROM webhook_endpoints
@@ -32,7 +32,7 @@ export async function listWebhookEndpointsOf(database: Database, environmentId: 
   return endpoints.map(endpointFromRow)
 }
 
-/** An endpoint with its secret; null if there is none. */
+/** Returns an endpoint with its secret; null if it does not exist. */
 export async function findWebhookEndpoint(
   database: Database,
   id: string,
@@ -46,7 +46,7 @@ export async function findWebhookEndpoint(
   return row ? { ...endpointFromRow(row), secret: row.secret } : null
 }
 
-/** Deletes an endpoint and its secret: nothing more is delivered to it. False if there is none. */
+/** Deletes an endpoint and its secret, so that nothing more is delivered to it. Returns false if it does not exist. */
 export async function deleteWebhookEndpoint(database: Database, id: string, now: UnixMs): Promise<boolean> {
   const active = sql`target.id = ${id} AND target.deleted_at IS NULL`
   const { found } = await sendBatch(database, {
@@ -60,7 +60,7 @@ export async function deleteWebhookEndpoint(database: Database, id: string, now:
   return found.length === 1
 }
 
-/** Pauses an endpoint, or lets it receive events again. False if there is none. */
+/** Pauses or resumes an endpoint. Returns false if it does not exist. */
 export async function pauseWebhookEndpoint(
   database: Database,
   id: string,
@@ -78,7 +78,7 @@ export async function pauseWebhookEndpoint(
   return found.length === 1
 }
 
-/** Makes the dead deliveries of an endpoint pending again, and returns their number. */
+/** Makes the failed deliveries of an endpoint pending again. Returns their number. */
 export async function reviveDeliveries(database: Database, endpointId: string, now: UnixMs): Promise<number> {
   const { deliveries } = await sendBatch(database, {
     deliveries: query(
@@ -88,7 +88,7 @@ export async function reviveDeliveries(database: Database, endpointId: string, n
   return deliveries.length
 }
 
-/** `target` has the endpoint. */
+/** Records an event of an endpoint. `target` is SQL for a FROM clause that finds the endpoint as `target`. */
 function recordEndpointEvent(type: EventType, id: string, now: UnixMs, target: Sql): Query {
   return recordOperatorEvent(type, id, now, endpointSnapshot, target)
 }
