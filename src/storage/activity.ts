@@ -6,23 +6,32 @@ import type { Database, UnixMs } from './database.ts'
 import { EVENT_TYPES, type Event, type EventType, eventFromRow, inPeriod, type Snapshot } from './events.ts'
 import { allOf, limitTo, select, selectFromFirst } from './statements.ts'
 
-/** The events of an environment as an audit log: with names, and with what each change replaced. */
+/**
+ * The audit log of an environment: its events, with the names of the objects they refer to and the values before each
+ * change.
+ */
 
-/** An event, with the names of what it refers to and the state before the change. */
+/** An event, with the name of its application and the values before the change. */
 export interface Activity {
   readonly event: Event
-  /** The application of the secret; null for another target, and for an application that is no longer kept. */
+  /**
+   * The name of the secret's application. Null if the event is not about a secret, or if the application is no longer
+   * stored.
+   */
   readonly applicationName: string | null
-  /** The target before the change; null if nothing was changed, or if the previous event is too far back. */
+  /**
+   * The data before the change. Null if the event is not an update, or if the previous event is not among those that
+   * are searched.
+   */
   readonly before: Snapshot | null
 }
 
 export interface ActivityFilter {
   readonly limit: number
-  /** The page comes after this event, so its events are older; null for the newest. */
+  /** The page has the events that are older than this event. Null for the newest events. */
   readonly after: string | null
   readonly type: EventType | null
-  /** The ID of an API key, the email address of a person, or who else makes changes. */
+  /** The ID of an API key, the email address of a person, or a type of actor, such as `operator`. */
   readonly actor: string | null
   /** An ID, a name or a hint. */
   readonly target: string | null
@@ -34,18 +43,18 @@ export interface ActivityFilter {
 
 export interface ActivityPage {
   readonly activities: readonly Activity[]
-  /** The event after which older ones may follow; null if there are none. */
+  /** The cursor of the next page; null on the last page. */
   readonly next: string | null
-  /** The page may lack events, because one request searches a limited number of them. */
+  /** True if the page may be incomplete, because one request searches a limited number of events. */
   readonly isPartial: boolean
-  /** The keys that a filter may name. */
+  /** The API keys that a filter can select. */
   readonly keys: readonly CallerKey[]
 }
 
-/** A filter by actor or target reads at most this many events. */
+/** With a filter by actor or target, one request reads at most this many events. */
 export const MAX_SEARCHED = 2000
 
-/** The previous change of an application is looked for among this many events. */
+/** The previous change of an application is searched among this many events. */
 const MAX_LOOKED_BACK = 100
 
 export interface ActivityRow {
@@ -56,7 +65,7 @@ export interface ActivityRow {
 const applicationName = sql`(SELECT name FROM applications WHERE environment_id = first.environment_id
   AND id = first.data ->> 'application_id') AS application_name`
 
-/** The row of a secret has the IDs of the events of its changes, in their order. */
+/** The `history` of a secret has the IDs of its events, in order. */
 const previousOfSecret = sql`SELECT data FROM events WHERE id = (
   SELECT previous.value FROM client_secrets JOIN json_each(history) AS change ON change.value = first.id
   JOIN json_each(history) AS previous ON previous.key = change.key - 1
@@ -71,20 +80,20 @@ const previousOfApplication = sql`SELECT data FROM (${join(
   ' UNION ALL ',
 )}) ORDER BY seq DESC LIMIT 1`
 
-/** SQL for the data of the previous event about the same target, if the event is a change of one. */
+/** SQL for the data of the previous event about the same object, if the event is an update. */
 const before = sql`CASE first.type WHEN 'connect_application_secret.updated' THEN (${previousOfSecret})
   WHEN 'connect_application.updated' THEN (${previousOfApplication}) END AS before`
 
 /** SQL for the columns of an event, for `selectFromFirst` and `selectSorted`. */
 export const activityColumns = sql`first.*, ${applicationName}, ${before}`
 
-/** The number of events that a search has read, and the oldest of them. */
+/** The number of events that a search has read, and the ID of the oldest. */
 interface Searched {
   readonly count: number
   readonly id: string | null
 }
 
-/** A page of the environment's events, newest first. */
+/** Returns a page of the environment's events, newest first. */
 export function listActivity(
   database: Database,
   caller: Caller,
@@ -97,7 +106,7 @@ export function listActivity(
   const first = sql`${inRange(filter)} ${newestFirst} ${limitTo(scanned)}`
   const matches = allOf([
     ...(actor === null ? [] : [sql`(caller_id = ${actor} OR actor_person = ${actor} OR actor_type = ${actor})`]),
-    // Any member of the data with exactly this value, and the organization.
+    // Finds events with exactly this value in their data, or with this organization.
     ...(target === null ? [] : [sql`(instr(data, ${JSON.stringify(target)}) > 0 OR organization_id = ${target})`]),
   ])
   const source = type === null ? 'events INDEXED BY events_by_environment' : 'events INDEXED BY events_by_type'
@@ -110,7 +119,7 @@ export function listActivity(
       sql`WHERE ${matches} ${newestFirst} ${limitTo(limit + 1)}`,
     ),
     ...(isSearch && {
-      // In SQLite, a bare column beside min() comes from the same row.
+      // In SQLite, bare columns in a query with min() come from the row with the minimum.
       searched: selectFromFirst<Searched>(caller, sql`count(*) AS count, min(seq), id`, source, first, empty),
     }),
     ...(after !== null && { cursor: select(caller, sql`1`, 'events', sql`id = ${after}`) }),
@@ -125,7 +134,7 @@ export function listActivity(
   })
 }
 
-/** An event of the environment. */
+/** Returns an event of the environment. */
 export function findActivity(
   database: Database,
   caller: Caller,

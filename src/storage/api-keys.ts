@@ -11,22 +11,25 @@ import { flag, json, mapping } from './mapping.ts'
 import { insertInto, type Statement, select, updateUnstamped } from './statements.ts'
 import { type ChangeRow, selectChangeVerdict } from './verdicts.ts'
 
-/** The limits of an API key. Null members do not limit it. */
+/** The limits of an API key. A null member is no limit. */
 export interface KeyLimits {
   readonly permissions: readonly Permission[] | null
-  /** IP addresses and CIDR ranges, as `readRange` writes them. */
+  /** IP addresses and CIDR ranges, in the format of `readRange`. */
   readonly allowedIps: readonly string[] | null
   readonly expiresAt: UnixMs | null
 }
 
-/** The column of each limit of an API key, and the function that reads its value. */
+/** The column of each limit of an API key, and the function that parses its value. */
 export const limitMembers = {
   permissions: ['permissions', json],
   allowedIps: ['allowed_ips', (text: string | null) => (text === null ? null : Object.keys(JSON.parse(text)))],
   expiresAt: ['key_expires_at', (time: UnixMs | null) => time],
 } as const
 
-/** The row of a new key, apart from its environment. Ranges are stored with the bits that `scopeOf` compares. */
+/**
+ * Returns the row of a new key, except its environment. Each IP range is stored with its prefix as bits, which
+ * `scopeOf` compares.
+ */
 export function keyRow({ id, name, digest, access, createdAt, ...limits }: NewCallerKey & { createdAt: UnixMs }) {
   const { permissions = null, allowedIps = null, expiresAt = null } = limits
   const ranges = allowedIps?.map((text) => {
@@ -38,7 +41,7 @@ export function keyRow({ id, name, digest, access, createdAt, ...limits }: NewCa
     id,
     name,
     digest,
-    // Versions that do not know permissions let such a key read.
+    // Older versions of the Worker do not know permissions, and must not let such a key write.
     access: permissions ? 'read' : access,
     permissions: permissions && JSON.stringify(permissions),
     allowed_ips: ranges ? JSON.stringify(Object.fromEntries(ranges)) : null,
@@ -47,7 +50,7 @@ export function keyRow({ id, name, digest, access, createdAt, ...limits }: NewCa
   }
 }
 
-/** An API key as callers of its environment see it. */
+/** An API key, as callers of its environment see it. */
 export interface CallerKey extends KeyLimits {
   readonly id: string
   readonly name: string
@@ -56,7 +59,7 @@ export interface CallerKey extends KeyLimits {
   /** Accurate to the minute; null before the first use. */
   readonly lastUsedAt: UnixMs | null
   readonly leakReportedAt: UnixMs | null
-  /** True if the caller is this key, or a session of it. */
+  /** True if the caller uses this key, or a session of it. */
   readonly isOwn: boolean
 }
 
@@ -71,10 +74,10 @@ export const callerKeyMapping = mapping<CallerKey>('api_keys', {
   ...limitMembers,
 })
 
-/** A list shows at most this many. */
+/** Maximum number of API keys, or of sessions, in a list. */
 export const MAX_LISTED_CALLERS = 100
 
-/** The API keys of the caller's environment that are not revoked, oldest first. Those that have expired come last. */
+/** Selects the API keys of the caller's environment that are not revoked, oldest first. Expired keys come last. */
 export function selectCallerKeys(caller: Caller): Statement<object> {
   const own = sql`digest = ${caller.digest} OR id = (SELECT api_key_id FROM sessions WHERE digest = ${caller.digest})`
   const columns = sql`id, name, access, permissions, allowed_ips, key_expires_at, created_at, last_used_at, leak_reported_at, (${own}) AS is_own`
@@ -87,7 +90,7 @@ export function selectCallerKeys(caller: Caller): Statement<object> {
   )
 }
 
-/** SQL for the data of an API key's event. `row` is the table or the alias of the key's row. */
+/** SQL for the data of an API key's event. `row` is the table or alias of the key's row. */
 const keyData = (row: string) =>
   raw(`json_object('object', 'api_key', 'id', ${row}.id, 'name', ${row}.name, 'access', ${row}.access,
   'permissions', json(${row}.permissions), 'allowed_ips', json(CASE
@@ -99,7 +102,10 @@ export interface NewCallerKey extends Pick<CallerKey, 'id' | 'name' | 'access'>,
   readonly digest: Bytes
 }
 
-/** Creates an API key of the caller's environment, once for each form, if it has fewer active ones than a list shows. */
+/**
+ * Creates an API key in the caller's environment, if it has fewer than `MAX_LISTED_CALLERS` active keys. Submitting the
+ * same form again creates no second key.
+ */
 export function createCallerKey(
   database: Database,
   change: Change,
@@ -111,7 +117,7 @@ export function createCallerKey(
   const count = sql`(SELECT count(*) FROM (SELECT 1 FROM api_keys WHERE environment_id = caller.environment_id
     AND ${activeKey} LIMIT ${raw(`${MAX_LISTED_CALLERS}`)}))`
   const frozen = isFrozen(raw('caller.environment_id'))
-  // A key with limits could otherwise create one without them.
+  // A key with limits may not create keys, because a new key could have fewer limits.
   const limited = sql`EXISTS (SELECT 1 FROM api_keys AS own WHERE own.id = caller.id
     AND (own.key_expires_at IS NOT NULL OR own.allowed_ips IS NOT NULL))`
   const row = keyRow({ ...key, createdAt: now })
@@ -146,7 +152,7 @@ export function createCallerKey(
 const joinKey = (id: string) => sql`JOIN api_keys AS target ON target.environment_id = caller.environment_id
   AND target.id = ${id} AND target.revoked_at IS NULL`
 
-/** Renames an API key of the caller's environment. Events keep the name that it had. Idempotent. */
+/** Renames an API key of the caller's environment. Earlier events keep the old name. Idempotent. */
 export function renameCallerKey(
   database: Database,
   change: Change,
@@ -179,7 +185,7 @@ export function renameCallerKey(
   )
 }
 
-/** Revokes an API key of the caller's environment, which ends its sessions too. Idempotent. */
+/** Revokes an API key of the caller's environment, which also ends the key's sessions. Idempotent. */
 export function revokeCallerKey(
   database: Database,
   change: Change,
@@ -191,7 +197,7 @@ export function revokeCallerKey(
     caller,
     'write',
     {
-      // The verdict is read before the change, because a caller that revokes its own key is unknown afterwards.
+      // `found` is read before the change. A caller that revokes its own key could not read it afterwards.
       found: select<{ revoked_at: UnixMs | null }>(caller, sql`revoked_at`, 'api_keys', sql`id = ${id}`),
       event: recordAuditEvent(database, change, 'write', 'api_key.revoked', apiKeySnapshot, joinKey(id)),
       revoked: updateUnstamped(

@@ -42,9 +42,9 @@ export interface Application {
   readonly name: string
   readonly description: string | null
   readonly scopes: readonly string[]
-  /** Null on first-party oauth applications only. */
+  /** Null only for first-party OAuth applications. */
   readonly organizationId: string | null
-  /** Empty on m2m. */
+  /** Empty for M2M applications. */
   readonly redirectUris: readonly RedirectUri[]
   readonly usesPkce: boolean
   readonly isFirstParty: boolean
@@ -64,7 +64,7 @@ export interface ApplicationChanges {
 
 export interface ListOptions extends PageRequest {
   readonly organizationId: string | null
-  /** Part of a name, case-insensitive for ASCII, or a whole ID or client ID. */
+  /** A part of a name (case-insensitive for ASCII), a complete ID, or a complete client ID. */
   readonly search?: string
 }
 
@@ -87,12 +87,12 @@ const { columns, snapshot, fromRow } = applicationMapping
 /** A search by name reads at most this many applications per page. */
 export const MAX_SEARCHED = 5_000
 
-/** Condition: the application has this ID or client ID. It may be deleted. */
+/** Condition: the application has this ID or client ID. Deleted applications match too. */
 export function matchesApplication(id: string): Sql {
   return id.startsWith('client_') ? sql`applications.client_id = ${id}` : sql`applications.id = ${id}`
 }
 
-/** Condition: every scope of a list is a scope of a row of `applications`. The list is null for all of them. */
+/** Condition: the application has all scopes in a list. Null, which means all scopes, is always true. */
 export function areScopesKnown(scopes: readonly string[] | null | undefined): Sql {
   if (!scopes?.length) return sql`true`
   return sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(scopes)})
@@ -104,12 +104,12 @@ function joinApplication(id: string): Sql {
   return sql`JOIN applications ON applications.environment_id = caller.environment_id AND ${matchesApplication(id)}`
 }
 
-/** Joins the application to the caller unless it is deleted. */
+/** Joins the application to the caller, unless it is deleted. */
 export function joinLiveApplication(id: string): Sql {
   return sql`${joinApplication(id)} AND applications.deleted_at IS NULL`
 }
 
-/** Creates an application, if the environment has fewer than `limit`. */
+/** Creates an application, if the environment has fewer than `limit` applications. */
 export function createApplication(
   database: Database,
   change: Change,
@@ -172,7 +172,7 @@ export function findApplication(
   )
 }
 
-/** The verdict, with the number of the environment's applications. */
+/** Selects the verdict with the number of applications in the environment. */
 export function selectApplicationCount(caller: Caller): Statement<CallerRow & { readonly application_count: number }> {
   return selectVerdict(
     caller,
@@ -181,8 +181,8 @@ export function selectApplicationCount(caller: Caller): Statement<CallerRow & { 
 }
 
 /**
- * A page of the environment's applications, in the order of their creation, which is that of their IDs. `total` is the
- * number of all applications, whatever is searched for.
+ * Returns a page of the environment's applications. They are ordered by ID, and so by creation time. `total` is the
+ * number of all applications, without the search filter.
  */
 export function listApplications(
   database: Database,
@@ -230,8 +230,8 @@ export function listApplications(
 }
 
 /**
- * Changes members of an application. A change to what is already set is a success without an event. A frozen environment
- * adds no scopes, which its secrets would have, too.
+ * Updates an application. If all values are already set, it succeeds without an event. In a frozen environment no
+ * scopes can be added, because the secrets without a scope limit would get them.
  */
 export function updateApplication(
   database: Database,
@@ -271,7 +271,7 @@ export function updateApplication(
   })
 }
 
-/** Deletes an application and revokes its secrets: one change, one event that names them all. Idempotent. */
+/** Deletes an application and revokes its secrets, as one change with one event that lists them. Idempotent. */
 export function deleteApplication(
   database: Database,
   change: Change,

@@ -6,10 +6,13 @@ import { touchAfterResponse } from './last-use.ts'
 import { CHANGING, type ChangingTable, type Statement, touchCaller } from './statements.ts'
 import { type CallerRow, type ChangeRow, selectChangeVerdict, selectVerdict } from './verdicts.ts'
 
-/** The statements of a request. The verdict is its one row about the caller and what the outcome depends on. */
+/**
+ * The statements of a request. The `verdict` returns one row with the caller's identity and the data that decide the
+ * outcome.
+ */
 type Statements = Readonly<Record<string, Statement<unknown>>> & { readonly verdict?: Statement<CallerRow> }
 
-/** The rows of each statement by its name; of the verdict its one row. */
+/** The rows of each statement by its name. For the verdict, its only row. */
 type Results<Named> = {
   readonly [Name in keyof Named]: NonNullable<Named[Name]> extends Statement<infer Row>
     ? Name extends 'verdict'
@@ -19,8 +22,8 @@ type Results<Named> = {
 }
 
 /**
- * Sends a request's statements as one batch. The verdict identifies the caller; a plain verdict is added to a batch
- * that has none. `read` runs only if the caller is known and may do what the request needs.
+ * Sends the statements of a request as one batch. If the batch has no verdict, a default one is added, which identifies
+ * the caller. `read` runs only if the caller is known and has the right that the request needs.
  */
 export async function runBatch<Named extends Statements, T, Refusal extends string>(
   database: Database,
@@ -51,7 +54,7 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
   }
   const hasDelivery = verdict.has_delivery === 1
   const isElsewhere = isChanging(needs) && (caller.environmentId ?? verdict.environment_id) !== verdict.environment_id
-  // A change that was made was allowed at that time.
+  // A change that was made needs no check: the caller had the right at that time, and this is a retry.
   if (!verdict.is_done && (isElsewhere || !isAllowed(identity, needs)))
     return { refused: 'forbidden', identity, hasDelivery }
   return { ...read({ ...rows, verdict } as Results<Named>), identity, hasDelivery }
@@ -60,18 +63,18 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
 interface Plan {
   /** The type of the event. */
   readonly type: string
-  /** The first one decides whether the change is made. */
+  /** The first statement decides whether the change is made. The others depend on it. */
   readonly statements: Readonly<Record<string, Statement>>
-  /** The changed row and, as SQL, the data of its event. */
+  /** The row that the change affects, and SQL for the data of the event. */
   readonly event: { readonly table: ChangingTable; readonly where: Sql; readonly data: Sql }
-  /** Statements that are sent after the event. */
+  /** A statement that stores the idempotency record. It is sent after the event. */
   readonly record?: Statement | null
-  /** The columns of the verdict, and what they are joined from. */
+  /** The additional columns of the verdict, and the joins that they need. */
   readonly columns: Sql
   readonly joined: Sql
 }
 
-/** Makes a change and records its event, in one batch. `read` turns the verdict into the result. */
+/** Makes a change and records its event in one batch. `read` converts the verdict to the result. */
 export function runChange<Verdict extends ChangeRow, T, Refusal extends string>(
   database: Database,
   change: Change,
@@ -87,7 +90,7 @@ export function runChange<Verdict extends ChangeRow, T, Refusal extends string>(
   return runBatch(database, change.caller, CHANGING[event.table], batch, ({ verdict }) => read(verdict as Verdict))
 }
 
-/** Identifies the caller of a request that fails for another reason: 401 and 403 take precedence. */
+/** Identifies the caller of a request that fails for another reason, because 401 and 403 take precedence. */
 export function identify(database: Database, caller: Caller, needs: Need): Promise<Outcome<null>> {
   return runBatch(database, caller, needs, {}, () => ({ granted: null }))
 }

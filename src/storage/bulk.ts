@@ -9,14 +9,14 @@ import { type ListedRow, type ListedSecret, listedColumns, listedFromRow } from 
 import { selectFromFirst, updateEach } from './statements.ts'
 import { type CallerRow, selectVerdict, wantedByWebhook } from './verdicts.ts'
 
-/** Changes of many secrets at once. Each has an event of its own, and all are made or none. */
+/** Changes many secrets at once. Each secret gets an event of its own. Either all changes are made, or none. */
 
 export type BulkAction = 'revoke' | 'disable'
 
-/** Secrets that one change may name. */
+/** Maximum number of secrets in one change. */
 export const MAX_BULK = 100
 
-/** The secrets among these that cleanup has not removed, newest first. */
+/** Returns those of the secrets that cleanup has not removed, newest first. */
 export function findSecrets(
   database: Database,
   caller: Caller,
@@ -37,7 +37,9 @@ interface BulkRow extends CallerRow {
   readonly left: number
 }
 
-/** Revokes or disables secrets. Those that are in that state already stay as they are. Returns how many were changed. */
+/**
+ * Revokes or disables secrets. Secrets already in that state are not changed. Returns the number of changed secrets.
+ */
 export function changeSecrets(
   database: Database,
   change: Change,
@@ -69,7 +71,7 @@ export function changeSecrets(
   })
 }
 
-/** The event of an action, what it sets, and the secrets that it changes. */
+/** Returns the event type of an action, the SQL that it sets, and the condition for the secrets that it changes. */
 function actionAt(action: BulkAction, now: UnixMs): { type: string; set: Sql; due: Sql } {
   return action === 'revoke'
     ? { type: 'connect_application_secret.deleted', set: sql`revoked_at = ${now}`, due: sql`revoked_at IS NULL` }

@@ -4,38 +4,41 @@ import { changeDeadline, type Database, type UnixMs } from './database.ts'
 import { USE_GRANULARITY_MS } from './last-use.ts'
 
 declare const isScope: unique symbol
-/** SQL for the caller as a source of rows, named `caller`: one row, or none. Only this file can make one. */
+/**
+ * SQL for a FROM clause. Its table `caller` has one row if the caller is valid, and no row otherwise. Only this file
+ * can create a `Scope`.
+ */
 export type Scope = Sql & { readonly [isScope]: true }
 
-/** A session ends after this time without a use. */
+/** A session ends after this time of inactivity. */
 export const SESSION_REST_MS = 30 * 60_000
-/** A session ends after this time, even in use. */
+/** A session ends after this time, even if it is in use. */
 export const SESSION_LIFETIME_MS = 12 * 60 * 60_000
 
-/** Condition: the session's own row says that it is active. The clock is the database's. */
+/** Condition: the session has neither ended nor expired, by D1's clock. Its API key is not checked. */
 export const activeSession = raw(`sessions.ended_at IS NULL
   AND sessions.last_used_at > unixepoch('subsec') * 1000 - ${SESSION_REST_MS}
   AND sessions.created_at > unixepoch('subsec') * 1000 - ${SESSION_LIFETIME_MS}
   AND (session_expires_at IS NULL OR session_expires_at > unixepoch('subsec') * 1000)`)
 
-/** Condition: the key is neither revoked nor expired. The clock is the database's. */
+/** Condition: the API key is neither revoked nor expired, by D1's clock. */
 export const activeKey = raw(`revoked_at IS NULL
   AND (key_expires_at IS NULL OR key_expires_at > unixepoch('subsec') * 1000)`)
 
-/** Condition: the row of `api_keys` is the caller's. */
+/** Condition: the row of `api_keys` is the caller's API key. */
 export function ownKey({ digest, apiKeyId }: Caller): Sql {
   return apiKeyId === undefined ? sql`digest = ${digest}` : sql`id = ${apiKeyId}`
 }
 
 /**
- * Condition: the key has no IP ranges, or one of them has the caller's address. `allowed_ips` has the bits of each
- * range.
+ * Condition: the API key has no IP ranges, or one of them contains the caller's IP address. `allowed_ips` has the
+ * prefix of each range as bits.
  */
 function withinRanges({ addressBits = '' }: Caller): Sql {
   return sql`(allowed_ips IS NULL OR EXISTS (SELECT 1 FROM json_each(allowed_ips) WHERE instr(${addressBits}, value) = 1))`
 }
 
-/** Condition: the key has the right `needs`. An unknown permission allows nothing. */
+/** Condition: the API key has the right `needs`. An unknown permission grants no right. */
 function mayDo(needs: Need): Sql {
   const all = isChanging(needs) ? `permissions IS NULL AND access = 'write'` : 'permissions IS NULL'
   const some = permissionsFor(needs).map((permission) => `instr(permissions, '"${permission}"')`)
@@ -43,9 +46,9 @@ function mayDo(needs: Need): Sql {
 }
 
 /**
- * SQL for the caller: one row if the caller is active, calls from an allowed address and has the right `needs`. Pass null
- * as `needs` if another statement of the batch checks the right. The statement that decides a batch passes `inTimeOf`, so
- * that it has no effect after that database's deadline.
+ * Returns the scope of a caller that is active, has an allowed IP address, and has the right `needs`. If `needs` is
+ * null, another statement of the batch must check the right. The statement that decides whether a change is made passes
+ * `inTimeOf`, so that it changes nothing after the deadline of that database.
  */
 export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database | null = null): Scope {
   const conditions = [isActive(caller)]
@@ -57,22 +60,23 @@ export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database |
 }
 
 /**
- * SQL for the caller, for a statement whose own condition depends on the statement that decides the batch. It reads no
- * clock, because a key that expires between two statements must not leave half of a change.
+ * Returns the scope for a statement that depends on the deciding statement of the batch. It does not check again
+ * whether the caller is active. If the caller's key expired between two statements, only half of the change would be
+ * made.
  */
 export function dependentScope(caller: Caller, needs: Need | null): Scope {
   return scopeWhere(caller, needs ? [mayDo(needs)] : [])
 }
 
 /**
- * SQL for the caller of a change: one row if the caller is active, or if the change has been made. After a lost response
- * the batch is sent again, and the key may have been revoked since.
+ * Returns the scope for the verdict on a change: the caller must be active, or the change must have been made. After a
+ * lost response the batch is sent again, and by then the API key may have been revoked.
  */
 export function scopeOfChange(change: Change): Scope {
   return scopeWhere(change.caller, [sql`(${isActive(change.caller)} OR ${eventExists(change)})`])
 }
 
-/** Condition: the caller is active and calls from an allowed address. */
+/** Condition: the caller is active and its IP address is allowed. */
 function isActive(caller: Caller): Sql {
   const session = caller.kind === 'session' ? sql` AND ${activeSession}` : empty
   return sql`${activeKey} AND ${withinRanges(caller)}${session}`
@@ -90,17 +94,17 @@ function scopeWhere(caller: Caller, conditions: Sql[]): Scope {
   return source as Scope
 }
 
-/** Condition: the deadline has not passed by D1's clock, so that a stalled batch changes nothing. */
+/** Condition: the deadline has not passed by D1's clock. A batch that is delayed must change nothing after it. */
 export function inTime(database: Database): Sql {
   return sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
 }
 
-/** SQL for the ID of the caller's environment, within a statement that checks the caller. */
+/** SQL for the ID of the caller's environment. Another part of the statement must check the caller. */
 export function environmentOf(caller: Caller): Sql {
   return sql`(SELECT environment_id FROM ${dependentScope(caller, null)})`
 }
 
-/** Condition: the row is of the caller's environment. */
+/** Condition: the row belongs to the caller's environment. */
 export function inEnvironmentOf(scope: Scope): Sql {
   return sql`environment_id = (SELECT environment_id FROM ${scope})`
 }
@@ -110,14 +114,14 @@ export function eventExists(change: Change): Sql {
   return sql`EXISTS (SELECT 1 FROM events WHERE id = ${change.eventId})`
 }
 
-/** Condition: the environment is frozen, so that it issues no credentials. */
+/** Condition: the environment is frozen, so no credentials can be created. */
 export function isFrozen(environmentId: Sql): Sql {
   return sql`EXISTS (SELECT 1 FROM environments WHERE id = ${environmentId} AND frozen_at IS NOT NULL)`
 }
 
 /**
- * Condition: the event exists, and no later one of these types in its environment, so that a retry does not undo a later
- * change.
+ * Condition: the event exists, and its environment has no later event of these types. Without this condition, a retry
+ * could undo a later change.
  */
 export function isLatest(eventId: string, types: readonly string[]): Sql {
   return sql`EXISTS (SELECT 1 FROM events AS own WHERE own.id = ${eventId} AND NOT EXISTS (
@@ -125,12 +129,12 @@ export function isLatest(eventId: string, types: readonly string[]): Sql {
     AND later.type IN (${raw(types.map((type) => `'${type}'`).join(', '))})))`
 }
 
-/** Condition: the event of a change of an environment exists, and no later change has been made. */
+/** Condition: the event of a change to an environment exists, and no later event changed the environment. */
 export function isLatestOfEnvironment(eventId: string): Sql {
   return isLatest(eventId, ['environment.updated', 'environment.frozen', 'environment.unfrozen'])
 }
 
-/** Condition: the last use was not recorded within the last minute, and the deadline has not passed. */
+/** Condition: the last use was recorded more than a minute ago, and the deadline has not passed. */
 export function useDue(database: Database, now: UnixMs): Sql {
   return sql`(last_used_at IS NULL OR last_used_at <= ${now - USE_GRANULARITY_MS}) AND ${inTime(database)}`
 }

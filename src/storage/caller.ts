@@ -3,100 +3,118 @@ import type { UnixMs } from './database.ts'
 
 export type Access = 'read' | 'write'
 
-/** The permissions of an API key that may do less than its access would allow. */
+/** The permissions that an API key can be limited to. */
 export const PERMISSIONS = ['applications:write', 'secrets:write', 'secrets:verify', 'events:read'] as const
 export type Permission = (typeof PERMISSIONS)[number]
 
 /**
- * The right that a statement or a request needs. `secrets:read` is for applications and their secrets. `read` and `write` are for
- * everything that has no permission of its own, such as API keys and webhook endpoints.
+ * The right that a statement or a request needs. `secrets:read` is for reading applications and their secrets. `read`
+ * and `write` are for objects without permissions of their own, such as API keys and webhook endpoints.
  */
 export type Need = Access | Permission | 'secrets:read'
 
 /** The rights of an API key. */
 export interface Rights {
   readonly access: Access
-  /** Null for all that the access allows. Older versions know the access only, so it is `read` beside permissions. */
+  /**
+   * Null if the key has all permissions of its access level. A key with permissions has access `read`, because older
+   * versions of the Worker only check `access`.
+   */
   readonly permissions: readonly string[] | null
 }
 
 export const isChanging = (needs: Need) => needs.endsWith('write')
 
-/** The permissions that are enough for a need. Who may change applications or secrets may read both. */
+/**
+ * Returns the permissions of which one is enough for `needs`. A key that may change applications or secrets may read
+ * both.
+ */
 export function permissionsFor(needs: Need): readonly Permission[] {
   if (needs === 'secrets:read') return ['applications:write', 'secrets:write']
   return PERMISSIONS.filter((permission) => permission === needs)
 }
 
-/** True if a key may do it. `scopeOf` has the same rule in SQL. */
+/** Returns true if a key has the right `needs`. `mayDo` is the same rule in SQL. */
 export function isAllowed({ access, permissions }: Rights, needs: Need): boolean {
   if (permissions === null) return access === 'write' || !isChanging(needs)
   return permissionsFor(needs).some((permission) => permissions.includes(permission))
 }
 
-/** The caller that a request names. The database knows whether it exists. */
+/** The caller that a request claims to be. Only the database knows whether it exists. */
 export interface Caller {
   readonly kind: 'api_key' | 'session'
   /** SHA-256 of the API key or of the session credential. */
   readonly digest: Bytes
   /**
-   * The ID of the API key that a person acts with whom Cloudflare Access has identified. It takes the place of the digest,
-   * and proves nothing: only the sign-in may set it, after it has verified the person.
+   * The ID of an API key, used instead of the digest for a person who signs in through Cloudflare Access. This ID is no
+   * credential: only the sign-in may set it, after it has verified the person.
    */
   readonly apiKeyId?: string
-  /** The bits of the caller's address: see `addressBits`. Without them, a key with IP ranges is unknown. */
+  /**
+   * The bits of the caller's IP address; see `addressBits`. If they are absent, an API key with IP ranges is refused.
+   */
   readonly addressBits?: string
-  /** The environment that a form was made for. In another one the caller has no write access. */
+  /**
+   * The environment that a form was rendered for. If the caller belongs to a different environment, it has no write
+   * access.
+   */
   readonly environmentId?: string
 }
 
-/** A caller that the database knows. A session has the identity of its API key. */
+/** The identity of a caller that the database knows. A session has the identity of its API key. */
 export interface Identity extends Rights {
   readonly apiKeyId: string
   readonly apiKeyName: string
   readonly environmentId: string
-  /** The name of a session's environment; null for an API key, which does not need it. */
+  /**
+   * The name of the environment, for a session only. It is null for an API key, because only the dashboard shows it.
+   */
   readonly environmentName: string | null
-  /** True if a session's environment is frozen; false for an API key, which does not need it. */
+  /**
+   * True if the environment is frozen, for a session only. It is always false for an API key, because only the
+   * dashboard shows it.
+   */
   readonly isFrozen: boolean
-  /** Null for an API key. */
+  /** The ID of the session; null for an API key. */
   readonly sessionId: string | null
-  /** The email address of the person, if the session was started through Cloudflare Access. */
+  /** The email address of a person who signed in through Cloudflare Access; null otherwise. */
   readonly person: string | null
 }
 
-/** The origin of a change, for its event. */
+/** The origin of a change, recorded in its event. */
 export interface Origin {
   readonly address: string | null
-  /** ISO 3166-1 alpha-2. */
+  /** A country code (ISO 3166-1 alpha-2). */
   readonly country: string | null
   readonly userAgent: string | null
-  /** The request ID that the client chose. */
+  /** The X-Request-ID that the client sent. */
   readonly clientRequestId: string | null
 }
 
-/** A change, fixed before its first attempt, so that a retry cannot make it twice. */
+/**
+ * A change. Its IDs and its time are fixed before the first attempt, so that a retry does not make the change twice.
+ */
 export interface Change {
   readonly caller: Caller
   readonly eventId: string
   readonly requestId: string
   readonly now: UnixMs
-  /** Null if the change does not come from a request. */
+  /** Null if the change was not caused by a request. */
   readonly origin: Origin | null
 }
 
 type Refused<Code extends string> = Code extends string ? { readonly refused: Code } : never
 
-/** The result of a request, as a value: granted, or refused for one reason. `refused` tells which. */
+/** The result of an operation: a granted value, or the code of a refusal. */
 export type Result<Granted, Refusal extends string = never> =
   | { readonly granted: Granted; readonly refused?: undefined }
   | Refused<Refusal>
 
-/** A result, with the identity of the caller unless it is unknown. */
+/** A result, with the identity of the caller unless the caller is unknown. */
 export type Outcome<Granted, Refusal extends string = never> =
   | (Refused<'unauthorized'> & { readonly identity?: undefined })
   | (Result<Granted, Refusal | 'forbidden'> & {
       readonly identity: Identity
-      /** True if the change recorded an event that a webhook endpoint wants. */
+      /** True if the change recorded an event that a webhook endpoint is subscribed to. */
       readonly hasDelivery: boolean
     })

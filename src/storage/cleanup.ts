@@ -6,31 +6,34 @@ import { disableUnused, MAX_STEP_ROWS, recordExpiries, recordReminders, type Ste
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
- * Deleted applications are kept for this long, so that deleting them again is a success. Secrets likewise: see
- * `due_at`.
+ * How long deleted applications are kept, so that deleting one again succeeds. Ended secrets are kept for the same
+ * time; see `due_at`.
  */
 const TOMBSTONE_RETENTION_MS = 90 * DAY_MS
 
-/** Delivered and dead webhook deliveries can be looked up, and revived, for this long. */
+/**
+ * How long delivered and failed webhook deliveries are kept. Until then they are listed, and failed ones can be
+ * retried.
+ */
 const DELIVERY_RETENTION_MS = 30 * DAY_MS
 
-/** How long sessions are kept: longer than any session lasts. */
+/** How long sessions are kept. No session lasts that long. */
 const SESSION_RETENTION_MS = DAY_MS
 
 /**
- * The number of changed rows by step. A step that failed is left to the next run. `clock_skew_ms` is how far D1's clock
- * is ahead of the Worker's, as far as is certain: both clocks read the deadline of a change.
+ * The number of changed rows by step. The next run repeats a failed step. `clock_skew_ms` is how far D1's clock is at
+ * least ahead of the Worker's. The Worker sets the deadline of a change by its own clock, but D1 checks the deadline by
+ * D1's.
  */
 export type CleanupReport = Record<string, number | 'failed'>
 
-/** One run makes at least one pass. */
+/** The number of statements in one pass. A run makes at least one pass. */
 export const CLEANUP_QUERIES_PER_PASS = 1 + Object.values(stepsAt(0, 0)).flatMap(Object.keys).length
 
 /**
- * The scheduled job. It repeats its steps until they find nothing to do, or until the deadline, or until it has sent
- * `maxQueries` statements; the next run does the rest. The steps are
- * idempotent and independent of each other, and read only the rows that they change. They are sent as one batch; if
- * that fails, each step is sent in a batch of its own.
+ * Runs the scheduled job. It repeats its steps until no step has more work, the deadline has passed, or `maxQueries`
+ * statements were sent. The next run does the rest. The steps are idempotent, independent of each other, and read only
+ * rows that they change. They are sent as one batch. If the batch fails, each step is sent as a batch of its own.
  */
 export async function cleanUp(
   database: Database,
@@ -55,10 +58,10 @@ export async function cleanUp(
 }
 
 interface Run {
-  /** The measured difference; null if no batch measured it. */
+  /** The difference between the clocks; null if it was not measured. */
   readonly clockSkewMs: number | null
   readonly counts: CleanupReport
-  /** True if another environment, or more secrets of one, may have to be checked. */
+  /** True if secrets of this or another environment may still have to be checked for inactivity. */
   readonly hasMore: boolean
 }
 
@@ -92,8 +95,8 @@ const hasChecked = (rows: Readonly<Record<string, readonly unknown[]>>) => (rows
 const readClock = query<{ now: UnixMs }>(sql`SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now`)
 
 /**
- * How far the clock that showed `reading` is ahead of the clock that showed `before` and `after` around it; 0 if
- * latency can explain the difference.
+ * Returns how far D1's clock is ahead of the Worker's: the part of the difference that latency cannot explain.
+ * `reading` is D1's time. `before` and `after` are the Worker's times around the request.
  */
 function skewOf(reading: UnixMs, before: UnixMs, after: UnixMs): number {
   return Math.max(reading - after, 0) + Math.min(reading - before, 0)
@@ -133,7 +136,7 @@ function stepsAt(now: UnixMs, eventRetentionDays: number): Record<string, Step> 
       sessions_removed: remove('sessions', ['id'], sql`created_at <= ${now - SESSION_RETENTION_MS}`),
     },
     events_removed: {
-      // `seq` is at least the time in microseconds.
+      // `seq` is at least the event's time in microseconds.
       events_removed: remove('events', ['seq'], sql`seq <= ${(now - eventRetentionDays * DAY_MS) * 1000}`),
     },
   }

@@ -15,24 +15,24 @@ import { oneMoreMinute } from './used-minutes.ts'
 import { selectVerdict } from './verdicts.ts'
 
 /**
- * A client secret in use. A client that authenticates is its own identity: everything that it may know is found by its
- * secret's digest, so that it reaches no other environment.
+ * A client secret that a client authenticates with. All its data is looked up by the digest of this secret, so a client
+ * cannot read another environment.
  */
 export interface Proof {
   /** SHA-256 of the client secret. */
   readonly digest: Bytes
   /** The client ID that the secret must belong to; null for any. */
   readonly clientId: string | null
-  /** The IP address from which the secret is used; null if it is not known. */
+  /** The IP address from which the secret is used; null if it is unknown. */
   readonly address: string | null
   readonly now: UnixMs
 }
 
 /** The origin of the latest use of a secret. */
 export interface Use {
-  /** The network of the address: /24 of IPv4, /48 of IPv6. */
+  /** The network of the IP address: the /24 of IPv4, or the /48 of IPv6. */
   readonly address: string | null
-  /** ISO 3166-1 alpha-2. */
+  /** A country code (ISO 3166-1 alpha-2). */
   readonly country: string | null
   readonly userAgent: string | null
 }
@@ -45,9 +45,9 @@ export interface AuthenticatedClient {
   /** The scopes that the application and the secret both have. */
   readonly scopes: readonly string[]
   readonly environmentId: string
-  /** The client ID of its environment: the `aud` of its access tokens. */
+  /** The client ID of the environment, which is the `aud` of access tokens. */
   readonly audience: string
-  /** True if the client's environment is frozen. The client then gets no access tokens. */
+  /** True if the client's environment is frozen, so the client gets no access tokens. */
   readonly isFrozen: boolean
 }
 
@@ -57,7 +57,10 @@ export interface VerifiedClient {
   readonly application: Application
 }
 
-/** Why a secret authenticates no client. For the log only: a response must not tell these apart. */
+/**
+ * The reason why a secret does not authenticate a client. It is only logged: a response must not reveal which reason
+ * applies.
+ */
 export type ClientRefusal =
   | 'client_unknown'
   | 'client_mismatch'
@@ -68,7 +71,10 @@ export type ClientRefusal =
   | 'application_deleted'
   | 'address_not_allowed'
 
-/** The secret with this digest, of any client, and where it belongs; null if there is none. */
+/**
+ * A refusal. The IDs belong to the secret with this digest, even if it is the secret of a different client. They are
+ * null if no secret has the digest.
+ */
 export interface RefusedClient {
   readonly refused: ClientRefusal
   readonly secretId: string | null
@@ -81,15 +87,16 @@ interface FoundClient {
   readonly refused?: undefined
 }
 
-/** Finds the client that a secret authenticates, if the secret is active. */
+/** Returns the client that the secret authenticates, or the reason for the refusal. */
 export async function authenticateClient(database: Database, proof: Proof): Promise<FoundClient | RefusedClient> {
   const { clients } = await sendBatch(database, { clients: selectClient(proof, sql`NULL`) })
   return readClient(clients[0], proof)
 }
 
 /**
- * Finds the client that asks about an access token, and the scopes that the token's application and secret have now: null if the
- * token's secret or application is no longer active, or if `token` is null because it is invalid anyway.
+ * Returns the client that introspects a token, and the scopes that the token's application and secret now have in
+ * common. The scopes are null if that secret or application is no longer active, or if `token` is null because the
+ * token is invalid.
  */
 export async function authenticateIntrospection(
   database: Database,
@@ -110,8 +117,8 @@ export async function authenticateIntrospection(
 }
 
 /**
- * Verifies a secret of the environment of a caller with an API key. A success counts as a use of the secret. A secret that
- * works, but not from the address of the proof, is refused; every other one is null.
+ * Verifies a secret of the caller's environment. A success counts as a use of the secret. Returns a refusal if the
+ * secret is active but not allowed from the IP address, and null for all other invalid secrets.
  */
 export async function verifyClientSecret(
   database: Database,
@@ -153,8 +160,8 @@ export async function verifyClientSecret(
 const HOUR_MS = 60 * 60 * 1000
 
 /**
- * Records a successful use of a secret, after the response, unless one was recorded within the last minute. A refused
- * request is not a use.
+ * Records a successful use of a secret after the response, at most once a minute. A refused request does not count as a
+ * use.
  */
 export function touchClientSecret(
   database: Database,
@@ -162,7 +169,7 @@ export function touchClientSecret(
   { clientSecret }: Pick<AuthenticatedClient, 'clientSecret'>,
   { address, country, userAgent }: Use,
 ): void {
-  // `last_used_at` is never before the creation, even if the clock went back.
+  // `last_used_at` must not be before the creation, even if the clock went back.
   touchAfterResponse(database, clientSecret.id, clientSecret.lastUsedAt, now, () => [
     query(sql`UPDATE client_secrets SET last_used_at = max(${now}, created_at), used_minutes = ${oneMoreMinute(now)},
         last_used_address = ${address}, last_used_country = ${country}, last_used_agent = ${userAgent}
@@ -171,12 +178,13 @@ export function touchClientSecret(
   ])
 }
 
-/** Programs that use a secret this shortly before its expiry are about to stop working. */
+/** A secret that is used this shortly before its expiry is likely still in use when it expires. */
 const LATE_USE_MS = 24 * 60 * 60 * 1000
 
 /**
- * Records that a secret is still in use shortly before the expiry that a rotation has set: one event per secret and
- * expiry, because they share an ID. Its time is off the full hours of `recordRefusedUse`.
+ * Records that a secret is still in use shortly before the expiry that a rotation has set. The event's ID is derived
+ * from the secret and the expiry, so that there is only one event. It differs from the IDs of `recordRefusedUse`, whose
+ * times are full hours.
  */
 function expiringUse(
   digest: Bytes,
@@ -195,7 +203,10 @@ function expiringUse(
   ]
 }
 
-/** The reason in the event of a refusal: of a secret that once worked, or that works from other addresses. */
+/**
+ * The reason in the event of a refused use. Only refusals of an existing secret that worked before, or works from other
+ * IP addresses, are recorded.
+ */
 const REASONS = new Map<ClientRefusal, string>([
   ['secret_revoked', 'revoked'],
   ['secret_expired', 'expired'],
@@ -205,8 +216,8 @@ const REASONS = new Map<ClientRefusal, string>([
 ])
 
 /**
- * Records, after the response, the use of a secret that no longer works, or that does not work from this address: at
- * most one event per hour and secret, because they share an ID.
+ * Records, after the response, that a secret was used that no longer works, or that does not work from this IP address.
+ * The event's ID is derived from the secret and the hour, so that there is at most one event per secret and hour.
  */
 export function recordRefusedUse(
   database: Database,
@@ -231,7 +242,7 @@ export function recordRefusedUse(
 interface ClientRow {
   /** Null if the secret is active and belongs to the client. */
   readonly refusal: ClientRefusal | null
-  /** This member and all below are null if no secret has the digest. */
+  /** This member and all following ones are null if no secret has the digest. */
   readonly secret_id: string
   readonly environment_id: string
   readonly last_used_at: UnixMs | null
@@ -243,9 +254,9 @@ interface ClientRow {
   readonly organization_id: string | null
   /** JSON. */
   readonly scopes: string
-  /** JSON; null for every scope of the application. */
+  /** JSON; null for all scopes of the application. */
   readonly allowed_scopes: string | null
-  /** JSON; null for every address. */
+  /** JSON; null for every IP address. */
   readonly allowed_ips: string | null
   readonly is_first_party: 0 | 1
   readonly audience: string
@@ -254,7 +265,7 @@ interface ClientRow {
   readonly token_scopes: string | null
 }
 
-/** Returns one row whether the secret is active or not, so that a refusal needs no second statement. */
+/** Selects one row even if the secret is not active, so that a refusal needs no second statement. */
 function selectClient({ digest, clientId, now }: Proof, tokenScopes: Sql) {
   const refusal = sql`CASE
     WHEN ${active(now)} AND applications.deleted_at IS NULL AND applications.client_id = ${clientId} THEN NULL
@@ -286,7 +297,7 @@ function readClient(row: ClientRow | undefined, { address }: Proof): FoundClient
   return { refused, secretId, environmentId, applicationId }
 }
 
-/** The scopes of an application, and those of a secret: null for all of the application's. */
+/** The scopes of an application and those of a secret. Null means all scopes of the application. */
 type ScopesOfBoth = [ofApplication: readonly string[], ofSecret: readonly string[] | null]
 
 function commonScopes(...[ofApplication, ofSecret]: ScopesOfBoth): readonly string[] {
@@ -298,12 +309,12 @@ function active(now: UnixMs): Sql {
   return sql`${liveAt(now)} AND client_secrets.disabled_at IS NULL`
 }
 
-/** Condition: the secret of the proof, if it is active. */
+/** Condition: the secret has the digest of the proof, and is active. */
 function activeSecret({ digest, now }: Proof): Sql {
   return sql`client_secrets.digest = ${digest} AND ${active(now)}`
 }
 
-/** The application of the secret, if it has the client ID of the proof and is not deleted. */
+/** SQL for a JOIN: the application of the secret, if it is not deleted and has the client ID of the proof. */
 function activeApplication({ clientId }: Proof): Sql {
   const ofClient = clientId === null ? sql`true` : sql`applications.client_id = ${clientId}`
   return sql`applications ON applications.environment_id = client_secrets.environment_id

@@ -23,22 +23,25 @@ export interface ClientSecret {
   /** The last six characters. */
   readonly hint: string
   readonly name: string | null
-  /** The scopes that it may request, if the application has them; null for all of the application's. */
+  /**
+   * The scopes that a token of this secret can have, if the application has them too. Null for all scopes of the
+   * application.
+   */
   readonly scopes: readonly string[] | null
-  /** The IP ranges from which it works; null for every address. */
+  /** The IP ranges from which the secret may be used; null for every IP address. */
   readonly allowedIps: readonly string[] | null
-  /** ID of the API key that created it; null if it is not known. */
+  /** The ID of the API key that created the secret; null if it is unknown. */
   readonly createdBy: string | null
   /** The time of the latest use; null before the first use. */
   readonly lastUsedAt: UnixMs | null
-  /** The time of the expiry; null for never. */
+  /** The time of the expiry; null if the secret never expires. */
   readonly expiresAt: UnixMs | null
-  /** True if a rotation expires the secret, so that it does not count against the limit. */
+  /** True if a rotation has set the expiry. Such a secret does not count against the limit. */
   readonly isRotatedOut: boolean
-  /** The time of the disabling; null unless the secret is disabled. */
+  /** The time when the secret was disabled; null unless it is disabled. */
   readonly disabledAt: UnixMs | null
   readonly createdAt: UnixMs
-  /** Changes set this time; uses do not. */
+  /** The time of the last change. Uses do not change it. */
   readonly updatedAt: UnixMs
 }
 
@@ -46,14 +49,17 @@ export interface ApplicationWithSecrets {
   readonly application: Application
   /** The active and disabled secrets, oldest first. */
   readonly secrets: readonly ClientSecret[]
-  /** The longest lifetime of a new secret in the environment; null for no limit. */
+  /** The longest lifetime of a new secret in the environment; null if there is no limit. */
   readonly maxLifetimeDays: number | null
 }
 
 /** Undefined members stay unchanged. */
 export interface ClientSecretChanges {
   readonly name?: string | null | undefined
-  /** A time in the future; null for never, or as late as the environment allows. A time beyond its grace period keeps a secret that was rotated out. */
+  /**
+   * A time in the future. Null removes the expiry, or sets the latest one that the environment allows. If a secret was
+   * rotated out and the new expiry is after its grace period, the secret is kept.
+   */
   readonly expiresAt?: UnixMs | null | undefined
   readonly disabled?: boolean | undefined
   /** Scopes of the application; null for all of them. */
@@ -81,25 +87,28 @@ const { columns, snapshot, fromRow } = clientSecretMapping
 
 const oldestFirst = sql`ORDER BY created_at, id`
 
-/** Condition: neither revoked nor expired at `now`. Disabled secrets are live, too, and count against the limit. */
+/**
+ * Condition: the secret is neither revoked nor expired at `now`. This includes disabled secrets, which count against
+ * the limit.
+ */
 export function liveAt(now: UnixMs, secrets: Sql = raw('client_secrets')): Sql {
   return sql`${secrets}.ended_at = 0 AND (${secrets}.expires_at IS NULL OR ${secrets}.expires_at > ${now})`
 }
 
-/** The number of secrets that count against the limit of the application of a row of `table`. */
+/** SQL for the number of secrets that count against the limit of an application. */
 export function countAgainstLimit(table: 'applications' | 'client_secrets', applicationId: string, now: UnixMs): Sql {
   return sql`(SELECT count(*) FROM client_secrets AS counted INDEXED BY client_secrets_by_application
     WHERE counted.environment_id = ${raw(table)}.environment_id AND counted.application_id = ${raw(`${table}.${applicationId}`)}
     AND ${liveAt(now, raw('counted'))} AND NOT counted.is_rotated_out)`
 }
 
-/** Names a secret; with the ID or client ID of an application, only if it belongs to that application. */
+/** The ID of a secret. If `application` (an ID or client ID) is set, the secret must belong to that application. */
 export interface SecretReference {
   readonly id: string
   readonly application?: string
 }
 
-/** Condition: the secret that a caller refers to. */
+/** Condition: the secret is the one that the caller refers to. */
 function referredTo(caller: Caller, { id, application }: SecretReference): Sql {
   const matches = sql`client_secrets.id = ${id}`
   return application === undefined ? matches : sql`${matches} AND ${ofApplication(caller, application)}`
@@ -128,7 +137,7 @@ export function findClientSecret(
   )
 }
 
-/** An application, by its ID or client ID, with its live secrets, oldest first. */
+/** Returns an application by its ID or client ID, with its active and disabled secrets, oldest first. */
 export function findApplicationWithSecrets(
   database: Database,
   caller: Caller,
@@ -162,13 +171,16 @@ export function findApplicationWithSecrets(
   )
 }
 
-/** Condition: the secret ends in these four to six characters. It is written so that SQLite uses the index. */
+/**
+ * Condition: the secret ends in these four to six characters. The first comparison matches the expression of the index,
+ * so that SQLite uses it.
+ */
 export function endsIn(hint: string, secrets: Sql = raw('client_secrets')): Sql {
   return sql`substr(${secrets}.secret_hint, -4) = ${hint.slice(-4)}
     AND substr(${secrets}.secret_hint, ${raw(`${-hint.length}`)}) = ${hint}`
 }
 
-/** The live secrets of the environment that end in `hint`, oldest first. */
+/** Returns the active and disabled secrets of the environment that end in `hint`, oldest first. */
 export function findClientSecretsByHint(
   database: Database,
   caller: Caller,
@@ -182,8 +194,10 @@ export function findClientSecretsByHint(
 }
 
 /**
- * Changes name, expiry, state, scopes or IP ranges of a secret. A change to what is already set is a success without an event. An expired
- * secret stays expired. A frozen environment refuses what lets the secret do more or work for longer. One that was rotated out counts against the limit again if it is to outlive its grace period.
+ * Changes the name, expiry, state, scopes or IP ranges of a secret. If all values are already set, it succeeds without
+ * an event. An expired secret cannot be changed. A frozen environment refuses changes that let the secret do more or
+ * work for longer. If a secret was rotated out and its new expiry is after its grace period, the secret counts against
+ * the limit again.
  */
 export function updateClientSecret(
   database: Database,
@@ -218,7 +232,8 @@ export function updateClientSecret(
     set.push(sql`expires_at = ${expiry}`, sql`reminded_days = ${passedReminder(sql`${expiry} - ${change.now}`)}`)
     alreadySet.push(sql`client_secrets.expires_at IS ${expiry}`)
     grants.push(isMore(expiry, 'client_secrets.expires_at'))
-    // A secret from before the policy keeps its expiry, or gets one as if it were new.
+    // A secret that is older than the policy may keep its expiry. If it has none, a new expiry is limited as if the
+    // secret were created now.
     isAllowed =
       expiresAt === null
         ? isAllowedExpiry(sql`client_secrets.expires_at`, latest)
@@ -251,7 +266,7 @@ export function updateClientSecret(
     expiresAt === undefined
       ? sql`true`
       : sql`(NOT is_rotated_out OR ${expiresAt} <= retires_at OR ${counted} < ${limit})`
-  // Scopes that the application has lost meanwhile may stay.
+  // The secret may keep scopes that the application no longer has.
   const known = sql`(${scopes ? sql`client_secrets.allowed_scopes IS ${JSON.stringify(scopes)} OR ` : empty}
     EXISTS (SELECT 1 FROM applications WHERE environment_id = client_secrets.environment_id
     AND id = client_secrets.application_id AND ${areScopesKnown(scopes)}))`
@@ -308,7 +323,10 @@ export function revokeClientSecret(
   })
 }
 
-/** Revokes all live secrets of an application: one change, one event that names them. Succeeds if there is none. */
+/**
+ * Revokes all active and disabled secrets of an application, as one change with one event that lists them. Succeeds if
+ * there are none.
+ */
 export function revokeAllClientSecrets(
   database: Database,
   change: Change,

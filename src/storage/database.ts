@@ -5,25 +5,25 @@ import type { Region } from './regions.ts'
 /** Unix time in milliseconds. */
 export type UnixMs = number
 
-/** A request's access to its database. */
+/** The database of a request, and the limits for using it. */
 export interface Database {
-  /** The digit of its region: IDs and credentials that are created in the database carry it. */
+  /** The digit of the region. All IDs and credentials that are created in the database contain it. */
   readonly region: string
   readonly binding: D1Database
-  /** The time after which the request fails with StorageUnavailable. */
+  /** The time at which an unfinished request fails with StorageUnavailable. */
   readonly deadline: UnixMs
-  /** Keeps work alive after the response, or after its client has disconnected. */
+  /** Lets work continue after the response, or after the client has disconnected. */
   readonly waitUntil: (promise: Promise<unknown>) => void
-  /** Where the work waits: by default with the requests. */
+  /** The queue in which batches wait; by default `requests`. */
   readonly queue?: Queue
   /** Absent if the figures are not logged. */
   readonly figures?: Figures
 }
 
-/** A statement, and the shape of the rows that it returns. */
+/** A statement, and the type of the rows that it returns. */
 export interface Query<Row = unknown> {
   readonly sql: Sql
-  /** This member exists in the type only. */
+  /** This member exists only in the type. */
   readonly row?: Row
 }
 
@@ -32,15 +32,16 @@ export type RowsOf<Queries> = {
   [Name in keyof Queries]: Queries[Name] extends Query<infer Row> ? Row[] : never
 }
 
-/** D1 returns BLOBs as arrays of numbers. */
+/** D1 returns a BLOB as an array of numbers. */
 export type Blob = readonly number[]
 
-/** The text with which a database refuses changes during a recovery. */
+/** The error text of a database that refuses changes during a recovery. */
 export const FROZEN = 'frozen by a recovery'
 
 /**
- * Permanent faults by the text of their errors (https://developers.cloudflare.com/d1/observability/debug-d1/,
- * https://sqlite.org/rescode.html): a retry cannot succeed before the operator has acted.
+ * Permanent errors, recognised by their text (https://developers.cloudflare.com/d1/observability/debug-d1/,
+ * https://sqlite.org/rescode.html). A retry cannot succeed before the operator has acted, or before the quota is
+ * renewed.
  */
 const PERMANENT = {
   frozen: new RegExp(FROZEN),
@@ -51,12 +52,12 @@ const PERMANENT = {
   read_only: /SQLITE_READONLY|readonly database/,
 } as const
 
-/** Why the database failed. `unavailable` and `busy` are transient; the others last until the operator acts. */
+/** The kind of a database error. `unavailable` and `busy` are transient, and all others are permanent. */
 export type StorageFault = 'unavailable' | 'busy' | 'newer_schema' | keyof typeof PERMANENT
 
 /**
- * The database did not respond, failed, or responded with what cannot be read: 503. A write may have been committed.
- * `cause` is for the log.
+ * The error for a database that did not respond, failed, or returned an invalid result. The response is 503. A write
+ * may have been committed. `cause` is for the log.
  */
 export class StorageUnavailable extends Error {
   override readonly name = 'StorageUnavailable'
@@ -74,19 +75,22 @@ function faultOf(text: string): StorageFault {
 }
 
 /**
- * Errors after which the batch may or may not have been committed, and another attempt may succeed
- * (https://developers.cloudflare.com/d1/observability/debug-d1/). Every batch may be repeated.
+ * Transient errors (https://developers.cloudflare.com/d1/observability/debug-d1/). The batch may have been committed.
+ * Another attempt may succeed, and is safe because every batch is idempotent.
  */
 const TRANSIENT =
   /Network connection lost|object to be reset|reset because its code was updated|due to transient issue|storage operation exceeded timeout|client disconnected/
 
-/** The first wait before a retry. It doubles for each further retry. */
+/** The maximum delay before the first retry. It doubles with each further retry. */
 const FIRST_RETRY_DELAY_MS = 50
 
-/** A change must begin this long before the request's deadline: time for the commit, the reply and clock skew. */
+/**
+ * A change must start this long before the request's deadline. The margin is for the commit, the response and clock
+ * skew.
+ */
 const COMMIT_MARGIN_MS = 500
 
-/** The time after which no statement of this request changes anything, because the client gets a 503. */
+/** Returns the time after which no statement may change anything, because the client will get a 503. */
 export function changeDeadline(database: Database): UnixMs {
   return database.deadline - COMMIT_MARGIN_MS
 }
@@ -101,7 +105,7 @@ export function openDatabase(
   return { region: digit, binding: database, figures: newFigures(), ...request }
 }
 
-/** The same database with figures of its own: for work after the response, whose log entry has been written. */
+/** Returns the same database with separate figures, for work that is logged separately from the request. */
 export function measuredApart<T extends Database>(database: T): T & { readonly figures: Figures } {
   return { ...database, figures: newFigures() }
 }
@@ -111,19 +115,20 @@ export function query<Row = never>(sql: Sql): Query<Row> {
 }
 
 /**
- * Maximum number of batches that wait for one region in this isolate. A database runs one query at a time. With more of
- * them, each would wait until its deadline, and D1 would still run all of them. Anyone can report leaks, and these wait
- * for longer than a request: a flood of them takes no place of a request or of a report that GitHub has signed.
+ * Maximum number of batches that wait for one region in this isolate. A database runs one query at a time. If more
+ * batches waited, each would reach its deadline, and D1 would still run all of them. Leak reports have queues of their
+ * own. Unauthenticated reports wait for longer than requests, so many of them must not block requests or reports that
+ * GitHub has signed.
  */
 const MAX_WAITING = { requests: 100, leaks: 10, signedLeaks: 10 } as const
 type Queue = keyof typeof MAX_WAITING
 
-/** How many batches wait, by region and queue. */
+/** The number of waiting batches, by region and queue. */
 const waiting = new Map<string, number>()
 
 /**
- * Sends statements as one transaction in one D1 request, and returns the rows of each by its name. After transient
- * errors it retries, with exponential backoff and full jitter, until the deadline. Throws StorageUnavailable.
+ * Sends statements as one transaction in one D1 request, and returns the rows of each statement by its name. Transient
+ * errors are retried until the deadline, with exponential backoff and full jitter. Throws StorageUnavailable.
  */
 export async function sendBatch<Queries extends Record<string, Query>>(
   database: Database,
@@ -154,7 +159,10 @@ export async function sendBatch<Queries extends Record<string, Query>>(
   }
 }
 
-/** The rows of a result. Without this check, a damaged result would look like an unknown caller or a missing object. */
+/**
+ * Returns the rows of a result, or throws if they are invalid. Otherwise an invalid result could look like an unknown
+ * caller or a missing object.
+ */
 function readableRows(result: D1Result | undefined): unknown[] {
   const rows = result?.results
   if (!rows?.every((row) => row !== null && typeof row === 'object' && Object.keys(row).length > 0)) throw unreadable()
@@ -165,12 +173,12 @@ export function unreadable(): StorageUnavailable {
   return new StorageUnavailable('D1 returned a result that cannot be read', 'unavailable')
 }
 
-/** Runs `task` once the response has been returned, and keeps it alive. It must not throw. */
+/** Runs `task` after the response has been returned, and lets it finish. `task` must not throw. */
 export function afterResponse(database: Database, task: () => Promise<void>): void {
   database.waitUntil(new Promise((resolve) => setTimeout(resolve)).then(task))
 }
 
-/** D1 would store NaN and the infinities as NULL. */
+/** Refuses NaN and infinity, which D1 would store as NULL. */
 function bindable(value: RawValue): RawValue {
   if (value === undefined || (typeof value === 'number' && !Number.isFinite(value))) {
     throw new TypeError(`${value} cannot be stored`)
@@ -185,7 +193,8 @@ async function attempt(database: Database, statements: D1PreparedStatement[], re
   } catch (error) {
     const delay = Math.random() * FIRST_RETRY_DELAY_MS * 2 ** retries
     if (!TRANSIENT.test(String(error)) || Date.now() + delay >= changeDeadline(database)) {
-      // An earlier attempt may have been committed, so that even a lasting fault leaves the outcome unknown.
+      // After a retry the outcome is unknown, even if this error is permanent: an earlier attempt may have been
+      // committed.
       throw retries > 0 ? new StorageUnavailable(error, 'unavailable') : error
     }
     await new Promise((resolve) => setTimeout(resolve, delay))

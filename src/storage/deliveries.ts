@@ -4,7 +4,7 @@ import { type Event, eventColumns, eventFromRow } from './events.ts'
 import { limitTo } from './statements.ts'
 import { gone } from './webhooks.ts'
 
-/** An event to be sent to a webhook endpoint. The deliverer works for all environments. */
+/** An event to send to a webhook endpoint. The functions in this file work on all environments. */
 export interface Delivery {
   readonly endpointId: string
   readonly url: string
@@ -17,35 +17,38 @@ export interface Delivery {
 
 export interface Settlement {
   readonly delivery: Delivery
-  /** The HTTP status, or a description of the failure. Shown to people. */
+  /** The HTTP status, or a description of the failure. People see it. */
   readonly outcome: string
-  /** The time of the next attempt; null if the delivery is delivered or dead. */
+  /** The time of the next attempt. Null if the event is delivered, or if the delivery has failed. */
   readonly nextAttemptAt: UnixMs | null
   readonly isDelivered: boolean
 }
 
-/** No other deliverer may begin an attempt within this time. */
+/** During this time after the start of an attempt, no other run may attempt the same delivery. */
 const LEASE_MS = 30_000
 
-/** Statements of a claim, and of a settlement at most. */
+/** The number of statements of a claim, and the maximum number of a settlement. */
 export const QUERIES_PER_CLAIM = 5
 export const QUERIES_PER_SETTLEMENT = 2
 
-/** Condition: the endpoint is neither deleted nor paused. The cursor of a paused one stays, so that its events wait. */
+/**
+ * Condition: the endpoint is neither deleted nor paused. Its cursor does not move during a pause, so events wait until
+ * it is resumed.
+ */
 const receiving = sql`webhook_endpoints.deleted_at IS NULL AND webhook_endpoints.paused_at IS NULL`
 
-/** Events that are queued per endpoint and claim. */
+/** Maximum number of events that a claim queues for one endpoint. */
 const MAX_QUEUED = 100
 
 export interface Claim {
   readonly limit: number
-  /** Claims only the first attempts at this event; null claims all deliveries that are due. */
+  /** Claims only the first attempts at this event. Null claims all deliveries that are due. */
   readonly event: { readonly id: string; readonly environmentId: string } | null
-  /** IDs of endpoints to leave out. */
+  /** The IDs of endpoints to skip. */
   readonly except: readonly string[]
   /**
-   * The attempts that each endpoint has had in this run. Those with fewer come first, then those that are due for
-   * longer.
+   * The number of attempts for each endpoint in this run. Endpoints with fewer attempts come first, and then those
+   * whose deliveries have been due for longest.
    */
   readonly attempted?: Readonly<Record<string, number>>
 }
@@ -58,9 +61,9 @@ interface ClaimedRow {
 }
 
 /**
- * Queues the events after each endpoint's cursor, and leases deliveries that are due, at most one per endpoint, so that
- * no endpoint waits for another. No other deliverer gets them before the lease ends. Those whose event is past its
- * retention are ended. `lease` is unique to the call. `isMore`: another call may find more.
+ * Queues new events, and leases due deliveries. It leases at most one delivery per endpoint, so that endpoints do not
+ * wait for each other. No other run gets a delivery before its lease ends. Deliveries whose event has been removed are
+ * ended. `lease` must be unique to the call. If `isMore` is true, another call may find more deliveries.
  */
 export async function claimDeliveries(
   database: Database,
@@ -94,8 +97,9 @@ export async function claimDeliveries(
 }
 
 /**
- * Queues the next events for each endpoint that wants them, and moves its cursor past them, in one transaction: an
- * event is queued once, also if the Worker stopped after the change that recorded it.
+ * Queues the events after each endpoint's cursor if the endpoint is subscribed to them, and moves the cursor past them
+ * in the same transaction. So each event is queued once, even if the Worker stopped right after the change that
+ * recorded it.
  */
 export function queueEvents(
   now: UnixMs,
@@ -121,7 +125,7 @@ function deliveryFromRow(row: ClaimedRow): Delivery {
   return { endpointId, url, secret, attempts, event: eventFromRow(row) }
 }
 
-/** Records the outcome of an attempt, unless another deliverer holds the lease by now. */
+/** Records the outcome of an attempt, unless the lease has ended and another run has taken the delivery. */
 export async function settleDelivery(
   database: Database,
   lease: string,

@@ -9,27 +9,29 @@ import { mapping } from './mapping.ts'
 import { updateEnvironment } from './statements.ts'
 import { type ChangeRow, type FoundRow, selectChangeVerdict, selectVerdict } from './verdicts.ts'
 
-/** The reactions to a credential that is reported as leaked. Each also does what the ones before do. */
+/** The possible reactions to a leak report. Each reaction includes those before it. */
 export const LEAK_REACTIONS = ['notify', 'disable', 'revoke'] as const
 export type LeakReaction = (typeof LEAK_REACTIONS)[number]
 
 /** An isolated tenant. */
 export interface Environment {
   readonly id: string
-  /** The `aud` of its access tokens. */
+  /** The `aud` of the environment's access tokens. */
   readonly clientId: string
   readonly name: string
   readonly leakReaction: LeakReaction
-  /** The longest lifetime of a new client secret; null for no limit. */
+  /** The longest lifetime of a new client secret; null if there is no limit. */
   readonly maxLifetimeDays: number | null
-  /** Cleanup disables a client secret that was neither used nor changed for this long; null for never. */
+  /** Cleanup disables a client secret that was neither used nor changed for this long; null if there is no limit. */
   readonly maxUnusedDays: number | null
-  /** The time since when no secrets and no tokens are issued; null unless the environment is frozen. */
+  /**
+   * The time of the freeze. Since then, no credentials and no tokens are issued. Null unless the environment is frozen.
+   */
   readonly frozenAt: UnixMs | null
   readonly createdAt: UnixMs
 }
 
-/** The settings, which callers and the operator can change. */
+/** The settings that callers and the operator can change. */
 const SETTINGS = {
   leakReaction: 'leak_reaction',
   maxLifetimeDays: 'max_lifetime_days',
@@ -45,7 +47,7 @@ export interface EnvironmentChanges extends EnvironmentSettings {
   readonly frozen?: boolean | undefined
 }
 
-/** Every statement names the environment `target`. */
+/** SQL must refer to the row of the environment as `target`. */
 export const environmentMapping = mapping<Environment>('target', {
   id: 'id',
   clientId: 'client_id',
@@ -55,19 +57,21 @@ export const environmentMapping = mapping<Environment>('target', {
   createdAt: 'created_at',
 })
 
-/** A change of an environment, as SQL. */
+/** A change to an environment, as SQL. */
 export interface EnvironmentChange {
   readonly type: EventType
   readonly set: Sql
-  /** Condition: the environment does not have these values yet. */
+  /** Condition: the change would change a value. */
   readonly isDue: Sql
-  /** Condition: the change loosens the settings. A frozen environment refuses that to its callers. */
+  /**
+   * Condition: the change makes the settings less strict. Callers cannot make such a change in a frozen environment.
+   */
   readonly isLooser: Sql
-  /** The data of the event: the environment after the change. */
+  /** SQL for the data of the event: the environment after the change. */
   readonly data: Sql
 }
 
-/** Changes settings of an environment, freezes it, or lifts the freeze. */
+/** Returns the SQL that changes an environment's settings, freezes it or unfreezes it. */
 export function changeOfEnvironment({ frozen, ...settings }: EnvironmentChanges, now: UnixMs): EnvironmentChange {
   const type = frozen === undefined ? 'updated' : frozen ? 'frozen' : 'unfrozen'
   const values = Object.entries(SETTINGS).map(([member, column]): [string, Sql] => {
@@ -89,7 +93,7 @@ export function changeOfEnvironment({ frozen, ...settings }: EnvironmentChanges,
   }
 }
 
-/** Condition: with these settings, credentials live longer, or survive a report as leaked. */
+/** Condition: the new settings let credentials live longer, or weaken the reaction to a leak report. */
 function isLooser({ leakReaction, maxLifetimeDays, maxUnusedDays }: EnvironmentSettings): Sql {
   const conditions: Sql[] = []
   if (leakReaction !== undefined) {
@@ -103,7 +107,7 @@ function isLooser({ leakReaction, maxLifetimeDays, maxUnusedDays }: EnvironmentS
 
 const ofCaller = sql`JOIN environments AS target ON target.id = caller.environment_id`
 
-/** The caller's environment. */
+/** Returns the caller's environment. */
 export function findEnvironment(database: Database, caller: Caller, needs: Access): Promise<Outcome<Environment>> {
   const verdict = selectVerdict<FoundRow>(caller, environmentMapping.columns, ofCaller)
   return runBatch(database, caller, needs, { verdict }, ({ verdict }) => ({
@@ -112,8 +116,8 @@ export function findEnvironment(database: Database, caller: Caller, needs: Acces
 }
 
 /**
- * Changes the caller's environment. A change to what is already set is a success without an event. A frozen environment
- * keeps its settings at least as strict as they are.
+ * Changes the caller's environment. If all values are already set, it succeeds without an event. In a frozen
+ * environment, settings cannot be made less strict.
  */
 export function changeEnvironment(
   database: Database,

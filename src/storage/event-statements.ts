@@ -4,13 +4,13 @@ import { dependentScope, scopeOf } from './caller-conditions.ts'
 import type { Database, UnixMs } from './database.ts'
 import { CHANGING, type ChangingTable, insertInto, type Statement } from './statements.ts'
 
-/** SQL for the organization of the application of a row of `client_secrets`. */
+/** SQL for the organization of the application that a row of `client_secrets` belongs to. */
 export const organizationOfSecret = sql`(SELECT organization_id FROM applications
   WHERE environment_id = client_secrets.environment_id AND id = client_secrets.application_id)`
 
 /**
- * Records the event of a change to an application or a secret, from the row as the change left it. `data` is SQL for its
- * JSON.
+ * Records the event of a change to an application or a secret, with the row after the change. `data` is SQL for the
+ * event's JSON.
  */
 export function recordEvent(change: Change, type: string, table: ChangingTable, where: Sql, data: Sql): Statement {
   const name = raw(table)
@@ -40,8 +40,8 @@ export function recordEventOfEach(change: Change, type: string, items: string, d
 }
 
 /**
- * Records the event of a change to anything else, if `joined` finds the row that is to change. The statements that make
- * the change come after it, and depend on `eventExists`.
+ * Records the event of a change to any other object, if `joined` finds the row to change. The statements that make the
+ * change follow it, and depend on `eventExists`.
  */
 export function recordAuditEvent(
   database: Database,
@@ -56,7 +56,10 @@ export function recordAuditEvent(
   return insertInto('events', eventRow(change, type, data, organizationId), scope, joined)
 }
 
-/** `seq` is later than that of every earlier event and at least the time in microseconds, so that none is used twice. */
+/**
+ * SQL for the `seq` of a new event: higher than that of all stored events, and at least the time in microseconds. So no
+ * number is used twice, even after cleanup has removed events.
+ */
 export function nextSeq(now: UnixMs): Sql {
   return sql`max((SELECT coalesce(max(seq), 0) FROM events) + 1, ${now * 1000})`
 }
@@ -84,8 +87,9 @@ function eventRow(change: Change, type: string, data: Sql, organizationId: Sql |
 }
 
 /**
- * SQL for the JSON array of the secrets that a change touched in the application of the changed row, except one. It is
- * data of the event. `applicationId` is a column of `table`. A secret that the change ended has `ended_at` = now.
+ * SQL for the JSON array of the secrets that a change affected, for the data of its event. They belong to the
+ * application of the changed row. `applicationId` is the column of `table` with the application's ID. `except` is the
+ * ID of a secret to leave out. Secrets that the change ended have `ended_at` = now.
  */
 export function touchedSecrets(change: Change, table: ChangingTable, applicationId: string, except = ''): Sql {
   return sql`json((SELECT json_group_array(json_object('id', touched.id, 'secret_hint', touched.secret_hint))

@@ -41,7 +41,7 @@ export const EVENT_TYPES = [
 ] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 
-/** A row as a change left it. */
+/** The row of an object after a change. */
 export type Snapshot = Readonly<Record<string, unknown>>
 
 /** The actor of a change. */
@@ -50,14 +50,14 @@ export type Actor = 'api_key' | 'session' | 'operator' | 'system'
 export interface Event {
   readonly id: string
   readonly type: EventType
-  /** Read by the mapper of its table. */
+  /** The object after the change. The mapping of its table converts it. */
   readonly data: Snapshot
   readonly actor: Actor
   /** The caller's API key; null for the operator and the system. */
   readonly apiKey: { readonly id: string; readonly name: string } | null
-  /** The ID of the dashboard session, if the caller is one. */
+  /** The ID of the dashboard session that made the change; null for other callers. */
   readonly sessionId: string | null
-  /** The email address of the person, if the session was started through Cloudflare Access. */
+  /** The email address of a person who signed in through Cloudflare Access; null otherwise. */
   readonly person: string | null
   readonly requestId: string | null
   readonly origin: Origin
@@ -100,14 +100,14 @@ const stored = mapping<StoredEvent>('events', {
 export const eventColumns = stored.columns
 
 /**
- * `seq` is the time in microseconds, or later: if several events were recorded in one millisecond, or if an earlier one
- * came from a machine whose clock was ahead, by no more than this.
+ * How far `seq` can be ahead of an event's time. Normally `seq` is the time in microseconds. It is higher if several
+ * events were recorded in the same millisecond, or if an earlier event came from a machine whose clock was ahead.
  */
 const MAX_SKEW_MS = 60 * 60_000
 
 /**
- * Returns a page of events in commit order. A reader that continues after its last event misses none. A page filtered
- * by type or organization reads no other events.
+ * Returns a page of events in commit order. A reader that continues after its last event misses no event. If the page
+ * is filtered by type or organization, no other events are read.
  */
 export function listEvents(
   database: Database,
@@ -116,7 +116,7 @@ export function listEvents(
 ): Promise<Outcome<Page<Event>, 'invalid_cursor'>> {
   const { limit, cursor, types, organizationId, from, until } = filter
   const inOrder = sql`${orderBy('seq', filter)} ${limitToPage(filter)}`
-  // A deleted event is older than every event that is kept.
+  // If the cursor's event was removed, it is older than all stored events.
   const cursorSeq = sql`coalesce((SELECT seq FROM events WHERE id = ${cursor?.id ?? null}), 0)`
   const inRange = allOf([
     ...(cursor ? [sql`seq ${raw(isAscending(filter) ? '>' : '<')} ${cursorSeq}`] : []),
@@ -146,7 +146,7 @@ export function listEvents(
   })
 }
 
-/** Conditions: the event was recorded in the period. A range of `seq` bounds what is read. */
+/** Conditions: the event was recorded in the period. The condition on `seq` limits the number of rows that are read. */
 export function inPeriod(from: UnixMs | null, until: UnixMs | null): Sql[] {
   return [
     ...(from === null ? [] : [sql`seq >= ${from * 1000} AND created_at >= ${from}`]),
@@ -154,7 +154,7 @@ export function inPeriod(from: UnixMs | null, until: UnixMs | null): Sql[] {
   ]
 }
 
-/** True if an ID is older than the oldest event that is kept: its event has reached the end of its retention. */
+/** Returns true if an ID is older than the oldest stored event, because the retention of its event has ended. */
 function isPast(id: string, oldest: UnixMs = Date.now()): boolean {
   const time = id.startsWith('event_') ? timeOfId(id) : null
   return time !== null && time < oldest

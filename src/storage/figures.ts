@@ -1,14 +1,14 @@
-/** The sums of the figures of the D1 requests of one task. Null if D1 did not report one. */
+/** The totals over all D1 requests of one task. A member is null if D1 did not report the figure. */
 export interface Figures {
-  /** Requests of this Worker, its retries included. */
+  /** Requests that this Worker sent, including retries. */
   requests: number
-  /** Attempts of D1, which repeats reads by itself (`total_attempts`). */
+  /** Attempts that D1 reports (`total_attempts`). D1 retries reads itself. */
   attempts: number | null
   rowsRead: number | null
   rowsWritten: number | null
-  /** Waiting time in milliseconds, including the network to D1. */
+  /** Waiting time in milliseconds, including the network time. */
   waited: number
-  /** Milliseconds of work in D1. */
+  /** SQL execution time in milliseconds. */
   sql: number | null
   /** The location of the database that responded last. */
   region: string | null
@@ -29,7 +29,7 @@ export function newFigures(): Figures {
   }
 }
 
-/** Adds the answer to one D1 request. Never fails: the batch has been committed. */
+/** Adds the figures of one D1 response. It must not throw, because the batch has been committed. */
 export function addAnswer(figures: Figures, results: readonly { readonly meta?: Partial<D1Meta> }[]): void {
   let attempts = 0
   for (const { meta } of results) {
@@ -37,7 +37,7 @@ export function addAnswer(figures: Figures, results: readonly { readonly meta?: 
     figures.rowsRead = sum(figures.rowsRead, meta.rows_read)
     figures.rowsWritten = sum(figures.rowsWritten, meta.rows_written)
     figures.sql = sum(figures.sql, meta.timings?.sql_duration_ms)
-    // Each statement of a batch has the attempts of the whole batch.
+    // Every statement reports the attempts of the whole batch.
     attempts = Math.max(attempts, meta.total_attempts ?? 0)
     figures.region = meta.served_by_region ?? figures.region
     figures.size = meta.size_after ?? figures.size

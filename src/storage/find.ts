@@ -8,14 +8,14 @@ import { MAX_READ } from './inventory.ts'
 import { type ListedRow, type ListedSecret, listedColumns, listedFromRow } from './listed-secrets.ts'
 import { limitTo, selectFromFirst } from './statements.ts'
 
-/** Trailing characters, or a text; null where it is not searched for. */
+/** Trailing characters of a secret, or other text. The member that is not searched for is null. */
 export interface Search {
   readonly hint: string | null
   readonly text: string | null
 }
 
 export interface FoundSecret extends ListedSecret {
-  /** The person or the API key that made the last change, in words. Of a revoked secret that is the revocation. */
+  /** The person or the API key that made the last change, as text. For a revoked secret, this is who revoked it. */
   readonly changedBy: string | null
 }
 
@@ -24,14 +24,15 @@ export interface Found {
   readonly applications: readonly Application[]
 }
 
-/** Results of each kind. */
+/** Maximum number of secrets, and of applications, in the result. */
 export const MAX_FOUND = 20
 
 type FoundRow = ListedRow & { readonly changed_by: string | null }
 
 /**
- * Finds secrets in any state by their trailing characters, and secrets and applications by a part of their name or ID, or
- * by their organization. Whole IDs are found by an index, a part among the newest objects.
+ * Finds secrets in any state by their trailing characters. Finds secrets and applications by a part of their name or
+ * ID, and applications by organization. Complete IDs are found by an index. Parts are only searched among the newest
+ * objects.
  */
 export function findAnything(
   database: Database,
@@ -88,13 +89,15 @@ export function findAnything(
   }))
 }
 
-/** A text in the cases that names have: SQLite folds the case of ASCII letters only. */
+/**
+ * Returns a text as it is, in lower case, in upper case and in title case. SQLite's lower() folds only ASCII letters.
+ */
 function casesOf(text: string): string[] {
   const lower = text.toLowerCase()
   return [text, lower, text.toUpperCase(), lower.replace(/(^|\s)\p{L}/gu, (start) => start.toUpperCase())]
 }
 
-/** The rows of several statements, each once. */
+/** Merges the rows of several statements, without duplicates. */
 function distinct<Row extends { readonly id: string }>(results: (readonly Row[] | undefined)[]): Row[] {
   return [...new Map(results.flatMap((rows) => rows ?? []).map((row) => [row.id, row])).values()]
 }

@@ -1,9 +1,12 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 
-/** How many events the history of a secret names. */
+/** Maximum number of events in the history of a secret. */
 const MAX_HISTORY = 100
 
-/** SQL for the history of a secret with one more event: a column of its row, so that its events are found by their IDs. */
+/**
+ * SQL for the history of a secret after one more event. The history is a column with the IDs of the secret's events, so
+ * that they are found without a search.
+ */
 export function withEvent(eventId: string | Sql): Sql {
   const known = sql`coalesce(history, json_array(event_id))`
   const latest = sql`iif(json_array_length(${known}) < ${raw(`${MAX_HISTORY}`)}, ${known}, json_remove(${known}, '$[0]'))`

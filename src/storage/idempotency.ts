@@ -5,10 +5,10 @@ import type { Blob, UnixMs } from './database.ts'
 import { insertRecord, type Statement } from './statements.ts'
 import type { ChangeRow } from './verdicts.ts'
 
-/** A create can be repeated with the same Idempotency-Key, and returns the same response, for this long. */
+/** How long a create can be repeated with the same Idempotency-Key and gets the same response. */
 export const REPLAY_WINDOW_MS = 60 * 60 * 1000
 
-/** The stored inputs from which, with the API key, a client secret is derived. */
+/** The stored values from which a client secret can be derived with the API key. */
 export interface Derivation {
   readonly salt: Bytes
   /** The prefix of the secret. */
@@ -17,22 +17,27 @@ export interface Derivation {
 
 /** A request with an Idempotency-Key. */
 export interface KeyedRequest extends Derivation {
-  /** Digest of the API key's digest and the Idempotency-Key. */
+  /** The digest of the API key's digest and the Idempotency-Key. */
   readonly digest: Bytes
-  /** Digest of method, path and body. */
+  /** The digest of the method, path and body. */
   readonly requestDigest: Bytes
 }
 
-/** The columns of the record of a request; all are null if the request has no Idempotency-Key, or nothing was created. */
+/**
+ * The columns of the idempotency record. All are null if the request has no Idempotency-Key, or if nothing was created.
+ */
 interface RecordRow {
   readonly request_digest: Blob
   readonly salt: Blob
   readonly secret_prefix: string
 }
 
-/** The verdict on a create. `original` is the event of this change, or of an earlier attempt of the same request. */
+/**
+ * The verdict on a create. `original` is the event of the creation: by this change, or by an earlier attempt of the
+ * same request.
+ */
 export type OriginalRow = ChangeRow & {
-  /** The ID of the event that recorded the creation; null if nothing was created. */
+  /** The ID of the event of the creation; null if nothing was created. */
   readonly original_id: string | null
   /** JSON; null if nothing was created. */
   readonly original_data: string | null
@@ -42,31 +47,31 @@ function staleAt(change: Change): UnixMs {
   return change.now - REPLAY_WINDOW_MS
 }
 
-/** Condition: the record of the request, within the window. */
+/** Condition: the idempotency record belongs to this request and is within the replay window. */
 function matchesRecord(change: Change, { digest }: KeyedRequest): Sql {
   return sql`record.digest = ${digest} AND record.environment_id = caller.environment_id
     AND record.created_at > ${staleAt(change)}`
 }
 
-/** Condition for the insert: nothing was created with this key within the window. */
+/** Condition: nothing was created with this Idempotency-Key within the replay window. */
 export function keyUnused(change: Change, request: KeyedRequest | null): Sql {
   if (!request) return sql`true`
   return sql`NOT EXISTS (SELECT 1 FROM idempotency_records AS record WHERE ${matchesRecord(change, request)})`
 }
 
-/** The verdict on a form that creates something once. */
+/** The verdict on a dashboard form that must create only one object. */
 export interface FormRow {
-  /** True if nothing was created with the form before. */
+  /** True if nothing was created with this form before. */
   readonly is_unused: 0 | 1
 }
 
-/** Stores what a replay of the request needs. */
+/** Stores the idempotency record that a replay of the request needs. */
 export function rememberRequest(change: Change, { digest, requestDigest, salt, prefix }: KeyedRequest): Statement {
   const row = { digest, request_digest: requestDigest, salt, secret_prefix: prefix }
   return insertRecord(change, row, staleAt(change))
 }
 
-/** Joins the event that recorded the creation to the caller, as `original`. */
+/** Joins the event of the creation to the caller, as `original`. */
 export function joinOriginal(change: Change, request: KeyedRequest | null): Sql {
   return request
     ? sql`LEFT JOIN idempotency_records AS record ON ${matchesRecord(change, request)}
@@ -85,11 +90,11 @@ export function originalColumns(request: KeyedRequest | null): Sql {
 export interface Original {
   /** The created row. */
   readonly data: object
-  /** Null if this change created it. */
+  /** Null if this change created the row. */
   readonly replayedFrom: Derivation | null
 }
 
-/** Null if nothing was created. */
+/** Returns the original creation; null if nothing was created. */
 export function readOriginal(
   row: OriginalRow,
   change: Change,

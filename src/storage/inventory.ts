@@ -20,30 +20,30 @@ import { isAscending, limitToPage, orderBy, type Page, type PageRequest, toPage 
 import { allOf, BY_APPLICATION, limitTo, type Statement, select, selectFromFirst, selectSorted } from './statements.ts'
 
 /**
- * All secrets of an environment, also those that are expired or revoked until cleanup removes them. IDs sort by creation,
- * so a list is a range of the table. Filters have no index, which each create would have to write: a page reads at most
- * `MAX_READ` rows of that range, and its cursor leads on from there.
+ * Lists all secrets of an environment. Expired and revoked secrets are included until cleanup removes them. IDs sort by
+ * creation time, so a page is a range of the table. Filters have no indexes, because every create would have to write
+ * them. A page reads at most `MAX_READ` rows of the range, and the next page continues after them.
  */
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** A page of a filtered list reads at most this many secrets. Counts end here, too. */
+/** Maximum number of secrets that a page of a filtered list, or a count, reads. */
 export const MAX_READ = 5_000
 
-/** `used` lists the longest unused secrets first, and `expires` those that expire soonest. */
+/** `used` puts the secrets first that have been unused for longest. `expires` puts those first that expire soonest. */
 export type SecretOrder = 'desc' | 'asc' | 'used' | 'expires'
 
 export interface ListSecretsOptions extends Omit<PageRequest, 'order'> {
-  /** In the orders `used` and `expires`, a cursor leads forwards only. */
+  /** With the orders `used` and `expires`, a cursor can only lead to the next page. */
   readonly order: SecretOrder
   readonly filter: SecretFilter
-  /** Secrets that one page may read. */
+  /** Maximum number of secrets that one page reads. */
   readonly maxRead?: number
 }
 
 /**
- * The table, or the index that finds the filtered rows directly, and the condition for it. If there are more rows than a
- * page may read, `indexOrder` puts those first that matter most; null for the table.
+ * Returns the table, or an index for this filter, and the condition for it. If there are more rows than a page may
+ * read, `indexOrder` decides which rows of the index are read. It is null for the table.
  */
 function sourceOf({ applicationId, hint, isLeaked }: SecretFilter) {
   if (hint !== null) {
@@ -59,18 +59,21 @@ function sourceOf({ applicationId, hint, isLeaked }: SecretFilter) {
   return { source: 'client_secrets', where: sql`true`, indexOrder: null } as const
 }
 
-/** The keys by which a list is ordered, before the ID. */
+/** SQL for the sort keys. Secrets with the same key are sorted by ID. */
 const KEYS = {
   used: raw('coalesce(last_used_at, 0)'),
   expires: raw('coalesce(expires_at, 9e15)'),
 } as const
 
 export interface SecretPage extends Page<ListedSecret> {
-  /** True if there are more secrets than a page reads (`maxRead`): the pages together may lack some. */
+  /**
+   * True if the environment has more secrets than a page may read (`maxRead`), so that the pages may not contain all
+   * secrets.
+   */
   readonly isCut: boolean
 }
 
-/** A page of the environment's secrets, in the order of their creation or of a key. */
+/** Returns a page of the environment's secrets. */
 export function listSecrets(
   database: Database,
   caller: Caller,
@@ -87,7 +90,7 @@ export function listSecrets(
   )
 }
 
-/** A page, the numbers of secrets by what people look for, and the API keys that a filter may name. */
+/** A page, the numbers of secrets in each group that the dashboard shows, and the API keys that a filter can select. */
 export interface SecretSurvey extends SecretPage {
   readonly counts: SecretCounts
   readonly keys: readonly CallerKey[]
@@ -118,7 +121,7 @@ function pageStatements(caller: Caller, options: ListSecretsOptions, now: UnixMs
   const conditions = conditionsOf(filter, now)
   const { source, where, indexOrder } = sourceOf(filter)
   const bounds = [where]
-  // An ID has the time of the creation: a secret that was created later cannot be unused for so long.
+  // An ID contains the creation time. A secret created less than `unusedForDays` ago cannot match.
   if (filter.unusedForDays !== null)
     bounds.push(sql`id < ${startOfIds('secret', now - filter.unusedForDays * DAY_MS + 1)}`)
   const first = (inOrder: Sql) => sql`${allOf(bounds)} ${indexOrder ?? inOrder} ${limitTo(maxRead)}`
@@ -149,7 +152,7 @@ function pageStatements(caller: Caller, options: ListSecretsOptions, now: UnixMs
   }
 }
 
-/** Condition: the row comes after the secret with this ID, in the order of a key. */
+/** Condition: the row comes after the secret with this ID, in the order of `key`. */
 function isAfter(caller: Caller, key: Sql, id: string): Sql {
   return sql`(${key}, id) > ((SELECT ${key} FROM client_secrets
     WHERE environment_id = ${environmentOf(caller)} AND id = ${id}), ${id})`
@@ -157,7 +160,7 @@ function isAfter(caller: Caller, key: Sql, id: string): Sql {
 
 interface PageRows {
   readonly page: readonly ListedRow[]
-  /** The last row that the page has searched; none if it has searched all rows. */
+  /** The last row that the search has read; empty if it has read all rows. */
   readonly readTo?: readonly { readonly id: string }[]
   readonly cut?: readonly unknown[]
   readonly previous?: readonly unknown[]
@@ -172,7 +175,7 @@ function readPage(options: ListSecretsOptions, { page, readTo, cut, previous }: 
   return { ...shown, isCut: cut?.length === 1 }
 }
 
-/** Counts the newest secrets of the environment in one pass. */
+/** Counts the newest secrets of the environment, in one scan. */
 function countStatement(caller: Caller, filter: SecretFilter, now: UnixMs): Statement<SecretCounts> {
   const newest = sql`true ORDER BY id DESC LIMIT ${raw(`${MAX_READ + 1}`)}`
   return selectFromFirst(caller, countColumns(filter, now), 'client_secrets', newest, empty)

@@ -25,7 +25,7 @@ import { isAllowedExpiry, lifetimeOf, passedReminder } from './secret-lifetime.t
 import { BY_APPLICATION, insert, limitTo, type Statement, updateDependent, updateUnstamped } from './statements.ts'
 import type { FoundChangeRow } from './verdicts.ts'
 
-/** A client secret to be stored: created on its own, or by a rotation. */
+/** A client secret to store: one that is created, or one that replaces others. */
 export interface NewClientSecret {
   readonly id: string
   /** The application's ID or client ID. */
@@ -33,18 +33,18 @@ export interface NewClientSecret {
   readonly digest: Bytes
   readonly hint: string
   readonly name: string | null
-  /** The time of the expiry; null for never, or as late as the environment allows. */
+  /** The time of the expiry. If it is null, the secret never expires, or expires as late as the environment allows. */
   readonly expiresAt: UnixMs | null
 }
 
 /**
- * The limits of a new secret. One that replaces others takes those of the secret that it replaces; if none works any more,
- * those of the latest one, so that a rotation after a leak does not widen what the application may do.
+ * The limits of a new secret. A secret that replaces others takes its limits from one of them. If no other secret is
+ * active, it takes them from the latest one, so that a rotation after a leak does not remove limits.
  */
 export interface SecretLimits {
   /** Scopes of the application; null for all of them. */
   readonly scopes: readonly string[] | null
-  /** IP ranges; null for every address. */
+  /** IP ranges; null for every IP address. */
   readonly allowedIps: readonly string[] | null
 }
 
@@ -54,7 +54,10 @@ export interface CreatedClientSecret {
   readonly application: Application
   /** SHA-256 of the plaintext. */
   readonly digest: Bytes
-  /** How the plaintext was derived, if the same request had already created the secret; null if the secret is new. */
+  /**
+   * The values from which the plaintext was derived, if an earlier attempt of the request created the secret. Null if
+   * this change created it.
+   */
   readonly replayedFrom: Derivation | null
 }
 
@@ -73,7 +76,7 @@ type IssuingRefusal =
   | 'service_unavailable'
 export type IssuingOutcome = Outcome<CreatedClientSecret, IssuingRefusal>
 
-/** Creates a secret, if the application has fewer than `limit`. */
+/** Creates a secret, if the application has fewer than `limit` secrets. */
 export function createClientSecret(
   database: Database,
   change: Change,
@@ -90,8 +93,9 @@ export function createClientSecret(
 }
 
 /**
- * Creates a secret and makes every other live secret of the application expire at `retireAt` or at its own earlier
- * expiry. Those do not count against the limit; at most `limit` of them stay, so the earliest to expire end at once.
+ * Creates a secret, and sets the expiry of all other active and disabled secrets of the application to `retireAt`,
+ * unless they expire earlier. Those secrets do not count against the limit. At most `limit` of them are kept; the first
+ * to expire are revoked immediately.
  */
 export function rotateClientSecrets(
   database: Database,
@@ -110,7 +114,9 @@ export function rotateClientSecrets(
   })
 }
 
-/** Creates a secret in place of one that was created and did not reach the user. The old one expires immediately. */
+/**
+ * Creates a secret that replaces one whose plaintext did not reach the user. The replaced secret expires immediately.
+ */
 export function replaceClientSecret(
   database: Database,
   change: Change,
@@ -134,9 +140,9 @@ export function replaceClientSecret(
 interface Rotation {
   readonly retireAt: UnixMs
   readonly limit: number
-  /** Condition: the rotation replaces this secret. */
+  /** Condition: the new secret replaces this secret. */
   readonly replaced: Sql
-  /** Condition: a secret whose limits the new one may take. One that is replaced comes first. */
+  /** Condition: the new secret may take its limits from this secret. Replaced secrets are preferred. */
   readonly models: Sql
   readonly withinLimit: Sql
 }
@@ -181,10 +187,10 @@ function rotate(
 
 interface Issuing {
   readonly type: EventType
-  /** The limits of the new secret, or SQL that reads them from the secret that it replaces. */
+  /** The limits of the new secret, or a function that returns SQL for reading them from a replaced secret. */
   readonly limits: SecretLimits | ((column: 'allowed_scopes' | 'allowed_ips') => Sql)
   readonly withinLimit: Sql
-  /** The change of the secrets that the new one replaces. */
+  /** The statement that changes the replaced secrets. */
   readonly retired?: Statement
   /** SQL for the data of the event. */
   readonly data: Sql
@@ -294,7 +300,7 @@ function recordReplay(database: Database, change: Change, id: string): void {
   })
 }
 
-/** The plaintext is returned again only while the secret can be used. */
+/** Returns the created secret. The plaintext may be returned again only while the secret can be used. */
 function readIssued(
   verdict: IssuedRow,
   { data, replayedFrom }: Original,

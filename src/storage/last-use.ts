@@ -1,20 +1,22 @@
 import { afterResponse, type Database, measuredApart, type Query, sendBatch, type UnixMs } from './database.ts'
 
-/** `last_used_at` of a credential in use is written at most once in this time. */
+/** The `last_used_at` of a credential is written at most once in this time. */
 export const USE_GRANULARITY_MS = 60_000
 
 /**
- * When this isolate last touched a credential, by its ID. It keeps concurrent requests from all writing the same row.
+ * The time of the latest write by this isolate, by the ID of the credential. It prevents concurrent requests from
+ * writing the same row.
  */
 const touchedAt = new Map<string, UnixMs>()
 const MAX_TOUCHED = 1_000
 
-/** The touches of one request, which go into one batch. */
+/** The statements of one request, by the ID of the credential. They are sent as one batch. */
 const pending = new WeakMap<Database, Map<string, readonly Query[]>>()
 
 /**
- * Sends statements, which set `last_used_at` of a credential, after the response: at most once a minute per credential
- * and isolate. The statements must guard against other isolates. After a failure, the next use sets the time.
+ * Sends statements that set the `last_used_at` of a credential, after the response and at most once a minute. The limit
+ * applies to this isolate only, so the statements themselves must check for writes of other isolates. After a failure,
+ * the next use sends them again.
  */
 export function touchAfterResponse(
   database: Database,

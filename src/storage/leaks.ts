@@ -13,17 +13,17 @@ import { wantedByWebhook } from './verdicts.ts'
 import { endpointSnapshot } from './webhook-endpoints.ts'
 import { gone } from './webhooks.ts'
 
-/** A credential that was found where it does not belong. Its possession is the proof. */
+/** A report of a leaked credential. The reporter needs no other authorization: having the credential is enough. */
 export interface LeakReport {
   readonly credential: string
   readonly prefix: string
-  /** The place where it was found: a URL; null if it is not known. */
+  /** The URL where the credential was found; null if it is unknown. */
   readonly source: string | null
 }
 
 /**
- * The event ID and the source of each report of one kind: by the digest (hex) of a client secret or API key, or by the
- * signing secret itself.
+ * The event ID and the source of each report. The key is the digest (hex) of a client secret or API key, or a webhook
+ * signing secret in plaintext.
  */
 type Items = Readonly<Record<string, { readonly event_id: string; readonly source: string | null }>>
 
@@ -33,14 +33,13 @@ export interface HandledLeak {
   readonly id: string
   readonly event_id: string
   readonly environment_id: string
-  /** True if a webhook endpoint wants the event. */
+  /** True if a webhook endpoint is subscribed to the event. */
   readonly has_delivery: 0 | 1
 }
 
 /**
- * Handles reported credentials as their environments have chosen, in one batch. The first report of a credential records
- * an event; a later one does so if the reaction still has to be made. A credential that is unknown or has ended changes
- * nothing.
+ * Handles reported credentials in one batch, as their environments have configured. The first report of a credential
+ * records an event. A later report does so only if it causes a reaction. Unknown and ended credentials are not changed.
  */
 export async function handleLeaks(
   database: Database,
@@ -70,14 +69,14 @@ export async function handleLeaks(
   return handled
 }
 
-/** SQL for the reaction that the environment of a row has chosen. */
+/** SQL for the reaction that the row's environment has configured. */
 const reactionOf = (table: string) =>
   sql`(SELECT leak_reaction FROM environments WHERE environments.id = ${raw(table)}.environment_id)`
-/** SQL for a member of the report about a row, by its digest or by its signing secret. */
+/** SQL for a member of the report about a row. `key` is the row's key in `Items`. */
 const reported = (items: string, key: Sql, member: 'event_id' | 'source') =>
   sql`(${items} -> ${key} ->> ${raw(`'${member}'`)})`
 
-/** SQL that marks a row as reported: with the time and the source of the first report. */
+/** SQL that marks a row as reported, with the time and the source of the first report. */
 const marked = (now: UnixMs, source: Sql) =>
   sql`leak_reported_at = coalesce(leak_reported_at, ${now}), leak_source = coalesce(leak_source, ${source})`
 /** Condition: the report was handled, because its event exists. */
@@ -107,7 +106,7 @@ function handleSecrets(database: Database, items: string, now: UnixMs): Record<s
   }
 }
 
-/** API keys have no disabled state, so that `disable` revokes them, too. */
+/** Handles reports of API keys. A key cannot be disabled, so the reaction `disable` revokes it. */
 function handleKeys(database: Database, items: string, now: UnixMs): Record<string, Query> {
   const key = sql`lower(hex(target.digest))`
   const reaction = sql`iif(${reactionOf('target')} = 'notify', 'notify', 'revoke')`
@@ -120,8 +119,9 @@ function handleKeys(database: Database, items: string, now: UnixMs): Record<stri
 }
 
 /**
- * A signing secret can't be disabled: the receiver checks it, so that Oncekey can stop no forged webhook. To pause the
- * endpoint would only keep the true ones back. `revoke` deletes the endpoint.
+ * Handles reports of webhook signing secrets. Only the receiver checks signatures, so Oncekey cannot stop forged
+ * webhooks. Pausing the endpoint would stop only genuine ones. The reaction `revoke` deletes the endpoint; `disable`
+ * only records an event.
  */
 function handleEndpoints(database: Database, items: string, now: UnixMs): Record<string, Query> {
   const key = sql`target.secret`
@@ -130,7 +130,7 @@ function handleEndpoints(database: Database, items: string, now: UnixMs): Record
   const found = sql`target.secret IN (SELECT key FROM json_each(${items}))
     AND (leak_reported_at IS NULL OR ${isDeleted}) AND deleted_at IS NULL`
   return {
-    // The deliveries end first, because the endpoint loses its secret.
+    // The deliveries are ended first, because `found` no longer matches an endpoint whose secret has been removed.
     deliveries: query(sql`UPDATE webhook_deliveries SET ${gone(now)} WHERE state = 'pending' AND endpoint_id IN (
       SELECT id FROM webhook_endpoints AS target WHERE ${found} AND ${isDeleted} AND ${inTime(database)})`),
     ...endUnstamped(database, items, now, {
@@ -145,17 +145,20 @@ interface Ended {
   readonly name: string
   readonly table: 'api_keys' | 'webhook_endpoints'
   readonly type: EventType
-  /** SQL for the key of the row's report in `Items`. */
+  /** SQL for the row's key in `Items`. */
   readonly key: Sql
-  /** Condition: the row is reported for the first time, or the reaction has to be made. It has not ended. */
+  /** Condition: the object has not ended, and the report is its first one or causes a reaction. */
   readonly found: Sql
-  /** The reaction that is possible for rows of this kind. */
+  /** SQL for the reaction. Not every table supports every reaction. */
   readonly reaction: Sql
   readonly snapshot: Sql
   readonly ended: Sql
 }
 
-/** Rows that do not name the event of their last change: the event comes first, and decides. */
+/**
+ * Handles reports of objects whose rows do not store the ID of their latest event. So the event is inserted first, and
+ * the update depends on it.
+ */
 function endUnstamped(
   database: Database,
   items: string,
@@ -185,7 +188,9 @@ interface Recorded {
   readonly table: string
 }
 
-/** The events say nothing about the reporter: only the time and the source of a report are kept. */
+/**
+ * Records the events of leak reports. Nothing about the reporter is stored, only the time and the source of the report.
+ */
 function recordLeaks(type: EventType, now: UnixMs, { id, organization, data, from, table }: Recorded): Query<never> {
   const row = raw(table)
   return query(sql`INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type, created_at)

@@ -3,25 +3,25 @@ import { type ClientSecret, clientSecretMembers, endsIn, liveAt } from './client
 import type { UnixMs } from './database.ts'
 import { mapping } from './mapping.ts'
 
-/** A secret in any state, as lists show it. Its SQL reads rows of `client_secrets` under the name `first`. */
+/** A secret in any state, for lists. The SQL in this file reads rows of `client_secrets` under the alias `first`. */
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** A secret that expires within this time is expiring. */
+/** A secret that expires within this time has the state `expiring`. */
 export const EXPIRING_DAYS = 7
 const EXPIRING_MS = EXPIRING_DAYS * DAY_MS
 
-/** A secret without a use for this long is counted as unused. */
+/** A secret without a use in this time counts as unused. */
 export const UNUSED_DAYS = 90
 
 export type SecretState = 'active' | 'expiring' | 'disabled' | 'expired' | 'revoked'
 
-/** A filter. A null member, or an empty list, does not narrow the result. */
+/** A filter. Null members and empty lists match all secrets. */
 export interface SecretFilter {
   readonly states: readonly SecretState[]
-  /** Neither expired nor revoked, and without a use for this long. */
+  /** Matches secrets that are neither expired nor revoked, and were not used for this long. */
   readonly unusedForDays: number | null
-  /** Neither expired nor revoked, and without an expiry. */
+  /** Matches secrets that are neither expired nor revoked, by whether they have no expiry. */
   readonly neverExpires: boolean | null
   readonly expiresWithinDays: number | null
   readonly applicationId: string | null
@@ -30,7 +30,7 @@ export interface SecretFilter {
   readonly createdBy: string | null
   /** Trailing characters, at least four. */
   readonly hint: string | null
-  /** Reported as leaked. */
+  /** Matches secrets by whether they were reported as leaked. */
   readonly isLeaked: boolean | null
 }
 
@@ -50,9 +50,9 @@ export interface ListedSecret extends ClientSecret {
   readonly state: SecretState
   readonly applicationName: string
   readonly organizationId: string | null
-  /** Null if the creator is not known. */
+  /** Null if the creator is unknown. */
   readonly createdByName: string | null
-  /** The email address of the person who created it in the dashboard, if it is known. */
+  /** The email address of the person who created the secret in the dashboard; null if it is unknown. */
   readonly createdByPerson: string | null
   /** The network of the latest use. */
   readonly lastUsedAddress: string | null
@@ -67,7 +67,7 @@ export interface ListedSecret extends ClientSecret {
 
 const first = raw('first')
 
-/** The columns of a secret, for `selectFromFirst` and `selectSorted`. */
+/** SQL for the columns of a secret, for `selectFromFirst` and `selectSorted`. */
 const listed = mapping<Omit<ListedSecret, 'state' | 'applicationName' | 'organizationId' | 'createdByName'>>('first', {
   ...clientSecretMembers,
   createdByPerson: 'created_by_person',
@@ -80,7 +80,7 @@ const listed = mapping<Omit<ListedSecret, 'state' | 'applicationName' | 'organiz
   leakSource: 'leak_source',
 })
 
-/** SQL for the state of a secret, in the words of the API. */
+/** SQL for the state of a secret, with the names of the API. */
 function stateAt(now: UnixMs): Sql {
   return sql`CASE WHEN first.revoked_at IS NOT NULL THEN 'revoked' WHEN first.expires_at <= ${now} THEN 'expired'
     WHEN first.disabled_at IS NOT NULL THEN 'disabled'
@@ -115,12 +115,12 @@ export function listedFromRow(row: ListedRow): ListedSecret {
   }
 }
 
-/** Condition: without a use for this long. A secret that was never used counts from its creation. */
+/** Condition: the secret was not used for this long. If it was never used, the time since its creation counts. */
 function unusedAt(now: UnixMs, days: number): Sql {
   return sql`coalesce(first.last_used_at, first.created_at) <= ${now - days * DAY_MS}`
 }
 
-/** The conditions that a secret must meet to pass the filter. */
+/** Returns the conditions of a filter. */
 export function conditionsOf(filter: SecretFilter, now: UnixMs): Sql[] {
   const { states, unusedForDays, neverExpires, expiresWithinDays, applicationId, createdBy, hint, isLeaked } = filter
   const live = liveAt(now, first)
@@ -140,7 +140,7 @@ export function conditionsOf(filter: SecretFilter, now: UnixMs): Sql[] {
   return conditions
 }
 
-/** Numbers of secrets, among the newest that were counted. */
+/** The numbers of secrets by group, among the newest secrets. `counted` is the number of secrets that were read. */
 export interface SecretCounts {
   readonly counted: number
   readonly current: number

@@ -1,18 +1,21 @@
 import { raw, type Sql } from 'sql-template-tag'
 import { unreadable } from './database.ts'
 
-/** The column of a member, and how its value is read if it is not the value itself. */
+/** The column of a member. If the stored value must be converted, also the function that converts it. */
 type Column<Value> = string | readonly [column: string, read: (value: never) => Value]
 
 export interface Mapping<T> {
   /** SQL for the columns. */
   readonly columns: Sql
-  /** SQL for the JSON of a row, which an event keeps and `fromRow` reads back. */
+  /** SQL for a row as JSON. Events store it, and `fromRow` can read it. */
   readonly snapshot: Sql
   readonly fromRow: (row: object) => T
 }
 
-/** Maps the rows of a table to objects. Names are constants of ours, so they need no quoting. */
+/**
+ * Creates the mapping between a table's rows and objects. Column names are constants in the code, so they need no
+ * quoting.
+ */
 export function mapping<T extends object>(
   table: string,
   members: { readonly [Member in keyof T]-?: Column<T[Member]> },
@@ -26,7 +29,7 @@ export function mapping<T extends object>(
     snapshot: raw(`json_object(${fields.map(({ name }) => `'${name}', ${table}.${name}`).join(', ')})`),
     fromRow: (row) => {
       const values = row as Readonly<Record<string, unknown>>
-      // The first member identifies the row.
+      // The first member is the ID. If it is missing, the result is invalid.
       if (!values[fields[0]?.name ?? '']) throw unreadable()
       return Object.fromEntries(
         fields.map(({ member, name, read }) => [member, read ? read(values[name]) : values[name]]),
@@ -35,8 +38,8 @@ export function mapping<T extends object>(
   }
 }
 
-/** SQLite has no booleans, so a column holds 0 or 1. */
+/** SQLite has no booleans, so the column has 0 or 1. */
 export const flag = (value: 0 | 1): boolean => value === 1
 export const json = (text: string) => JSON.parse(text)
-/** Undefined in the data of an event from before the column. */
+/** The value is undefined if an event is older than the column. */
 export const jsonOrNull = (text: string | null | undefined) => (text == null ? null : JSON.parse(text))

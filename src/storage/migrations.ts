@@ -1,10 +1,13 @@
 import sql from 'sql-template-tag'
 import { type Database, query, StorageUnavailable, sendBatch } from './database.ts'
 
-/** The number of the newest file in migrations/, which the Worker cannot list: a test compares them. */
+/**
+ * The version of the newest file in migrations/. The Worker cannot list the files, so a test compares this number with
+ * them.
+ */
 export const SCHEMA_VERSION = 5
 
-/** Throws StorageUnavailable unless the database responds and has the schema of this version. */
+/** Throws StorageUnavailable if the database does not respond or does not have this schema version. */
 export async function requireCurrentSchema(database: Database): Promise<void> {
   const { schema } = await sendBatch(database, {
     schema: query<{ version: number }>(sql`SELECT version FROM schema_version`),

@@ -19,33 +19,36 @@ import {
 import { allOf, limitTo, select, selectFromFirst } from './statements.ts'
 import { endpointColumns, endpointFromRow, MAX_LISTED_ENDPOINTS, type WebhookEndpoint } from './webhooks.ts'
 
-/** An environment at a glance. */
+/** The data of the dashboard's overview. */
 export interface Overview {
   readonly applications: number
   readonly secrets: SecretCounts
-  /** The time of the latest use of any of the secrets; null if none was used. */
+  /** The time of the latest use of any secret; null if no secret was used. */
   readonly lastUsedAt: UnixMs | null
-  /** The number of secrets that are expiring. */
+  /** The number of expiring secrets. */
   readonly expiringCount: number
-  /** The secrets that are the next to expire. */
+  /** The secrets that expire next. */
   readonly expiring: readonly ListedSecret[]
-  /** Secrets that are reported as leaked, latest first. An ended one is left out a week after its report. */
+  /** Secrets that were reported as leaked, latest report first. An ended secret is left out a week after its report. */
   readonly leaked: readonly ListedSecret[]
   readonly areMoreLeaked: boolean
   readonly endpoints: readonly WebhookEndpoint[]
   readonly keys: readonly CallerKey[]
-  /** The latest events, without sign-ins. */
+  /** The latest events, without sign-ins and sign-outs. */
   readonly activities: readonly Activity[]
 }
 
-/** Secrets that expire are looked for among this many: programs stop working, so more of them than are counted. */
+/**
+ * Expiring secrets are searched among this many secrets. This is more than the counts read, because a program stops
+ * working when its secret expires.
+ */
 const MAX_READ_EXPIRING = 10_000
-/** Sign-ins are left out of the latest events, which are looked for among this many. */
+/** Maximum number of events that are read to find the latest ones other than sign-ins and sign-outs. */
 const MAX_READ_EVENTS = 200
-/** The overview shows the report of an ended secret for this long. */
+/** How long the overview shows a leak report of an ended secret. */
 const LEAK_SHOWN_MS = 7 * 24 * 60 * 60_000
 
-/** `limit` is the maximum number of secrets and of events in the result. */
+/** Returns the overview. `limit` is the maximum number of secrets, and of events, in each list. */
 export function findOverview(
   database: Database,
   caller: Caller,

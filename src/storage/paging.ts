@@ -1,38 +1,38 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import { limitTo } from './statements.ts'
 
-/** The page of a list that a caller asks for. */
+/** A request for one page of a list. */
 export interface PageRequest {
   readonly limit: number
-  /** The order of the page: oldest first, or newest first. */
+  /** Oldest first, or newest first. */
   readonly order: 'asc' | 'desc'
-  /** The page lies before or after the item with this ID, in the page's order. */
+  /** The page comes before or after the item with this ID, in the page's order. */
   readonly cursor: { readonly id: string; readonly side: 'before' | 'after' } | null
 }
 
 export interface Page<Item> {
   readonly items: readonly Item[]
-  /** Cursors for the pages on either side, in the page's order; null if there is nothing more. */
+  /** The cursors of the neighbouring pages, in the page's order; null if there is no such page. */
   readonly before: string | null
   readonly after: string | null
 }
 
-/** The direction in which the rows are read: a page before its cursor is read backwards from there. */
+/** Returns true if the rows are read in ascending order. A page before its cursor is read backwards from the cursor. */
 export function isAscending({ order, cursor }: PageRequest): boolean {
   return (order === 'asc') !== (cursor?.side === 'before')
 }
 
-/** SQL for ORDER BY, in the reading direction. */
+/** SQL for ORDER BY, in the order of reading. */
 export function orderBy(column: 'id' | 'seq', request: PageRequest): Sql {
   return sql`ORDER BY ${raw(column)} ${raw(isAscending(request) ? 'ASC' : 'DESC')}`
 }
 
-/** SQL for LIMIT. One row more than the page tells whether there is a next page. */
+/** SQL for LIMIT. It includes one row more than the page, which shows whether there is a next page. */
 export function limitToPage({ limit }: PageRequest): Sql {
   return limitTo(limit + 1)
 }
 
-/** Makes the page of items in the order in which they were read. `next` and `back` are the cursors in that order. */
+/** Creates a page from items in the order of reading. `next` and `back` are the cursors in that order. */
 export function toPage<Item>(
   { cursor }: PageRequest,
   items: Item[],

@@ -1,8 +1,8 @@
 import { isRegionDigit } from '../credential/id.ts'
 
-/** A region: the database that its environments are in. */
+/** A region, which is a D1 database for environments. */
 export interface Region {
-  /** The symbol that every credential and ID of the region carries. */
+  /** The symbol of the region in credentials and IDs. */
   readonly digit: string
   /** The binding of its D1 database. */
   readonly binding: string
@@ -11,8 +11,8 @@ export interface Region {
 const REGION = /^(.)=([A-Za-z_][A-Za-z0-9_]*)$/
 
 /**
- * Reads regions as `0=DB,1=DB_WEUR`. Undefined if the text is malformed, or has a digit or a binding twice. The first
- * region is the default of new environments.
+ * Parses regions, such as `0=DB,1=DB_WEUR`. Returns undefined if the text is malformed, or if it repeats a digit or a
+ * binding. The first region is the default for new environments.
  */
 export function parseRegions(text: string): readonly Region[] | undefined {
   const regions: Region[] = []

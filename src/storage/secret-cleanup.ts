@@ -11,14 +11,17 @@ import { passedReminder } from './secret-lifetime.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** Maximum rows per step and batch. */
+/** Maximum number of rows per step in one batch. */
 export const MAX_STEP_ROWS = 500
 export const upToMax = raw(`LIMIT ${MAX_STEP_ROWS}`)
 
-/** Statements that belong together. The one with the name of the step returns a row for each that it changes. */
+/** The statements of a step. The statement with the step's name returns a row for each row that it changes. */
 export type Step = Readonly<Record<string, Query>>
 
-/** Records the event of each expiry once: its ID is the secret's own ULID, so a second one has the same ID. */
+/**
+ * Records one event for each expiry. The ID of the event has the ULID of the secret, so a second event would have the
+ * same ID.
+ */
 export function recordExpiries(now: UnixMs): Step {
   const expired = sql`client_secrets WHERE due_at <= ${now} AND ended_at = 0 ORDER BY due_at ${upToMax}`
   return {
@@ -35,8 +38,8 @@ export function recordExpiries(now: UnixMs): Step {
 }
 
 /**
- * The IDs of events about one secret differ by their times. Those of client-authentication.ts are 0 or 1 ms after an
- * hour.
+ * IDs of events about the same secret differ only in their times. The times used in client-authentication.ts are 0 or 1
+ * ms after a full hour.
  */
 const OFFSETS_MS = { expiring: 2, unused: 3 }
 
@@ -45,7 +48,7 @@ function eventOf(now: UnixMs, kind: keyof typeof OFFSETS_MS): Sql {
   return sql`(${startOfIds('event', now - (now % 1000) + OFFSETS_MS[kind])} || substr(client_secrets.id, -16))`
 }
 
-/** Records an event about each of some secrets. */
+/** Records an event about each of the secrets that `where` selects. */
 function recordSecretEvents(now: UnixMs, eventId: Sql, type: EventType, data: Sql, where: Sql): Query {
   return query(sql`INSERT INTO events (seq, id, environment_id, organization_id, type, data, actor_type, created_at)
     SELECT ${nextSeq(now)} - 1 + row_number() OVER (ORDER BY id), ${eventId}, environment_id, ${organizationOfSecret},
@@ -53,7 +56,10 @@ function recordSecretEvents(now: UnixMs, eventId: Sql, type: EventType, data: Sq
     FROM client_secrets WHERE ${where} ON CONFLICT DO NOTHING RETURNING 1`)
 }
 
-/** Records reminders of expiries, each once. A disabled secret gets none, because no program uses it. */
+/**
+ * Records a reminder before each expiry, once for each of 30, 7 and 1 days. A disabled secret gets none, because no
+ * program can use it.
+ */
 export function recordReminders(now: UnixMs): Step {
   const due = sql`(environment_id, id) IN (SELECT environment_id, id FROM client_secrets
     WHERE reminder_due_at <= ${now} ORDER BY reminder_due_at ${upToMax})`
@@ -74,14 +80,14 @@ export function recordReminders(now: UnixMs): Step {
   }
 }
 
-/** How often the secrets of an environment with a policy are checked. */
+/** How often cleanup checks the secrets of an environment with `max_unused_days`. */
 const CHECK_INTERVAL_MS = DAY_MS
 
 /**
- * Disables secrets that were neither used nor changed for as long as their environment allows: of the environment that
- * has waited for the longest time, one page of its secrets. With more pages to come, it waits behind those that are due
- * already, so that an environment with many secrets delays no other one. Last uses have no index, which each use would
- * have to write.
+ * Disables secrets that were neither used nor changed for as long as their environment allows. Each call checks one
+ * page of secrets, of the environment that has waited longest. If there are more pages, the environment waits behind
+ * all others that are due, so that an environment with many secrets does not delay the others. `last_used_at` has no
+ * index, because every use would have to write it.
  */
 export function disableUnused(now: UnixMs): Step {
   const environment = sql`(SELECT id AS environment_id, max_unused_days, coalesce(unused_checked_to, '') AS checked_to

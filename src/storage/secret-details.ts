@@ -19,14 +19,14 @@ export interface SecretDetails {
   readonly isOrphaned: boolean
   /** The events of its changes and refused uses, newest first. */
   readonly history: readonly Activity[]
-  /** Other secrets of the application that work and are not replaced. */
+  /** The number of other secrets of the application that are active and not rotated out. */
   readonly otherActive: number
 }
 
 const HOUR_MS = 60 * 60 * 1000
-/** Refused uses are looked up for this long. Each hour has an event of its own. */
+/** Events of refused uses are looked up for this long. There is at most one event per hour. */
 const REFUSED_HOURS = 7 * 24
-/** The region and the random symbols of an ID, which other IDs are derived from. */
+/** The number of symbols of an ID that derived IDs share: the region and the random symbols. */
 const DERIVED_SYMBOLS = 16
 
 interface DetailsRow extends ListedRow {
@@ -34,7 +34,7 @@ interface DetailsRow extends ListedRow {
   readonly deleted_at: UnixMs | null
 }
 
-/** Finds a secret that cleanup has not removed. Reads its own events by their IDs. */
+/** Returns a secret that cleanup has not removed. Its events are read by their IDs. */
 export function findSecretDetails(
   database: Database,
   caller: Caller,
@@ -52,7 +52,7 @@ export function findSecretDetails(
   const working = sql`disabled_at IS NULL AND NOT is_rotated_out AND ${liveAt(now)}`
   const statements = {
     found: selectFromFirst<DetailsRow>(caller, columns, 'client_secrets', sql`id = ${id}`, empty),
-    // The query names the index, because SQLite would otherwise read all events of the environment.
+    // The index is named, because SQLite would otherwise read all events of the environment.
     events: select<object>(
       caller,
       eventColumns,
@@ -82,7 +82,9 @@ export function findSecretDetails(
   })
 }
 
-/** The IDs of events that follow from the ID of a secret: its expiry, and refused uses by the hour. */
+/**
+ * Returns the IDs of events that are derived from the ID of a secret: the expiry, and the refused uses of each hour.
+ */
 function derivedEvents(id: string, now: UnixMs): string[] {
   if (timeOfId(id) === null) return []
   const hour = now - (now % HOUR_MS)
@@ -93,7 +95,7 @@ function derivedEvents(id: string, now: UnixMs): string[] {
   return [`event${id.slice('secret'.length)}`, ...refused]
 }
 
-/** Adds to each event the state before it, and sorts the latest first. */
+/** Adds the previous data to each event, and sorts the events newest first. */
 function historyOf({ id, application_name }: ListedRow, events: readonly Event[]): Activity[] {
   let before: Snapshot | null = null
   const history = events.map((event) => {

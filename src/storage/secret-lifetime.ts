@@ -1,31 +1,33 @@
 import sql, { join, raw, type Sql } from 'sql-template-tag'
 import type { UnixMs } from './database.ts'
 
-/** The longest lifetime that an environment allows its client secrets, and the reminders before their expiry. */
+/** The longest lifetime that an environment allows for client secrets, and the reminders before their expiry. */
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** An expiry may be later than the policy allows by this much, because the clocks of clients differ. */
+/** An expiry may be this much later than the policy allows, because the clocks of clients differ. */
 const CLOCK_TOLERANCE_MS = 60_000
 
-/** SQL for the longest lifetime of a new secret, in ms, from the row of an environment; NULL for no limit. */
+/**
+ * SQL for the longest lifetime of a new secret in ms, from a joined row of an environment; NULL if there is no limit.
+ */
 export function lifetimeOf(environment: 'environment' | 'environments'): Sql {
   return raw(`${environment}.max_lifetime_days * ${DAY_MS}`)
 }
 
-/** SQL for the longest lifetime of a new secret in an environment, in ms; NULL for no limit. */
+/** SQL for the longest lifetime of a new secret in ms, by the ID of an environment; NULL if there is no limit. */
 export function maxLifetime(environmentId: Sql): Sql {
   return sql`(SELECT ${lifetimeOf('environments')} FROM environments WHERE id = ${environmentId})`
 }
 
-/** Condition: an expiry is not after the latest one that the policy allows, or there is no policy. */
+/** Condition: the expiry is not after `latest`, or the environment has no limit. */
 export function isAllowedExpiry(expiry: Sql | UnixMs, latest: Sql): Sql {
   return sql`coalesce(${expiry} <= ${latest} + ${raw(`${CLOCK_TOLERANCE_MS}`)}, true)`
 }
 
 /**
- * SQL for `reminded_days` of a secret whose expiry is set, from the time until that expiry in ms: no reminder is due whose
- * time has passed.
+ * SQL for `reminded_days` of a secret whose expiry has just been set. Reminders whose time has already passed count as
+ * sent. `rest` is the time until the expiry in ms.
  */
 export function passedReminder(rest: Sql | number): Sql {
   const cases = [1, 7, 30].map((days) => sql`WHEN ${rest} <= ${raw(`${days * DAY_MS}`)} THEN ${raw(`${days}`)}`)

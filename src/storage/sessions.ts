@@ -13,18 +13,18 @@ import { selectVerdict } from './verdicts.ts'
 /** A dashboard session. */
 export interface Session {
   readonly id: string
-  /** The name of the API key that signed in, or that the person acts with. */
+  /** The name of the API key that signed in, or that the person uses. */
   readonly keyName: string
   /** The email address of a person who signed in through Cloudflare Access; null otherwise. */
   readonly person: string | null
   readonly createdAt: UnixMs
   /** The time of the last use, accurate to the minute. */
   readonly lastUsedAt: UnixMs
-  /** The end of the sign-in at Cloudflare Access; null otherwise. */
+  /** The time when the sign-in at Cloudflare Access ends; null for other sessions. */
   readonly expiresAt: UnixMs | null
-  /** True if the session is the caller. */
+  /** True if the caller uses this session. */
   readonly isOwn: boolean
-  /** The origin of the sign-in; null if it is not known. */
+  /** The origin of the sign-in; null if it is unknown. */
   readonly address: string | null
   readonly country: string | null
   readonly userAgent: string | null
@@ -33,7 +33,7 @@ export interface Session {
 export interface NewSession {
   readonly id: string
   readonly digest: Bytes
-  /** The person who signed in through Cloudflare Access; absent or null if the API key itself did. */
+  /** A person who signed in through Cloudflare Access. Absent or null if the session was started with an API key. */
   readonly person?: { readonly email: string; readonly expiresAt: UnixMs } | null
 }
 
@@ -50,28 +50,32 @@ const { fromRow } = mapping<Session>('sessions', {
   userAgent: 'user_agent',
 })
 
-/** The event of a sign-in is among this many after its time: others may have signed in in the same millisecond. */
+/**
+ * The event of a sign-in is searched among this many events, because several sessions can start in the same
+ * millisecond.
+ */
 const MAX_SIGN_INS = 20
 
-/** SQL for a column of the event of a session's sign-in. */
+/** SQL for a column of the event that recorded a session's sign-in. */
 const ofSignIn = (column: 'address' | 'country' | 'user_agent') => sql`(SELECT ${raw(column)} FROM (
   SELECT ${raw(column)}, data FROM events WHERE environment_id = sessions.environment_id AND type = 'session.created'
   AND seq >= sessions.created_at * 1000 ORDER BY seq LIMIT ${raw(`${MAX_SIGN_INS}`)}) WHERE data ->> 'id' = sessions.id)
   AS ${raw(column)}`
 
-/** An API key has at most this many sessions, and so has each person who acts with it: a new one ends the oldest. */
+/** Maximum number of sessions of an API key, and of each person who uses the key. A new session ends the oldest one. */
 const MAX_SESSIONS = 10
 
-/** SQL for the JSON of a session: data of its events. */
+/** SQL for a session as JSON, for the data of its events. */
 export const sessionSnapshot = sql`json_object('object', 'session', 'id', target.id,
   'api_key', (SELECT json_object('id', id, 'name', name) FROM api_keys WHERE id = target.api_key_id))`
 
-/** Joins to the caller, as `target`, the active session of its environment that `where` selects. */
+/** Joins to the caller, as `target`, the session of its environment that `where` selects and that was not ended. */
 const joinSession = (where: Sql) =>
   sql`JOIN sessions AS target ON target.environment_id = caller.environment_id AND target.ended_at IS NULL AND ${where}`
 
 /**
- * Starts a session of the calling API key, or of a person who acts with it. It replaces the session with the digest `replaces`, even one of another key.
+ * Starts a session for the calling API key, or for a person who uses the key. It also ends the session with the digest
+ * `replaces`, even if that session belongs to a different key.
  */
 export function startSession(
   database: Database,
@@ -94,7 +98,7 @@ export function startSession(
   const newest = sql`SELECT id FROM sessions WHERE environment_id = ${environmentOf(caller)} AND ${ofSame}
     ORDER BY created_at DESC, id DESC LIMIT ${raw(`${MAX_SESSIONS}`)}`
   const ended = sql`ended_at = ${now}`
-  // A person does not have the key: the session itself is the actor, so that the event names the person.
+  // A person does not hold the API key. So the session is the actor of the event, which then names the person.
   const actor = person ? { ...change, caller: { ...caller, kind: 'session' as const, digest } } : change
   return runBatch(
     database,
@@ -158,7 +162,7 @@ export function endSession(
     caller,
     'write',
     {
-      // The verdict is read before the change, because a session that ends itself is unknown afterwards.
+      // `found` is read before the change. A session that ends itself could not read it afterwards.
       found: select<{ ended_at: UnixMs | null }>(caller, sql`ended_at`, 'sessions', sql`id = ${id}`),
       event: recordAuditEvent(database, change, 'write', 'session.revoked', sessionSnapshot, target),
       ended: endIfRecorded(change, 'write', sql`id = ${id}`),
@@ -175,7 +179,7 @@ function endIfRecorded(change: Change, needs: Need, where: Sql): Statement<objec
   return updateUnstamped(change.caller, needs, 'sessions', sql`ended_at = ${change.now}`, condition)
 }
 
-/** The callers of the environment: its active API keys, oldest first, and its active sessions, newest first. */
+/** Returns the callers of the environment: its API keys, oldest first, and its active sessions, newest first. */
 export function listCallers(
   database: Database,
   caller: Caller,

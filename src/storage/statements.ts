@@ -17,8 +17,8 @@ import type { Database, Query, UnixMs } from './database.ts'
 import { withEvent } from './history.ts'
 
 /**
- * A statement of a caller. Each finds its environment by the caller's digest within its own transaction, so that no
- * statement can be built without a caller, and none reaches another environment's rows. Only this file can make one.
+ * A statement of a caller. Only this file can create one, and always with a caller. The statement looks up the caller's
+ * environment in its own transaction, so it cannot read or change rows of other environments.
  */
 class ScopedStatement<Row> implements Query<Row> {
   declare readonly row?: Row
@@ -42,16 +42,16 @@ type Table =
   | 'webhook_endpoints'
   | 'webhook_deliveries'
 /**
- * A table, and the index to use. D1 has no statistics for SQLite, which would otherwise read all rows of an environment
- * (a range of the table) instead of the few that the index finds.
+ * A table, or a table and the index to use. D1 keeps no statistics for SQLite's query planner, which would otherwise
+ * read all rows of the environment (a range of the table) instead of the few rows in the index.
  */
 type Source = Table | `${Table} INDEXED BY ${string}`
-/** The tables whose rows record the event of their last change. */
+/** The tables whose rows store the ID of their latest event. */
 export type ChangingTable = 'applications' | 'client_secrets'
 type ChangingSource = ChangingTable | `${ChangingTable} INDEXED BY ${string}`
 type Value = string | number | null | Bytes
 
-/** The right that reading a table needs. */
+/** The right that reading each table needs. */
 const READING: Readonly<Record<Table, Need>> = {
   applications: 'secrets:read',
   client_secrets: 'secrets:read',
@@ -64,7 +64,7 @@ const READING: Readonly<Record<Table, Need>> = {
 }
 const reading = (source: Source): Need => READING[source.split(' ', 1)[0] as Table]
 
-/** The right that a change of a table needs. */
+/** The right that changing each table needs. */
 export const CHANGING: Readonly<Record<ChangingTable, Need>> = {
   applications: 'applications:write',
   client_secrets: 'secrets:write',
@@ -74,8 +74,8 @@ const changing = (source: ChangingSource): Need => CHANGING[source.split(' ', 1)
 export const BY_APPLICATION = 'client_secrets INDEXED BY client_secrets_by_application'
 
 /**
- * Selects the caller's own row, and columns of the rows that `joined` joins to it. Returns no row if the caller is
- * unknown. The reader of the row must ask `isAllowed`, as `runBatch` does.
+ * Selects the caller's row, with columns of the rows that `joined` joins to it. Returns no row if the caller is
+ * unknown. The code that reads the row must call `isAllowed`, as `runBatch` does.
  */
 export function selectCaller<Row>(
   caller: Caller,
@@ -86,7 +86,7 @@ export function selectCaller<Row>(
   return new ScopedStatement(sql`SELECT ${columns} FROM ${scope} ${joined}`)
 }
 
-/** Rows of the caller's environment. `rest` may end in ORDER BY and LIMIT. */
+/** Selects rows of the caller's environment. `rest` can be ORDER BY and LIMIT. */
 export function select<Row>(
   caller: Caller,
   columns: Sql,
@@ -101,8 +101,8 @@ export function select<Row>(
 }
 
 /**
- * Searches the rows of the caller's environment that `first` selects, and reads no others: `first` may end in ORDER BY
- * and LIMIT. `rest` narrows and orders the result.
+ * Searches only those rows of the caller's environment that `first` selects. `first` can end in ORDER BY and LIMIT.
+ * `rest` filters and sorts the result.
  */
 export function selectFromFirst<Row>(
   caller: Caller,
@@ -118,8 +118,8 @@ export function selectFromFirst<Row>(
 }
 
 /**
- * As `selectFromFirst`, for a `rest` that sorts. `columns` are computed for the rows of the result only, because they
- * may read other tables.
+ * Does the same as `selectFromFirst`, for a `rest` that sorts. `columns` may read other tables, so they are computed
+ * only for the rows of the result.
  */
 export function selectSorted<Row>(caller: Caller, columns: Sql, table: Source, first: Sql, rest: Sql): Statement<Row> {
   const { sql: sorted } = selectFromFirst(caller, sql`*`, table, first, rest)
@@ -127,8 +127,8 @@ export function selectSorted<Row>(caller: Caller, columns: Sql, table: Source, f
 }
 
 /**
- * Inserts a row unless it exists, so that the statement may be repeated. `source` joins the rows that it depends on to
- * `caller`.
+ * Inserts a row unless it exists, so that the statement can be repeated. `source` joins other rows to `caller`, and
+ * `where` can refer to them.
  */
 export function insert(
   database: Database,
@@ -142,7 +142,7 @@ export function insert(
   return insertInto(table, { ...row, ...stamps }, scopeOf(change.caller, changing(table), database), source, where)
 }
 
-/** Updates rows once: not if the event exists already, and not after the deadline. */
+/** Updates rows, if the event of the change does not exist yet and the deadline has not passed. */
 export function update(database: Database, change: Change, table: ChangingSource, set: Sql[], where: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE ${raw(table)} SET ${stamped(change, table, set)}
@@ -151,7 +151,8 @@ export function update(database: Database, change: Change, table: ChangingSource
 }
 
 /**
- * Follow-up update in the same batch. `where` must depend on the leading statement, which alone checks the deadline.
+ * Updates further rows in the same batch. `where` must depend on the deciding statement, because only that statement
+ * checks the deadline.
  */
 export function updateDependent(change: Change, needs: Need, table: ChangingSource, set: Sql[], where: Sql): Statement {
   return new ScopedStatement(
@@ -161,8 +162,8 @@ export function updateDependent(change: Change, needs: Need, table: ChangingSour
 }
 
 /**
- * Updates many secrets, each with an event of its own: once, and not after the deadline. `items` is the JSON of the
- * events' IDs by the secrets' IDs.
+ * Updates many secrets, each with an event of its own, if the events do not exist yet and the deadline has not passed.
+ * `items` is JSON that maps each secret's ID to its event's ID.
  */
 export function updateEach(database: Database, change: Change, items: string, set: Sql, where: Sql): Statement {
   const event = sql`(${items} ->> client_secrets.id)`
@@ -173,7 +174,10 @@ export function updateEach(database: Database, change: Change, items: string, se
   )
 }
 
-/** Updates the caller's environment, named `target`, if the event of the change exists. */
+/**
+ * Updates the caller's environment, as `target`, if the event of the change exists and no later event changed the
+ * environment.
+ */
 export function updateEnvironment(change: Change, set: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE environments AS target SET ${set} WHERE id = (SELECT environment_id FROM ${dependentScope(change.caller, 'write')})
@@ -181,7 +185,7 @@ export function updateEnvironment(change: Change, set: Sql): Statement {
   )
 }
 
-/** Adds to the environment's count of applications, once, if the change was made to the one that `matches`. */
+/** Changes the environment's number of applications, once, if the change affected the application that `matches`. */
 export function countApplications(change: Change, difference: 1 | -1, matches: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE environments SET application_count = application_count + ${difference}
@@ -191,7 +195,7 @@ export function countApplications(change: Change, difference: 1 | -1, matches: S
   )
 }
 
-/** Stores the record of a keyed request, if the change was made. It replaces one from before `staleAt`. */
+/** Stores the idempotency record of a request, if the change was made. It overwrites a record from before `staleAt`. */
 export function insertRecord(change: Change, record: Record<string, Value>, staleAt: UnixMs): Statement {
   const columns = [...Object.keys(record), 'event_id', 'created_at']
   const values = [...Object.values(record), change.eventId, change.now]
@@ -203,10 +207,10 @@ export function insertRecord(change: Change, record: Record<string, Value>, stal
   )
 }
 
-/** Starting and ending one's own session needs what most pages need. */
+/** The right for starting or ending one's own session. Most pages of the dashboard need the same right. */
 export const SIGN_IN: Need = 'secrets:read'
 
-/** Creates a session for the calling key. */
+/** Creates a session for the calling API key. */
 export function insertSession(database: Database, caller: Caller, session: Record<string, Value | Sql>): Statement {
   return insertInto('sessions', session, scopeOf(caller, SIGN_IN, database))
 }
@@ -229,9 +233,7 @@ export function updateUnstamped(
   )
 }
 
-/**
- * Sets `last_used_at` of an API key or session: never backwards, at most once a minute, not if it is no longer active.
- */
+/** Sets the `last_used_at` of an active API key or session, at most once a minute. It never sets an earlier time. */
 export function touchCaller(database: Database, caller: Caller, now: UnixMs): Statement {
   const [table, own, active] =
     caller.kind === 'session'
@@ -242,25 +244,25 @@ export function touchCaller(database: Database, caller: Caller, now: UnixMs): St
   )
 }
 
-/** Condition: all of the given conditions. */
+/** Condition: all of the given conditions are true. */
 export function allOf(conditions: Sql[]): Sql {
   return conditions.length === 0 ? sql`true` : join(conditions, ' AND ')
 }
 
-/** SQL for LIMIT. As a bare parameter it would make SQLite compile the statement again for every value. */
+/** SQL for LIMIT. With a bare parameter, SQLite would compile the statement again for each new value. */
 export function limitTo(rows: number): Sql {
   return sql`LIMIT ${rows} + 0`
 }
 
-/** The columns that every change sets besides its own. */
+/** SQL for SET: the given columns, and the columns that every change sets. */
 function stamped({ now, eventId }: Change, table: ChangingSource, set: Sql[]): Sql {
   const history = table.startsWith('client_secrets') ? [sql`history = ${withEvent(eventId)}`] : []
   return join([...set, ...history, sql`updated_at = ${now}`, sql`event_id = ${eventId}`], ', ')
 }
 
 /**
- * Inserts a row for each row of the caller and of what `joined` joins to it, unless it exists. The conflict clause
- * names no target: with one, a repeated insert that was committed would throw.
+ * Inserts a row for each row that `joined` joins to the caller, unless the row exists. ON CONFLICT names no constraint.
+ * A repeated insert can violate several constraints, and would throw for one that is not named.
  */
 export function insertInto(
   table: Table,

@@ -4,7 +4,7 @@ import { eventExists, type Scope, scopeOfChange } from './caller-conditions.ts'
 import type { UnixMs } from './database.ts'
 import { type Statement, selectCaller } from './statements.ts'
 
-/** Every verdict names the caller. */
+/** The columns about the caller, which every verdict has. */
 export interface CallerRow {
   readonly caller_id: string
   readonly caller_name: string
@@ -21,23 +21,23 @@ export interface CallerRow {
 
 /** The verdict on a change. */
 export interface ChangeRow extends CallerRow {
-  /** True if the change was made: its event exists. */
+  /** 1 if the change was made, because its event exists. */
   readonly is_done: 0 | 1
-  /** True if a webhook endpoint wants the event. */
+  /** 1 if a webhook endpoint is subscribed to the event. */
   readonly has_delivery: 0 | 1
 }
 
-/** A row that LEFT JOIN found; its ID is null if it did not. */
+/** A row of a LEFT JOIN. The ID is null if no row was found. */
 export interface FoundRow {
   readonly id: string | null
 }
 
-/** The verdict on a change of a row. */
+/** The verdict on a change to a single row. */
 export interface FoundChangeRow extends ChangeRow, FoundRow {}
 
 /**
- * Selects one row: the caller, and columns of the rows that `joined` joins to it. Returns no row if the caller is
- * unknown.
+ * Selects the verdict: one row with the caller, and columns of the rows that `joined` joins to it. Returns no row if
+ * the caller is unknown.
  */
 export function selectVerdict<Columns>(
   caller: Caller,
@@ -60,14 +60,17 @@ export function selectVerdict<Columns>(
   )
 }
 
-/** Condition: a webhook endpoint of an environment, by default the caller's, wants events of this type. */
+/**
+ * Condition: an active webhook endpoint of the environment is subscribed to events of this type. By default, this is
+ * the caller's environment.
+ */
 export function wantedByWebhook(eventType: string | Sql, environmentId: Sql = raw('caller.environment_id')): Sql {
   return sql`EXISTS (SELECT 1 FROM webhook_endpoints WHERE webhook_endpoints.environment_id = ${environmentId}
     AND deleted_at IS NULL AND paused_at IS NULL AND (webhook_endpoints.events = '[]'
     OR ${eventType} IN (SELECT value FROM json_each(webhook_endpoints.events))))`
 }
 
-/** The verdict on a change, and columns of what `joined` joins to the caller. */
+/** Selects the verdict on a change, with columns of the rows that `joined` joins to the caller. */
 export function selectChangeVerdict<Verdict extends ChangeRow>(
   change: Change,
   eventType: string,

@@ -10,22 +10,29 @@ import { type ChangeRow, selectChangeVerdict } from './verdicts.ts'
 import { endpointColumns, endpointFromRow, gone, type WebhookEndpoint } from './webhooks.ts'
 
 export interface NewWebhookEndpoint extends Pick<WebhookEndpoint, 'id' | 'url' | 'events' | 'createdAt'> {
-  /** The secret signs deliveries, so it is stored as plaintext. */
+  /** The signing secret. It is stored in plaintext, because it signs deliveries. */
   readonly secret: string
 }
 
-/** An environment has at most this many endpoints that callers have created: each gets every event. */
+/**
+ * A caller cannot create an endpoint if its environment already has this many. The number is limited because each
+ * endpoint can receive every event.
+ */
 const MAX_ENDPOINTS = 20
 
 /**
- * SQL for the `data` of an endpoint's events. It cuts the URL at `?` (char 63), because a query may hold a credential.
+ * SQL for the `data` of an endpoint's events. It cuts the URL at `?` (char 63), because the query may contain a
+ * credential.
  */
 const endpointData = (id: Sql | string, url: Sql | string, events: Sql | string) =>
   sql`json_object('object', 'webhook_endpoint', 'id', ${id},
     'url', substr(${url}, 1, instr(${url} || char(63), char(63)) - 1), 'events', json(${events}))`
 export const endpointSnapshot = endpointData(raw('target.id'), raw('target.url'), raw('target.events'))
 
-/** Creates an endpoint, once for each form. It receives the events that are recorded from now on. */
+/**
+ * Creates an endpoint for events that are recorded from now on. Submitting the same form again creates no second
+ * endpoint.
+ */
 export function createCallerEndpoint(
   database: Database,
   change: Change,
@@ -75,7 +82,7 @@ export function createCallerEndpoint(
   )
 }
 
-/** An endpoint of the caller's environment with its secret, for a caller with write access. */
+/** Returns an endpoint of the caller's environment with its secret. The caller needs write access. */
 export function findCallerEndpoint(
   database: Database,
   caller: Caller,
@@ -89,7 +96,8 @@ export function findCallerEndpoint(
 }
 
 /**
- * The event, its condition and the new value that pause or resume an endpoint. A retry does not undo a later change.
+ * Returns the event type, the condition and the new value for pausing or resuming an endpoint. `isLatest` prevents a
+ * retry from undoing a later change.
  */
 export function pauseOf(isPaused: boolean, now: number, eventId: string) {
   const types = ['webhook_endpoint.paused', 'webhook_endpoint.resumed'] as const
@@ -101,7 +109,7 @@ export function pauseOf(isPaused: boolean, now: number, eventId: string) {
   }
 }
 
-/** Pauses an endpoint, whose events then wait in their order, or lets it receive them again. Idempotent. */
+/** Pauses or resumes an endpoint. During a pause its events wait, in order. Idempotent. */
 export function pauseCallerEndpoint(
   database: Database,
   change: Change,
@@ -129,7 +137,7 @@ export function pauseCallerEndpoint(
   )
 }
 
-/** Deletes an endpoint and its secret: nothing more is delivered to it. Idempotent. */
+/** Deletes an endpoint and its secret, so that nothing more is delivered to it. Idempotent. */
 export function deleteCallerEndpoint(
   database: Database,
   change: Change,

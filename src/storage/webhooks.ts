@@ -12,13 +12,13 @@ export interface WebhookEndpoint {
   /** The event types that the endpoint receives; all types if empty. */
   readonly events: readonly EventType[]
   readonly createdAt: UnixMs
-  /** The time of the pause, since when events wait; null unless the endpoint is paused. */
+  /** The time of the pause. Events wait since then. Null unless the endpoint is paused. */
   readonly pausedAt: UnixMs | null
   /** The time of the first report that the signing secret has leaked. */
   readonly leakReportedAt: UnixMs | null
   /**
-   * Deliveries by state. `delivered` counts all of them ever; the other states count stored rows, up to
-   * `MAX_COUNTED_DELIVERIES`.
+   * The number of deliveries by state. `delivered` counts all deliveries since the creation of the endpoint. The others
+   * count the stored rows, up to `MAX_COUNTED_DELIVERIES`.
    */
   readonly deliveries: { readonly pending: number; readonly delivered: number; readonly dead: number }
 }
@@ -26,7 +26,7 @@ export interface WebhookEndpoint {
 export interface ListedDelivery {
   readonly endpointId: string
   readonly eventId: string
-  /** The type of the event; null once the event is past its retention. */
+  /** The type of the event; null if the event has been removed after its retention. */
   readonly eventType: EventType | null
   readonly state: 'pending' | 'delivered' | 'dead'
   readonly attempts: number
@@ -39,7 +39,7 @@ export interface ListedDelivery {
 export const MAX_COUNTED_DELIVERIES = 100
 export const MAX_LISTED_ENDPOINTS = 100
 
-/** A number of pending or failed deliveries in words. */
+/** Formats a number of pending or failed deliveries. */
 export function deliveryCount(count: number): string {
   return count < MAX_COUNTED_DELIVERIES ? String(count) : `${MAX_COUNTED_DELIVERIES}+`
 }
@@ -74,7 +74,7 @@ const { fromRow: deliveryFromRow } = mapping<ListedDelivery>('webhook_deliveries
   createdAt: 'created_at',
 })
 
-/** The endpoints of the caller's environment, oldest first, and its latest deliveries, newest first. */
+/** Returns the endpoints of the caller's environment, oldest first, and its latest deliveries, newest first. */
 export function listWebhooks(
   database: Database,
   caller: Caller,
@@ -92,7 +92,7 @@ export function listWebhooks(
   }))
 }
 
-/** Makes a dead delivery of the caller's environment pending again. Idempotent. */
+/** Makes a failed (`dead`) delivery of the caller's environment pending again. Idempotent. */
 export function reviveDelivery(
   database: Database,
   { caller, now }: Change,
@@ -109,10 +109,10 @@ export function reviveDelivery(
   )
 }
 
-/** Deliveries that one request makes pending again. */
+/** Maximum number of deliveries that one request makes pending again. */
 const MAX_REVIVED = 1000
 
-/** Makes the dead deliveries of an endpoint pending again, up to a limit. Idempotent. */
+/** Makes failed (`dead`) deliveries of an endpoint pending again, up to `MAX_REVIVED`. Idempotent. */
 export function reviveEndpoint(
   database: Database,
   { caller, now }: Change,
@@ -129,12 +129,12 @@ export function reviveEndpoint(
   )
 }
 
-/** SQL that makes a delivery pending again, as if it had no attempt yet. */
+/** SQL for SET that makes a delivery pending again, with no attempts. */
 export function revived(now: UnixMs): Sql {
   return sql`state = 'pending', attempts = 0, next_attempt_at = ${now}, settled_at = NULL`
 }
 
-/** Ends a delivery that cannot be made, because its endpoint or event is gone. */
+/** SQL for SET that ends a delivery whose endpoint or event no longer exists. */
 export function gone(now: UnixMs): Sql {
   return sql`state = 'dead', lease = NULL, last_outcome = 'gone', settled_at = ${now}`
 }
