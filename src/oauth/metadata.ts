@@ -6,8 +6,8 @@ import { issuer } from '../http/settings.ts'
 import { publishedAt, signingKeys } from './signing-keys.ts'
 
 /**
- * Public documents with the configuration for clients and resource servers. They need no database. In app.ts they are
- * made cacheable, and readable by pages of any origin.
+ * Public documents with the configuration for clients and resource servers. They need no database. app.ts makes them
+ * cacheable, and readable by pages of any origin.
  */
 export const metadata = new Hono<HonoEnv>()
   .get('/.well-known/oauth-authorization-server', (c) => c.json(serverMetadataOf(issuer(c.env))))
