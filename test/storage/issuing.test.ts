@@ -1,3 +1,4 @@
+import { env } from 'cloudflare:workers'
 import sql from 'sql-template-tag'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { sha256 } from '../../src/credential/digest.ts'
@@ -5,14 +6,22 @@ import { newId } from '../../src/credential/id.ts'
 import type { Change } from '../../src/storage/caller.ts'
 import type { Database } from '../../src/storage/database.ts'
 import type { KeyedRequest } from '../../src/storage/idempotency.ts'
-import { createClientSecret, type NewClientSecret, replaceClientSecret } from '../../src/storage/issuing.ts'
+import {
+  createClientSecret,
+  type NewClientSecret,
+  replaceClientSecret,
+  rotateClientSecrets,
+  type SecretLimits,
+} from '../../src/storage/issuing.ts'
 import { m2mApplication, newApiKey, newApplication, operatorDatabase } from '../api.ts'
-import { storeSecrets } from '../connect/inventory-rows.ts'
+import { type SecretRow, storeSecrets } from '../connect/inventory-rows.ts'
+import { counted } from '../faults/wrapped.ts'
 import { callerOf, changeBy, type Key, rowsOf, tooLate } from './changes.ts'
 
 /** Secrets that are issued once, and again to a request that is repeated. */
 
 const NOW = Date.now()
+const DAY_MS = 86_400_000
 const LIMIT = 5
 const NO_LIMITS = { scopes: null, allowedIps: null }
 
@@ -75,6 +84,20 @@ test.each([
   ])
   expect(await historyOf(id)).toEqual([first.eventId, again.eventId])
   expect(await historyOf(other)).toBeNull()
+})
+
+test('a create that is no replay makes one D1 request, also after the response', async () => {
+  const { key, application, request } = await newIssuer()
+  // A key that was used within the minute.
+  await rowsOf(sql`UPDATE api_keys SET last_used_at = ${NOW} WHERE id = ${key.id}`)
+  const counter = counted(env.DB)
+  const work: Promise<unknown>[] = []
+  const database: Database = { ...operatorDatabase(counter.database), waitUntil: (promise) => void work.push(promise) }
+  const secret = { ...(await newSecret(application.id)), ...NO_LIMITS }
+  const outcome = await createClientSecret(database, changeBy(callerOf(key), NOW), secret, LIMIT, request)
+  await Promise.all(work)
+  expect(outcome).toMatchObject({ granted: { replayedFrom: null } })
+  expect(counter.trips).toBe(1)
 })
 
 test('a replay whose response was lost is recorded once', async () => {
@@ -173,24 +196,303 @@ describe('replacing a secret that did not reach the user', () => {
     ])
   })
 
-  test.each(['a secret of another application', 'a secret that has ended', 'no secret'])(
-    'at the limit, %s is not replaced',
-    async (what) => {
-      const { key, application } = await newIssuer()
-      const elsewhere = await newApplication(key.apiKey)
-      const rows = Array.from({ length: LIMIT }, (_, i) => ({ createdAt: NOW - 1000 + i }))
-      await storeSecrets(key.environmentId, application.id, rows)
-      const [ofOther = ''] = await storeSecrets(key.environmentId, elsewhere.id, [{ createdAt: NOW - 1000 }])
-      const [ended = ''] = await storeSecrets(key.environmentId, application.id, [{ createdAt: NOW, expiresAt: NOW }])
-      const replaced = what === 'no secret' ? 'secret_unknown' : what === 'a secret that has ended' ? ended : ofOther
-      const before = await rowsOf(sql`SELECT * FROM client_secrets WHERE environment_id = ${key.environmentId}`)
-      const change = changeBy(callerOf(key), NOW)
-      const secret = await newSecret(application.id)
-      const outcome = await replaceClientSecret(operatorDatabase(), change, secret, replaced, LIMIT, null)
-      expect(outcome).toMatchObject({ refused: 'client_secret_limit_reached' })
-      expect(await rowsOf(sql`SELECT * FROM client_secrets WHERE environment_id = ${key.environmentId}`)).toEqual(
-        before,
-      )
-    },
+  test.each([
+    'a secret of another application',
+    'a secret that has ended',
+    'a secret that was rotated out',
+    'no secret',
+  ])('at the limit, %s is not replaced', async (what) => {
+    const { key, application } = await newIssuer()
+    const elsewhere = await newApplication(key.apiKey)
+    const rows = Array.from({ length: LIMIT }, (_, i) => ({ createdAt: NOW - 1000 + i }))
+    await storeSecrets(key.environmentId, application.id, rows)
+    const [ofOther = ''] = await storeSecrets(key.environmentId, elsewhere.id, [{ createdAt: NOW - 1000 }])
+    const [ended = ''] = await storeSecrets(key.environmentId, application.id, [{ createdAt: NOW, expiresAt: NOW }])
+    const rotatedOut = { createdAt: NOW, expiresAt: NOW + DAY_MS, retiresAt: NOW + DAY_MS }
+    const [retired = ''] = await storeSecrets(key.environmentId, application.id, [rotatedOut])
+    const subjects = new Map([
+      ['a secret of another application', ofOther],
+      ['a secret that has ended', ended],
+      ['a secret that was rotated out', retired],
+    ])
+    const replaced = subjects.get(what) ?? 'secret_unknown'
+    const before = await rowsOf(sql`SELECT * FROM client_secrets WHERE environment_id = ${key.environmentId}`)
+    const change = changeBy(callerOf(key), NOW)
+    const secret = await newSecret(application.id)
+    const outcome = await replaceClientSecret(operatorDatabase(), change, secret, replaced, LIMIT, null)
+    expect(outcome).toMatchObject({ refused: 'client_secret_limit_reached' })
+    expect(await rowsOf(sql`SELECT * FROM client_secrets WHERE environment_id = ${key.environmentId}`)).toEqual(before)
+  })
+})
+
+/** The secrets of an environment, and its events. */
+const stateOf = async (key: Key) => [
+  await rowsOf(sql`SELECT * FROM client_secrets WHERE environment_id = ${key.environmentId} ORDER BY id`),
+  await eventsOf(key),
+]
+const secretRow = async (id: string) => (await rowsOf(sql`SELECT * FROM client_secrets WHERE id = ${id}`))[0]
+
+/** An application with the scopes a and b, beside another one, and another environment with another policy. */
+async function newOwner(rows: readonly Partial<SecretRow>[] = []) {
+  const [key, stranger] = [await newApiKey(), await newApiKey()]
+  await rowsOf(sql`UPDATE environments SET max_lifetime_days = 3 WHERE id = ${stranger.environmentId}`)
+  const [application, other, elsewhere] = [
+    await newApplication(key.apiKey, { ...m2mApplication, scopes: ['a', 'b'] }),
+    await newApplication(key.apiKey),
+    await newApplication(stranger.apiKey),
+  ]
+  const ids = await storeSecrets(
+    key.environmentId,
+    application.id,
+    rows.map((row, i) => ({ createdAt: NOW - 1000 + i, ...row })),
   )
+  const [ofOther = ''] = await storeSecrets(key.environmentId, other.id, [{ createdAt: NOW - 1 }])
+  const [ofStranger = ''] = await storeSecrets(stranger.environmentId, elsewhere.id, [{ createdAt: NOW - 1 }])
+  return { key, stranger, application, elsewhere, ids, others: [ofOther, ofStranger] }
+}
+
+interface Issue {
+  readonly application?: string
+  readonly expiresAt?: number
+  readonly limits?: SecretLimits
+  readonly maxLifetimeDays?: number
+  readonly isFrozen?: boolean
+  readonly isDeleted?: boolean
+}
+
+async function create(
+  { key, application }: Awaited<ReturnType<typeof newOwner>>,
+  { maxLifetimeDays, isFrozen = false, isDeleted = false, limits = NO_LIMITS, ...fields }: Issue,
+  request: KeyedRequest | null = null,
+) {
+  await rowsOf(sql`UPDATE environments SET max_lifetime_days = ${maxLifetimeDays ?? null},
+    frozen_at = ${isFrozen ? 1 : null} WHERE id = ${key.environmentId}`)
+  if (isDeleted) await rowsOf(sql`UPDATE applications SET deleted_at = 1 WHERE id = ${application.id}`)
+  const secret = { ...(await newSecret(application.id)), ...limits, ...fields }
+  const change = changeBy(callerOf(key), NOW)
+  const outcome = await createClientSecret(operatorDatabase(), change, secret, LIMIT, request)
+  return { outcome, id: secret.id, eventId: change.eventId }
+}
+
+describe('creating a secret', () => {
+  test.each<[string, Issue, object]>([
+    ['without an expiry', {}, { expires_at: null, reminded_days: null }],
+    ['that expires in a moment', { expiresAt: NOW + 1 }, { expires_at: NOW + 1, reminded_days: 1 }],
+    ['that expires in a day', { expiresAt: NOW + DAY_MS }, { expires_at: NOW + DAY_MS, reminded_days: 1 }],
+    ['that expires in 20 days', { expiresAt: NOW + 20 * DAY_MS }, { reminded_days: 30 }],
+    ['that expires in 40 days', { expiresAt: NOW + 40 * DAY_MS }, { reminded_days: null }],
+    ['under a policy of 7 days', { maxLifetimeDays: 7 }, { expires_at: NOW + 7 * DAY_MS, reminded_days: 7 }],
+    [
+      'with an expiry a minute after the policy',
+      { maxLifetimeDays: 20, expiresAt: NOW + 20 * DAY_MS + 60_000 },
+      { expires_at: NOW + 20 * DAY_MS + 60_000, reminded_days: 30 },
+    ],
+    [
+      'with limits',
+      { limits: { scopes: ['b'], allowedIps: ['192.0.2.0/24'] } },
+      { allowed_scopes: '["b"]', allowed_ips: '["192.0.2.0/24"]' },
+    ],
+    ['with no scopes', { limits: { scopes: [], allowedIps: null } }, { allowed_scopes: '[]', allowed_ips: null }],
+  ])('a secret %s is stored with its creator and its history', async (_, issue, columns) => {
+    const owner = await newOwner()
+    const { outcome, id, eventId } = await create(owner, issue)
+    expect(outcome).toMatchObject({ granted: { secret: { id } } })
+    expect(await secretRow(id)).toMatchObject({
+      application_id: owner.application.id,
+      secret_hint: 'abcdef',
+      name: null,
+      created_by: owner.key.id,
+      created_by_name: 'test',
+      created_by_person: null,
+      created_at: NOW,
+      allowed_scopes: null,
+      allowed_ips: null,
+      history: JSON.stringify([eventId]),
+      ...columns,
+    })
+    expect((await eventsOf(owner.key)).at(-1)).toMatchObject({
+      type: 'connect_application_secret.created',
+      secret: id,
+    })
+  })
+
+  test('a secret that a person creates is stored with the email address of the person', async () => {
+    const { key, application } = await newOwner()
+    const sessionId = newId('session', NOW)
+    const digest = await sha256(sessionId)
+    await rowsOf(sql`INSERT INTO sessions (environment_id, id, api_key_id, digest, session_person, created_at, last_used_at)
+      VALUES (${key.environmentId}, ${sessionId}, ${key.id}, ${digest}, 'ada@example.com', ${NOW}, ${NOW})`)
+    const secret = { ...(await newSecret(application.id)), ...NO_LIMITS }
+    const change = changeBy({ kind: 'session', digest }, NOW)
+    expect(await createClientSecret(operatorDatabase(), change, secret, LIMIT, null)).toMatchObject({ granted: {} })
+    expect(await secretRow(secret.id)).toMatchObject({ created_by: key.id, created_by_person: 'ada@example.com' })
+  })
+
+  test('secrets that have ended or were rotated out do not count against the limit', async () => {
+    const ended = [{ revokedAt: 1 }, { expiresAt: NOW }, { expiresAt: NOW + DAY_MS, retiresAt: NOW + DAY_MS }]
+    const owner = await newOwner([...ended, {}, {}, {}, { disabledAt: 1 }])
+    expect((await create(owner, {})).outcome).toMatchObject({ granted: {} })
+    const before = await stateOf(owner.key)
+    expect((await create(owner, {})).outcome).toMatchObject({ refused: 'client_secret_limit_reached' })
+    expect(await stateOf(owner.key)).toEqual(before)
+  })
+
+  test.each<[refused: string, string, Issue]>([
+    ['environment_frozen', 'in a frozen environment', { isFrozen: true }],
+    ['expires_at_past', 'that expires now', { expiresAt: NOW }],
+    [
+      'expires_at_too_late',
+      'that expires more than a minute after the policy',
+      { maxLifetimeDays: 1, expiresAt: NOW + DAY_MS + 60_001 },
+    ],
+    ['scopes_unknown', 'with a scope that its application lacks', { limits: { scopes: ['a', 'c'], allowedIps: null } }],
+    ['entity_not_found', 'of an unknown application', { application: 'conn_app_unknown' }],
+    ['entity_not_found', 'of a deleted application', { isDeleted: true }],
+  ])('the refusal is %s for a secret %s, and nothing is stored', async (refused, _, issue) => {
+    const owner = await newOwner([{}])
+    const before = await stateOf(owner.key)
+    const request = await newRequest()
+    for (const keyed of [null, request]) expect((await create(owner, issue, keyed)).outcome).toMatchObject({ refused })
+    expect(await stateOf(owner.key)).toEqual(before)
+    expect(await rowsOf(sql`SELECT 1 FROM idempotency_records WHERE digest = ${request.digest}`)).toEqual([])
+  })
+
+  test('an application of another environment is not found', async () => {
+    const owner = await newOwner()
+    const before = await stateOf(owner.stranger)
+    expect((await create(owner, { application: owner.elsewhere.id })).outcome).toMatchObject({
+      refused: 'entity_not_found',
+    })
+    expect(await stateOf(owner.stranger)).toEqual(before)
+  })
+
+  test('another request with the same key is refused, and stores nothing', async () => {
+    const owner = await newOwner()
+    const request = await newRequest()
+    expect((await create(owner, {}, request)).outcome).toMatchObject({ granted: {} })
+    const before = await stateOf(owner.key)
+    const changed = { ...request, requestDigest: await sha256('another') }
+    expect((await create(owner, {}, changed)).outcome).toMatchObject({ refused: 'idempotency_key_reused' })
+    expect(await stateOf(owner.key)).toEqual(before)
+  })
+})
+
+describe('rotating secrets', () => {
+  const HOUR_MS = 3_600_000
+
+  async function rotate(
+    { key, application }: Awaited<ReturnType<typeof newOwner>>,
+    retireAt: number,
+    fields: Partial<NewClientSecret> = {},
+    caller: Pick<Key, 'digest'> = key,
+  ) {
+    const secret = { ...(await newSecret(application.id)), ...fields }
+    const change = changeBy(callerOf(caller), NOW)
+    const outcome = await rotateClientSecrets(operatorDatabase(), change, secret, retireAt, LIMIT, null)
+    return { outcome, id: secret.id, eventId: change.eventId }
+  }
+  const endsOf = (ids: readonly string[]) =>
+    Promise.all(
+      ids.map(async (id) => {
+        const { expires_at, revoked_at } = (await secretRow(id)) ?? {}
+        return [expires_at, revoked_at]
+      }),
+    )
+
+  test('every live secret of the application expires at the end of the grace period or earlier, and no other changes', async () => {
+    const end = NOW + 8 * DAY_MS
+    const live = [
+      { name: 'without an expiry' },
+      { expiresAt: NOW + 2 * DAY_MS },
+      { expiresAt: end + 1 },
+      { disabledAt: 1 },
+    ]
+    const owner = await newOwner([...live, { revokedAt: 1 }, { expiresAt: NOW }, { notedAt: 1 }])
+    const unchanged = [...owner.ids.slice(4), ...owner.others]
+    const before = await Promise.all(unchanged.map(secretRow))
+    const { outcome, id, eventId } = await rotate(owner, end)
+    expect(outcome).toMatchObject({ granted: { secret: { id } } })
+    const retired = { retires_at: end, revoked_at: null, updated_at: NOW, event_id: eventId }
+    expect(await Promise.all(owner.ids.slice(0, 4).map(secretRow))).toMatchObject([
+      { ...retired, expires_at: end, reminded_days: 30 },
+      { ...retired, expires_at: NOW + 2 * DAY_MS, reminded_days: 7 },
+      { ...retired, expires_at: end, reminded_days: 30 },
+      { ...retired, expires_at: end, disabled_at: 1 },
+    ])
+    expect(await Promise.all(unchanged.map(secretRow))).toEqual(before)
+    expect(await secretRow(id)).toMatchObject({ expires_at: null, retires_at: null, reminded_days: null })
+    const [event] = await rowsOf<{ type: string; data: string }>(
+      sql`SELECT type, data FROM events WHERE id = ${eventId}`,
+    )
+    expect(event?.type).toBe('connect_application_secret.rotated')
+    const touched = JSON.parse(`${event?.data}`).client_secrets.map((secret: { id: string }) => secret.id)
+    expect(touched.sort()).toEqual(owner.ids.slice(0, 4))
+  })
+
+  test('a key that may only change secrets rotates them', async () => {
+    const owner = await newOwner([{}])
+    const { environmentId } = owner.key
+    const narrow = await newApiKey({ environmentId, access: 'read', permissions: ['secrets:write'] })
+    expect((await rotate(owner, NOW + DAY_MS, {}, narrow)).outcome).toMatchObject({ granted: {} })
+    expect(await endsOf(owner.ids)).toEqual([[NOW + DAY_MS, null]])
+  })
+
+  test('as many secrets as the limit allows stay for the grace period: the earliest to expire, and then the oldest, end at once', async () => {
+    const end = NOW + DAY_MS
+    const full = await newOwner([{ expiresAt: NOW + HOUR_MS }, {}, {}, {}, {}])
+    await rotate(full, end)
+    expect(await endsOf(full.ids)).toEqual([[NOW + HOUR_MS, null], ...Array(4).fill([end, null])])
+
+    const over = await newOwner([{}, {}, { expiresAt: NOW + HOUR_MS }, {}, {}, {}, {}])
+    await rotate(over, end)
+    expect(await endsOf(over.ids)).toEqual([
+      [end, NOW],
+      [end, null],
+      [NOW + HOUR_MS, NOW],
+      ...Array(4).fill([end, null]),
+    ])
+  })
+
+  test('without a grace period, all secrets expire, and none is revoked', async () => {
+    const owner = await newOwner(Array.from({ length: LIMIT + 1 }, () => ({})))
+    await rotate(owner, NOW)
+    expect(await endsOf(owner.ids)).toEqual(Array(LIMIT + 1).fill([NOW, null]))
+  })
+
+  test('a rotation whose secret has the digest of a stored one changes nothing, and says so', async () => {
+    const owner = await newOwner([{}, {}])
+    const digest = await sha256('stored')
+    await rowsOf(sql`UPDATE client_secrets SET digest = ${digest} WHERE id = ${owner.ids[0]}`)
+    const before = await stateOf(owner.key)
+    expect((await rotate(owner, NOW + DAY_MS, { digest })).outcome).toMatchObject({ refused: 'service_unavailable' })
+    expect(await stateOf(owner.key)).toEqual(before)
+  })
+
+  const ROTATED_OUT = { expiresAt: NOW + HOUR_MS, retiresAt: NOW + HOUR_MS }
+  test.each<[string, readonly Partial<SecretRow>[], number]>([
+    ['the newer of two that work', [{}, {}], 1],
+    ['one that works rather than a disabled one', [{}, { disabledAt: 1 }], 0],
+    ['one that works rather than a revoked one', [{}, { revokedAt: 1 }], 0],
+    ['one that works rather than one that has expired', [{}, { expiresAt: NOW }], 0],
+    ['one that works rather than one that was rotated out', [{}, ROTATED_OUT], 0],
+    ['a disabled one rather than a revoked one', [{ disabledAt: 1 }, { revokedAt: 1 }], 0],
+    ['a revoked one rather than one that it had replaced', [ROTATED_OUT, { revokedAt: 1 }], 1],
+    ['the newest if all have ended', [{ revokedAt: 2 }, { revokedAt: 1 }], 1],
+  ])('a rotation keeps the limits of %s', async (_, rows, model) => {
+    const owner = await newOwner(rows)
+    await rowsOf(sql`UPDATE client_secrets SET allowed_scopes = json_array(id), allowed_ips = json_array('of ' || id)`)
+    const { id } = await rotate(owner, NOW + DAY_MS)
+    const expected = owner.ids[model]
+    expect(await secretRow(id)).toMatchObject({
+      allowed_scopes: JSON.stringify([expected]),
+      allowed_ips: JSON.stringify([`of ${expected}`]),
+    })
+  })
+
+  test('the first secret of an application has no limits', async () => {
+    const owner = await newOwner()
+    await rowsOf(sql`UPDATE client_secrets SET allowed_scopes = '["x"]', allowed_ips = '["192.0.2.0/24"]'`)
+    const { id } = await rotate(owner, NOW + DAY_MS)
+    expect(await secretRow(id)).toMatchObject({ allowed_scopes: null, allowed_ips: null })
+  })
 })
