@@ -133,6 +133,17 @@ test('an API key is found by its own digest, and a session by its own, as its AP
   expect(await callersOf({ kind: 'session', digest: unknown }, null)).toEqual([])
 })
 
+test('the API key that a person acts with is found by its ID, whatever the digest, while it is active', async () => {
+  const [key, other] = [await newApiKey(), await newApiKey()]
+  const caller: Caller = { ...apiKey(await sha256('assertion')), apiKeyId: key.id }
+  const found = [{ id: key.id, session_id: null }]
+  expect(await callersOf(caller, 'write')).toMatchObject(found)
+  expect(await callersOf({ ...caller, digest: other.digest }, 'write')).toMatchObject(found)
+  expect(await callersOf({ ...caller, apiKeyId: newId('api_key', 0) }, 'write')).toEqual([])
+  await env.DB.prepare('UPDATE api_keys SET revoked_at = 1 WHERE id = ?').bind(key.id).run()
+  expect(await callersOf(caller, 'write')).toEqual([])
+})
+
 test.each([
   'api_keys SET revoked_at = 1',
   'api_keys SET key_expires_at = 1',
