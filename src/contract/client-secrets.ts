@@ -22,7 +22,7 @@ export const CreateClientSecret = v.object({
   allowed_ips: v.nullish(AllowedIps),
 })
 
-/** Absent members stay unchanged. A null member is removed. */
+/** Absent members stay unchanged. Null clears the stored value. */
 export const UpdateClientSecret = v.object({
   name: v.nullish(SecretName),
   expires_at: v.nullish(

@@ -41,7 +41,7 @@ export const ListEvents = v.pipe(
   ),
 )
 
-/** The other secrets that the same change affected. */
+/** The secrets that the change affected. */
 const touched = v.array(v.strictObject({ id: v.string(), secret_hint: v.string() }))
 
 const named = v.strictObject({ id: v.string(), name: v.string() })

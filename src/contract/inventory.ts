@@ -48,10 +48,7 @@ export const ListClientSecrets = v.pipe(
   ),
 )
 
-/**
- * The query of the list. With `hint` as its only parameter, the request is the older search, whose response is an
- * array.
- */
+/** Selects the schema of a query. A query with only `hint` is the older search, whose response is an array. */
 export const SecretQuery = v.lazy((query: unknown) =>
   Object.keys(query as object).join() === 'hint' ? FindClientSecrets : ListClientSecrets,
 )

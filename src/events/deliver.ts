@@ -18,7 +18,9 @@ import { retryAfter, waitAfter } from './retry-delays.ts'
 /** How long deliveries may run after a change. Cloudflare lets a request continue for this time after its response. */
 const AFTER_CHANGE_MS = 30_000
 
-/** An upper bound of the statements of a change. A change and its webhooks share the limit of one invocation. */
+/**
+ * An upper bound for the number of statements in a change. A change and its webhooks share the limit of one invocation.
+ */
 const QUERIES_OF_CHANGE = 15
 
 /** The time that a run reserves before its deadline, to record the outcome of the last attempt. */

@@ -5,7 +5,7 @@ const MINUTE_MS = 60 * SECOND_MS
 const HOUR_MS = 60 * MINUTE_MS
 
 /**
- * The minimum delay after each failed attempt, without jitter. They add up to 72 hours. After the last attempt the
+ * The minimum delays after the failed attempts, without jitter. They add up to 72 hours. After the last attempt the
  * delivery has failed.
  */
 export const BACKOFF_MS = [

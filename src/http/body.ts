@@ -10,7 +10,9 @@ const JSON_MEDIA_TYPE = /^application\/json\s*(;|$)/i
 
 type BodyError = Extract<ErrorCode, 'payload_too_large' | 'malformed_request' | 'unsupported_media_type'>
 
-/** Reads a JSON body. An empty body counts as `{}` with any media type, because the SDKs for Go and Ruby send none. */
+/**
+ * Reads a JSON body. An empty body counts as `{}` with any media type, because the SDKs for Go and Ruby send no body.
+ */
 export async function readJson(
   request: Request,
 ): Promise<{ readonly value: unknown; readonly bytes: Bytes } | BodyError> {

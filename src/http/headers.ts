@@ -56,7 +56,7 @@ const HOST = /^[\w.:[\]-]*$/
 
 /**
  * Refuses a malformed Host header (RFC 9110 §7.2). Cloudflare refuses it too. Other servers build the request URL from
- * it, which could then have a different path or be invalid.
+ * the header, so the URL could have a different path or be invalid.
  */
 export const requireHost = createMiddleware<HonoEnv>(async (c, next) => {
   if (HOST.test(c.req.header('Host') ?? '') && URL.canParse(c.req.url)) return next()

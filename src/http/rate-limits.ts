@@ -16,8 +16,8 @@ import { addLogFields } from './log.ts'
  * A caller cannot lock out another caller. A count of a client or key refuses only the IP addresses that have failed
  * with that client or key: client IDs are public, and a thief can send a stolen key from outside its IP ranges. A
  * credential that has worked in this isolate still reaches the database, unless it has failed from the same IP address.
- * So other callers' failures from that IP address do not block it. The memory only refuses; the database decides who is
- * authenticated.
+ * So failures of other callers at that IP address do not block the credential. The memory only refuses; the database
+ * decides who is authenticated.
  *
  *     const attempt = { digest, clientId: null }
  *     requireAllowed(c, attempt)                // before the database request: throws 429
@@ -118,7 +118,7 @@ export function recordFailure(c: Context<HonoEnv>, attempt: Attempt): void {
 }
 
 /**
- * Counts failures in this isolate. If the failure has cost a D1 request, also counts it for all isolates of the
+ * Counts failures in this isolate. Failures that have cost a D1 request are also counted for all isolates of the
  * location.
  */
 function countFailures(c: Context<HonoEnv>, names: readonly (string | null)[], costsRequest: boolean): void {
@@ -233,7 +233,8 @@ function failuresOf(name: string): RecentMap<Window> {
 
 /**
  * Counts one call for `key`, and returns true if `key` is over the limit. The platform counts approximately, per
- * location. If the limiter is missing or fails, there is no limit, because it must never refuse a valid credential.
+ * location. If the limiter is missing or fails, there is no limit, because a limiter must never refuse a valid
+ * credential.
  */
 export async function isOverLimit(limiter: RateLimit | undefined, key: string): Promise<boolean> {
   try {

@@ -14,7 +14,7 @@ interface Setting<T> {
   readonly requirement: string
 }
 
-/** A number in wrangler.toml is a number. From Cloudflare's dashboard or `--var` it is a string of digits. */
+/** Accepts a number, as in wrangler.toml, or a string of digits, as from Cloudflare's dashboard or `--var`. */
 function integer(min: number, max: number): Setting<number> {
   return {
     requirement: `must be a whole number from ${min} to ${max}`,

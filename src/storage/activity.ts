@@ -54,7 +54,7 @@ export interface ActivityPage {
 /** With a filter by actor or target, one request reads at most this many events. */
 export const MAX_SEARCHED = 2000
 
-/** The previous change of an application is searched among this many events. */
+/** Maximum number of events of each type that are read to find the previous change of an application. */
 const MAX_LOOKED_BACK = 100
 
 export interface ActivityRow {

@@ -26,8 +26,8 @@ export interface Rights {
 export const isChanging = (needs: Need) => needs.endsWith('write')
 
 /**
- * Returns the permissions of which one is enough for `needs`. A key that may change applications or secrets may read
- * both.
+ * Returns the permissions that allow `needs`. One of them is enough. A key that may change applications or secrets may
+ * read both.
  */
 export function permissionsFor(needs: Need): readonly Permission[] {
   if (needs === 'secrets:read') return ['applications:write', 'secrets:write']

@@ -21,9 +21,8 @@ const DELIVERY_RETENTION_MS = 30 * DAY_MS
 const SESSION_RETENTION_MS = DAY_MS
 
 /**
- * The number of changed rows by step. The next run repeats a failed step. `clock_skew_ms` is how far D1's clock is at
- * least ahead of the Worker's. The Worker sets the deadline of a change by its own clock, but D1 checks the deadline by
- * D1's.
+ * The number of changed rows by step. The next run repeats a failed step. `clock_skew_ms` is the minimum by which D1's
+ * clock is ahead of the Worker's. It matters because the Worker sets the deadline of a change, and D1 checks it.
  */
 export type CleanupReport = Record<string, number | 'failed'>
 

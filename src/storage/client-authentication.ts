@@ -15,8 +15,8 @@ import { oneMoreMinute } from './used-minutes.ts'
 import { selectVerdict } from './verdicts.ts'
 
 /**
- * A client secret that a client authenticates with. All its data is looked up by the digest of this secret, so a client
- * cannot read another environment.
+ * A client secret that a client authenticates with. All data of the client is looked up by the digest of this secret,
+ * so that a client cannot read another environment.
  */
 export interface Proof {
   /** SHA-256 of the client secret. */

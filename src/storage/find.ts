@@ -31,8 +31,8 @@ type FoundRow = ListedRow & { readonly changed_by: string | null }
 
 /**
  * Finds secrets in any state by their trailing characters. Finds secrets and applications by a part of their name or
- * ID, and applications by organization. Complete IDs are found by an index. Parts are only searched among the newest
- * objects.
+ * ID, and applications by organization. Complete IDs are found by an index. Parts are searched for only among the
+ * newest objects.
  */
 export function findAnything(
   database: Database,

@@ -39,8 +39,8 @@ export interface Overview {
 }
 
 /**
- * Expiring secrets are searched among this many secrets. This is more than the counts read, because a program stops
- * working when its secret expires.
+ * Maximum number of secrets that are read to find expiring ones. It is higher than for the counts, because a program
+ * stops working when its secret expires.
  */
 const MAX_READ_EXPIRING = 10_000
 /** Maximum number of events that are read to find the latest ones other than sign-ins and sign-outs. */

@@ -57,8 +57,8 @@ function recordSecretEvents(now: UnixMs, eventId: Sql, type: EventType, data: Sq
 }
 
 /**
- * Records a reminder before each expiry, once for each of 30, 7 and 1 days. A disabled secret gets none, because no
- * program can use it.
+ * Records reminders 30, 7 and 1 days before an expiry, each once. A disabled secret gets none, because no program can
+ * use it.
  */
 export function recordReminders(now: UnixMs): Step {
   const due = sql`(environment_id, id) IN (SELECT environment_id, id FROM client_secrets

@@ -51,7 +51,7 @@ const { fromRow } = mapping<Session>('sessions', {
 })
 
 /**
- * The event of a sign-in is searched among this many events, because several sessions can start in the same
+ * Maximum number of events that are read to find the event of a sign-in. Several sessions can start in the same
  * millisecond.
  */
 const MAX_SIGN_INS = 20

@@ -216,8 +216,8 @@ export function insertSession(database: Database, caller: Caller, session: Recor
 }
 
 /**
- * Updates rows that do not record the event of their last change. Returns a row for each that it updated. Without
- * `inTimeOf`, `where` must depend on a statement that checks the caller and the deadline.
+ * Updates rows that do not store the ID of their latest event. Returns a row for each updated row. Without `inTimeOf`,
+ * `where` must depend on a statement that checks the caller and the deadline.
  */
 export function updateUnstamped(
   caller: Caller,

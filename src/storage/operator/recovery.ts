@@ -303,7 +303,10 @@ function updateOf(table: RecoveredTable, changes: string, now: UnixMs): Query {
     WHERE ${join(by, ' AND ')} AND ${restricts}`)
 }
 
-/** Records the events of a table. For stamped tables this comes after the update, for the others before it. */
+/**
+ * Records the events of a table. If the table `isStamped`, this statement follows the update. Otherwise it precedes the
+ * update.
+ */
 function recordEvents(table: RecoveredTable, changes: string, now: UnixMs): Query {
   const { restricts, type, data, organization, isStamped } = APPLIED[table]
   const alias = isStamped ? table : 'target'
