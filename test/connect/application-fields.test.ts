@@ -96,7 +96,7 @@ const INVISIBLE = [
 const LONE_SURROGATES = ['\ud800', '\udbff', '\udc00', '\udfff', 'a\ud83d', '\ude00b', 'a\ude00\ud83db', '\ud800\ud800']
 const NO_STRINGS: unknown[] = [5, 0, true, [], ['x'], {}, { toString: 'x' }, [['x']]]
 
-describe('a field that contains a credential is refused, which would be stored otherwise', async () => {
+describe('a field that contains a credential is refused, so that the credential is not stored', async () => {
   const { plaintext } = await issueCredential('cs', '0')
 
   test.each([
@@ -105,7 +105,7 @@ describe('a field that contains a credential is refused, which would be stored o
     ['description', 'm2m', `The secret is "${plaintext}".`, 'description'],
     ['scopes', 'm2m', ['a', plaintext], 'scopes.1'],
     ['redirect_uris', 'third-party oauth', [{ uri: `https://a.example/?s=${plaintext}` }], 'redirect_uris.0.uri'],
-  ])('a credential in %s of %s is refused', async (field, kind, value, at) => {
+  ])('a credential in the field %s of an application of the type %s is refused', async (field, kind, value, at) => {
     await expectRefused(kind, field, value, `${at.replace(/\.\d/, '').replaceAll('.', '_')}_contains_credential`, at)
   })
 
@@ -194,7 +194,7 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
       await expectEachRefused(kind, 'description', NO_STRINGS, 'description_invalid')
     })
 
-    test('a description that is not sent is null', async () => {
+    test('an application that is created without a description has null as its description', async () => {
       const { description: _, ...rest } = KINDS[kind] as { description?: string }
       expect((await call(apiKey, 'POST', '/connect/applications', { body: rest })).json.description).toBeNull()
     })
@@ -326,8 +326,8 @@ describe('organization_id', () => {
     `org_${'x'.repeat(65)}`,
   ]
 
-  describe.each(['m2m', 'third-party oauth'])('organization_id of %s', (kind) => {
-    test.each(GOOD)('a well-formed organization_id is accepted without a look-up: %s', async (id) => {
+  describe.each(['m2m', 'third-party oauth'])('organization_id of an application of the type %s', (kind) => {
+    test.each(GOOD)('any well-formed organization_id is accepted: %s', async (id) => {
       const { status, json } = await create(kind, { organization_id: id })
       expect([status, json.organization_id]).toEqual([201, id])
     })
@@ -350,7 +350,7 @@ describe('organization_id', () => {
   )
 })
 
-describe.each(OAUTH)('uses_pkce of %s', (kind) => {
+describe.each(OAUTH)('uses_pkce of an application of the type %s', (kind) => {
   test.each([
     [true, true],
     [false, false],

@@ -69,7 +69,7 @@ function expected({ limit = 10, order = 'desc', before, after, organization_id }
 }
 
 describe('the list of applications', () => {
-  test('a page has ten applications, newest first, unless the query says otherwise', async () => {
+  test('a query without limit and order returns the ten newest applications, newest first', async () => {
     expect(await list()).toEqual({ ids: newestFirst.slice(0, 10), before: null, after: newestFirst[9] })
     expect(await list({ limit: 100 })).toEqual({ ids: newestFirst, before: null, after: null })
     expect(await list({ limit: 11, order: 'asc' })).toEqual({ ids: oldestFirst, before: null, after: null })
@@ -118,7 +118,7 @@ describe('the list of applications', () => {
     },
   )
 
-  test('the cursor of a deleted application keeps its place', async () => {
+  test('the ID of a deleted application still works as a cursor, and leads to the same neighbours', async () => {
     const { apiKey } = await newApiKey()
     const ids: string[] = []
     for (let i = 0; i < 3; i++) ids.push((await newApplication(apiKey)).id)

@@ -138,11 +138,11 @@ describe('an update', () => {
   }
 
   test.each<[string, object, object]>([
-    ['of nothing changes nothing', {}, {}],
+    ['without members changes nothing', {}, {}],
     ['of the name changes the name', { name: 'New' }, { name: 'New' }],
     ['of the description changes it', { description: 'new' }, { description: 'new' }],
     ['with null clears the description', { description: null }, { description: null }],
-    ['with an empty description keeps that', { description: '' }, { description: '' }],
+    ['with an empty description stores the empty description', { description: '' }, { description: '' }],
     ['of the scopes replaces them', { scopes: ['c'] }, { scopes: ['c'] }],
     ['with [] clears the scopes', { scopes: [] }, { scopes: [] }],
     ['with null leaves the scopes', { scopes: null }, {}],
@@ -154,7 +154,7 @@ describe('an update', () => {
     ['with [] clears the redirect URIs', { redirect_uris: [] }, { redirect_uris: [] }],
     ['with null leaves the redirect URIs', { redirect_uris: null }, {}],
     [
-      'as the SDK for Node sends it leaves what was left out',
+      'from the Node SDK, which sends null for omitted lists, changes neither scopes nor redirect URIs',
       { name: 'New', description: null, scopes: null, redirect_uris: null },
       { name: 'New', description: null },
     ],
@@ -172,7 +172,7 @@ describe('an update', () => {
     expect([status, json.id, json.name]).toEqual([200, before.id, 'New'])
   })
 
-  test('an update to what is already set is a success without an event', async () => {
+  test('an update that sets the current values returns 200 and records no event', async () => {
     const { id } = await newApplication(mine.apiKey)
     const changes = { name: 'again', description: null, scopes: ['read'] }
     const first = await put(id, changes)

@@ -120,10 +120,10 @@ describe('the limit of active secrets', () => {
   })
 
   test.each<[string, (id: string) => Promise<unknown>, 201 | 422]>([
-    ['is freed by one that is revoked', revoke, 201],
-    ['is freed by one that has expired', (id) => edit(id, 'expires_at = ?', Date.now() - 1), 201],
-    ['counts one that will expire', (id) => edit(id, 'expires_at = ?', Date.now() + 60_000), 422],
-    ['counts one that is disabled', (id) => edit(id, 'disabled_at = ?', Date.now()), 422],
+    ['does not count a secret that is revoked', revoke, 201],
+    ['does not count a secret that has expired', (id) => edit(id, 'expires_at = ?', Date.now() - 1), 201],
+    ['counts a secret that will expire', (id) => edit(id, 'expires_at = ?', Date.now() + 60_000), 422],
+    ['counts a secret that is disabled', (id) => edit(id, 'disabled_at = ?', Date.now()), 422],
   ])('the limit of active secrets %s', async (_, change, status) => {
     const bindings = { MAX_SECRETS_PER_APPLICATION: 2 }
     const { json } = await create({}, bindings)

@@ -21,7 +21,7 @@ const update = (body: object) => call(key.apiKey, 'PATCH', PATH, { body })
 const changes = async () => (await call(key.apiKey, 'GET', '/events?events=environment.updated')).json.data
 
 describe('the environment of an API key', () => {
-  test('a new environment only notifies of leaks, and is not frozen', async () => {
+  test('a new environment has the leak reaction “notify”, and is not frozen', async () => {
     const { status, json } = await call(reader.apiKey, 'GET', PATH)
     expect(status).toBe(200)
     expect(json).toMatchObject({
@@ -32,7 +32,7 @@ describe('the environment of an API key', () => {
     })
   })
 
-  test('a changed setting is kept, and records one event, also when it is set again', async () => {
+  test('two updates that set a setting to the same value record one event', async () => {
     for (const _ of [1, 2]) expect((await update({ leak_reaction: 'disable' })).json.leak_reaction).toBe('disable')
     expect((await update({})).json.leak_reaction).toBe('disable')
     const [event, ...others] = await changes()
@@ -41,13 +41,13 @@ describe('the environment of an API key', () => {
     expect(event.context).toMatchObject({ actor: 'api_key', api_key: { id: key.id } })
   })
 
-  test('an unknown reaction is a 422, and a read-only key gets a 403', async () => {
+  test('an update with an unknown leak reaction gets 422, and an update with a read-only key gets 403', async () => {
     const { status, json } = await update({ leak_reaction: 'panic' })
     expect([status, json.errors[0].field]).toEqual([422, 'leak_reaction'])
     expect((await call(reader.apiKey, 'PATCH', PATH, { body: {} })).status).toBe(403)
   })
 
-  test('the policy for client secrets is changed, kept and removed', async () => {
+  test('an update sets the limits for client secrets that it contains, keeps those it omits, and removes those that are null', async () => {
     const policy = { max_lifetime_days: 90, max_unused_days: 3650 }
     expect((await call(reader.apiKey, 'GET', PATH)).json).toMatchObject({
       max_lifetime_days: null,
@@ -63,7 +63,7 @@ describe('the environment of an API key', () => {
     expect((await update({ max_lifetime_days: null })).json).toMatchObject({ max_lifetime_days: null })
   })
 
-  test('a repeated change does not undo a later one', async () => {
+  test('a retried update does not undo a later update', async () => {
     const changed = await update({ leak_reaction: 'revoke' })
     await update({ leak_reaction: 'notify' })
     // A lost reply makes `sendBatch` send the same statements once more.
@@ -81,7 +81,7 @@ describe('the environment of an API key', () => {
     ).toEqual(['disable', 'notify'])
   })
 
-  test('the operator changes a setting, with one event of the operator', async () => {
+  test('a change of a setting by the operator records one event, whose actor is the operator', async () => {
     const { length } = await changes()
     for (const _ of [1, 2])
       await changeEnvironmentOf(
@@ -98,7 +98,7 @@ describe('the environment of an API key', () => {
 })
 
 describe('the settings page', () => {
-  test('the page shows the setting, and saves another one', async () => {
+  test('the settings page shows the leak reaction, and saves another one', async () => {
     const visitor = new Visitor()
     await visitor.signIn(key.apiKey)
     const before = await visitor.get(SETTINGS)
@@ -111,7 +111,7 @@ describe('the settings page', () => {
     expect((await visitor.post(SETTINGS, { leak_reaction: 'panic' })).status).toBe(422)
   })
 
-  test('the page saves the policy for client secrets, and an empty field removes a limit', async () => {
+  test('the settings page saves the limits for client secrets, and an empty field removes a limit', async () => {
     const visitor = new Visitor()
     await visitor.signIn(key.apiKey)
     const save = (fields: Record<string, string>) => visitor.post(SETTINGS, { leak_reaction: 'notify', ...fields })
@@ -129,7 +129,7 @@ describe('the settings page', () => {
     expect((await call(key.apiKey, 'GET', PATH)).json).toMatchObject({ max_lifetime_days: null, max_unused_days: 30 })
   })
 
-  test('a read-only key sees the settings and can’t save them', async () => {
+  test('a visitor with a read-only key sees the settings and can’t save them', async () => {
     const visitor = new Visitor()
     await visitor.signIn(reader.apiKey)
     expect((await visitor.get(SETTINGS)).html).not.toContain('Save settings')

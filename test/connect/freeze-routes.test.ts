@@ -183,7 +183,7 @@ beforeAll(async () => {
   expect((await call(apiKey, 'PATCH', '/connect/environment', { body: { frozen: true } })).json.frozen_at).toMatch(/Z$/)
 })
 
-describe('a frozen environment', () => {
+describe('in a frozen environment', () => {
   test.each(REFUSED)('%s %j is refused, and changes nothing', async (...one: Case) => {
     const before = await rows()
     const { status, text } = await send(one)
@@ -197,7 +197,7 @@ describe('a frozen environment', () => {
   })
 })
 
-test('every route that can change something is tried', () => {
+test('the tests of a frozen environment call every route that can change something', () => {
   const generic = ([route]: Case) =>
     route
       .replace(/\/applications\/\{\w+\}|\/keys\/\{\w+\}|\/sessions\/\{\w+\}|\/webhooks\/\{\w+\}/g, (part) =>

@@ -49,7 +49,7 @@ const CREATES: [what: string, path: () => string, body: object, another: object]
 ]
 
 describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, another) => {
-  test('a create that is sent several times gets the same response and happens once', async () => {
+  test('a create that is sent several times creates one object, and gets the same response each time', async () => {
     const before = await countEvents()
     const first = await post(path(), 'key', body)
     expect([first.status, replayed(first)]).toEqual([201, null])
@@ -60,7 +60,7 @@ describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, an
     expect(await countEvents()).toBe(before + 1)
   })
 
-  test('the order of JSON members and white space do not make another request', async () => {
+  test('a request with other white space or another order of JSON members counts as the same request', async () => {
     const first = await post(path(), 'key', body)
     const reversed = Object.fromEntries(Object.entries(body).reverse())
     const again = await post(path(), 'key', reversed, {
@@ -69,14 +69,14 @@ describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, an
     expect([again.status, again.text]).toEqual([201, first.text])
   })
 
-  test('the same key with another body is refused', async () => {
+  test('the same Idempotency-Key with another body is refused', async () => {
     await post(path(), 'key', body)
     await expectRefused(post(path(), 'key', another), 'idempotency_key_reused')
     await expectRefused(post(path(), 'key', { ...body, unknown: 1 }), 'idempotency_key_reused')
     expect((await post(path(), 'key', body)).status).toBe(201)
   })
 
-  test('the same key on another path is refused', async () => {
+  test('the same Idempotency-Key on another path is refused', async () => {
     await post(path(), 'key', body)
     for (const [, other] of CREATES) {
       if (other() !== path())
@@ -84,7 +84,7 @@ describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, an
     }
   })
 
-  test('the same key sent with another API key is a new request', async () => {
+  test('the same Idempotency-Key with another API key makes a new request', async () => {
     const first = await post(path(), 'key', body)
     const colleague = await newApiKey({ environmentId: mine.environmentId })
     const theirs = await post(path(), 'key', body, { apiKey: colleague.apiKey })
@@ -99,7 +99,7 @@ describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, an
     expect(foreign.json.id).not.toBe(first.json.id)
   })
 
-  test('the same body with another key is a new request', async () => {
+  test('the same body with another Idempotency-Key makes a new request', async () => {
     const ids = []
     for (const key of ['key', 'Key', 'key2', 'kez', 'KEY']) {
       const reply = await post(path(), key, body)
@@ -109,7 +109,7 @@ describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, an
     expect(new Set(ids).size).toBe(5)
   })
 
-  test('a replay is possible for an hour; after that the request is new', async () => {
+  test('a repeated request is a replay within an hour, and a new request after that', async () => {
     const first = await post(path(), 'key', body)
     await age(HOUR_MS - 10_000)
     expect((await post(path(), 'key', body)).text).toBe(first.text)
@@ -120,7 +120,7 @@ describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, an
     expect((await post(path(), 'key', body)).text).toBe(second.text)
   })
 
-  test('after an hour the key may be used for a different request', async () => {
+  test('after an hour, the Idempotency-Key may be used for a different request', async () => {
     await post(path(), 'key', body)
     await age(HOUR_MS)
     const other = await post(path(), 'key', another)
@@ -128,14 +128,14 @@ describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, an
     await expectRefused(post(path(), 'key', body), 'idempotency_key_reused')
   })
 
-  test('a request that fails validation does not use up its key', async () => {
+  test('after a request that fails validation, its Idempotency-Key can be used for another request', async () => {
     expect((await post(path(), 'key', { ...body, name: 5, grace_period_seconds: 'x' })).status).toBe(422)
     const reply = await post(path(), 'key', body)
     expect([reply.status, replayed(reply)]).toEqual([201, null])
   })
 })
 
-test('a create for an unknown application does not use up its key', async () => {
+test('after a create for an unknown application, its Idempotency-Key can be used for another request', async () => {
   for (let i = 0; i < 2; i++) expect((await post(secretsPath('unknown'), 'key')).status).toBe(404)
   const reply = await post(secretsPath(), 'key')
   expect([reply.status, replayed(reply)]).toEqual([201, null])
@@ -175,14 +175,14 @@ describe('an Idempotency-Key', () => {
     await expectRefused(post('/connect/applications', key, m2mApplication), 'invalid_idempotency_key')
   })
 
-  test('the hash of the request, which the SDK for Kotlin sends as its key, is ignored', async () => {
+  test('the key that the Kotlin SDK derives from a hash of the request is ignored, so that two equal calls create two secrets', async () => {
     const key = `retry-${'0123456789abcdef'.repeat(4)}`
     const [a, b] = [await post(secretsPath(), key), await post(secretsPath(), key)]
     expect([a.status, b.status, replayed(b)]).toEqual([201, 201, null])
     expect(a.json.id).not.toBe(b.json.id)
   })
 
-  test('other methods ignore the Idempotency-Key', async () => {
+  test('methods other than POST ignore the Idempotency-Key', async () => {
     const headers = { 'Idempotency-Key': 'a b' }
     expect((await call(mine.apiKey, 'GET', secretsPath(), { headers })).status).toBe(200)
     expect(
@@ -199,7 +199,7 @@ describe('a replay after the created object has changed', () => {
     expect((await post(secretsPath(), 'key')).text).toBe(first.text)
   })
 
-  test('a replay for a disabled secret is refused, and succeeds when the secret is enabled again', async () => {
+  test('a replay for a disabled secret is refused until the secret is enabled again', async () => {
     const first = await post(secretsPath(), 'key')
     const path = `/connect/client_secrets/${first.json.id}`
     await call(mine.apiKey, 'PATCH', path, { body: { disabled: true } })
@@ -236,7 +236,7 @@ describe('a replay after the created object has changed', () => {
     await expectRefused(post(secretsPath(), 'key', { name: 'x' }), 'idempotency_key_reused')
   })
 
-  test('after an hour the same request creates a new secret in place of a revoked one', async () => {
+  test('an hour after a create whose secret was revoked, the same request creates a new secret', async () => {
     const first = await post(secretsPath(), 'key')
     await call(mine.apiKey, 'DELETE', `/connect/client_secrets/${first.json.id}`)
     await age(HOUR_MS)
@@ -246,7 +246,7 @@ describe('a replay after the created object has changed', () => {
   })
 })
 
-describe('a retry when the limit of secrets is reached', () => {
+describe('a retry when an application has the maximum number of secrets', () => {
   const bindings = { MAX_SECRETS_PER_APPLICATION: 1 }
 
   test('a replay succeeds although the limit is reached', async () => {
@@ -255,7 +255,7 @@ describe('a retry when the limit of secrets is reached', () => {
     await expectRefused(post(secretsPath(), 'key2', {}, { bindings }), 'client_secret_limit_reached')
   })
 
-  test('a create refused for the limit succeeds with the same key when there is room again', async () => {
+  test('a create that was refused because of the limit succeeds with the same Idempotency-Key once there is room', async () => {
     const first = await post(secretsPath(), 'key', {}, { bindings })
     await expectRefused(post(secretsPath(), 'key2', {}, { bindings }), 'client_secret_limit_reached')
     await call(mine.apiKey, 'DELETE', `/connect/client_secrets/${first.json.id}`)

@@ -69,7 +69,7 @@ async function expectUnknown(raw: string, decoded: string, tried = routes) {
   }
 }
 
-test('every route that takes an ID is in this test', () => {
+test('the tests of IDs call every route that takes an ID', () => {
   expect(routes).toEqual(
     expect.arrayContaining([
       'GET /connect/applications/:id',

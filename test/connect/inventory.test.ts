@@ -40,7 +40,7 @@ async function list(query: Record<string, string> = {}, key = apiKey) {
 const names = ({ data }: { data: Record<string, unknown>[] }) => data.map(({ id }) => nameOf.get(String(id)))
 const ALL = [...Object.keys(KINDS), 'new']
 
-describe('the list of the environment', () => {
+describe('the list of all secrets of an environment', () => {
   test('the list of all secrets has every secret, newest first, also those that are expired or revoked', async () => {
     expect(names(await list())).toEqual(ALL.toReversed())
     expect(names(await list({ order: 'asc' }))).toEqual(ALL)
@@ -153,7 +153,7 @@ describe('the list of the environment', () => {
   })
 })
 
-test('a search by hint alone is the array of active secrets, as before', async () => {
+test('a list query with only a hint returns an array of the active secrets, without pages', async () => {
   const { json } = await call(apiKey, 'GET', '/connect/client_secrets?hint=abc1Zz')
   expect(json).toMatchObject([{ secret_hint: 'abc1Zz', application_id: one.id }])
   expect((await call(apiKey, 'GET', '/connect/client_secrets?hint=xyc1Zz')).json).toEqual([])
@@ -183,13 +183,13 @@ describe('the list of 9,000 secrets', async () => {
     ['unused_for_days=90', 1, 20],
     ['state=revoked', 0, 10_100],
     [`organization_id=org_none`, 0, 15_100],
-  ])('a page of ?%s has %i secrets, and reads at most %i rows', async (query, found, most) => {
+  ])('the page of the query ?%s has %i secrets, and reads at most %i rows', async (query, found, most) => {
     const { data, rows } = await read(query)
     expect(data).toHaveLength(found)
     expect(rows).toBeLessThanOrEqual(most)
   })
 
-  test('the list of an application with more secrets than one request searches says that it is not complete', async () => {
+  test('is_complete is false if an application has more secrets than one request searches', async () => {
     const cut = await read(`application_id=${application.id}`)
     expect(cut.data).toHaveLength(10)
     expect(cut.list_metadata.is_complete).toBe(false)
@@ -197,7 +197,7 @@ describe('the list of 9,000 secrets', async () => {
     expect((await read('state=revoked')).list_metadata).not.toHaveProperty('is_complete')
   })
 
-  test('a page that ends its search without a match leads on to the next one, which finds it', async () => {
+  test('a page that reaches the search limit without a match is empty, and its cursor leads to the page with the match', async () => {
     const { data, list_metadata } = await read('created_by=x')
     expect(data).toEqual([])
     const next = await read(`created_by=x&after=${list_metadata.after}`)

@@ -52,7 +52,7 @@ async function newSigningSecret(
 }
 
 describe('a reported client secret', () => {
-  test('with notify, repeated reports of a secret record one event with the source, and the secret still works', async () => {
+  test('with the reaction “notify”, repeated reports of a secret record one event with the source, and the secret still works', async () => {
     const client = await newClient()
     for (const _ of [1, 2, 3]) expect((await report(client.secret, SOURCE)).status).toBe(202)
     const [event, ...others] = await eventsOf(client.apiKey, 'connect_application_secret.leaked')
@@ -62,7 +62,7 @@ describe('a reported client secret', () => {
     expect((await requestToken(client)).status).toBe(200)
   })
 
-  test('disable disables the secret, and a report after it was enabled again does so once more', async () => {
+  test('with the reaction “disable”, a report disables the secret, again if it was enabled since the last report', async () => {
     const client = await newClient()
     await react(client, 'disable')
     const path = `/connect/client_secrets/${client.secretId}`
@@ -77,7 +77,7 @@ describe('a reported client secret', () => {
     expect((await requestToken(client)).status).toBe(200)
   })
 
-  test('a report after the reaction was tightened makes the reaction, and keeps the time and source of the first', async () => {
+  test('a report after the reaction became stricter takes the stricter action, and keeps the time and source of the first report', async () => {
     const client = await newClient()
     const marks = () =>
       env.DB.prepare('SELECT leak_reported_at, leak_source FROM client_secrets WHERE id = ?')
@@ -101,7 +101,7 @@ describe('a reported client secret', () => {
     expect(await marks()).toEqual(first)
   })
 
-  test('revoke revokes the secret, with one event', async () => {
+  test('with the reaction “revoke”, repeated reports revoke the secret, with one event', async () => {
     const client = await newClient()
     await react(client, 'revoke')
     for (const _ of [1, 2]) await report(client.secret)
@@ -109,7 +109,7 @@ describe('a reported client secret', () => {
     expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toHaveLength(1)
   })
 
-  test('a secret that is revoked already records no event', async () => {
+  test('a report of a revoked secret records no event', async () => {
     const client = await newClient()
     await call(client.apiKey, 'DELETE', `/connect/client_secrets/${client.secretId}`)
     await report(client.secret)
@@ -118,37 +118,43 @@ describe('a reported client secret', () => {
 })
 
 describe('other reported credentials', () => {
-  test.each(['notify', 'disable', 'revoke'])('an API key under %s', async (reaction) => {
-    const client = await newClient()
-    await react(client, reaction)
-    const key = await newApiKey({ environmentId: client.environmentId })
-    for (const _ of [1, 2]) await report(key.apiKey, SOURCE)
-    const isRevoked = reaction !== 'notify'
-    expect((await call(key.apiKey, 'GET', '/events')).status).toBe(isRevoked ? 401 : 200)
-    const [event, ...others] = await eventsOf(client.apiKey, 'api_key.leaked')
-    expect(others).toEqual([])
-    const data = { object: 'api_key', id: key.id, source: SOURCE, reaction: isRevoked ? 'revoke' : 'notify' }
-    expect(event.data).toMatchObject(data)
-  })
+  test.each(['notify', 'disable', 'revoke'])(
+    'repeated reports of an API key with the reaction “%s” record one event, and any reaction but “notify” revokes the key',
+    async (reaction) => {
+      const client = await newClient()
+      await react(client, reaction)
+      const key = await newApiKey({ environmentId: client.environmentId })
+      for (const _ of [1, 2]) await report(key.apiKey, SOURCE)
+      const isRevoked = reaction !== 'notify'
+      expect((await call(key.apiKey, 'GET', '/events')).status).toBe(isRevoked ? 401 : 200)
+      const [event, ...others] = await eventsOf(client.apiKey, 'api_key.leaked')
+      expect(others).toEqual([])
+      const data = { object: 'api_key', id: key.id, source: SOURCE, reaction: isRevoked ? 'revoke' : 'notify' }
+      expect(event.data).toMatchObject(data)
+    },
+  )
 
-  test.each(['notify', 'disable', 'revoke'])('a webhook signing secret under %s', async (reaction) => {
-    const client = await newClient()
-    await react(client, reaction)
-    const secret = await newSigningSecret(client.environmentId)
-    for (const _ of [1, 2]) await report(secret)
-    const query = 'SELECT deleted_at IS NULL AS is_active FROM webhook_endpoints WHERE environment_id = ?'
-    const row = await env.DB.prepare(query).bind(client.environmentId).first()
-    expect(row?.is_active).toBe(reaction === 'revoke' ? 0 : 1)
-    const [event, ...others] = await eventsOf(client.apiKey, 'webhook_endpoint.leaked')
-    expect(others).toEqual([])
-    const effect = reaction === 'revoke' ? 'revoke' : 'notify'
-    expect(event.data).toMatchObject({ url: 'https://example.com/', source: null, reaction: effect })
-    expect(JSON.stringify(event)).not.toContain(secret)
-  })
+  test.each(['notify', 'disable', 'revoke'])(
+    'repeated reports of a webhook signing secret with the reaction “%s” record one event, and only “revoke” deletes the endpoint',
+    async (reaction) => {
+      const client = await newClient()
+      await react(client, reaction)
+      const secret = await newSigningSecret(client.environmentId)
+      for (const _ of [1, 2]) await report(secret)
+      const query = 'SELECT deleted_at IS NULL AS is_active FROM webhook_endpoints WHERE environment_id = ?'
+      const row = await env.DB.prepare(query).bind(client.environmentId).first()
+      expect(row?.is_active).toBe(reaction === 'revoke' ? 0 : 1)
+      const [event, ...others] = await eventsOf(client.apiKey, 'webhook_endpoint.leaked')
+      expect(others).toEqual([])
+      const effect = reaction === 'revoke' ? 'revoke' : 'notify'
+      expect(event.data).toMatchObject({ url: 'https://example.com/', source: null, reaction: effect })
+      expect(JSON.stringify(event)).not.toContain(secret)
+    },
+  )
 })
 
-describe('a report after the reaction was tightened', () => {
-  test('an API key is revoked, with one event for each reaction', async () => {
+describe('a repeated report after the reaction became stricter', () => {
+  test('a repeated report of an API key revokes the key, with one event for each reaction', async () => {
     const client = await newClient()
     const { apiKey } = await newApiKey({ environmentId: client.environmentId })
     for (const reaction of ['notify', 'revoke']) {
@@ -160,7 +166,7 @@ describe('a report after the reaction was tightened', () => {
     expect(events.map(({ data }: { data: { reaction: string } }) => data.reaction)).toEqual(['notify', 'revoke'])
   })
 
-  test('a webhook endpoint is deleted, with one event for each reaction', async () => {
+  test('a repeated report of a webhook signing secret records one event for each reaction', async () => {
     const client = await newClient()
     const secret = await newSigningSecret(client.environmentId)
     for (const reaction of ['notify', 'revoke']) {
@@ -172,7 +178,7 @@ describe('a report after the reaction was tightened', () => {
   })
 })
 
-test('an API key that has expired records no event', async () => {
+test('a report of an expired API key records no event', async () => {
   const client = await newClient()
   const { apiKey } = await newApiKey({ environmentId: client.environmentId, expiresAt: Date.now() - 1 })
   await report(apiKey)
@@ -182,7 +188,7 @@ test('an API key that has expired records no event', async () => {
 describe('the webhooks of a report', () => {
   afterEach(() => void vi.unstubAllGlobals())
 
-  test('an endpoint receives the event right after the response, and an endpoint of other events nothing', async () => {
+  test('an endpoint that wants the event of a report receives it right after the response, and other endpoints receive nothing', async () => {
     const client = await newClient()
     await newSigningSecret(client.environmentId, [])
     const received: string[] = []
@@ -200,13 +206,13 @@ describe('the webhooks of a report', () => {
   })
 })
 
-describe('the cost', () => {
+describe('the database requests of a report', () => {
   test.each([
     ['cs', 3],
     ['sk', 3],
     ['whsec', 4],
   ])(
-    'a first report of %s scans no table, and a repeated or unknown one writes nothing',
+    'a report of a credential %s_… scans no table, and writes nothing if it is repeated or the credential is unknown',
     async (prefix, statements) => {
       const client = await newClient()
       const known = { cs: client.secret, sk: client.apiKey, whsec: await newSigningSecret(client.environmentId) }[
@@ -226,7 +232,7 @@ describe('the cost', () => {
     },
   )
 
-  test('a report of a credential with white space around it is handled', async () => {
+  test('a report is handled although white space surrounds the credential', async () => {
     const client = await newClient()
     await react(client, 'disable')
     for (const credential of [
@@ -238,7 +244,7 @@ describe('the cost', () => {
       expect(await eventsOf(client.apiKey, type)).toHaveLength(1)
   })
 
-  test('a report whose reply from the database was lost is handled once', async () => {
+  test('a report is handled once if the reply of the database is lost', async () => {
     const client = await newClient()
     await react(client, 'disable')
     for (const credential of [client.secret, (await newApiKey({ environmentId: client.environmentId })).apiKey]) {
@@ -250,7 +256,7 @@ describe('the cost', () => {
       expect(await eventsOf(client.apiKey, type)).toHaveLength(1)
   })
 
-  test('a report that is repeated after its reply was lost does not disable a secret that was enabled in between', async () => {
+  test('a retry after a lost reply of the database does not disable a secret that was enabled in between', async () => {
     const client = await newClient()
     await react(client, 'disable')
     const enable = env.DB.prepare('UPDATE client_secrets SET disabled_at = NULL WHERE id = ?').bind(client.secretId)
@@ -261,7 +267,7 @@ describe('the cost', () => {
     expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toHaveLength(1)
   })
 
-  test('a report that the database cannot store is in the log, and the caller gets the 202 of every report', async () => {
+  test('a report that the database cannot store is logged, and still gets 202', async () => {
     const error = vi.spyOn(console, 'error').mockImplementation(() => {})
     const failing = { prepare: env.DB.prepare.bind(env.DB), batch: () => Promise.reject(new Error('D1 is down')) }
     const { secret } = await newClient()
@@ -273,8 +279,8 @@ describe('the cost', () => {
   })
 })
 
-describe('the response', () => {
-  test('the response is the same for existing, unknown, ended and malformed credentials', async () => {
+describe('the response to a report', () => {
+  test('the response to a report is the same for existing, unknown and malformed credentials', async () => {
     const client = await newClient()
     const unknown = async (prefix: string, region = '0') => (await issueCredential(prefix, region)).plaintext
     const credentials: [credential: string, all: number][] = [
@@ -313,14 +319,14 @@ describe('the response', () => {
     expect([reply.status, reply.trips]).toEqual([status, [0, 0]])
   })
 
-  test('a source that contains a credential is refused, and not kept', async () => {
+  test('a report whose source contains a credential is refused, and the response does not repeat the credential', async () => {
     const client = await newClient()
     const reply = await report(client.secret, `https://paste.example/?${client.secret}`)
     expect([reply.status, reply.json.errors[0].code]).toEqual([422, 'source_contains_credential'])
     expect(reply.text).not.toContain(client.secret)
   })
 
-  test('an address with too many reports gets 429 for every credential, and another address does not', async () => {
+  test('after 100 reports, an IP address gets 429 for every credential, and another IP address does not', async () => {
     const client = await newClient()
     const headers = { 'CF-Connecting-IP': '198.51.100.77' }
     for (let i = 0; i < 100; i++) await report('hunter2', undefined, headers)
@@ -332,7 +338,7 @@ describe('the response', () => {
     expect((await report(client.secret, undefined, { 'CF-Connecting-IP': '198.51.100.78' })).status).toBe(202)
   })
 
-  test('nothing of a report is logged or stored but its time and source', async () => {
+  test('no log entry or event contains the reported secret, or the reporter’s IP address or user agent', async () => {
     const lines: string[] = []
     const keep = (...values: unknown[]) => void lines.push(JSON.stringify(values))
     for (const method of ['log', 'error'] as const) vi.spyOn(console, method).mockImplementation(keep)
@@ -350,7 +356,7 @@ describe('the response', () => {
   })
 })
 
-test('the dashboard shows a leaked secret and API key first, and where they were found', async () => {
+test('the dashboard lists a leaked secret and a leaked API key, and the page of the secret shows where it was found', async () => {
   const client = await newClient()
   const visitor = new Visitor()
   await visitor.signIn(client.apiKey)
@@ -422,7 +428,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect(await eventsOf(one.apiKey, 'connect_application_secret.leaked')).toHaveLength(1)
   })
 
-  test('a flood of anonymous reports that wait for the database takes no place of a signed report', async () => {
+  test('a signed report is handled even while the most anonymous reports that may wait for the database are waiting', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const released = Promise.withResolvers<void>()
     const slow = withBatch(env.DB, async (real, statements) => {
@@ -442,7 +448,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     logged.mockRestore()
   })
 
-  test('unsigned, foreign and changed reports are refused, without a D1 request', async () => {
+  test('a report without a signature, signed with another key, or changed after signing is refused, without a D1 request', async () => {
     const client = await newClient()
     const body = matches(client.secret)
     const other = (await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as CryptoKeyPair
@@ -456,7 +462,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toEqual([])
   })
 
-  test('reports get 503 while the public keys cannot be read, and not every report requests the keys', async () => {
+  test('while GitHub’s public keys cannot be read, reports get 503, and the keys are requested at most once a minute', async () => {
     isDown = true
     const body = matches((await newClient()).secret)
     for (const _ of [1, 2, 3]) {
@@ -470,7 +476,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect((await gitHub(body)).status).toBe(202)
   })
 
-  test('the public keys that were read before stay in use while GitHub’s list cannot be read', async () => {
+  test('while GitHub’s list of public keys cannot be read, the keys that were read before stay in use', async () => {
     const body = matches((await newClient()).secret)
     expect((await gitHub(body)).status).toBe(202)
     isDown = true
@@ -483,7 +489,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect((await gitHub(body)).status).toBe(202)
   })
 
-  test('the sample of GitHub’s documentation is valid, also with a number of 31 bytes', async () => {
+  test('the signature of the sample in GitHub’s documentation is valid, although one of its numbers has only 31 bytes', async () => {
     identifier = 'bcb53661c06b4728e59d897fb6165d5c9cda0fd9cdf9d09ead458168deb7518c'
     const key =
       'MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYAGMWO8XgCamYKMJS6jc/qgvSlAdAjPuDPRcXU22YxgBrz+zoN19MzuRyW87qEt9/AmtoNP5GrobzUvQSyJFVw=='

@@ -275,7 +275,7 @@ describe('the default redirect URI', () => {
     )
   })
 
-  test('two default redirect URIs are refused', async () => {
+  test('a list with two default redirect URIs is refused', async () => {
     await expectRefused(
       [
         { uri: A, default: true },
@@ -286,7 +286,7 @@ describe('the default redirect URI', () => {
     )
   })
 
-  test('a default that is not a boolean is refused', async () => {
+  test('a default member that is not a boolean is refused', async () => {
     const lists = ['true', 1, 0, '', [], {}].map((mark) => [{ uri: A, default: mark }])
     await expectEachRefused(lists, 'redirect_uris_default_invalid', 'redirect_uris.0.default')
   })
@@ -309,7 +309,7 @@ describe('the list of redirect URIs', () => {
     expect(json.redirect_uris).toEqual([])
   })
 
-  test.each([null, []])('an m2m application is created and updated with the redirect URIs %j', async (value) => {
+  test.each([null, []])('an m2m application can be created and updated with %j as its redirect URIs', async (value) => {
     const created = await call(apiKey, 'POST', '/connect/applications', {
       body: { ...m2mApplication, redirect_uris: value },
     })

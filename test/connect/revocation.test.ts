@@ -179,7 +179,7 @@ describe('revoking all secrets of an application', () => {
     expect(await list(client)).toHaveLength(5)
   })
 
-  test('revoking all secrets of an unknown, deleted or foreign application is 404', async () => {
+  test('revoking all secrets gets 404 if the application is unknown, deleted or in another environment', async () => {
     const stranger = await newClient()
     const deleted = await newClient(undefined, client)
     await call(client.apiKey, 'DELETE', `/connect/applications/${deleted.applicationId}`)
@@ -190,7 +190,7 @@ describe('revoking all secrets of an application', () => {
     expect((await requestToken(stranger)).status).toBe(200)
   })
 
-  test('revoking all secrets with a read-only API key is 403', async () => {
+  test('revoking all secrets with a read-only API key gets 403', async () => {
     const { apiKey } = await newApiKey({ access: 'read', environmentId: client.environmentId })
     expect((await revokeAll({ ...client, apiKey })).status).toBe(403)
     expect((await requestToken(client)).status).toBe(200)

@@ -68,7 +68,7 @@ describe('rotation', () => {
     for (const good of [client, second, { ...client, secret }]) expect((await requestToken(good)).status).toBe(200)
   })
 
-  test('old secrets and their tokens are valid until the grace period ends, and not a millisecond longer', async () => {
+  test('the old secrets and their tokens are valid until the millisecond in which the grace period ends', async () => {
     const token = await getToken(client)
     const fresh = { ...client, secret: (await rotate({ grace_period_seconds: 60 })).json.secret }
     advance(59_999)
@@ -154,7 +154,7 @@ describe('rotation', () => {
     expect((await call(client.apiKey, 'GET', secretsOf(other.applicationId))).json).toEqual(before)
   })
 
-  test('a rotation accepts the client ID; unknown or deleted applications are 404, and read-only keys get 403', async () => {
+  test('a rotation accepts the client ID, and gets 404 for an unknown or deleted application and 403 with a read-only key', async () => {
     const path = (id: string) => `/connect/applications/${id}/client_secrets/rotate`
     expect((await call(client.apiKey, 'POST', path(client.clientId))).status).toBe(201)
     const stranger = await newClient()
@@ -198,7 +198,7 @@ describe('rotation and the limit of active secrets', () => {
     expect(await list()).toHaveLength(2 * LIMIT)
   })
 
-  test('the limit also applies to expiring secrets: a rotation beyond it revokes the earliest to expire', async () => {
+  test('if more secrets would expire than the limit allows, a rotation revokes the secret that expires first', async () => {
     const secrets = await rotated(LIMIT + 1, { grace_period_seconds: 2_592_000 })
     expect((await list()).map(({ id }: { id: string }) => id)).toEqual(secrets.slice(1))
     const event = (await events()).at(-1)
@@ -210,7 +210,7 @@ describe('rotation and the limit of active secrets', () => {
     expect(named).toEqual(expect.arrayContaining(secrets.slice(0, -1)))
   })
 
-  test('the secret that expires first is revoked, not the oldest one', async () => {
+  test('a rotation beyond the limit revokes the secret that expires first, even if another secret is older', async () => {
     const secrets = await rotated(LIMIT, { grace_period_seconds: 2_592_000 })
     await patch(secrets[2] ?? '', { expires_at: inSeconds(3600) })
     advance(1)
@@ -232,7 +232,7 @@ describe('keeping a secret that a rotation expires', () => {
     expect((await events()).map(({ type }) => type)).toContain('updated')
   })
 
-  test('keeping a secret at the limit is refused and changes nothing, until there is room', async () => {
+  test('keeping a secret is refused and changes nothing while the application has the maximum number of active secrets', async () => {
     await rotate()
     for (let i = 1; i < LIMIT; i++) await create()
     const before = [await list(), await events()]
@@ -261,7 +261,7 @@ describe('keeping a secret that a rotation expires', () => {
     expect(await events()).toEqual(before)
   })
 
-  test('a secret whose expiry stays within the grace period does not count against the limit', async () => {
+  test('an old secret whose expiry is moved within the grace period does not count against the limit', async () => {
     await rotate()
     expect((await patch(client.secretId, { expires_at: inSeconds(60) })).status).toBe(200)
     for (let i = 1; i < LIMIT; i++) expect((await create()).status).toBe(201)
@@ -270,7 +270,7 @@ describe('keeping a secret that a rotation expires', () => {
   })
 
   test.each([null, inSeconds(5 * DAY_SECONDS), '9999-12-31T23:59:59Z'])(
-    'a secret whose expiry moves beyond the grace period counts against the limit again: %s',
+    'an old secret whose expiry is moved beyond the grace period counts against the limit again: %s',
     async (expires_at) => {
       await rotate()
       for (let i = 1; i < LIMIT; i++) expect((await create()).status).toBe(201)
@@ -285,7 +285,7 @@ describe('keeping a secret that a rotation expires', () => {
     },
   )
 
-  test('a kept secret still counts against the limit after its expiry is moved forward again', async () => {
+  test('a kept secret still counts against the limit after its expiry is moved to an earlier time', async () => {
     await rotate({ grace_period_seconds: 60 })
     await patch(client.secretId, { expires_at: inSeconds(5 * DAY_SECONDS) })
     await patch(client.secretId, { expires_at: inSeconds(120) })

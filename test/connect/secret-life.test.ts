@@ -82,24 +82,24 @@ describe('updating a secret', () => {
   })
 
   test.each<[string, (expiresAt: string) => object]>([
-    ['nothing', () => ({})],
-    ['all that is set', (time) => ({ name: 'n', expires_at: time, disabled: true })],
-    ['one thing that is set', () => ({ disabled: true })],
-    ['the same time in another time zone', (time) => ({ expires_at: inTokyo(time) })],
-  ])('a PATCH of %s returns 200, records no event and leaves updated_at unchanged', async (_, body) => {
+    ['no member', () => ({})],
+    ['the current values of all members', (time) => ({ name: 'n', expires_at: time, disabled: true })],
+    ['the current value of one member', () => ({ disabled: true })],
+    ['the current expiry in another time zone', (time) => ({ expires_at: inTokyo(time) })],
+  ])('a PATCH with %s returns 200, records no event and leaves updated_at unchanged', async (_, body) => {
     const { json } = await patch(client, { name: 'n', expires_at: inAnHour(), disabled: true })
     const again = await expectUnchanged(client, () => patch(client, body(json.expires_at)))
     expect([again.status, again.json]).toEqual([200, json])
   })
 
   test.each([{ name: null }, { expires_at: null }, { disabled: false }])(
-    'a PATCH of %j to a secret without that setting is not a change',
+    'a PATCH with %j of a secret that has these values changes nothing',
     async (body) => {
       expect((await expectUnchanged(client, () => patch(client, body))).status).toBe(200)
     },
   )
 
-  test('disabled_at keeps the time of the first disable until the secret is enabled', async () => {
+  test('disabled_at is the time of the first disable, until the secret is enabled again', async () => {
     const disabledAt = Date.now()
     await patch(client, { disabled: true })
     advance(MINUTE_MS)
@@ -136,7 +136,7 @@ describe('updating a secret', () => {
   })
 
   test.each([{}, { name: 'n' }, { expires_at: null }, { disabled: true }])(
-    'a PATCH of %j is 404 for a secret that is revoked, unknown or of a deleted application',
+    'a PATCH with %j gets 404 for a secret that is revoked, unknown or of a deleted application',
     async (body) => {
       const other = await newClient(undefined, client)
       await revoke(client)
@@ -150,7 +150,7 @@ describe('updating a secret', () => {
   )
 
   test.each([{}, { name: 'n' }, { expires_at: null }, { expires_at: '2999-01-01T00:00:00Z' }, { disabled: false }])(
-    'a PATCH of %j to an expired secret is 422',
+    'a PATCH with %j of an expired secret gets 422',
     async (body) => {
       await patch(client, { expires_at: iso(Date.now() + MINUTE_MS) })
       advance(MINUTE_MS)
@@ -159,7 +159,7 @@ describe('updating a secret', () => {
     },
   )
 
-  test('PATCH with a read-only API key is 403, and GET succeeds', async () => {
+  test('PATCH with a read-only API key gets 403, and GET succeeds', async () => {
     const { apiKey } = await newApiKey({ access: 'read', environmentId: client.environmentId })
     const reply = await expectUnchanged(client, () => patch({ ...client, apiKey }, { disabled: true }))
     expect([reply.status, reply.json.code]).toEqual([403, 'forbidden'])
@@ -167,7 +167,7 @@ describe('updating a secret', () => {
   })
 })
 
-test('GET of one secret returns what the list has, before and after its use', async () => {
+test('GET of one secret returns the same as the list of secrets, before and after a use of the secret', async () => {
   advance(1)
   const second = await newSecret(client)
   await patch(second, { name: 'Second' })
@@ -209,7 +209,7 @@ describe('the states of a secret', () => {
     expect((await introspect(witness, token)).json).toEqual({ active: false })
   })
 
-  test('an expired secret leaves the list and the limit, and is still found by its ID', async () => {
+  test('an expired secret is not in the list and does not count against the limit, but is still found by its ID', async () => {
     await patch(client, { expires_at: iso(Date.now() + MINUTE_MS) })
     for (let i = 0; i < 3; i++) await newSecret(client)
     const create = () => call(client.apiKey, 'POST', `/connect/applications/${client.applicationId}/client_secrets`)

@@ -20,8 +20,8 @@ async function limited(body: object) {
 const setPolicy = (apiKey: string, days: number | null) =>
   call(apiKey, 'PATCH', '/connect/environment', { body: { max_lifetime_days: days } })
 
-describe('the limits of a secret', () => {
-  test('a secret shows its limits in every response, and a secret without limits has no such members', async () => {
+describe('the scopes and IP ranges of a secret', () => {
+  test('every response with a secret has its scopes and allowed_ips, and omits these members if the secret has none', async () => {
     const client = await limited({ scopes: ['read'], allowed_ips: ['203.0.113.7/32', '2001:DB8::/32'] })
     const limits = { scopes: ['read'], allowed_ips: ['203.0.113.7', '2001:db8::/32'] }
     expect(client.created).toMatchObject(limits)
@@ -48,7 +48,7 @@ describe('the limits of a secret', () => {
       { allowed_ips: ['10.0.0.1/8'] },
       'allowed_ips.0 must be zero after the prefix: 203.0.113.0/24, not 203.0.113.7/24.',
     ],
-  ])('a create and a change with %j are refused', async (body, message) => {
+  ])('a create and an update with %j are refused', async (body, message) => {
     const client = await newClient(SCOPED)
     for (const [method, path] of [
       ['POST', secretsOf(client.applicationId)],
@@ -61,7 +61,7 @@ describe('the limits of a secret', () => {
     expect((await call(client.apiKey, 'GET', secretsOf(client.applicationId))).json).toHaveLength(1)
   })
 
-  test('a change sets the limits, leaves absent ones, and null removes them', async () => {
+  test('an update sets the limits it contains, keeps those it omits, and removes those that are null', async () => {
     const { apiKey, secretId } = await limited({ scopes: ['read'] })
     const patch = async (body: object) =>
       (await call(apiKey, 'PATCH', `/connect/client_secrets/${secretId}`, { body })).json
@@ -74,14 +74,14 @@ describe('the limits of a secret', () => {
     expect(Object.keys(cleared).filter((name) => name === 'scopes' || name === 'allowed_ips')).toEqual([])
   })
 
-  test('a secret keeps a scope that its application has lost, when something else is changed', async () => {
+  test('an update of the name may keep a scope that the application no longer has', async () => {
     const { apiKey, applicationId, secretId } = await limited({ scopes: ['read', 'admin'] })
     await call(apiKey, 'PUT', `/connect/applications/${applicationId}`, { body: { scopes: ['read'] } })
     const body = { name: 'ci', scopes: ['read', 'admin'] }
     expect((await call(apiKey, 'PATCH', `/connect/client_secrets/${secretId}`, { body })).json).toMatchObject(body)
   })
 
-  test('a replay of a create returns the same limits, and other limits with the same key are refused', async () => {
+  test('a replay of a create returns the same limits, and other limits with the same Idempotency-Key are refused', async () => {
     const { apiKey } = await newApiKey()
     const { id } = await newApplication(apiKey, SCOPED)
     const create = (body: object) =>
@@ -91,7 +91,7 @@ describe('the limits of a secret', () => {
     expect((await create({ scopes: ['write'], allowed_ips: ['::1'] })).json.code).toBe('idempotency_key_reused')
   })
 
-  test('a rotation keeps the limits of the latest secret that works', async () => {
+  test('a rotation gives the new secret the limits of the latest secret that is not disabled', async () => {
     const client = await limited({ scopes: ['read'], allowed_ips: ['10.0.0.0/8'] })
     const disabled = await call(client.apiKey, 'POST', secretsOf(client.applicationId), { body: { scopes: ['admin'] } })
     await call(client.apiKey, 'PATCH', `/connect/client_secrets/${disabled.json.id}`, { body: { disabled: true } })
@@ -101,7 +101,7 @@ describe('the limits of a secret', () => {
     expect((await rotate()).json).toMatchObject(limits)
   })
 
-  test('a rotation never removes limits: the new secret takes those of a secret that was rotated out before, too', async () => {
+  test('a rotation gives the new secret the limits of an earlier one that a previous rotation replaced, if the latest is revoked', async () => {
     const client = await limited({ scopes: ['read'] })
     await call(client.apiKey, 'DELETE', `/connect/client_secrets/${(await newestOf(client, 0)).id}`)
     const path = `${secretsOf(client.applicationId)}/rotate`
@@ -110,7 +110,7 @@ describe('the limits of a secret', () => {
     expect((await call(client.apiKey, 'POST', path, { body: {} })).json).toMatchObject({ scopes: ['read'] })
   })
 
-  test('a rotation after all secrets ended keeps the limits of the latest one', async () => {
+  test('if all secrets are revoked or expired, a rotation gives the new secret the limits of the latest one', async () => {
     const client = await limited({ scopes: ['read'], allowed_ips: ['10.0.0.0/8'] })
     const path = secretsOf(client.applicationId)
     const rotate = async () => (await call(client.apiKey, 'POST', `${path}/rotate`, { body: {} })).json
@@ -124,7 +124,7 @@ describe('the limits of a secret', () => {
     expect(await rotate()).toMatchObject({ ...limits, scopes: ['admin'] })
   })
 
-  test('after a leak of the latest secret a rotation keeps its limits, also while one that was rotated out still works', async () => {
+  test('if the latest secret is revoked or disabled, a rotation keeps its limits, even while an older secret still works', async () => {
     const client = await limited({ scopes: ['read', 'write'] })
     const path = secretsOf(client.applicationId)
     const rotate = async () => (await call(client.apiKey, 'POST', `${path}/rotate`, { body: {} })).json
@@ -138,7 +138,7 @@ describe('the limits of a secret', () => {
     expect(await rotate()).toMatchObject({ scopes: ['read'] })
   })
 
-  test('a rotation keeps the limits of the newest secret, also if an older one ended later', async () => {
+  test('if all secrets are revoked, a rotation keeps the limits of the newest one, even if an older one was revoked later', async () => {
     const client = await limited({ scopes: ['read', 'write'] })
     const path = secretsOf(client.applicationId)
     const { id } = (await call(client.apiKey, 'POST', path, { body: { scopes: ['read'] } })).json
@@ -162,7 +162,7 @@ describe('the scopes of a secret', () => {
     expect((await requestToken(client, { scope: 'admin' })).json.error).toBe('invalid_scope')
   })
 
-  test('introspection returns the scopes that the token, the application and the secret still share', async () => {
+  test('introspection returns the scopes that the token, the application and the secret all have', async () => {
     const client = await limited({ scopes: ['read', 'write'] })
     const reader = await newClient(firstPartyApplication, client)
     const token = await getToken(client)
@@ -179,7 +179,7 @@ describe('the scopes of a secret', () => {
     expect(await scopeOf()).toBe('read')
   })
 
-  test('a secret whose scopes the application has lost gets a token without scopes', async () => {
+  test('if the application no longer has any of the secret’s scopes, the token has no scopes', async () => {
     const client = await limited({ scopes: ['admin'] })
     await call(client.apiKey, 'PUT', `/connect/applications/${client.applicationId}`, { body: { scopes: ['read'] } })
     const { status, json } = await requestToken(client)
@@ -203,11 +203,11 @@ describe('the IP ranges of a secret', () => {
     expect((await introspect(client, 'x', from(address))).status).toBe(status)
   })
 
-  test('a client whose address is not known is refused', async () => {
+  test('a client without a known IP address is refused', async () => {
     expect((await requestToken(await limited(ranges))).status).toBe(401)
   })
 
-  test('a refused address gets the same response as a wrong secret, and an event that names its address', async () => {
+  test('a client at another IP address gets the same response as for a wrong secret, and the event contains this IP address', async () => {
     const log = vi.spyOn(console, 'log')
     const client = await limited(ranges)
     const before = await call(client.apiKey, 'GET', `/connect/client_secrets/${client.secretId}`)
@@ -225,7 +225,7 @@ describe('the IP ranges of a secret', () => {
     log.mockRestore()
   })
 
-  test('verify checks the address that the service names, or else the address of the service', async () => {
+  test('verify checks the member ip_address, or the IP address of its caller if that member is absent', async () => {
     const client = await limited(ranges)
     const verify = async (ip_address: string | undefined, address: string) =>
       (
@@ -251,7 +251,7 @@ describe('the IP ranges of a secret', () => {
     ['198.51.100.7', { valid: false }],
     ['203.0.113.9', { valid: true }],
   ])(
-    'verify mixes the address %s of the client with nothing of the service that names it',
+    'verify with the client’s IP address %s stores neither the country nor the user agent of its caller',
     async (ip_address, found) => {
       const client = await limited(ranges)
       const request = new Request('https://oncekey.test/connect/client_secrets/verify', {
@@ -283,12 +283,12 @@ describe('the IP ranges of a secret', () => {
   )
 })
 
-describe('the longest lifetime of secrets in an environment', () => {
+describe('the maximum lifetime of secrets in an environment', () => {
   const inDays = (days: number) => iso(Date.now() + days * DAY_MS)
   const daysLeft = ({ expires_at }: { expires_at: string }) => (Date.parse(expires_at) - Date.now()) / DAY_MS
   const TOO_LATE = 'expires_at must be within the longest lifetime of secrets in this environment.'
 
-  test('a create and a rotation without an expiry get the longest lifetime', async () => {
+  test('a create and a rotation without an expiry get the maximum lifetime', async () => {
     const { apiKey } = await newApiKey()
     const { id } = await newApplication(apiKey)
     await setPolicy(apiKey, 90)
@@ -299,7 +299,7 @@ describe('the longest lifetime of secrets in an environment', () => {
     }
   })
 
-  test('a create with a later expiry is refused, and one with an earlier expiry keeps it', async () => {
+  test('a create with an expiry after the maximum lifetime is refused, and one with an earlier expiry keeps its expiry', async () => {
     const { apiKey } = await newApiKey()
     const { id } = await newApplication(apiKey)
     await setPolicy(apiKey, 90)
@@ -312,7 +312,7 @@ describe('the longest lifetime of secrets in an environment', () => {
     expect((await call(apiKey, 'GET', secretsOf(id))).json).toHaveLength(2)
   })
 
-  test('a change can move an expiry up to the longest lifetime since the creation, and null means that', async () => {
+  test('an update can move the expiry up to the maximum lifetime after the creation, and null moves it to that time', async () => {
     const client = await limited({ expires_at: inDays(5) })
     await setPolicy(client.apiKey, 90)
     const patch = (expires_at: string | null) =>
@@ -325,7 +325,7 @@ describe('the longest lifetime of secrets in an environment', () => {
     expect(Date.parse(json.expires_at) - Date.parse(json.created_at)).toBe(90 * DAY_MS)
   })
 
-  test('a secret from before the policy keeps its expiry, and can get an earlier one', async () => {
+  test('a secret that was created before the maximum lifetime was set keeps its expiry, and can get an earlier one', async () => {
     const never = await limited({})
     const later = await limited({ expires_at: inDays(400) })
     for (const client of [never, later]) {
@@ -348,7 +348,7 @@ describe('the longest lifetime of secrets in an environment', () => {
     ).toBe(422)
   })
 
-  test('a policy that is removed limits nothing', async () => {
+  test('after the maximum lifetime is removed, a new secret has no expiry', async () => {
     const { apiKey } = await newApiKey()
     const { id } = await newApplication(apiKey)
     await setPolicy(apiKey, 1)

@@ -199,7 +199,7 @@ describe('the expires_at of a secret', () => {
     await expectTaken('expires_at', time, time)
   })
 
-  test('a past expires_at is reported after 401 and 403, and before 404 and the limit', async () => {
+  test('a past expires_at is reported before an unknown application and a reached limit, and after a missing permission', async () => {
     const body = { expires_at: '2001-01-01T00:00:00Z' }
     const unknown = await call(apiKey, 'POST', '/connect/applications/unknown/client_secrets', { body })
     expectInvalid(unknown, 'expires_at', 'past', /in the future/)
@@ -236,7 +236,7 @@ describe('a replay of a create with settings', () => {
     expect(await list()).toMatchObject([{ name: 'Second' }])
   })
 
-  test('a replay is refused when the secret has expired', async () => {
+  test('a replay is refused if the secret has expired', async () => {
     const body = { expires_at: iso(Date.now() + minutes(1)) }
     await create(body, headers)
     for (const later of [minutes(1), minutes(58)]) {
@@ -247,7 +247,7 @@ describe('a replay of a create with settings', () => {
     expect(await list()).toEqual([])
   })
 
-  test('after an hour the same request is new, and its expires_at is refused as past', async () => {
+  test('after an hour, the same request is a new request, and is refused if its expires_at is past', async () => {
     const body = { expires_at: iso(Date.now() + minutes(1)) }
     await create(body, headers)
     advance(HOUR_MS)
@@ -255,7 +255,7 @@ describe('a replay of a create with settings', () => {
   })
 
   test.each([{}, { name: 'Other' }, { name: 'First', expires_at: '2031-01-01T00:00:00Z' }])(
-    'the same key with the settings %j is refused as another request',
+    'the same Idempotency-Key with the settings %j is refused as another request',
     async (other) => {
       await create({ name: 'First' }, headers)
       const reply = await create(other, headers)

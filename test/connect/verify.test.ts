@@ -24,7 +24,7 @@ describe('verifying an active secret', async () => {
   const other = await newClient(undefined, client)
 
   test.each([m2mApplication, oauthApplication, firstPartyApplication])(
-    'the response has the secret without its plaintext, and its application: $name',
+    'the response to a valid secret contains the secret without its plaintext, and its application: $name',
     async (application) => {
       const good = await newClient(application, client)
       const list = async () =>
@@ -64,7 +64,7 @@ describe('verifying an active secret', async () => {
     ['an empty client ID', { client_id: '' }, false],
     ['another client ID', { client_id: other.clientId }, false],
     ['its client ID in lower case', { client_id: clientId.toLowerCase() }, false],
-  ])('client_id limits which secret is valid: %s', async (_, named, valid) => {
+  ])('a secret is valid only for its own client ID, or if client_id is null or absent: %s', async (_, named, valid) => {
     expect((await verify(apiKey, { client_secret: secret, ...named })).json.valid).toBe(valid)
   })
 })
@@ -116,11 +116,14 @@ test.each([
   { client_secret: 1 },
   { client_secret: [secret] },
   { client_secret: secret, client_id: 1 },
-])('a request of the wrong type is 422, and the response does not repeat the secret: %j', async (body) => {
-  const { status, json, text } = await verify(apiKey, body)
-  expect([status, json.code]).toEqual([422, 'invalid_request_parameters'])
-  expect(text).not.toContain(secret)
-})
+])(
+  'a request with members of the wrong type gets 422, and the response does not repeat the secret: %j',
+  async (body) => {
+    const { status, json, text } = await verify(apiKey, body)
+    expect([status, json.code]).toEqual([422, 'invalid_request_parameters'])
+    expect(text).not.toContain(secret)
+  },
+)
 
 test('an unknown API key gets 401 for any secret', async () => {
   const unissued = (await issueCredential('sk', '0')).plaintext
@@ -130,7 +133,7 @@ test('an unknown API key gets 401 for any secret', async () => {
   }
 })
 
-test('a verification while the database is unavailable is 503, never valid: false', async () => {
+test('verify returns 503, never “valid: false”, while the database is unavailable', async () => {
   const DB = withBatch(env.DB, () =>
     Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')),
   )
@@ -138,7 +141,7 @@ test('a verification while the database is unavailable is 503, never valid: fals
     expect((await verify(apiKey, { client_secret: clientSecret }, { DB })).status).toBe(503)
 })
 
-test('revoking one of two secrets leaves the other valid', async () => {
+test('after one of two secrets is revoked, the other is still valid', async () => {
   const second = await newSecret(client)
   await revoke(second)
   expect((await verify(apiKey, { client_secret: second.secret })).json.valid).toBe(false)
