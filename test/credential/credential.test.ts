@@ -39,7 +39,7 @@ describe('an issued credential', () => {
       'my_app_ArKFCcw823OrBm12M1O8e6ZQf99v6mMY5fuWb9v97FWB3yF0u6',
     ],
   ])(
-    'a credential with prefix %s, region %s and the bytes %s is %s, in every version',
+    'a credential that is issued with prefix %s, region %s and the bytes %s is always %s',
     async (prefix, region, entropy, plaintext) => {
       const issued = await issueCredential(
         prefix,
@@ -51,7 +51,7 @@ describe('an issued credential', () => {
     },
   )
 
-  test('an issued credential is prefix, region, 43 digits and a checksum; its hint is the last six characters', async () => {
+  test('an issued credential consists of prefix, region, 43 digits and a checksum, and its hint is the last six characters', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, async ({ prefix, region, entropy }) => {
         const { plaintext, digest, hint } = await issueCredential(prefix, region, entropy)
@@ -74,14 +74,14 @@ describe('an issued credential', () => {
   })
 
   test.each(['_', '__', 'cs_', '_cs', 'sk_0', '0', 'cs_test', 'A'.repeat(32), '_'.repeat(32)])(
-    'an issued credential is recognised from its end, with the prefix %s too',
+    'an issued credential is recognised with the unusual prefix %s',
     async (prefix) => {
       const { plaintext } = await issueCredential(prefix, '0')
       expect(recogniseCredential(plaintext)).toEqual({ prefix, region: '0' })
     },
   )
 
-  test('an issued credential is found inside other text, but no other text is taken for one', async () => {
+  test('an issued credential is found inside other text, and a shortened one is not', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, fc.string(), fc.string(), async ({ prefix, region, entropy }, before, after) => {
         const { plaintext } = await issueCredential(prefix, region, entropy)
@@ -101,13 +101,13 @@ describe('an issued credential', () => {
     expect(containsCredential(`${encoded.slice(0, -1)}%`)).toBe(false)
   })
 
-  test('a credential below thousands of percent encodings is found, as fast as in other text', async () => {
+  test('a credential that is percent-encoded 100,000 times is found', async () => {
     const inner = `%${'25'.repeat(100_000)}`
     expect(containsCredential(inner)).toBe(false)
     expect(containsCredential((await sample()).replace('_', `${inner}5f`))).toBe(true)
   })
 
-  test('an issued credential is the same raw and encoded in URLs, forms and JSON, and is one word', async () => {
+  test('an issued credential is unchanged by URL, form and JSON encoding, and is a single word', async () => {
     for (let i = 0; i < 1000; i++) {
       const plaintext = await sample()
       expect(plaintext).toMatch(/^cs_0[0-9A-Za-z]{49}$/)
@@ -203,7 +203,7 @@ describe('a malformed credential', () => {
     for (const text of texts) expect(recogniseCredential(text), text).toBeNull()
   })
 
-  test('a credential is not recognised when any one of its characters is another one', async () => {
+  test('a credential is not recognised if any one of its characters is replaced', async () => {
     await fc.assert(
       fc.asyncProperty(anyCredential, fc.nat(), fc.constantFrom(...ALPHABET), async (parts, position, symbol) => {
         const { plaintext } = await issueCredential(parts.prefix, parts.region, parts.entropy)
@@ -215,7 +215,7 @@ describe('a malformed credential', () => {
     )
   })
 
-  test('a credential is not recognised when it is a random text', () => {
+  test('a random text is not recognised as a credential', () => {
     const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.stringMatching(/^\w{1,8}_[0-9A-Za-z]{50}$/))
     fc.assert(
       fc.property(anyText, (text) => {
@@ -229,7 +229,7 @@ describe('a malformed credential', () => {
 describe('a text with the right checksum', () => {
   const digits = '1'.repeat(43)
 
-  test('a text with the right checksum is recognised in the form of a credential', () => {
+  test('a text with the right checksum is recognised if it has the form of a credential', () => {
     expect(recogniseCredential(checksummed(`cs_0${digits}`))).toEqual({ prefix: 'cs', region: '0' })
   })
 
@@ -249,8 +249,8 @@ describe('a text with the right checksum', () => {
     ['digits of base64url', `cs_0${'1'.repeat(42)}-`],
     ['digits that hold more than 32 bytes', `cs_0${'z'.repeat(43)}`],
     ['the number 2^256', 'cs_0yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp2'],
-    ['nothing', ''],
-  ])('a text with the right checksum is not recognised with %s', (_, body) => {
+    ['no other characters', ''],
+  ])('a text with the right checksum is not recognised if it has %s', (_, body) => {
     expect(recogniseCredential(checksummed(body))).toBeNull()
   })
 })

@@ -20,7 +20,7 @@ describe('a range is stored in its canonical form', () => {
     ['::ffff:cb00:7107', '203.0.113.7'],
     ['::ffff:203.0.113.0/120', '203.0.113.0/24'],
     ['::ffff:0:0/96', '0.0.0.0/0'],
-  ])('%s is %s', (text, canonical) => expect(textOf(readRange(text))).toBe(canonical))
+  ])('the canonical form of %s is %s', (text, canonical) => expect(textOf(readRange(text))).toBe(canonical))
 })
 
 describe('a range that two programs could read differently is refused', () => {
@@ -57,7 +57,7 @@ describe('a range that two programs could read differently is refused', () => {
     '::ffff:203.0.113.0/129',
     '::1]@example.com/[::',
     'example.com',
-  ])('%j is malformed', (text) => expect(readRange(text)).toBe('malformed'))
+  ])('%j is refused as malformed', (text) => expect(readRange(text)).toBe('malformed'))
 
   test.each([
     '203.0.113.7/24',
@@ -67,10 +67,10 @@ describe('a range that two programs could read differently is refused', () => {
     '::1/0',
     '::ffff:203.0.113.7/120',
     '::ffff:0:0/95',
-  ])('%s has bits after its prefix', (text) => expect(readRange(text)).toBe('bits_after_prefix'))
+  ])('%s is refused, because it has bits after its prefix', (text) => expect(readRange(text)).toBe('bits_after_prefix'))
 })
 
-describe('the addresses that a range contains', () => {
+describe('the IP addresses that a range contains', () => {
   test.each([
     ['203.0.113.0/24', '203.0.113.0', true],
     ['203.0.113.0/24', '203.0.113.255', true],
@@ -96,7 +96,7 @@ describe('the addresses that a range contains', () => {
     ['2001:db8::1', '2001:db8::11', false],
   ])('%s contains %s: %s', (range, address, contains) => expect(isAllowedFrom([range], address)).toBe(contains))
 
-  test('a credential with several ranges works from each of them', () => {
+  test('a credential with several ranges works from each of the ranges', () => {
     const ranges = ['198.51.100.7', '2001:db8::/32']
     expect(['198.51.100.7', '2001:db8::9', '198.51.100.8'].map((address) => isAllowedFrom(ranges, address))).toEqual([
       true,
@@ -105,7 +105,7 @@ describe('the addresses that a range contains', () => {
     ])
   })
 
-  test('a credential without ranges works from everywhere, one with ranges from no unknown address', () => {
+  test('a credential without ranges works from everywhere, and one with ranges does not work from an unknown IP address', () => {
     expect(isAllowedFrom(null, null)).toBe(true)
     expect(
       [null, '', 'unknown', 'fe80::1%eth0'].map((address) => isAllowedFrom(['0.0.0.0/0', '::/0'], address)),
@@ -113,8 +113,8 @@ describe('the addresses that a range contains', () => {
   })
 })
 
-describe('the ranges around a range', () => {
-  test('the ranges around a range are the range, and each shorter prefix of it', () => {
+describe('the ranges that contain a range', () => {
+  test('the ranges that contain a range are the range itself, and one for each shorter prefix', () => {
     expect(rangesAround('128.0.0.0/3')).toEqual(['128.0.0.0/3', '128.0.0.0/2', '128.0.0.0/1', '0.0.0.0/0'])
     expect(rangesAround('2000::/3')).toEqual(['2000::/3', '::/2', '::/1', '::/0'])
     const around = rangesAround('203.0.113.7')
@@ -123,12 +123,12 @@ describe('the ranges around a range', () => {
     expect(rangesAround('2001:db8::1')).toHaveLength(129)
   })
 
-  test.each(['', '203.0.113.7/24'])('%j has no ranges around it', (text) =>
+  test.each(['', '203.0.113.7/24'])('looking for the ranges that contain %j throws an error', (text) =>
     expect(() => rangesAround(text)).toThrow('an IP range is'),
   )
 })
 
-test('the bits of an address follow the digit of its IP version', () => {
+test('addressBits returns the IP version and the bits of an IP address, and an empty text for an unknown one', () => {
   expect(addressBits('192.0.2.1')).toBe(`4${'11000000'}${'00000000'}${'00000010'}${'00000001'}`)
   expect(addressBits('::ffff:192.0.2.1')).toBe(addressBits('192.0.2.1'))
   expect(addressBits('8000::1')).toBe(`61${'0'.repeat(126)}1`)

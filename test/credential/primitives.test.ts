@@ -27,7 +27,7 @@ const any32Bytes = anyBytes({ minLength: 32, maxLength: 32 })
 describe('base62', () => {
   const LARGEST = 'yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1' // 2^256 - 1
 
-  test('base62 writes every 32-byte value as 43 digits that read back as the same value', () => {
+  test('base62 encodes every 32-byte value as 43 digits, which are decoded to the same value', () => {
     fc.assert(
       fc.property(any32Bytes, (bytes) => {
         const text = encodeBase62(bytes, 43)
@@ -38,7 +38,7 @@ describe('base62', () => {
     )
   })
 
-  test('base62 writes every 4-byte value as 6 digits, from a number as from bytes', () => {
+  test('base62 encodes every 4-byte value as the same 6 digits, whether it is a number or bytes', () => {
     fc.assert(
       fc.property(anyBytes({ minLength: 4, maxLength: 4 }), (bytes) => {
         const text = encodeBase62(bytes, 6)
@@ -48,7 +48,7 @@ describe('base62', () => {
     )
   })
 
-  test('base62 writes every value as the 43 digits that it was read from', () => {
+  test('43 base62 digits that are decoded and encoded again are the same', () => {
     const anyDigits = fc.stringMatching(/^[0-9A-Za-x][0-9A-Za-z]{42}$/)
     fc.assert(
       fc.property(anyDigits, (text) => {
@@ -57,7 +57,7 @@ describe('base62', () => {
     )
   })
 
-  test('base62 sorts as the numbers do', () => {
+  test('base62 texts sort in the order of their numbers', () => {
     fc.assert(
       fc.property(any32Bytes, any32Bytes, (a, b) => {
         const [textA, textB] = [encodeBase62(a, 43), encodeBase62(b, 43)]
@@ -74,12 +74,12 @@ describe('base62', () => {
     [`${'00'.repeat(31)}3d`, `${'0'.repeat(42)}z`],
     [`${'00'.repeat(31)}3e`, `${'0'.repeat(41)}10`],
     ['ff'.repeat(32), LARGEST],
-  ])('base62 writes %s as %s', (bytes, text) => {
+  ])('base62 encodes %s as %s', (bytes, text) => {
     expect(encodeBase62(fromHex(bytes), 43)).toBe(text)
     expect(decodeBase62(text, 32)).toEqual(fromHex(bytes))
   })
 
-  test('base62 needs 43 digits for 32 bytes and 6 for 4, and throws with one digit less', () => {
+  test('base62 needs 43 digits for 32 bytes and 6 digits for 4 bytes, and throws an error if it gets one digit fewer', () => {
     expect(62n ** 43n).toBeGreaterThan(2n ** 256n)
     expect(62n ** 42n).toBeLessThan(2n ** 256n)
     expect(62n ** 6n).toBeGreaterThan(2n ** 32n)
@@ -128,7 +128,7 @@ describe('SHA-256', () => {
     expect(await sha256('é€😀')).toEqual(await sha256(fromHex('c3a9e282acf09f9880')))
   })
 
-  test('SHA-256 of parts differs if the parts differ, even if they concatenate to the same text', async () => {
+  test('SHA-256 of two lists of texts differs if the lists differ, even if their texts concatenate to the same text', async () => {
     const anyParts = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '\0', '\x01'), maxLength: 3 }), {
       maxLength: 4,
     })
@@ -188,7 +188,7 @@ describe('derivation of a client secret', () => {
     return new Uint8Array(await crypto.subtle.sign('HMAC', key, data))
   }
 
-  test('the derivation of a secret is tested against a definition that gives the vector of RFC 5869 A.1', async () => {
+  test('the HKDF that these tests compare with gives the test vector of RFC 5869 A.1', async () => {
     const block = await hkdfBlock(
       fromHex('0b'.repeat(22)),
       fromHex('000102030405060708090a0b0c'),
@@ -197,7 +197,7 @@ describe('derivation of a client secret', () => {
     expect(hex(block)).toBe('3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf')
   })
 
-  test('the derivation of a secret is HKDF-SHA-256 of the API key, the salt, and "client secret v1" with the request', async () => {
+  test('the derivation of a secret is HKDF-SHA-256 of the API key and the salt, with "client secret v1" and the request as info', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.string({ minLength: 1, unit: 'binary-ascii' }),
@@ -211,7 +211,7 @@ describe('derivation of a client secret', () => {
     )
   })
 
-  test('the derivation of a secret gives the same bytes in every version: a replay may meet a later one', async () => {
+  test('the derivation of a secret gives the same bytes in every version, because a later version may answer a replay', async () => {
     const request = await requestDigest('POST', '/connect/applications/conn_app_1/client_secrets', '{}')
     expect(hex(request)).toBe('fddac8d59a576c1fd8930ebdce6420e2abb917bbc67608a20535a18bfa3176a2')
     expect(hex(await deriveEntropy(API_KEY, SALT, request))).toBe(
@@ -222,7 +222,7 @@ describe('derivation of a client secret', () => {
     )
   })
 
-  test('the derivation of a secret gives other bytes for every other key, salt, method, path and body', async () => {
+  test('the derivation of a secret gives other bytes if the API key, the salt, the method, the path or the body differs', async () => {
     const derive = async (apiKey: string, salt: Bytes, ...request: [string, string, string]) =>
       hex(await deriveEntropy(apiKey, salt, await requestDigest(...request)))
     const all = await Promise.all([
@@ -275,7 +275,7 @@ describe('ids', () => {
 
   const anyTime = fc.integer({ min: 0, max: 2 ** 48 - 1 })
 
-  test('IDs name their time and their region', () => {
+  test('the time and the region of an ID can be read from the ID', () => {
     fc.assert(
       fc.property(anyTime, fc.constantFrom(...'09AHJKMNPTVZ'), (time, region) => {
         const id = newId('conn_app', time, region)
@@ -286,7 +286,7 @@ describe('ids', () => {
   })
 
   test.each([
-    ['an empty text', ''],
+    ['no characters', ''],
     ['no prefix', '01ARYZ6S41TSV4RRFFQ69G5FAV'],
     ['a prefix in upper case', 'SECRET_01ARYZ6S41TSV4RRFFQ69G5FAV'],
     ['a time after the year 10889', 'secret_81ARYZ6S41TSV4RRFFQ69G5FAV'],
@@ -297,9 +297,9 @@ describe('ids', () => {
     ['the letter L in its time', 'secret_01ALYZ6S41TSV4RRFFQ69G5FAV'],
     ['other text before it', ' secret_01ARYZ6S41TSV4RRFFQ69G5FAV'],
     ['other text after it', 'secret_01ARYZ6S41TSV4RRFFQ69G5FAV\n'],
-  ])('a text with %s is no ID and has no time', (_, text) => expect(timeOfId(text)).toBeNull())
+  ])('a text with %s is not an ID, and has no time', (_, text) => expect(timeOfId(text)).toBeNull())
 
-  test('the start of IDs separates earlier IDs from later ones', () => {
+  test('startOfIds of a time sorts after the IDs of earlier times and before the IDs of this time', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 2 ** 48 - 1 }), (time) => {
         const start = startOfIds('secret', time)
@@ -309,14 +309,14 @@ describe('ids', () => {
     )
   })
 
-  test('a derived ID has another prefix and time, and is the same every time', () => {
+  test('deriving an ID with another prefix and time from an ID always gives the same ID', () => {
     const id = newId('secret', 1, 'A')
     const derived = derivedId('event', 1_469_918_176_385, id)
     expect(derived).toBe(`event_01ARYZ6S41A${id.slice(-15)}`)
     expect(derivedId('event', 1_469_918_176_385, id)).toBe(derived)
   })
 
-  test('the digit of a region is one symbol of IDs; an ID that is too short has the default region', () => {
+  test('a region digit is one symbol of the alphabet of IDs, and an ID that is too short has the default region', () => {
     expect(['0', '9', 'A', 'Z'].filter(isRegionDigit)).toHaveLength(4)
     expect(['', 'a', 'I', 'L', 'O', 'U', '_', '01'].filter(isRegionDigit)).toEqual([])
     expect(regionOfId('env_1')).toBe('0')

@@ -166,7 +166,7 @@ describe(`${SAMPLE_SIZE.toLocaleString('en')} issued credentials`, () => {
       expect(new Set(issued.map((credential) => digitAt(credential, at))).size, `digit ${at + 2}`).toBe(DIGITS.length)
   })
 
-  test('issued credentials have over 96 bits of entropy each, by Shannon, as the OpenID conformance suite asks', () => {
+  test('each issued credential has more than 96 bits of Shannon entropy, as the OpenID conformance suite requires', () => {
     const bits = (text: string) => {
       const counts = Map.groupBy(text, (symbol) => symbol)
       const perSymbol = [...counts.values()].reduce(
@@ -180,15 +180,15 @@ describe(`${SAMPLE_SIZE.toLocaleString('en')} issued credentials`, () => {
   })
 
   test.runIf(inject('isLong')).each(Object.entries(EXAMINATIONS))(
-    'issued credentials pass the examination of randomness: %s',
+    'issued credentials pass the randomness test: %s',
     async (_, examine) => {
       expect(await isFair(examine, drawIssued, issued)).toBe(true)
     },
   )
 })
 
-describe.runIf(inject('isLong'))('the same examination finds a planted fault', () => {
-  test.each(PLANTED)('the examination of randomness finds a planted fault: %s', async (_, examination, spoil) => {
+describe.runIf(inject('isLong'))('the randomness tests find planted faults', () => {
+  test.each(PLANTED)('a randomness test finds the planted fault: %s', async (_, examination, spoil) => {
     const examine = EXAMINATIONS[examination] as (sample: string[]) => number
     expect(await isFair(examine, () => drawPlanted(spoil))).toBe(false)
   })
