@@ -41,7 +41,7 @@ async function expectRefused(visitor: Visitor, text: RegExp, status = 422) {
 }
 
 describe('a sign-in through Cloudflare Access', () => {
-  test('a person with a valid assertion is offered to continue, and a form of one button signs in', async () => {
+  test('a person with a valid assertion signs in with one button, and sees the next page in a session of this person', async () => {
     const { id, environmentId } = await newApiKey()
     const visitor = await team.visitor(id)
     const page = await visitor.get('/dashboard/sign-in?to=/dashboard/events')
@@ -63,7 +63,7 @@ describe('a sign-in through Cloudflare Access', () => {
     expect(team.fetched).toEqual([`${team.domain}/cdn-cgi/access/certs`])
   })
 
-  test('opening the sign-in page starts no session, and keeps the session that the browser has', async () => {
+  test('opening the sign-in page starts no session, and does not end the session that the browser has', async () => {
     const key = await newApiKey()
     const visitor = await team.visitor(key.id)
     await visitor.signIn(key.apiKey)
@@ -73,7 +73,7 @@ describe('a sign-in through Cloudflare Access', () => {
     expect((await sessionRow(before))?.ended_at).toBeNull()
   })
 
-  test('a form of another site starts no session', async () => {
+  test('a sign-in form that another site sends starts no session', async () => {
     const { id } = await newApiKey()
     const visitor = await team.visitor(id)
     const foreign = { Origin: 'https://evil.example', 'Sec-Fetch-Site': 'cross-site' }
@@ -90,28 +90,28 @@ describe('a sign-in through Cloudflare Access', () => {
     expect(team.fetched).toEqual([])
   })
 
-  test('an assertion at another host than the issuer’s, which Access does not guard, is none', async () => {
+  test('an assertion at a host other than the issuer’s is ignored, because Access does not protect other hosts', async () => {
     const { id } = await newApiKey()
     const visitor = await team.visitor(id)
     visitor.bindings = { ...visitor.bindings, ISSUER: 'https://secrets.example.com' }
     await expectRefused(visitor, /did not come through Cloudflare Access/)
   })
 
-  test('without the settings, an assertion is ignored, and costs nothing', async () => {
+  test('without the settings of Cloudflare Access, an assertion is ignored, and no public keys are fetched', async () => {
     const visitor = new Visitor()
     visitor.headers = { [HEADER]: await team.assertion() }
     await expectRefused(visitor, /Invalid or revoked API key/)
     expect(team.fetched).toEqual([])
   })
 
-  test('with the settings, an API key signs in as before, and its session has no person', async () => {
+  test('with the settings of Cloudflare Access, an API key can still sign in, and its session has no person', async () => {
     const key = await newApiKey()
     const visitor = await team.visitor(key.id)
     await visitor.signIn(key.apiKey)
     expect(await sessionRow(visitor.session)).toMatchObject({ session_person: null, session_expires_at: null })
   })
 
-  test('the session replaces the one that the browser had, also one of another key', async () => {
+  test('the new session ends the earlier session of the browser, even if that belongs to another API key', async () => {
     const [own, other] = await Promise.all([newApiKey(), newApiKey()])
     const visitor = await team.visitor(own.id)
     await visitor.signIn(other.apiKey)
@@ -139,9 +139,9 @@ describe('an assertion', async () => {
     ['that expires now', () => ({ exp: now() })],
     ['that never expires', () => ({ exp: undefined })],
     ['whose expiry is a text', () => ({ exp: `${now() + 600}` })],
-    ['whose expiry is beyond all time', () => ({ exp: 1e300 })],
+    ['whose expiry is 1e300', () => ({ exp: 1e300 })],
     ['that is not valid yet', () => ({ nbf: now() + 60 })],
-    ['of the team domain, which is for no application', () => ({ type: 'org' })],
+    ['of the type “org”, which is not for an application', () => ({ type: 'org' })],
     ['without a type', () => ({ type: undefined })],
   ])('an assertion %s starts no session', async (_, claims) => {
     await expectRefused(await team.visitor(id, claims() as never), invalid)
@@ -208,10 +208,10 @@ describe('an assertion', async () => {
 
   test.each<[string, object]>([
     ['of a service token', { email: undefined, sub: '', common_name: 'e367826f93b8d71185e03fe518aff3b4.access' }],
-    ['with an empty address', { email: '' }],
-    ['with a blank address', { email: ' ' }],
-    ['with an address of 255 characters', { email: `${'a'.repeat(243)}@example.com` }],
-    ['with a list of addresses', { email: [EMAIL] }],
+    ['with an empty email address', { email: '' }],
+    ['with a blank email address', { email: ' ' }],
+    ['with an email address of 255 characters', { email: `${'a'.repeat(243)}@example.com` }],
+    ['with a list of email addresses', { email: [EMAIL] }],
     ['with a line break', { email: 'ada\n@example.com' }],
     ['with a null character', { email: 'ada\0@example.com' }],
     ['with a character that reverses the text', { email: 'ada\u202e@example.com' }],
@@ -221,27 +221,27 @@ describe('an assertion', async () => {
     await expectRefused(await team.visitor(id, claims as never), /named no email address/)
   })
 
-  test('an address of 254 characters is kept', async () => {
+  test('a session is stored with an email address of 254 characters', async () => {
     const email = `${'a'.repeat(242)}@example.com`
     const visitor = await team.signedIn(id, { email })
     expect(await sessionRow(visitor.session)).toMatchObject({ session_person: email })
   })
 
-  test('a clock of Access that is a few seconds ahead locks no person out', async () => {
+  test('an assertion is accepted although the clock of Access is three seconds ahead', async () => {
     await team.signedIn(id, { nbf: now() + 3, iat: now() + 3 })
   })
 
-  test('an audience in place of a list of one is accepted', async () => {
+  test('an assertion whose audience is a text in place of a list is accepted', async () => {
     await team.signedIn(id, { aud: team.tag })
   })
 })
 
-describe('the public keys', async () => {
+describe('the public keys of Cloudflare Access', async () => {
   const { id } = await newApiKey()
   const unavailable = /public keys of Cloudflare Access could not be read/
   const later = (milliseconds: number) => vi.setSystemTime(Date.now() + milliseconds)
 
-  test('keys that were rotated are fetched again, at most every ten seconds', async () => {
+  test('after a rotation, the keys are fetched again, at most every ten seconds', async () => {
     await team.signedIn(id)
     team.kid = crypto.randomUUID()
     const visitor = await team.visitor(id)
@@ -252,7 +252,7 @@ describe('the public keys', async () => {
     expect(team.fetched).toHaveLength(2)
   })
 
-  test('keys are kept for ten minutes, and a withdrawn key is not trusted for longer', async () => {
+  test('the keys are kept for ten minutes, and a key that is no longer published is not trusted for longer', async () => {
     const visitor = await team.visitor(id, { exp: Math.floor(Date.now() / 1000) + 3600 })
     expect((await signInThroughAccess(visitor)).status).toBe(303)
     team.answer = async () => Response.json({ keys: [] })
@@ -268,13 +268,13 @@ describe('the public keys', async () => {
 
   test.each<[string, Team['answer']]>([
     ['cannot be reached', () => Promise.reject(new TypeError('network'))],
-    ['do not come', never],
+    ['do not arrive', never],
     ['are refused', async () => new Response('', { status: 403 })],
     ['are a redirect', async () => new Response(null, { status: 302, headers: { Location: 'https://evil.example' } })],
     ['are no JSON', async () => new Response('<html>')],
-    ['are another JSON', async () => Response.json({ public_certs: [] })],
+    ['are other JSON', async () => Response.json({ public_certs: [] })],
     ['have no IDs', async () => Response.json({ keys: [{ kty: 'RSA' }] })],
-  ])('while the keys %s, no person signs in, and they are fetched once in ten seconds', async (_, answer) => {
+  ])('while the keys %s, no person can sign in, and the keys are fetched once in ten seconds', async (_, answer) => {
     team.answer = answer
     await expectRefused(await team.visitor(id), unavailable, 503)
     expect(team.fetched).toHaveLength(1)
@@ -284,7 +284,7 @@ describe('the public keys', async () => {
     expect(team.fetched).toHaveLength(2)
   })
 
-  test('an assertion with an unknown key, while the keys cannot be read, locks out no other person', async () => {
+  test('while the keys cannot be read, an assertion with an unknown key does not stop other people from signing in', async () => {
     await team.signedIn(id)
     team.answer = () => Promise.reject(new TypeError('network'))
     later(10_000)
@@ -294,7 +294,7 @@ describe('the public keys', async () => {
     await team.signedIn(id)
   })
 
-  test('keys that cannot be read after ten minutes are not trusted any more', async () => {
+  test('after ten minutes in which the keys cannot be read, the earlier keys are not trusted any more', async () => {
     const visitor = await team.visitor(id)
     await signInThroughAccess(visitor)
     team.answer = () => Promise.reject(new TypeError('network'))
@@ -313,7 +313,7 @@ describe('the public keys', async () => {
     for (const [entry] of log.mock.calls) expect(entry).not.toHaveProperty('reason')
   })
 
-  test('100 refused assertions from an address lead to 429, and not at another address', async () => {
+  test('after 100 refused assertions, an IP address gets 429, and another IP address does not', async () => {
     const visitor = await team.visitor(id, { aud: [newTag()] })
     const from = (address: string) => {
       visitor.headers = { ...visitor.headers, 'CF-Connecting-IP': address }
@@ -323,7 +323,7 @@ describe('the public keys', async () => {
     expect([(await from('192.0.2.77')).status, (await from('192.0.2.78')).status]).toEqual([429, 422])
   })
 
-  test('an assertion that fails too often with a revoked key gets 429, and other assertions do not', async () => {
+  test('an assertion that fails repeatedly because the API key is revoked gets 429, and other assertions do not', async () => {
     const key = await newApiKey()
     await env.DB.prepare('UPDATE api_keys SET revoked_at = 1 WHERE id = ?').bind(key.id).run()
     const limit = async ({ key }: { key: string }) => ({ success: !key.startsWith('key ') })
@@ -335,21 +335,21 @@ describe('the public keys', async () => {
     expect([await signIn(visitor), await signIn(visitor), await signIn(other)]).toEqual([422, 429, 422])
   })
 
-  test('a key that is not fit for RS256 starts no session', async () => {
+  test('an assertion starts no session if the published key is not an RSA key', async () => {
     team.answer = async () => Response.json({ keys: [{ kid: team.kid, kty: 'oct', k: 'AAAA' }] })
     const visitor = await team.visitor(id)
     expect((await signInThroughAccess(visitor)).status).toBe(422)
   })
 })
 
-describe('the API key of people', () => {
+describe('the API key that people act with', () => {
   const refused = /API key of people who come through Cloudflare Access/
 
   test.each([
     ['is revoked', 'UPDATE api_keys SET revoked_at = 1 WHERE id = ?'],
     ['has expired', 'UPDATE api_keys SET key_expires_at = 1 WHERE id = ?'],
     ['is deleted', 'DELETE FROM api_keys WHERE id = ?'],
-  ])('when it %s, no person signs in, and sessions have ended', async (_, statement) => {
+  ])('when this API key %s, no person can sign in, and existing sessions have ended', async (_, statement) => {
     const key = await newApiKey()
     const before = await team.visitor(key.id)
     const isDeleted = statement.startsWith('DELETE')
@@ -362,7 +362,7 @@ describe('the API key of people', () => {
     expect(reply.html).toMatch(refused)
   })
 
-  test('its IP ranges hold for the sign-in and for each page', async () => {
+  test('the IP ranges of this API key apply to the sign-in and to each page', async () => {
     const { id } = await newApiKey({ allowedIps: ['203.0.113.0/24'] })
     const visitor = await team.visitor(id)
     const from = (address: string) => {
@@ -377,7 +377,7 @@ describe('the API key of people', () => {
     expect((await visitor.get('/dashboard')).status).toBe(303)
   })
 
-  test('a person can do no more than a read-only key, or than its permissions', async () => {
+  test('a person can do only what the access and the permissions of this API key allow', async () => {
     const reading = await team.signedIn((await newApiKey({ access: 'read' })).id)
     expect((await reading.get('/dashboard/keys')).status).toBe(200)
     expect((await reading.get('/dashboard/applications/new')).status).toBe(403)
@@ -389,7 +389,7 @@ describe('the API key of people', () => {
     expect([(await signInThroughAccess(gateway)).status, gateway.session]).toEqual([403, ''])
   })
 
-  test('a person signs in to a frozen environment, and creates no secret there', async () => {
+  test('a person can sign in to a frozen environment, and cannot create a secret there', async () => {
     const { id, apiKey } = await newApiKey()
     const application = await newApplication(apiKey)
     const visitor = await team.signedIn(id)
@@ -400,7 +400,7 @@ describe('the API key of people', () => {
     expect(reply.status).toBe(422)
   })
 
-  test('people of two audiences act with the key of theirs, and an assertion for both starts no session', async () => {
+  test('people of two audiences act with the API key of their audience, and an assertion for both audiences starts no session', async () => {
     const [first, second] = await Promise.all([newApiKey(), newApiKey({ access: 'read' })])
     const tag = newTag()
     const settings = { ...team.settings(first.id), ACCESS_AUDIENCES: `${team.tag}=${first.id},${tag}=${second.id}` }
@@ -419,7 +419,7 @@ describe('the API key of people', () => {
     await expectRefused(both, /invalid or has expired/)
   })
 
-  test('in another region than the first, it is asked there, once', async () => {
+  test('if this API key is in another region than the first, the sign-in makes one D1 request, to that region', async () => {
     const tenant = await newTenant('1')
     const { bindings, trips } = countedRegions(3)
     const visitor = await team.visitor(tenant.id)
@@ -430,7 +430,7 @@ describe('the API key of people', () => {
     expect((await visitor.get('/dashboard')).html).toContain(EMAIL)
   })
 
-  test('its ID, or the assertion, authenticates no call of the API', async () => {
+  test('neither the ID of this API key nor an assertion authenticates a call of the API', async () => {
     const { id } = await newApiKey()
     const bindings = team.settings(id)
     const headers = { [HEADER]: await team.assertion() }
@@ -440,7 +440,7 @@ describe('the API key of people', () => {
     }
   })
 
-  test('the page that revokes it says that people act with it', async () => {
+  test('the page that revokes this API key says that people act with it', async () => {
     const { id } = await newApiKey()
     const visitor = await team.signedIn(id)
     expect((await visitor.get(`/dashboard/keys/${id}/revoke`)).html).toContain(
@@ -452,7 +452,7 @@ describe('the API key of people', () => {
 describe('a session through Cloudflare Access', () => {
   const ends = (visitor: Visitor) => sessionRow(visitor.session).then((row) => row?.session_expires_at)
 
-  test('ends with the assertion', async () => {
+  test('the session ends when its assertion expires', async () => {
     const { id } = await newApiKey()
     const exp = Math.floor(Date.now() / 1000) + 600
     const visitor = await team.signedIn(id, { exp })
@@ -464,7 +464,7 @@ describe('a session through Cloudflare Access', () => {
     expect((await visitor.get('/dashboard')).headers.get('Location')).toBe('/dashboard/sign-in?ended=')
   })
 
-  test('ends after 12 hours, even if the assertion lasts for a month', async () => {
+  test('the session ends after 12 hours, even if the assertion is valid for a month', async () => {
     const { id } = await newApiKey()
     const visitor = await team.signedIn(id, { exp: Math.floor(Date.now() / 1000) + 30 * 86_400 })
     await env.DB.prepare('UPDATE sessions SET created_at = created_at - ? WHERE digest = ?')
@@ -473,7 +473,7 @@ describe('a session through Cloudflare Access', () => {
     expect((await visitor.get('/dashboard')).status).toBe(303)
   })
 
-  test('ends when the same person signs in ten more times, and not when other people do', async () => {
+  test('the session ends when the same person signs in ten more times, and not when other people do', async () => {
     const { id } = await newApiKey()
     const visitor = await team.signedIn(id)
     for (let i = 0; i < 10; i++) await team.signedIn(id, { email: `${i}@example.com` })
@@ -482,7 +482,7 @@ describe('a session through Cloudflare Access', () => {
     expect((await visitor.get('/dashboard')).status).toBe(303)
   })
 
-  test('ends at sign-out, after which the page offers to sign out of Access', async () => {
+  test('the session ends at sign-out, and the next page offers to sign out of Access', async () => {
     const { id } = await newApiKey()
     const visitor = await team.signedIn(id)
     const { session } = visitor
@@ -493,7 +493,7 @@ describe('a session through Cloudflare Access', () => {
     expect((await sessionRow(session))?.ended_at).not.toBeNull()
   })
 
-  test('is in the list of sessions by the person', async () => {
+  test('the list of sessions shows the email address of the person', async () => {
     const key = await newApiKey()
     await team.signedIn(key.id)
     const visitor = new Visitor()

@@ -49,7 +49,7 @@ async function rowsOf(path: string): Promise<string[]> {
     .map((row) => row.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' '))
 }
 
-describe('activity', () => {
+describe('the activity list', () => {
   test('the activity list names targets, applications and actors, and says what changed and when', async () => {
     const rows = await rowsOf(EVENTS)
     const now = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' })
@@ -71,7 +71,7 @@ describe('activity', () => {
     expect(html).toMatch(/href="\/dashboard\/events\/event_\w{26}"/)
   })
 
-  test('the activity list is filtered by actor, target, type and date, and the address of the list can be shared', async () => {
+  test('the activity list is filtered by actor, target, type and date, which its URL contains', async () => {
     const today = new Date().toISOString().slice(0, 10)
     for (const [filter, count] of [
       [{ actor: apiKeyId }, 5],
@@ -98,17 +98,17 @@ describe('activity', () => {
   })
 
   test.each(['type=nothing&from=400', 'actor=constructor', 'to=2026-99-99', 'type=%3Cscript%3E', 'type=__proto__'])(
-    'the activity list is not filtered by the unknown value %s',
+    'the activity list ignores the unknown filter values %s',
     async (query) => {
       expect(await rowsOf(`${EVENTS}?${query}`)).toHaveLength(6)
     },
   )
 
-  test('the activity list begins again after an unknown cursor', async () => {
+  test('the activity list redirects to its first page if the cursor is unknown', async () => {
     expect((await owner.get(`${EVENTS}?after=nothing`)).headers.get('Location')).toBe(EVENTS)
   })
 
-  test('the activity list puts only the hint of a pasted secret into the address', async () => {
+  test('the activity list puts only the hint of a pasted secret into the URL', async () => {
     const { json } = await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)
     const { headers } = await owner.post(EVENTS, { target: json.secret })
     expect(headers.get('Location')).toBe(`${EVENTS}?target=${json.secret_hint}`)
@@ -128,7 +128,7 @@ describe('activity', () => {
   })
 })
 
-test('a page of the longest names has at most 60 KB', async () => {
+test('an activity page full of names of maximum length has less than 60 KB', async () => {
   const key = await newApiKey()
   const visitor = new Visitor()
   await visitor.signIn(key.apiKey)
@@ -146,8 +146,8 @@ test('a page of the longest names has at most 60 KB', async () => {
   expect(new TextEncoder().encode(html).length).toBeLessThan(60_000)
 })
 
-describe('the export', () => {
-  test('the export of events has the filtered events as CSV, and escapes what a spreadsheet would run', async () => {
+describe('the export of events', () => {
+  test('the export of events has the filtered events as CSV, and escapes a name that a spreadsheet would run as a formula', async () => {
     const name = '=HYPERLINK("https://evil.example","x")'
     await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`, { body: { name } })
     const path = `${EVENTS}/export-csv?${new URLSearchParams({ target: name })}`
@@ -173,8 +173,8 @@ describe('the export', () => {
   })
 })
 
-describe('a search among more events than it reads', () => {
-  test('a search among more events than it reads says how many it read, and goes on from there', async () => {
+describe('a search that reaches the maximum number of events', () => {
+  test('a search that reaches the maximum number of events says how many were searched, and links to the rest', async () => {
     const key = await newApiKey()
     const visitor = new Visitor()
     await visitor.signIn(key.apiKey)

@@ -17,7 +17,7 @@ const idIn = (location: string | null) => /conn_app_\w+/.exec(location ?? '')?.[
 const NEW = '/dashboard/applications/new'
 
 describe('an application', () => {
-  test('an application is created once per form, and edited', async () => {
+  test('a form creates one application although it is sent twice, and the application can be edited', async () => {
     const { html } = await owner.get(NEW)
     const form = {
       ...hiddenFields(html),
@@ -66,7 +66,7 @@ describe('an application', () => {
     expect(reply.html).toMatch(/value="oauth" checked/)
   })
 
-  test('an application is deleted by its name or the end of its client ID, and nothing else', async () => {
+  test('an application is deleted only if its name or the end of its client ID is typed', async () => {
     const { id } = await newApplication(apiKey)
     const path = `/dashboard/applications/${id}/delete`
     const wrong = await owner.submit(path, { name: 'nightly export' })
@@ -82,7 +82,7 @@ describe('an application', () => {
     expect((await call(apiKey, 'GET', `/connect/applications/${other.id}`)).status).toBe(404)
   })
 
-  test('the page that deletes an application says how many secrets it revokes, and how long their tokens stay valid', async () => {
+  test('the page that deletes an application says how many secrets are revoked, and how long their tokens stay valid', async () => {
     const { id } = await newApplication(apiKey)
     for (let i = 0; i < 2; i++) await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`)
     const { html } = await owner.get(`/dashboard/applications/${id}/delete`)
@@ -107,7 +107,7 @@ describe('the list of applications', () => {
     expect((await stranger.get(`/dashboard/applications?search=${id}`)).html).not.toContain(client_id)
   })
 
-  test('the list of applications has a page for every 25 applications, forward and back', async () => {
+  test('the list of applications has 25 applications per page, with links to the next and the previous page', async () => {
     const key = await newApiKey()
     const visitor = new Visitor()
     await visitor.signIn(key.apiKey)
@@ -147,7 +147,7 @@ describe('a pasted credential', () => {
   ]
 
   test.each(fields)(
-    'a credential that is pasted into a form of %s leaves at most its last 6 characters in a URL: %s',
+    'of a credential that is pasted into the search form of %s, a URL has at most the last 6 characters: field %s',
     async (path, name) => {
       const { plaintext } = await issueCredential('cs', '0')
       for (const [, form] of forms) {
@@ -165,7 +165,7 @@ describe('a pasted credential', () => {
     '/dashboard/events?organization=',
     '/dashboard/find?hint=',
     '/dashboard/applications?after=',
-  ])('a credential in the URL %s redirects to the search for its last 6 characters', async (path) => {
+  ])('a credential at the end of the URL %s redirects to the search for its last 6 characters', async (path) => {
     const { plaintext, hint } = await issueCredential('cs', '0')
     const reply = await owner.get(path + plaintext)
     expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 0, `/dashboard/find?hint=${hint}`])
@@ -179,16 +179,19 @@ describe('a pasted credential', () => {
     ['/dashboard/keys/new', { name: '', allowed_ips: '' }],
     ['/dashboard/webhooks/new', { url: 'https://example.com/' }],
     ['/dashboard/settings', { leak_reaction: 'notify', max_lifetime_days: '' }],
-  ])('the refused form of %s repeats no credential', async (path, fields: Record<string, string>) => {
-    const { id } = await newApplication(apiKey)
-    const action = path.replace(':id', id)
-    for (const [name, start] of Object.entries(fields)) {
-      if (name === 'leak_reaction') continue
-      const { plaintext } = await issueCredential('cs', '0')
-      const { status, html } = await owner.submit(action, { kind: 'oauth', ...fields, [name]: start + plaintext })
-      expect([status, html.includes(plaintext)], name).toEqual([422, false])
-    }
-  })
+  ])(
+    'when the form of %s is refused because of a credential, the page does not repeat the credential',
+    async (path, fields: Record<string, string>) => {
+      const { id } = await newApplication(apiKey)
+      const action = path.replace(':id', id)
+      for (const [name, start] of Object.entries(fields)) {
+        if (name === 'leak_reaction') continue
+        const { plaintext } = await issueCredential('cs', '0')
+        const { status, html } = await owner.submit(action, { kind: 'oauth', ...fields, [name]: start + plaintext })
+        expect([status, html.includes(plaintext)], name).toEqual([422, false])
+      }
+    },
+  )
 
   test('no Location header repeats a credential from the path', async () => {
     const { plaintext } = await issueCredential('cs', '0')

@@ -91,7 +91,7 @@ describe.each(guarded('GET'))('GET %s', (route) => {
     expect(reply.headers.get('Location')).toMatch(/^\/dashboard\/sign-in/)
   })
 
-  test('the page offers no change to a read-only key', async () => {
+  test('the page has no form or link for a change if the API key is read-only', async () => {
     const reply = await reader.get(target())
     expect([200, 403]).toContain(reply.status)
     const forms = [...reply.html.matchAll(/<form method="post" action="([^"]*)"/g)].map(([, action]) => action)
@@ -126,7 +126,7 @@ describe.each(changes)('POST %s', (route) => {
     ['a read-only key', () => reader, 403, valid],
     ['a read-only key that sends invalid fields', () => reader, 403, invalid],
     ['another environment', () => stranger, 404, valid],
-  ])('a form changes nothing for %s', async (who, visitor, status, fields) => {
+  ])('the form changes nothing for a session of %s', async (who, visitor, status, fields) => {
     // These change the environment of the session, which is another one.
     if (who === 'another environment' && /\/new$|^\/dashboard\/settings/.test(route)) return
     const reply = await visitor().post(filled(route), { ...fields, token: fields === valid ? token : '' })
@@ -134,7 +134,7 @@ describe.each(changes)('POST %s', (route) => {
     expect(await state()).toEqual(before)
   })
 
-  test('a form that was made for another environment changes nothing', async () => {
+  test('the form changes nothing if it was opened in a session of another environment', async () => {
     for (const environment of [stranger.environment, '']) {
       for (const fields of [valid, invalid]) {
         const reply = await owner.post(filled(route), { ...fields, token, environment })
@@ -145,21 +145,21 @@ describe.each(changes)('POST %s', (route) => {
     expect(await state()).toEqual(before)
   })
 
-  test('a form redirects to sign-in without a session, whatever the fields are', async () => {
+  test('the form redirects to sign-in without a session, whether its fields are valid or not', async () => {
     for (const fields of [valid, invalid]) {
       const reply = await new Visitor().post(filled(route), fields)
       expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 0, SIGN_IN])
     }
   })
 
-  test('a form redirects a session that has ended to sign-in, whatever the fields are', async () => {
+  test('the form redirects to sign-in if the session has ended', async () => {
     const visitor = new Visitor()
     visitor.session = (await issueCredential('session', operatorDatabase().region)).plaintext
     const reply = await visitor.post(filled(route), invalid)
     expect([reply.status, reply.trips, reply.headers.get('Location')]).toEqual([303, 1, `${SIGN_IN}?ended=`])
   })
 
-  test('a form of more than 64 KiB is refused', async () => {
+  test('the form is refused if it has more than 64 KiB', async () => {
     const reply = await owner.post(filled(route), { name: 'x'.repeat(70_000) })
     expect([reply.status, reply.trips]).toEqual([413, 1])
   })
@@ -178,7 +178,7 @@ test('unknown paths and methods render an error page without a D1 request', asyn
   }
 })
 
-describe('a database that fails', () => {
+describe('a failure of the database', () => {
   const broken = new Proxy(env.DB, {
     get: (target, name) =>
       name === 'batch' ? () => Promise.reject(new Error('D1_ERROR: boom')) : Reflect.get(target, name).bind(target),
@@ -189,7 +189,7 @@ describe('a database that fails', () => {
     return app.fetch(new Request(ORIGIN + path, { method, headers, ...init }), { ...env, DB: broken }, context)
   }
 
-  test('a database that fails renders a page that says so, and ends no session', async () => {
+  test('when the database fails for a page, the response says that nothing was changed, and the session cookie stays', async () => {
     const response = await send('GET', '/dashboard')
     expect(response.status).toBe(503)
     expect(response.headers.get('Retry-After')).toBe('1')
@@ -197,7 +197,7 @@ describe('a database that fails', () => {
     expect(response.headers.has('Set-Cookie')).toBe(false)
   })
 
-  test('a database that fails leaves the outcome of a change unknown, and the page says so', async () => {
+  test('when the database fails during a change, the page says that the outcome is unknown', async () => {
     const response = await send('POST', `/dashboard/applications/${applicationId}/secrets/${secretId}/disable`, {
       body: new URLSearchParams(),
     })
@@ -205,7 +205,7 @@ describe('a database that fails', () => {
     expect(await response.text()).toContain('It is unknown whether the change was made.')
   })
 
-  test('a database that fails at a form that changes nothing leads to a page that says that nothing was changed', async () => {
+  test('when the database fails for a form that changes nothing, the page says that nothing was changed', async () => {
     const body = new URLSearchParams({ secret: secretId, action: 'revoke' })
     const response = await send('POST', '/dashboard/secrets/bulk', { body })
     expect(response.status).toBe(503)

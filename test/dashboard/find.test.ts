@@ -47,20 +47,20 @@ describe('a pasted text', () => {
     ['org_finder', null, 'org_finder'],
     ['secret_01KA3ZB7QX0D9S4G2A8Z6M3Y5T', null, 'secret_01KA3ZB7QX0D9S4G2A8Z6M3Y5T'],
     ['مزامنة', null, 'مزامنة'],
-  ])('the pasted text %s is searched by its ending %s and as the text %s', (text, hint, name) => {
+  ])('the pasted text %s is parsed as the hint %s and the text %s', (text, hint, name) => {
     expect(readSearch(text)).toEqual({ hint, text: name })
   })
 
-  test('a long row of asterisks is read as fast as other text', () => {
+  test('a text of 250,000 asterisks is parsed as nothing to search for', () => {
     expect(readSearch('*'.repeat(250_000))).toBeNull()
   })
 
-  test.each(['', ' ', '****', '"…"'])('%j is nothing to search for', async (text) => {
+  test.each(['', ' ', '****', '"…"'])('a search for %j gets 422', async (text) => {
     expect(readSearch(text)).toBeNull()
     expect((await search(text)).status).toBe(422)
   })
 
-  test('a pasted credential, or most of one, brings at most six of its characters into the URL', async () => {
+  test('of a pasted credential, or a part of one, the URL contains only six characters', async () => {
     const { plaintext } = await issueCredential('cs', '0')
     for (const text of [plaintext, plaintext.slice(10), plaintext.slice(20), `a ${plaintext.slice(3, 45)} b`]) {
       const { path } = await search(text)
@@ -82,7 +82,7 @@ describe('a leaked secret', () => {
     },
   )
 
-  test('a leaked secret is revoked with the third action: paste, search, revoke', async () => {
+  test('a leaked secret is revoked in three actions: paste, search, revoke', async () => {
     const { id, secret } = await create()
     const { html } = await search(`CLIENT_SECRET="${secret}"`)
     const revoked = await owner.post(`/dashboard/secrets/${id}/revoke`, hiddenFields(html))
@@ -93,7 +93,7 @@ describe('a leaked secret', () => {
     expect(verified.json).toEqual({ valid: false })
   })
 
-  test('a leaked secret that is revoked already is found, and the page says by whom and when', async () => {
+  test('a leaked secret that is already revoked is found, and the page names the API key that revoked it', async () => {
     const { id, secret } = await create()
     await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
     const { html } = await search(secret)
@@ -103,7 +103,7 @@ describe('a leaked secret', () => {
     expect(html).toContain(`href="/dashboard/secrets/${id}"`)
   })
 
-  test('a leaked secret that has expired is found, and the page says so', async () => {
+  test('a leaked secret that has expired is found, and the page says that it has expired', async () => {
     const [id] = await storeSecrets(environmentId, application.id, [
       { createdAt: Date.now() - 2 * DAY_MS, expiresAt: Date.now() - DAY_MS, hint: 'expd42' },
     ])
@@ -112,7 +112,7 @@ describe('a leaked secret', () => {
     expect(html).toContain(`href="/dashboard/secrets/${id}"`)
   })
 
-  test('a leaked secret is not found from another environment', async () => {
+  test('a search in another environment does not find a leaked secret', async () => {
     const stranger = new Visitor()
     await stranger.signIn((await newApiKey()).apiKey)
     const { secret_hint } = await create()
@@ -120,7 +120,7 @@ describe('a leaked secret', () => {
   })
 
   test.each(['abc', 'abcdefg', '%3Cb%3Ex1', ''])(
-    'a leaked secret is not searched by the malformed hint %j',
+    'a search for a leaked secret by the malformed hint %j gets 422',
     async (hint) => {
       const reply = await owner.get(`/dashboard/find?hint=${hint}`)
       expect([reply.status, reply.trips]).toEqual([422, 1])
@@ -128,7 +128,7 @@ describe('a leaked secret', () => {
   )
 })
 
-describe('a text', () => {
+describe('a search for a text', () => {
   test('a search finds applications by part of a name, an ID or an organization', async () => {
     for (const text of [
       'code sync',

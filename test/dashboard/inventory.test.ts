@@ -35,7 +35,7 @@ const tile = (html: string, label: string) =>
   new RegExp(`<a href="([^"]*)"[^>]*><b>([^<]*)</b> <span>${label}</span>`).exec(html)?.slice(1)
 
 describe('the list of secrets', () => {
-  test('the list of secrets counts what needs attention, and each count leads to its list', async () => {
+  test('the list of secrets has counts of secrets that need attention, each with a link to the secrets that it counts', async () => {
     const { html, trips } = await owner.get('/dashboard/secrets')
     expect(trips).toBe(1)
     expect(names(html)).toEqual(['busy', 'resting', '@old'])
@@ -63,11 +63,11 @@ describe('the list of secrets', () => {
     ['organization=org_inv&unused=90', ['resting', '@old']],
     ['organization=org_other', []],
     ['expiry=30', ['resting']],
-  ])('the list of secrets with %s is %j', async (query, expected) => {
+  ])('the list of secrets with the query %s is %j', async (query, expected) => {
     expect(names((await owner.get(`/dashboard/secrets?${query}`)).html)).toEqual(expected)
   })
 
-  test('the list of secrets is filtered by its form, whose address can be shared', async () => {
+  test('the list of secrets is filtered by its form, and another session gets the same list by its URL', async () => {
     const fields = { unused: '90', expiry: 'never', creator: keyId, application: applicationId, sort: 'used' }
     const { headers, trips } = await owner.post('/dashboard/secrets', fields)
     expect(trips).toBe(0)
@@ -83,7 +83,7 @@ describe('the list of secrets', () => {
     },
   )
 
-  test('among 6,000 secrets, every page of 20 reads a bounded number of rows and is under 60 KB', async () => {
+  test('with 6,000 secrets, each page of 20 reads a bounded number of rows and has less than 60 KB', async () => {
     const busy = await newApiKey()
     const application = await newApplication(busy.apiKey)
     const rows = Array.from({ length: 3_000 }, (_, i) => ({
@@ -115,7 +115,7 @@ describe('the list of secrets', () => {
   })
 })
 
-test('a column heading of the list sorts it, and the heading of the sorted column says so', async () => {
+test('the column headings of the list sort the list, and the heading of the sorted column has aria-sort', async () => {
   const column = (html: string, label: string) =>
     new RegExp(`<th[^>]*>(?:<a[^>]*>)?${label}<`).exec(html)?.[0].replaceAll('&amp;', '&') ?? ''
   const { html } = await owner.get('/dashboard/secrets?state=all')
@@ -135,8 +135,8 @@ test('a column heading of the list sorts it, and the heading of the sorted colum
   expect(column(applications.html, 'Created')).toMatch(/aria-sort="ascending".*href="\/dashboard\/applications"/)
 })
 
-describe('an export', () => {
-  test('the CSV of an export has the filtered secrets after three clicks, and no name in it is a formula', async () => {
+describe('an export of secrets', () => {
+  test('the CSV of an export has the filtered secrets after three clicks, and escapes names that are formulas', async () => {
     const first = await owner.get('/dashboard/secrets')
     const [path = ''] = tile(first.html, 'Unused 90 days, never expire') ?? []
     const second = await owner.get(path.replaceAll('&amp;', '&'))
@@ -151,7 +151,7 @@ describe('an export', () => {
     expect(lines[1]).toContain(`"'@old","0000aa","active","${applicationId}","'=cmd()","org_inv"`)
   })
 
-  test('a file that may lack secrets says so in its name, and the JSON also in a member', async () => {
+  test('an export that may be incomplete has a name that ends in the number of secrets, and its JSON says so in is_complete', async () => {
     const busy = await newApiKey()
     await storeManySecrets(busy.environmentId, 50_001)
     const visitor = new Visitor()
@@ -176,14 +176,14 @@ describe('an export', () => {
     expect(await file('state=revoked&sort=used')).toEqual([true, ''])
   })
 
-  test('the JSON of an export has the members of the API', async () => {
+  test('the JSON of an export has the same members as the API', async () => {
     const { html, headers } = await reader.get('/dashboard/secrets/export?format=json&state=revoked')
     expect(headers.get('Content-Type')).toBe('application/json; charset=UTF-8')
     expect(JSON.parse(html)).toMatchObject({ data: [{ name: 'gone', state: 'revoked' }], is_complete: true })
   })
 })
 
-describe('several secrets at once', () => {
+describe('a change of several secrets at once', () => {
   const stored = (count: number) =>
     storeSecrets(
       environmentId,
@@ -202,7 +202,7 @@ describe('several secrets at once', () => {
     }
   }
 
-  test('several secrets are revoked once the number is typed: all of them, each with an event of its own', async () => {
+  test('when the number is typed, several secrets are revoked, each with an event of its own', async () => {
     const ids = await stored(3)
     const { asked, done } = await submit(owner, ids, 'revoke', 'revoke 3')
     expect([asked.status, asked.trips, done.status, done.trips]).toEqual([200, 1, 303, 1])
@@ -215,7 +215,7 @@ describe('several secrets at once', () => {
     }
   })
 
-  test('several secrets are disabled, and a second submit changes nothing', async () => {
+  test('several secrets are disabled, and a second submit of the form changes nothing', async () => {
     const ids = await stored(2)
     const { asked } = await submit(owner, ids, 'disable', 'disable 2')
     const before = await eventsOf(environmentId)
@@ -227,7 +227,7 @@ describe('several secrets at once', () => {
   })
 
   test.each(['', 'revoke', 'revoke 1', 'disable 2'])(
-    'several secrets stay as they are if %j is typed',
+    'several secrets are not revoked if %j is typed',
     async (typed) => {
       const ids = await stored(2)
       const { done } = await submit(owner, ids, 'revoke', typed)
@@ -237,14 +237,14 @@ describe('several secrets at once', () => {
     },
   )
 
-  test('a secret that a form names twice counts once', async () => {
+  test('a secret that a form contains twice is counted once', async () => {
     const [id = ''] = await stored(1)
     const fields = { secrets: `${id} ${id}`, action: 'revoke', typed: 'revoke 1' }
     expect((await owner.post('/dashboard/secrets/bulk/confirm', fields)).status).toBe(303)
     expect((await row(id))?.revoked_at).toEqual(expect.any(Number))
   })
 
-  test('several secrets of another environment are not found, and a read-only key changes none', async () => {
+  test("a key of another environment or a read-only key can't revoke several secrets", async () => {
     const ids = await stored(2)
     const stranger = new Visitor()
     await stranger.signIn((await newApiKey()).apiKey)
@@ -254,7 +254,7 @@ describe('several secrets at once', () => {
     for (const id of ids) expect((await row(id))?.revoked_at).toBeNull()
   })
 
-  test('several secrets that are revoked already stay as they are, beside those that are not', async () => {
+  test('when several secrets are revoked, those that are already revoked stay unchanged', async () => {
     const [first = '', second = ''] = await stored(2)
     await call(apiKey, 'DELETE', `/connect/client_secrets/${first}`)
     const before = await row(first)

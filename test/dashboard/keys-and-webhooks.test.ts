@@ -60,7 +60,7 @@ describe('an API key', () => {
     [{ name: '', access: 'read' }, 'name'],
     [{ name: 'x', access: 'admin' }, 'access'],
     [{ name: '\u0007', access: 'read' }, 'name'],
-  ])('an API key is not created from %j', async (fields, member) => {
+  ])('an API key is not created with the invalid fields %j', async (fields, member) => {
     const reply = await owner.submit(`${KEYS}/new`, { lifetime: '0', ...fields })
     expect([reply.status, reply.trips]).toEqual([422, 1])
     expect(reply.html).toContain(member === 'name' ? 'id="name-error"' : 'class="error"')
@@ -92,7 +92,7 @@ describe('an API key', () => {
     expect(html.indexOf('one more')).toBeLessThan(html.indexOf('filler'))
   })
 
-  test('an expired key is not counted as a key with write access, or among the unused ones', async () => {
+  test('an expired API key is counted neither among the keys with write access nor among the unused keys', async () => {
     const only = await newApiKey()
     const expired = await newApiKey({ environmentId: only.environmentId, expiresAt: Date.now() })
     await env.DB.prepare('UPDATE api_keys SET created_at = 1 WHERE id = ?').bind(expired.id).run()
@@ -109,7 +109,7 @@ describe('an API key', () => {
   test.each([
     ['an expiry', 'key_expires_at = unixepoch() * 1000 + 3600000'],
     ['IP ranges', `allowed_ips = '{"::/0":"","0.0.0.0/0":""}'`],
-  ])('an API key with %s creates no key, which would not have that limit', async (_, limit) => {
+  ])("an API key with %s can't create a key, because the new key would not have this limit", async (_, limit) => {
     const limited = await newApiKey()
     await env.DB.exec(`UPDATE api_keys SET ${limit} WHERE id = '${limited.id}'`)
     const visitor = new Visitor()
@@ -122,7 +122,7 @@ describe('an API key', () => {
     expect(results).toEqual([{ id: limited.id }])
   })
 
-  test('an API key is created with permissions, an expiry and IP ranges, which the list shows', async () => {
+  test('an API key is created with permissions, an expiry and IP ranges, and the list shows them', async () => {
     const limits = {
       access: 'some',
       'secrets:verify': 'on',
@@ -199,7 +199,7 @@ describe('an API key', () => {
 })
 
 describe('sessions', () => {
-  test('sessions are listed with the country, the address and the browser of their sign-in, and with their end', async () => {
+  test('the list of sessions has the IP address and the browser of each sign-in, and the end of each session', async () => {
     const visitor = new Visitor()
     const key = await newApiKey()
     const agent = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
@@ -280,26 +280,29 @@ describe('a webhook endpoint', () => {
   test.each([
     ['delivered', 204, 'Test event delivered', 'It answered 204.'],
     ['refused', 500, 'Test event failed', 'It answered 500.'],
-  ])('a webhook endpoint is tested with a signed sample that is %s', async (_, status, title, text) => {
-    const { id } = await create()
-    const sent = vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response(null, { status }))
-    try {
-      const before = await latestEvents(1)
-      const { html, trips } = await owner.post(`${WEBHOOKS}/${id}/test`)
-      expect(trips).toBe(1)
-      expect(html).toContain(title)
-      expect(html).toContain(text)
-      expect(html).not.toContain('of-the-receiver')
-      expect(sent).toHaveBeenCalledTimes(1)
-      const [target, init] = sent.mock.calls[0] ?? []
-      expect(target).toBe(url)
-      expect(new Headers(init?.headers as HeadersInit).get('WorkOS-Signature')).toMatch(/^t=\d+, v1=/)
-      expect(JSON.parse(String(init?.body))).toMatchObject({ event: 'connect_application_secret.created' })
-      expect(await latestEvents(1)).toEqual(before)
-    } finally {
-      sent.mockRestore()
-    }
-  })
+  ])(
+    'a test of a webhook endpoint sends one signed sample, and the page says that it was %s',
+    async (_, status, title, text) => {
+      const { id } = await create()
+      const sent = vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response(null, { status }))
+      try {
+        const before = await latestEvents(1)
+        const { html, trips } = await owner.post(`${WEBHOOKS}/${id}/test`)
+        expect(trips).toBe(1)
+        expect(html).toContain(title)
+        expect(html).toContain(text)
+        expect(html).not.toContain('of-the-receiver')
+        expect(sent).toHaveBeenCalledTimes(1)
+        const [target, init] = sent.mock.calls[0] ?? []
+        expect(target).toBe(url)
+        expect(new Headers(init?.headers as HeadersInit).get('WorkOS-Signature')).toMatch(/^t=\d+, v1=/)
+        expect(JSON.parse(String(init?.body))).toMatchObject({ event: 'connect_application_secret.created' })
+        expect(await latestEvents(1)).toEqual(before)
+      } finally {
+        sent.mockRestore()
+      }
+    },
+  )
 
   test('a test of a webhook endpoint that cannot be reached says so', async () => {
     const { id } = await create()

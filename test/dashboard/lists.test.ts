@@ -25,8 +25,8 @@ beforeAll(async () => {
   await newApplication(apiKey)
 })
 
-describe('webhooks', () => {
-  test('failed webhooks are shown and resent', async () => {
+describe('the list of webhooks', () => {
+  test('a failed delivery is listed, and the page can send it again', async () => {
     await env.DB.prepare("UPDATE webhook_deliveries SET state = 'dead', last_outcome = '500', attempts = 11").run()
     const { html } = await owner.get('/dashboard/webhooks')
     expect(html).toContain('Failed')
@@ -43,7 +43,7 @@ describe('webhooks', () => {
     expect(state).not.toBe('dead')
   })
 
-  test('webhooks show their URLs without the query, which may hold a token', async () => {
+  test('the list of webhooks shows URLs without their query, which may contain a token', async () => {
     for (const visitor of [owner, reader]) {
       const { html } = await visitor.get('/dashboard/webhooks')
       expect(html).toContain('https://localhost/hooks?…')
@@ -51,7 +51,7 @@ describe('webhooks', () => {
     }
   })
 
-  test('webhooks show the latest ten deliveries, and say that these are not all', async () => {
+  test('the list of webhooks says so if it shows only the latest ten deliveries', async () => {
     expect((await owner.get('/dashboard/webhooks')).html).not.toContain('The latest 10.')
     await env.DB.prepare(
       `INSERT INTO webhook_deliveries (endpoint_id, event_id, environment_id, state, attempts, next_attempt_at, created_at)
@@ -77,13 +77,13 @@ describe('a notice', () => {
   })
 
   test.each(['/dashboard?notice=application-deleted', '/dashboard?notice=constructor'])(
-    'a notice is not made up by the URL %s',
+    'the URL %s cannot create a notice',
     async (path) => {
       expect((await owner.get(path)).html).not.toContain('class="notice')
     },
   )
 
-  test('a notice is not made up by an unknown cookie', async () => {
+  test('a cookie with an unknown value creates no notice', async () => {
     for (const notice of ['constructor', '__proto__', '<b>']) {
       owner.cookies.set('__Host-notice', notice)
       expect((await owner.get('/dashboard')).html).not.toContain('class="notice')

@@ -18,7 +18,7 @@ describe('the overview of an empty environment', () => {
     await visitor.signIn(apiKey)
   })
 
-  test('the overview of an empty environment is a checklist of three steps, each done once its object exists', async () => {
+  test('the overview of an empty environment is a checklist of three steps, each marked as done after the step', async () => {
     const done = async () =>
       (await visitor.get(OVERVIEW)).html.match(/<span class="state good">Done<\/span>/g)?.length ?? 0
     const { html } = await visitor.get(OVERVIEW)
@@ -36,7 +36,7 @@ describe('the overview of an empty environment', () => {
     expect(after).toContain('Nothing needs attention.')
   })
 
-  test('the overview of an empty environment offers a read-only key no change', async () => {
+  test('the overview of an empty environment has no links for changes if the API key is read-only', async () => {
     const reader = new Visitor()
     await reader.signIn((await newApiKey({ access: 'read' })).apiKey)
     expect((await reader.get(OVERVIEW)).html).not.toContain('/new"')
@@ -93,7 +93,7 @@ describe('the overview', () => {
     ])
   })
 
-  test('the overview lists problems, and first the secrets that programs still use', async () => {
+  test('the overview lists problems, first the expiring secrets that are still used', async () => {
     const { html, trips } = await visitor.get(OVERVIEW)
     expect(trips).toBe(1)
     expect(html).toMatch(/Expires soon, in use.*in use.*Expires soon.*soon.*1 secret was not used for 90 days/s)
@@ -131,7 +131,7 @@ describe('the overview', () => {
     for (const text of [application.id, 'forgotten', 'hooks.example', 'idle']) expect(html).not.toContain(text)
   })
 
-  test('the overview says which lists it cuts, and links to all of them', async () => {
+  test('the overview says which of its lists are shortened, and links to the full lists', async () => {
     const key = await newApiKey()
     const busy = new Visitor()
     await busy.signIn(key.apiKey)
@@ -167,7 +167,7 @@ describe('the overview', () => {
     expect((await busy.get('/dashboard/secrets?state=leaked')).html).toContain('leaked 8')
   })
 
-  test('the overview reads a bounded number of rows, and finds more secrets that expire than it counts', async () => {
+  test('the overview reads a bounded number of rows for 10,100 secrets, and shows large counts as “5,000+” and “1,000+”', async () => {
     const key = await newApiKey()
     const busy = new Visitor()
     await busy.signIn(key.apiKey)

@@ -96,8 +96,8 @@ test('every event of the dashboard names the person beside the API key', async (
   }
 })
 
-describe('an API key', () => {
-  test('its calls and its sessions name no person, not even as a member without a value', async () => {
+describe('an API key that no person acts with', () => {
+  test('events of the API key’s calls and sessions have no person member', async () => {
     const key = await newApiKey()
     const application = await newApplication(key.apiKey)
     await call(key.apiKey, 'POST', secretsOf(application.id))
@@ -125,7 +125,7 @@ describe('a secret that a person created', async () => {
     return { key, visitor, plaintext: shownSecret(shown.html), secrets: listed.json.data }
   }
 
-  test('names the person in the list, on its page, in both files and by both filters', async () => {
+  test('the list, the page and the exports of secrets, and the filter by creator, name the person who created the secret', async () => {
     const email = 'grace@example.com'
     const { key, visitor, secrets } = await created(email)
     expect(secrets).toHaveLength(1)
@@ -146,7 +146,7 @@ describe('a secret that a person created', async () => {
     expect(json.data).toEqual(secrets)
   })
 
-  test('names the person in Activity, whose filter finds everything that the person did', async () => {
+  test('the activity list names the person, and its filter finds everything that the person did', async () => {
     const email = 'barbara@example.com'
     const { key, visitor } = await created(email)
     const query = `actor=${encodeURIComponent(email)}`
@@ -168,7 +168,7 @@ describe('a secret that a person created', async () => {
     expect(page).toContain(`<bdi>${email}</bdi></a> with the API key <a`)
   })
 
-  test('names the person who revoked it, also to the search for the whole secret', async () => {
+  test('the page of a revoked secret and the search for the whole secret name the person who revoked it', async () => {
     const { visitor, plaintext, secrets } = await created('mary@example.com')
     await visitor.post(`/dashboard/secrets/${secrets[0].id}/revoke`)
     const reply = await visitor.post('/dashboard/find', { q: plaintext })
@@ -177,7 +177,7 @@ describe('a secret that a person created', async () => {
     expect((await visitor.get(`/dashboard/secrets/${secrets[0].id}`)).html).toContain('\u2068mary@example.com\u2069')
   })
 
-  test('shows an address that is HTML as text, on every page that has it', async () => {
+  test('every page shows an email address that contains HTML as text', async () => {
     const email = '"><img src=x>\'&@example.com'
     const { visitor, secrets } = await created(email)
     const paths = ['', '/secrets', `/secrets/${secrets[0].id}`, '/events', '/keys', '/sign-in']
@@ -189,7 +189,7 @@ describe('a secret that a person created', async () => {
     expect(secrets[0].created_by.person).toBe(email)
   })
 
-  test('differs from a secret that an API key with the name of the person created, in every list and file', async () => {
+  test('every list and file distinguishes the person from an API key with the same name', async () => {
     const email = 'twin@example.com'
     const { key, visitor } = await created(email)
     const twin = await newApiKey({ environmentId: key.environmentId })
@@ -221,7 +221,7 @@ describe('a secret that a person created', async () => {
     expect(events).toContain(`,"${email} (API key test)","session","${email}","test","${key.id}",`)
   })
 
-  test('no credential comes into an address by a filter of people', async () => {
+  test('a filter by person puts no credential into the URL', async () => {
     const { visitor, plaintext } = await created()
     for (const [path, field] of [
       ['/dashboard/events', 'actor'],

@@ -63,7 +63,7 @@ describe('the page of a secret', () => {
     expect(labels).toEqual(['Secret disabled', 'Secret renamed', 'Secret created'])
   })
 
-  test('the page of a secret names the secret that a rotation put in its place', async () => {
+  test('the page of a secret names the secret that replaced it in a rotation', async () => {
     const { id, applicationId } = await create()
     const { json } = await call(apiKey, 'POST', `/connect/applications/${applicationId}/client_secrets/rotate`)
     const text = textOf(await show(id))
@@ -72,7 +72,7 @@ describe('the page of a secret', () => {
     expect(textOf(await show(json.id))).toContain('Created in a rotation by API key test')
   })
 
-  test('the page of a secret finds its events among 20,000 events of others', async () => {
+  test('the page of a secret reads a bounded number of rows to find its events among 20,000 others', async () => {
     const { id } = await create()
     await patch(id, { name: 'x' })
     await env.DB.prepare(
@@ -88,7 +88,7 @@ describe('the page of a secret', () => {
     await env.DB.prepare("DELETE FROM events WHERE id LIKE 'event_%' AND length(id) < 20").run()
   })
 
-  test('the page of a secret lists the refused uses of a revoked secret, and from where they came', async () => {
+  test('the page of a revoked secret lists its refused uses, with IP address and user agent', async () => {
     const { id, ...client } = await create()
     await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
     const headers = { 'CF-Connecting-IP': '203.0.113.9', 'User-Agent': 'thief/1' }
@@ -140,7 +140,7 @@ describe('the page of a leaked secret', () => {
   })
 })
 
-test('disable, enable and keep lead back to the page of the secret', async () => {
+test('disabling, enabling and keeping a secret redirects to the page of the secret', async () => {
   const { id, applicationId } = await create()
   await call(apiKey, 'POST', `/connect/applications/${applicationId}/client_secrets/rotate`)
   for (const [action, notice] of [

@@ -22,38 +22,46 @@ const lifetimeInDays = ({ created_at, expires_at }: { created_at: string; expire
   Math.round((Date.parse(expires_at) - Date.parse(created_at)) / 86_400_000)
 
 describe('a new secret', () => {
-  test.each(['new-secret', 'rotate'])('a new secret by %s is shown once and created once', async (form) => {
-    const { id } = await newApplication(apiKey)
-    const page = `/dashboard/applications/${id}`
-    const { html } = await owner.get(`${page}/${form}`)
-    const fields = { ...hiddenFields(html), grace: '3600', name: 'one', lifetime: '30' }
-    const first = await owner.post(`${page}/${form}`, fields)
-    const plaintext = shownSecret(first.html)
-    expect(plaintext).toMatch(/^cs_[0-9A-Za-z]{50}$/)
-    expect(await verify(plaintext)).toBe(true)
-    expect(first.trips).toBe(1)
-    for (const again of [fields, { ...fields, name: 'two', grace: '0' }]) {
-      const second = await owner.post(`${page}/${form}`, again)
-      expect(second.status).toBe(409)
-      expect(second.html).toContain('This secret was already created')
-      expect(second.html).not.toContain(plaintext)
-    }
-    // Nor to the same person in a new session.
-    const anew = new Visitor()
-    await anew.signIn(apiKey)
-    expect((await anew.post(`${page}/${form}`, fields)).status).toBe(409)
-    expect(await list(id)).toHaveLength(1)
-    for (const later of [page, '/dashboard/events', `${page}/${form}`, `/dashboard/find?hint=${plaintext.slice(-6)}`]) {
-      const { html: seen } = await owner.get(later)
-      expect(seen).not.toContain(plaintext)
-      expect(seen).not.toContain(plaintext.slice(0, 20))
-    }
-    // Nothing can be derived from its record.
-    const { results } = await env.DB.prepare('SELECT DISTINCT hex(salt) AS salt FROM idempotency_records').all()
-    expect(results).toContainEqual({ salt: '00'.repeat(32) })
-  })
+  test.each(['new-secret', 'rotate'])(
+    'the form %s creates one secret and shows it once, however often the form is sent',
+    async (form) => {
+      const { id } = await newApplication(apiKey)
+      const page = `/dashboard/applications/${id}`
+      const { html } = await owner.get(`${page}/${form}`)
+      const fields = { ...hiddenFields(html), grace: '3600', name: 'one', lifetime: '30' }
+      const first = await owner.post(`${page}/${form}`, fields)
+      const plaintext = shownSecret(first.html)
+      expect(plaintext).toMatch(/^cs_[0-9A-Za-z]{50}$/)
+      expect(await verify(plaintext)).toBe(true)
+      expect(first.trips).toBe(1)
+      for (const again of [fields, { ...fields, name: 'two', grace: '0' }]) {
+        const second = await owner.post(`${page}/${form}`, again)
+        expect(second.status).toBe(409)
+        expect(second.html).toContain('This secret was already created')
+        expect(second.html).not.toContain(plaintext)
+      }
+      // Nor to the same person in a new session.
+      const anew = new Visitor()
+      await anew.signIn(apiKey)
+      expect((await anew.post(`${page}/${form}`, fields)).status).toBe(409)
+      expect(await list(id)).toHaveLength(1)
+      for (const later of [
+        page,
+        '/dashboard/events',
+        `${page}/${form}`,
+        `/dashboard/find?hint=${plaintext.slice(-6)}`,
+      ]) {
+        const { html: seen } = await owner.get(later)
+        expect(seen).not.toContain(plaintext)
+        expect(seen).not.toContain(plaintext.slice(0, 20))
+      }
+      // Nothing can be derived from its record.
+      const { results } = await env.DB.prepare('SELECT DISTINCT hex(salt) AS salt FROM idempotency_records').all()
+      expect(results).toContainEqual({ salt: '00'.repeat(32) })
+    },
+  )
 
-  test('a form without a token, or with one older than an hour, creates no secret', async () => {
+  test('a form without a token, or with a token older than an hour, creates no secret', async () => {
     const { id } = await newApplication(apiKey)
     const old = `${(Date.now() - 3_600_001).toString(36)}-${crypto.randomUUID()}`
     for (const token of ['', 'x', old]) {
@@ -75,7 +83,7 @@ describe('a new secret', () => {
     },
   )
 
-  test('a new secret beyond the limit is refused, and the page says what to do', async () => {
+  test('a new secret beyond the limit is refused, and the page links to the rotation', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}`
     const { html } = await owner.get(`${page}/new-secret`)
@@ -87,7 +95,7 @@ describe('a new secret', () => {
     expect((await owner.get(page)).html).not.toContain(`${page}/new-secret`)
   })
 
-  test('a new secret comes with addresses of the issuer, whatever the Host of the request is', async () => {
+  test('the page of a new secret shows URLs of the issuer', async () => {
     const { id } = await newApplication(apiKey)
     const { html } = await owner.submit(`/dashboard/applications/${id}/new-secret`, { lifetime: '0' })
     expect(html).toContain('ONCEKEY_URL=https://oncekey.test')
@@ -95,7 +103,7 @@ describe('a new secret', () => {
     expect(html).not.toContain('allowInsecureRequests')
   })
 
-  test('a new secret and a new API key come with the issuer of the settings, at whichever address the page is open', async () => {
+  test('the pages of a new secret and a new API key show the URL of the setting ISSUER, even if they are opened at another host', async () => {
     const { id } = await newApplication(apiKey)
     const visitor = new Visitor()
     visitor.bindings = { ISSUER: 'https://secrets.example.com' }
@@ -111,7 +119,7 @@ describe('a new secret', () => {
 })
 
 describe('a secret that did not arrive', () => {
-  test('a secret that did not arrive is replaced by one with its name and lifetime, at the limit too', async () => {
+  test('a secret that did not arrive is replaced by one with the same name and lifetime, even at the limit', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}`
     for (let i = 0; i < 4; i++) await create(id)
@@ -134,7 +142,7 @@ describe('a secret that did not arrive', () => {
   })
 
   test.each(['secret_01HXYZK8N5V3Q2W1R0T9M8P7J6', '', 'x'])(
-    'the replacement of a secret is no way around the limit: %j',
+    'at the limit, the form for a replacement creates no secret in place of a secret that does not count: %j',
     async (secret) => {
       const { id } = await newApplication(apiKey)
       const page = `/dashboard/applications/${id}`
@@ -155,7 +163,7 @@ describe('a secret that did not arrive', () => {
 })
 
 describe('a rotation', () => {
-  test('a rotation offers the name and the lifetime of the secret that it replaces', async () => {
+  test('the form of a rotation suggests the name and the lifetime of the secret that it replaces', async () => {
     const { id } = await newApplication(apiKey)
     const old = await create(id, { name: 'production', expires_at: daysFromNow(90) })
     const newer = await create(id, { name: 'newer' })
@@ -172,7 +180,7 @@ describe('a rotation', () => {
   })
 
   test.each(['', 'constructor', '__proto__', 'toString', '1', '86400 '])(
-    'a rotation with the grace period %j changes nothing',
+    'a rotation with the invalid grace period %j changes nothing',
     async (grace) => {
       const { id } = await newApplication(apiKey)
       const old = await create(id, { expires_at: daysFromNow(5) })
@@ -228,7 +236,7 @@ describe('an existing secret', () => {
     expect(await list(id)).toEqual([unchanged])
   })
 
-  test('an existing secret in use, or the last active one, is not revoked without a warning', async () => {
+  test('the page that revokes a secret warns if the secret was used within a week, or is the last active one', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}/secrets`
     const created = await create(id)
@@ -250,7 +258,7 @@ describe('an existing secret', () => {
     expect(await ask()).not.toMatch(/the last (active )?secret/)
   })
 
-  test('an existing secret is the last active one, also beside secrets that a rotation expires', async () => {
+  test('a secret counts as the last active one if a rotation has made all others expire', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}`
     await create(id)
@@ -278,7 +286,7 @@ describe('the limits of a secret', () => {
     expect(html).toContain('<code>203.0.113.0/24 2001:db8::1</code>')
   })
 
-  test('a form with an invalid limit keeps its fields and names the invalid one', async () => {
+  test('a refused form with an invalid limit keeps its fields, and marks the invalid field', async () => {
     const { id } = await newApplication(apiKey, SCOPED)
     const page = `/dashboard/applications/${id}/new-secret`
     const refused = await owner.submit(page, { ...fields, allowed_ips: '203.0.113.7/24' })
@@ -291,7 +299,7 @@ describe('the limits of a secret', () => {
     expect(await list(id)).toEqual([])
   })
 
-  test('the form of a secret shows its limits, keeps them when it is saved, and removes those that are emptied', async () => {
+  test('the form of a secret shows its limits, keeps unchanged ones when it is saved, and removes those that are emptied', async () => {
     const { id } = await newApplication(apiKey, SCOPED)
     const secret = await create(id, limits)
     const form = `/dashboard/applications/${id}/secrets/${secret.id}/edit`
@@ -306,7 +314,7 @@ describe('the limits of a secret', () => {
     expect((await list(id))[0]).toMatchObject({ scopes: ['read'] })
   })
 
-  test('a secret that replaces another one, by a rotation or because it did not arrive, has the same limits', async () => {
+  test('a secret that replaces another one, in a rotation or because that did not arrive, has the same limits', async () => {
     const { id } = await newApplication(apiKey, SCOPED)
     const page = `/dashboard/applications/${id}`
     const form = { ...hiddenFields((await owner.get(`${page}/new-secret`)).html), ...fields }
@@ -319,7 +327,7 @@ describe('the limits of a secret', () => {
     expect((await list(id)).at(-1)).toMatchObject(limits)
   })
 
-  test('the forms offer no longer lifetime than the environment allows', async () => {
+  test('the forms offer no lifetime above the maximum of the environment', async () => {
     const { apiKey } = await newApiKey()
     const visitor = new Visitor()
     await visitor.signIn(apiKey)

@@ -44,7 +44,7 @@ const lastUse = async (credential: string) =>
   )?.last_used_at ?? 0
 
 describe('a session', () => {
-  test('a session is a cookie of this host only that scripts cannot read', async () => {
+  test('the session cookie is sent to this host only, and scripts cannot read it', async () => {
     const { reply, visitor, credential } = await signedIn()
     const location = reply.headers.get('Location') ?? ''
     expect((await visitor.get(location)).headers.get('Location')).toBe('/dashboard')
@@ -67,7 +67,7 @@ describe('a session', () => {
     return { send, post, end: () => waitOnExecutionContext(context) }
   }
 
-  test('a session on loopback, where Safari keeps no Secure cookie over http, is a cookie without a prefix', async () => {
+  test('on loopback, the session cookie has no prefix, because Safari drops Secure cookies over http', async () => {
     const { apiKey } = await newApiKey()
     const { send, post, end } = servedAt('http://127.0.0.1:8787')
     const signedIn = await post('/dashboard/sign-in', { api_key: apiKey })
@@ -94,7 +94,7 @@ describe('a session', () => {
     ['http://127.0.0.1.example', '__Host-session'],
     ['https://localhost', '__Host-session'],
     ['https://oncekey.test', '__Host-session'],
-  ])('the session of a Worker at %s is the cookie %s', async (origin, name) => {
+  ])('a Worker at %s sets the session cookie %s', async (origin, name) => {
     const { apiKey } = await newApiKey()
     const { post, end } = servedAt(origin)
     const { headers } = await post('/dashboard/sign-in', { api_key: apiKey })
@@ -130,14 +130,14 @@ describe('a session', () => {
     expect(reply.html).toContain(`have ${unknownKey.length} characters`)
   })
 
-  test('a key that may not read applications gets 403 at sign-in, and starts no session', async () => {
+  test('a key without permission to read applications gets 403 at sign-in, and starts no session', async () => {
     const { apiKey } = await newApiKey({ access: 'read', permissions: ['secrets:verify'] })
     const visitor = new Visitor()
     expect((await visitor.post('/dashboard/sign-in', { api_key: apiKey })).status).toBe(403)
     expect(visitor.session).toBe('')
   })
 
-  test('a form of another environment gets 409 before it asks to confirm a change', async () => {
+  test('a form that was opened in another environment gets 409 in place of the page that confirms a change', async () => {
     const { visitor, apiKey } = await signedIn()
     const { id } = await newApplication(apiKey)
     const { json } = await call(apiKey, 'POST', `/connect/applications/${id}/client_secrets`)
@@ -165,7 +165,7 @@ describe('a session', () => {
     ['/dashboard/sign-out?x', '/dashboard'],
     [`/dashboard/${clientSecret}`, '/dashboard'],
     [`/dashboard/applications/${unknownKey}/edit`, '/dashboard'],
-  ])('a session leads only to a page of the dashboard: %s', async (to, location) => {
+  ])('sign-in redirects only to a page of the dashboard: %s', async (to, location) => {
     const { apiKey } = await newApiKey()
     const visitor = new Visitor()
     const reply = await visitor.post('/dashboard/sign-in', { api_key: apiKey, to })
@@ -173,7 +173,7 @@ describe('a session', () => {
     expect([next.trips, next.headers.get('Location')]).toEqual([0, location])
   })
 
-  test('a session whose cookie the browser does not keep leads to a page that says so', async () => {
+  test('if the browser does not keep the session cookie, a page says so', async () => {
     const { apiKey } = await newApiKey()
     const reply = await new Visitor().post('/dashboard/sign-in', { api_key: apiKey })
     const next = await new Visitor().get(reply.headers.get('Location') ?? '')
@@ -181,7 +181,7 @@ describe('a session', () => {
     expect(next.html).toContain('Your browser did not keep the session cookie.')
   })
 
-  test('the sign-in page has a notice for a visitor with a session', async () => {
+  test('the sign-in page tells a visitor with a session that they are already signed in', async () => {
     const { visitor } = await signedIn()
     expect((await visitor.get('/dashboard/sign-in')).html).toContain('You are already signed in.')
     expect((await new Visitor().get('/dashboard/sign-in')).html).not.toContain('class="notice')
@@ -231,7 +231,7 @@ describe('a session', () => {
     expect((await before.get('/dashboard')).status).toBe(303)
   })
 
-  test('a sign-in that replaces a session makes one D1 request, also after the response', async () => {
+  test('a sign-in that replaces a session makes one D1 request in all, before and after the response', async () => {
     const { visitor, apiKey } = await signedIn()
     const counter = counted(env.DB)
     visitor.bindings = { DB: counter.database }
@@ -245,7 +245,7 @@ describe('a session', () => {
     ['an API key', unknownKey],
     ['a session of an unknown region', sessionElsewhere],
     ['an unknown session', unknownSession],
-  ])('a browser whose cookie is %s signs in', async (_, credential) => {
+  ])('a browser whose session cookie is %s can sign in', async (_, credential) => {
     const { apiKey } = await newApiKey()
     const visitor = new Visitor()
     visitor.session = credential
@@ -253,7 +253,7 @@ describe('a session', () => {
     expect((await visitor.get('/dashboard')).status).toBe(200)
   })
 
-  test('a session ends when its key has signed in ten more times', async () => {
+  test('a session ends when the same API key signs in ten more times', async () => {
     const { visitor, apiKey } = await signedIn()
     const later: Visitor[] = []
     for (let i = 0; i < 10; i++) {
@@ -265,7 +265,7 @@ describe('a session', () => {
     for (const next of later) expect((await next.get('/dashboard')).status).toBe(200)
   })
 
-  test('a session records its use once a minute, in the request of the page', async () => {
+  test('a session stores its last use in the same D1 request as the page', async () => {
     const { visitor, credential } = await signedIn()
     await rest(credential, 5 * MINUTE_MS)
     const before = await lastUse(credential)
@@ -284,7 +284,7 @@ describe('a session', () => {
     expect((await visitor.get('/dashboard')).status).toBe(303)
   })
 
-  test('a refused request without a session cookie does not remove the cookie', async () => {
+  test('a refused request that lacks the session cookie does not delete the cookie', async () => {
     for (const path of ['/dashboard', '/dashboard/applications/x', '/dashboard/nothing']) {
       expect((await new Visitor().get(path, { 'Sec-Fetch-Site': 'cross-site' })).headers.getSetCookie()).toEqual([])
     }
@@ -292,7 +292,7 @@ describe('a session', () => {
     expect([headers.getSetCookie(), headers.get('Location')]).toEqual([[], '/dashboard/sign-in'])
   })
 
-  test('a session opens a page from a link on another site', async () => {
+  test('a link on another site opens a page in the existing session', async () => {
     const { visitor } = await signedIn()
     expect((await visitor.get('/dashboard/events', { 'Sec-Fetch-Site': 'cross-site' })).status).toBe(200)
   })
@@ -302,7 +302,7 @@ describe('a session', () => {
     expect((await visitor.post('/dashboard/sign-out')).headers.get('Location')).toBe('/dashboard/sign-in?out')
   })
 
-  test('a session ends when its key is revoked, and others do not', async () => {
+  test('a session ends when its key is revoked, and sessions of other keys do not', async () => {
     const { visitor, id, environmentId } = await signedIn()
     const other = await signedIn({ environmentId })
     const reply = await other.visitor.post(`/dashboard/keys/${id}/revoke`)
@@ -332,7 +332,7 @@ describe('a session', () => {
     expect(await lastUse(credential)).toBe(0)
   })
 
-  test('a session that is malformed is refused without a D1 request', async () => {
+  test('a malformed session cookie is refused without a D1 request', async () => {
     const { apiKey } = await newApiKey()
     for (const credential of ['', 'x', apiKey, sessionElsewhere, 'x'.repeat(9000)]) {
       const request = new Request(`${ORIGIN}/dashboard`, { headers: { Cookie: `__Host-session=${credential}` } })
@@ -346,7 +346,7 @@ describe('a session', () => {
     expect([reply.status, reply.trips]).toEqual([303, 1])
   })
 
-  test('a session authenticates no call of the API, as a cookie or as a key', async () => {
+  test('a session authenticates no call of the API, whether it is sent as a cookie or as an API key', async () => {
     const { credential } = await signedIn()
     expect((await call(credential, 'GET', '/connect/applications')).status).toBe(401)
     const headers = { Authorization: '', Cookie: `__Host-session=${credential}` }
