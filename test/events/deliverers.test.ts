@@ -35,7 +35,7 @@ const idsAt = ({ arrivals }: Receiver) => arrivals.map(({ event }) => event.id)
 const all = { limit: 100, event: null, except: [] }
 
 describe('the lease of a delivery', () => {
-  test('several deliverers at once send each event once', async () => {
+  test('four runs of the schedule at once send each event once to each endpoint', async () => {
     let answers = 0
     // Of different length, so that the deliverers overtake each other.
     const answer = async () => {
@@ -52,7 +52,7 @@ describe('the lease of a delivery', () => {
     expect((await deliveries()).map(({ attempts }) => attempts)).toEqual(Array(60).fill(1))
   })
 
-  test('another deliverer sends the event when the lease of a dead one ends', async () => {
+  test('the next run of the schedule sends an event again once the lease of a run that died has ended', async () => {
     const receiver = await newReceiver(key)
     await backlog(1)
     const start = Date.now()
@@ -69,7 +69,7 @@ describe('the lease of a delivery', () => {
     expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', attempts: 2 }])
   })
 
-  test('a deliverer that lost its lease cannot record an outcome', async () => {
+  test('a run of the schedule whose lease has ended cannot record an outcome', async () => {
     const { promise, resolve } = gate()
     const receiver = await newReceiver({ ...key, answer: () => promise })
     await backlog(1)
@@ -89,7 +89,7 @@ describe('the lease of a delivery', () => {
     expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', last_outcome: '200', lease: null }])
   })
 
-  test('a lease is taken once when the response of the database was lost', async () => {
+  test('each event is sent once although responses of the database to taking leases are lost', async () => {
     const receiver = await newReceiver(key)
     await backlog(3)
     let claims = 0
@@ -128,7 +128,7 @@ describe('deliveries do not block each other', () => {
     expect(quick.arrivals).toHaveLength(20)
   })
 
-  test('an event that its receiver refuses does not stop other events of the endpoint', async () => {
+  test('an event that its receiver refuses does not delay other events to the endpoint', async () => {
     const receiver = await newReceiver(key)
     await backlog(10)
     const [poisoned] = await deliveries(receiver)
@@ -139,7 +139,7 @@ describe('deliveries do not block each other', () => {
     expect(rows.filter(({ state }) => state === 'pending')).toMatchObject([{ event_id: poisoned?.event_id }])
   })
 
-  test('an event that cannot be read does not stop other events', async () => {
+  test('an event whose stored data is damaged does not stop other events', async () => {
     const receiver = await newReceiver(key)
     await backlog(5)
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
@@ -150,7 +150,7 @@ describe('deliveries do not block each other', () => {
     expect(logged).toHaveBeenCalledWith(expect.objectContaining({ event_id: broken?.event_id }))
   })
 
-  test('a run with too much to do ends at its deadline, and the next run continues', async () => {
+  test('a run of the schedule with too many deliveries ends at its deadline, and the next run continues', async () => {
     const receiver = await newReceiver(key)
     await backlog(10)
     setClock(Date.now())
@@ -173,7 +173,7 @@ describe('deliveries do not block each other', () => {
 })
 
 describe('a delivery fails when it can no longer be sent', () => {
-  test('deliveries to a deleted endpoint fail', async () => {
+  test('deliveries to a deleted endpoint fail without being sent', async () => {
     const receiver = await newReceiver({ ...key, answer: () => new Response('', { status: 500 }) })
     await backlog(2)
     await runSchedule()
@@ -191,7 +191,7 @@ describe('a delivery fails when it can no longer be sent', () => {
     expect(results).toEqual([{ secret: '' }])
   })
 
-  test('the delivery of a pruned event fails, and those of other events continue', async () => {
+  test('the delivery of an event that cleanup has removed fails, and other deliveries continue', async () => {
     const receiver = await newReceiver(key)
     await backlog(3)
     const [pruned] = await deliveries(receiver)

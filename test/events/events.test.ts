@@ -82,7 +82,7 @@ describe('each change records one event with the new state of the object', () =>
     expect(made.events).toStrictEqual([eventOf('connect_application.updated', made.json)])
   })
 
-  test('connect_application.deleted names the secrets that were revoked with it', async () => {
+  test('the event connect_application.deleted has the secrets that were revoked with the application', async () => {
     const application = await newApplication(key.apiKey)
     const revoked = await newSecret(application.id)
     await call(key.apiKey, 'DELETE', `/connect/client_secrets/${revoked.id}`)
@@ -114,7 +114,7 @@ describe('each change records one event with the new state of the object', () =>
     },
   )
 
-  test('connect_application_secret.rotated has the new secret, and names the secrets that it replaces', async () => {
+  test('the event connect_application_secret.rotated has the new secret and the secrets that expire because of it', async () => {
     const { id } = await newApplication(key.apiKey)
     const old = [await newSecret(id), await newSecret(id)]
     const made = await eventsBy(() => call(key.apiKey, 'POST', `${secretsOf(id)}/rotate`, REQUEST))
@@ -140,7 +140,7 @@ describe('each change records one event with the new state of the object', () =>
     expect(events.map(inOrder)).toStrictEqual([eventOf('connect_application_secret.deleted', data)])
   })
 
-  test('connect_application_secret.expired is a system event, without an API key or a request', async () => {
+  test('the event connect_application_secret.expired has the actor “system”, without an API key or a request', async () => {
     const { id } = await newApplication(key.apiKey)
     const expires_at = new Date(Date.now() + 60_000).toISOString()
     const { secret, ...rest } = await newSecret(id, { expires_at })
@@ -165,7 +165,7 @@ describe('each change records one event with the new state of the object', () =>
     ])
   })
 
-  test('these tests have every event type of applications and secrets', async () => {
+  test('these tests record every event type of changes to applications and secrets', async () => {
     const seen = new Set((await eventsOf(key)).map(({ event }) => event))
     const ofChanges = EVENT_TYPES.filter((type) =>
       /^connect_.*(?<!replayed|refused|expiring|unused|leaked)$/.test(type),
@@ -174,8 +174,8 @@ describe('each change records one event with the new state of the object', () =>
   })
 })
 
-describe('a request that changes nothing records no event', () => {
-  test('reads, refusals and repeats record no event, but a replay that returns a plaintext does', async () => {
+describe('the events of requests that change nothing', () => {
+  test('reads, refused requests and repeated changes record no event, but a replay that returns a plaintext records one', async () => {
     const application = await newApplication(key.apiKey)
     const path = `/connect/applications/${application.id}`
     const headers = { 'Idempotency-Key': crypto.randomUUID() }

@@ -47,11 +47,11 @@ describe('the scheduled job', () => {
   )
 })
 
-describe('the webhooks after a change', () => {
+describe('the log of the webhooks after a change', () => {
   const answers = { delivered: 200, to_retry: 500, failed: 410 }
 
   test.each(Object.entries(answers))(
-    'the webhooks after a change are logged as %s when the receiver answers %i',
+    'a webhook after a change is logged as %s when the receiver returns %i',
     async (outcome, status) => {
       const key = await newApiKey()
       await newReceiver({ ...key, answer: () => new Response('', { status }) })

@@ -50,7 +50,7 @@ describe('a run of the schedule', () => {
     [50, 40],
     [1_000, 600],
   ])(
-    'a run of the schedule sends at most %i statements with %i webhooks due, and records each attempt',
+    'a run of the schedule with a limit of %i D1 statements and %i due events stays within the limit, and records each attempt',
     async (plan, count) => {
       const receivers = await Promise.all([1, 2, 3].map(() => newReceiver(key)))
       for (const receiver of receivers) await queue(receiver, count, 5)
@@ -72,7 +72,7 @@ describe('a run of the schedule', () => {
     expect([...flooded, ...quiet].every(({ arrivals }) => arrivals.length > 0)).toBe(true)
   })
 
-  test('a run of the schedule leaves the rest to the next runs, until all is sent once', async () => {
+  test('a run of the schedule leaves the remaining deliveries to the next runs, which send each event once', async () => {
     const receiver = await newReceiver(key)
     await queue(receiver, 30, 5)
     for (let run = 0; run < 30 && (await unfinished()).length > 0; run++) await runOn(50)
@@ -81,7 +81,7 @@ describe('a run of the schedule', () => {
   })
 })
 
-test('on the Free plan a change and its webhooks send at most 50 statements, and the schedule sends the rest', async () => {
+test('on the Free plan, a change and its webhooks send at most 50 D1 statements, and the schedule sends the remaining webhooks', async () => {
   const receivers = await Promise.all(Array.from({ length: 40 }, () => newReceiver(key)))
   const counter = counted(env.DB)
   const bindings = { DB: counter.database, D1_QUERIES_PER_INVOCATION: 50 }

@@ -88,7 +88,7 @@ describe('the pages of the event list', () => {
     expect(await walk(`limit=${limit}&order=desc`, 'before', reversed[140])).toEqual(reversed.slice(0, 140))
   })
 
-  test('pages in the order normal are newest first, `before` leads to older events and `after` to newer ones', async () => {
+  test('with order=normal, pages are newest first, `before` leads to older events and `after` to newer ones', async () => {
     const reversed = plannedIds().toReversed()
     const first = (await get('order=normal&limit=5')).json
     expect(first.data.map(({ id }: { id: string }) => id)).toEqual(reversed.slice(0, 5))
@@ -100,14 +100,14 @@ describe('the pages of the event list', () => {
     expect(newer.data.map(({ id }: { id: string }) => id)).toEqual(reversed.slice(0, 5))
   })
 
-  test('the last page of the event list has no cursor for a next one, whether it is full or not', async () => {
+  test('the last page of the event list has no cursor for a next page, whether the last page is full or not', async () => {
     for (const from of [COUNT - 81, COUNT - 41]) {
       const { json } = await get(`limit=80&after=${planted[from]?.id}`)
       expect(json.list_metadata).toStrictEqual({ before: planted[from + 1]?.id, after: null })
     }
   })
 
-  test('the page of the event list after the last event is empty', async () => {
+  test('a page of the event list after the last event is empty', async () => {
     const empty = { object: 'list', data: [], list_metadata: { before: null, after: null } }
     expect((await get(`after=${planted[COUNT - 1]?.id}`)).json).toStrictEqual(empty)
     expect((await get(`order=desc&after=${planted[0]?.id}`)).json).toStrictEqual(empty)
@@ -118,7 +118,7 @@ describe('the pages of the event list', () => {
     expect((await get('', reader.apiKey)).json).toStrictEqual((await get('')).json)
   })
 
-  test('an environment sees its own events only', async () => {
+  test('the event list has only the events of the caller’s environment', async () => {
     const { json } = await get('limit=100', other.apiKey)
     expect(json.data).toHaveLength(1)
     expect(plannedIds()).not.toContain(json.data[0].id)
@@ -189,7 +189,7 @@ describe('the filters of the event list', () => {
     ['range_end', 'range_end=2026-01-01T00:00:00', 'range_end_malformed'],
     ['organization_id', 'organization_id=acme', 'organization_id_malformed'],
     ['organization_id', "organization_id=org_'--", 'organization_id_malformed'],
-  ])('an invalid %s of the event list is 422: %s', async (field, query, code) => {
+  ])('a query of the event list with an invalid %s gets 422: %s', async (field, query, code) => {
     const { status, json, text } = await get(query)
     expect(status).toBe(422)
     const errors: { field: string; code: string }[] = json.errors
@@ -214,7 +214,7 @@ describe('the cursor of the event list', () => {
     ['is long', 'x'.repeat(5_000)],
     ['is the ID of another kind of object', newId('conn_app', START - HOUR_MS)],
     ['has a symbol that no ULID has', `event_0000000000${'U'.repeat(16)}`],
-  ])('a cursor of the event list that %s is 422', async (_, cursor) => {
+  ])('a cursor of the event list that %s gets 422', async (_, cursor) => {
     for (const order of ['asc', 'desc', 'normal']) {
       for (const side of ['before', 'after']) {
         const { status, json } = await get(`order=${order}&${side}=${cursor}`)
@@ -224,7 +224,7 @@ describe('the cursor of the event list', () => {
     }
   })
 
-  test('a cursor of the event list from another environment is 422', async () => {
+  test('a cursor of the event list from another environment gets 422', async () => {
     const theirs = (await get('', other.apiKey)).json.data[0].id
     expect((await get(`after=${theirs}`, other.apiKey)).status).toBe(200)
     const { status, json } = await get(`after=${theirs}`)
@@ -232,7 +232,7 @@ describe('the cursor of the event list', () => {
     expect(json).toStrictEqual(refusal('after'))
   })
 
-  test('a cursor of a removed event continues with the oldest remaining event', async () => {
+  test('the ID of a removed event as a cursor leads to the oldest remaining event', async () => {
     const gone = planted.splice(0, 30)
     await env.DB.prepare(`DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))`)
       .bind(JSON.stringify(gone.map(({ id }) => id)))
@@ -247,7 +247,7 @@ describe('the cursor of the event list', () => {
     }
   })
 
-  test('a cursor of a removed event in an environment without events returns an empty page', async () => {
+  test('the ID of a removed event as a cursor returns an empty page if the environment has no events', async () => {
     const quiet = await newApiKey()
     const { status, json } = await get(`after=${newId('event', START)}`, quiet.apiKey)
     expect([status, json.data]).toEqual([200, []])

@@ -20,7 +20,7 @@ async function setUp() {
   return { key, visitor, receiver, set, eventsOf }
 }
 
-test('a paused endpoint receives nothing, and then all events that waited, in their order', async () => {
+test('a paused endpoint receives nothing, and after it is resumed, all waiting events in their order', async () => {
   const { key, visitor, receiver, set, eventsOf } = await setUp()
   expect((await set('pause')).status).toBe(303)
   expect((await visitor.get(WEBHOOKS)).html).toContain('Paused')
@@ -39,7 +39,7 @@ test('a paused endpoint receives nothing, and then all events that waited, in th
   expect([types[0], types.at(-1)]).toEqual(['webhook_endpoint.paused', 'webhook_endpoint.resumed'])
 })
 
-test('a delivery that waits for its retry waits while the endpoint is paused', async () => {
+test('a delivery that is due for a retry is not sent while the endpoint is paused', async () => {
   const { key, receiver, set } = await setUp()
   await set('pause')
   await env.DB.prepare(
@@ -56,7 +56,7 @@ test('a delivery that waits for its retry waits while the endpoint is paused', a
   expect(receiver.arrivals.length).toBeGreaterThan(before)
 })
 
-test('pausing twice, by the dashboard and by the operator, records one event', async () => {
+test('pausing a paused endpoint again, in the dashboard or as the operator, records no second event', async () => {
   const { receiver, set, eventsOf } = await setUp()
   await set('pause')
   await set('pause')
@@ -67,7 +67,7 @@ test('pausing twice, by the dashboard and by the operator, records one event', a
   expect(await pauseWebhookEndpoint(operatorDatabase(), 'we_unknown', true, Date.now())).toBe(false)
 })
 
-test('a stranger and a read-only key pause nothing', async () => {
+test("a key of another environment and a read-only key can't pause an endpoint", async () => {
   const { key, receiver } = await setUp()
   for (const [options, status] of [
     [{}, 404],
@@ -83,7 +83,7 @@ test('a stranger and a read-only key pause nothing', async () => {
   expect(await env.DB.prepare(paused).bind(receiver.id).first('paused_at')).toBeNull()
 })
 
-test('all failed deliveries of one endpoint are sent again by one button', async () => {
+test('one button sends all failed deliveries of an endpoint again', async () => {
   const { key, visitor, receiver, set } = await setUp()
   await set('pause')
   for (let i = 0; i < 3; i++) await newApplication(key.apiKey)

@@ -56,7 +56,7 @@ describe('the backoff of a delivery', () => {
   const sum = (waits: number[]) => waits.reduce((total, wait) => total + wait, 0)
 
   test.each([0, 0.999999])(
-    'the waits grow from ten seconds to 72 hours in all, and then the delivery fails (jitter %d)',
+    'the waits between attempts grow from ten seconds, add up to at least 72 hours, and then the delivery fails (jitter %d)',
     async (jitter) => {
       vi.spyOn(Math, 'random').mockReturnValue(jitter)
       const waits = await waitsUntilDead()
@@ -79,7 +79,7 @@ describe('the backoff of a delivery', () => {
     expect(new Set(times).size).toBeGreaterThan(4)
   })
 
-  test('no event is sent before its next attempt is due', async () => {
+  test('an event is not sent again before its next attempt is due', async () => {
     const receiver = await newReceiver({ ...key, answer: down })
     await change()
     const [row] = await deliveries(receiver)
@@ -106,7 +106,7 @@ describe('a receiver influences the retries', () => {
     return (row?.next_attempt_at ?? 0) - Date.now()
   }
 
-  test('a 410 ends the retries at once, and a later event is still sent', async () => {
+  test('a response with status 410 ends the retries of an event, and later events are still sent', async () => {
     const receiver = await newReceiver({ ...key, answer: () => new Response('', { status: 410 }) })
     await change()
     const ended = { state: 'dead', attempts: 1, last_outcome: '410: the receiver wants no retries' }
@@ -119,7 +119,7 @@ describe('a receiver influences the retries', () => {
     expect(receiver.arrivals).toHaveLength(2)
   })
 
-  test.each([429, 503, 500])('Retry-After delays the attempt after a %i', async (status) => {
+  test.each([429, 503, 500])('Retry-After delays the next attempt after a response with status %i', async (status) => {
     expect(await firstWait(answerWith(status, '3600'))).toBe(HOUR_MS)
   })
 
@@ -135,7 +135,7 @@ describe('a receiver influences the retries', () => {
   )
 
   test.each(['86401', '999999999999999', 'Fri, 31 Dec 9999 23:59:59 GMT'])(
-    'Retry-After: %s counts as a day, the longest wait',
+    'Retry-After: %s counts as one day, the maximum wait',
     async (value) => expect(await firstWait(answerWith(503, value))).toBe(24 * HOUR_MS),
   )
 })
@@ -148,7 +148,7 @@ describe('each event is delivered when the receiver works again', () => {
     ['a redirect', () => Response.redirect('https://elsewhere.example.com/', 307), '307'],
     ['304', () => new Response(null, { status: 304 }), '304'],
     ['a broken connection', () => Promise.reject(new TypeError('Network connection lost.')), 'no connection'],
-  ])('each event is delivered when the receiver works again: %s', async (_, answer, outcome) => {
+  ])('after a receiver has failed and works again, each event is delivered: %s', async (_, answer, outcome) => {
     const receiver = await newReceiver({ ...key, answer })
     const ids = [await change(), await change(), await change()]
     expect((await deliveries(receiver)).map((row) => row.last_outcome)).toEqual(Array(3).fill(outcome))
@@ -164,7 +164,7 @@ describe('each event is delivered when the receiver works again', () => {
     expect(receiver.arrivals).toHaveLength(sent)
   })
 
-  test.each([200, 201, 204, 299])('a status of %i counts as delivered', async (status) => {
+  test.each([200, 201, 204, 299])('a response with status %i counts as delivered', async (status) => {
     const receiver = await newReceiver({ ...key, answer: () => ({ status, body: null }) as Response })
     await change()
     expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', last_outcome: String(status) }])
@@ -184,7 +184,7 @@ describe('each event is delivered when the receiver works again', () => {
     expect(await listed()).toEqual({ pending: 0, delivered: 1, dead: 0 })
   })
 
-  test('each attempt has a signature with its own time', async () => {
+  test('each attempt of a delivery has a signature with the time of this attempt', async () => {
     const receiver = await newReceiver({ ...key, answer: down })
     await change()
     await runWhenDue()
@@ -196,7 +196,7 @@ describe('each event is delivered when the receiver works again', () => {
     expect(times[1]).toBeGreaterThan((times[0] as number) + 4 * SECOND_MS)
   })
 
-  test('an event is sent again when the outcome of its first attempt was not recorded', async () => {
+  test('an event is sent again if the outcome of its first attempt could not be recorded', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const receiver = await newReceiver(key)
     const overloaded = new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.')
@@ -210,7 +210,7 @@ describe('each event is delivered when the receiver works again', () => {
   })
 })
 
-test('failed deliveries are listed, and a revived one gets all attempts again', async () => {
+test('failed deliveries are counted, and reviving them starts their attempts again', async () => {
   const receiver = await newReceiver({ ...key, answer: down })
   const ids = [await change(), await change()]
   while ((await listed())?.pending) await runWhenDue()

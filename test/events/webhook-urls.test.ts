@@ -114,7 +114,7 @@ describe('a webhook URL in production', () => {
   })
 })
 
-test('the URL of a new endpoint contains no credential', async () => {
+test('a URL with a credential is refused for a new endpoint', async () => {
   const { plaintext } = await issueCredential('cs', '0')
   for (const isLocal of [true, false]) {
     expect(newWebhookUrlProblem(`https://example.com/${plaintext}`, isLocal)).toBe('has a credential in it')
@@ -157,7 +157,7 @@ describe('a stored webhook URL', () => {
     ['https://127.1/', 'is an IP address'],
     ['https://localhost/', 'is a name of this machine or network'],
     ['https://user:password@example.com/', 'has a user name or a password in it'],
-  ])('no webhook is sent to %s, neither right after the change nor later', async (url, problem) => {
+  ])('no webhook is sent to the stored URL %s, neither right after the change nor later', async (url, problem) => {
     const receiver = await newReceiver({ ...key, url })
     expect((await create()).status).toBe(201)
     setClock(Date.now() + 60_000)
@@ -167,7 +167,7 @@ describe('a stored webhook URL', () => {
     expect(await deliveries(receiver)).toMatchObject([outcome])
   })
 
-  test('with WEBHOOKS_TO_LOCALHOST webhooks are sent to this machine', async () => {
+  test('with WEBHOOKS_TO_LOCALHOST, webhooks are sent to this machine', async () => {
     const receiver = await newReceiver({ ...key, url: 'http://localhost:3000/hook' })
     await create({ WEBHOOKS_TO_LOCALHOST: true })
     expect(receiver.arrivals).toHaveLength(1)

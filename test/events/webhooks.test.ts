@@ -19,7 +19,7 @@ const create = (options = {}) => call(key.apiKey, 'POST', '/connect/applications
 const events = async () => (await call(key.apiKey, 'GET', '/events?limit=100')).json.data
 
 describe('the webhooks of a change', () => {
-  test('the event is sent as the event list shows it', async () => {
+  test('each webhook has the same content as the event in the event list', async () => {
     const receiver = await newReceiver(key)
     const { id } = await newApplication(key.apiKey)
     await call(key.apiKey, 'PUT', `/connect/applications/${id}`, { body: { name: 'Żółw 🐢' } })
@@ -34,7 +34,7 @@ describe('the webhooks of a change', () => {
     expect(states).toEqual(Array(7).fill({ state: 'delivered', attempts: 1 }))
   })
 
-  test('the webhook is a POST of JSON with WorkOS’s signature by the endpoint’s secret', async () => {
+  test('the webhook is a POST with JSON, and is signed in WorkOS’s format with the endpoint’s secret', async () => {
     const receiver = await newReceiver(key)
     const other = await newReceiver(key)
     await create()
@@ -56,7 +56,7 @@ describe('the webhooks of a change', () => {
     expect(await isSignedWith(other.secret)).toBe(false)
   })
 
-  test('the webhook is sent to the endpoints of the environment that want its type', async () => {
+  test('the webhook is sent to the endpoints of the environment that subscribe to its event type', async () => {
     const all = await newReceiver(key)
     const secrets = await newReceiver({ ...key, events: ['connect_application_secret.created'] })
     const both = await newReceiver({
@@ -73,13 +73,13 @@ describe('the webhooks of a change', () => {
     expect([all, secrets, both, elsewhere, late].map(typesAt)).toEqual([types, [types[1]], types, [], [types[1]]])
   })
 
-  test('15 endpoints, more than are called at once, each get the event once', async () => {
+  test('each of 15 endpoints gets the event once, although fewer are called at once', async () => {
     const receivers = await Promise.all(Array.from({ length: 15 }, () => newReceiver(key)))
     await create()
     expect(receivers.map(({ arrivals }) => arrivals.length)).toEqual(Array(15).fill(1))
   })
 
-  test('the run that records an expiry also sends its event', async () => {
+  test('the run of the schedule that records an expiry also sends the event', async () => {
     const { id } = await newApplication(key.apiKey)
     const soon = Date.now() + 60_000
     const body = { expires_at: new Date(soon).toISOString() }
@@ -93,7 +93,7 @@ describe('the webhooks of a change', () => {
     ])
   })
 
-  test('replays, repeats, reads and refusals send no webhook, and make no D1 request for one', async () => {
+  test('replays, reads and refused requests send no webhook, and make no D1 request for webhooks', async () => {
     const headers = { 'Idempotency-Key': 'k' }
     const { id } = (await create({ headers })).json
     const receiver = await newReceiver(key)
@@ -129,7 +129,7 @@ describe('a webhook does not affect the response to the caller', () => {
   test.each([
     ['500', () => new Response('', { status: 500 })],
     ['a broken connection', () => Promise.reject(new TypeError('Network connection lost.'))],
-    ['an error that is none', () => Promise.reject(undefined)],
+    ['a rejection without an error', () => Promise.reject(undefined)],
     ['a body that breaks', () => new Response(new ReadableStream({ cancel: () => Promise.reject(new Error('x')) }))],
   ])('a receiver that answers with %s does not affect the response', async (_, answer) => {
     const receiver = await newReceiver({ ...key, answer })
@@ -142,8 +142,8 @@ describe('a webhook does not affect the response to the caller', () => {
   test.each([
     ['at once', () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.'))],
     ['at each retry', () => Promise.reject(new Error('D1_ERROR: Network connection lost.'))],
-    ['with what is no error', () => Promise.reject(undefined)],
-  ])('the schedule sends the event when the database fails after the change, %s', async (_, fail) => {
+    ['without an error object', () => Promise.reject(undefined)],
+  ])('if the database fails after the change %s, the schedule sends the event', async (_, fail) => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const receiver = await newReceiver(key)
     let batches = 0
@@ -162,7 +162,7 @@ describe('a webhook does not affect the response to the caller', () => {
   })
 })
 
-test('a change sends its own event, and no others that are due', async () => {
+test('a change sends its own event, and no other due events', async () => {
   const backlogged = await newApiKey()
   const receiver = await newReceiver({ ...backlogged, answer: () => new Promise(() => {}) })
   // As if each isolate had vanished behind its first batch.
