@@ -56,12 +56,12 @@ async function sendThrough(DB: ReturnType<typeof failingOnce>, send: (options: C
 }
 
 /** The faults are all handled in one place, so that one route stands for all. */
-describe('a secret', () => {
+describe('creating a secret when the database fails', () => {
   const create = (apiKey: string, subject: Subject) => (options: Call) =>
     call(apiKey, 'POST', secretsOf(subject.application), options)
 
   test.each(TRANSIENT.flatMap((message) => [[message, 'before'] as const, [message, 'after'] as const]))(
-    'a secret is created once after one “%s” %s the commit',
+    'a secret is created once if the database throws “%s” once, %s the commit',
     async (message, when) => {
       const { apiKey, environmentId, subject } = await newSubject()
       const before = await stateOf(environmentId)
@@ -130,7 +130,7 @@ describe('a retry after a lost commit does not undo a change made in between', (
     expect((await stateOf(environmentId)).secrets.length).toBe(2)
   })
 
-  test('a retried enable does not undo a disable', async () => {
+  test('a retried enable does not undo a disable made in between', async () => {
     const { apiKey, environmentId, subject } = await newSubject()
     await updateSecret(apiKey, subject, { disabled: true })
     const enable = (options: Call) => updateSecret(apiKey, subject, { disabled: false }, options)
@@ -182,7 +182,7 @@ describe('a retry after a lost commit does not undo a change made in between', (
       expect(secrets.find(({ id }) => id === created)).not.toHaveProperty('expires_at')
     })
 
-    test('a retried rotation does not bring back secrets that were revoked, and says that the new secret was', async () => {
+    test('a retried rotation does not restore secrets that were revoked, and returns that the new secret was revoked', async () => {
       const { apiKey, environmentId, subject } = await newSubject()
       const revokeAll = () => call(apiKey, 'DELETE', secretsOf(subject.application))
       const reply = await retried(rotate(apiKey, subject), revokeAll)
@@ -193,7 +193,7 @@ describe('a retry after a lost commit does not undo a change made in between', (
   })
 })
 
-describe('a change whose commit was lost, and whose API key has since lost its right', () => {
+describe('a retry of a change whose reply was lost, after the API key lost its permission', () => {
   const CHANGES: Record<
     string,
     (subject: Subject) => [method: string, path: string, body?: object | undefined, status?: number]
@@ -213,13 +213,13 @@ describe('a change whose commit was lost, and whose API key has since lost its r
     'new settings': () => ['PATCH', '/connect/environment', { max_lifetime_days: 7 }],
   }
   const LOSSES = {
-    'because it was revoked': 'revoked_at = 1',
-    'because it has expired': 'key_expires_at = 1',
-    'because it may only read now': "access = 'read'",
+    'was revoked': 'revoked_at = 1',
+    expired: 'key_expires_at = 1',
+    'became read-only': "access = 'read'",
   }
   test.each(
     Object.keys(CHANGES).flatMap((change) => Object.entries(LOSSES).map(([why, set]) => [change, why, set] as const)),
-  )('%s is answered as made, and not with 401 or 403 %s', async (change, _, set) => {
+  )('%s returns success on the retry, although the API key %s in between', async (change, _, set) => {
     const { apiKey, id, subject } = await newSubject()
     const [method, path, body, status = 200] = CHANGES[change]?.(subject) ?? ['', '']
     const lose = () => env.DB.prepare(`UPDATE api_keys SET ${set} WHERE id = ?`).bind(id).run()
@@ -233,7 +233,7 @@ describe('a change whose commit was lost, and whose API key has since lost its r
 })
 
 test.each(LASTING)(
-  'a change whose commit was lost is of unknown outcome when the retry meets “%s”',
+  'the outcome of a change is unknown if its reply is lost and the retry gets “%s”',
   async (message) => {
     const { apiKey, environmentId, subject } = await newSubject()
     let tries = 0
@@ -249,7 +249,7 @@ test.each(LASTING)(
   },
 )
 
-describe('a result that cannot be read', () => {
+describe('a malformed result of the database', () => {
   const row = (results: D1Result[], changed: unknown) => results.map((result) => ({ ...result, results: [changed] }))
   const damages: [string, (results: D1Result[]) => unknown][] = [
     ['no result', () => []],
@@ -259,7 +259,7 @@ describe('a result that cannot be read', () => {
     ['a row of nulls', (results) => row(results, { id: null, caller_id: null, access: null, refusal: null })],
   ]
 
-  test.each(damages)('is 503, and neither 500 nor a verdict: %s', async (_, damaged) => {
+  test.each(damages)('the response is 503 if the database returns %s', async (_, damaged) => {
     const { apiKey, subject } = await newSubject()
     const DB = withBatch(env.DB, async (real, statements) => damaged(await real(statements)))
     const read = await call(apiKey, 'GET', `/connect/client_secrets/${subject.secret}`, { bindings: { DB } })
@@ -269,7 +269,7 @@ describe('a result that cannot be read', () => {
     expect((await requestToken(await newClient(), {}, { bindings: { DB } })).status).toBe(503)
   })
 
-  test('no row for a client secret is 503', async () => {
+  test('the response is 503 if the query for a client secret returns no row', async () => {
     const DB = withBatch(env.DB, async (real, statements) =>
       (await real(statements)).map((result) => ({ ...result, results: [] })),
     )
@@ -277,7 +277,7 @@ describe('a result that cannot be read', () => {
   })
 })
 
-test('a database without tables is 503, and the message says what to run', async () => {
+test('the response is 503 if the database has no tables, and the message names the command to run', async () => {
   const { apiKey } = await newApiKey()
   const DB = withBatch(env.DB, (real) => real([env.DB.prepare('SELECT 1 FROM table_of_a_later_version')]))
   const reply = await call(apiKey, 'GET', '/connect/applications', { bindings: { DB } })
