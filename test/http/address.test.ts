@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { networkOf, siteOf } from '../../src/http/address.ts'
 
-describe('the network of an address', () => {
+describe('the network of an IP address', () => {
   test.each([
     ['192.0.2.1', '192.0.2.1'],
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
@@ -21,12 +21,12 @@ describe('the network of an address', () => {
   )
 })
 
-describe('the prefix of an address that is stored with the use of a secret', () => {
+describe('the prefix of an IP address that is stored with the use of a secret', () => {
   test.each([
     ['192.0.2.77', '192.0.2.0/24'],
     ['::ffff:192.0.2.77', '192.0.2.0/24'],
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1::/48'],
     ['2001:DB8::1', '2001:db8:0::/48'],
     ['not:an:address', '0:0:0::/48'],
-  ])('the stored prefix of %s is %s', (address, site) => expect(siteOf(address)).toBe(site))
+  ])('the stored prefix of the IP address %s is %s', (address, site) => expect(siteOf(address)).toBe(site))
 })

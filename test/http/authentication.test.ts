@@ -171,7 +171,7 @@ describe('an API key outside the Authorization header authenticates nothing', ()
   })
 
   test.each(['session', '__Host-session', 'access_token', 'Authorization', 'wos-session'])(
-    'an API key in the cookie %s, which a foreign page could make a browser send, authenticates nothing (CWE-352)',
+    'an API key in the cookie %s, which a page of another site could make a browser send, authenticates nothing (CWE-352)',
     async (name) => {
       expect((await withoutHeader('/connect/applications', { Cookie: `${name}=${apiKey}` })).json).toEqual(UNAUTHORIZED)
     },

@@ -46,11 +46,11 @@ describe('the media type of a body', () => {
       'application/javascript',
       '',
     ],
-  ])('another media type is 415, so that no form of a foreign page is accepted (CVE-2024-43787): %s', async (type) => {
+  ])('another media type gets 415, so that a form of another site is refused (CVE-2024-43787): %s', async (type) => {
     await expectRefused('{}', 415, 'unsupported_media_type', { type })
   })
 
-  test('a body without a media type is 415', async () => {
+  test('a body without a media type gets 415', async () => {
     await expectRefused('{}', 415, 'unsupported_media_type', { type: null })
     await expectRefused(' ', 415, 'unsupported_media_type', { type: null })
   })
@@ -69,7 +69,7 @@ describe('the media type of a body', () => {
   })
 
   test.each(['gzip', 'deflate', 'br', 'zstd', 'compress', 'gzip, gzip', 'GZIP', 'x'])(
-    'a compressed body is 415 (CWE-409): %s',
+    'a compressed body gets 415 (CWE-409): %s',
     async (encoding) => {
       const zipped = new Blob(['{}']).stream().pipeThrough(new CompressionStream('gzip'))
       const headers = { 'Content-Encoding': encoding }
@@ -83,18 +83,18 @@ describe('the size of a body', () => {
   const LIMIT = 65_536
   const padded = (length: number) => `{"a":"${'x'.repeat(length - 8)}"}`
 
-  test('a body of 64 KiB is read, and one more byte is 413', async () => {
+  test('a body of 64 KiB is accepted, and a body with one more byte gets 413', async () => {
     expect(padded(LIMIT)).toHaveLength(LIMIT)
     expect((await create(padded(LIMIT))).status).toBe(201)
     await expectRefused(padded(LIMIT + 1), 413, 'payload_too_large')
   })
 
-  test('the size is counted in bytes, not in characters', async () => {
+  test('the size of a body is counted in bytes, not in characters', async () => {
     await expectRefused(`{"a":"${'€'.repeat(22_000)}"}`, 413, 'payload_too_large')
   })
 
   test.each(['2', '65536', '0', '-1', 'x', '99999999999999999999'])(
-    'the bytes that arrive are counted, not a wrong Content-Length: %s',
+    'the size of a body is that of the bytes that arrive, even if Content-Length is wrong: %s',
     async (length) => {
       const headers = { 'Content-Length': length }
       await expectRefused(padded(LIMIT + 1), 413, 'payload_too_large', { headers })
@@ -102,13 +102,13 @@ describe('the size of a body', () => {
     },
   )
 
-  test('a body that is too large is 413, whatever else is invalid', async () => {
+  test('a body that is too large gets 413, even if it has other faults', async () => {
     await expectRefused('['.repeat(LIMIT + 1), 413, 'payload_too_large')
     await expectRefused(padded(LIMIT + 1), 413, 'payload_too_large', { type: 'text/plain' })
     await expectRefused(new Uint8Array(1_000_000).fill(0xff), 413, 'payload_too_large')
   })
 
-  test('a body without a length is read only up to the limit', async () => {
+  test('a body without Content-Length is read only up to the limit', async () => {
     let pulled = 0
     let isCancelled = false
     const endless = new ReadableStream<Uint8Array>({
@@ -125,7 +125,7 @@ describe('the size of a body', () => {
     expect(isCancelled).toBe(true)
   })
 
-  test('a body that breaks off changes nothing', async () => {
+  test('a body whose connection breaks is refused, and changes nothing', async () => {
     const before = await countSecrets()
     const broken = new ReadableStream({
       start(controller) {
@@ -137,7 +137,7 @@ describe('the size of a body', () => {
     expect(await countSecrets()).toBe(before)
   })
 
-  test('a body is read in chunks of any size', async () => {
+  test('a body is accepted in chunks of any size', async () => {
     const bytes = new TextEncoder().encode('{"é€😀":"\\u00e9"}'.padEnd(5000))
     for (const size of [1, 7, 4096]) {
       const chunked = new ReadableStream({

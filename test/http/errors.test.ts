@@ -14,19 +14,19 @@ describe('an error names the problem, and does not repeat the input', () => {
 
   test.each<[string, () => ReturnType<typeof call>]>([
     ['malformed JSON', () => send(raw(`{"name":"${CANARY}`))],
-    ['a body of another type', () => call(apiKey, 'POST', '/connect/applications', { body: CANARY })],
+    ['a body that is not an object', () => call(apiKey, 'POST', '/connect/applications', { body: CANARY })],
     ['a name that is too long', () => create({ name: CANARY.repeat(100) })],
     ['a scope that is malformed', () => create({ scopes: [`${CANARY} "`] })],
     ['a repeated scope', () => create({ scopes: [CANARY, CANARY] })],
-    ['an organization of another form', () => create({ organization_id: CANARY })],
+    ['a malformed organization ID', () => create({ organization_id: CANARY })],
     ['an unknown type', () => create({ application_type: CANARY })],
     [
-      'a redirect URI of another form',
+      'a malformed redirect URI',
       () => create({ application_type: 'oauth', is_first_party: false, redirect_uris: [{ uri: CANARY }] }),
     ],
-    ['a flag that is none', () => create({ application_type: 'oauth', is_first_party: CANARY })],
+    ['a flag that is not a boolean', () => create({ application_type: 'oauth', is_first_party: CANARY })],
     ['an unknown cursor', () => call(apiKey, 'GET', `/connect/applications?after=${CANARY}`)],
-    ['a limit that is none', () => call(apiKey, 'GET', `/connect/applications?limit=${CANARY}`)],
+    ['a limit that is not a number', () => call(apiKey, 'GET', `/connect/applications?limit=${CANARY}`)],
     ['an unknown order', () => call(apiKey, 'GET', `/connect/applications?order=${CANARY}`)],
     ['an unknown registration type', () => call(apiKey, 'GET', `/connect/applications?registration_types=${CANARY}`)],
     [
@@ -38,14 +38,14 @@ describe('an error names the problem, and does not repeat the input', () => {
         }),
     ],
     ['an unknown route', () => call(apiKey, 'GET', `/connect/${CANARY}`)],
-    ['a key that is none', () => call(CANARY, 'GET', '/connect/applications')],
+    ['a malformed API key', () => call(CANARY, 'GET', '/connect/applications')],
   ])('an error names the problem, and does not repeat the input: %s', async (_, request) => {
     const { status, text } = await request()
     expect(status).toBeGreaterThanOrEqual(400)
     expect(text).not.toContain(CANARY)
   })
 
-  test('an unknown ID is repeated up to 50 characters, and no character is cut in two', async () => {
+  test('an error repeats the first 50 characters of an unknown ID, and cuts no character in two', async () => {
     expect(await entityId('unknown')).toBe('unknown')
     expect(await entityId('x_'.repeat(51))).toBe('x_'.repeat(25))
     expect(await entityId(`x${'😀'.repeat(200)}`)).toBe(`x${'😀'.repeat(49)}`)
@@ -58,7 +58,7 @@ describe('an error names the problem, and does not repeat the input', () => {
     ['a credential without its last two characters', (credential) => credential.slice(0, -2)],
     ['a credential without its prefix', (credential) => credential.slice(3)],
     ['the first 45 characters of a credential', (credential) => credential.slice(0, 45)],
-  ])('an unknown ID that is %s is not repeated', async (_, id) => {
+  ])('an error does not repeat an unknown ID that is %s', async (_, id) => {
     for (const prefix of ['cs', 'sk']) {
       const { plaintext } = await issueCredential(prefix, '0')
       expect(await entityId(id(plaintext))).toBeUndefined()
@@ -93,9 +93,9 @@ describe('an unexpected error appears in the log only', () => {
   const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
 
   test.each<[string, number, Partial<Env>]>([
-    ['storage that fails', 503, { DB: withBatch(env.DB, () => Promise.reject(new Error('the cause'))) }],
+    ['a failing database', 503, { DB: withBatch(env.DB, () => Promise.reject(new Error('the cause'))) }],
     [
-      'storage that is broken',
+      'a database binding that throws',
       503,
       {
         DB: withBatch(env.DB, () => {
@@ -104,7 +104,7 @@ describe('an unexpected error appears in the log only', () => {
       },
     ],
     [
-      'storage that answers nonsense',
+      'a malformed database result',
       500,
       {
         DB: withBatch(env.DB, async (_, statements) =>
@@ -112,7 +112,7 @@ describe('an unexpected error appears in the log only', () => {
         ),
       },
     ],
-  ])('%s is %i', async (_, expected, bindings) => {
+  ])('the response to %s has the status %i, and the cause is only in the log', async (_, expected, bindings) => {
     logged.mockClear()
     const { status, text, headers } = await call(apiKey, 'GET', `/connect/applications/${application.id}`, {
       bindings,
@@ -133,7 +133,7 @@ test.each([
   ['GET', '', 'The database did not respond in time. Nothing was changed. Try again.'],
   ['POST', '/client_secrets', 'the outcome is unknown. Retry with the same Idempotency-Key.'],
   ['DELETE', '', 'the outcome is unknown. Send the same request again.'],
-])('a 503 of %s says whether something changed, and what to do next', async (method, path, words) => {
+])('a 503 for a %s request says whether something was changed, and what to do next', async (method, path, words) => {
   vi.spyOn(console, 'error').mockImplementation(() => {})
   const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded.')))
   const url = `/connect/applications/${application.id}${path}`
@@ -148,42 +148,42 @@ describe('an invalid parameter', () => {
 
   test.each<[string, v.GenericSchema, unknown, object]>([
     [
-      'has the code and the sentence of the rule that it breaks',
+      'with the code and the message of the rule that it breaks',
       v.object({ name: short }),
       { name: 'long' },
       { field: 'name', code: 'name_too_long', message: 'name must have at most 255 characters.' },
     ],
     [
-      'is named by its path, and its code leaves the indexes out',
+      'by its path, and with a code without the indexes',
       v.object({ a: v.array(v.object({ b: short })) }),
       { a: [{ b: '' }, { b: 'long' }] },
       { field: 'a.1.b', code: 'a_b_too_long', message: 'a.1.b must have at most 255 characters.' },
     ],
     [
-      'is "required" when it is absent',
+      'as "required" if it is absent',
       v.object({ name: short }),
       {},
       { field: 'name', code: 'name_required', message: 'name is required.' },
     ],
     [
-      'is reported with the type that it must have',
+      'with the type that it must have',
       v.object({ name: short }),
       { name: 5 },
       { field: 'name', code: 'name_invalid', message: 'name must be a string.' },
     ],
     [
-      'is reported with the values that it may have',
+      'with the values that it may have',
       v.object({ type: v.picklist(['m2m', 'oauth']) }),
       { type: 'x' },
       { field: 'type', code: 'type_invalid', message: 'type must be "m2m" or "oauth".' },
     ],
     [
-      'is the body when it has no path',
+      'as the body if it has no path',
       v.object({}),
       'text',
       { field: '', code: 'invalid', message: 'The body must be an object.' },
     ],
-  ])('an invalid parameter is reported with its rule: %s', (_, schema, value, expected) =>
+  ])('an invalid parameter is reported %s', (_, schema, value, expected) =>
     expect(issuesOf(schema, value)).toEqual([expected]),
   )
 })

@@ -60,11 +60,11 @@ describe('the log entry of a request', () => {
     for (const name of ['colo', 'version']) expect(logged.mock.calls[0]?.[0]).not.toHaveProperty(name)
   })
 
-  test('the log entry of a request has the region, the environment and the API key of a call', async () => {
+  test('the log entry of a management call has the region, the environment and the API key', async () => {
     expect(await list()).toMatchObject({ region: '0', environment_id: environmentId, api_key_id: apiKeyId })
   })
 
-  test('the log entry of a token request or of a foreign secret has the region, the environment and the client', async () => {
+  test('the log entry of a token request has the region, the environment and the client, even if the secret is another client’s', async () => {
     const client = { region: '0', environment_id: environmentId, client_id: application.client_id }
     expect(await token(secret)).toMatchObject({ status: 200, ...client })
     const other = await newApplication(apiKey)
@@ -72,7 +72,7 @@ describe('the log entry of a request', () => {
     expect(await token(foreign)).toMatchObject({ status: 401, reason: 'client_mismatch', ...client })
   })
 
-  test('the log entry of a request has no environment for an unknown credential', async () => {
+  test('the log entry of a request with an unknown credential has no environment', async () => {
     const unknown = (await issueCredential('cs', '0')).plaintext
     const entry = await token(unknown)
     expect(entry).toMatchObject({ status: 401, reason: 'secret_unknown', region: '0', d1_requests: 1 })
@@ -80,12 +80,12 @@ describe('the log entry of a request', () => {
   })
 })
 
-describe('the figures in a log entry', () => {
+describe('the D1 figures in a log entry', () => {
   test.each([
     ['a read', list],
     ['a write', create],
     ['a token', (bindings: Partial<Env>) => token(secret, bindings)],
-  ])('the D1 figures of %s are the rows that D1 counted for its one request', async (_, send) => {
+  ])('the D1 figures of %s are the rows and the times that D1 reported for the one D1 request', async (_, send) => {
     await send({})
     const counter = counted(env.DB)
     const entry = await send({ DB: counter.database })
@@ -100,7 +100,7 @@ describe('the figures in a log entry', () => {
     expect(counter.rowsRead).toBeGreaterThan(0)
   })
 
-  test('the D1 figures leave out what follows the response', async () => {
+  test('the D1 figures leave out the D1 requests after the response', async () => {
     const { apiKey } = await newApiKey()
     const counter = counted(env.DB)
     const init = { headers: { Authorization: `Bearer ${apiKey}` } }
@@ -116,7 +116,7 @@ describe('the figures in a log entry', () => {
     expect(String(entry.d1_sql_ms)).toMatch(/^\d\.\d{1,3}$/)
   })
 
-  test('the D1 figures add up the requests that the Worker repeats', async () => {
+  test('the D1 figures include D1 requests that the Worker repeats', async () => {
     let batches = 0
     const flaky = withBatch(env.DB, (real, statements) =>
       batches++ === 0 ? Promise.reject(new Error('D1_ERROR: Network connection lost.')) : real(statements),
@@ -128,7 +128,7 @@ describe('the figures in a log entry', () => {
     })
   })
 
-  test('the D1 figures are the requests and the time alone when D1 does not respond', async () => {
+  test('the D1 figures have only the number of requests and the time if D1 does not respond', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded.')))
     const entry = await list({ DB })
@@ -136,7 +136,7 @@ describe('the figures in a log entry', () => {
     expect(Object.keys(entry).filter((name) => name.startsWith('d1_'))).toEqual(['d1_requests', 'd1_ms'])
   })
 
-  test('the D1 figures leave out those that D1 does not report, and never fail the request', async () => {
+  test('the D1 figures leave out values that D1 does not report, and the request still succeeds', async () => {
     const silent = withBatch(env.DB, async (real, statements) => {
       const results = await real(statements)
       return results.map(({ results }) => ({ results }))
@@ -154,7 +154,7 @@ describe('the figures in a log entry', () => {
     },
   )
 
-  test('the D1 figures are absent where the credential is malformed', async () => {
+  test('the D1 figures are absent if the credential is malformed', async () => {
     const entry = await entryOf('/events', { init: { headers: { Authorization: 'Bearer sk_0malformed' } } })
     expect(Object.keys(entry).filter((name) => name === 'region' || name.startsWith('d1_'))).toEqual([])
   })

@@ -12,26 +12,29 @@ const get = (path: string, headers: Record<string, string> = {}) =>
 
 describe('the security headers', () => {
   test.each([
-    ['a success', '/connect/applications', { Authorization: `Bearer ${apiKey}` }],
-    ['a refusal', '/connect/applications', {}],
+    ['a successful request', '/connect/applications', { Authorization: `Bearer ${apiKey}` }],
+    ['a refused request', '/connect/applications', {}],
     ['an unknown route', '/nothing', {}],
-    ['an error of OAuth', '/oauth2/nothing', {}],
-    ['liveness', '/healthz', {}],
-  ])('%s has HSTS for a year, and forbids framing, content and browser features', async (_, path, headers) => {
-    const reply = await get(path, headers as Record<string, string>)
-    expect(Object.fromEntries(reply.headers)).toMatchObject({
-      'strict-transport-security': 'max-age=31536000; includeSubDomains',
-      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-      'permissions-policy': expect.stringContaining('camera=()'),
-      'cross-origin-resource-policy': 'same-origin',
-      'x-frame-options': 'DENY',
-      'referrer-policy': 'no-referrer',
-      'x-content-type-options': 'nosniff',
-    })
-  })
+    ['an unknown OAuth route', '/oauth2/nothing', {}],
+    ['/healthz', '/healthz', {}],
+  ])(
+    'the response to %s has HSTS for a year, and headers against framing, active content and browser features',
+    async (_, path, headers) => {
+      const reply = await get(path, headers as Record<string, string>)
+      expect(Object.fromEntries(reply.headers)).toMatchObject({
+        'strict-transport-security': 'max-age=31536000; includeSubDomains',
+        'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+        'permissions-policy': expect.stringContaining('camera=()'),
+        'cross-origin-resource-policy': 'same-origin',
+        'x-frame-options': 'DENY',
+        'referrer-policy': 'no-referrer',
+        'x-content-type-options': 'nosniff',
+      })
+    },
+  )
 
   test.each(['/', '/docs', '/dashboard/sign-in'])(
-    'the page %s may load its own content, and has the other headers',
+    'the page %s may load its own styles, and has the other security headers',
     async (path) => {
       const { headers } = await app.request(`https://oncekey.test${path}`, {}, env)
       expect(headers.get('Content-Security-Policy')).toMatch(/default-src 'none';.* frame-ancestors 'none'/)
@@ -76,7 +79,7 @@ describe('a public document', () => {
   })
 
   test.each(['/connect/applications', '/events', '/oauth2/token', '/oauth2/introspection', '/healthz'])(
-    '%s does not answer to pages of other origins',
+    "pages of other origins can't read responses of %s",
     async (path) => {
       const reply = await get(path, { Origin })
       expect([...reply.headers.keys()].filter((name) => name.startsWith('access-control-'))).toEqual([])
@@ -102,7 +105,7 @@ describe('plain http for a deployment with an https issuer', async () => {
     ['/nothing', {}],
     ['/readyz', {}],
     ['/dashboard/sign-in', { method: 'POST', body: new URLSearchParams({ api_key: apiKey }) }],
-  ])('a plain http request to %s is 403 before anything is read', async (path, init) => {
+  ])('a plain http request to %s gets 403 without a D1 request', async (path, init) => {
     const counter = counted(env.DB)
     const response = await byHttp(path, init, { DB: counter.database })
     expect([response.status, counter.trips]).toEqual([403, 0])
@@ -110,7 +113,7 @@ describe('plain http for a deployment with an https issuer', async () => {
   })
 
   test.each(['/oauth2/token', '/oauth2/introspection', '/oauth2/jwks'])(
-    'a plain http request to %s is 403 in the OAuth error format',
+    'a plain http request to %s gets 403 in the OAuth error format',
     async (path) => {
       const response = await byHttp(path, { method: 'POST', body: new URLSearchParams({ client_secret: plaintext }) })
       expect([response.status, await response.json()]).toMatchObject([403, { error: 'invalid_request' }])
@@ -123,11 +126,14 @@ describe('plain http for a deployment with an https issuer', async () => {
     ['/dashboard', 'https://oncekey.test/dashboard'],
     [`/dashboard/applications/${plaintext}?notice=${plaintext}`, 'https://oncekey.test/dashboard'],
     [`/?client_secret=${plaintext}`, 'https://oncekey.test/'],
-  ])('the page %s redirects to https, without credentials from its URL', async (path, location) => {
-    const response = await byHttp(path)
-    expect([response.status, response.headers.get('Location')]).toEqual([308, location])
-    expect(response.headers.get('Cache-Control')).toBe('no-store')
-  })
+  ])(
+    'a plain http request for the page %s is redirected to https, without credentials from its URL',
+    async (path, location) => {
+      const response = await byHttp(path)
+      expect([response.status, response.headers.get('Location')]).toEqual([308, location])
+      expect(response.headers.get('Cache-Control')).toBe('no-store')
+    },
+  )
 
   test('plain http is served when the issuer is http, as in development', async () => {
     expect((await byHttp('/healthz', {}, { ISSUER: 'http://127.0.0.1:8787' })).status).toBe(200)
@@ -136,7 +142,7 @@ describe('plain http for a deployment with an https issuer', async () => {
 })
 
 test.each(['evil.example/dashboard', 'a b', 'x?y', 'user@host', 'host:99999', '\\', 'POST /dashboard HTTP/1.1'])(
-  'a Host header that is no host is refused with 400, and no path is taken from it: %s',
+  'a malformed Host header gets 400, even if it contains a path: %s',
   async (host) => {
     for (const [path, accept] of [
       ['/connect/applications', '*/*'],

@@ -24,7 +24,7 @@ test('GET /healthz makes no D1 request', async () => {
 })
 
 describe('GET /readyz', () => {
-  test('/readyz makes one D1 request, and none within the next five seconds', async () => {
+  test('/readyz makes one D1 request, and no other within the next five seconds', async () => {
     stopClock()
     const counter = counted(env.DB)
     const ready = () => get('/readyz', { DB: counter.database })
@@ -40,7 +40,7 @@ describe('GET /readyz', () => {
     vi.useRealTimers()
   })
 
-  test('/readyz is 503 while the database does not respond, and asks it once in five seconds', async () => {
+  test('/readyz returns 503 while the database does not respond, and makes one D1 request for 20 calls', async () => {
     const counter = counted(broken)
     for (let i = 0; i < 20; i++) {
       const { status, headers, json } = await get('/readyz', { DB: counter.database })
@@ -53,7 +53,7 @@ describe('GET /readyz', () => {
   test.each([
     ['has no tables', 'SELECT 1 FROM table_of_a_later_version'],
     ['lacks the newest migration', 'SELECT 1 WHERE false'],
-  ])('/readyz is 503 when the database %s, and names the command to run', async (_, sql) => {
+  ])('/readyz returns 503 if the database %s, and names the command to run', async (_, sql) => {
     const DB = withBatch(env.DB, (real) => real([env.DB.prepare(sql)]))
     const { status, json } = await get('/readyz', { DB })
     expect(status).toBe(503)
@@ -69,7 +69,7 @@ describe('GET /readyz', () => {
     ['the signing key is malformed', { SIGNING_KEY: 'x' }, 'SIGNING_KEY is missing'],
     ['the signing key is damaged', { SIGNING_KEY: damaged }, 'SIGNING_KEY or PUBLISHED_KEYS has a damaged key: run `'],
     ['the published keys are malformed', { PUBLISHED_KEYS: 'y' }, 'PUBLISHED_KEYS'],
-  ])('/readyz is 503 when %s, and gives the reason without a D1 request', async (_, bindings, words) => {
+  ])('/readyz returns 503 if %s, and gives the reason without a D1 request', async (_, bindings, words) => {
     const counter = counted(env.DB)
     const { status, json } = await get('/readyz', { ...bindings, DB: counter.database })
     expect([status, counter.trips]).toEqual([503, 0])

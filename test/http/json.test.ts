@@ -12,7 +12,7 @@ const list = (texts: string) => texts.split(' ¦ ')
 
 const show = (text: string) => JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)
 
-describe('malformed JSON is 400', () => {
+describe('malformed JSON gets 400', () => {
   const MALFORMED: Record<string, string[]> = {
     nothing: [' ', '\n', '\t\r\n ', '\u2028', '\0', '\ufeff', '\ufeff '],
     'literals that are none': list(
@@ -63,11 +63,11 @@ describe('malformed JSON is 400', () => {
     ],
   }
 
-  test('there are more than 60 cases', () => {
+  test('these tests try more than 150 malformed texts', () => {
     expect(Object.values(MALFORMED).flat().length).toBeGreaterThan(150)
   })
 
-  test.each(Object.entries(MALFORMED))('malformed JSON is 400: %s', async (_, texts) => {
+  test.each(Object.entries(MALFORMED))('malformed JSON gets 400: %s', async (_, texts) => {
     const before = await countSecrets()
     for (const text of texts) {
       const reply = await create(text)
@@ -99,7 +99,7 @@ describe('malformed JSON is 400', () => {
     ['a BOM behind the object', [0x7b, 0x7d, 0xef, 0xbb, 0xbf]],
     ['half a BOM', [0xef, 0xbb, 0x7b, 0x7d]],
     ['gzip', [0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0]],
-  ])('bytes that are not JSON in UTF-8: %s', async (_, bytes) => {
+  ])('a body that is not UTF-8 gets 400: %s', async (_, bytes) => {
     await expectRefused(new Uint8Array(bytes), 400, 'malformed_request')
   })
 })
@@ -137,11 +137,11 @@ describe('well-formed JSON', () => {
   test.each([
     ...list('null ¦ true ¦ false ¦ 0 ¦ -0 ¦ 1 ¦ -1.5e3 ¦ 1e400 ¦ "" ¦ "x" ¦ "{}" ¦ "\\u0000" ¦ "😀"'),
     ...list('[] ¦ [{}] ¦ [1,2] ¦ ["name","x"] ¦ [[[]]] ¦ [null] ¦ \n[ ] ¦ \ufeff[]'),
-  ])('a value other than an object is 422: %s', async (text) => {
+  ])('a value other than an object gets 422: %s', async (text) => {
     await expectRefused(text, 422, 'invalid_request_parameters')
   })
 
-  test('no body changes the prototype of objects (CWE-1321)', async () => {
+  test('a body cannot change the prototype of objects (CWE-1321)', async () => {
     const texts = [
       '{"__proto__":{"polluted":1}}',
       '{"constructor":{"prototype":{"polluted":1}}}',
@@ -154,7 +154,7 @@ describe('well-formed JSON', () => {
 })
 
 describe('the work before the caller is identified is bounded', () => {
-  test('a body with more than 512 levels is refused, and brackets in strings do not count', async () => {
+  test('a body with more than 512 levels of nesting is refused, and brackets in strings do not count as levels', async () => {
     const nested = (levels: number) => `{"a":${'['.repeat(levels - 1)}${']'.repeat(levels - 1)}}`
     expect((await create(nested(512))).status).toBe(201)
     await expectRefused(nested(513), 400, 'malformed_request')
@@ -189,18 +189,18 @@ describe('the canonical form of a body', () => {
     ['the order of keys', '{"a":1,"b":{"c":2,"d":3}}', '{"b":{"d":3,"c":2},"a":1}'],
     ['white space', '{"a":[1,2]}', ' { "a" :\n[ 1,\t2 ] } '],
     ['escapes', '{"é":"/"}', '{"\\u00e9":"\\/"}'],
-    ['the writing of numbers', '{"a":[1,100,0.5]}', '{"a":[1.0,1e2,5e-1]}'],
+    ['the notation of numbers', '{"a":[1,100,0.5]}', '{"a":[1.0,1e2,5e-1]}'],
     ['a BOM', '{}', '\ufeff{}'],
-    ['whether an empty object is written', '{}', ''],
+    ['whether the body is {} or empty', '{}', ''],
   ])('the canonical form does not depend on %s', async (_, a, b) => expect(await canonical(a)).toBe(await canonical(b)))
 
   test.each([
     ['the order of an array', '{"a":[1,2]}', '{"a":[2,1]}'],
-    ['null or nothing', '{"a":null}', '{}'],
-    ['a number or its text', '{"a":1}', '{"a":"1"}'],
-    ['an object or an array', '{"a":{}}', '{"a":[]}'],
-    ['where a key stands', '{"a":{"b":1},"c":{}}', '{"a":{},"c":{"b":1}}'],
-    ['composed or decomposed characters', '{"a":"\u00e9"}', '{"a":"e\u0301"}'],
+    ['whether a member is null or absent', '{"a":null}', '{}'],
+    ['whether a value is a number or its text', '{"a":1}', '{"a":"1"}'],
+    ['whether a value is an empty object or an empty array', '{"a":{}}', '{"a":[]}'],
+    ['which object contains a key', '{"a":{"b":1},"c":{}}', '{"a":{},"c":{"b":1}}'],
+    ['whether characters are composed or decomposed', '{"a":"\u00e9"}', '{"a":"e\u0301"}'],
     ['a key called __proto__', '{"__proto__":1}', '{}'],
   ])('the canonical form depends on %s', async (_, a, b) => expect(await canonical(a)).not.toBe(await canonical(b)))
 

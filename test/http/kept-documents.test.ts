@@ -23,7 +23,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-describe.each(DOCUMENTS)('%s', (path) => {
+describe.each(DOCUMENTS)('the public document %s', (path) => {
   const url = `https://oncekey.test${path}`
 
   test('a public document from memory has the same content, a request ID of its own and no log entry', async () => {
@@ -36,12 +36,12 @@ describe.each(DOCUMENTS)('%s', (path) => {
     expect(await answerOf(second)).toEqual(await answerOf(first))
   })
 
-  test('a changed setting changes a kept document immediately', async () => {
+  test('a changed setting changes a public document immediately, although it was kept in memory', async () => {
     await isolate()(url)
     expect((await isolate({ ISSUER: '', SIGNING_KEY: 'damaged' })(url)).status).toBe(500)
   })
 
-  test('a kept document is made again after a minute', async () => {
+  test('a public document is kept in memory for a minute', async () => {
     vi.useFakeTimers({ now: Date.now() })
     const get = isolate()
     const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
@@ -51,7 +51,7 @@ describe.each(DOCUMENTS)('%s', (path) => {
     expect(logged).toHaveBeenCalledTimes(2)
   })
 
-  test('kept documents do not answer other methods or plain http', async () => {
+  test('a public document in memory does not answer other methods or plain http', async () => {
     const get = isolate()
     await get(url)
     expect((await get(url, { method: 'POST' })).status).toBe(405)
@@ -60,7 +60,7 @@ describe.each(DOCUMENTS)('%s', (path) => {
     expect((await get(url.replace('https:', 'http:'))).status).toBe(403)
   })
 
-  test('a failed response of a public document is not kept', async () => {
+  test('a failed response of a public document is not kept in memory', async () => {
     const get = isolate({ ISSUER: '', SIGNING_KEY: 'damaged' })
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const logged = vi.spyOn(console, 'log').mockImplementation(() => {})

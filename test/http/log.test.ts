@@ -180,8 +180,8 @@ beforeAll(async () => {
   }
 }, 60_000)
 
-describe('the log of all routes, each called with credentials in wrong places', () => {
-  test('the log has an entry for each request, with every status', () => {
+describe('the log of all routes, which are called with credentials in unusual places', () => {
+  test('the log has one entry for each request, and the requests got every status', () => {
     const entries = logged.filter((value) => (value as { message?: string }).message === 'request') as {
       status: number
     }[]
@@ -191,7 +191,7 @@ describe('the log of all routes, each called with credentials in wrong places', 
       expect(statuses).toContain(status)
   })
 
-  test('the log has the cause of each failure', () => {
+  test('the log has the cause of a database failure', () => {
     expect(logged.map(serialise).some((text) => text.includes('D1_ERROR: storage failed'))).toBe(true)
   })
 
@@ -224,14 +224,14 @@ describe('the log of all routes, each called with credentials in wrong places', 
   })
 
   test.each<[string, unknown]>([
-    ['as it is', { message: `x ${created.secret} y` }],
+    ['in plain text', { message: `x ${created.secret} y` }],
     ['in the cause of an error', { error: new Error('x', { cause: new Error(writer.apiKey) }) }],
     [
       'in Basic authentication',
       { headers: { authorization: `Basic ${btoa(`${application.client_id}:${created.secret}`)}` } },
     ],
     ['as a header name', { headers: { [reader.apiKey.toLowerCase()]: '' } }],
-  ])('the check of the log finds a credential that is planted %s', (_, planted) => {
+  ])('the check of the log finds a credential that a test puts into the log %s', (_, planted) => {
     logged.push(planted)
     expect(found()).not.toEqual([])
     logged.pop()
@@ -252,7 +252,7 @@ describe('the log entry of a refused request', () => {
     'User-Agent': 'curl/8.0',
   }
 
-  test('the log entry of a refused request has its reason and origin', async () => {
+  test('the log entry of a refused request has the error, and the IP address and user agent or the API key of the caller', async () => {
     const headers = { ...from, Authorization: `Bearer ${unknownKey}` }
     expect(await entryOf('/connect/applications', { headers })).toMatchObject({
       status: 401,
@@ -271,7 +271,7 @@ describe('the log entry of a refused request', () => {
     })
   })
 
-  test('the log entry of a successful request has no origin', async () => {
+  test('the log entry of a successful request has neither IP address nor user agent', async () => {
     const entry = await entryOf('/connect/applications', {
       headers: { ...from, Authorization: `Bearer ${writer.apiKey}` },
     })
@@ -280,7 +280,7 @@ describe('the log entry of a refused request', () => {
   })
 
   test.each([
-    ['an address that is none', { 'CF-Connecting-IP': 'x y' }, 'address'],
+    ['a malformed IP address', { 'CF-Connecting-IP': 'x y' }, 'address'],
     ['a user agent with a credential', { 'User-Agent': `curl ${unknownKey}` }, 'user_agent'],
     ['a user agent with part of a credential', { 'User-Agent': unknownKey.slice(5, 48) }, 'user_agent'],
     [

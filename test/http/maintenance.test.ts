@@ -31,8 +31,8 @@ function request(path: string, { headers, ...init }: RequestInit = {}): Request 
   return new Request(`https://oncekey.test${path}`, { ...init, headers: { ...json, ...authorization, ...headers } })
 }
 
-describe('a closed Worker', () => {
-  test.each(guarded)('a closed Worker answers 503 at %s, without a D1 request', async (path, init) => {
+describe('a Worker with MAINTENANCE=true', () => {
+  test.each(guarded)('a Worker in maintenance returns 503 at %s, without a D1 request', async (path, init) => {
     const counter = counted(env.DB)
     const { status, headers, text } = await send(request(path, init), { DB: counter.database, MAINTENANCE: 'true' })
     expect(status).toBe(503)
@@ -42,20 +42,20 @@ describe('a closed Worker', () => {
   })
 
   test.each(['/healthz', '/oauth2/jwks', '/.well-known/oauth-authorization-server', '/openapi.json', '/docs'])(
-    'a closed Worker still serves %s',
+    'a Worker in maintenance still serves %s',
     async (path) => {
       expect((await send(request(path), { MAINTENANCE: 'true' })).status).toBe(200)
     },
   )
 
-  test('a closed Worker runs no schedule', async () => {
+  test('a Worker in maintenance does not run the scheduled job', async () => {
     const counter = counted(env.DB)
     const bindings = { ...env, DB: counter.database, MAINTENANCE: 'true' }
     await worker.scheduled(createScheduledController(), bindings, createExecutionContext())
     expect(counter.trips).toBe(0)
   })
 
-  test('a closed Worker shows a page in the dashboard that says so', async () => {
+  test('a Worker in maintenance shows a page in the dashboard that says so', async () => {
     const counter = counted(env.DB)
     for (const init of [{}, { ...form({ api_key: client.apiKey }), headers: { Origin: ORIGIN } }]) {
       const bindings = { ...env, DB: counter.database, MAINTENANCE: 'true' }
@@ -71,18 +71,18 @@ describe('a closed Worker', () => {
     expect(counter.trips).toBe(0)
   })
 
-  test('a closed Worker is open again when the variable is false', async () => {
+  test('a Worker with MAINTENANCE=false serves requests', async () => {
     expect((await send(request('/connect/applications'), { MAINTENANCE: 'false' })).status).toBe(200)
   })
 })
 
-test('a value that is neither true nor false is an invalid setting: nothing is answered', async () => {
+test('with a MAINTENANCE that is neither true nor false, a call gets 500', async () => {
   const { status, json } = await send(request('/connect/applications'), { MAINTENANCE: 'yes' })
   expect({ status, code: json.code }).toEqual({ status: 500, code: 'internal_error' })
 })
 
-describe('a frozen database', () => {
-  test('a frozen database refuses changes with 503, says that nothing was changed, and answers reads', async () => {
+describe('a database that is frozen for a recovery', () => {
+  test('while the database is frozen, changes get 503 with a message that nothing was changed, and reads succeed', async () => {
     const other = await newSecret(client)
     await freeze(operatorDatabase())
     const path = `/connect/applications/${client.applicationId}`

@@ -52,18 +52,18 @@ const FAULTS: Fault[] = [
   fault(1, 'a wrong method', 'route', [405, 'method_not_allowed'], set('method', 'PATCH')),
   fault(2, 'too many calls', 'key', [429, 'rate_limit_exceeded'], set('key', limitedKey)),
   fault(3, 'an unknown key', 'key', [401, 'unauthorized'], set('key', unknownKey)),
-  fault(4, 'a key that may only read', 'key', [403, 'forbidden'], set('key', reader.apiKey)),
+  fault(4, 'a read-only key', 'key', [403, 'forbidden'], set('key', reader.apiKey)),
   fault(5, 'a body over 64 KiB', 'length', [413, 'payload_too_large'], set('length', 65_537)),
   fault(
     5,
-    'a body that is called text',
+    'a body with the media type text/plain',
     'type',
     [415, 'unsupported_media_type'],
     setHeader('Content-Type', 'text/plain'),
   ),
   fault(5, 'a compressed body', 'encoding', [415, 'unsupported_media_type'], setHeader('Content-Encoding', 'gzip')),
-  fault(6, 'a body that is no JSON', 'value', [400, 'malformed_request'], set('body', '{')),
-  fault(6, 'a body that is no object', 'value', [422, 'invalid_request_parameters'], set('body', '[]')),
+  fault(6, 'a body that is not JSON', 'value', [400, 'malformed_request'], set('body', '{')),
+  fault(6, 'a body that is not an object', 'value', [422, 'invalid_request_parameters'], set('body', '[]')),
   fault(
     6,
     'a parameter of another type',
@@ -116,7 +116,7 @@ describe.each(ROUTES)(
 
     test('a request without a fault succeeds', async () => expect((await sendWith()).status).toBeLessThan(300))
 
-    test.each(faults)('$name alone is $answer', async (alone) => {
+    test.each(faults)('a request with the fault “$name” alone gets $answer', async (alone) => {
       const { status, json } = await sendWith(alone)
       expect([status, json.code]).toEqual(alone.answer)
     })
@@ -127,12 +127,12 @@ describe.each(ROUTES)(
         .map((second) => ({ first, second })),
     )
 
-    test.each(pairs)('$first.name is reported before $second.name', async ({ first, second }) => {
+    test.each(pairs)('“$first.name” is reported before “$second.name”', async ({ first, second }) => {
       const { status, json } = await sendWith(second, first)
       expect([status, json.code]).toEqual(first.answer)
     })
 
-    test('each fault is reported before all later ones together', async () => {
+    test('each fault is reported before all later faults together', async () => {
       for (const first of faults) {
         const later = pairs.filter((pair) => pair.first === first).map(({ second }) => second)
         const parts = [...new Map(later.map((second) => [second.part, second])).values()]
@@ -143,7 +143,7 @@ describe.each(ROUTES)(
   },
 )
 
-test('a malformed API key is 401 before any other fault, and calls no rate-limit binding', async () => {
+test('a malformed API key gets 401 before any other fault, and calls no rate-limit binding', async () => {
   const limit = vi.fn(async () => ({ success: false }))
   const reply = await call('sk_nonsense', 'POST', '/connect/applications', {
     body: 1,

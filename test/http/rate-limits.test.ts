@@ -169,7 +169,7 @@ const FILLED_IN_SHORT: Readonly<Record<string, string>> = {
   'sign-in': 'one IPv6 /64',
 }
 
-describe('made-up credentials', () => {
+describe('unknown credentials', () => {
   const fillings = families
     .flatMap(([name, family]) =>
       Object.entries(SENDERS).map(([kind, newSender]) => ({ name, family, kind, newSender })),
@@ -177,7 +177,7 @@ describe('made-up credentials', () => {
     .filter(({ name, kind }) => isLong || FILLED_IN_SHORT[name] === kind)
 
   test.each(fillings)(
-    'made-up credentials at $name cost at most 100 D1 requests a minute from $kind, none for a 429, and lock out no valid credential',
+    'after 100 unknown credentials at $name, $kind gets 429 without a D1 request for a minute, and valid credentials still work',
     async ({ family, newSender }) => {
       const addressOf = newSender()
       const valid = await validFor(family)
@@ -209,7 +209,7 @@ describe('made-up credentials', () => {
   )
 })
 
-describe.each(families)('made-up credentials at %s', (_, family) => {
+describe.each(families)('unknown credentials at %s', (_, family) => {
   test('failed authentications count in the rate-limit binding, under keys that contain no credential', async () => {
     const failed = limiter()
     const credential = await madeUp(family.prefix)
@@ -221,7 +221,7 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
     expect(failed.keys.join()).not.toContain(credential)
   })
 
-  test('a failed authentication without a known address counts for the client or key alone', async () => {
+  test('a failed authentication without a known IP address counts only for the client or the API key', async () => {
     const failed = limiter()
     await family.send(await madeUp(family.prefix), { bindings: { FAILED_AUTHENTICATIONS: failed } })
     expect(failed.keys).toEqual([expect.stringMatching(family.prefix === 'cs' ? /^client / : /^key /)])
@@ -231,7 +231,7 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
     ['address', /^address/],
     ['client or key', /^(client|key)/],
   ])(
-    'failed authentications get 429 after the first when the binding has too many of the %s',
+    'the second failed authentication gets 429 if the binding says that the %s is over its limit',
     async (_name, pattern) => {
       const address = newAddress()
       const bindings = { FAILED_AUTHENTICATIONS: limiter((key) => pattern.test(key)) }
@@ -249,7 +249,7 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
     },
   )
 
-  test('a request during an outage of the database is no failed authentication', async () => {
+  test('a request during a database outage does not count as a failed authentication', async () => {
     const address = newAddress()
     const failed = limiter()
     const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: storage failed')))
@@ -260,7 +260,7 @@ describe.each(families)('made-up credentials at %s', (_, family) => {
   })
 })
 
-test('a form that is too large to be read is no failed authentication', async () => {
+test('a form that is too large does not count as a failed authentication', async () => {
   const failed = limiter()
   const headers = { ...FORM_OF_OURS, Cookie: `__Host-session=${await madeUp('session')}` }
   const bindings = { FAILED_AUTHENTICATIONS: failed }
@@ -272,7 +272,7 @@ describe('malformed credentials', () => {
   const MALFORMED: [string, Family, string][] = families.map(([name, family]) => [name, family, `${family.prefix}_x`])
 
   test.each(MALFORMED)(
-    'a malformed credential at %s makes no D1 request and no call of the binding',
+    'a malformed credential at %s makes no D1 request, and does not call the rate-limit binding',
     async (_, family, credential) => {
       const failed = limiter()
       const bindings = { FAILED_AUTHENTICATIONS: failed, MANAGEMENT_CALLS: failed }
@@ -283,7 +283,7 @@ describe('malformed credentials', () => {
     },
   )
 
-  test('failures of every kind and at every route count together: after 100, each route refuses the address without a D1 request', async () => {
+  test('failures of all kinds and routes count together: after 100, each route refuses the IP address without a D1 request', async () => {
     const address = newAddress()
     const valid = new Map<Family, string>()
     for (const [, family] of families) {
@@ -308,7 +308,7 @@ describe('malformed credentials', () => {
   })
 
   test.each(isLong ? families : [])(
-    'the address gets 429 after 100 malformed credentials at %s',
+    'an IP address gets 429 after 100 malformed credentials at %s',
     async (_, { send, refused }) => {
       const address = newAddress()
       for (let i = 0; i < MAX_FAILURES; i++) expect((await send('garbage', { address }, 'x')).status).toBe(refused)
@@ -316,7 +316,7 @@ describe('malformed credentials', () => {
     },
   )
 
-  test('a request without credentials asks for the challenge, and is no failed authentication', async () => {
+  test('a request without credentials gets 401, and does not count as a failed authentication', async () => {
     const address = newAddress()
     for (let i = 0; i <= MAX_FAILURES; i++) {
       const grant = { grant_type: 'client_credentials' }
@@ -329,7 +329,7 @@ describe('malformed credentials', () => {
 describe('failures under the ID of one client', () => {
   const { send } = FAMILIES['the token endpoint'] as Family
 
-  test('many failures under one client ID cost each new address one D1 request, and lock out no valid secret', async () => {
+  test('after 100 failures of one client ID, each new IP address gets 429 after one D1 request, and the valid secret still works', async () => {
     const attacked = await newClient()
     for (let i = 0; i < MAX_FAILURES; i++) {
       const address = newAddress()
@@ -345,7 +345,7 @@ describe('failures under the ID of one client', () => {
     expect((await send(attacked.secret, { address }, attacked.clientId)).status).toBe(200)
   })
 
-  test('a client that fails again after its window has ended reaches the database', async () => {
+  test('a client’s failures at the start, at the end and after the end of a minute each get 401 after one D1 request', async () => {
     const address = newAddress()
     const { clientId } = await newClient()
     const start = Date.now()
@@ -356,7 +356,7 @@ describe('failures under the ID of one client', () => {
     }
   })
 
-  test('failed authentications without a known address get 429 after 100', async () => {
+  test('after 100 failed authentications without a known IP address, a client gets 429', async () => {
     const { clientId } = await newClient()
     for (let i = 0; i < MAX_FAILURES; i++) expect((await send(await madeUp('cs'), {}, clientId)).status).toBe(401)
     const { status, trips } = await send(await madeUp('cs'), {}, clientId)
@@ -380,7 +380,7 @@ describe('the memory of failures in an isolate', () => {
   const made = (i: number) => newId('client', i)
   const madeUpNetwork = (i: number) => `2001:db8:ffff:${i.toString(16)}::1`
 
-  test('failures from 10,000 other addresses under 10,000 other client IDs do not let an address or a client over its limit fail again', async () => {
+  test('an IP address or a client over its limit stays blocked after failures of 10,000 other IP addresses and client IDs', async () => {
     const address = newAddress()
     failOften(MAX_FAILURES, always(address), made)
     const { clientId } = await newClient()
@@ -394,7 +394,7 @@ describe('the memory of failures in an isolate', () => {
     expect([distributed.status, distributed.trips]).toEqual([429, 0])
   })
 
-  test('failures of a hundred other addresses under made-up client IDs do not restart the count of an address', async () => {
+  test('failures of a hundred other IP addresses with unknown client IDs do not reset the count of an IP address', async () => {
     const address = newAddress()
     failOften(MAX_FAILURES - 1, always(address), made)
     const others = Array.from({ length: Math.ceil(MAX_ENTRIES / (MAX_FAILURES - 1)) }, newAddress)
@@ -405,7 +405,7 @@ describe('the memory of failures in an isolate', () => {
   })
 })
 
-test('a revoked secret loses the privilege of a known secret at its first failure', async () => {
+test('a known secret is exempt from the limit of its IP address until its first failure after it is revoked', async () => {
   const address = newAddress()
   const { send } = FAMILIES['the token endpoint'] as Family
   const revoked = await newClient()
@@ -423,7 +423,7 @@ test('a revoked secret loses the privilege of a known secret at its first failur
 test.each([
   ['when it works again', 0],
   ['a minute after its last failure', WINDOW_MS],
-])('a secret that failed regains the privilege of a known secret %s', async (_, later) => {
+])('a secret that failed is exempt from the limit of its IP address again %s', async (_, later) => {
   stopClock()
   const address = newAddress()
   const { send } = FAMILIES['the token endpoint'] as Family
@@ -441,7 +441,7 @@ test.each([
   expect((await send(secret, { address }, clientId)).status).toBe(200)
 })
 
-test('Retry-After is at most a window after the clock went back', async () => {
+test('Retry-After is at most one minute, even after the clock went back', async () => {
   const address = newAddress()
   const { send } = FAMILIES.events as Family
   for (let i = 0; i < MAX_FAILURES; i++) await send('garbage', { address })
@@ -450,7 +450,7 @@ test('Retry-After is at most a window after the clock went back', async () => {
   expect([status, headers.get('Retry-After')]).toEqual([429, String(WINDOW_MS / 1000)])
 })
 
-test('an address may fail 100 times again from the moment in which its window ends', async () => {
+test('an IP address may fail 100 times again once its minute has ended', async () => {
   const address = newAddress()
   const { send } = FAMILIES.events as Family
   for (const time of [Date.now(), Date.now() + WINDOW_MS]) {
@@ -460,7 +460,7 @@ test('an address may fail 100 times again from the moment in which its window en
   }
 })
 
-test('the memory of failures and callers has at most 10,000 entries: a new one takes the place of the oldest', () => {
+test('the memory of failures and callers has at most 10,000 entries, and a new entry replaces the oldest', () => {
   const memory = new RecentMap<number>()
   for (let i = 0; i < 10_000; i++) memory.set(`address ${i}`, i)
   expect(memory.size).toBe(10_000)
@@ -470,7 +470,7 @@ test('the memory of failures and callers has at most 10,000 entries: a new one t
   expect([0, 1, 2, 3].filter((i) => memory.has(`address ${i}`))).toEqual([1, 3])
 })
 
-test('an API key that fails costs each new address one D1 request', async () => {
+test('after 100 failures of one API key, each new IP address gets 429 after one D1 request', async () => {
   const key = await madeUp('sk')
   const { send } = FAMILIES.events as Family
   for (let i = 0; i < MAX_FAILURES; i++) expect((await send(key, { address: newAddress() })).status).toBe(401)
@@ -482,7 +482,7 @@ test('an API key that fails costs each new address one D1 request', async () => 
   ])
 })
 
-describe.each(families)('a credential with IP ranges at %s, sent from elsewhere', (_, family) => {
+describe.each(families)('a credential with IP ranges at %s that is sent from another IP address', (_, family) => {
   /** The owner's address, and a credential that works from it alone. */
   async function newLimited() {
     const address = newAddress()
@@ -508,7 +508,7 @@ describe.each(families)('a credential with IP ranges at %s, sent from elsewhere'
   ] as const
   const isEven = families.findIndex(([, other]) => other === family) % 2 === 0
   test.each(cases.filter(([, hasWorked]) => isLong || hasWorked === isEven))(
-    'its owner is served, and a thief gets 429 without a D1 request, if it %s before',
+    'the owner’s requests succeed, and a thief gets 429 without a D1 request, if the credential %s before the theft',
     async (_, hasWorked) => {
       const { address, clientId, credential } = await newLimited()
       const owner = () => family.send(credential, { address }, clientId)
@@ -535,7 +535,7 @@ describe.each(families)('a credential with IP ranges at %s, sent from elsewhere'
 describe('calls of the management API', () => {
   const reads = FAMILIES['reads of the management API'] as Family
 
-  test('calls of the management API count for the known API key, and calls with made-up keys count for none', async () => {
+  test('calls of the management API count for the known API key, and calls with unknown keys count for no key', async () => {
     const calls = limiter()
     const bindings = { MANAGEMENT_CALLS: calls }
     const [one, other] = [await newApiKey(), await newApiKey()]
@@ -560,7 +560,7 @@ describe('calls of the management API', () => {
       expect([answer?.status, answer?.trips]).toEqual([429, 0])
   })
 
-  test('calls of the management API get 429 without a D1 request for ten seconds after too many', async () => {
+  test('after too many calls, an API key gets 429 without a D1 request for ten seconds', async () => {
     const { id, apiKey: limited } = await newApiKey()
     const logged = vi.spyOn(console, 'log')
     const tooMany = { MANAGEMENT_CALLS: limiter(() => true) }
@@ -618,7 +618,7 @@ describe('a rate-limit binding', () => {
     expect(JSON.stringify(logged.mock.calls)).not.toContain(apiKey)
   })
 
-  test('without the binding no failure counts, so that an address has no limit', async () => {
+  test('without the binding, failed authentications are not counted', async () => {
     const address = newAddress()
     const { send } = FAMILIES.events as Family
     const bindings = { FAILED_AUTHENTICATIONS: undefined } as unknown as Partial<Env>
@@ -626,7 +626,8 @@ describe('a rate-limit binding', () => {
     expect((await send('garbage', { address })).status).toBe(401)
   })
 
-  test.each(['FAILED_AUTHENTICATIONS', 'MANAGEMENT_CALLS'] as const)('%s is configured in wrangler.toml', (name) =>
-    expect(typeof env[name].limit).toBe('function'),
+  test.each(['FAILED_AUTHENTICATIONS', 'MANAGEMENT_CALLS'] as const)(
+    'the rate-limit binding %s is configured in wrangler.toml',
+    (name) => expect(typeof env[name].limit).toBe('function'),
   )
 })

@@ -27,7 +27,7 @@ async function callKeyless(method: string, path: string, headers: Record<string,
   return { ...reply, trips: counter.trips }
 }
 
-describe('an unknown route is 404 to every caller, without a database request', () => {
+describe('an unknown route gets 404 for every caller, without a D1 request', () => {
   test.each([
     '/connect',
     '/connect/',
@@ -68,11 +68,11 @@ describe('an unknown route is 404 to every caller, without a database request', 
     '/.env',
     '/.git/config',
     '/cdn-cgi',
-  ])('an unknown route is 404 to every caller, without a D1 request: %s', async (path) => {
+  ])('an unknown route gets 404 for every caller, without a D1 request: %s', async (path) => {
     await expectUnknown(path.replace('{id}', application.id))
   })
 
-  test('a path longer than every known one is 404, without a D1 request', async () => {
+  test('a path that is longer than every route gets 404, without a D1 request', async () => {
     await expectUnknown(`/${'a'.repeat(20_000)}`)
     await expectUnknown(`/${'a/'.repeat(8000)}`)
     await expectUnknown(`/connect/applications/${'a/'.repeat(8000)}`)
@@ -96,8 +96,8 @@ describe('an unknown route is 404 to every caller, without a database request', 
   }
 })
 
-describe('a method that a route does not support is 405, with those that it supports, without a database request', () => {
-  test('the Worker serves exactly the routes of the contract', () => {
+describe('a method that a route does not support gets 405 with the supported methods, without a D1 request', () => {
+  test('the Worker serves every route of the contract', () => {
     const routes = served.flatMap((path) => methodsOf(path).map((method) => `${method} ${path}`))
     expect(routes).toEqual(
       expect.arrayContaining([
@@ -113,7 +113,7 @@ describe('a method that a route does not support is 405, with those that it supp
     )
   })
 
-  test.each(served)('a method that the route does not support is 405: %s', async (pattern) => {
+  test.each(served)('a method that the route does not support gets 405: %s', async (pattern) => {
     const path = pattern.replace(':id', application.id)
     // A public document answers OPTIONS: see headers.test.ts.
     const others = path === '/oauth2/jwks' ? METHODS.filter((method) => method !== 'OPTIONS') : METHODS
@@ -137,15 +137,15 @@ describe('a method that a route does not support is 405, with those that it supp
     expect(text).not.toContain('canary')
   })
 
-  test('an unknown object is 404, not 405', async () => {
+  test('an unknown object gets 404, not 405', async () => {
     const { status, json } = await call(apiKey, 'GET', '/connect/applications/unknown')
     expect([status, json.code]).toEqual([404, 'entity_not_found'])
   })
 })
 
-describe('the request line alone decides the method', () => {
+describe('only the request line determines the method', () => {
   test.each(['X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override', '_method'])(
-    '%s: DELETE changes nothing on a GET (CWE-650)',
+    'a GET with the header “%s: DELETE” deletes nothing (CWE-650)',
     async (header) => {
       const path = `/connect/applications/${application.id}`
       const { status } = await call(apiKey, 'GET', `${path}?_method=DELETE`, { headers: { [header]: 'DELETE' } })
@@ -168,7 +168,7 @@ describe('the request line alone decides the method', () => {
   })
 })
 
-describe('a path that resolves to a route needs the authorisation of that route (CWE-22)', () => {
+describe('a path that is normalized to a route needs the authorization of that route (CWE-22)', () => {
   test.each([
     '/x/../connect/applications',
     '/x/%2e%2e/connect/applications',
@@ -180,7 +180,7 @@ describe('a path that resolves to a route needs the authorisation of that route 
     '/connect/applic%61tions',
     '/connect/applications?',
     '/connect/applications#x',
-  ])('a path that resolves to a route needs the authorisation of that route (CWE-22): %s', async (path) => {
+  ])('a path that is normalized to a route needs the authorization of that route (CWE-22): %s', async (path) => {
     expect((await callKeyless('GET', path)).status).toBe(401)
     expect((await call(apiKey, 'GET', path)).json.object).toBe('list')
   })
@@ -205,7 +205,7 @@ describe('the request ID', () => {
     async (given) => expect(await idFor(given)).toMatch(/^[0-9a-f-]{36}$/),
   )
 
-  test('the caller’s own ID is logged too, unless it is malformed or may be a credential', async () => {
+  test('the log entry also has the caller’s X-Request-ID, unless it is malformed or may be a credential', async () => {
     const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
     const sent = ['nightly-42', 'a.b:c=d_e', 'a b', 'x'.repeat(51), '{}', apiKey, apiKey.slice(0, 45)]
     const ids = []
@@ -220,7 +220,7 @@ describe('the request ID', () => {
     ['an unknown route', 'GET', '/nothing'],
     ['a wrong method', 'PATCH', '/connect/applications'],
     ['no key', 'GET', '/connect/applications'],
-  ])('a refusal has a request ID: %s', async (_, method, path) => {
+  ])('the response to a refused request has a request ID: %s', async (_, method, path) => {
     const { headers } = await callKeyless(method, path, { 'X-Request-ID': 'mine' })
     expect(headers.get('X-Request-ID')).toMatch(/^[0-9a-f-]{36}$/)
   })
@@ -283,7 +283,7 @@ describe('every response is JSON, is not cached, and is not readable by other or
   })
 })
 
-test('the fuzzer knows every route', () => {
+test('the fuzzer’s list of routes is complete', () => {
   const shape = ([method, path]: Route) => `${method} ${path.replace(/\{\w+\}|:\w+/g, '…')}`
   const served = app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => shape([method, path]))
   expect([...new Set(served)].sort()).toEqual([...new Set([...ROUTES, ...LEFT_OUT].map(shape))].sort())

@@ -44,7 +44,7 @@ describe('Server-Timing', () => {
       200,
       () => post('/oauth2/introspection', { client_id: application.client_id, client_secret: secret, token: 'x' }),
     ],
-  ])('Server-Timing is on the response of %s, whose caller is authenticated: %i', async (_, status, request) => {
+  ])('Server-Timing is on the response to %s, because the caller is authenticated: %i', async (_, status, request) => {
     const reply = await request()
     expect([reply.status, timingOf(reply)]).toEqual([status, expect.stringMatching(/^total;dur=\d+, db;dur=\d+$/)])
   })
@@ -55,16 +55,16 @@ describe('Server-Timing', () => {
     ['an API key over its limit', 429, async () => call(await newLimitedApiKey(), 'GET', '/events')],
     ['an unknown secret', 401, async () => token((await issueCredential('cs', '0')).plaintext)],
     ['a malformed secret', 401, () => token('cs_0malformed')],
-    ['discovery', 200, () => get('/.well-known/oauth-authorization-server')],
-    ['the public keys', 200, () => get('/oauth2/jwks')],
-    ['liveness', 200, () => get('/healthz')],
+    ['a request for the server metadata', 200, () => get('/.well-known/oauth-authorization-server')],
+    ['a request for the public keys', 200, () => get('/oauth2/jwks')],
+    ['a request for /healthz', 200, () => get('/healthz')],
     ['an unknown route', 404, () => get('/nothing', { Authorization: `Bearer ${apiKey}` })],
-  ])('Server-Timing is not on the response of %s: %i', async (_, status, request) => {
+  ])('Server-Timing is not on the response to %s: %i', async (_, status, request) => {
     const reply = await request()
     expect([reply.status, timingOf(reply)]).toEqual([status, null])
   })
 
-  test('Server-Timing is not on a 503: the database has not said who calls', async () => {
+  test('Server-Timing is not on a 503, because the caller is not authenticated', async () => {
     const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded.')))
     const reply = await call(apiKey, 'GET', '/events', { bindings: { DB } })
     expect([reply.status, timingOf(reply)]).toEqual([503, null])

@@ -52,14 +52,14 @@ const CASES: [name: keyof Settings, valid: unknown[], invalid: unknown[]][] = [
   ],
 ]
 
-describe.each(CASES)('%s', (name, valid, invalid) => {
-  test.each(valid)('the setting accepts %j', (value) => {
+describe.each(CASES)('the setting %s', (name, valid, invalid) => {
+  test.each(valid)('the setting can be %j', (value) => {
     const read = readSettings({ ...env, [name]: value })[name]
     if (name !== 'REGIONS') expect(String(read)).toBe(String(value).replace(/^0(?=\d)/, ''))
     expect(checkSettings({ ...env, [name]: value })).toEqual([])
   })
 
-  test.each(invalid)('the setting refuses %j instead of reading it as something else', (value) => {
+  test.each(invalid)('the setting can’t be %j, which is refused and not converted', (value) => {
     const [problem, ...others] = checkSettings({ ...env, [name]: value })
     expect(others).toEqual([])
     expect(problem).toMatch(new RegExp(`^${name} is .{1,70}\\. It must be .*\\(wrangler\\.toml\\)\\.$`))
@@ -67,7 +67,7 @@ describe.each(CASES)('%s', (name, valid, invalid) => {
   })
 })
 
-test('regions are read in their order, each with its digit and binding', () => {
+test('the setting REGIONS is parsed into digits and bindings, in their order', () => {
   expect(readSettings({ ...env, REGIONS: 'Z=DB_A,0=DB', DB_A: env.DB }).REGIONS).toEqual([
     { digit: 'Z', binding: 'DB_A' },
     { digit: '0', binding: 'DB' },
@@ -75,7 +75,7 @@ test('regions are read in their order, each with its digit and binding', () => {
 })
 
 test.each(['DB_MISSING', 'ASSETS', 'MANAGEMENT_CALLS', 'ISSUER', 'REGIONS', 'constructor', '__proto__'])(
-  'a region of %s is refused, because that is not a D1 database',
+  'a region with the binding %s is refused, because no D1 database has this binding',
   (binding) => {
     const REGIONS = `0=DB,1=${binding}`
     const problem = `REGIONS is "${REGIONS}" (wrangler.toml), and wrangler.toml has no D1 database ${binding}.`
@@ -84,18 +84,18 @@ test.each(['DB_MISSING', 'ASSETS', 'MANAGEMENT_CALLS', 'ISSUER', 'REGIONS', 'con
   },
 )
 
-test('a problem names the variable, its value, its bounds and the file', () => {
+test('the message for an invalid setting has the variable, its value, its bounds and the file', () => {
   expect(checkSettings({ ...env, ACCESS_TOKEN_TTL_SECONDS: 3 }, '.dev.vars')).toEqual([
     'ACCESS_TOKEN_TTL_SECONDS is 3. It must be a whole number from 60 to 86400 (.dev.vars).',
   ])
 })
 
-test('all problems are found at once, each variable only once', () => {
+test('all invalid settings are reported at once, each variable only once', () => {
   const problems = checkSettings({ ...env, ISSUER: undefined, EVENT_RETENTION_DAYS: 'x' })
   expect(problems.map((problem) => problem.split(' ')[0])).toEqual(['ISSUER', 'EVENT_RETENTION_DAYS'])
 })
 
-test('a credential that was pasted into a variable is not repeated', async () => {
+test('the message for an invalid setting does not repeat a credential', async () => {
   const { plaintext } = await issueCredential('cs', '0')
   for (const name of ['CLIENT_SECRET_PREFIX', 'ISSUER', 'REQUEST_BUDGET_MS']) {
     expect(checkSettings({ ...env, [name]: plaintext }).join()).not.toContain(plaintext.slice(5, 40))
@@ -122,7 +122,7 @@ describe('an invalid setting', async () => {
   const bindings = { REQUEST_BUDGET_MS: 1 }
   const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
 
-  test('every call fails permanently, and the log names the setting', async () => {
+  test('with an invalid setting, every call gets a permanent error, and the log names the setting', async () => {
     const { status, json, headers } = await call(apiKey, 'GET', '/connect/applications', { bindings })
     expect([status, json.code, headers.get('Retry-After')]).toEqual([500, 'internal_error', null])
     expect(json.message).toMatch(/settings are invalid.*operator/i)
@@ -145,7 +145,7 @@ describe('the settings of Cloudflare Access', () => {
     checkSettings({ ...env, ACCESS_TEAM_DOMAIN, ACCESS_AUDIENCES })
   const domain = 'https://team.cloudflareaccess.com'
 
-  test('both are empty, or both are set, with one audience or several', () => {
+  test('the team domain and the audiences can both be empty or both be set, with one audience or several', () => {
     const other = 'cd'.repeat(32)
     expect(check('', '')).toEqual([])
     expect(check(domain, `${tag}=${id},${other}=${id}`)).toEqual([])
@@ -153,7 +153,7 @@ describe('the settings of Cloudflare Access', () => {
     expect([...ACCESS_AUDIENCES]).toEqual([[tag, id]])
   })
 
-  test('half of them is refused, and the problem names the missing half', () => {
+  test('a team domain without audiences, or audiences without a team domain, is refused with the name of the missing setting', () => {
     const end = 'Set both, or leave both empty (wrangler.toml).'
     expect(check(domain, '')).toEqual([`ACCESS_TEAM_DOMAIN is set, and ACCESS_AUDIENCES is empty. ${end}`])
     expect(check('', `${tag}=${id}`)).toEqual([`ACCESS_AUDIENCES is set, and ACCESS_TEAM_DOMAIN is empty. ${end}`])
@@ -193,7 +193,7 @@ describe('the settings of Cloudflare Access', () => {
     expect(check(domain, value).join()).toMatch(/^ACCESS_AUDIENCES is .* It must be TAG=API_KEY_ID/)
   })
 
-  test('an API key of a region that is not there is refused', () => {
+  test('an audience whose API key is in an unknown region is refused', () => {
     const elsewhere = id.replace('KA3Z5T4R0', 'KA3Z5T4R7')
     expect(check(domain, `${tag}=${elsewhere}`)).toEqual([
       `ACCESS_AUDIENCES has ${elsewhere} (wrangler.toml), whose region ${elsewhere.at(-16)} is not in REGIONS.`,

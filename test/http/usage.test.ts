@@ -23,7 +23,7 @@ const create = (bindings: Partial<Env> = {}, headers: Record<string, string> = {
   call(apiKey, 'POST', secretsOf(application.id), { bindings, headers })
 
 describe('the usage of an application', () => {
-  test('the usage of an application has one data point for each token, introspection and created secret, and no credential', async () => {
+  test('the usage of an application has one data point for each token, introspection and created secret', async () => {
     const { points, bindings } = dataset()
     const { secret } = (await create(bindings)).json
     const { access_token } = (await token(secret, bindings)).json
@@ -32,7 +32,7 @@ describe('the usage of an application', () => {
     expect(points).toEqual([point('create'), point('token'), point('introspection')])
   })
 
-  test('the usage of an application has one data point for the use of a secret that no longer works', async () => {
+  test('the usage of an application has one data point for the refused use of a revoked secret', async () => {
     const { points, bindings } = dataset()
     const { id, secret } = (await create()).json
     await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)
@@ -40,7 +40,7 @@ describe('the usage of an application', () => {
     expect(points).toEqual([point('refused')])
   })
 
-  test('a request that issues nothing, or that belongs to no application, adds no data point', async () => {
+  test('a replay, a failed request without an application, or a management read adds no data point', async () => {
     const { points, bindings } = dataset()
     const headers = { 'Idempotency-Key': 'usage' }
     const { id, secret } = (await create({}, headers)).json
@@ -53,7 +53,7 @@ describe('the usage of an application', () => {
     expect(points).toEqual([])
   })
 
-  test('the usage of an application does not fail a request when it cannot be written', async () => {
+  test('a request succeeds although the usage of its application cannot be written', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const writeDataPoint = () => {
       throw new TypeError('too many data points')
