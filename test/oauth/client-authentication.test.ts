@@ -49,12 +49,12 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     ['bAsIc', `bAsIc ${goodToken}`],
     ['padded', padded],
     ['several spaces', `Basic   ${goodToken}`],
-  ])('Basic authentication authenticates: %s', async (_, authorization) => {
+  ])('Basic authentication accepts credentials in this form: %s', async (_, authorization) => {
     const reply = await requestTokenWith(authorization)
     expect(reply.status, reply.text).toBe(200)
   })
 
-  test('Basic authentication authenticates beside the same client_id in the body, and beside parameters without a value (RFC 6749 §3.2)', async () => {
+  test('Basic authentication succeeds even with the same client_id, or with empty parameters, in the body (RFC 6749 §3.2)', async () => {
     expect((await requestTokenWith(good, { client_id: clientId })).status).toBe(200)
     for (const name of ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'])
       expect((await requestTokenWith(good, { [name]: '' })).status, name).toBe(200)
@@ -99,7 +99,7 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     ['of the URL standard', (text) => String(new URLSearchParams([['', text]])).slice(1)],
     ['that encodes as much as possible', (text) => encodeAll(text).replaceAll('%20', '+')],
   ])(
-    'Basic authentication decodes every client ID and secret of VSCHAR from the form-encoding %s (RFC 6749 Appendix A, B)',
+    'Basic authentication decodes every client ID and secret of VSCHAR characters from the form encoding %s (RFC 6749 Appendix A, B)',
     (_, encode) => {
       fc.assert(
         fc.property(vschar, vschar, (id, clientSecret) => {
@@ -112,7 +112,7 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     TIMEOUT_MS,
   )
 
-  test('Basic authentication never decodes the same credentials from a header with one symbol changed, added or omitted', () => {
+  test('Basic authentication decodes other credentials if one symbol of the header is changed, added or omitted', () => {
     const symbols = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_ !%\t'
     const credential = readCredentials(good, NOTHING)
     for (let at = 0; at <= goodToken.length; at++) {
@@ -204,7 +204,7 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
     (authorization) => expect(readCredentials(authorization, NOTHING)).toBeNull(),
   )
 
-  test('a Basic header in base64url is malformed where it differs from base64', () => {
+  test('a Basic header in base64url is malformed if it has characters that base64 does not have', () => {
     expect(readCredentials(basic('a', '?a>~?'), NOTHING)).toEqual({ clientId: 'a', clientSecret: '?a>~?' })
     expect(basic('a', '?a>~?')).toMatch(/[+/]/)
     expect(readCredentials(basic('a', '?a>~?').replaceAll('+', '-').replaceAll('/', '_'), NOTHING)).toBeNull()
@@ -218,7 +218,7 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
   })
 
   test.each(['b\xff', '\xc0\xafb', '%', '%ZZ', '%C0%AF', '%ED%A0%80'])(
-    'a Basic header with the secret %j is malformed, and not decoded as something similar (RFC 7617 §2.1)',
+    'a Basic header with the secret %j, which is not valid UTF-8 or percent-encoding, is malformed (RFC 7617 §2.1)',
     (clientSecret) => expect(readCredentials(basic('a', clientSecret), NOTHING)).toBeNull(),
   )
 
@@ -235,7 +235,7 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
     expect(readCredentials(`Basic ${longest}`, NOTHING)).toBeNull()
   })
 
-  test('a Basic header of 64 KB is not hashed', async () => {
+  test('a secret of over 50,000 characters, in a Basic header or in the body, is refused without being hashed', async () => {
     const digest = vi.spyOn(crypto.subtle, 'digest')
     await requestTokenWith(`Basic ${btoa(`${clientId}:${secret.repeat(1000)}`)}`)
     await requestTokenWith(undefined, { client_id: clientId, client_secret: secret.repeat(1000) })
@@ -249,7 +249,7 @@ describe('a malformed Basic header gets the same response as a wrong secret, wit
 })
 
 test.each([{ client_id: 'a' }, { client_secret: 'b' }, {}])(
-  'the body %j does not have both halves of credentials',
+  'the body %j contains no credentials, because it lacks the client ID or the secret',
   (body) => {
     expect(readCredentials(undefined, new Map(Object.entries(body)))).toBeNull()
   },

@@ -73,7 +73,7 @@ describe('the OAuth endpoints', () => {
     expect((await post(path, GRANT, { headers: authorization })).status).toBe(404),
   )
 
-  test('the OAuth endpoints serve a path as the one that it resolves to', async () => {
+  test('the OAuth endpoints also serve paths that are normalized to theirs', async () => {
     for (const path of ['/x/../oauth2/token', '/x/%2e%2e/oauth2/token', '/oauth2/%74oken']) {
       expect((await post(path, GRANT)).status).toBe(401)
       expect((await post(path, GRANT, { headers: authorization })).status).toBe(200)
@@ -91,7 +91,7 @@ describe('the OAuth endpoints', () => {
   )
 
   test.each(['https://evil.example', 'null', 'https://oncekey.test'])(
-    'the OAuth endpoints let no page of the origin %s read a response',
+    "pages of the origin %s can't read responses of the OAuth endpoints",
     async (origin) => {
       for (const reply of [
         await requestToken(client, {}, { headers: { Origin: origin } }),
@@ -102,7 +102,7 @@ describe('the OAuth endpoints', () => {
   )
 })
 
-test('the log has no credential or token, or a part of one', async () => {
+test('the log of the OAuth endpoints has no credential, no token and no part of a token', async () => {
   const token = await getToken(client)
   const log = await logOf(async () => {
     await requestToken(client)
@@ -121,7 +121,7 @@ test('the log has no credential or token, or a part of one', async () => {
     expect(log).not.toContain(leak)
 })
 
-describe('the issuer is the setting ISSUER (RFC 8414 §3.3)', () => {
+describe('the issuer is always the setting ISSUER (RFC 8414 §3.3)', () => {
   test.each([
     ['https://evil.example', {}],
     ['https://oncekey.test', { Host: 'evil.example' }],
@@ -132,7 +132,7 @@ describe('the issuer is the setting ISSUER (RFC 8414 §3.3)', () => {
     ],
     ['https://oncekey.test', { 'X-Original-URL': 'https://evil.example/', 'X-Host': 'evil.example' }],
     ['https://oncekey.test:8443', {}],
-  ])('the issuer is the setting ISSUER when a request is sent to %s with the headers %j', async (origin, headers) => {
+  ])('the issuer is the setting ISSUER even for a request to %s with the headers %j', async (origin, headers) => {
     expect(decodeJwt(await getToken(client, { origin, headers })).iss).toBe('https://oncekey.test')
     for (const path of PUBLIC) {
       const { status, text } = await send(new Request(`${origin}${path}`, { headers }))
@@ -155,7 +155,7 @@ const METADATA = {
 }
 
 describe('public documents', () => {
-  test('the server metadata describes what is served (RFC 8414 §2)', async () => {
+  test('the server metadata describes the endpoints of the Worker (RFC 8414 §2)', async () => {
     const { status, json } = await get('/.well-known/oauth-authorization-server')
     expect([status, json]).toEqual([200, METADATA])
   })
@@ -183,7 +183,7 @@ describe('public documents', () => {
     expect(Object.entries(json).filter(([, value]) => Array.isArray(value) && value.length === 0)).toEqual([])
   })
 
-  test('/sso/jwks/{client_id}, where WorkOS SDKs look, has the public keys for any client ID', async () => {
+  test('/sso/jwks/{client_id}, which WorkOS SDKs request, has the public keys for any client ID', async () => {
     const { text } = await get('/oauth2/jwks')
     for (const id of [clientId, 'client_x', 'unknown', secret, '%2F'])
       expect((await get(`/sso/jwks/${id}`)).text).toBe(text)
@@ -191,7 +191,7 @@ describe('public documents', () => {
       expect((await get(path)).status).toBe(404)
   })
 
-  test.each(PUBLIC)('%s may be cached for five minutes by anyone, and its errors not at all', async (path) => {
+  test.each(PUBLIC)('caches may keep %s for five minutes, and may not keep its errors', async (path) => {
     expect((await get(path)).headers.get('Cache-Control')).toBe('public, max-age=300')
     const failed = await get(path, without('ISSUER', 'SIGNING_KEY'))
     expect([failed.status, failed.headers.get('Cache-Control')]).toEqual([500, 'no-store'])
@@ -204,7 +204,7 @@ describe('public documents', () => {
   })
 })
 
-describe('an invalid setting is 500 server_error, and the log names the command that corrects it', async () => {
+describe('an invalid setting causes 500 server_error, and the log names the command that corrects the setting', async () => {
   const token = await getToken(client)
   const key = await newSigningKey('RS256')
   const { d: _, ...publicKey } = key
@@ -229,7 +229,7 @@ describe('an invalid setting is 500 server_error, and the log names the command 
     ['PUBLISHED_KEYS that are a list', { PUBLISHED_KEYS: '[]' }],
     ['symmetric PUBLISHED_KEYS', { PUBLISHED_KEYS: JSON.stringify({ keys: [secretKey] }) }],
   ])(
-    'an invalid setting is 500 server_error, and the log names the command that corrects it: %s',
+    'an invalid setting causes 500 server_error, and the log names the command that corrects the setting: %s',
     async (_, bindings) => {
       for (const ask of [() => requestToken(client, {}, { bindings }), () => introspect(client, token, { bindings })]) {
         let text = ''

@@ -63,7 +63,7 @@ const INACTIVE = '{"active":false}'
 
 afterEach(() => vi.useRealTimers())
 
-test('a token that is forged with the real key, with nothing wrong, is active', async () => {
+test('a token that these tests sign with the real key is active if it has no fault', async () => {
   expect(JSON.parse(await verdict(await forge(claims)))).toEqual({ active: true, token_type: 'bearer', ...claims })
   expect(JSON.parse(await verdict(await forge({ ...claims, nbf: now, admin: true }))).admin).toBeUndefined()
 })
@@ -246,7 +246,7 @@ describe('a token that was changed is inactive', async () => {
     )
   })
 
-  test('a token that is cut off anywhere is inactive', async () => {
+  test('a token that is cut off at any position is inactive', async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: token.length - 1 }), async (length) => {
         expect(await verdict(token.slice(0, length))).toBe(INACTIVE)
@@ -256,7 +256,7 @@ describe('a token that was changed is inactive', async () => {
   })
 })
 
-test('the same token in another spelling gets the same answer: its claims decide, not its text', async () => {
+test('a token with other unused bits in its last symbol gets the same response as the original token', async () => {
   const spelt = await newSecret(client)
   const live = await getToken(spelt)
   // 256 bytes are 342 symbols: of the last one, four bits mean nothing (RFC 4648 §3.5).

@@ -25,8 +25,8 @@ const INACTIVE = '{"active":false}'
 
 afterEach(() => vi.useRealTimers())
 
-describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
-  test('an active token is shown to the application that it was issued to, whichever of its secrets authenticates', async () => {
+describe('introspection returns an active token with its claims (RFC 7662 §2.2)', () => {
+  test('introspection returns an active token to its application, whichever of the application’s secrets authenticates', async () => {
     const token = await getToken(client)
     for (const asker of [client, second]) {
       const { status, json } = await introspect(asker, token)
@@ -36,14 +36,14 @@ describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
     expect(decodeJwt(token)).toMatchObject({ client_id: client.clientId, scope: 'orders:read' })
   })
 
-  test('an active token is shown without a scope if it was issued without one', async () => {
+  test('introspection returns no scope for an active token without a scope', async () => {
     const bare = await newClient()
     const { json } = await introspect(bare, await getToken(bare))
     expect(json).not.toHaveProperty('scope')
     expect(json.active).toBe(true)
   })
 
-  test('an active token is shown to a first-party application of its environment', async () => {
+  test('introspection returns an active token to a first-party application of the same environment', async () => {
     expect((await introspect(firstParty, await getToken(client))).json).toMatchObject({
       active: true,
       client_id: client.clientId,
@@ -52,7 +52,7 @@ describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
   })
 
   test.each(['access_token', 'refresh_token', 'nonsense', ''])(
-    'an active token is shown with any hint: token_type_hint=%s (RFC 7662 §2.1)',
+    'introspection returns an active token whatever the hint is: token_type_hint=%s (RFC 7662 §2.1)',
     async (hint) => {
       const reply = await post(
         '/oauth2/introspection',
@@ -63,7 +63,7 @@ describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
     },
   )
 
-  test('an active token is shown until the second at which it expires', async () => {
+  test('introspection returns a token as active until the second at which the token expires', async () => {
     const token = await getToken(client)
     const { exp = 0 } = decodeJwt(token)
     for (const [at, text] of [
@@ -77,7 +77,7 @@ describe('an active token is shown with its claims (RFC 7662 §2.2)', () => {
   })
 })
 
-describe('an active token has the scopes that its application still has (RFC 7662 §2.2)', async () => {
+describe('introspection returns those of the token’s scopes that its application still has (RFC 7662 §2.2)', async () => {
   const changing = await newClient({ ...m2mApplication, scopes: ['a', 'b', 'c'] }, client)
   const token = await getToken(changing)
   const setScopes = (scopes: string[]) =>
@@ -90,7 +90,7 @@ describe('an active token has the scopes that its application still has (RFC 766
     [[], undefined],
     [['b', 'c'], 'b c'],
   ])(
-    'an active token has the scopes that its application still has when they are changed to %j',
+    'introspection returns those of the token’s scopes that its application still has after they are changed to %j',
     async (scopes, expected) => {
       expect((await setScopes(scopes)).status).toBe(200)
       for (const asker of [changing, firstParty]) {
@@ -100,7 +100,7 @@ describe('an active token has the scopes that its application still has (RFC 766
     },
   )
 
-  test('an active token never has more scopes than it was issued with', async () => {
+  test('introspection returns no scopes that the token was issued without, even if its application has them', async () => {
     await setScopes(['a', 'b'])
     const { json } = await requestToken(changing, { scope: 'a' })
     await setScopes(['a', 'b', 'c'])
@@ -108,7 +108,7 @@ describe('an active token has the scopes that its application still has (RFC 766
   })
 })
 
-describe('a token is inactive (RFC 7662 §4)', async () => {
+describe('introspection returns a token as inactive to other clients (RFC 7662 §4)', async () => {
   const elsewhere = await newClient(firstPartyApplication)
   test.each<[string, Client]>([
     ['another m2m application of the environment', await newClient(m2mApplication, client)],
@@ -126,7 +126,7 @@ describe('a token is inactive (RFC 7662 §4)', async () => {
   })
 })
 
-describe('a token is inactive at once, for every client (CVE-2026-8922)', () => {
+describe('a token becomes inactive immediately for every client (CVE-2026-8922)', () => {
   test.each<[string, (client: Client) => Promise<unknown>]>([
     ['its secret is revoked', revoke],
     ['its secret is disabled', (it) => setSecret(it, { disabled_at: Date.now() })],
@@ -136,7 +136,7 @@ describe('a token is inactive at once, for every client (CVE-2026-8922)', () => 
       'its application is deleted and its secret is not',
       (it) => env.DB.prepare('UPDATE applications SET deleted_at = 1 WHERE id = ?').bind(it.applicationId).run(),
     ],
-  ])('a token is inactive at once, for every client, when %s', async (what, fall) => {
+  ])('a token becomes inactive immediately for every client when %s', async (what, fall) => {
     const fallen = await newClient(m2mApplication, client)
     const spare = await newSecret(fallen)
     const token = await getToken(fallen)
@@ -170,7 +170,7 @@ describe('a request for introspection must authenticate a client (RFC 7662 §2.1
     ['a wrong secret, by Basic', {}, { Authorization: basic(client.clientId, 'x') }],
     ['the token itself', {}, { Authorization: `Bearer ${token}` }],
     ['an API key', {}, { Authorization: `Bearer ${client.apiKey}` }],
-  ])('introspection is 401 with %s, whether the token is active or not', async (_, parameters, headers) => {
+  ])('introspection returns 401 for %s, whether the token is active or not', async (_, parameters, headers) => {
     for (const asked of [token, 'garbage']) {
       const { status, json } = await post('/oauth2/introspection', { token: asked, ...parameters }, { headers })
       expect([status, json.error]).toEqual([401, 'invalid_client'])
@@ -184,7 +184,7 @@ describe('a request for introspection must authenticate a client (RFC 7662 §2.1
     ['two hints', `token=${token}&token_type_hint=a&token_type_hint=a`],
     ['two methods of client authentication', `token=${token}&client_secret=${client.secret}`],
     ['another client', `token=${token}&client_id=${firstParty.clientId}`],
-  ])('a body with %s is invalid_request, without a D1 request', async (_, body) => {
+  ])('introspection returns invalid_request for a body with %s, without a D1 request', async (_, body) => {
     const counter = counted(env.DB)
     const options = { headers: authorization, bindings: { DB: counter.database } }
     const { status, json } = await post('/oauth2/introspection', body, options)
@@ -193,7 +193,7 @@ describe('a request for introspection must authenticate a client (RFC 7662 §2.1
   })
 
   test.each(['', 'token=', 'x=1', 'token_type_hint=access_token'])(
-    'the body "%s" is invalid_request to a client, and invalid_client to anyone else (RFC 7662 §2.1)',
+    'the body "%s" gets invalid_request for an authenticated client, and invalid_client without authentication (RFC 7662 §2.1)',
     async (body) => {
       const path = `/oauth2/introspection?token=${token}`
       const asClient = await post(path, body, { headers: authorization })
@@ -202,12 +202,12 @@ describe('a request for introspection must authenticate a client (RFC 7662 §2.1
     },
   )
 
-  test('an empty client_id and client_secret beside Basic, which Dovecot sends, count as absent (RFC 6749 §3.2)', async () => {
+  test('an empty client_id and client_secret in the body, which Dovecot sends in addition to Basic, count as absent (RFC 6749 §3.2)', async () => {
     const parameters = { token, client_id: '', client_secret: '' }
     expect((await post('/oauth2/introspection', parameters, { headers: authorization })).json.active).toBe(true)
   })
 
-  test('client_secret_post authenticates as well as Basic', async () => {
+  test('introspection accepts client_secret_post', async () => {
     const parameters = { token, client_id: client.clientId, client_secret: client.secret }
     expect((await post('/oauth2/introspection', parameters)).json.active).toBe(true)
   })

@@ -51,7 +51,7 @@ async function unused(beside: Client = client): Promise<Client> {
   return made
 }
 
-describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
+describe.each(Object.entries(ways))('last_used_at after a use: %s', (_, ask) => {
   test('last_used_at is null before the first success, and its time afterwards', async () => {
     const used = await unused()
     const { last_used_at: __, ...before } = await listed(used)
@@ -64,7 +64,7 @@ describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
     expect(after, 'use is no change: updated_at stays').toEqual(before)
   })
 
-  test('last_used_at changes without an event', async () => {
+  test('a change of last_used_at records no event', async () => {
     const used = await unused()
     const events = () => env.DB.prepare('SELECT count(*) AS n FROM events').first('n')
     const before = await events()
@@ -113,7 +113,7 @@ describe.each(Object.entries(ways))('last_used_at after %s', (_, ask) => {
   })
 
   test(
-    'last_used_at is written once a minute for five minutes, and follows a clock that leaps ahead',
+    'last_used_at is written once a minute for five minutes, and also after the clock leaps ahead by ten years',
     async () => {
       const used = await unused()
       const start = Date.now()
@@ -140,7 +140,7 @@ describe('last_used_at is unchanged by', async () => {
     ['an exchange that is refused with unsupported_grant_type', (it) => requestToken(it, { grant_type: 'password' })],
     ['an exchange without a grant_type', (it) => requestToken(it, { grant_type: '' })],
     ['introspection without a token', (it) => introspect(it, '')],
-    ['listing', listed],
+    ['listing the secrets', listed],
     ['reading its application', (it) => call(it.apiKey, 'GET', `/connect/applications/${it.applicationId}`)],
     ['a wrong secret of the same client', (it) => requestToken({ ...it, secret: unknown })],
     ['a wrong checksum', (it) => requestToken({ ...it, secret: `${it.secret}x` })],
@@ -150,7 +150,7 @@ describe('last_used_at is unchanged by', async () => {
       (it) => introspect({ ...it, clientId: client.clientId }, 'x'),
     ],
     ['verification for another client', (it) => verify(it, { client_id: client.clientId })],
-    ['verification in another environment', (it) => verify({ ...it, apiKey: other.apiKey })],
+    ['verification by an API key of another environment', (it) => verify({ ...it, apiKey: other.apiKey })],
     ['verification with an invalid API key', (it) => verify({ ...it, apiKey: `${it.apiKey}x` })],
     [
       'two methods of client authentication',
@@ -175,7 +175,7 @@ describe('last_used_at is unchanged by', async () => {
     return call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: secret, ...more } })
   }
 
-  test('last_used_at is unchanged by introspection of its tokens by other clients, whose own last_used_at changes', async () => {
+  test('last_used_at of a secret is unchanged when another secret introspects its tokens, and the other secret’s last_used_at changes', async () => {
     const holder = await unused()
     const token = await getToken(holder)
     await setSecret(holder, { last_used_at: 1 })
@@ -192,7 +192,10 @@ describe('last_used_at is unchanged by', async () => {
     ['revoked', revoke],
     ['expired', (it) => setSecret(it, { expires_at: Date.now() })],
     ['disabled', (it) => setSecret(it, { disabled_at: Date.now() })],
-    ['one of a deleted application', (it) => call(it.apiKey, 'DELETE', `/connect/applications/${it.applicationId}`)],
+    [
+      'a secret of a deleted application',
+      (it) => call(it.apiKey, 'DELETE', `/connect/applications/${it.applicationId}`),
+    ],
   ])('last_used_at is unchanged by any request with the secret once it is %s', async (_, end) => {
     const ended = await unused()
     await requestToken(ended)

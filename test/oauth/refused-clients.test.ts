@@ -44,7 +44,7 @@ describe('a request with two methods of client authentication (RFC 6749 §2.3)',
     ],
     ['Basic and the client_id in lower case in the body', good, { client_id: clientId.toLowerCase() }],
   ])(
-    'a request with two methods of client authentication is invalid_request without a D1 request: %s',
+    'a request with two methods of client authentication gets invalid_request without a D1 request: %s',
     async (_, authorization, parameters) => {
       const counter = counted(env.DB)
       const reply = await requestTokenWith(authorization, parameters, { DB: counter.database })
@@ -63,7 +63,7 @@ test('a request without credentials gets the challenge, and the log says that th
   }
 })
 
-test('a malformed Authorization header is an attempt, and the log says that its credentials are malformed', async () => {
+test('a malformed Authorization header gets 401, and the log says that its credentials are malformed', async () => {
   const logged = vi.spyOn(console, 'log')
   expect((await requestTokenWith('Basic !')).status).toBe(401)
   expect(logged).toHaveBeenLastCalledWith(expect.objectContaining({ reason: 'credentials_malformed' }))
@@ -77,7 +77,7 @@ describe('a malformed client ID', () => {
     ['in lower case', clientId.toLowerCase()],
     ['with a letter that ULIDs do not have', clientId.replace(/.$/, 'U')],
     ['of another object', client.applicationId],
-  ])('a client ID %s is malformed, makes no D1 request and is not in the log', async (_, id) => {
+  ])('a client ID %s is refused as malformed without a D1 request, and is not in the log', async (_, id) => {
     const logged = vi.spyOn(console, 'log')
     const counter = counted(env.DB)
     const { status } = await requestTokenWith(basic(id, secret), {}, { DB: counter.database })
@@ -130,7 +130,7 @@ describe('client_secret_post', () => {
     ['the client ID in lower case', { client_id: clientId.toLowerCase(), client_secret: secret }],
     ['bracketed names', { 'client_id[]': clientId, 'client_secret[]': secret }],
     ['names in capitals', { Client_Id: clientId, Client_Secret: secret }],
-  ])('client_secret_post is invalid_client: %s', async (_, parameters) => {
+  ])('client_secret_post gets invalid_client: %s', async (_, parameters) => {
     const reply = await requestTokenWith(undefined, parameters)
     expect([reply.status, reply.json.error]).toEqual([401, 'invalid_client'])
     expect(reply.headers.get('WWW-Authenticate')).toBe('Basic realm="oncekey"')
@@ -220,7 +220,7 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
     )
   })
 
-  test('each invalid credential authenticates without its fault', async () => {
+  test('each of these invalid credentials authenticates once its fault is corrected', async () => {
     for (const who of [other, stranger]) expect((await requestToken(who)).status).toBe(200)
     await setSecret(expired, { expires_at: Date.now() + 60_000 })
     await setSecret(disabled, { disabled_at: null })
@@ -229,7 +229,7 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
   })
 })
 
-test('revoking one of two secrets leaves the other active', async () => {
+test('after one of two secrets is revoked, the other still obtains tokens', async () => {
   const rotated = await newClient()
   const second = await newSecret(rotated)
   expect((await requestToken(rotated)).status).toBe(200)

@@ -48,7 +48,7 @@ describe.each(['RS256', 'ES256'] as const)('a signing key for %s', (algorithm) =
     expect((await introspect(client, token, { bindings })).json.active).toBe(true)
   })
 
-  test('a signing key is published without its private members, as every other key is (RFC 7518 §6.2.2, §6.3.2)', async () => {
+  test('a signing key and every other key are published without private members (RFC 7518 §6.2.2, §6.3.2)', async () => {
     const [key, other] = [await newSigningKey(algorithm), await newSigningKey('RS256')]
     // A private key where a public one belongs, pasted by mistake.
     const published = await jwks(keys(key, { ...other, k: 'x' }, { ...key, d: 'x' }))
@@ -58,7 +58,7 @@ describe.each(['RS256', 'ES256'] as const)('a signing key for %s', (algorithm) =
     for (const secret of [key.d, other.d, other.p]) expect(text).not.toContain(secret)
   })
 
-  test('a signing key can be rotated to either algorithm', async () => {
+  test('during a rotation to either algorithm, tokens of the old and of the new key are valid', async () => {
     for (const next of ['RS256', 'ES256'] as const) {
       const [before, after] = [await newSigningKey(algorithm), await newSigningKey(next)]
       const [a, b] = [keys(before, publicHalf(after)), keys(after, publicHalf(before))]
@@ -97,7 +97,7 @@ describe('a retired signing key', async () => {
     expect(await active(token)).toBe(false)
   })
 
-  test('a retired signing key verifies no token that was issued after its retirement, but for the skew of clocks', async () => {
+  test('a retired signing key verifies no token that was issued after its retirement, with a tolerance for clock skew', async () => {
     expect(await active(await signedAt(retiredAt + SKEW_SECONDS))).toBe(true)
     expect(await active(await signedAt(retiredAt + SKEW_SECONDS + 1))).toBe(false)
     expect(await active(await signedAt(retiredAt + TTL_SECONDS))).toBe(false)
@@ -116,7 +116,7 @@ describe('a retired signing key', async () => {
     }
   })
 
-  test('a retired signing key signs again when a rotation is undone', async () => {
+  test('if a rotation is undone, the old key signs again although it is listed as retired', async () => {
     const undone = keys(before, { ...publicHalf(before), retired_at: 1 } as JWK, publicHalf(after))
     const token = await getToken(client, { bindings: undone })
     expect((await introspect(client, token, { bindings: undone })).json.active).toBe(true)
@@ -127,7 +127,7 @@ describe('a retired signing key', async () => {
   })
 
   test.each(['1', null, 1.5, '2026-11-01'])(
-    'a retired signing key with the time %j is an invalid setting',
+    'a retired signing key with the invalid retirement time %j causes 500',
     async (retired_at) => {
       const bindings = keys(after, { ...publicHalf(before), retired_at } as unknown as JWK)
       const { status, json } = await requestToken(client, {}, { bindings })
@@ -191,7 +191,7 @@ describe('a rotation of signing keys', () => {
     ['RS256', 'RS256'],
     ['RS256', 'ES256'],
   ] as const)(
-    'a rotation from %s to %s loses no verification: publish, wait, swap, wait, withdraw',
+    'a rotation from %s to %s that waits before the swap and before the old key is removed fails no verification',
     async (from, to) => {
       const [before, after] = [await newSigningKey(from), await newSigningKey(to)]
       const published = CACHE_SECONDS
@@ -209,10 +209,10 @@ describe('a rotation of signing keys', () => {
   )
 
   test.each([
-    ['without waiting for caches before the swap', 1, TTL_SECONDS],
-    ['without waiting for tokens before the old key is withdrawn', CACHE_SECONDS, TTL_SECONDS / 4],
+    ['if it does not wait for caches before the swap', 1, TTL_SECONDS],
+    ['if it does not wait for tokens to expire before the old key is removed', CACHE_SECONDS, TTL_SECONDS / 4],
   ])(
-    'a rotation loses verifications %s, as this simulation shows',
+    'in this simulation, a rotation fails some verifications %s',
     async (_, wait, keep) => {
       const [before, after] = [await newSigningKey('ES256'), await newSigningKey('ES256')]
       const result = await simulate([
@@ -227,7 +227,7 @@ describe('a rotation of signing keys', () => {
   )
 })
 
-test('a SIGNING_KEY that cannot sign is 500, without a token', async () => {
+test('a SIGNING_KEY that cannot sign causes 500', async () => {
   const key = await newSigningKey('RS256')
   const { status, json } = await requestToken(client, {}, { bindings: keys({ ...key, d: 'x' }) })
   expect([status, json.error]).toEqual([500, 'server_error'])

@@ -112,38 +112,44 @@ const FAULTS: unknown[] = [new Error(TRANSIENT[0]), new Error(OVERLOADED[0]), un
 const asking = cases.filter(({ trips }) => trips === 1)
 
 describe('the OAuth endpoints during a database failure', () => {
-  test.concurrent.each(asking)('the response is 503 temporarily_unavailable: $name', async ({ ask }) => {
-    const failAlways = async (fault: unknown) => {
-      let tries = 0
-      const DB = withBatch(env.DB, () => {
-        tries++
-        return Promise.reject(fault)
-      })
-      const { status, json, headers } = await ask({ DB, REQUEST_BUDGET_MS: 3000 })
-      expect([status, json.error], String(fault)).toEqual([503, 'temporarily_unavailable'])
-      expect(headers.get('Retry-After')).toMatch(/^\d+$/)
-      expect(headers.has('WWW-Authenticate')).toBe(false)
-      if (fault === FAULTS[0]) expect(tries).toBeGreaterThan(2)
-      else expect(tries, 'a fault that lasts is not tried again').toBe(1)
-    }
-    await Promise.all(FAULTS.map(failAlways))
-  })
+  test.concurrent.each(asking)(
+    'the response is 503 temporarily_unavailable if the database always fails: $name',
+    async ({ ask }) => {
+      const failAlways = async (fault: unknown) => {
+        let tries = 0
+        const DB = withBatch(env.DB, () => {
+          tries++
+          return Promise.reject(fault)
+        })
+        const { status, json, headers } = await ask({ DB, REQUEST_BUDGET_MS: 3000 })
+        expect([status, json.error], String(fault)).toEqual([503, 'temporarily_unavailable'])
+        expect(headers.get('Retry-After')).toMatch(/^\d+$/)
+        expect(headers.has('WWW-Authenticate')).toBe(false)
+        if (fault === FAULTS[0]) expect(tries).toBeGreaterThan(2)
+        else expect(tries, 'a fault that lasts is not tried again').toBe(1)
+      }
+      await Promise.all(FAULTS.map(failAlways))
+    },
+  )
 
-  test.concurrent.each(asking)('one transient failure is retried: $name', async ({ ask, outcome }) => {
-    const failOnce = async (message: string, isCommitted: boolean) => {
-      let tries = 0
-      const DB = withBatch(env.DB, async (real, statements) => {
-        if (tries++ > 0) return real(statements)
-        if (isCommitted) await real(statements)
-        throw new Error(message)
-      })
-      expect(outcomeOf(await ask({ DB }))).toBe(outcome)
-      expect(tries).toBeGreaterThanOrEqual(2)
-    }
-    await Promise.all([false, true].map((isCommitted) => failOnce(`${TRANSIENT[0]}`, isCommitted)))
-  })
+  test.concurrent.each(asking)(
+    'the D1 request is retried after one transient failure: $name',
+    async ({ ask, outcome }) => {
+      const failOnce = async (message: string, isCommitted: boolean) => {
+        let tries = 0
+        const DB = withBatch(env.DB, async (real, statements) => {
+          if (tries++ > 0) return real(statements)
+          if (isCommitted) await real(statements)
+          throw new Error(message)
+        })
+        expect(outcomeOf(await ask({ DB }))).toBe(outcome)
+        expect(tries).toBeGreaterThanOrEqual(2)
+      }
+      await Promise.all([false, true].map((isCommitted) => failOnce(`${TRANSIENT[0]}`, isCommitted)))
+    },
+  )
 
-  test('a stalled request gets its 503 in time, and records no use when the database recovers', async () => {
+  test('a request gets 503 when the database stalls, and records no use when the database recovers', async () => {
     const slow = await newClient()
     const { promise: asleep, resolve: wake } = Promise.withResolvers<void>()
     const { promise: answered, resolve: onAnswer } = Promise.withResolvers<void>()
@@ -174,7 +180,7 @@ describe('a use that cannot be recorded', () => {
       call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: secret }, bindings }),
   }
 
-  test.each(Object.entries(ways))('a use that cannot be recorded does not fail the request: %s', async (_, ask) => {
+  test.each(Object.entries(ways))('the request succeeds although its use cannot be recorded: %s', async (_, ask) => {
     const used = await newClient()
     const lastUsedAt = async () =>
       env.DB.prepare('SELECT last_used_at FROM client_secrets WHERE id = ?').bind(used.secretId).first('last_used_at')
@@ -190,7 +196,7 @@ describe('a use that cannot be recorded', () => {
     expect(await lastUsedAt(), 'the next use repairs it').not.toBeNull()
   })
 
-  test('a use that cannot be recorded does not authenticate a disabled secret', async () => {
+  test('a disabled secret gets 401 although its use cannot be recorded', async () => {
     const { database } = failingAt(env.DB, /^\s*UPDATE client_secrets/, new Error(TRANSIENT[0]))
     const used = await newClient()
     await setSecret(used, { disabled_at: 1 })

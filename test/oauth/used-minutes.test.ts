@@ -32,17 +32,17 @@ async function usedAt(...times: number[]): Promise<Client> {
 
 const days = (...latest: number[]) => [...Array<number>(30 - latest.length).fill(0), ...latest]
 
-describe('the minutes with a use', () => {
-  test('the minutes with a use are none before the first use', async () => {
+describe('the count of minutes in which a secret was used', () => {
+  test('a secret that was never used has no used minutes', async () => {
     expect(await minutes(await newClient())).toEqual(days())
   })
 
-  test('the minutes with a use count a minute once, however often the secret is used in it', async () => {
+  test('a minute is counted once, however often the secret is used in this minute', async () => {
     const client = await usedAt(NOON, NOON + 1_000, NOON + 59_000, NOON + MINUTE, NOON + 3 * MINUTE)
     expect(await minutes(client)).toEqual(days(3))
   })
 
-  test('the minutes with a use are counted for each day of the last 30', async () => {
+  test('the used minutes are counted separately for each day', async () => {
     const client = await usedAt(NOON, NOON + DAY, NOON + DAY + MINUTE, NOON + 4 * DAY)
     expect(await minutes(client)).toEqual(days(1, 2, 0, 0, 1))
     vi.setSystemTime(NOON + 6 * DAY)
@@ -50,7 +50,7 @@ describe('the minutes with a use', () => {
   })
 
   test.each([29, 30, 31, 1000])(
-    'the minutes with a use of a day %i days before the latest use are kept for 30 days',
+    'a use %i days before the latest use is counted only if it was less than 30 days before',
     async (distance) => {
       const client = await usedAt(NOON, NOON + distance * DAY)
       expect(await minutes(client)).toEqual(distance < 30 ? [1, ...Array<number>(28).fill(0), 1] : days(1))
@@ -58,7 +58,7 @@ describe('the minutes with a use', () => {
     },
   )
 
-  test('the minutes with a use start with the first use after the migration', async () => {
+  test('for a secret from before the migration, counting starts with the next use', async () => {
     const client = await usedAt(NOON)
     await env.DB.prepare('UPDATE client_secrets SET used_minutes = NULL WHERE id = ?').bind(client.secretId).run()
     vi.setSystemTime(NOON + MINUTE)
@@ -67,16 +67,16 @@ describe('the minutes with a use', () => {
   })
 })
 
-describe('the latest use', () => {
+describe('the origin of the latest use', () => {
   const from = { 'CF-Connecting-IP': '2001:db8:1:2::3', 'User-Agent': 'worker/1.0' }
 
-  test('the latest use names the network, not the address, and the user agent of a token request', async () => {
+  test('the origin of a token request is stored as the network, without the full IP address, and the user agent', async () => {
     const client = await newClient()
     await requestToken(client, {}, { headers: from })
     expect(await row(client)).toMatchObject({ last_used_address: '2001:db8:1::/48', last_used_agent: 'worker/1.0' })
   })
 
-  test('the latest use names the network and the country of the service that called verify', async () => {
+  test('the origin of a use by verify is the network of the service that called verify', async () => {
     const client = await newClient()
     const body = { client_secret: client.secret }
     const headers = { ...from, 'CF-Connecting-IP': '192.0.2.7' }

@@ -38,7 +38,7 @@ const given = inject('wycheproof')
 const none = { testGroups: [] }
 const { jws, rsa, ecdsa } = given ?? { jws: none, rsa: none, ecdsa: none }
 
-test.skipIf(!given)('the vectors of Wycheproof are in the folder that WYCHEPROOF names', () => {
+test.skipIf(!given)('the folder in the variable WYCHEPROOF has the test vectors', () => {
   expect(jws.testGroups.length * rsa.testGroups.length * ecdsa.testGroups.length).toBeGreaterThan(0)
 })
 
