@@ -14,7 +14,7 @@ async function touch(digest: Awaited<ReturnType<typeof newApiKey>>['digest'], no
   await sendBatch(operatorDatabase(), { touch: touchCaller(operatorDatabase(), { kind: 'api_key', digest }, now) })
 }
 
-test('the first request of a key records its use after the response', async () => {
+test('the first request of an API key records the use after the response', async () => {
   const { id, apiKey } = await newApiKey({ access: 'read' })
   expect(await lastUse(id)).toBeNull()
   const before = Date.now()
@@ -29,7 +29,7 @@ test('the first request of a key records its use after the response', async () =
   expect(await lastUse(id)).toBeGreaterThanOrEqual(before)
 })
 
-test('further requests within the minute make one D1 request that only reads', async () => {
+test('further requests of an API key within the minute make one D1 request each, which only reads', async () => {
   const { apiKey } = await newApiKey()
   await call(apiKey, 'GET', '/connect/applications')
   const counter = counted(env.DB)
@@ -40,7 +40,7 @@ test('further requests within the minute make one D1 request that only reads', a
   expect(counter.sql.filter((sql) => !/^\s*SELECT/.test(sql))).toEqual([])
 })
 
-test('concurrent first requests of a key record one use', async () => {
+test('ten concurrent first requests of an API key record one use', async () => {
   const { apiKey } = await newApiKey()
   const counter = counted(env.DB)
   const bindings = { DB: counter.database }
@@ -48,7 +48,7 @@ test('concurrent first requests of a key record one use', async () => {
   expect(counter.sql.filter((sql) => /^\s*UPDATE/.test(sql))).toHaveLength(1)
 })
 
-test('a use is recorded at most once a minute and never backwards, whichever isolate records it', async () => {
+test('the last use of an API key is recorded at most once a minute, and never moves back', async () => {
   const { id, digest } = await newApiKey()
   const now = Date.now()
   await touch(digest, now)
@@ -59,7 +59,7 @@ test('a use is recorded at most once a minute and never backwards, whichever iso
   expect(await lastUse(id)).toBe(now + MINUTE)
 })
 
-test('an isolate that has recorded a use records the next one after a minute', async () => {
+test('an isolate records the next use of an API key after a minute', async () => {
   const { id, apiKey } = await newApiKey()
   await call(apiKey, 'GET', '/connect/applications')
   const first = (await lastUse(id)) ?? 0
@@ -69,7 +69,7 @@ test('an isolate that has recorded a use records the next one after a minute', a
   expect(await lastUse(id)).toBe(first + MINUTE)
 })
 
-test('a use that cannot be recorded fails no request, and is left to the next one', async () => {
+test('a request succeeds although the use of its API key cannot be recorded, and the next request records a use', async () => {
   const { id, apiKey } = await newApiKey()
   const failing = failingAt(env.DB, /^\s*UPDATE api_keys/, new Error('D1_ERROR: Exceeded maximum DB size.'))
   const bindings = { DB: failing.database }
@@ -80,7 +80,7 @@ test('a use that cannot be recorded fails no request, and is left to the next on
   expect(await lastUse(id)).not.toBeNull()
 })
 
-test('a revoked key records no use, and keeps the time of its revocation', async () => {
+test('a revoked API key records no use, and a second revocation does not change the time of the first', async () => {
   const { id, digest } = await newApiKey()
   const revoked = await revokeApiKey(operatorDatabase(), id, 1_000)
   expect(revoked).toMatchObject({ id, revokedAt: 1_000, lastUsedAt: null })

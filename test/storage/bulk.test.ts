@@ -41,7 +41,7 @@ const change = (key: Key, ids: readonly string[], action: BulkAction) =>
   changeSecrets(operatorDatabase(), changeBy(callerOf(key), NOW), ids, action)
 
 test.each(['revoke', 'disable'] as const)(
-  'the secrets that are named are changed, each with an event of its own, and no other: %s',
+  'a change of several secrets changes only these, and records one event for each: %s',
   async (action) => {
     const { key, ids } = await stored([{}, {}, {}])
     const [first = '', second = '', other = ''] = ids
@@ -67,7 +67,7 @@ test.each<[string, BulkAction, Partial<SecretRow>]>([
   ['a disabled secret is not disabled again', 'disable', { disabledAt: NOW - 5 }],
   ['a revoked secret is not disabled', 'disable', { revokedAt: NOW - 5 }],
   ['an expired secret is not disabled', 'disable', { expiresAt: NOW }],
-])('%s, beside one that is changed', async (_, action, row) => {
+])('in a change of two secrets, %s, and the other one is changed', async (_, action, row) => {
   const { key, ids } = await stored([row, {}])
   const [before] = await stateOf(key, ids)
   expect(await change(key, ids, action)).toMatchObject({ granted: 1 })
@@ -78,13 +78,13 @@ test.each<[string, BulkAction, Partial<SecretRow>]>([
   expect(await eventsOf(key)).toHaveLength(1)
 })
 
-test('a disabled secret can be revoked', async () => {
+test('a change of several secrets can revoke a disabled secret', async () => {
   const { key, ids } = await stored([{ disabledAt: NOW - 5 }])
   expect(await change(key, ids, 'revoke')).toMatchObject({ granted: 1 })
   expect(await stateOf(key, ids)).toMatchObject([{ revoked_at: NOW, disabled_at: NOW - 5 }])
 })
 
-test('a change that is too late changes no secret, and has no event', async () => {
+test('a change of several secrets after its deadline changes no secret, and records no event', async () => {
   const { key, ids } = await stored([{}, {}])
   const before = await stateOf(key, ids)
   const outcome = await tooLate((database) => changeSecrets(database, changeBy(callerOf(key), NOW), ids, 'revoke'))
@@ -92,7 +92,7 @@ test('a change that is too late changes no secret, and has no event', async () =
   expect([await stateOf(key, ids), await eventsOf(key)]).toEqual([before, []])
 })
 
-test('a change that is sent again changes no secret that was changed meanwhile', async () => {
+test('a retried change of several secrets does not undo a change made in between', async () => {
   const { key, ids } = await stored([{}])
   const made = changeBy(callerOf(key), NOW)
   const send = () => changeSecrets(operatorDatabase(), made, ids, 'disable')
@@ -103,7 +103,7 @@ test('a change that is sent again changes no secret that was changed meanwhile',
   expect(await eventsOf(key)).toHaveLength(1)
 })
 
-test('the secrets of another environment are not found, and stay as they are', async () => {
+test('a change of several secrets of another environment finds and changes none of them', async () => {
   const { key, ids } = await stored([{}])
   const { key: stranger, ids: own } = await stored([{}])
   const before = [await stateOf(key, ids), await stateOf(stranger, own)]
@@ -115,7 +115,7 @@ test('the secrets of another environment are not found, and stay as they are', a
   expect([await eventsOf(key), await eventsOf(stranger)]).toEqual([[], []])
 })
 
-test('a read-only key finds the secrets, and changes none', async () => {
+test('a read-only key can find several secrets, and cannot change them', async () => {
   const { key, ids } = await stored([{}, {}, {}])
   const { environmentId } = key
   const reader = await newApiKey({ environmentId, access: 'read' })
@@ -129,7 +129,7 @@ test('a read-only key finds the secrets, and changes none', async () => {
   }
 })
 
-test('a change has something to deliver if a webhook endpoint wants its events', async () => {
+test('a change of several secrets has deliveries if a webhook endpoint subscribes to its events', async () => {
   const { key, ids } = await stored([{}])
   await createWebhookEndpoint(operatorDatabase(), {
     id: newId('we', NOW),

@@ -92,7 +92,7 @@ test.each([
     true,
   ],
   ['expires now', { session_expires_at: ago(0), ended_at: NULL, last_used_at: ago(0), created_at: ago(0) }, false],
-])('whether a session is active: %s', async (_, columns, expected) => {
+])('the condition for an active session, on a session: %s', async (_, columns, expected) => {
   expect(await holds(activeSession, 'sessions', columns)).toBe(expected)
 })
 
@@ -102,7 +102,7 @@ test.each([
   ['expires now', { revoked_at: NULL, key_expires_at: ago(0) }, false],
   ['revoked', { revoked_at: ago(1), key_expires_at: NULL }, false],
   ['revoked before its expiry', { revoked_at: ago(1), key_expires_at: ago(-1) }, false],
-])('whether an API key is active: %s', async (_, columns, expected) => {
+])('the condition for an active API key, on a key: %s', async (_, columns, expected) => {
   expect(await holds(activeKey, 'api_keys', columns)).toBe(expected)
 })
 
@@ -110,17 +110,17 @@ test.each([
   ['never used', NULL, true],
   ['used a minute ago', sql`${1_000_000 - MINUTE_MS}`, true],
   ['used a moment less than a minute ago', sql`${1_000_000 - MINUTE_MS + 1}`, false],
-])('whether a use is recorded of a credential that was %s', async (_, lastUsedAt, expected) => {
+])('the condition for recording a use, on a credential that was %s', async (_, lastUsedAt, expected) => {
   expect(await holds(useDue(inFuture(), 1_000_000), 'api_keys', { last_used_at: lastUsedAt })).toBe(expected)
   expect(await holds(useDue(inPast(), 1_000_000), 'api_keys', { last_used_at: lastUsedAt })).toBe(false)
 })
 
-test('a change is in time until the deadline of its request', async () => {
+test('the condition for a change in time is true before the deadline of the request, and false after it', async () => {
   expect(await holds(inTime(inFuture()), 'anything', { a: NULL })).toBe(true)
   expect(await holds(inTime(inPast()), 'anything', { a: NULL })).toBe(false)
 })
 
-test('an API key is found by its own digest, and a session by its own, as its API key', async () => {
+test('an API key is found by its own digest, and a session by its own digest together with its API key', async () => {
   const key = await newApiKey()
   const session = await newSession(key)
   await newSession(await newApiKey())
@@ -149,7 +149,7 @@ test.each([
   'api_keys SET key_expires_at = 1',
   'sessions SET ended_at = 1',
   'sessions SET last_used_at = 1',
-])('a session is not found after %s', async (change) => {
+])('a session is not found after UPDATE %s', async (change) => {
   const key = await newApiKey()
   const { caller } = await newSession(key)
   expect(await finds(caller, null)).toBe(true)
@@ -158,7 +158,7 @@ test.each([
   expect(await finds(apiKey(key.digest), null)).toBe(change.startsWith('sessions'))
 })
 
-test('a key with IP ranges, and its session, are found from an address in one of them', async () => {
+test('a key with IP ranges and its session are found only from an IP address in one of the ranges', async () => {
   const key = await newApiKey({ allowedIps: ['192.0.2.0/24', '2001:db8::/32'] } as Parameters<typeof newApiKey>[0])
   for (const caller of [apiKey(key.digest), (await newSession(key)).caller]) {
     for (const [address, expected] of [
@@ -183,7 +183,7 @@ test.each<[KeyRights: object, allowed: readonly Need[]]>([
   [{ permissions: ['events:read'] }, ['events:read']],
   [{ permissions: ['applications:write'] }, ['secrets:read', 'applications:write']],
   [{ permissions: ['secrets:write', 'events:read'] }, ['secrets:read', 'secrets:write', 'events:read']],
-])('a key with %j is found for %j alone', async (rights, allowed) => {
+])('a key with %j is found for statements that need one of %j, and for no others', async (rights, allowed) => {
   const key = await newApiKey(rights as Parameters<typeof newApiKey>[0])
   const all: Need[] = [
     'read',
@@ -200,7 +200,7 @@ test.each<[KeyRights: object, allowed: readonly Need[]]>([
   expect(await finds(apiKey(key.digest), null)).toBe(true)
 })
 
-test('a form of another environment changes nothing, and may be read', async () => {
+test('a caller is not found for a change by a form of another environment, but is found for a read', async () => {
   const key = await newApiKey()
   const own = { ...apiKey(key.digest), environmentId: key.environmentId }
   const other = { ...own, environmentId: (await newApiKey()).environmentId }
@@ -212,13 +212,13 @@ test('a form of another environment changes nothing, and may be read', async () 
   ])
 })
 
-test('the statement that decides a batch finds no caller after the deadline', async () => {
+test('the deciding statement of a batch finds no caller after the deadline', async () => {
   const caller = apiKey((await newApiKey()).digest)
   expect(await finds(caller, 'write', inFuture())).toBe(true)
   expect(await finds(caller, 'write', inPast())).toBe(false)
 })
 
-test('a dependent statement finds a caller that has ended since the statement that decides, and checks its right', async () => {
+test('a dependent statement finds a caller that has expired since the deciding statement, and checks the caller’s permission', async () => {
   const key = await newApiKey({ access: 'read', permissions: ['secrets:write'], allowedIps: ['203.0.113.0/24'] })
   const session = await newSession(key)
   await env.DB.batch([
@@ -241,7 +241,7 @@ test('a dependent statement finds a caller that has ended since the statement th
   expect(await found(apiKey(await sha256('unknown')), null)).toEqual([])
 })
 
-test("a condition on rows of the caller's environment is false for those of another", async () => {
+test("the condition for the caller's environment is false for rows of another environment", async () => {
   const key = await newApiKey()
   const other = await newApiKey()
   const caller = apiKey(key.digest)
@@ -251,7 +251,7 @@ test("a condition on rows of the caller's environment is false for those of anot
   expect(other.environmentId).not.toBe(key.environmentId)
 })
 
-test('an environment is frozen from the time when it was frozen', async () => {
+test('the condition for a frozen environment is true only for an environment with a time of freezing', async () => {
   const { environmentId } = await newApiKey()
   const { environmentId: other } = await newApiKey()
   await env.DB.prepare('UPDATE environments SET frozen_at = 1 WHERE id = ?').bind(other).run()
@@ -274,7 +274,7 @@ async function newEvents(environmentId: string, types: readonly string[]): Promi
   return ids
 }
 
-test('an event is the latest unless a later one of its environment has one of the types', async () => {
+test('the condition for the latest event is false if a later event of the environment has one of the given types', async () => {
   const { environmentId } = await newApiKey()
   const { environmentId: other } = await newApiKey()
   const isTrue = (condition: Sql) => holds(condition, 'anything', { a: NULL })
@@ -293,7 +293,7 @@ test('an event is the latest unless a later one of its environment has one of th
 })
 
 test.each(['environment.updated', 'environment.frozen', 'environment.unfrozen'])(
-  'a change of an environment is not the latest before %s',
+  'the condition for the latest change of an environment is false after a later event %s',
   async (later) => {
     const { environmentId } = await newApiKey()
     const [id = ''] = await newEvents(environmentId, ['environment.updated', 'api_key.created'])

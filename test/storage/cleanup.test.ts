@@ -43,7 +43,7 @@ describe('cleanup', () => {
     expect(await count('idempotency_records')).toBe(0)
   })
 
-  test('cleanup removes what was revoked or deleted after 90 days, secrets before their application', async () => {
+  test('cleanup removes a deleted application and its secrets 90 days after the deletion', async () => {
     const { apiKey, application, id } = await newSecret()
     await call(apiKey, 'DELETE', `/connect/applications/${application}`)
     const deletedAt = Date.now()
@@ -56,7 +56,7 @@ describe('cleanup', () => {
     expect((await call(apiKey, 'DELETE', `/connect/client_secrets/${id}`)).status).toBe(404)
   })
 
-  test('cleanup removes a secret 90 days after it expired, and never a live one', async () => {
+  test('cleanup removes a secret 90 days after its expiry, and never an active secret', async () => {
     const expiresAt = Date.now() + 60_000
     const expiring = await newSecret({ expires_at: new Date(expiresAt).toISOString() })
     const living = await newSecret()
@@ -76,7 +76,7 @@ describe('cleanup', () => {
     expect(await count('events')).toBe(0)
   })
 
-  test('a step that fails does not keep the others from running, and is done by the next run', async () => {
+  test('if one step of cleanup fails, the other steps still run, and the next run repeats the failed step', async () => {
     await newSecret({}, { 'Idempotency-Key': 'k2' })
     const later = Date.now() + 60 * 60 * 1000
     const { database } = failingAt(env.DB, /^DELETE FROM idempotency_records/, new Error('D1_ERROR: anything'))
@@ -98,7 +98,7 @@ describe('cleanup', () => {
     await env.DB.batch(rows)
   }
 
-  test('a run repeats its bounded batches until nothing is left, so that no salt outlives its hour', async () => {
+  test('a run of cleanup repeats its bounded batches until nothing is left, so that no salt is kept for more than an hour', async () => {
     await addStaleRecords(1200)
     const counter = counted(env.DB)
     expect((await run(Date.now(), counter.database)).idempotency_records_removed).toBe(1200)
@@ -106,7 +106,7 @@ describe('cleanup', () => {
     expect(await count('idempotency_records')).toBe(0)
   })
 
-  test('a run makes one pass, and as many more as its statements allow; the next one goes on', async () => {
+  test('a run of cleanup makes at least one pass, and as many more as its limit of D1 statements allows', async () => {
     await addStaleRecords(1200)
     for (const [maxQueries, left] of [
       [1, 700],
@@ -119,7 +119,7 @@ describe('cleanup', () => {
     }
   })
 
-  test('a run ends at its deadline, and the next one goes on', async () => {
+  test('a run of cleanup ends at its deadline, and the next run continues', async () => {
     await addStaleRecords(1200)
     const database = operatorDatabase(
       withBatch(env.DB, async (real, statements) => {
@@ -133,7 +133,7 @@ describe('cleanup', () => {
     expect((await run(Date.now())).idempotency_records_removed).toBe(700)
   })
 
-  test('a run with nothing to do makes one D1 request, and reads no more however many rows there are', async () => {
+  test('a run of cleanup with nothing to do makes one D1 request, and reads no additional rows if there are more secrets', async () => {
     const idle = async () => {
       const counter = counted(env.DB)
       const report = await run(Date.now(), counter.database)

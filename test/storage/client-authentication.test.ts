@@ -62,18 +62,21 @@ async function useAfter(client: Client, happen: () => Promise<unknown>, now?: nu
   return rowOf(client)
 }
 
-describe('the answer of the database', () => {
+describe('a malformed result of the database', () => {
   test.each([
     ['no row', []],
-    ['a row that names no secret and no refusal', [{ refusal: null, secret_id: null, allowed_ips: null }]],
-  ])('a client is neither authenticated nor refused if the database returns %s', async (_, results) => {
+    [
+      'a row without a secret and without a reason for a refusal',
+      [{ refusal: null, secret_id: null, allowed_ips: null }],
+    ],
+  ])('the authentication of a client throws an error if the database returns %s', async (_, results) => {
     const { database } = opened(withBatch(env.DB, async () => [{ results }]))
     const proof = await proofOf(await newClient())
     await expect(authenticateClient(database, proof)).rejects.toThrow('cannot be read')
   })
 })
 
-test('the verification of an unknown secret grants null', async () => {
+test('verifyClientSecret returns null for an unknown secret', async () => {
   const client = await newClient()
   const caller = { kind: 'api_key', digest: await sha256(client.apiKey) } as const
   const proof = { ...(await proofOf(client)), digest: await sha256('unknown') }
@@ -81,7 +84,7 @@ test('the verification of an unknown secret grants null', async () => {
   expect(outcome).toMatchObject({ granted: null, identity: { environmentId: client.environmentId } })
 })
 
-describe('the scopes of a token that a client asks about', async () => {
+describe('the scopes of a token that a client introspects', async () => {
   const scoped = { ...m2mApplication, scopes: ['read', 'write'] }
   const client = await newClient(scoped)
   const holder = await newClient(scoped, client)
@@ -101,7 +104,7 @@ describe('the scopes of a token that a client asks about', async () => {
     expect(await scopesOf({ secretId: json.id, clientId: holder.clientId })).toEqual(['write'])
   })
 
-  test('a token has no scopes if its secret belongs to another environment or to another client', async () => {
+  test('a token has no scopes if its secret belongs to another environment, or not to the token’s client', async () => {
     expect(await scopesOf(null)).toBeNull()
     expect(await scopesOf(stranger)).toBeNull()
     expect(await scopesOf({ secretId: holder.secretId, clientId: client.clientId })).toBeNull()
@@ -152,7 +155,7 @@ describe('a use of a client secret', () => {
   })
 })
 
-test('a use sends one statement, or two shortly before the expiry that a rotation has set', async () => {
+test('recording a use sends one statement, or two shortly before the expiry that a rotation has set', async () => {
   const client = await newClient()
   for (const [isRotatedOut, count] of [
     [false, 1],
@@ -195,7 +198,7 @@ describe('a use shortly before the expiry that a rotation has set', () => {
     expect(failed).not.toHaveBeenCalled()
   })
 
-  test('the event of a use shortly before the expiry has the secret, the origin of the use and the ID of this expiry', async () => {
+  test('the event of a use shortly before the expiry has the secret and the origin of the use, and its ID is derived from the expiry', async () => {
     const now = stopClock()
     const client = await rotatedOut(now, HOUR)
     await useAfter(client, async () => {}, now)

@@ -62,7 +62,7 @@ describe('a search by hint', () => {
     return outcome.refused === undefined ? outcome.granted.map(({ id }) => id) : expect.unreachable()
   }
 
-  test('the search compares all characters of the hint, four to six', async () => {
+  test('the search by hint compares all four to six characters of the hint', async () => {
     const { key, ids } = await stored([{ hint: 'xxabcd' }, { hint: 'xyabcd' }, { hint: 'xxabce' }])
     const [first, second] = ids
     expect(await search(key, 'xxabcd')).toEqual([first])
@@ -71,7 +71,7 @@ describe('a search by hint', () => {
     expect(await search(key, 'zzabcd')).toEqual([])
   })
 
-  test('the search finds no secret that has expired, is noted as expired, or is revoked', async () => {
+  test('the search by hint does not find a secret that has expired, is recorded as expired, or is revoked', async () => {
     const hint = 'abcdef'
     const rows = [{ expiresAt: NOW }, { expiresAt: NOW + 1 }, { notedAt: 1 }, { revokedAt: 1 }, {}]
     const { key, ids } = await stored(rows.map((row) => ({ hint, ...row })))
@@ -79,7 +79,7 @@ describe('a search by hint', () => {
   })
 })
 
-test('a secret is found unless it is revoked, beside others', async () => {
+test('findClientSecret finds active and expired secrets, and no revoked ones', async () => {
   const { key, ids } = await stored([{ revokedAt: 1 }, { expiresAt: NOW - 1 }, {}])
   const found = await Promise.all(ids.map((id) => findClientSecret(operatorDatabase(), callerOf(key), id)))
   expect(found).toMatchObject([
@@ -89,7 +89,7 @@ test('a secret is found unless it is revoked, beside others', async () => {
   ])
 })
 
-test('an application is found with its live secrets, oldest first, and the policy of its environment', async () => {
+test('an application is found with its unexpired secrets, oldest first, and the maximum lifetime of its environment', async () => {
   const rows = [{ createdAt: NOW }, { createdAt: NOW - 1 }, { revokedAt: 1 }, { expiresAt: NOW }, { disabledAt: 1 }]
   const { key, application, clientId, ids } = await stored(rows)
   await stored([{}], key)
@@ -105,7 +105,7 @@ test('an application is found with its live secrets, oldest first, and the polic
   expect(unknown).toMatchObject({ refused: 'entity_not_found' })
 })
 
-test('a key that may only change applications finds their secrets', async () => {
+test('an API key with only the permission applications:write can read secrets', async () => {
   const { key, application, id } = await stored([{ hint: 'abcdef' }])
   const narrow = await newApiKey({
     environmentId: key.environmentId,
@@ -121,26 +121,29 @@ test('a key that may only change applications finds their secrets', async () => 
 })
 
 describe('revoking a secret', () => {
-  test('a secret is revoked alone, once, with an event that names it', async () => {
+  test('revoking a secret twice revokes only this secret, and records one event', async () => {
     const { key, ids, id } = await stored([{}, {}])
     for (let i = 0; i < 2; i++) expect(await revoke(key, { id })).toMatchObject({ granted: null })
     expect(await revokedAt(ids)).toEqual([NOW, null])
     expect(await eventsOf(key)).toMatchObject([{ type: 'deleted', data: { id } }])
   })
 
-  test.each(['application', 'clientId'] as const)('a secret of an application is named with its %s', async (member) => {
-    const owner = await stored([{}, {}])
-    const other = await stored([{}], owner.key)
-    const before = await stateOf(owner.key)
-    const wrong = { id: owner.id, application: other[member] }
-    expect(await revoke(owner.key, wrong)).toMatchObject({ refused: 'entity_not_found' })
-    expect(await change(owner.key, wrong, { name: 'x' })).toMatchObject({ refused: 'entity_not_found' })
-    expect(await stateOf(owner.key)).toEqual(before)
-    const right = { id: owner.id, application: owner[member] }
-    expect(await change(owner.key, right, { name: 'x' })).toMatchObject({ granted: { id: owner.id, name: 'x' } })
-    expect(await revoke(owner.key, right)).toMatchObject({ granted: null })
-    expect(await revokedAt([...owner.ids, ...other.ids])).toEqual([NOW, null, null])
-  })
+  test.each(['application', 'clientId'] as const)(
+    'a secret that is addressed with the %s of another application is not found',
+    async (member) => {
+      const owner = await stored([{}, {}])
+      const other = await stored([{}], owner.key)
+      const before = await stateOf(owner.key)
+      const wrong = { id: owner.id, application: other[member] }
+      expect(await revoke(owner.key, wrong)).toMatchObject({ refused: 'entity_not_found' })
+      expect(await change(owner.key, wrong, { name: 'x' })).toMatchObject({ refused: 'entity_not_found' })
+      expect(await stateOf(owner.key)).toEqual(before)
+      const right = { id: owner.id, application: owner[member] }
+      expect(await change(owner.key, right, { name: 'x' })).toMatchObject({ granted: { id: owner.id, name: 'x' } })
+      expect(await revoke(owner.key, right)).toMatchObject({ granted: null })
+      expect(await revokedAt([...owner.ids, ...other.ids])).toEqual([NOW, null, null])
+    },
+  )
 
   test('an expired secret can be revoked', async () => {
     const { key, id } = await stored([{ expiresAt: 1, notedAt: 1 }])
@@ -150,7 +153,7 @@ describe('revoking a secret', () => {
 })
 
 describe('revoking all secrets of an application', () => {
-  test('all live secrets are revoked at once, and no others, with one event that names them', async () => {
+  test('revoking all secrets revokes all unexpired secrets of the application and no others, with one event that lists them', async () => {
     const rows = [{ revokedAt: NOW - 5 }, { revokedAt: NOW }, { expiresAt: NOW }, { notedAt: 1 }, {}, { disabledAt: 1 }]
     const { key, application, ids } = await stored(rows)
     const other = await stored([{}], key)
@@ -164,7 +167,7 @@ describe('revoking all secrets of an application', () => {
     expect(event?.data.client_secrets.map((secret: { id: string }) => secret.id).sort()).toEqual([ids[4], ids[5]])
   })
 
-  test('an application without live secrets is a success without an event, beside live secrets of others', async () => {
+  test('revoking all secrets of an application without active secrets succeeds, and records no event', async () => {
     const { key, application } = await stored([{ revokedAt: 1 }, { expiresAt: NOW }])
     const other = await stored([{}], key)
     await stored([{}])
@@ -173,7 +176,7 @@ describe('revoking all secrets of an application', () => {
     expect(await revokedAt([other.id])).toEqual([null])
   })
 
-  test('an application that is unknown, or of another environment, is not found, and keeps its secrets', async () => {
+  test('revoking all secrets of an unknown application, or of one in another environment, changes nothing', async () => {
     const { key } = await stored([{}])
     const stranger = await stored([{}])
     const before = await stateOf(stranger.key)
@@ -182,7 +185,7 @@ describe('revoking all secrets of an application', () => {
     expect([await stateOf(stranger.key), await eventsOf(key)]).toEqual([before, []])
   })
 
-  test('a secret that is created after the change, whose response was lost, is no failure of the change', async () => {
+  test('a retry of revoking all secrets succeeds although a secret was created in between', async () => {
     const { key, application, id } = await stored([{}])
     const made = changeBy(callerOf(key), NOW)
     const send = () => revokeAllClientSecrets(operatorDatabase(), made, application)
@@ -197,7 +200,7 @@ test.each<
   [string, (key: Key, id: string, application: string, database: ReturnType<typeof operatorDatabase>) => unknown]
 >([
   [
-    'a change',
+    'an update of a secret',
     (key, id, _, database) =>
       updateClientSecret(
         database,
@@ -207,12 +210,15 @@ test.each<
         LIMIT,
       ),
   ],
-  ['a revocation', (key, id, _, database) => revokeClientSecret(database, changeBy(callerOf(key), NOW), { id })],
   [
-    'a revocation of all',
+    'a revocation of a secret',
+    (key, id, _, database) => revokeClientSecret(database, changeBy(callerOf(key), NOW), { id }),
+  ],
+  [
+    'a revocation of all secrets',
     (key, _, application, database) => revokeAllClientSecrets(database, changeBy(callerOf(key), NOW), application),
   ],
-])('%s that is too late changes nothing, and says so', async (_, late) => {
+])('%s after its deadline is refused, and changes nothing', async (_, late) => {
   const { key, id, application } = await stored([{}])
   const before = await stateOf(key)
   const outcome = await tooLate(async (database) => late(key, id, application, database))
@@ -252,42 +258,47 @@ const OLD = NOW - 100 * DAY_MS
 const IN_A_DAY = NOW + DAY_MS
 const ROTATED_OUT = { expiresAt: IN_A_DAY, retiresAt: NOW + 2 * DAY_MS }
 
-describe('changing a secret', () => {
+describe('updating a secret', () => {
   test.each<[string, Subject, ClientSecretChanges, object]>([
     ['a name', {}, { name: 'new' }, { name: 'new' }],
     ['no name', {}, { name: null }, { name: null }],
-    ['a name, and the state that it has', {}, { name: 'new', disabled: false }, { name: 'new' }],
-    ['its name, and another state', {}, { name: 'old', disabled: true }, { disabled_at: NOW }],
-    ['disabled again, and a name', { row: { disabledAt: 5 } }, { disabled: true, name: 'new' }, { name: 'new' }],
-    ['enabled', { row: { disabledAt: 5 } }, { disabled: false }, { disabled_at: null }],
+    ['a name, and the current state', {}, { name: 'new', disabled: false }, { name: 'new' }],
+    ['the current name, and another state', {}, { name: 'old', disabled: true }, { disabled_at: NOW }],
+    [
+      'a name, and the current state of a disabled secret',
+      { row: { disabledAt: 5 } },
+      { disabled: true, name: 'new' },
+      { name: 'new' },
+    ],
+    ['enabling', { row: { disabledAt: 5 } }, { disabled: false }, { disabled_at: null }],
     ['an expiry', {}, { expiresAt: IN_A_DAY }, { expires_at: IN_A_DAY, reminded_days: 1 }],
     ['no expiry', { row: { expiresAt: IN_A_DAY } }, { expiresAt: null }, { expires_at: null }],
     [
-      'the longest lifetime since its creation in place of an expiry',
+      'no expiry, in place of which the maximum lifetime applies',
       { row: { expiresAt: IN_A_DAY }, maxLifetimeDays: 90 },
       { expiresAt: null },
       { expires_at: NOW - 1000 + 90 * DAY_MS },
     ],
     [
-      'no expiry if it has none, in spite of a longest lifetime',
+      'no expiry, which the secret may keep in spite of the maximum lifetime',
       { maxLifetimeDays: 90 },
       { expiresAt: null, name: 'new' },
       { name: 'new' },
     ],
     [
-      'an expiry as late as its lifetime may be',
+      'the latest expiry within the maximum lifetime',
       { maxLifetimeDays: 90, row: { expiresAt: IN_A_DAY } },
       { expiresAt: NOW - 1000 + 90 * DAY_MS + TOLERANCE_MS },
       { expires_at: NOW - 1000 + 90 * DAY_MS + TOLERANCE_MS },
     ],
     [
-      'an expiry as if it were new, if it had none before the policy',
+      'the maximum lifetime from now, for an old secret without an expiry',
       { maxLifetimeDays: 90, row: { createdAt: OLD } },
       { expiresAt: NOW + 90 * DAY_MS + TOLERANCE_MS },
       { expires_at: NOW + 90 * DAY_MS + TOLERANCE_MS },
     ],
     [
-      'an expiry up to the one that it had before the policy',
+      'an earlier expiry, which is still after the maximum lifetime',
       { maxLifetimeDays: 1, row: { expiresAt: NOW + 9 * DAY_MS } },
       { expiresAt: NOW + 8 * DAY_MS },
       { expires_at: NOW + 8 * DAY_MS },
@@ -295,7 +306,7 @@ describe('changing a secret', () => {
     ['scopes', {}, { scopes: ['b'] }, { allowed_scopes: '["b"]' }],
     ['no scopes', { scopes: ['a'] }, { scopes: null }, { allowed_scopes: null }],
     [
-      'scopes that its application has lost, if it has them, and a name',
+      'a name, and the current scopes that the application no longer has',
       { scopes: ['lost'] },
       { scopes: ['lost'], name: 'new' },
       { name: 'new' },
@@ -315,22 +326,32 @@ describe('changing a secret', () => {
       { expires_at: ROTATED_OUT.retiresAt + 1 },
     ],
     ['an expiry, at the limit', { others: LIMIT }, { expiresAt: IN_A_DAY }, { expires_at: IN_A_DAY }],
-    ['a name while it expires, at the limit', { row: ROTATED_OUT, others: LIMIT }, { name: 'new' }, { name: 'new' }],
-    ['a name in a frozen environment', { isFrozen: true, row: { disabledAt: 5 } }, { name: 'new' }, { name: 'new' }],
-    ['disabled in a frozen environment', { isFrozen: true }, { disabled: true }, { disabled_at: NOW }],
     [
-      'a name while it is disabled in a frozen environment',
+      'a name for an expiring secret, at the limit',
+      { row: ROTATED_OUT, others: LIMIT },
+      { name: 'new' },
+      { name: 'new' },
+    ],
+    [
+      'a name for a disabled secret, in a frozen environment',
+      { isFrozen: true, row: { disabledAt: 5 } },
+      { name: 'new' },
+      { name: 'new' },
+    ],
+    ['disabling, in a frozen environment', { isFrozen: true }, { disabled: true }, { disabled_at: NOW }],
+    [
+      'a name and the current state of a disabled secret, in a frozen environment',
       { isFrozen: true, row: { disabledAt: 5 } },
       { disabled: true, name: 'new' },
       { name: 'new' },
     ],
     [
-      'a name and the limits that it has in a frozen environment',
+      'a name and the current values of the other members, in a frozen environment',
       { isFrozen: true, scopes: ['a'], allowedIps: ['::1'], row: { expiresAt: IN_A_DAY } },
       { name: 'new', disabled: false, scopes: ['a'], allowedIps: ['::1'], expiresAt: IN_A_DAY },
       { name: 'new' },
     ],
-  ])('a secret gets %s, with an event', async (_, given, changes, columns) => {
+  ])('an update of a secret is made and records one event: %s', async (_, given, changes, columns) => {
     const { key, id } = await subjectOf(given)
     const [before] = await rowsOf(sql`SELECT * FROM client_secrets WHERE id = ${id}`)
     const { granted } = (await change(key, { id }, changes)) as { granted: object }
@@ -343,19 +364,23 @@ describe('changing a secret', () => {
   })
 
   test.each<[string, Subject, ClientSecretChanges]>([
-    ['nothing', {}, {}],
-    ['its name', {}, { name: 'old' }],
-    ['its expiry', { row: { expiresAt: IN_A_DAY } }, { expiresAt: IN_A_DAY }],
-    ['no expiry, which it has', {}, { expiresAt: null }],
-    ['its state', { row: { disabledAt: 5 } }, { disabled: true }],
-    ['its limits', { scopes: ['a'], allowedIps: ['::1'] }, { scopes: ['a'], allowedIps: ['::1'] }],
-    ['no limits, which it has', {}, { scopes: null, allowedIps: null }],
+    ['no members', {}, {}],
+    ['the current name', {}, { name: 'old' }],
+    ['the current expiry', { row: { expiresAt: IN_A_DAY } }, { expiresAt: IN_A_DAY }],
+    ['no expiry, as before', {}, { expiresAt: null }],
+    ['the current state', { row: { disabledAt: 5 } }, { disabled: true }],
     [
-      'all that it has, in a frozen environment',
+      'the current scopes and IP ranges',
+      { scopes: ['a'], allowedIps: ['::1'] },
+      { scopes: ['a'], allowedIps: ['::1'] },
+    ],
+    ['no scopes and IP ranges, as before', {}, { scopes: null, allowedIps: null }],
+    [
+      'the current values of all members, in a frozen environment',
       { isFrozen: true, row: { disabledAt: 5 } },
       { name: 'old', disabled: true, expiresAt: null, scopes: null, allowedIps: null },
     ],
-  ])('a secret that gets %s stays as it is', async (_, given, changes) => {
+  ])('an update of a secret changes nothing: %s', async (_, given, changes) => {
     const { key, id } = await subjectOf(given)
     const before = await stateOf(key)
     expect(await change(key, { id }, changes)).toMatchObject({ granted: { id } })
@@ -367,65 +392,85 @@ describe('changing a secret', () => {
     ['an expired secret', 'client_secret_expired', { row: { expiresAt: NOW } }, { name: 'new' }],
     ['an expired secret', 'client_secret_expired', { row: { expiresAt: NOW } }, { expiresAt: null }],
     ['a scope of another application', 'scopes_unknown', {}, { scopes: ['a', 'elsewhere'] }],
-    ['other scopes than those that were lost', 'scopes_unknown', { scopes: ['lost'] }, { scopes: ['lost', 'x'] }],
     [
-      'a longer life than allowed',
+      'a new scope, besides one that the application no longer has',
+      'scopes_unknown',
+      { scopes: ['lost'] },
+      { scopes: ['lost', 'x'] },
+    ],
+    [
+      'an expiry after the maximum lifetime',
       'expires_at_too_late',
       { maxLifetimeDays: 90, row: { expiresAt: IN_A_DAY } },
       { expiresAt: NOW - 1000 + 90 * DAY_MS + TOLERANCE_MS + 1 },
     ],
     [
-      'a longer life than that of a new secret',
+      'an expiry after the maximum lifetime from now, for an old secret without an expiry',
       'expires_at_too_late',
       { maxLifetimeDays: 90, row: { createdAt: OLD } },
       { expiresAt: NOW + 90 * DAY_MS + TOLERANCE_MS + 1 },
     ],
     [
-      'a longer life than before the policy',
+      'a later expiry, if the current one is already after the maximum lifetime',
       'expires_at_too_late',
       { maxLifetimeDays: 1, row: { expiresAt: NOW + 9 * DAY_MS } },
       { expiresAt: NOW + 9 * DAY_MS + TOLERANCE_MS + 1 },
     ],
     [
-      'no expiry in place of one from before the policy',
+      'no expiry, if the current one is already after the maximum lifetime',
       'expires_at_too_late',
       { maxLifetimeDays: 1, row: { expiresAt: NOW + 9 * DAY_MS } },
       { expiresAt: null },
     ],
     [
-      'a life after the grace period, at the limit',
+      'an expiry after the grace period, at the limit',
       'client_secret_limit_reached',
       { row: ROTATED_OUT, others: LIMIT },
       { expiresAt: ROTATED_OUT.retiresAt + 1 },
     ],
     [
-      'a life without an end, at the limit',
+      'no expiry for an expiring secret, at the limit',
       'client_secret_limit_reached',
       { row: ROTATED_OUT, others: LIMIT },
       { expiresAt: null },
     ],
     [
-      'enabling a disabled secret',
+      'enabling, in a frozen environment',
       'environment_frozen',
       { isFrozen: true, row: { disabledAt: 5 } },
       { disabled: false },
     ],
-    ['a longer life', 'environment_frozen', { isFrozen: true, row: { expiresAt: IN_A_DAY } }, { expiresAt: null }],
-    ['more scopes', 'environment_frozen', { isFrozen: true, scopes: ['a'] }, { scopes: ['a', 'b'] }],
-    ['more addresses', 'environment_frozen', { isFrozen: true, allowedIps: ['::1'] }, { allowedIps: null }],
     [
-      'more scopes, beside an earlier end',
+      'no expiry in place of one, in a frozen environment',
+      'environment_frozen',
+      { isFrozen: true, row: { expiresAt: IN_A_DAY } },
+      { expiresAt: null },
+    ],
+    [
+      'more scopes, in a frozen environment',
+      'environment_frozen',
+      { isFrozen: true, scopes: ['a'] },
+      { scopes: ['a', 'b'] },
+    ],
+    [
+      'no IP ranges in place of one, in a frozen environment',
+      'environment_frozen',
+      { isFrozen: true, allowedIps: ['::1'] },
+      { allowedIps: null },
+    ],
+    [
+      'more scopes with an earlier expiry, in a frozen environment',
       'environment_frozen',
       { isFrozen: true, scopes: ['a'] },
       { scopes: null, expiresAt: IN_A_DAY, disabled: true, name: 'new' },
     ],
     [
-      'a longer life, beside fewer scopes and addresses',
+      'a later expiry with fewer scopes and IP ranges, in a frozen environment',
       'environment_frozen',
       { isFrozen: true, row: { expiresAt: IN_A_DAY } },
       { expiresAt: IN_A_DAY + 1, scopes: ['a'], allowedIps: ['::1'] },
     ],
-  ])('%s: refused as %s, and nothing changes', async (_, refused, given, changes) => {
+  ])('an update of a secret is refused and changes nothing (%s): %s', async (_, refused, given, changes) => {
     const { key, id } = await subjectOf(given)
     const before = await stateOf(key)
     expect(await change(key, { id }, changes)).toMatchObject({ refused })

@@ -85,7 +85,7 @@ test('a request that is sent again within an hour is a replay of the first one',
 test.each([
   ['a moment less than an hour later', NOW + HOUR_MS - 1, false],
   ['an hour later', NOW + HOUR_MS, true],
-])('whether a key can be used for something new: %s', async (_, now, expected) => {
+])('an Idempotency-Key can be used for a new request after an hour, and no sooner: %s', async (_, now, expected) => {
   const key = await newApiKey()
   const request = await newRequest()
   await create(key, changeOf(key), request)
@@ -97,7 +97,7 @@ test.each([
   expect(granted.data).toEqual(expected ? { of: later.eventId } : { of: expect.not.stringContaining(later.eventId) })
 })
 
-test('another request with the same key is refused', async () => {
+test('another request with the same Idempotency-Key is refused', async () => {
   const key = await newApiKey()
   const request = await newRequest()
   await create(key, changeOf(key), request)
@@ -105,7 +105,7 @@ test('another request with the same key is refused', async () => {
   expect(await originalOf(key, changeOf(key), other)).toEqual({ refused: 'idempotency_key_reused' })
 })
 
-test('a record is of no use to another key, another environment, or a request without a key', async () => {
+test('a record is not found for another Idempotency-Key, another API key, or a request without an Idempotency-Key', async () => {
   const key = await newApiKey()
   const stranger = await newApiKey()
   const request = await newRequest()
@@ -120,7 +120,7 @@ test('a record is of no use to another key, another environment, or a request wi
   }
 })
 
-test('a record leads to no event of another environment', async () => {
+test('a record does not return an event of another environment', async () => {
   const key = await newApiKey()
   const stranger = await newApiKey()
   const [change, request] = [changeOf(key), await newRequest()]
@@ -129,7 +129,7 @@ test('a record leads to no event of another environment', async () => {
   expect(await originalOf(key, changeOf(key), request)).toBeNull()
 })
 
-test('a change without a key has its own event as its original', async () => {
+test('the original event of a change without an Idempotency-Key is its own event', async () => {
   const key = await newApiKey()
   const change = changeOf(key)
   await record(key, changeOf(key))

@@ -65,8 +65,8 @@ const historyOf = async (id: string) =>
 
 test.each([
   ['a key with write access', false],
-  ['a key that may only change secrets', true],
-])('a replay by %s is recorded in the events and in the history of its secret alone', async (_, isNarrow) => {
+  ['a key with only the permission secrets:write', true],
+])('a replay by %s records one event, and adds it to the history of this secret only', async (_, isNarrow) => {
   const { key, application, request, create } = await newIssuer(isNarrow)
   const [other = ''] = await storeSecrets(key.environmentId, application.id, [{ createdAt: NOW - 1000 }])
   const first = changeBy(callerOf(key), NOW)
@@ -135,7 +135,7 @@ test('a replay that can’t be recorded is returned, and logged', async () => {
   expect(await eventsOf(key)).toHaveLength(2)
 })
 
-test('a create whose response was lost is granted, also if the environment was frozen meanwhile', async () => {
+test('a retry of a create that was made succeeds although the environment was frozen in between', async () => {
   const { key, create } = await newIssuer()
   const change = changeBy(callerOf(key), NOW)
   const created = await create(change)
@@ -158,14 +158,14 @@ test.each([
   expect(await eventsOf(key)).toEqual(before)
 })
 
-test('a replay for a secret that expires in a moment is granted', async () => {
+test('a replay for a secret that expires one millisecond later succeeds', async () => {
   const { key, create } = await newIssuer()
   await create()
   await rowsOf(sql`UPDATE client_secrets SET expires_at = ${NOW + 1} WHERE environment_id = ${key.environmentId}`)
   expect(await create()).toMatchObject({ granted: { replayedFrom: expect.anything() } })
 })
 
-test('a create that is too late creates nothing, and says so', async () => {
+test('a create after its deadline is refused, and creates nothing', async () => {
   const { key, application, request } = await newIssuer()
   const before = await eventsOf(key)
   const secret = { ...(await newSecret(application.id)), ...NO_LIMITS }
@@ -179,7 +179,7 @@ test('a create that is too late creates nothing, and says so', async () => {
 })
 
 describe('replacing a secret that did not reach the user', () => {
-  test('a new secret takes the place of the one that it replaces, which expires, and of no other', async () => {
+  test('at the limit, a new secret that replaces another one makes only that one expire', async () => {
     const { key, application } = await newIssuer()
     const rows = Array.from({ length: LIMIT }, (_, i) => ({ createdAt: NOW - 1000 + i }))
     const [replaced = '', ...others] = await storeSecrets(key.environmentId, application.id, rows)

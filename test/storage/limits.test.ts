@@ -34,7 +34,7 @@ describe('applications', () => {
     expect((await create()).json.code).toBe('application_limit_reached')
   })
 
-  test('a create whose reply was lost is counted once', async () => {
+  test('an application is counted once although the reply to its create was lost', async () => {
     const { apiKey, environmentId } = await newApiKey()
     let tries = 0
     const DB = withBatch(env.DB, async (real, statements) => {
@@ -49,7 +49,7 @@ describe('applications', () => {
     expect(await counting.first('application_count')).toBe(1)
   })
 
-  test('a search reads a bounded number of applications, and its cursor leads on to the rest', async () => {
+  test('a search reads a bounded number of applications, and its cursor leads to the rest', async () => {
     const key = await newApiKey()
     const { id } = await newApplication(key.apiKey, { ...m2mApplication, name: 'Needle' })
     await env.DB.prepare(
@@ -103,7 +103,7 @@ describe('sessions', () => {
     expect((await activeOf(key)).sort()).toEqual(ids.slice(2).sort())
   })
 
-  test('signing in ends the session that the request came with', async () => {
+  test('signing in ends the earlier session of the same browser', async () => {
     const key = await newApiKey()
     const other = await newApiKey()
     await start(key, 'replaced')
@@ -111,7 +111,7 @@ describe('sessions', () => {
     expect([await activeOf(key), await activeOf(other)]).toEqual([[], [kept]])
   })
 
-  test('a session in use ends after twelve hours', async () => {
+  test('a session that is in use ends after twelve hours', async () => {
     const key = await newApiKey()
     const id = await start(key, 'long')
     const age = (ms: number) =>
@@ -128,7 +128,7 @@ describe('sessions', () => {
 
 describe('events', () => {
   test.each(['events=connect_application_secret.expired', 'organization_id=org_unknown'])(
-    'the event list filtered by %s reads no other events, of which there are 5,000',
+    'the event list filtered by %s reads fewer than 200 rows among 5,000 other events',
     async (query) => {
       const { apiKey } = await newApiKey()
       const { id } = await newApplication(apiKey)
@@ -151,7 +151,7 @@ describe('events', () => {
 })
 
 test.each([Number.NaN, Number.POSITIVE_INFINITY, undefined])(
-  '%s is not sent to the database, which would store NULL',
+  'a value %s throws an error and is not sent to the database, which would store NULL',
   async (value) => {
     const key = await newApiKey()
     const row = {
@@ -168,7 +168,7 @@ test.each([Number.NaN, Number.POSITIVE_INFINITY, undefined])(
   },
 )
 
-describe('faults', () => {
+describe('permanent errors of the database', () => {
   test.each([
     ["D1_ERROR: Your account has exceeded D1's free tier daily row read limit.", 'quota_exceeded', 'midnight UTC'],
     ['D1_ERROR: Exceeded maximum DB size.', 'full', 'full'],
@@ -177,27 +177,30 @@ describe('faults', () => {
     ['D1_ERROR: attempt to write a readonly database: SQLITE_READONLY', 'read_only', 'read-only'],
     ['D1_ERROR: no such table: events: SQLITE_ERROR', 'not_migrated', 'npm run'],
     ['D1_ERROR: table events has no column named seq: SQLITE_ERROR', 'not_migrated', 'npm run'],
-  ])('the fault %s lasts: the response says so, and does not say to retry', async (message, fault, words) => {
-    expect(new StorageUnavailable(new Error(message)).fault).toBe(fault)
-    const { apiKey } = await newApiKey()
-    let tries = 0
-    const DB = withBatch(env.DB, () => {
-      tries++
-      throw new Error(message)
-    })
-    const { status, json, headers } = await call(apiKey, 'GET', '/connect/applications', { bindings: { DB } })
-    expect([status, tries]).toEqual([503, 1])
-    expect(json.message).toContain(words)
-    expect(json.message).not.toMatch(/retry|again/i)
-    expect(Number(headers.get('Retry-After'))).toBeGreaterThanOrEqual(1)
-  })
+  ])(
+    'after the permanent error “%s”, the 503 names the cause and does not suggest a retry',
+    async (message, fault, words) => {
+      expect(new StorageUnavailable(new Error(message)).fault).toBe(fault)
+      const { apiKey } = await newApiKey()
+      let tries = 0
+      const DB = withBatch(env.DB, () => {
+        tries++
+        throw new Error(message)
+      })
+      const { status, json, headers } = await call(apiKey, 'GET', '/connect/applications', { bindings: { DB } })
+      expect([status, tries]).toEqual([503, 1])
+      expect(json.message).toContain(words)
+      expect(json.message).not.toMatch(/retry|again/i)
+      expect(Number(headers.get('Retry-After'))).toBeGreaterThanOrEqual(1)
+    },
+  )
 })
 
 describe('the schema', () => {
   test.each([
     [SCHEMA_VERSION - 1, 'not_migrated'],
     [SCHEMA_VERSION + 1, 'newer_schema'],
-  ])('the schema version %i is not ready', async (version, fault) => {
+  ])('a database with schema version %i is refused', async (version, fault) => {
     await env.DB.prepare('UPDATE schema_version SET version = ?').bind(version).run()
     await expect(requireCurrentSchema(operatorDatabase())).rejects.toMatchObject({ fault })
     await env.DB.prepare('UPDATE schema_version SET version = ?').bind(SCHEMA_VERSION).run()

@@ -6,7 +6,7 @@ import { call } from '../api.ts'
 import { dropTables } from '../drop-tables.ts'
 import { secretsOf } from '../requests.ts'
 
-test('the newest migration that the Worker asks for is the newest file', () => {
+test('the schema version that the Worker requires is that of the newest migration file', () => {
   expect(SCHEMA_VERSION).toBe(Number.parseInt(env.MIGRATIONS.at(-1)?.name ?? '', 10))
 })
 

@@ -33,7 +33,7 @@ const reminders = async (secret: Made) =>
   (await secret.events('expiring')).map(({ data }: { data: { expires_in_days: number } }) => data.expires_in_days)
 
 describe('reminders before an expiry', () => {
-  test('cleanup reminds 30, 7 and 1 days before an expiry, each time once, and names the secret', async () => {
+  test('cleanup records one reminder each 30, 7 and 1 days before an expiry, with the secret', async () => {
     const expiresAt = Date.now() + 40 * DAY_MS
     const secret = await newSecret({ name: 'ci', expires_at: iso(expiresAt) })
     const { updated_at } = await secret.state()
@@ -58,7 +58,7 @@ describe('reminders before an expiry', () => {
     expect(event.data.updated_at).toBe(updated_at)
   })
 
-  test('a secret whose lifetime is shorter than the time of a reminder does not get that reminder', async () => {
+  test('a secret with a lifetime of 10 days gets no reminder 30 days before its expiry', async () => {
     const expiresAt = Date.now() + 10 * DAY_MS
     const secret = await newSecret({ expires_at: iso(expiresAt) })
     expect((await run(Date.now())).reminders_recorded).toBe(0)
@@ -67,7 +67,7 @@ describe('reminders before an expiry', () => {
     expect(await reminders(secret)).toEqual([7, 1])
   })
 
-  test('a late run records the reminder of the remaining time, and no other', async () => {
+  test('a late run of cleanup records only the reminder for the remaining time', async () => {
     const expiresAt = Date.now() + 40 * DAY_MS
     const secret = await newSecret({ expires_at: iso(expiresAt) })
     await run(expiresAt - 5 * DAY_MS)
@@ -77,7 +77,7 @@ describe('reminders before an expiry', () => {
     expect(await secret.events('expired')).toHaveLength(1)
   })
 
-  test('an expiry that is moved to a later time gets its reminders again', async () => {
+  test('an expiry that is moved to a later time gets all reminders again', async () => {
     const secret = await newSecret({ expires_at: iso(Date.now() + 20 * DAY_MS) })
     const expiresAt = Date.now() + 50 * DAY_MS
     await secret.patch({ expires_at: iso(expiresAt) })
@@ -89,7 +89,7 @@ describe('reminders before an expiry', () => {
     expect(await reminders(secret)).toEqual([30])
   })
 
-  test('a grace period of a day gets no reminder, and one of two days gets one the day before', async () => {
+  test('a grace period of one day gets no reminder, and a grace period of two days gets one a day before its end', async () => {
     for (const [days, expected] of [
       [1, []],
       [2, [1]],
@@ -113,7 +113,7 @@ describe('reminders before an expiry', () => {
   })
 })
 
-describe('secrets that are unused for as long as their environment allows', () => {
+describe('secrets that are unused for longer than the maximum of their environment', () => {
   const setPolicy = ({ environmentId }: Made, days: number | null) =>
     env.DB.prepare('UPDATE environments SET max_unused_days = ? WHERE id = ?').bind(days, environmentId).run()
   const use = ({ apiKey, secret }: Made) =>
@@ -130,7 +130,7 @@ describe('secrets that are unused for as long as their environment allows', () =
       .bind(count, environmentId, id)
       .run()
 
-  test('cleanup disables a secret that was never used, with an event, and only past the limit', async () => {
+  test('cleanup disables a secret that was not used for the maximum number of days, and records an event', async () => {
     const secret = await newSecret()
     await setPolicy(secret, 30)
     expect((await run(inDays(29))).unused_disabled).toBe(0)
@@ -145,7 +145,7 @@ describe('secrets that are unused for as long as their environment allows', () =
     ])
   })
 
-  test('a use, a change and enabling each start the unused days again', async () => {
+  test('the unused days of a secret start again after it is enabled, and after a use', async () => {
     const secret = await newSecret()
     await setPolicy(secret, 30)
     await run(inDays(31))
@@ -157,7 +157,7 @@ describe('secrets that are unused for as long as their environment allows', () =
     expect((await run(inDays(51))).unused_disabled).toBe(1)
   })
 
-  test('secrets without a policy, and expired, revoked and disabled ones, stay as they are', async () => {
+  test('cleanup does not disable expired or revoked secrets, or secrets in an environment without a maximum', async () => {
     const none = await newSecret()
     const some = await newSecret({ expires_at: iso(inDays(5)) })
     await setPolicy(some, 1)
@@ -170,7 +170,7 @@ describe('secrets that are unused for as long as their environment allows', () =
     expect([...(await none.events('unused')), ...(await some.events('unused'))]).toEqual([])
   })
 
-  test('a reminder and the disabling of the same secret in one run are two events', async () => {
+  test('a reminder and the disabling of the same secret in one run of cleanup are two events', async () => {
     const expiresAt = inDays(40)
     const secret = await newSecret({ expires_at: iso(expiresAt) })
     await setPolicy(secret, 5)
@@ -178,7 +178,7 @@ describe('secrets that are unused for as long as their environment allows', () =
     expect([...(await reminders(secret)), ...(await secret.events('unused'))]).toHaveLength(2)
   })
 
-  test('an environment with many secrets delays the check of another one by one page at most', async () => {
+  test('an environment with many secrets delays the check of another environment by at most one page', async () => {
     const large = await newSecret()
     const small = await newSecret()
     await addSecrets(large, 1_600)
@@ -195,7 +195,7 @@ describe('secrets that are unused for as long as their environment allows', () =
     expect((await run(later + 120_000)).unused_disabled).toBe(1_101)
   })
 
-  test('a run checks every environment that is due, in pages, and reads each once a day', async () => {
+  test('a run of cleanup checks all secrets of every environment, and the next run on the same day reads almost no rows', async () => {
     const first = await newSecret()
     const second = await newSecret()
     await addSecrets(first, 600)

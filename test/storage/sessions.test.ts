@@ -91,7 +91,7 @@ async function rename({ id }: Key): Promise<string> {
 }
 
 describe('starting a session', () => {
-  test('the eleventh session of an API key ends its oldest one, and none of another key or of a person', async () => {
+  test('the eleventh session of an API key ends the oldest session of this key, and no session of another key or of a person', async () => {
     const key = await newApiKey()
     const colleague = await newApiKey({ environmentId: key.environmentId })
     const own = await store(
@@ -116,7 +116,7 @@ describe('starting a session', () => {
     expect(await endsOf(key)).toEqual({ ...before, [id]: null, [own[0] ?? '']: NOW, [ended]: 5 })
   })
 
-  test('the eleventh session of a person ends the oldest one of that person and key', async () => {
+  test('the eleventh session of a person ends the oldest session of this person and API key', async () => {
     const key = await newApiKey()
     const colleague = await newApiKey({ environmentId: key.environmentId })
     const person = PERSON.email
@@ -137,7 +137,7 @@ describe('starting a session', () => {
     expect(await endsOf(key)).toEqual({ ...before, [id]: null, [own[0] ?? '']: NOW })
   })
 
-  test('of sessions that started in the same millisecond, the one with the lowest ID ends first', async () => {
+  test('among sessions that started in the same millisecond, the session with the lowest ID ends first', async () => {
     const key = await newApiKey()
     const ids = await store(
       key,
@@ -148,7 +148,7 @@ describe('starting a session', () => {
     expect(await endsOf(key)).toEqual({ ...before, [id]: null, [ids[0] ?? '']: NOW })
   })
 
-  test('a new session ends the one that it replaces, also of another environment, and no other', async () => {
+  test('a new session ends only the session that it replaces, even if that is in another environment', async () => {
     const key = await newApiKey()
     const other = await newApiKey()
     const replaced = await start(other)
@@ -159,7 +159,7 @@ describe('starting a session', () => {
     expect(await endsOf(key)).toEqual({ [id]: null })
   })
 
-  test('a session that starts too late does not exist, replaces none, and has no event', async () => {
+  test('a sign-in after its deadline starts no session, ends no session, and records no event', async () => {
     const key = await newApiKey()
     const first = await start(key)
     const [before, events] = [await endsOf(key), await eventsOf(key)]
@@ -168,20 +168,20 @@ describe('starting a session', () => {
     expect([await endsOf(key), await eventsOf(key)]).toEqual([before, events])
   })
 
-  test('a key without a right to read applications starts no session', async () => {
+  test('a key without the permission to read applications cannot start a session', async () => {
     const key = await newApiKey({ access: 'read', permissions: ['events:read'] })
     expect((await start(key)).outcome).toMatchObject({ refused: 'forbidden' })
     expect([await endsOf(key), await eventsOf(key)]).toEqual([{}, []])
   })
 
-  test('a key that may only change secrets starts a session', async () => {
+  test('a key with only the permission secrets:write can start a session', async () => {
     const key = await newApiKey({ access: 'read', permissions: ['secrets:write'] })
     const { id, outcome } = await start(key)
     expect(outcome).toMatchObject({ granted: null })
     expect(await endsOf(key)).toEqual({ [id]: null })
   })
 
-  test('the event of a sign-in names the API key, or the person by the session', async () => {
+  test('the actor of a sign-in event is the API key, or the session with its person', async () => {
     const key = await newApiKey()
     await newApiKey({ environmentId: key.environmentId })
     const name = await rename(key)
@@ -207,7 +207,7 @@ describe('ending a session', () => {
     return { key, ending, kept, events: await eventsOf(key) }
   }
 
-  test('a session ends itself and no other, with an event that names it', async () => {
+  test('a session can end itself, with one event, and ends no other session', async () => {
     const { key, ending, kept, events } = await newSessions()
     const name = await rename(key)
     const change = changeBy(ending.caller, NOW + 1)
@@ -226,7 +226,7 @@ describe('ending a session', () => {
     })
   })
 
-  test('a session that ends itself too late continues, and has no event', async () => {
+  test('a session that ends itself after the deadline continues, and records no event', async () => {
     const { key, ending, kept, events } = await newSessions()
     const outcome = await tooLate((database) => endOwnSession(database, changeBy(ending.caller, NOW)))
     expect(outcome).toMatchObject({ refused: 'service_unavailable' })
@@ -234,7 +234,7 @@ describe('ending a session', () => {
     expect(await eventsOf(key)).toEqual(events)
   })
 
-  test('a session is ended once, by any other caller of its environment, with one event that names it', async () => {
+  test('another session of the same key can end a session, and a second try records no event', async () => {
     const { key, ending, kept, events } = await newSessions()
     const end = (now: number) => endSession(operatorDatabase(), changeBy(kept.caller, now), ending.id)
     for (const now of [NOW + 1, NOW + 2]) expect(await end(now)).toMatchObject({ granted: null })
@@ -244,14 +244,14 @@ describe('ending a session', () => {
     ])
   })
 
-  test('a session can be ended by itself by its ID', async () => {
+  test('a session can end itself by its ID', async () => {
     const { key, ending, kept } = await newSessions()
     const outcome = await endSession(operatorDatabase(), changeBy(ending.caller, NOW + 1), ending.id)
     expect(outcome).toMatchObject({ granted: null })
     expect(await endsOf(key)).toEqual({ [ending.id]: NOW + 1, [kept.id]: null })
   })
 
-  test('the session of another environment, and an unknown one, are not found', async () => {
+  test('an attempt to end an unknown session, or one of another environment, finds and changes nothing', async () => {
     const { key, ending, kept, events } = await newSessions()
     const stranger = await newApiKey()
     await start(stranger)
@@ -264,7 +264,7 @@ describe('ending a session', () => {
     expect([await endsOf(stranger), await eventsOf(stranger)]).toEqual(before)
   })
 
-  test('a read-only key ends no other session', async () => {
+  test('a read-only key cannot end another session', async () => {
     const { key, ending, kept, events } = await newSessions()
     const reader = await newApiKey({ environmentId: key.environmentId, access: 'read' })
     const outcome = await endSession(operatorDatabase(), changeBy(callerOf(reader), NOW), ending.id)
@@ -272,7 +272,7 @@ describe('ending a session', () => {
     expect([await endsOf(key), await eventsOf(key)]).toEqual([{ [ending.id]: null, [kept.id]: null }, events])
   })
 
-  test('a session that is ended too late continues, and has no event', async () => {
+  test('a session that another caller ends after the deadline continues, and no event is recorded', async () => {
     const { key, ending, kept, events } = await newSessions()
     const outcome = await tooLate((database) => endSession(database, changeBy(kept.caller, NOW), ending.id))
     expect(outcome).toMatchObject({ refused: 'service_unavailable' })
@@ -281,7 +281,7 @@ describe('ending a session', () => {
 })
 
 describe('the list of sessions', () => {
-  test('a session in the list has its key, its person, its times and the origin of its sign-in', async () => {
+  test('each session in the list has its API key, its person, its times and the origin of its sign-in', async () => {
     const key = await newApiKey()
     const colleague = await newApiKey({ environmentId: key.environmentId })
     const [name, nameOfColleague] = [await rename(key), await rename(colleague)]
@@ -316,7 +316,7 @@ describe('the list of sessions', () => {
     ])
   })
 
-  test('the origin of a sign-in is found past any number of earlier sign-ins and other events', async () => {
+  test('the list has the origin of a sign-in even among 60 other events of the same milliseconds', async () => {
     const key = await newApiKey()
     // Later than every event so far, so that the event of the sign-in has this time.
     const [latest] = await rowsOf<{ seq: number }>(sql`SELECT coalesce(max(seq), 0) AS seq FROM events`)

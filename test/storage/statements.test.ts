@@ -67,7 +67,7 @@ const narrowKey = async ({ environmentId }: Key, permission: Permission) =>
 
 const renamed = [sql`name = 'new'`]
 
-describe('the right that a statement needs', () => {
+describe('the permission that a statement needs', () => {
   let key: Key
   const callers = new Map<string, Caller>()
 
@@ -112,7 +112,7 @@ describe('the right that a statement needs', () => {
     ['sessions', ['write', 'read']],
     ['webhook_endpoints', ['write', 'read']],
     ['webhook_deliveries', ['write', 'read']],
-  ] as const)('rows of %s are read by keys with %j', async (table, allowed) => {
+  ] as const)('the keys that can read rows of %s are those with %j', async (table, allowed) => {
     const found: string[] = []
     for (const [right, caller] of callers) {
       const rows = await send(select(caller, sql`1`, table, sql`true`))
@@ -126,7 +126,7 @@ describe('the right that a statement needs', () => {
     ['applications', ['write', 'applications:write']],
     ['client_secrets', ['write', 'secrets:write']],
     [BY_APPLICATION, ['write', 'secrets:write']],
-  ] as const)('rows of %s are changed by keys with %j', async (table, allowed) => {
+  ] as const)('the keys that can update rows of %s are those with %j', async (table, allowed) => {
     const made: string[] = []
     for (const [right, caller] of callers) {
       const change = changeBy(caller, NOW)
@@ -137,7 +137,7 @@ describe('the right that a statement needs', () => {
     expect(made).toEqual(allowed)
   })
 
-  test('rows of secrets are inserted, and many are changed, by keys that may change secrets', async () => {
+  test('a key with secrets:write can insert a secret and update several secrets, and a key with applications:write cannot', async () => {
     const { key, applicationId, id } = await tenant('old')
     const inserted = async (caller: Caller) => {
       const change = changeBy(caller, NOW)
@@ -158,7 +158,7 @@ describe('the right that a statement needs', () => {
     expect(await inserted(await narrowKey(key, 'applications:write'))).toEqual([])
   })
 
-  test('an application is counted by keys that may change applications', async () => {
+  test('a key with applications:write can change the count of applications, and a key with secrets:write cannot', async () => {
     const { key, applicationId } = await tenant()
     const count = async (caller: Caller) => {
       const change = changeBy(caller, NOW)
@@ -171,7 +171,7 @@ describe('the right that a statement needs', () => {
     expect(await count(await narrowKey(key, 'applications:write'))).toBe(2)
   })
 
-  test('an environment is changed by keys that may change everything', async () => {
+  test('a key with write access can update the environment, and keys with fewer permissions cannot', async () => {
     const { key } = await tenant()
     const changed = async (caller: Caller) => {
       const change = changeBy(caller, NOW)
@@ -187,7 +187,7 @@ describe('the right that a statement needs', () => {
 })
 
 describe('reading', () => {
-  test('the caller is selected with what is joined to it, and without another environment', async () => {
+  test('selectCaller returns the caller with the joined rows of the caller’s environment, and nothing for an unknown caller', async () => {
     const { key, caller, id } = await tenant('a', 'b')
     await tenant('c')
     const joined = sql`JOIN client_secrets ON client_secrets.environment_id = caller.environment_id AND client_secrets.id = ${id}`
@@ -197,7 +197,7 @@ describe('reading', () => {
     expect(await send(selectCaller(callerOf({ digest: await sha256('unknown') }), sql`1`, sql``))).toEqual([])
   })
 
-  test('rows of the environment are selected, narrowed and ordered', async () => {
+  test('the select functions return the rows of the caller’s environment that match the condition, in order', async () => {
     const { caller } = await tenant('a', 'b', 'c')
     await tenant('a', 'b')
     const [notA, descending] = [sql`name <> 'a' OR false`, sql`ORDER BY name DESC`]
@@ -218,7 +218,7 @@ describe('reading', () => {
 })
 
 describe('updating', () => {
-  test('an update changes the rows that it selects, once, and not after the deadline', async () => {
+  test('an update changes the rows that match its condition, once, and not after the deadline', async () => {
     const { key, caller } = await tenant('a', 'b')
     const other = await tenant('a')
     const change = changeBy(caller, NOW)
@@ -232,7 +232,7 @@ describe('updating', () => {
     expect(await namesOf(key)).toEqual(['new', 'b'])
   })
 
-  test('a follow-up update changes the rows that it selects, once', async () => {
+  test('a dependent update changes the rows that match its condition, once', async () => {
     const { key, caller } = await tenant('a', 'b')
     const other = await tenant('a')
     const change = changeBy(caller, NOW)
@@ -244,7 +244,7 @@ describe('updating', () => {
   })
 
   test.each(['client_secrets', BY_APPLICATION] as const)(
-    'an update of %s records its event and its time in the row',
+    'an update of %s stores the ID of its event and its time in the row',
     async (table) => {
       const { caller, id } = await tenant('a')
       const change = changeBy(caller, NOW)
@@ -258,7 +258,7 @@ describe('updating', () => {
     },
   )
 
-  test('an update of many changes each row that it names and selects, once, and not after the deadline', async () => {
+  test('updateEach changes each listed row that matches its condition, once, and not after the deadline', async () => {
     const { key, caller, ids } = await tenant('a', 'b', 'c', 'd')
     const other = await tenant('a')
     const change = changeBy(caller, NOW)
@@ -277,7 +277,7 @@ describe('updating', () => {
     expect(row).toEqual({ history: JSON.stringify(['event_x', eventId]), updated_at: NOW, event_id: eventId })
   })
 
-  test('an environment is changed by its latest event, and no other environment is', async () => {
+  test('an environment is updated only by its latest event, and no other environment is updated', async () => {
     const { key, caller } = await tenant()
     const other = await tenant()
     const [first, second] = [changeBy(caller, NOW), changeBy(caller, NOW)]
@@ -295,7 +295,7 @@ describe('updating', () => {
     expect(await changed(first)).toEqual([])
   })
 
-  test('an application is counted once, if the change was made to it', async () => {
+  test('an application is counted once, and only if the change was made to this application', async () => {
     const { key, caller, applicationId } = await tenant()
     const { id: another } = await newApplication(key.apiKey)
     const stranger = await tenant()
@@ -317,7 +317,7 @@ describe('updating', () => {
     expect(await count(1, applicationId)).toBe(2)
   })
 
-  test('rows without a stamp are updated where they are selected, with a row for each, and not after the deadline', async () => {
+  test('updateUnstamped changes the rows that match its condition, returns a row for each, and changes none after the deadline', async () => {
     const { key, caller } = await tenant('a', 'b', 'c')
     const other = await tenant('a')
     const set = sql`name = name || '.'`
@@ -338,7 +338,7 @@ describe('updating', () => {
 })
 
 describe('inserting', () => {
-  test('a row is inserted for what is joined to the caller and selected, once, and not after the deadline', async () => {
+  test('a row is inserted for the rows that are joined to the caller and match the condition, once, and not after the deadline', async () => {
     const { key, caller, applicationId } = await tenant()
     await tenant()
     const change = changeBy(caller, NOW)
@@ -376,7 +376,7 @@ describe('inserting', () => {
     ])
   })
 
-  test('the record of a request is stored if its change was made', async () => {
+  test('the record of an Idempotency-Key is stored only if its change was made', async () => {
     const key = await newApiKey()
     const change = changeBy(callerOf(key), NOW)
     const digest = await sha256(key.id)
@@ -396,22 +396,25 @@ test.each([
   ['a moment after', 1, 'first'],
   ['at', 0, 'second'],
   ['before', -1, 'second'],
-])('whether a record is replaced that was stored %s the time until which records are stale', async (_, ms, prefix) => {
-  const key = await newApiKey()
-  const digest = await sha256(key.id)
-  const store = async (now: number, secret_prefix: string) => {
-    const change = changeBy(callerOf(key), now)
-    await record(key, change)
-    await send(insertRecord(change, { digest, request_digest: digest, salt: digest, secret_prefix }, NOW))
-  }
-  await store(NOW + ms, 'first')
-  await store(NOW + MINUTE_MS, 'second')
-  const rows = await rowsOf(sql`SELECT secret_prefix FROM idempotency_records WHERE digest = ${digest}`)
-  expect(rows).toEqual([{ secret_prefix: prefix }])
-})
+])(
+  'a record of an Idempotency-Key is replaced if it is stale, and kept otherwise: stored %s the time limit',
+  async (_, ms, prefix) => {
+    const key = await newApiKey()
+    const digest = await sha256(key.id)
+    const store = async (now: number, secret_prefix: string) => {
+      const change = changeBy(callerOf(key), now)
+      await record(key, change)
+      await send(insertRecord(change, { digest, request_digest: digest, salt: digest, secret_prefix }, NOW))
+    }
+    await store(NOW + ms, 'first')
+    await store(NOW + MINUTE_MS, 'second')
+    const rows = await rowsOf(sql`SELECT secret_prefix FROM idempotency_records WHERE digest = ${digest}`)
+    expect(rows).toEqual([{ secret_prefix: prefix }])
+  },
+)
 
 describe('the last use of a caller', () => {
-  test('the last use of an API key is set if it is active and the use is due', async () => {
+  test('the last use of an API key is set if the key is active and the last use is at least a minute ago', async () => {
     const key = await newApiKey()
     const other = await newApiKey({ environmentId: key.environmentId })
     const usedAt = async ({ id }: Key) =>
@@ -429,7 +432,7 @@ describe('the last use of a caller', () => {
     expect(await usedAt(key)).toBe(NOW)
   })
 
-  test('the last use of a session is set if it is active and the use is due, and not that of its key', async () => {
+  test('the last use of a session is set if the session is active and the last use is due, and the last use of its key is not set', async () => {
     const key = await newApiKey()
     const digest = await sha256(key.id)
     const caller: Caller = { kind: 'session', digest }
@@ -456,6 +459,6 @@ test.each([
   [[sql`true`], 1],
   [[sql`true`, sql`false`], 0],
   [[sql`true`, sql`true`, sql`true`], 1],
-])('all of %j', async (conditions, expected) => {
+])('allOf is true if all of its conditions are true: %j', async (conditions, expected) => {
   expect(await rowsOf(sql`SELECT 1 WHERE ${allOf(conditions)}`)).toHaveLength(expected)
 })

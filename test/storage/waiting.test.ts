@@ -8,7 +8,7 @@ import { secretsOf } from '../requests.ts'
 /** As `MAX_WAITING`. */
 const MAX_WAITING = 100
 
-test('a request is refused at once while a hundred others wait for the database, and works afterwards', async () => {
+test('while a hundred requests wait for the database, another request is refused immediately, and succeeds afterwards', async () => {
   vi.spyOn(console, 'error').mockImplementation(() => {})
   const { apiKey } = await newApiKey()
   const { id, client_id } = await newApplication(apiKey)
@@ -47,7 +47,7 @@ test('a request is refused at once while a hundred others wait for the database,
   expect((await call(apiKey, 'GET', secretsOf(id))).json).toHaveLength(2)
 })
 
-test('a flood of leak reports that wait for the database takes no place of a request', async () => {
+test('a flood of leak reports that wait for the database does not cause other requests to be refused', async () => {
   const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
   const { apiKey } = await newApiKey()
   const { id, client_id } = await newApplication(apiKey)

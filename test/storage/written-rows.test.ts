@@ -26,7 +26,7 @@ describe('a create of a secret writes', () => {
   test.each<[string, Call, number]>([
     ['9 rows', {}, 9],
     ['10 rows if the secret expires', { body: { expires_at } }, 10],
-    ['11 rows if it expires so late that a reminder comes first', { body: { expires_at: late } }, 11],
+    ['11 rows if it expires so late that a reminder is due before', { body: { expires_at: late } }, 11],
     ['11 rows with an Idempotency-Key', { headers: { 'Idempotency-Key': 'a' } }, 11],
     [
       '12 rows with an Idempotency-Key if the secret expires',
@@ -39,7 +39,7 @@ describe('a create of a secret writes', () => {
   })
 })
 
-test('a use writes one row, the row of the secret', async () => {
+test('a use of a secret writes one row, after the response', async () => {
   const { json } = await call(apiKey, 'POST', secretsOf(id))
   const body = { client_secret: json.secret }
   expect(await written('POST', '/connect/client_secrets/verify', { body })).toEqual([0, 1])
