@@ -118,7 +118,7 @@ const routes = [
   ...new Set(app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)),
 ].filter((route) => / \/(connect|events|dashboard)/.test(route) && route !== 'GET /dashboard/sign-in')
 
-test('the routes of the table are those that need a caller', () => {
+test('the table of permissions in these tests has every route that needs a caller', () => {
   expect(Object.keys(NEEDS).sort()).toEqual(routes.sort())
 })
 
@@ -178,14 +178,14 @@ describe.each(ALLOWED)('a key with the permissions %j and %s access', (permissio
   const isSampled = !isLong && permissions !== null && permissions.length > 1
   const tried = (routes: string[]) => (isSampled ? oneOfEachNeed(routes) : routes)
 
-  test('the key and its session get 403 for every other route, and nothing changes', async () => {
+  test('the key and its session get 403 from every route that needs another permission, and change nothing', async () => {
     await narrow(permissions, access)
     const before = await rows()
     for (const route of tried(refused)) expect(await statusOf(await requestAs(tenant, route)), route).toBe(403)
     expect(await rows()).toEqual(before)
   })
 
-  test('the key and its session are not refused by the routes that it may use', async () => {
+  test('the key and its session get neither 401 nor 403 from the routes that its permissions allow', async () => {
     await narrow(permissions, access)
     for (const route of tried(allowed.filter((route) => !DESTRUCTIVE.includes(route)))) {
       const status = await statusOf(await requestAs(tenant, route))
@@ -193,13 +193,13 @@ describe.each(ALLOWED)('a key with the permissions %j and %s access', (permissio
     }
   })
 
-  test('isAllowed and the SQL of scopeOf allow the same', () => {
+  test('isAllowed allows the same as the routes', () => {
     for (const need of ALLOWED[8]?.[2] ?? [])
       expect(isAllowed({ access, permissions }, need)).toBe(needs.includes(need))
   })
 })
 
-test('a key gets 403 for a body that no route accepts, too, because the caller is judged first', async () => {
+test('a key without permission gets 403 even for an invalid body, because the permission is checked first', async () => {
   await narrow(['events:read'], 'read')
   const changes = refusedWith(['events:read']).filter((route) => !/^GET|sign-in$/.test(route))
   expect(changes.length).toBeGreaterThan(40)
@@ -210,7 +210,7 @@ test('a key gets 403 for a body that no route accepts, too, because the caller i
 /** Routes that would end what the other requests need. */
 const DESTRUCTIVE = ['POST /dashboard/sign-out', 'DELETE /connect/applications/:id', 'POST /dashboard/settings/freeze']
 
-test('the dashboard of a key with permissions leads to the pages that it may see', async () => {
+test('the dashboard of a key with permissions links only to the pages that the key may read', async () => {
   const { apiKey } = await newApiKey({ permissions: ['secrets:write'] })
   const visitor = new Visitor()
   await visitor.signIn(apiKey)
@@ -222,7 +222,7 @@ test('the dashboard of a key with permissions leads to the pages that it may see
 })
 
 describe('a key that expires', () => {
-  test('a key works until it expires, and its session too', async () => {
+  test('a key and its session work until the key expires', async () => {
     const key = await newApiKey({ expiresAt: Date.now() + 3_600_000 })
     const visitor = new Visitor()
     await visitor.signIn(key.apiKey)
@@ -251,7 +251,7 @@ describe('a key with IP ranges', () => {
   ]
   const from = (address: string | null) => (address === null ? {} : { 'CF-Connecting-IP': address })
 
-  test('a key with IP ranges works from these only, and changes nothing from other addresses', async () => {
+  test('a key with IP ranges works only from these ranges, and changes nothing from other IP addresses', async () => {
     const key = await newApiKey(limits)
     const count = () =>
       env.DB.prepare('SELECT count(*) AS n FROM applications WHERE environment_id = ?')
@@ -270,7 +270,7 @@ describe('a key with IP ranges', () => {
     }
   })
 
-  test('the sessions of a key with IP ranges start and work from these only', async () => {
+  test('the sessions of a key with IP ranges start and work only from these ranges', async () => {
     const { apiKey } = await newApiKey(limits)
     for (const [address, isAllowed] of ADDRESSES) {
       const signedIn = await new Visitor().post('/dashboard/sign-in', { api_key: apiKey }, from(address))

@@ -35,7 +35,7 @@ const broken = (digit: '0' | '1') => withBatch(databaseIn(digit), () => Promise.
 const ready = (bindings: Partial<Env>) => send(new Request('https://oncekey.test/readyz'), bindings)
 
 describe('GET /readyz', () => {
-  test('/readyz has the state of each region, and asks each once in five seconds', async () => {
+  test('/readyz has the state of each region, and makes one D1 request to each region in five seconds', async () => {
     stopClock()
     const { bindings, trips } = countedRegions(2)
     for (let i = 0; i < 3; i++) {
@@ -62,7 +62,7 @@ describe('GET /readyz', () => {
     ['0', ['unavailable', 'ok'], 'Region 0 (DB): The database did not respond in time.'],
     ['1', ['ok', 'unavailable'], 'Region 1 (DB_1): The database did not respond in time.'],
   ] as const)(
-    '/readyz is 503 while region %s fails, and shows that the other region is ready',
+    '/readyz returns 503 while region %s fails, and shows that the other region is ready',
     async (digit, states, words) => {
       const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
       const { status, json, headers } = await ready(regionBindings(2, { [digit]: broken(digit) }))
@@ -75,7 +75,7 @@ describe('GET /readyz', () => {
     },
   )
 
-  test('/readyz is 503 when one region is not migrated, and names it with the remedy', async () => {
+  test('/readyz returns 503 if a region is not migrated, and names the region and the remedy', async () => {
     const behind = withBatch(env.DB_1, (real) => real([env.DB_1.prepare('SELECT 1 WHERE false')]))
     const { status, json, headers } = await ready(regionBindings(2, { '1': behind }))
     expect([status, headers.get('Retry-After')]).toEqual([503, '60'])
@@ -93,7 +93,7 @@ describe('GET /readyz', () => {
 describe('a region that fails', () => {
   const down = () => regionBindings(2, { '1': broken('1') })
 
-  test('while a region fails, its calls, tokens and pages are 503, and those of the other region succeed', async () => {
+  test('while a region fails, its calls, token requests and pages get 503, and those of the other region succeed', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const bindings = down()
     for (const [tenant, statuses] of [
@@ -108,7 +108,7 @@ describe('a region that fails', () => {
     vi.restoreAllMocks()
   })
 
-  test('while a region fails, cleanup and webhooks of the other region continue, and the schedule fails', async () => {
+  test('while a region fails, the scheduled job still does cleanup and webhooks of the other region, and then throws an error', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const logged = vi.spyOn(console, 'log')
     const receiver = await newReceiver({ environmentId: here.environmentId })
@@ -125,7 +125,7 @@ describe('a region that fails', () => {
   })
 })
 
-test('the schedule cleans up every region, and delivers the webhooks of each', async () => {
+test('the scheduled job does cleanup and delivers webhooks in every region', async () => {
   const logged = vi.spyOn(console, 'log')
   const { bindings, trips } = countedRegions(2)
   await runSchedule(bindings)
@@ -147,7 +147,7 @@ test('a webhook endpoint gets the events of its region right after the change', 
 })
 
 describe('the dashboard', () => {
-  test('the dashboard shows the region of the environment when there are several', async () => {
+  test('the dashboard shows the region of the environment if there are several regions', async () => {
     const page = async (tenant: Tenant, count: number) =>
       (await answer(await requestAs(tenant, 'GET /dashboard'), regionBindings(count))).text
     expect(await page(there, 2)).toContain('Region 1 (DB_1)')
@@ -155,7 +155,7 @@ describe('the dashboard', () => {
     expect(await page(here, 1)).not.toContain('Region')
   })
 
-  test('the dashboard ends the session of another region that a sign-in replaces', async () => {
+  test('a sign-in ends the earlier session of the browser, even if that is in another region', async () => {
     const session = await sessionOf(there)
     const open = async () => {
       const headers = { Cookie: `__Host-session=${session}` }
@@ -173,7 +173,7 @@ describe('the dashboard', () => {
     expect(results).toEqual([{ id: expect.stringMatching(/^event_/), session_id: expect.any(String) }])
   })
 
-  test('the dashboard signs in while the region of the replaced session fails', async () => {
+  test('a sign-in succeeds although the region of the earlier session fails', async () => {
     const log = vi.spyOn(console, 'error').mockImplementation(() => {})
     const session = await sessionOf(there)
     const form = await requestAs(here, 'POST /dashboard/sign-in')

@@ -30,14 +30,14 @@ beforeAll(async () => {
 const routes = [
   ...new Set(app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)),
 ]
-/** Forms that lead to the address of what they search, without a D1 request. */
+/** Search forms redirect to the URL of the results, without a D1 request. */
 const SEARCHES = ['search', 'find', 'events', 'secrets'].map((page) => `POST /dashboard/${page}`)
 
 /** /readyz asks every region. The others are public, or a form without a caller. */
 const isPublic = (route: string) => !/ \/(connect|events|oauth2\/(token|introspection)|dashboard)/.test(route)
 const ofCallers = routes.filter((route) => !isPublic(route) && route !== 'GET /dashboard/sign-in')
 
-test('every route needs a caller, is public, or is the form to sign in', () => {
+test('these tests know more than 40 routes that need a caller, and the public routes', () => {
   expect(routes.filter(isPublic).map((route) => route.split(' ')[1])).toEqual(
     expect.arrayContaining(['/', '/healthz', '/readyz', '/openapi.json', '/docs', '/oauth2/jwks']),
   )
@@ -53,18 +53,21 @@ describe.each(['0', '1'] as const)('a caller of region %s', (digit) => {
 
   // A database of another region would be asked by mistake where the region is not the first one.
   const tried = isLong || digit === '1' ? ofCallers : ofCallers.filter((_, i) => i % 3 === 0)
-  test.each(tried)('a caller reaches no database of another region by %s, and its own one once', async (route) => {
-    const { bindings, trips } = countedRegions(DIGITS.length)
-    const request = await requestAs(route.endsWith('/sign-out') ? { ...tenant, session: undefined } : tenant, route)
-    let before = {}
-    const { status, text } = await answer(request, { ...unlimited, ...bindings }, () => {
-      before = trips()
-    })
-    const { [digit]: own, ...others } = trips()
-    expect(Object.values(others), text).toEqual([0, 0])
-    if (SEARCHES.includes(route)) expect([own, status]).toEqual([0, 303])
-    else expect(before, `${status} ${text}`).toEqual({ '0': 0, '1': 0, '2': 0, [digit]: 1 })
-  })
+  test.each(tried)(
+    '%s makes D1 requests only to the caller’s region, and at most one before the response',
+    async (route) => {
+      const { bindings, trips } = countedRegions(DIGITS.length)
+      const request = await requestAs(route.endsWith('/sign-out') ? { ...tenant, session: undefined } : tenant, route)
+      let before = {}
+      const { status, text } = await answer(request, { ...unlimited, ...bindings }, () => {
+        before = trips()
+      })
+      const { [digit]: own, ...others } = trips()
+      expect(Object.values(others), text).toEqual([0, 0])
+      if (SEARCHES.includes(route)) expect([own, status]).toEqual([0, 303])
+      else expect(before, `${status} ${text}`).toEqual({ '0': 0, '1': 0, '2': 0, [digit]: 1 })
+    },
+  )
 })
 
 const PAIRS: [own: Digit, other: Digit][] = [
@@ -73,9 +76,9 @@ const PAIRS: [own: Digit, other: Digit][] = [
   ...(isLong ? [['2', '1'] satisfies [Digit, Digit]] : []),
 ]
 
-describe.each(PAIRS)('a key of region %s and an ID of region %s', (own, other) => {
+describe.each(PAIRS)('with a key of region %s and an ID of region %s', (own, other) => {
   test.each(routes.filter((route) => / \/connect\/.*:id/.test(route)))(
-    'an ID of another region is unknown to %s',
+    '%s returns the same for an ID of another region as for an unknown ID',
     async (route) => {
       const ask = async (id: string) => {
         const { bindings, trips } = countedRegions(DIGITS.length)
@@ -93,7 +96,7 @@ describe.each(PAIRS)('a key of region %s and an ID of region %s', (own, other) =
   )
 
   test.each(['/connect/applications', '/events'])(
-    'a cursor of another region is answered as an unknown cursor of %s',
+    'GET %s returns the same for a cursor of another region as for an unknown cursor',
     async (path) => {
       const { json } = await tenants[other].send('GET', path)
       const { id } = json.data[0]
@@ -128,7 +131,7 @@ describe('a credential of an unknown region', async () => {
   }
 
   test.each(routes.filter((route) => / \/(connect|events)/.test(route)))(
-    'an API key of an unknown region is answered as an unknown one at %s, without a D1 request',
+    '%s returns the same for an API key of an unknown region as for an unknown key, without a D1 request',
     async (route) => {
       const [method = '', path = ''] = route.split(' ')
       const { status } = await compare(
@@ -140,7 +143,7 @@ describe('a credential of an unknown region', async () => {
   )
 
   test.each(['/oauth2/token', '/oauth2/introspection'])(
-    'a client secret of an unknown region is answered as an unknown one at %s, without a D1 request',
+    '%s returns the same for a client secret of an unknown region as for an unknown secret, without a D1 request',
     async (path) => {
       const { clientId } = tenants['0']
       const { status, text } = await compare(
@@ -162,7 +165,7 @@ describe('a credential of an unknown region', async () => {
     },
   )
 
-  test('an API key of an unknown region is answered as an unknown one at sign-in, without a D1 request', async () => {
+  test('sign-in returns the same for an API key of an unknown region as for an unknown key, without a D1 request', async () => {
     const { status, text } = await compare(
       async (key, bindings) =>
         answer(await requestAs({ ...tenants['0'], apiKey: key }, 'POST /dashboard/sign-in'), bindings),
@@ -172,7 +175,7 @@ describe('a credential of an unknown region', async () => {
     expect(text).toContain('Invalid or revoked API key.')
   })
 
-  test('a session of an unknown region is answered as an unknown one, without a D1 request', async () => {
+  test('the dashboard returns the same for a session of an unknown region as for an unknown session, without a D1 request', async () => {
     const { status } = await compare(
       (session, bindings) =>
         answer(
@@ -184,7 +187,7 @@ describe('a credential of an unknown region', async () => {
     expect(status).toBe(303)
   })
 
-  test('a client secret of an unknown region is invalid at verify, and only the caller’s region gets a D1 request', async () => {
+  test('verify returns “valid: false” for a client secret of another or an unknown region, and makes no D1 request there', async () => {
     const { bindings, trips } = countedRegions(2)
     const path = '/connect/client_secrets/verify'
     for (const plaintext of [await unknown('cs'), await elsewhere('cs'), tenants['1'].secret]) {
@@ -198,7 +201,7 @@ describe('a credential of an unknown region', async () => {
 describe.each(DIGITS)('region %s', (digit) => {
   const bindings = () => ({ ...regionBindings(DIGITS.length) })
 
-  test('a region is in every ID and credential that it creates', async () => {
+  test('every ID and credential that is created in a region contains the region’s digit', async () => {
     const { send, applicationId, clientId, secretId, secret } = tenants[digit]
     const events: { id: string }[] = (await send('GET', '/events?limit=100')).json.data
     expect(events.length).toBeGreaterThan(1)
@@ -208,7 +211,7 @@ describe.each(DIGITS)('region %s', (digit) => {
     for (const credential of [secret, session]) expect(recogniseCredential(credential)?.region).toBe(digit)
   })
 
-  test('a region issues tokens by its secrets, and introspects its own tokens alone', async () => {
+  test('a region issues tokens only for its own secrets, and a token is inactive in other regions', async () => {
     const tenant = { ...tenants[digit], audience: '' }
     const token = await getToken(tenant, { bindings: bindings() })
     expect((await introspect(tenant, token, { bindings: bindings() })).json.active).toBe(true)
@@ -222,7 +225,7 @@ describe.each(DIGITS)('region %s', (digit) => {
     }
   })
 
-  test('a region replays its own creates, and knows nothing of the same Idempotency-Key elsewhere', async () => {
+  test('a region replays its own creates, and the same Idempotency-Key in another region makes a new request', async () => {
     const create = async (tenant: Tenant) => {
       const path = secretsOf(tenant.applicationId)
       return tenant.send('POST', path, { headers: { 'Idempotency-Key': `in-${digit}` } })

@@ -335,7 +335,7 @@ const OF_CLIENTS = [
   'touchClientSecret',
 ]
 
-test('every storage function that a caller can reach is tried', () => {
+test('these tests try every storage function that a caller can reach', () => {
   const exported = [
     apiKeys,
     applications,
@@ -360,8 +360,8 @@ test('every storage function that a caller can reach is tried', () => {
   expect([...Object.keys(functions), ...BUILDERS, ...FRAGMENTS, ...OF_CLIENTS].sort()).toEqual(exported.sort())
 })
 
-describe.each(Object.entries(functions))('storage: %s', (_, attempt) => {
-  test('a storage function neither reads nor changes another environment', async () => {
+describe.each(Object.entries(functions))('the storage function %s', (_, attempt) => {
+  test('the function neither reads nor changes another environment', async () => {
     for (const id of ids) {
       const change = changeBy(stranger.digest)
       const { caller } = change
@@ -380,7 +380,7 @@ const routes = [
 describe.each(routes.filter((route) => route.includes('/connect/')))('%s', (route) => {
   const [method = '', template = ''] = route.split(' ')
 
-  test('the answer for an ID of another environment is that for an unknown ID', async () => {
+  test('the response for an ID of another environment is the same as for an unknown ID', async () => {
     for (const id of ids) {
       const ask = async (named: string) => {
         const query = template.includes(':id') ? '' : `?after=${named}`
@@ -398,7 +398,7 @@ describe.each(routes.filter((route) => route.includes('/connect/')))('%s', (rout
   })
 })
 
-test('the owner’s own requests find every object', async () => {
+test('the owner of the other environment finds every object', async () => {
   const [application, clientId, secret] = ids
   expect((await call(victim.apiKey, 'GET', `/connect/applications/${clientId}`)).json.id).toBe(application)
   const listed = await call(victim.apiKey, 'GET', `/connect/applications/${application}/client_secrets`)

@@ -188,7 +188,7 @@ const cases: Case[] = [
 const routes = app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)
 const guarded = [...new Set(routes)].filter((route) => / \/(connect\/|events$)/.test(route))
 
-test('every route that needs an API key is in the table', () => {
+test('these tests measure every route that needs an API key', () => {
   expect([...new Set(cases.map(([route]) => route))].sort()).toEqual([...guarded].sort())
 })
 
@@ -208,14 +208,17 @@ async function expectCost(
   return { ...reply, sql: counter.sql }
 }
 
-test.each(cases)('%s returns %i at its cost: %s', async (route, outcome, path, cost, request) => {
-  const [method = ''] = route.split(' ')
-  const { status, text, sql } = await expectCost(cost, (wrapped) =>
-    call(apiKey, method, path, { ...request, ...wrapped }),
-  )
-  expect(status, text).toBe(outcome)
-  if (method === 'GET') expect(sql.filter((one) => !/^(SELECT|WITH)\b/.test(one))).toEqual([])
-})
+test.each(cases)(
+  '%s returns %i with the expected number of D1 requests and statements: %s',
+  async (route, outcome, path, cost, request) => {
+    const [method = ''] = route.split(' ')
+    const { status, text, sql } = await expectCost(cost, (wrapped) =>
+      call(apiKey, method, path, { ...request, ...wrapped }),
+    )
+    expect(status, text).toBe(outcome)
+    if (method === 'GET') expect(sql.filter((one) => !/^(SELECT|WITH)\b/.test(one))).toEqual([])
+  },
+)
 
 describe('the OAuth endpoints', async () => {
   const client = await newClient()
@@ -268,21 +271,24 @@ describe('the OAuth endpoints', async () => {
       basic(id, clientSecret),
       { statements: 1 },
     ],
-  ])('answer %s with %i at its cost', async (_, outcome, path, parameters, authorization, cost) => {
-    const headers = {
-      'Content-Type': 'application/x-www-form-urlencoded',
-      ...(authorization && { Authorization: authorization }),
-    }
-    const body = new URLSearchParams({ ...parameters }).toString()
-    const { status, text } = await expectCost(cost, ({ bindings, onAnswer }) =>
-      send(
-        new Request(`https://oncekey.test${path}`, { method: 'POST', headers, body }),
-        { ...unlimited, ...bindings },
-        onAnswer,
-      ),
-    )
-    expect(status, text).toBe(outcome)
-  })
+  ])(
+    'the OAuth endpoints answer %s with %i, with the expected number of D1 requests and statements',
+    async (_, outcome, path, parameters, authorization, cost) => {
+      const headers = {
+        'Content-Type': 'application/x-www-form-urlencoded',
+        ...(authorization && { Authorization: authorization }),
+      }
+      const body = new URLSearchParams({ ...parameters }).toString()
+      const { status, text } = await expectCost(cost, ({ bindings, onAnswer }) =>
+        send(
+          new Request(`https://oncekey.test${path}`, { method: 'POST', headers, body }),
+          { ...unlimited, ...bindings },
+          onAnswer,
+        ),
+      )
+      expect(status, text).toBe(outcome)
+    },
+  )
 })
 
 describe.each(guarded)('%s', (route) => {
@@ -296,7 +302,7 @@ describe.each(guarded)('%s', (route) => {
     ['with a client secret instead of a key', clientSecret, 401, 0],
     ['with a key of an unknown region', elsewhereKey, 401, 0],
     ['with an unknown key', unknownKey, 401, 1],
-    ['with a read-only key', reader.apiKey, isWrite ? 403 : 'as asked', 1],
+    ['with a read-only API key', reader.apiKey, isWrite ? 403 : 'as asked', 1],
   ])('a call %s has the expected status and number of D1 requests', async (_, key, status, trips) => {
     const counter = counted(env.DB)
     let blocking: number | undefined
@@ -326,7 +332,7 @@ test.each([
   expect(counter.trips).toBe(0)
 })
 
-test('no statement scans a table', async () => {
+test('no statement of a management call scans a table', async () => {
   const counter = counted(env.DB)
   for (const [route, , path, , request] of cases) {
     const [method = ''] = route.split(' ')

@@ -18,19 +18,19 @@ const operationOf = (name: string) => {
   return found.operation
 }
 
-test('the document has every route of the Worker and no other', () => {
+test('the OpenAPI document has every route of the Worker and no other', () => {
   const served = app.routes
     .filter(({ method, path }) => method !== 'ALL' && !path.startsWith('/dashboard'))
     .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`)
   expect(operations.map(({ name }) => name).sort()).toEqual([...new Set(served)].sort())
 })
 
-test('every operation has an ID of its own', () => {
+test('every operation of the OpenAPI document has a unique ID', () => {
   const ids = operations.map(({ operation }) => operation.operationId)
   expect(new Set(ids).size).toBe(ids.length)
 })
 
-test('the document describes the webhook that is sent', async () => {
+test('the OpenAPI document describes the webhooks that the Worker sends', async () => {
   const operation = openApi.webhooks.event?.post
   const event: Event = {
     id: 'event_01KA3ZB7QX0H5K8N1P4R7T9V2W',
@@ -53,7 +53,7 @@ test('the document describes the webhook that is sent', async () => {
   expect(errorsIn(resolved(openApi, schema), JSON.parse(body))).toEqual([])
 })
 
-test('every component is used', () => {
+test('every component of the OpenAPI document is used', () => {
   const { securitySchemes, ...components } = openApi.components
   const text = JSON.stringify(openApi)
   const names = Object.entries(components).flatMap(([kind, all]) => Object.keys(all).map((name) => `${kind}/${name}`))
@@ -62,7 +62,7 @@ test('every component is used', () => {
   expect([...new Set(schemes)].sort()).toEqual(Object.keys(securitySchemes).sort())
 })
 
-test('every member has a description, except those that a standard describes', () => {
+test('every member in the OpenAPI document has a description, except those of schemas that a standard describes', () => {
   const standard = ['PublishedKeys', 'ServerMetadata', 'OpenIdConfiguration']
   const undescribed = (path: string, { anyOf = [], oneOf = [], items, properties = {} }: JsonSchema): string[] => [
     ...[...anyOf, ...oneOf, ...(items ? [items] : [])].flatMap((one) => undescribed(path, one)),
@@ -75,7 +75,7 @@ test('every member has a description, except those that a standard describes', (
   expect(schemas.flatMap(([name, schema]) => undescribed(name, schema))).toEqual([])
 })
 
-test('OAuth clients authenticate by HTTP Basic, or by form fields without a security scheme', () => {
+test('the OpenAPI document allows OAuth clients to authenticate by HTTP Basic or by form fields', () => {
   for (const name of ['POST /oauth2/token', 'POST /oauth2/introspection']) {
     const { security, requestBody } = operationOf(name)
     expect(security).toEqual([{ client_secret_basic: [] }, {}])
@@ -87,7 +87,7 @@ test('OAuth clients authenticate by HTTP Basic, or by form fields without a secu
   expect(Object.values(openApi.components.securitySchemes).map(({ type }) => type)).toEqual(['http', 'http'])
 })
 
-test('every 401 documents WWW-Authenticate, and every 429 and 503 documents Retry-After', () => {
+test('the OpenAPI document has WWW-Authenticate for every 401, and Retry-After for every 429 and 503', () => {
   const required: Record<string, string> = { 401: 'WWW-Authenticate', 429: 'Retry-After', 503: 'Retry-After' }
   for (const { name, operation } of operations) {
     for (const [status, response] of Object.entries(operation.responses)) {
@@ -97,12 +97,15 @@ test('every 401 documents WWW-Authenticate, and every 429 and 503 documents Retr
   }
 })
 
-describe('every example is valid under its schema', () => {
-  test.each(Object.entries(openApi.components.schemas))('each example is valid under its schema: %s', (_, schema) => {
-    for (const example of schema.examples ?? []) expect(errorsIn(schema, example)).toEqual([])
-  })
+describe('every example of the OpenAPI document is valid under its schema', () => {
+  test.each(Object.entries(openApi.components.schemas))(
+    'each example of a schema is valid under this schema: %s',
+    (_, schema) => {
+      for (const example of schema.examples ?? []) expect(errorsIn(schema, example)).toEqual([])
+    },
+  )
 
-  test.each(operations)('each example is valid under the schema of $name', ({ operation }) => {
+  test.each(operations)('each example in the operation $name is valid under its schema', ({ operation }) => {
     for (const { schema, example } of operation.parameters.map((one) => resolved(openApi, one))) {
       if (example !== undefined) expect(errorsIn(schema, example)).toEqual([])
     }
@@ -116,7 +119,7 @@ describe('every example is valid under its schema', () => {
 })
 
 test.each(['Application', 'ClientSecret', 'ListedClientSecret', 'ErrorBody', 'OAuthError'])(
-  'the examples of %s show every member',
+  'the examples of the schema %s together have every member',
   (name) => {
     const schema = openApi.components.schemas[name] ?? {}
     const variants = schema.oneOf ?? [schema]
@@ -127,12 +130,12 @@ test.each(['Application', 'ClientSecret', 'ListedClientSecret', 'ErrorBody', 'OA
 )
 
 /** The conformance tests validate every request that real SDKs send. These are the shapes that only some SDKs send. */
-describe('the document accepts the request bodies of SDKs', () => {
+describe('the OpenAPI document accepts the request bodies of SDKs', () => {
   const unknownKeys = { id: 'x', secret: 'x', created_at: '2020-01-01T00:00:00.000Z', extra: { nested: ['value'] } }
 
   test.each<[string, string, unknown]>([
     ['Node, Python, PHP, .NET and Kotlin', 'POST /connect/applications/{id}/client_secrets', {}],
-    ['integrators', 'POST /connect/applications/{id}/client_secrets', unknownKeys],
+    ['a client that sends unknown members', 'POST /connect/applications/{id}/client_secrets', unknownKeys],
     [
       'Node, with null for omitted options',
       'POST /connect/applications',
@@ -168,30 +171,34 @@ describe('the document accepts the request bodies of SDKs', () => {
         redirect_uris: null,
       },
     ],
-    ['integrators', 'PUT /connect/applications/{id}', { ...unknownKeys, scopes: [], redirect_uris: [] }],
-  ])('the document accepts the request bodies of SDKs: %s: %s %j', (_, name, body) => {
+    [
+      'a client that sends unknown members',
+      'PUT /connect/applications/{id}',
+      { ...unknownKeys, scopes: [], redirect_uris: [] },
+    ],
+  ])('the OpenAPI document accepts the request body of %s for %s: %j', (_, name, body) => {
     const schema = operationOf(name).requestBody?.content['application/json']?.schema
     expect(schema && errorsIn(schema, body)).toEqual([])
   })
 
-  test('Go, Ruby and curl create a secret without a body', () => {
+  test('the OpenAPI document allows creating a secret without a body, as Go, Ruby and curl do', () => {
     expect(operationOf('POST /connect/applications/{id}/client_secrets').requestBody?.required).toBe(false)
   })
 })
 
 const vendor = inject('vendorDescription')
 
-test.skipIf(!vendor)('the vendor’s document is beside this checkout', () => {
+test.skipIf(!vendor)('the folder beside this checkout has the vendor’s OpenAPI document', () => {
   expect(Object.keys(vendor?.paths ?? {})).not.toEqual([])
 })
 
-describe.skipIf(!vendor)('the document accepts every example of the vendor’s document', () => {
+describe.skipIf(!vendor)('the OpenAPI document accepts every example of the vendor’s document', () => {
   const vendorOperations = Object.entries(vendor?.paths ?? {}).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation })),
   )
 
   test.each(vendorOperations)(
-    'the document accepts every example of the vendor’s document: $name',
+    'the OpenAPI document accepts every example of the vendor’s document: $name',
     ({ name, operation }) => {
       const { parameters = [], requestBody, responses } = operation as VendorOperation
       const ours = operationOf(name)
@@ -233,7 +240,7 @@ describe.skipIf(!vendor)('the document accepts every example of the vendor’s d
   }
 })
 
-test('the Worker accepts exactly the page limits of the document', async () => {
+test('the Worker accepts exactly the page limits that the OpenAPI document allows', async () => {
   const { apiKey } = await newApiKey()
   for (const path of ['/connect/applications', '/events']) {
     const parameters = operationOf(`GET ${path}`).parameters.map((one) => resolved(openApi, one))

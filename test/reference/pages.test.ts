@@ -12,7 +12,7 @@ const get = (path: string, headers: Record<string, string> = {}, bindings: Parti
   send(new Request(`https://oncekey.test${path}`, { headers }), bindings)
 
 describe.each(['/', '/docs'])('%s', (path) => {
-  test('the page allows its own styles, the script of the reference, no form and no frame', async () => {
+  test('the security policy of the page allows only its own styles, and the script of the reference at /docs', async () => {
     const { status, headers, text } = await get(path)
     expect(status).toBe(200)
     expect(headers.get('Content-Security-Policy')?.split('; ').sort()).toEqual([
@@ -79,7 +79,7 @@ describe('/docs', () => {
     for (const name of errors) expect(text).toContain(`id="error-${name}"`)
   })
 
-  test('/docs says of members of responses whether they are always present, and of requests whether they are required', async () => {
+  test('/docs says for each response member whether it is always present, and for each parameter whether it is required', async () => {
     const { text } = await get('/docs')
     const parts = [...text.matchAll(/<h4>(\w+)<\/h4>(.*?)(?=<h4>|<div class="example">)/gs)]
     expect(new Set(parts.map(([, title]) => title))).toEqual(new Set(['Path', 'Query', 'Headers', 'Body', 'Returns']))
@@ -94,7 +94,7 @@ describe('/docs', () => {
     expect(text).toMatch(/<code>last_used_at<\/code> <span>string, nullable<\/span> <small>always present<\/small>/)
   })
 
-  test('/docs describes variants with the same members once, and the errors of every call in the guide only', async () => {
+  test('/docs describes variants with the same members once, and errors that every call can return only in the guide', async () => {
     const { text } = await get('/docs')
     const [, event = ''] = /<article id="Event">(.*?)<\/article>/s.exec(text) ?? []
     const variants = [
@@ -111,7 +111,7 @@ describe('/docs', () => {
     }
   })
 
-  test('/docs shows the issuer in its commands, whatever the Host header says, and the request’s origin without an issuer', async () => {
+  test('the commands at /docs have the issuer’s URL even if the request has another host, and the origin of the request if there is no issuer', async () => {
     const origins = async (url: string, ISSUER: string) => {
       const { text } = await send(new Request(url), { ISSUER })
       expect(text).not.toContain('oncekey.invalid')
@@ -136,7 +136,7 @@ describe.each([
   ['/docs.md', 'text/markdown; charset=UTF-8'],
   ['/llms.txt', 'text/plain; charset=UTF-8'],
 ])('%s', (path, type) => {
-  test('the file for programs names every call and every guide, with the issuer as the address', async () => {
+  test('the file has every call and the title of every guide, with the issuer’s URL', async () => {
     const { text, headers } = await send(new Request(`https://evil.example${path}`), {
       ISSUER: 'https://secrets.example.com',
     })
@@ -156,7 +156,7 @@ describe.each([
     }
   })
 
-  test('the file for programs is linked from the page', async () => {
+  test('/docs has a link to the file', async () => {
     expect((await get('/docs')).text).toContain(`<a href="${path}">`)
   })
 })
@@ -168,7 +168,7 @@ describe('/docs.md', () => {
     for (const type of EVENT_TYPES) expect(types).toContain(`\`${type}\``)
   })
 
-  test('/docs.md has the schedule of retries that the Worker keeps', async () => {
+  test('/docs.md has the retry schedule for webhooks that the Worker uses', async () => {
     const { text } = await get('/docs.md')
     const [, waits = ''] = /is retried after (.*?) \|/.exec(text) ?? []
     const units: Record<string, number> = { s: 1_000, min: 60_000, h: 3_600_000 }
@@ -176,7 +176,7 @@ describe('/docs.md', () => {
     expect(parsed).toEqual(BACKOFF_MS)
   })
 
-  test('/docs.md has every error with its remedy, every object, and no HTML', async () => {
+  test('/docs.md has every error and every object, and contains no HTML', async () => {
     const { text } = await get('/docs.md')
     for (const name of Object.keys(document.components.examples)) {
       expect(text).toMatch(new RegExp(`\\| \`${name.replace('oauth_', '').slice(0, 4)}`))
@@ -185,7 +185,7 @@ describe('/docs.md', () => {
     expect(text.replace(/```.*?```|`[^`]*`/gs, '')).not.toMatch(/<\w+|&\w+;/)
   })
 
-  test('/docs.md shows how the Node SDK reaches the Worker, on every port and scheme', async () => {
+  test('/docs.md shows the Node SDK’s options for the host, port and scheme of the issuer', async () => {
     const optionsAt = async (ISSUER: string) =>
       /new WorkOS\(process\.env\.API_KEY, (.*?)\)/.exec((await get('/docs.md', {}, { ISSUER })).text)?.[1]
     expect(await optionsAt('https://secrets.example.com')).toBe(`{ apiHostname: 'secrets.example.com' }`)
@@ -197,7 +197,7 @@ test('/openapi.json returns the generated document', async () => {
   expect((await get('/openapi.json')).json).toEqual(document)
 })
 
-test('the generated files have no paths of their own', async () => {
+test('the generated files cannot be requested by their file names', async () => {
   expect((await get('/docs.html')).status).toBe(404)
   expect((await get('/generated/docs.html')).status).toBe(404)
 })
@@ -205,7 +205,7 @@ test('the generated files have no paths of their own', async () => {
 describe('an unknown path', () => {
   const accept = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
 
-  test.each(['/nothing', '/docs/nothing', '/<b>'])('an unknown path is a page for a browser: %s', async (path) => {
+  test.each(['/nothing', '/docs/nothing', '/<b>'])('an unknown path returns a page to a browser: %s', async (path) => {
     const request = new Request(`https://oncekey.test${path}`, { headers: { Accept: accept } })
     const response = await app.fetch(request, env, createExecutionContext())
     const { headers } = response
@@ -225,7 +225,7 @@ describe('an unknown path', () => {
     ['/connect/nothing', accept],
     ['/events/nothing', accept],
     ['/oauth2/nothing', accept],
-  ])('an unknown path is JSON for a program: %s, %s', async (path, Accept) => {
+  ])('an unknown path returns JSON to a program: %s with Accept %s', async (path, Accept) => {
     const { status, json } = await get(path, { Accept })
     expect([status, typeof json]).toEqual([404, 'object'])
   })
