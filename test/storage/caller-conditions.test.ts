@@ -133,7 +133,7 @@ test('an API key is found by its own digest, and a session by its own digest tog
   expect(await callersOf({ kind: 'session', digest: unknown }, null)).toEqual([])
 })
 
-test('the API key that a person acts with is found by its ID, whatever the digest, while it is active', async () => {
+test('an active API key that a person acts with is found by its ID, whatever the digest is', async () => {
   const [key, other] = [await newApiKey(), await newApiKey()]
   const caller: Caller = { ...apiKey(await sha256('assertion')), apiKeyId: key.id }
   const found = [{ id: key.id, session_id: null }]

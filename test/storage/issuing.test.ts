@@ -86,7 +86,7 @@ test.each([
   expect(await historyOf(other)).toBeNull()
 })
 
-test('a create that is no replay makes one D1 request, also after the response', async () => {
+test('a create that is not a replay makes one D1 request in all, before and after the response', async () => {
   const { key, application, request } = await newIssuer()
   // A key that was used within the minute.
   await rowsOf(sql`UPDATE api_keys SET last_used_at = ${NOW} WHERE id = ${key.id}`)
@@ -201,7 +201,7 @@ describe('replacing a secret that did not reach the user', () => {
     'a secret that has ended',
     'a secret that was rotated out',
     'no secret',
-  ])('at the limit, %s is not replaced', async (what) => {
+  ])('at the limit, a new secret in place of %s is refused', async (what) => {
     const { key, application } = await newIssuer()
     const elsewhere = await newApplication(key.apiKey)
     const rows = Array.from({ length: LIMIT }, (_, i) => ({ createdAt: NOW - 1000 + i }))
@@ -328,7 +328,7 @@ describe('creating a secret', () => {
     expect(await secretRow(secret.id)).toMatchObject({ created_by: key.id, created_by_person: 'ada@example.com' })
   })
 
-  test('secrets that have ended or were rotated out do not count against the limit', async () => {
+  test('secrets that are revoked or expired, or that a rotation expires, do not count against the limit', async () => {
     const ended = [{ revokedAt: 1 }, { expiresAt: NOW }, { expiresAt: NOW + DAY_MS, retiresAt: NOW + DAY_MS }]
     const owner = await newOwner([...ended, {}, {}, {}, { disabledAt: 1 }])
     expect((await create(owner, {})).outcome).toMatchObject({ granted: {} })
@@ -348,7 +348,7 @@ describe('creating a secret', () => {
     ['scopes_unknown', 'with a scope that its application lacks', { limits: { scopes: ['a', 'c'], allowedIps: null } }],
     ['entity_not_found', 'of an unknown application', { application: 'conn_app_unknown' }],
     ['entity_not_found', 'of a deleted application', { isDeleted: true }],
-  ])('the refusal is %s for a secret %s, and nothing is stored', async (refused, _, issue) => {
+  ])('the create is refused as %s for a secret %s, and nothing is stored', async (refused, _, issue) => {
     const owner = await newOwner([{}])
     const before = await stateOf(owner.key)
     const request = await newRequest()
@@ -357,7 +357,7 @@ describe('creating a secret', () => {
     expect(await rowsOf(sql`SELECT 1 FROM idempotency_records WHERE digest = ${request.digest}`)).toEqual([])
   })
 
-  test('an application of another environment is not found', async () => {
+  test('a create for an application of another environment gets entity_not_found', async () => {
     const owner = await newOwner()
     const before = await stateOf(owner.stranger)
     expect((await create(owner, { application: owner.elsewhere.id })).outcome).toMatchObject({
@@ -366,7 +366,7 @@ describe('creating a secret', () => {
     expect(await stateOf(owner.stranger)).toEqual(before)
   })
 
-  test('another request with the same key is refused, and stores nothing', async () => {
+  test('another create with the same Idempotency-Key is refused, and stores nothing', async () => {
     const owner = await newOwner()
     const request = await newRequest()
     expect((await create(owner, {}, request)).outcome).toMatchObject({ granted: {} })
@@ -399,7 +399,7 @@ describe('rotating secrets', () => {
       }),
     )
 
-  test('every live secret of the application expires at the end of the grace period or earlier, and no other changes', async () => {
+  test('a rotation makes every unexpired secret of the application expire by the end of the grace period, and changes no other', async () => {
     const end = NOW + 8 * DAY_MS
     const live = [
       { name: 'without an expiry' },
@@ -429,7 +429,7 @@ describe('rotating secrets', () => {
     expect(touched.sort()).toEqual(owner.ids.slice(0, 4))
   })
 
-  test('a key that may only change secrets rotates them', async () => {
+  test('a key with only the permission secrets:write can rotate secrets', async () => {
     const owner = await newOwner([{}])
     const { environmentId } = owner.key
     const narrow = await newApiKey({ environmentId, access: 'read', permissions: ['secrets:write'] })
@@ -437,7 +437,7 @@ describe('rotating secrets', () => {
     expect(await endsOf(owner.ids)).toEqual([[NOW + DAY_MS, null]])
   })
 
-  test('as many secrets as the limit allows stay for the grace period: the earliest to expire, and then the oldest, end at once', async () => {
+  test('a rotation beyond the limit revokes the secret that expires first, and then the oldest one', async () => {
     const end = NOW + DAY_MS
     const full = await newOwner([{ expiresAt: NOW + HOUR_MS }, {}, {}, {}, {}])
     await rotate(full, end)
@@ -453,13 +453,13 @@ describe('rotating secrets', () => {
     ])
   })
 
-  test('without a grace period, all secrets expire, and none is revoked', async () => {
+  test('a rotation without a grace period makes all secrets expire immediately, and revokes none', async () => {
     const owner = await newOwner(Array.from({ length: LIMIT + 1 }, () => ({})))
     await rotate(owner, NOW)
     expect(await endsOf(owner.ids)).toEqual(Array(LIMIT + 1).fill([NOW, null]))
   })
 
-  test('a rotation whose secret has the digest of a stored one changes nothing, and says so', async () => {
+  test('a rotation is refused and changes nothing if the new secret has the digest of a stored secret', async () => {
     const owner = await newOwner([{}, {}])
     const digest = await sha256('stored')
     await rowsOf(sql`UPDATE client_secrets SET digest = ${digest} WHERE id = ${owner.ids[0]}`)
@@ -470,15 +470,15 @@ describe('rotating secrets', () => {
 
   const ROTATED_OUT = { expiresAt: NOW + HOUR_MS, retiresAt: NOW + HOUR_MS }
   test.each<[string, readonly Partial<SecretRow>[], number]>([
-    ['the newer of two that work', [{}, {}], 1],
-    ['one that works rather than a disabled one', [{}, { disabledAt: 1 }], 0],
-    ['one that works rather than a revoked one', [{}, { revokedAt: 1 }], 0],
-    ['one that works rather than one that has expired', [{}, { expiresAt: NOW }], 0],
-    ['one that works rather than one that was rotated out', [{}, ROTATED_OUT], 0],
-    ['a disabled one rather than a revoked one', [{ disabledAt: 1 }, { revokedAt: 1 }], 0],
-    ['a revoked one rather than one that it had replaced', [ROTATED_OUT, { revokedAt: 1 }], 1],
-    ['the newest if all have ended', [{ revokedAt: 2 }, { revokedAt: 1 }], 1],
-  ])('a rotation keeps the limits of %s', async (_, rows, model) => {
+    ['the newer one of two active secrets', [{}, {}], 1],
+    ['an active secret, not of a newer disabled one', [{}, { disabledAt: 1 }], 0],
+    ['an active secret, not of a newer revoked one', [{}, { revokedAt: 1 }], 0],
+    ['an active secret, not of a newer expired one', [{}, { expiresAt: NOW }], 0],
+    ['an active secret, not of a newer one that a rotation expires', [{}, ROTATED_OUT], 0],
+    ['a disabled secret, not of a newer revoked one', [{ disabledAt: 1 }, { revokedAt: 1 }], 0],
+    ['a revoked secret, not of the older one that it replaced', [ROTATED_OUT, { revokedAt: 1 }], 1],
+    ['the newest secret, if all are revoked', [{ revokedAt: 2 }, { revokedAt: 1 }], 1],
+  ])('a rotation copies the limits of %s', async (_, rows, model) => {
     const owner = await newOwner(rows)
     await rowsOf(sql`UPDATE client_secrets SET allowed_scopes = json_array(id), allowed_ips = json_array('of ' || id)`)
     const { id } = await rotate(owner, NOW + DAY_MS)
@@ -489,7 +489,7 @@ describe('rotating secrets', () => {
     })
   })
 
-  test('the first secret of an application has no limits', async () => {
+  test('a rotation gives the first secret of an application no limits', async () => {
     const owner = await newOwner()
     await rowsOf(sql`UPDATE client_secrets SET allowed_scopes = '["x"]', allowed_ips = '["192.0.2.0/24"]'`)
     const { id } = await rotate(owner, NOW + DAY_MS)

@@ -11,7 +11,7 @@ const LATEST = 1_000_000_000_000
 
 const resultOf = async (expression: Sql) => (await rowsOf(sql`SELECT ${expression} AS value`))[0]?.value
 
-test('the longest lifetime is that of the environment, in milliseconds, beside another one', async () => {
+test('the maximum lifetime is that of the given environment, in milliseconds, and not of another one', async () => {
   const [first, second, unlimited] = [await newApiKey(), await newApiKey(), await newApiKey()]
   await rowsOf(sql`UPDATE environments SET max_lifetime_days = iif(id = ${first.environmentId}, 2, 3)
     WHERE id IN (${first.environmentId}, ${second.environmentId})`)
@@ -29,15 +29,15 @@ test('the longest lifetime is that of the environment, in milliseconds, beside a
 })
 
 test.each([
-  ['a minute later than the latest expiry', LATEST + 60_000, LATEST, 1],
-  ['a moment more than a minute later', LATEST + 60_001, LATEST, 0],
+  ['exactly a minute later', LATEST + 60_000, LATEST, 1],
+  ['a millisecond more than a minute later', LATEST + 60_001, LATEST, 0],
   ['without a latest expiry', LATEST, null, 1],
-])('whether an expiry is allowed: %s', async (_, expiry, latest, expected) => {
+])('an expiry is allowed up to a minute after the latest expiry: %s', async (_, expiry, latest, expected) => {
   expect(await resultOf(isAllowedExpiry(expiry, sql`${latest}`))).toBe(expected)
   expect(await resultOf(isAllowedExpiry(sql`${expiry}`, sql`${latest}`))).toBe(expected)
 })
 
-test('a secret without an expiry is allowed by every policy', async () => {
+test('isAllowedExpiry allows a secret without an expiry', async () => {
   expect(await resultOf(isAllowedExpiry(sql`NULL`, sql`${LATEST}`))).toBe(1)
 })
 
@@ -49,7 +49,10 @@ test.each([
   [7 * DAY_MS + 1, 30],
   [30 * DAY_MS, 30],
   [30 * DAY_MS + 1, null],
-])('%i ms before an expiry, the latest reminder whose time has passed is that of %j days', async (rest, days) => {
-  expect(await resultOf(passedReminder(rest))).toBe(days)
-  expect(await resultOf(passedReminder(raw(`${rest}`)))).toBe(days)
-})
+])(
+  'passedReminder at %i ms before an expiry returns %j, the days of the last reminder that was due',
+  async (rest, days) => {
+    expect(await resultOf(passedReminder(rest))).toBe(days)
+    expect(await resultOf(passedReminder(raw(`${rest}`)))).toBe(days)
+  },
+)
