@@ -11,7 +11,7 @@ import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 
 /** The dashboard behind Cloudflare Access, whose public keys come from a server on loopback. */
-describe.runIf(chromiumPath)('a person who comes through Cloudflare Access', () => {
+describe.runIf(chromiumPath)('a person who signs in through Cloudflare Access', () => {
   let team: AccessTeam
   const keyId = newId('api_key', Date.now(), home.region)
   const environment = new Environment(async () => {
@@ -33,7 +33,7 @@ describe.runIf(chromiumPath)('a person who comes through Cloudflare Access', () 
   }
 
   test.each([true, false])(
-    'a person signs in by one button, and is named on a new secret and in Activity, scripts: %s',
+    'a person signs in with one button, and a new secret and the activity list name the person, scripts: %s',
     async (javaScriptEnabled) => {
       const { visitor, page, press, path, main } = await newPerson({ javaScriptEnabled })
       await page.waitForURL(/sign-in/)
@@ -82,7 +82,7 @@ describe.runIf(chromiumPath)('a person who comes through Cloudflare Access', () 
     visitor.check()
   })
 
-  test('a person who signs out stays signed out, and reads how to sign out of Access, too', async () => {
+  test('a person who signs out stays signed out, and the page links to the sign-out of Access', async () => {
     const { visitor, page, press, main } = await newPerson()
     await press(`Continue as ${EMAIL}`)
     await page.waitForURL(`${environment.origin}/dashboard`)

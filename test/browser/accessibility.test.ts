@@ -12,7 +12,7 @@ import { chromiumPath } from './chromium-path.ts'
 import { fill } from './example.ts'
 import { newVisitor, type Visitor } from './visitor.ts'
 
-describe.skipIf(!chromiumPath)('every page', () => {
+describe.skipIf(!chromiumPath)('every page of the dashboard', () => {
   let served: Served
   let browser: Browser
   let origin: string
@@ -82,7 +82,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
   /** The source of a page. It shows without a browser whether the page has what a test looks for. */
   const markup = async (path: string) => (await visitor.context.request.get(origin + path)).text()
 
-  test('every page keeps the rules of WCAG 2.2 AA in both schemes', async () => {
+  test('every page conforms to WCAG 2.2 AA in light and dark mode', async () => {
     const { page } = visitor
     for (const [i, path] of paths.entries()) {
       await page.goto(origin + path)
@@ -92,7 +92,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     visitor.check()
   }, 300_000)
 
-  test('the keyboard reaches everything on every page that can be pressed, and the focus is visible', async () => {
+  test('on every page, the keyboard reaches every link, button and field, and the focus is visible', async () => {
     const { page } = visitor
     await page.setViewportSize({ width: 1440, height: 900 })
     for (const [i, path] of paths.entries()) {
@@ -110,7 +110,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     visitor.check()
   }, 300_000)
 
-  test('every hint of a secret is a link to the page of the secret, or beside one', async () => {
+  test('on every page, a secret’s hint is a link to the page of the secret, or next to such a link', async () => {
     const { page } = visitor
     let hints = 0
     for (const path of paths) {
@@ -123,7 +123,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     expect(hints).toBeGreaterThan(20)
   })
 
-  test('every page works without scripts: no button needs one, and every dialog is a page', async () => {
+  test('without scripts, no page shows a button that needs a script, and every dialog is a page', async () => {
     const plain = await newVisitor(browser, origin, { javaScriptEnabled: false })
     const { page } = plain
     await plain.context.addCookies(await visitor.context.cookies())
@@ -143,7 +143,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     await plain.context.close()
   }, 300_000)
 
-  test('the pages after a form keep the rules of WCAG 2.2 AA too', async () => {
+  test('the pages after a form conform to WCAG 2.2 AA', async () => {
     const { page } = visitor
     page.on('dialog', (dialog) => void dialog.accept())
     const submit = async (path: string, fields: Record<string, string>, next: string, button = 'main button') => {
@@ -169,7 +169,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     await checkAccessibility(page)
   })
 
-  test('every form with invalid fields says what is wrong, by the rules of WCAG 2.2 AA', async () => {
+  test('every form with invalid fields shows their errors as WCAG 2.2 AA requires', async () => {
     const { page } = visitor
     const forms: string[] = []
     for (const path of paths) {
@@ -192,7 +192,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     visitor.check()
   }, 300_000)
 
-  test('every kind of dialog and menu keeps the rules of WCAG 2.2 AA', async () => {
+  test('every kind of dialog and menu conforms to WCAG 2.2 AA', async () => {
     const { page } = visitor
     await page.setViewportSize({ width: 1200, height: 800 })
     const seen = new Set<string>()
@@ -221,7 +221,7 @@ describe.skipIf(!chromiumPath)('every page', () => {
     visitor.check()
   }, 300_000)
 
-  test('the pages of a frozen environment keep the rules of WCAG 2.2 AA', async () => {
+  test('the pages of a frozen environment conform to WCAG 2.2 AA', async () => {
     const { page } = visitor
     await page.goto(`${origin}/dashboard/settings/freeze`)
     await page.click('#confirm button')

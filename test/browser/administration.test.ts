@@ -12,7 +12,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
     ['by keyboard only', true],
     ['without scripts', false],
   ])(
-    'an administrator creates and revokes an API key, and tests and deletes an endpoint, %s',
+    'an administrator can create and revoke an API key, and create, test and delete a webhook endpoint, %s',
     async (_, javaScriptEnabled) => {
       const { apiKey } = await environment.newExample()
       const visitor = await environment.newVisitor({ javaScriptEnabled })
@@ -73,7 +73,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
     ['by keyboard only', true],
     ['without scripts', false],
   ])(
-    'an administrator narrows an API key, renames it, sets policies, and freezes the environment, %s',
+    'an administrator can limit and rename an API key, set policies, and freeze the environment, %s',
     async (_, javaScriptEnabled) => {
       const { apiKey, path } = await environment.newExample()
       const visitor = await environment.newVisitor({ javaScriptEnabled })
@@ -146,7 +146,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
     },
   )
 
-  test('a revoked key, an ended session and a new endpoint leave one event each', async () => {
+  test('revoking a key, ending a session and creating an endpoint record one event each', async () => {
     const { apiKey, environmentId } = await environment.newExample()
     await newApiKey(environment.served.database, { environmentId, name: 'robot' })
     const other = await environment.newVisitor()
@@ -174,7 +174,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
     visitor.check()
   })
 
-  test('a page of a refusal says whether anything was changed, and what to do next', async () => {
+  test('the page of a refused request says that nothing was changed, and what to do next', async () => {
     const { environmentId, path } = await environment.newExample()
     const { apiKey } = await newApiKey(environment.served.database, { environmentId, access: 'read' })
     const visitor = await environment.newVisitor()
@@ -193,7 +193,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
     visitor.check()
   })
 
-  test('an administrator opens a shared address of filtered events, reads one, and exports the rest', async () => {
+  test('an administrator can filter the activity list, share its URL, export it, and open an event', async () => {
     const { apiKey, applicationId } = await environment.newExample()
     const visitor = await environment.newVisitor({ javaScriptEnabled: false })
     const { page, press, type } = visitor

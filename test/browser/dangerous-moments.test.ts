@@ -6,10 +6,10 @@ import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 
 /** Moments in which haste must not do harm: links, double clicks, dialogs, pasted secrets, rotations. */
-describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
+describe.runIf(chromiumPath)('mistakes of a hurried user in the dashboard', () => {
   const environment = new Environment()
 
-  test('a link on another site opens the page and ends no session', async () => {
+  test('a link on another site opens a page of the dashboard, and does not end the session', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, context } = visitor
@@ -26,7 +26,7 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     expect(await page.locator('h1').textContent()).toBe('Overview')
   })
 
-  test('a second click on a slow connection shows the secret that the first has created', async () => {
+  test('a second click on a slow connection creates no second secret, and shows the secret of the first click', async () => {
     const { apiKey, path, secrets, isValid } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page } = visitor
@@ -55,7 +55,7 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     }
   })
 
-  test('a secret that did not reach the browser is replaced, without scripts too', async () => {
+  test('a secret that did not reach the browser can be replaced, even without scripts', async () => {
     const { apiKey, path, secrets, isValid } = await environment.newExample()
     const visitor = await environment.newVisitor({ javaScriptEnabled: false })
     const { page, press } = visitor
@@ -74,7 +74,7 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     visitor.check()
   })
 
-  test('a form of one tab writes nothing into the environment that another tab signs in to', async () => {
+  test('a form that is open in one tab changes nothing after another tab has signed in to another environment', async () => {
     const [first, second] = [await environment.newExample(), await environment.newExample()]
     const visitor = await environment.newVisitor()
     const { page, context } = visitor
@@ -96,7 +96,7 @@ describe.runIf(chromiumPath)('the dashboard in a hurry', () => {
     visitor.check()
   })
 
-  test('the focus starts on Cancel or in a field, so that Enter, Enter changes nothing', async () => {
+  test('in a dialog, the focus is on Cancel or in a field, so that a repeated Enter changes nothing', async () => {
     const { apiKey, path, hint, secrets } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, press } = visitor

@@ -19,7 +19,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
   test.each([
     ['by keyboard only', true],
     ['without scripts', false],
-  ])('the dashboard does everything %s', async (_, javaScriptEnabled) => {
+  ])('an administrator can manage applications and secrets %s', async (_, javaScriptEnabled) => {
     const { apiKey, isValid } = await environment.newExample()
     const visitor = await environment.newVisitor({ javaScriptEnabled })
     const { page, press, type, tabTo } = visitor
@@ -119,7 +119,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  test('the dashboard copies a secret and keeps it nowhere in the browser', async () => {
+  test('the dashboard copies a secret, and stores it nowhere in the browser', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, context, press } = visitor
@@ -139,7 +139,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  test('the dashboard keeps the label of a copy button that is pressed twice', async () => {
+  test('a copy button that is pressed twice gets its label back', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page } = visitor
@@ -157,7 +157,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     expect(await width()).toBe(before)
   })
 
-  test('the dashboard selects the text and says so where the browser blocks copying', async () => {
+  test('if the browser blocks copying, the dashboard selects the text and shows a message', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page } = visitor
@@ -169,7 +169,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     expect(await page.locator('#status').textContent()).toContain('The browser blocked copying.')
   })
 
-  test('the dashboard asks before you leave an unsaved secret, and not after you copied it', async () => {
+  test('the dashboard asks before you leave a new secret that you have not copied, and does not ask after you copied it', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, press } = visitor
@@ -216,7 +216,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  describe.runIf(fullChromiumPath)('a browser that keeps pages for going back', () => {
+  describe.runIf(fullChromiumPath)('in a browser with a back/forward cache', () => {
     let browser: Browser
 
     beforeAll(async () => {
@@ -254,7 +254,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     })
   })
 
-  test('a form sent with a revoked key leads to sign-in', async () => {
+  test('a form that is sent after the API key was revoked leads to sign-in', async () => {
     const { apiKey, id, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, press } = visitor
@@ -286,7 +286,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  test('the dashboard closes a dialog with Escape and returns the focus to the button before it', async () => {
+  test('Escape closes a dialog, and returns the focus to the menu that opened the dialog', async () => {
     const { apiKey, path, hint } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, press } = visitor

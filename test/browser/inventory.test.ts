@@ -9,10 +9,10 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
   test.each([
     ['active', true],
     ['active', false],
-    ['revoked already', true],
-    ['revoked already', false],
+    ['already revoked', true],
+    ['already revoked', false],
   ])(
-    'a leaked secret that is %s is found, and does not work after at most four actions, scripts: %s',
+    'after at most four actions, a leaked secret that is %s is found and does not work, scripts: %s',
     async (state, scripts) => {
       const { apiKey, applicationId, call, isValid } = await environment.newExample()
       await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
@@ -47,7 +47,7 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
     },
   )
 
-  test('an auditor gets the unused secrets that never expire as CSV in three clicks', async () => {
+  test('three clicks download a CSV of the unused secrets that never expire', async () => {
     const { apiKey, id: keyId } = await environment.newExample()
     const { database } = environment.served
     const old = Date.now() - 100 * 86_400_000
@@ -75,7 +75,7 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
   })
 
   test.each([true, false])(
-    'the secrets that are unused, never expire, or were created by a key are one click away, scripts: %s',
+    'one click leads to the secrets that are unused, that never expire, or that an API key created, scripts: %s',
     async (javaScriptEnabled) => {
       const { apiKey, applicationId, id } = await environment.newExample()
       const visitor = await environment.newVisitor({ javaScriptEnabled })
@@ -104,7 +104,7 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
     },
   )
 
-  test('a revoked secret is found by each form in which people paste it, and its page still has its history', async () => {
+  test('a revoked secret is found by the whole secret, an .env line or its hint, and its page still has its history', async () => {
     const { apiKey, applicationId, call } = await environment.newExample()
     await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
     const secrets = `/connect/applications/${applicationId}/client_secrets`
@@ -131,7 +131,7 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
     visitor.check()
   })
 
-  test.each([true, false])('several secrets are revoked by keyboard, scripts: %s', async (javaScriptEnabled) => {
+  test.each([true, false])('several secrets can be revoked by keyboard, scripts: %s', async (javaScriptEnabled) => {
     const { apiKey, applicationId, call, secrets } = await environment.newExample()
     await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
     for (const name of ['one', 'two'])

@@ -51,7 +51,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     return data
   }
 
-  test('the layout never scrolls sideways, whatever names, ids and URLs are, and its pages stay under 60 KB', async () => {
+  test('with very long names, IDs and URLs, no page scrolls sideways, and every page has at most 60 KB', async () => {
     const { apiKey, paths } = await newHostile()
     const visitor = await environment.newVisitor()
     const { page } = visitor
@@ -72,7 +72,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     visitor.check()
   }, 300_000)
 
-  test('a desktop shows 14 rows of any names at once, and a phone a header of at most 96 px', async () => {
+  test('with very long names, a desktop shows 14 rows at once, and a phone has a header of at most 96 px', async () => {
     const { apiKey } = await newHostile()
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
     const { page } = visitor
@@ -90,7 +90,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     expect((await page.locator('header').boundingBox())?.height).toBeLessThanOrEqual(96)
   })
 
-  test('the header of a desktop shows the whole name of an environment like “production”', async () => {
+  test('at desktop width, the page header shows an environment name such as “production” in full', async () => {
     const { apiKey, environmentId } = await environment.newExample()
     await environment.served.database
       .prepare("UPDATE environments SET name = 'production' WHERE id = ?")
@@ -111,7 +111,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     }
   })
 
-  test('a button with the name of a person wraps it on a phone', async () => {
+  test('on a phone, a button with a long email address wraps the address', async () => {
     const visitor = await environment.newVisitor({ viewport: { width: 320, height: 780 } })
     const { page } = visitor
     await page.goto(`${environment.origin}/dashboard/sign-in`)
@@ -124,7 +124,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     expect(await page.evaluate(TOO_WIDE)).toBe(false)
   })
 
-  test('the layout starts every page at the left edge of the header', async () => {
+  test('every page begins at the left edge of the header', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
     const { page } = visitor
@@ -149,7 +149,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     }
   })
 
-  test('the layout opens its sections, its search and the account from one menu on a phone, without a script', async () => {
+  test('on a phone, one menu leads to the sections and to sign-out, without scripts', async () => {
     const { apiKey } = await environment.newExample()
     const visitor = await environment.newVisitor({ viewport: { width: 360, height: 780 }, javaScriptEnabled: false })
     const { page, press } = visitor
@@ -163,7 +163,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     visitor.check()
   })
 
-  test('a button that the keyboard reaches copies the ID of a row', async () => {
+  test('a button that can be reached by keyboard copies the ID of a row', async () => {
     const { apiKey, call } = await environment.newExample()
     const { client_id } = (await call('POST', '/connect/applications', { ...HOSTILE, name: 'Copied' })) as {
       client_id: string
@@ -179,7 +179,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     visitor.check()
   })
 
-  test('the layout isolates a name with a bidi override, which older rows may have, from the text around it', async () => {
+  test('a name with a bidi override, which older rows may have, does not affect the text around it', async () => {
     const { apiKey, applicationId, path } = await environment.newExample()
     const name = 'invoice\u202Egpj.exe'
     await environment.served.database

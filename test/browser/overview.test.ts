@@ -6,34 +6,37 @@ import { Environment } from './environment.ts'
 describe.skipIf(!chromiumPath)('the overview in a browser', () => {
   const environment = new Environment()
 
-  test.each([true, false])('every number leads to the list that it counts, scripts: %s', async (javaScriptEnabled) => {
-    const { apiKey } = await environment.newExample()
-    const visitor = await environment.newVisitor({ javaScriptEnabled })
-    const { page } = visitor
-    await visitor.signIn(apiKey)
-    const totals = page.locator('.totals a')
-    const names = await totals.locator('span').allTextContents()
-    expect(names).toEqual([
-      'Applications',
-      'Current secrets',
-      'Expiring',
-      'Unused 90 days',
-      'Never expire',
-      'Endpoints',
-      'API keys',
-    ])
-    for (const [i, name] of names.entries()) {
-      await page.goto(`${environment.origin}/dashboard`)
-      const number = Number(await totals.nth(i).locator('b').textContent())
-      await totals.nth(i).click()
-      await page.waitForURL(/dashboard\/\w+/)
-      const table = page.locator(name === 'API keys' ? 'table[aria-label="API keys"]' : 'table')
-      expect([name, await table.locator('tbody tr').count()]).toEqual([name, number])
-    }
-    visitor.check()
-  })
+  test.each([true, false])(
+    'every number of the overview links to a list with this number of rows, scripts: %s',
+    async (javaScriptEnabled) => {
+      const { apiKey } = await environment.newExample()
+      const visitor = await environment.newVisitor({ javaScriptEnabled })
+      const { page } = visitor
+      await visitor.signIn(apiKey)
+      const totals = page.locator('.totals a')
+      const names = await totals.locator('span').allTextContents()
+      expect(names).toEqual([
+        'Applications',
+        'Current secrets',
+        'Expiring',
+        'Unused 90 days',
+        'Never expire',
+        'Endpoints',
+        'API keys',
+      ])
+      for (const [i, name] of names.entries()) {
+        await page.goto(`${environment.origin}/dashboard`)
+        const number = Number(await totals.nth(i).locator('b').textContent())
+        await totals.nth(i).click()
+        await page.waitForURL(/dashboard\/\w+/)
+        const table = page.locator(name === 'API keys' ? 'table[aria-label="API keys"]' : 'table')
+        expect([name, await table.locator('tbody tr').count()]).toEqual([name, number])
+      }
+      visitor.check()
+    },
+  )
 
-  test('an empty environment has a checklist, whose steps are done one after the other', async () => {
+  test('the overview of an empty environment has a checklist, which marks each step as done', async () => {
     const { apiKey } = await newApiKey(environment.served.database)
     const visitor = await environment.newVisitor()
     const { page, press, type } = visitor

@@ -12,7 +12,7 @@ import { newVisitor } from './visitor.ts'
 const leaveEvery = (elements: { remove: () => void }[], nth: number) =>
   elements.forEach((element, i) => void (i % nth > 0 && element.remove()))
 
-describe.skipIf(!chromiumPath)('the reference', () => {
+describe.skipIf(!chromiumPath)('the API reference', () => {
   let served: Served
   let browser: Browser
   let origin: string
@@ -77,7 +77,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       return visitor
     }
 
-    test('/docs shows a sample per language and a response per status, by radio buttons, without JavaScript', async () => {
+    test('/docs switches between languages and response statuses by radio buttons, without JavaScript', async () => {
       const { page, context, tabTo, press } = await open({ javaScriptEnabled: false })
       const sample = (marker: string) => page.locator(article).getByText(marker).first()
       expect(await sample('curl').isVisible()).toBe(true)
@@ -127,7 +127,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('/docs filters the contents by / and Ctrl+K, by title and by path', async () => {
+    test('/ and Ctrl+K open the filter of /docs, which finds calls by title and by path', async () => {
       const { page, context } = await open()
       const titles = () => page.locator('.contents li a:visible').allTextContents()
       await page.keyboard.press('/')
@@ -141,7 +141,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('the table of contents of /docs marks the call in view', async () => {
+    test('the table of contents of /docs marks the call that is in view', async () => {
       const { page, context } = await open()
       const marked = page.locator('.contents [aria-current]')
       for (const id of ['updateClientSecret', 'createApplication']) {
@@ -174,7 +174,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       },
     )
 
-    test('closing the table of contents keeps the scroll position', async () => {
+    test('opening and closing the table of contents keeps the scroll position', async () => {
       const { page, context } = await open({ javaScriptEnabled: false, viewport: { width: 360, height: 740 } })
       const place = () => page.locator(`${article} h3`).boundingBox()
       const before = await place()
@@ -184,7 +184,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('/docs scrolls long lines of code instead of breaking them', async () => {
+    test('at /docs, long lines of code scroll and do not wrap', async () => {
       const { page, context } = await open({ viewport: { width: 320, height: 740 } })
       const code = page.locator(`${article} .example pre:visible`).first()
       const height = () => code.evaluate((pre) => pre.clientHeight)
@@ -195,7 +195,7 @@ describe.skipIf(!chromiumPath)('the reference', () => {
       await context.close()
     })
 
-    test('/docs loads at most 40 KB, compressed, from this Worker only, and a script of at most 2 KB', async () => {
+    test('/docs loads at most 40 KB (compressed), only from this Worker, with a script of less than 2 KB', async () => {
       const { page, context, check } = await newVisitor(browser, origin)
       const responses: Promise<[path: string, bytes: number]>[] = []
       page.on('response', (response) => {

@@ -39,7 +39,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     visitor.check()
   })
 
-  test('a program that has only what one button copies obtains a token', async () => {
+  test('the text that “Copy as JSON” copies is enough for a program to obtain a token', async () => {
     const { page, press, visitor } = await shown()
     await press('Copy as JSON')
     const { token_url, ...client } = JSON.parse(String(await page.evaluate(CLIPBOARD)))
@@ -50,7 +50,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     visitor.check()
   })
 
-  test('the page of a new secret can be left after a download, whose URL does not contain the secret', async () => {
+  test('the page of a new secret can be left after a download, and the download’s URL does not contain the secret', async () => {
     const { page, press, plaintext, visitor } = await shown()
     for (const [button, file] of [
       ['Download .env', 'env'],
@@ -96,7 +96,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     },
   )
 
-  test('the page of a new secret shows the first use of the secret when it happens', async () => {
+  test('the page of a new secret shows that the secret works as soon as it is used', async () => {
     const { page, plaintext, isValid, visitor } = await shown()
     await page.waitForSelector('[data-poll]:has-text("Waiting for the first use")')
     expect(await isValid(plaintext)).toBe(true)
@@ -104,7 +104,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     visitor.check()
   })
 
-  test('the page of a new secret has a link to the first use without scripts', async () => {
+  test('without scripts, the page of a new secret has a link that shows whether the secret was used', async () => {
     const { page, press, plaintext, isValid, context } = await shown({ javaScriptEnabled: false })
     expect(await isValid(plaintext)).toBe(true)
     const opening = context.waitForEvent('page')
@@ -116,7 +116,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
   })
 
   test.each([true, false])(
-    'the page of a new secret replaces a secret that was lost, scripts: %s',
+    'a button on the page of a new secret replaces the secret if it was lost, scripts: %s',
     async (javaScriptEnabled) => {
       const { page, press, plaintext, isValid, secrets, visitor } = await shown({ javaScriptEnabled })
       const before = (await secrets()).length
