@@ -17,7 +17,7 @@ const apiKey = (words: string[], surroundings: Surroundings = {}) =>
 const create = (name: string, ...words: string[]) =>
   apiKey(['create', '--environment', 'staging', '--name', name, '--access', 'write', ...words])
 
-test('a created key is shown once: alone on stdout, or in one line of JSON', async () => {
+test('the key of a new API key is alone on stdout, or in one line of JSON', async () => {
   const { stdout, stderr } = await create('plain')
   expect(stdout).toMatch(/^sk_0\w{49}\n$/)
   expect(stderr).toMatch(/^API key api_key_\w{26} can read and write in staging\. The key is not shown again\.$/m)
@@ -31,7 +31,7 @@ test('a created key is shown once: alone on stdout, or in one line of JSON', asy
   expect(found).toMatchObject({ id: json.id, access: 'write', revokedAt: null })
 })
 
-test('the list has each key without the key itself', async () => {
+test('api-key list shows each API key without the key itself', async () => {
   const { json } = await create('listed', '--json')
   const { stdout } = await apiKey(['list', '--environment', 'staging'])
   expect(stdout).toMatch(/^ENVIRONMENT +NAME +ACCESS +ID +LAST USED +EXPIRES +ADDRESSES +REVOKED$/m)
@@ -55,7 +55,7 @@ test('the list has each key without the key itself', async () => {
   )
 })
 
-test('a key is created with permissions, an expiry and IP ranges', async () => {
+test('an API key can be created with permissions, an expiry and IP ranges', async () => {
   const words = ['create', '--environment', 'staging', '--name', 'narrow', '--json']
   const limits = ['--permission', 'secrets:verify,events:read', '--expires-in', '90d']
   const ranges = ['--allow-ip', '203.0.113.0/24,2001:DB8::/32,203.0.113.0/24']
@@ -85,13 +85,13 @@ test.each([
   ['a time beyond ten years', ['--access', 'read', '--expires-in', '3651d'], '--expires-in'],
   ['a malformed range', ['--access', 'read', '--allow-ip', '203.0.113'], '--allow-ip'],
   ['a range with bits after its prefix', ['--access', 'read', '--allow-ip', '203.0.113.1/24'], '--allow-ip'],
-])('a key is not created with %s', async (_, words, text) => {
+])('an API key is not created with %s', async (_, words, text) => {
   const { code, stderr, stdout } = await apiKey(['create', '--environment', 'staging', '--name', 'x', ...words])
   expect([code, stdout]).toEqual([2, ''])
   expect(stderr).toContain(text)
 })
 
-test('a key is renamed while it is not revoked, and events record each change of a name', async () => {
+test('an API key can be renamed until it is revoked, and each change of the name records an event', async () => {
   const { json } = await create('before', '--json')
   const rename = (name: string) => apiKey(['rename', json.id, '--name', name])
   expect((await rename('after')).stdout).toBe(`Renamed: ${json.id} is after.\n`)
@@ -103,7 +103,7 @@ test('a key is renamed while it is not revoked, and events record each change of
   expect(await rename('too late')).toMatchObject({ code: 1, stderr: expect.stringContaining('is revoked') })
 })
 
-test('a key is revoked by ID or by name, and a second time without an effect', async () => {
+test('an API key is revoked by ID or by name, and a second revocation has no effect', async () => {
   const { json: byId } = await create('by-id', '--json')
   expect((await apiKey(['revoke', byId.id])).stdout).toBe(
     `Revoked: by-id (${byId.id}), which could read and write in staging. It was never used.\n`,
@@ -115,7 +115,7 @@ test('a key is revoked by ID or by name, and a second time without an effect', a
   expect(revoked.json).toMatchObject({ id: byName.id, revoked_at: expect.stringMatching(/Z$/) })
 })
 
-test('a key whose name another key has is revoked by its ID only', async () => {
+test('an API key whose name another key also has can only be revoked by its ID', async () => {
   const [{ json: first }, { json: second }] = [await create('twin', '--json'), await create('twin', '--json')]
   const byName = ['revoke', '--environment', 'staging', '--name', 'twin']
   const { code, stderr } = await apiKey(byName)
@@ -125,7 +125,7 @@ test('a key whose name another key has is revoked by its ID only', async () => {
   expect((await apiKey([...byName, '--json'])).json.id).toBe(second.id)
 })
 
-test('an unknown name is reported with exit code 1 and the command that lists the keys', async () => {
+test('an unknown environment, ID or name is reported with exit code 1', async () => {
   const environment = await apiKey(['list', '--environment', 'nowhere'])
   expect(environment.stderr).toContain(
     'Environment nowhere was not found. Nothing was changed. The environments are: staging, production.',
@@ -141,7 +141,7 @@ test('an unknown name is reported with exit code 1 and the command that lists th
   )
 })
 
-describe('a key that cannot be shown', () => {
+describe('an API key that cannot be shown', () => {
   const keysNamed = async (name: string) => {
     const { json } = await apiKey(['list', '--environment', 'staging', '--json'])
     return json.filter((key: { name: string }) => key.name === name)
@@ -151,17 +151,20 @@ describe('a key that cannot be shown', () => {
   }
   const words = (name: string) => ['create', '--environment', 'staging', '--name', name, '--access', 'write']
 
-  test.each([[[]], [['--json']]])('an API key that cannot be written is revoked again: %j', async (json) => {
-    const name = `unseen${json.length}`
-    const { code, stderr } = await apiKey([...words(name), ...json], { write: full })
-    expect(stderr).toMatch(
-      /API key api_key_\w{26} could not be written to standard output \(ENOSPC\)\. It was revoked, because it was not shown\.\n$/,
-    )
-    expect(code).toBe(1)
-    expect(await keysNamed(name)).toMatchObject([{ revoked_at: expect.stringMatching(/Z$/) }])
-  })
+  test.each([[[]], [['--json']]])(
+    'a new API key that cannot be written to stdout is revoked: options %j',
+    async (json) => {
+      const name = `unseen${json.length}`
+      const { code, stderr } = await apiKey([...words(name), ...json], { write: full })
+      expect(stderr).toMatch(
+        /API key api_key_\w{26} could not be written to standard output \(ENOSPC\)\. It was revoked, because it was not shown\.\n$/,
+      )
+      expect(code).toBe(1)
+      expect(await keysNamed(name)).toMatchObject([{ revoked_at: expect.stringMatching(/Z$/) }])
+    },
+  )
 
-  test('an API key that can be neither shown nor revoked is named in the error', async () => {
+  test('if a new API key can be neither shown nor revoked, the error has its ID and the command that revokes it', async () => {
     let batches = 0
     const binding = new Proxy(database, {
       get: (target, property) =>
@@ -191,7 +194,7 @@ describe('a key that cannot be shown', () => {
   })
 })
 
-test('a list that cannot be written is reported with exit code 1', async () => {
+test('a command whose list or help cannot be written to stdout ends with exit code 1', async () => {
   const broken = async () => {
     throw Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })
   }

@@ -8,18 +8,18 @@ import { newDatabase } from './databases.ts'
 
 const newOperatorDatabase = async () => operatorDatabase(await newDatabase())
 
-describe('a start after an earlier one', () => {
+describe('the bootstrap of an environment at a later start', () => {
   const made = async () => {
     const database = await newOperatorDatabase()
     return { database, kept: await bootstrap(database, 'development') }
   }
 
-  test('a later start uses the key and the application again', async () => {
+  test('a later start uses the same API key and application', async () => {
     const { database, kept } = await made()
     expect(await bootstrap(database, 'development', kept)).toEqual(kept)
   })
 
-  test('a later start creates the key of a start that ended before the database had it', async () => {
+  test('a later start creates the saved API key if an earlier start ended before it was stored in the database', async () => {
     const { kept } = await made()
     const database = await newOperatorDatabase()
     const now = await bootstrap(database, 'development', kept)
@@ -28,7 +28,7 @@ describe('a start after an earlier one', () => {
     expect(await findApplication(database, { kind: 'api_key', digest }, now.application.id)).toHaveProperty('granted')
   })
 
-  test('a later start replaces a revoked key, and keeps the new one', async () => {
+  test('a later start replaces a revoked API key, and saves the new one', async () => {
     const { database, kept } = await made()
     const key = await findApiKey(database, { digest: await sha256(kept.apiKey) })
     await revokeApiKey(database, key?.id ?? '', Date.now())
@@ -41,14 +41,14 @@ describe('a start after an earlier one', () => {
     expect(await bootstrap(database, 'development', now)).toEqual(now)
   })
 
-  test('a kept key that is malformed, or of another environment, is replaced', async () => {
+  test('a later start replaces a saved API key that is malformed or of another environment', async () => {
     const { database, kept } = await made()
     const malformed = { ...kept, apiKey: 'sk_0nonsense' }
     expect((await bootstrap(database, 'development', malformed)).apiKey).toMatch(/^sk_0\w{49}$/)
     expect((await bootstrap(database, 'staging', kept)).apiKey).not.toBe(kept.apiKey)
   })
 
-  test('the key of an earlier start is kept when only the application is missing', async () => {
+  test('a later start keeps the API key if only the application is missing', async () => {
     const { database, kept } = await made()
     const elsewhere = { ...kept, application: { id: 'conn_app_x', clientId: 'client_x' } }
     const now = await bootstrap(database, 'development', elsewhere)

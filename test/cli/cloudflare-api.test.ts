@@ -41,14 +41,14 @@ test.each([
     { type: 'api_key', key: 'k', email: 'jane@example.com' },
     { 'X-Auth-Key': 'k', 'X-Auth-Email': 'jane@example.com' },
   ],
-])('%j logs in to the only account', async (credentials, headers) => {
+])('with the credentials %j and one account, the login chooses this account', async (credentials, headers) => {
   const account = await login(undefined, wrangler(credentials))
   expect(account.description).toBe('Logged in as jane@example.com, account Jane’s.')
   await account.call('GET', '/workers/subdomain')
   expect(requests.at(-1)).toMatchObject({ path: '/accounts/a1/workers/subdomain', headers })
 })
 
-test('without a login the command says how to log in', async () => {
+test('without a Cloudflare login, the error says how to log in', async () => {
   const stderr = '✘ [ERROR] Not logged in. Please run `wrangler login` to authenticate.\n'
   await expect(login(undefined, async () => ({ code: 1, stdout: '', stderr }))).rejects.toThrow(
     'Could not read the Cloudflare login: You are not logged in to Cloudflare. Run `npx wrangler login`, or set CLOUDFLARE_API_TOKEN.',
@@ -56,7 +56,7 @@ test('without a login the command says how to log in', async () => {
   expect(requests).toEqual([])
 })
 
-describe('the account', () => {
+describe('the choice of the Cloudflare account', () => {
   test('an operator with several accounts chooses one in wrangler.toml or the environment', async () => {
     accounts = [...accounts, { id: 'b2', name: 'Shop' }]
     await expect(login(undefined, token)).rejects.toThrow(
@@ -67,14 +67,14 @@ describe('the account', () => {
     expect((await login(undefined, token)).id).toBe('a1')
   })
 
-  test('a token that may use no account is refused, and the permissions are named', async () => {
+  test('a token that may use no account is refused with the permissions that it needs', async () => {
     accounts = []
     await expect(login(undefined, token)).rejects.toThrow(
       /can use no account\. Nothing was changed\. An API token needs/,
     )
   })
 
-  test('a chosen account needs no permission to list accounts or to read the user', async () => {
+  test('with a chosen account, the login needs no permission to list accounts or to read the user', async () => {
     refused = { '/accounts?': forbidden, '/user': forbidden }
     const { description } = await login('a1', token)
     expect(description).toBe('Logged in as the holder of an API token, account a1.')
@@ -83,8 +83,8 @@ describe('the account', () => {
 
 const forbidden = { status: 403, code: 9109, message: 'Unauthorized to access requested resource' }
 
-describe('a call', () => {
-  test('a refused call of Cloudflare’s API names the reason, the code and the missing permissions', async () => {
+describe('a failed call of Cloudflare’s API', () => {
+  test('the error of a refused call has the reason, the code and the missing permissions', async () => {
     refused = { '/accounts/a1/workers/subdomain': forbidden }
     await expect(requireSubdomain(await login('a1', token))).rejects.toThrow(
       /^Could not read the workers\.dev subdomain: Cloudflare refused: Unauthorized to access requested resource \[code: 9109\]\. An API token needs the permissions Workers Scripts Edit/,
@@ -95,7 +95,7 @@ describe('a call', () => {
     )
   })
 
-  test('a call of Cloudflare’s API that gets no answer says why', async () => {
+  test('the error of a call without a response has the cause', async () => {
     const account = await login('a1', token)
     vi.stubGlobal('fetch', async () => {
       throw new TypeError('fetch failed', { cause: new Error('getaddrinfo ENOTFOUND api.cloudflare.com') })

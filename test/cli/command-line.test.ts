@@ -7,7 +7,7 @@ import { cli } from './terminal.ts'
 const MADE = ['webhook', 'create', '--environment', 'e']
 const KEY = ['api-key', 'create', '--environment', 'e', '--name', 'n']
 
-describe('an invalid command line gets a sentence, the usage and exit code 2, and reaches nothing', () => {
+describe('an invalid command line prints an error and the usage, and ends with exit code 2', () => {
   test.each<[string[], string]>([
     [['dev', '--prot', '1'], "Unknown option '--prot' (Did you mean --port?)"],
     [['dev', 'serve'], "Too many arguments for 'dev'. Expected 0 arguments but got 1."],
@@ -47,12 +47,15 @@ describe('an invalid command line gets a sentence, the usage and exit code 2, an
       [...MADE, '--url', 'https://example.com', '--events', 'user.created'],
       "--events has 'user.created', which is not",
     ],
-  ])('an invalid command line gets a sentence, the usage and exit code 2: %j', async (words, sentence) => {
-    const { code, stdout, stderr } = await cli(words)
-    expect(stderr).toContain(sentence)
-    expect(stderr).toMatch(/^Usage: npm run /m)
-    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
-  })
+  ])(
+    'an invalid command line prints an error and the usage, and ends with exit code 2: %j',
+    async (words, sentence) => {
+      const { code, stdout, stderr } = await cli(words)
+      expect(stderr).toContain(sentence)
+      expect(stderr).toMatch(/^Usage: npm run /m)
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    },
+  )
 })
 
 describe('an option with a value', () => {
@@ -63,31 +66,28 @@ describe('an option with a value', () => {
     [['api-key', 'list', '--environment', '']],
     [[...MADE, '--url', 'https://example.com', '--events', '']],
     [['deploy', '--environment', '']],
-  ])(
-    'an option with a value is refused when the value is empty, as it is from a variable that is not set: %j',
-    async (words) => {
-      const { code, stderr } = await cli(words)
-      expect(stderr).toMatch(/^--[\w-]+ is empty\.\nUsage: /)
-      expect(code).toBe(2)
-    },
-  )
+  ])('an option with an empty value, as from an unset variable, is refused: %j', async (words) => {
+    const { code, stderr } = await cli(words)
+    expect(stderr).toMatch(/^--[\w-]+ is empty\.\nUsage: /)
+    expect(code).toBe(2)
+  })
 
   test.each<[string[], string]>([
     [['environment', 'create', '--name', 'a', '--name', 'b'], '--name is given twice.'],
     [['environment', 'list', '--json', '--json'], '--json is given twice.'],
     [['dev', '--port=1', '--port', '2'], '--port is given twice.'],
-  ])('an option with a value is refused when it is repeated: %j', async (words, sentence) => {
+  ])('a repeated option is refused: %j', async (words, sentence) => {
     expect(await cli(words)).toMatchObject({ code: 2, stderr: expect.stringContaining(sentence) })
   })
 
-  test('an option with a value does not take the next option for its value', async () => {
+  test('an option without its value does not take the next option as its value', async () => {
     const { code, stderr } = await cli(['environment', 'create', '--name', '--json'])
     expect(stderr).toContain("--name needs a value, not '--json'.")
     expect(code).toBe(2)
   })
 })
 
-describe('a name that would look like another one is refused', () => {
+describe('a name that could look like another name is refused', () => {
   test.each([
     ['blank', '  ', 'must not be blank'],
     ['too long', 'x'.repeat(256), 'must have at most 255 characters'],
@@ -100,7 +100,7 @@ describe('a name that would look like another one is refused', () => {
     ['a bidirectional override', 'a\u202eb', 'must not contain invisible or text-direction characters'],
     ['a variation selector', 'a\ufe0f', 'must not have invisible characters'],
     ['a decomposed character', 'cafe\u0301', 'must be in Unicode normalization form C'],
-  ])('a name that would look like another one is refused: %s', async (_, name, sentence) => {
+  ])('a name that could look like another name is refused: %s', async (_, name, sentence) => {
     for (const words of [
       ['environment', 'create', '--name', name],
       ['api-key', 'create', '--environment', 'e', '--access', 'read', '--name', name],
@@ -113,33 +113,33 @@ describe('a name that would look like another one is refused', () => {
   })
 })
 
-describe('an option that npm took for itself', () => {
+describe('an option that npm reads as its own because `--` is missing', () => {
   const npm = { npm_lifecycle_event: 'api-key' }
   const words = [...KEY, '--access', 'read']
   const folders: string[] = []
   afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true }))))
 
-  test('an option that npm took for itself is not overlooked: `npm run deploy --dry-run` does not deploy', async () => {
+  test('`npm run deploy --dry-run` without `--` is refused, and does not deploy', async () => {
     const env = { ...npm, npm_config_dry_run: 'true' }
     const { code, stderr } = await cli(['deploy'], { env })
     expect(stderr).toContain('npm took --dry-run for itself. Write `--` before it.')
     expect(code).toBe(2)
   })
 
-  test('a missing option that npm took for itself is named', async () => {
+  test('the error for a missing option says that npm took the option', async () => {
     const { code, stderr } = await cli(KEY, { env: { ...npm, npm_config_access: 'read' } })
     expect(stderr).toContain('npm took --access for itself. Write `--` before it.')
     expect(code).toBe(2)
   })
 
-  test('an option that npm took for itself does not stand in the way of the same option behind `--`', async () => {
+  test('an option after `--` is accepted although npm also has this option', async () => {
     const { code, stderr } = await cli(words, { env: { ...npm, npm_config_access: 'public' } })
     // It got as far as the database.
     expect(stderr).toContain('unexpected use of the local database')
     expect(code).toBe(1)
   })
 
-  test('a setting in npm’s configuration file or environment is not an option that npm took', async () => {
+  test('a setting in .npmrc or in a variable is not reported as an option that npm took', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
     folders.push(folder)
     const npmrc = join(folder, '.npmrc')
@@ -214,7 +214,7 @@ describe('--help shows every option on stdout, with exit code 0', () => {
     'webhook revive',
     'dev',
     'migrate',
-  ])('%s takes --persist-to and --json', async (words) => {
+  ])('the command %s has the options --persist-to and --json', async (words) => {
     const { stdout } = await cli([...words.split(' '), '--help'])
     expect(stdout).toContain('--persist-to <DIR>')
     expect(stdout).toContain('--json')

@@ -27,7 +27,7 @@ async function configure(...changes: [from: RegExp, to: string][]): Promise<void
 
 const own = { ISSUER: 'http://127.0.0.1:8787', WEBHOOKS_TO_LOCALHOST: true }
 
-describe('settings', () => {
+describe('settings of the Worker', () => {
   test('the released wrangler.toml has valid settings', async () => {
     expect(() => requireValidSettings({ vars: {}, databases: [] })).toThrow()
     requireValidSettings(await readConfiguration(path))
@@ -55,7 +55,7 @@ describe('settings', () => {
     ],
     ['missing', /^REQUEST_BUDGET_MS = .*$/m, '', 'REQUEST_BUDGET_MS is missing. It must be'],
     ['reserved', /^CLIENT_SECRET_PREFIX = .*$/m, 'CLIENT_SECRET_PREFIX = "sk"', 'CLIENT_SECRET_PREFIX is "sk".'],
-  ])('settings that are %s are refused, by dev and by deploy', async (_, from, to, sentence) => {
+  ])('a setting that is %s is refused by dev and by deploy', async (_, from, to, sentence) => {
     await configure([from, to])
     const configuration = await readConfiguration(path)
     expect(() => requireValidSettings(configuration)).toThrow(sentence)
@@ -68,7 +68,7 @@ describe('settings', () => {
     'secrets.example.com',
     'http://secrets.example.com',
     'https://a.example/b',
-  ])('settings with the issuer %s are refused before anything is deployed', async (issuer) => {
+  ])('the issuer %s is refused before anything is deployed', async (issuer) => {
     await configure([/^ISSUER = .*$/m, `ISSUER = "${issuer}"`])
     const configuration = await readConfiguration(path)
     expect(() => requireValidSettings(configuration)).toThrow(`ISSUER is "${issuer}". It must be an https origin`)
@@ -76,7 +76,7 @@ describe('settings', () => {
     expect(await checkDevSettings(own, [], path)).toEqual([])
   })
 
-  test('settings of .dev.vars go first, and are named with their file', async () => {
+  test('settings in .dev.vars override those in wrangler.toml, and errors name the file', async () => {
     await configure([/^EVENT_RETENTION_DAYS = .*$/m, 'EVENT_RETENTION_DAYS = 0'])
     await writeFile(join(folder, '.dev.vars'), 'ACCESS_TOKEN_TTL_SECONDS=5\nISSUER=nonsense\nOTHER=1\n')
     expect(await checkDevSettings(own, [], path)).toEqual([
@@ -87,13 +87,13 @@ describe('settings', () => {
     expect(await checkDevSettings(own, [], path)).toEqual([])
   })
 
-  test('settings of .env are named with that file when there is no .dev.vars', async () => {
+  test('the error for an invalid setting in .env names .env if there is no .dev.vars', async () => {
     await writeFile(join(folder, '.env'), 'ACCESS_TOKEN_TTL_SECONDS=5\n')
     expect(await checkDevSettings(own, [], path)).toEqual([expect.stringContaining('(.env).')])
   })
 })
 
-describe('regions', () => {
+describe('the setting REGIONS', () => {
   const second = '[[d1_databases]]\nbinding = "DB_WEUR"\ndatabase_name = "oncekey-weur"\n\n[vars]'
 
   test('the released wrangler.toml has one region, in the database of the binding DB', async () => {
@@ -116,7 +116,7 @@ describe('regions', () => {
     ['0=DB,1=DB_WEUR', 'REGIONS is "0=DB,1=DB_WEUR" (wrangler.toml), and wrangler.toml has no D1 database DB_WEUR.'],
     ['0=DB,1=ASSETS', 'REGIONS is "0=DB,1=ASSETS" (wrangler.toml), and wrangler.toml has no D1 database ASSETS.'],
     ['DB', 'REGIONS is "DB". It must be DIGIT=BINDING'],
-  ])('the REGIONS %s are refused by every command', async (value, sentence) => {
+  ])('the value “%s” of REGIONS is refused by deploy and by dev', async (value, sentence) => {
     await configure([/^REGIONS = .*$/m, `REGIONS = "${value}"`])
     const configuration = await readConfiguration(path)
     expect(() => requireValidSettings(configuration)).toThrow(sentence)
@@ -129,12 +129,12 @@ test.each<[string, string, RegExp]>([
   ['half-written', 'name = "oncekey', /^wrangler\.toml, line 1 is invalid: /],
   ['with a wrong type', 'name = "oncekey"\nvars = 5\n', /^wrangler\.toml is invalid: .*"vars" should be an object/],
   ['empty', '', /^wrangler\.toml has no D1 database with the binding DB and a name\. Nothing was changed\.$/],
-])('a wrangler.toml that is %s is reported with a sentence', async (_, text, sentence) => {
+])('a wrangler.toml that is %s is reported with an error message', async (_, text, sentence) => {
   await writeFile(path, text)
   await expect(readConfiguration(path)).rejects.toThrow(sentence)
 })
 
-test('Cloudflare stores no URL of a request in its logs, no query string, and few traces', async () => {
+test('wrangler.toml configures logs without request URLs and query strings, and traces of 1 % of the requests', async () => {
   const { unstable_readConfig } = await import('wrangler')
   expect(unstable_readConfig({ config: configPath }).observability).toMatchObject({
     enabled: true,
@@ -144,7 +144,7 @@ test('Cloudflare stores no URL of a request in its logs, no query string, and fe
   })
 })
 
-test('webhooks pass the public front door of every host, and old versions have no public address', async () => {
+test('wrangler.toml configures that fetch uses only public routes, and that old versions have no public URL', async () => {
   const { unstable_readConfig } = await import('wrangler')
   expect(unstable_readConfig({ config: configPath })).toMatchObject({
     compatibility_flags: ['global_fetch_strictly_public'],
@@ -152,7 +152,7 @@ test('webhooks pass the public front door of every host, and old versions have n
   })
 })
 
-test('the dataset of usage is found by its binding, and is absent until the operator adds it', async () => {
+test('the usage dataset is read from wrangler.toml once the operator adds it', async () => {
   expect((await readConfiguration(path)).usageDataset).toBeUndefined()
   await configure([/^# (?=\[\[analytics_engine_datasets)/m, ''], [/^# (?=binding = "USAGE")/m, ''])
   expect((await readConfiguration(path)).usageDataset).toBe('USAGE')

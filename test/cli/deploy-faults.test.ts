@@ -58,8 +58,8 @@ describe.each([false, true])(
   },
 )
 
-describe('an account', () => {
-  test('an account without a workers.dev subdomain gets the page to register one, and nothing is created', async () => {
+describe('an account that is not ready for a deployment', () => {
+  test('without a workers.dev subdomain, the error has the URL to register one, and nothing is created', async () => {
     const deployment = new Deployment()
     deployment.cloudflare.subdomain = undefined
     await expect(deployment.deploy()).rejects.toThrow(
@@ -71,7 +71,7 @@ describe('an account', () => {
   })
 
   test.each(calls)(
-    'a token that may not %s is refused with the permissions that it needs, and no later step runs',
+    'if a token is not allowed to call %s, the error has the needed permissions, and no later step runs',
     async (call) => {
       const deployment = new Deployment()
       deployment.cloudflare.refused = call
@@ -84,7 +84,7 @@ describe('an account', () => {
     },
   )
 
-  test('a database of this name that another program uses is not changed', async () => {
+  test('a database with the configured name that has tables of another program is not changed', async () => {
     const deployment = new Deployment()
     const { d1 } = await deployment.cloudflare.addDatabase('oncekey')
     await d1.prepare('CREATE TABLE users (id INTEGER)').run()
@@ -108,7 +108,7 @@ describe('a custom domain', () => {
       ({ cloudflare }) => Object.assign(cloudflare.domains, { [host]: 'shop' }),
       `${host} is a domain of shop`,
     ],
-  ])('a custom domain %s is taken with --take-domain only', async (_, occupy, words) => {
+  ])('a custom domain %s is used only with --take-domain', async (_, occupy, words) => {
     for (const isFirst of [true, false]) {
       const deployment = new Deployment()
       if (!isFirst) await deployment.deploy()
@@ -125,14 +125,14 @@ describe('a custom domain', () => {
     }
   })
 
-  test('a custom domain of another Worker is found before anything is created', async () => {
+  test('a custom domain of another Worker is reported before anything is created', async () => {
     const deployment = new Deployment()
     deployment.cloudflare.domains[host] = 'shop'
     await expect(deployment.deploy(customDomain(host))).rejects.toThrow('is a domain of shop')
     expect(deployment.cloudflare.changes).toEqual([])
   })
 
-  test('Cloudflare tells of a DNS record once the Worker exists: a first deployment has made a database and a Worker without an address', async () => {
+  test('if a first deployment finds a DNS record of the domain, it has created a database and a Worker without a URL', async () => {
     const deployment = new Deployment()
     const { cloudflare } = deployment
     cloudflare.dnsRecords.add(host)
@@ -149,7 +149,7 @@ describe('a custom domain', () => {
     expect(cloudflare.databases).toHaveLength(1)
   })
 
-  test('a custom domain that left wrangler.toml is named, because the deployment removes it', async () => {
+  test('deploy says that it removes a custom domain that is no longer in wrangler.toml', async () => {
     const deployment = new Deployment()
     await deployment.deploy(customDomain('old.example.com'))
     const { said } = await deployment.deploy(customDomain(host))
@@ -157,7 +157,7 @@ describe('a custom domain', () => {
   })
 })
 
-test('an old version that still answers is not taken for the deployed one', async () => {
+test('deploy fails if an old version still answers after two minutes', async () => {
   const deployment = new Deployment()
   deployment.cloudflare.answering = 'v0'
   await expect(deployment.deploy()).rejects.toThrow(/is not ready after two minutes: version v0 answers, not 0000/)
@@ -166,7 +166,7 @@ test('an old version that still answers is not taken for the deployed one', asyn
   expect((await deployment.deploy()).url).toBe(URL)
 })
 
-test('a new address may take a while, with progress every 20 seconds', async () => {
+test('deploy waits up to two minutes for the new URL, and reports progress every 20 seconds', async () => {
   const deployment = new Deployment()
   deployment.silence = 25
   const { said } = await deployment.deploy()
@@ -180,7 +180,7 @@ test('a new address may take a while, with progress every 20 seconds', async () 
   )
 })
 
-test('versions that share the requests are named, and the new one gets all of them', async () => {
+test('deploy lists the versions that share the requests, and the new version gets all requests', async () => {
   const deployment = new Deployment()
   const { cloudflare } = deployment
   await deployment.deploy()
@@ -197,7 +197,7 @@ test('versions that share the requests are named, and the new one gets all of th
   expect(cloudflare.serving).toEqual([{ version_id: cloudflare.versions.at(-1)?.id, percentage: 100 }])
 })
 
-test('error 10215, when another version is deployed meanwhile, names what resolves it, and the next run completes', async () => {
+test('if another version is uploaded meanwhile (error 10215), deploy says what to do, and the next run completes', async () => {
   const deployment = new Deployment()
   const { cloudflare } = deployment
   const { wrangler } = deployment.platform
@@ -220,7 +220,7 @@ test('error 10215, when another version is deployed meanwhile, names what resolv
   expect(cloudflare.secretNames).toEqual(['SIGNING_KEY'])
 })
 
-test('after a rollback, a deployment serves its own version, and adds a signing key that is missing', async () => {
+test('after a rollback, the deployment adds the missing signing key', async () => {
   const deployment = new Deployment()
   const { cloudflare } = deployment
   await deployment.deploy()
@@ -234,7 +234,7 @@ test('after a rollback, a deployment serves its own version, and adds a signing 
 describe('an exhausted quota of the Free plan', () => {
   const words = "D1's daily limit of the Workers Free plan is used up until midnight UTC."
 
-  test('an exhausted quota of the deployed Worker is named, with its message', async () => {
+  test('if the deployed Worker has no quota left, the error has Cloudflare’s message', async () => {
     const deployment = new Deployment()
     deployment.refusal = words
     await expect(deployment.deploy()).rejects.toThrow(`is not ready after two minutes: 503 (${words}).`)
@@ -243,7 +243,7 @@ describe('an exhausted quota of the Free plan', () => {
     expect((await deployment.deploy()).url).toBe(URL)
   })
 
-  test('an exhausted quota that stops a query of the command itself is named, and nothing is changed', async () => {
+  test('if a query of the command fails because of the quota, the error says so, and nothing is changed', async () => {
     const deployment = new Deployment()
     const { described } = await deployment.cloudflare.addDatabase('oncekey')
     deployment.cloudflare.quotaExceeded = true
@@ -258,7 +258,7 @@ describe('an exhausted quota of the Free plan', () => {
   })
 })
 
-test('a database_id that the account does not have is not replaced by a database of that name', async () => {
+test('an unknown database_id is an error, even if the account has a database', async () => {
   const deployment = new Deployment()
   const { described } = await deployment.cloudflare.addDatabase('made-by-the-button', 'WEUR')
   const region = { digit: '0', binding: 'DB', databaseName: 'oncekey', localId: 'DB' }
@@ -272,7 +272,7 @@ test('a database_id that the account does not have is not replaced by a database
   expect(deployment.cloudflare.databases).toHaveLength(1)
 })
 
-test('code that is older than the tables is not deployed', async () => {
+test('code that is older than the database’s migrations is not deployed', async () => {
   const deployment = new Deployment()
   await deployment.deploy()
   deployment.runs.length = 0

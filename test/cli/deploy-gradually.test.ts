@@ -18,7 +18,7 @@ async function deployed() {
   return { deployment, servingId }
 }
 
-test('a version is uploaded beside the one that serves, with its database, issuer and secrets', async () => {
+test('a gradual deployment uploads a version with the same database, issuer and secrets, and the old version keeps serving', async () => {
   const { deployment, servingId } = await deployed()
   const { cloudflare } = deployment
   const { stdout, code } = await gradually(deployment)
@@ -34,7 +34,7 @@ test('a version is uploaded beside the one that serves, with its database, issue
   expect(code).toBe(0)
 })
 
-test('with --json both versions are named', async () => {
+test('a gradual deployment with --json prints the IDs of both versions', async () => {
   const { deployment, servingId } = await deployed()
   const { json } = await gradually(deployment, ['--json'])
   expect(json).toEqual({ version_id: deployment.cloudflare.versions.at(-1)?.id, serving_version_id: servingId })
@@ -53,7 +53,7 @@ test.each<[string, (deployment: Deployment) => Promise<unknown> | unknown, strin
       cloudflare.databases[0]?.d1.exec("DELETE FROM d1_migrations WHERE name = '0002_fewer_rows.sql'"),
     'oncekey lacks 0002_fewer_rows.sql, and the version that serves may not work with the new tables.',
   ],
-])('nothing is uploaded when the version %s', async (_, prepare, words) => {
+])('a gradual deployment uploads nothing if the version %s', async (_, prepare, words) => {
   const { deployment } = await deployed()
   await prepare(deployment)
   const { stderr, code } = await gradually(deployment)
@@ -62,7 +62,7 @@ test.each<[string, (deployment: Deployment) => Promise<unknown> | unknown, strin
   expect(deployment.runs).toEqual([])
 })
 
-test('nothing is uploaded when the issuer of the tokens would change', async () => {
+test('a gradual deployment uploads nothing if the issuer of tokens would change', async () => {
   const { deployment } = await deployed()
   const context = { platform: deployment.platform, progress: () => {} }
   const { steps } = gradualSteps(context, { ...plan, issuer: 'https://secrets.example.com' })

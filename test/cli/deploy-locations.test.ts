@@ -22,7 +22,7 @@ function operator(...lines: string[]) {
 }
 
 describe('the location of a new database', () => {
-  test('the location of a new database is required without a terminal, and nothing is created without it', async () => {
+  test('without a terminal and without a location, deploy fails and creates nothing', async () => {
     const deployment = new Deployment()
     const { code, stderr } = await cli(['deploy'], { platform: deployment.platform, env: { CI: 'true' } })
     expect(stderr).toContain(
@@ -34,7 +34,7 @@ describe('the location of a new database', () => {
     expect(deployment.cloudflare.databases).toMatchObject([{ described: { running_in_region: 'ENAM' } }])
   })
 
-  test('the location of a new database is asked for at a terminal, again after a wrong answer', async () => {
+  test('at a terminal, deploy asks for the location of a new database, and asks again after an invalid answer', async () => {
     const deployment = new Deployment()
     const { questions, ask } = operator('Tokyo', ' APAC ')
     const { said } = await deployment.deploy({ locations: noLocation }, ask)
@@ -48,13 +48,13 @@ describe('the location of a new database', () => {
   test.each([
     ['eu', { running_in_region: 'ENAM', jurisdiction: 'eu' }],
     ['anywhere', { running_in_region: 'ENAM' }],
-  ])('the location of a new database can be answered with %s', async (answer, described) => {
+  ])('the operator can answer the question for the location with %s', async (answer, described) => {
     const deployment = new Deployment()
     await deployment.deploy({ locations: noLocation }, operator(answer).ask)
     expect(deployment.cloudflare.databases).toMatchObject([{ described }])
   })
 
-  test('the location of a new database that is not chosen ends the command, and nothing is created', async () => {
+  test('an empty answer to the question for the location ends the command, and nothing is created', async () => {
     const deployment = new Deployment()
     await expect(deployment.deploy({ locations: noLocation }, operator('').ask)).rejects.toThrow(
       'No location was chosen.',
@@ -62,7 +62,7 @@ describe('the location of a new database', () => {
     expect(deployment.cloudflare.changes).toEqual([])
   })
 
-  test('the location of a new database is not asked for once the database exists', async () => {
+  test('deploy does not ask for a location if the database exists', async () => {
     const deployment = new Deployment()
     await deployment.deploy()
     const { said } = await deployment.deploy({ locations: noLocation })
@@ -80,7 +80,7 @@ describe('the location of a new database', () => {
   })
 })
 
-test('a jurisdiction is checked against an existing database', async () => {
+test('deploy fails if an existing database has another jurisdiction', async () => {
   const deployment = new Deployment()
   const { said } = await deployment.deploy(at({ '': { jurisdiction: 'eu' } }))
   expect(said[2]).toContain('Created oncekey in ENAM, jurisdiction eu.')
@@ -93,7 +93,7 @@ test.each([
   [['--jurisdiction', 'weur'], '--jurisdiction must be one of eu, us, fedramp'],
   [['--location', '7=weur'], '--location 7=weur names a region that REGIONS in wrangler.toml does not have.'],
   [['--location', 'weur', '--jurisdiction', 'eu'], '--jurisdiction eu names a second location for the same database.'],
-])('%j is refused as a usage error', async (words, sentence) => {
+])('the options %j are refused as a usage error', async (words, sentence) => {
   const { code, stderr } = await cli(['deploy', ...words])
   expect(stderr).toContain(sentence)
   expect(code).toBe(2)
@@ -114,7 +114,7 @@ describe('a deployment with several regions', () => {
     expect(bindings).toContainEqual({ type: 'd1', name: 'DB_APAC', id: second })
   })
 
-  test('with several regions a location without a digit is refused, and no database is created', async () => {
+  test('with several regions, a location without a region digit is refused, and no database is created', async () => {
     const deployment = new Deployment()
     const locations = at({ '': { location: 'weur' } })
     await expect(deployment.deploy({ ...twoRegions, ...locations })).rejects.toThrow(
@@ -134,7 +134,7 @@ describe('a deployment with several regions', () => {
     expect(deployment.cloudflare.databases[0]).toBe(before)
   })
 
-  test('a region is removed only when it has no environments', async () => {
+  test('a region can be removed only if it has no environments', async () => {
     const deployment = new Deployment()
     await deployment.deploy(twoRegions)
     const database = await deployment.database(1)
@@ -150,7 +150,7 @@ describe('a deployment with several regions', () => {
     expect((await deployment.deploy(plan)).said[2]).toBe('Found oncekey in WEUR.')
   })
 
-  test('a digit does not move to another database while the old one has environments', async () => {
+  test("a region digit can't be moved to another database while its database has environments", async () => {
     const deployment = new Deployment()
     await deployment.deploy()
     const regions = [{ digit: '0', binding: 'DB', databaseName: 'oncekey-new', localId: 'DB' }]

@@ -16,7 +16,7 @@ import { cli, regionsOf, type Surroundings } from './terminal.ts'
 
 const version = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`
 
-test('the first deployment creates everything, and the key that it shows works', async () => {
+test('the first deployment creates everything, and prints an API key that works', async () => {
   const deployment = new Deployment()
   const { cloudflare } = deployment
   const { url, bootstrap, said } = await deployment.deploy()
@@ -43,7 +43,7 @@ test('the first deployment creates everything, and the key that it shows works',
   expect((await deployment.created()).environments).toEqual(['production'])
 })
 
-test('a second deployment deploys and checks, and creates nothing else', async () => {
+test('a second deployment deploys a new version, and creates nothing else', async () => {
   const deployment = new Deployment()
   await deployment.deploy()
   const { SIGNING_KEY } = deployment.cloudflare.secrets
@@ -66,7 +66,7 @@ test('a second deployment deploys and checks, and creates nothing else', async (
   expect(deployment.cloudflare.secrets).toEqual({ SIGNING_KEY })
 })
 
-test('no client reaches a new Worker before it has its signing key', async () => {
+test('a new Worker has no URL before it has its signing key', async () => {
   const deployment = new Deployment()
   deployment.broken = 'deploy'
   deployment.cloudflare.isReplyLost = true
@@ -76,7 +76,7 @@ test('no client reaches a new Worker before it has its signing key', async () =>
   expect(deployment.cloudflare.domains).toEqual({})
 })
 
-test('the Worker is bound to the database that was checked, and its rate limits are its own', async () => {
+test('the Worker is bound to the database that was checked, and has its own rate-limit namespaces', async () => {
   const deployment = new Deployment()
   await deployment.deploy()
   const { versions, databases } = deployment.cloudflare
@@ -90,7 +90,7 @@ test('the Worker is bound to the database that was checked, and its rate limits 
   for (const id of all) expect(id).toMatch(/^[1-9]\d{3,9}$/)
 })
 
-test('a migration of tables with data shows how to go back before it starts', async () => {
+test('before a migration of existing tables, deploy shows how to go back', async () => {
   const deployment = new Deployment()
   const { described } = await deployment.cloudflare.addDatabase('oncekey', 'WEUR')
   await applyMigrations(deployment.cloudflare.databases[0]?.d1 as D1Database, { count: 1 })
@@ -105,8 +105,8 @@ test('a migration of tables with data shows how to go back before it starts', as
   expect(calls.at(-1)).toContain('/time_travel/bookmark')
 })
 
-describe('the address', () => {
-  test('the deployed address is ISSUER, else the custom domain, else workers.dev', async () => {
+describe('the URL of a deployment', () => {
+  test('the URL of a deployment is ISSUER if set, and otherwise the custom domain', async () => {
     const set = new Deployment()
     expect((await set.deploy({ issuer: 'https://secrets.example.com' })).url).toBe('https://secrets.example.com')
     expect(set.cloudflare.valuesOf('ISSUER').at(-1)).toBe('https://secrets.example.com')
@@ -115,7 +115,7 @@ describe('the address', () => {
     expect(custom.cloudflare.addresses).toEqual({ enabled: false, previews_enabled: true })
   })
 
-  test('the deployed address stays the issuer of the tokens when a domain is added, and workers.dev stays on', async () => {
+  test('when a custom domain is added, the workers.dev URL stays the issuer of tokens, and stays enabled', async () => {
     const deployment = new Deployment()
     await deployment.deploy()
     const { url, said } = await deployment.deploy(customDomain('secrets.example.com'))
@@ -124,7 +124,7 @@ describe('the address', () => {
     expect(deployment.cloudflare.addresses.enabled).toBe(true)
   })
 
-  test('the workers.dev address is turned off once the domain serves, and no sooner', async () => {
+  test('the workers.dev URL is disabled only after the new version answers at the domain', async () => {
     const deployment = new Deployment()
     await deployment.deploy()
     const moved = { ...customDomain('secrets.example.com'), issuer: 'https://secrets.example.com' }
@@ -136,7 +136,7 @@ describe('the address', () => {
     expect(deployment.cloudflare.addresses).toEqual({ enabled: false, previews_enabled: false })
   })
 
-  test('the workers.dev address is left as wrangler.toml says', async () => {
+  test('the workers.dev URL stays enabled if wrangler.toml says so', async () => {
     const deployment = new Deployment()
     const { said } = await deployment.deploy({ ...customDomain('secrets.example.com'), workersDev: true })
     expect(said.at(-2)).toBe('It stays on, as wrangler.toml says.')
@@ -144,7 +144,7 @@ describe('the address', () => {
   })
 })
 
-test('an API key that may have been created without being shown is mentioned', async () => {
+test('if deploy fails after it created an API key, the error says that a key may have been created without being shown', async () => {
   const deployment = new Deployment()
   const { platform } = deployment
   const openRegions: Platform['openRegions'] = async () => {
@@ -170,7 +170,7 @@ describe('npm run deploy', () => {
   const run = (deployment: Deployment, words: string[] = [], surroundings: Surroundings = {}) =>
     cli(['deploy', '--location', 'weur', ...words], { platform: deployment.platform, ...surroundings })
 
-  test('deploy shows the first API key once, and keeps it out of the command line to paste', async () => {
+  test('deploy prints the first API key once, and the command line to paste does not contain it', async () => {
     const { code, stdout, stderr } = await run(new Deployment())
     const [key = ''] = /sk_0\w{49}/.exec(stdout) ?? []
     expect(stdout.split(key)).toHaveLength(2)
@@ -194,7 +194,7 @@ describe('npm run deploy', () => {
   test.each<[string, Surroundings, string]>([
     ['CI keeps the output in a log', { env: { CI: 'true' } }, 'the output of CI is kept in a log'],
     ['stdout is closed', { hasReader: false }, 'standard output is closed or /dev/null'],
-  ])('deploy creates no API key when %s, and names the one command that does', async (_, surroundings, reason) => {
+  ])('deploy creates no API key if %s, and prints the command that creates one', async (_, surroundings, reason) => {
     const deployment = new Deployment()
     const { stderr, stdout, code } = await run(deployment, ['--environment', 'my prod'], surroundings)
     expect(stderr).toContain(`No API key was created, because ${reason}.`)
@@ -207,7 +207,7 @@ describe('npm run deploy', () => {
     expect((await cli(words, { platform: deployment.platform })).stdout).toMatch(/^sk_0\w{49}\n$/)
   })
 
-  test('deploy revokes the key that could not be printed', async () => {
+  test('deploy revokes the first API key if it cannot be printed', async () => {
     const deployment = new Deployment()
     const write = async () => {
       throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
@@ -220,7 +220,7 @@ describe('npm run deploy', () => {
     expect((await deployment.created()).keys).toMatchObject([{ revokedAt: expect.any(Number) }])
   })
 
-  test('deploy leaves no configuration of its own behind', async () => {
+  test('deploy deletes its temporary configuration file', async () => {
     const deployment = new Deployment()
     await run(deployment)
     expect((await readdir(root)).filter((name) => name.startsWith('.deploy-'))).toEqual([])

@@ -40,7 +40,7 @@ beforeAll(async () => {
   project = await copyProject()
 })
 
-describe('the first start', () => {
+describe('the first start of npm run dev', () => {
   beforeAll(async () => {
     dev = await startDev(['--port', '0', '--persist-to', state], 'curl -X POST', project)
     const read = (label: string) => new RegExp(`^ +${label} +(\\S+)$`, 'm').exec(dev.stdout())?.[1] as string
@@ -51,20 +51,20 @@ describe('the first start', () => {
     }
   })
 
-  test('the first start prints a line to paste that creates a client secret', async () => {
+  test('on its first start, dev prints a command line that creates a client secret', async () => {
     const line = /^ +(curl .*)$/m.exec(dev.stdout())?.[1] as string
     const { stdout } = await paste(`${line} -s -w '%{http_code}'`)
     expect(stdout).toMatch(/"secret":"cs_0\w{49}"\}201$/)
     expect(dev.stdout() + dev.stderr()).not.toMatch(/wrangler|workerd|telemetry| at /i)
   })
 
-  test('the first start serves with its own address as the issuer', async () => {
+  test('on its first start, dev uses its own URL as the issuer', async () => {
     for (const path of ['/healthz', '/readyz']) expect((await fetch(first.url + path)).status).toBe(200)
     const metadata = await fetch(`${first.url}/.well-known/oauth-authorization-server`)
     expect(await metadata.json()).toMatchObject({ issuer: first.url })
   })
 
-  test('the first start serves neither wrangler’s SQL console nor its store of request URLs', async () => {
+  test('even on its first start, dev does not serve wrangler’s SQL console, and stores no request URLs', async () => {
     await fetch(`${first.url}/connect/applications?client_secret=cs_0leaked`)
     for (const path of [
       '/cdn-cgi/explorer',
@@ -77,7 +77,7 @@ describe('the first start', () => {
     expect(stdout).toBe('')
   })
 
-  test('the first start makes state files readable by this user only', async () => {
+  test('on its first start, dev makes its state files readable only for the current user', async () => {
     for (const [name, mode] of [
       ['v3', 0o700],
       ['.dev.json', 0o600],
@@ -108,7 +108,7 @@ describe('the first start', () => {
     expect((await call(api_key, '/connect/applications')).status).toBe(401)
   })
 
-  test('npm run dev goes on serving while wrangler.toml is invalid, and says what is wrong with it', async () => {
+  test('npm run dev keeps serving while wrangler.toml is invalid, and prints the error', async () => {
     const path = join(project, 'wrangler.toml')
     const valid = await readFile(path, 'utf8')
     const ready = async () => (await fetch(`${first.url}/readyz`)).status
@@ -125,7 +125,7 @@ describe('the first start', () => {
     await writeFile(path, valid)
   })
 
-  test('a second start says that another one uses the same state or the same port', async () => {
+  test('a second npm run dev says that another process uses the same state folder or port', async () => {
     const port = new URL(first.url).port
     const taken = await run(['dev', '--port', port, '--persist-to', state], { cwd: project })
     expect(taken.stderr).toBe(
@@ -139,7 +139,7 @@ describe('the first start', () => {
     expect(await second.end('SIGINT', 'all')).toEqual([])
   })
 
-  test('recover refuses while npm run dev runs, and names it', async () => {
+  test('recover is refused while npm run dev runs', async () => {
     const words = ['--to', '2026-01-01T00:00:00Z', '--from', 'copy.sqlite', '--persist-to', state]
     const { code, stdout, stderr } = await run(['recover', ...words], { cwd: project })
     expect(stderr).toContain(
@@ -154,7 +154,7 @@ describe('the first start', () => {
   })
 })
 
-describe('two first starts at once, with two regions', () => {
+describe('two first starts of npm run dev at once, with two regions', () => {
   let folder: string
   let both: readonly [Dev, Dev]
   let one: Served
@@ -171,7 +171,7 @@ describe('two first starts at once, with two regions', () => {
     ;[one, other] = both.map(({ stdout }) => JSON.parse(stdout())) as [Served, Served]
   })
 
-  test('two first starts at once both serve, with one API key for each region', async () => {
+  test('both processes serve, with the same API key for each region', async () => {
     const keysOf = ({ regions }: Served) => regions.map((region) => ({ ...region, url: '' }))
     expect(keysOf(one)).toEqual(keysOf(other))
     for (const { url, api_key, application } of [...one.regions, ...other.regions]) {
@@ -183,7 +183,7 @@ describe('two first starts at once, with two regions', () => {
     }
   })
 
-  test('--regions 2 serves two databases, with an environment, a key and an application in each', async () => {
+  test('--regions 2 creates two databases, with an environment, an API key and an application in each', async () => {
     const { url, api_key, application, regions } = one
     expect(regions).toMatchObject([
       { region: '0', url, api_key, application },
@@ -205,7 +205,7 @@ describe('two first starts at once, with two regions', () => {
     ])
   })
 
-  test('each start ends with its process, killed or ended by SIGTERM to npm', async () => {
+  test('each server ends when its process is killed, or when npm gets SIGTERM', async () => {
     expect(await both[0].end('SIGKILL', 'server')).toEqual([])
     await expect(fetch(one.url)).rejects.toThrow()
     expect(await both[1].end('SIGTERM')).toEqual([])
@@ -218,7 +218,7 @@ test.each(['0', '11', 'two', '0x2', '2.0'])('--regions %s is a usage error', asy
   expect(code).toBe(2)
 })
 
-test('of two starts at once, the second one waits for the first', async () => {
+test('if two processes start at once, the second one waits for the first one’s lock', async () => {
   const file = join(await newFolder(), '.dev.json')
   const steps: string[] = []
   const begun = Promise.withResolvers<void>()
@@ -237,13 +237,13 @@ test('of two starts at once, the second one waits for the first', async () => {
   expect(steps).toEqual(['first', 'second'])
 })
 
-test('a start that fails leaves no lock', async () => {
+test('a process that fails to start releases its lock', async () => {
   const file = join(await newFolder(), '.dev.json')
   await expect(whileLocked(file, () => Promise.reject(new Error('full disk')))).rejects.toThrow('full disk')
   expect(await whileLocked(file, async () => 'started')).toBe('started')
 })
 
-test('an invalid setting is reported before anything is served, with exit code 1', async () => {
+test('with an invalid setting, dev reports the setting and serves nothing, with exit code 1', async () => {
   const folder = await newFolder()
   await writeFile(join(project, '.dev.vars'), 'EVENT_RETENTION_DAYS=forever\n')
   const invalid = await run(['dev', '--port', '0', '--persist-to', folder], { cwd: project })
@@ -256,7 +256,7 @@ test('an invalid setting is reported before anything is served, with exit code 1
   })
 })
 
-test('a damaged signing key is reported before anything is served, with exit code 1', async () => {
+test('with a damaged signing key, dev reports the key and serves nothing, with exit code 1', async () => {
   const folder = await newFolder()
   await writeFile(join(folder, '.signing-key.json'), '{}', { mode: 0o600 })
   const surroundings = { database: await newDatabase() }
@@ -265,7 +265,7 @@ test('a damaged signing key is reported before anything is served, with exit cod
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
 })
 
-describe('a free port that was taken before the Worker listened', () => {
+describe('a free port that another program takes before the Worker listens', () => {
   const failing = (times: number) => {
     const tried: number[] = []
     const serve = async (port: number) => {
@@ -275,13 +275,13 @@ describe('a free port that was taken before the Worker listened', () => {
     return { tried, serve }
   }
 
-  test('a free port that was taken before the Worker listened is replaced by another one', async () => {
+  test('if another program takes the free port before the Worker listens, dev tries another port', async () => {
     const { tried, serve } = failing(2)
     expect(await serveAt(1, serve, true)).toBe(tried[2])
     expect(new Set(tried).size).toBe(3)
   })
 
-  test('a port that was taken is an error at the third time, and at once if the port was chosen', async () => {
+  test('dev fails after three ports that were taken, and immediately if the operator chose the port', async () => {
     await expect(serveAt(1, failing(3).serve, true)).rejects.toThrow(PortInUse)
     const chosen = failing(1)
     await expect(serveAt(1, chosen.serve, false)).rejects.toThrow(PortInUse)
@@ -315,6 +315,6 @@ test.each([
   ],
   [{ reason: 'Failed to start', cause: { name: 'Error', message: 'spawn ENOENT.' } }, 'Failed to start: spawn ENOENT.'],
   [{ type: 'error' }, 'wrangler gave no reason.'],
-])('an error that wrangler reports as %o is read', (event, sentence) => {
+])('the error message is taken from wrangler’s event %o', (event, sentence) => {
   expect(reasonOfEvent(event)).toBe(sentence)
 })

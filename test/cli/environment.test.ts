@@ -7,7 +7,7 @@ async function environments() {
   return (...words: string[]) => cli(['environment', ...words], { database })
 }
 
-test('a created environment is listed, with the audience of its tokens', async () => {
+test('a new environment is listed with its client ID, the audience of its tokens', async () => {
   const environment = await environments()
   const { json } = await environment('create', '--name', 'staging', '--json')
   expect(json).toEqual({
@@ -28,7 +28,7 @@ test('an empty list of environments names the command that creates one', async (
   expect((await environment('list', '--json')).json).toEqual([])
 })
 
-test('a name that exists, or that looks like one, is refused', async () => {
+test('a name that another environment has, or that looks like such a name, is refused', async () => {
   const environment = await environments()
   const { json } = await environment('create', '--name', 'Café', '--json')
   const again = await environment('create', '--name', 'Café')
@@ -41,7 +41,7 @@ test('a name that exists, or that looks like one, is refused', async () => {
   expect((await environment('list', '--json')).json).toHaveLength(1)
 })
 
-test('a setting is changed, and shown', async () => {
+test('environment update changes the reaction to leaks', async () => {
   const environment = await environments()
   const { json } = await environment('create', '--name', 'staging', '--json')
   const words = ['update', '--environment', 'staging', '--on-leak', 'revoke']
@@ -49,7 +49,7 @@ test('a setting is changed, and shown', async () => {
   expect((await environment(...words)).stdout).toBe('Saved the settings of staging.\n')
 })
 
-test('the command changes the policy for client secrets, and the value none removes a limit', async () => {
+test('environment update changes the limits for client secrets, and the value “none” removes a limit', async () => {
   const environment = await environments()
   await environment('create', '--name', 'staging')
   const update = (...words: string[]) => environment('update', '--environment', 'staging', ...words, '--json')
@@ -63,7 +63,7 @@ test('the command changes the policy for client secrets, and the value none remo
   }
 })
 
-test('an unknown reaction to leaks, and no setting at all, are usage errors', async () => {
+test('environment update with an unknown reaction to leaks, or without a setting, is a usage error', async () => {
   const environment = await environments()
   for (const words of [['--on-leak', 'panic'], []]) {
     const { code, stderr } = await environment('update', '--environment', 'staging', ...words)
@@ -77,7 +77,7 @@ test.each([
   ['two words', `'two words'`],
   ['$(reboot)', `'$(reboot)'`],
   ['plain-1', 'plain-1'],
-])('the command that is printed after %s can be pasted into a shell', async (name, word) => {
+])('the command that is printed for an environment named %s is quoted for a shell', async (name, word) => {
   const environment = await environments()
   const { stdout } = await environment('create', '--name', name)
   expect(stdout).toContain(`npm run api-key -- create --environment ${word} --name NAME --access read|write\n`)

@@ -49,7 +49,7 @@ async function compare(target: D1Database): Promise<void> {
   }
 }
 
-test('a moved environment keeps IDs, secrets, events and last use, and its old secrets get tokens there', async () => {
+test('an imported environment has the same IDs, secrets, events and last uses, and its secrets obtain tokens', async () => {
   expect(exported.json).toEqual({
     file: whole,
     environment: one.environmentId,
@@ -72,7 +72,7 @@ test('a moved environment keeps IDs, secrets, events and last use, and its old s
   expect(created.status).toBe(200)
 })
 
-test('every table moves or is listed as one that stays, and every column moves', async () => {
+test('an export has every table that is not listed as excluded, with all columns', async () => {
   const { results } = await source.database
     .prepare(
       "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name <> 'd1_migrations'",
@@ -92,7 +92,7 @@ test('every table moves or is listed as one that stays, and every column moves',
   }
 })
 
-test('without --digests the file has nothing to authenticate or sign with, and is refused by import', async () => {
+test('an export without --digests contains no digest or signing secret, and import refuses it', async () => {
   const file = join(folder, 'open.jsonl')
   const { stdout } = await exporting(file)
   expect(stdout).toContain('It has no digests, so it cannot be imported.')
@@ -114,7 +114,7 @@ test('without --digests the file has nothing to authenticate or sign with, and i
   expect(code).toBe(1)
 })
 
-test('an export that fails at any request continues, and writes the same file', async () => {
+test('an export that fails at any D1 request can be continued, and writes the same file', async () => {
   const expected = await contents(whole)
   const total = await requestsOf(source.database, (database) =>
     exporting(join(folder, 'counted.jsonl'), ['--digests'], { database }),
@@ -133,7 +133,7 @@ test('an export that fails at any request continues, and writes the same file', 
   }
 })
 
-test('an interrupted export is not continued as another one', async () => {
+test('an interrupted export with --digests is not continued without --digests', async () => {
   const file = join(folder, 'other.jsonl')
   await exporting(file, ['--digests'], { database: failingAt(source.database, 8, 'before') })
   const { code, stderr } = await exporting(file)
@@ -143,7 +143,7 @@ test('an interrupted export is not continued as another one', async () => {
   expect(code).toBe(1)
 })
 
-test('a secret and a key that are revoked during the export are revoked after the import', async () => {
+test('a secret and an API key that are revoked during the export are revoked after the import', async () => {
   const [secret, key] = [await one.newSecret(), await newApiKey(source.database, { environmentId: one.environmentId })]
   const total = await requestsOf(source.database, (database) =>
     exporting(join(folder, 'before.jsonl'), ['--digests'], { database }),
@@ -168,7 +168,7 @@ test('a secret and a key that are revoked during the export are revoked after th
 })
 
 test.each(['before', 'after'] as const)(
-  'an import that fails %s any request takes effect continues to the same rows',
+  'an import that fails %s any D1 request takes effect can be run again, and then has all rows',
   async (when) => {
     const file = join(folder, `again-${when}.jsonl`)
     await exporting(file, ['--digests'])
@@ -185,7 +185,7 @@ test.each(['before', 'after'] as const)(
   },
 )
 
-test('a repeated import changes nothing: a secret that was revoked there since stays revoked', async () => {
+test('a repeated import does not change a secret that was revoked after the first import', async () => {
   const target = await newDatabase()
   await importing(whole, target)
   await target.prepare('UPDATE client_secrets SET revoked_at = 5 WHERE id = ?').bind(one.used.id).run()
@@ -195,7 +195,7 @@ test('a repeated import changes nothing: a secret that was revoked there since s
   expect(row?.revoked_at).toBe(5)
 })
 
-test('events whose seq is taken by another environment move behind it, in their order', async () => {
+test('imported events whose seq another environment already uses get higher seqs, in the same order', async () => {
   const target = await newDatabase()
   const events = (await rowsOf(source.database, 'events', one.environmentId)) as { seq: number; id: string }[]
   const ordered = events.toSorted((a, b) => a.seq - b.seq)
@@ -226,7 +226,7 @@ async function seqOrder(file: string): Promise<{ id: string; seq: number }[]> {
   return lines.filter(({ table }) => table === 'events').map(({ row }) => row)
 }
 
-test('a row whose digest another environment has is skipped and reported', async () => {
+test('import skips and reports a row whose digest a row of another environment has', async () => {
   const target = await newDatabase()
   const other = await newApiKey(target)
   const own = await source.database
@@ -247,7 +247,7 @@ test('a row whose digest another environment has is skipped and reported', async
   expect(json.rows.client_secrets.conflicting).toBe(1)
 })
 
-describe('a file that cannot be imported: the reason, and nothing is changed', () => {
+describe('a file that cannot be imported', () => {
   const header = (change: object) => (lines: string[]) => [
     JSON.stringify({ ...JSON.parse(lines[0] ?? ''), ...change }),
     ...lines.slice(1),
@@ -336,7 +336,7 @@ describe('a file that cannot be imported: the reason, and nothing is changed', (
   })
 })
 
-test('a name that another environment has is refused; --name gives another one', async () => {
+test('import refuses an environment name that is taken, and --name gives another name', async () => {
   const target = await newDatabase()
   await cli(['environment', 'create', '--name', one.name], { database: target })
   const refused = await importing(whole, target)
@@ -349,7 +349,7 @@ test('a name that another environment has is refused; --name gives another one',
   expect(list.json.map(({ name }: { name: string }) => name)).toEqual(expect.arrayContaining([one.name, 'moved']))
 })
 
-test('hostile text in names and an environment without rows survive the move', async () => {
+test('export and import keep unusual characters in names, and an environment without rows', async () => {
   const database = await newDatabase()
   const { environmentId } = await newApiKey(database)
   const name = '\'"; DROP TABLE events; --\n\u2028\u202e{"end":true}\\u0000 🗝️'
@@ -372,15 +372,15 @@ test('hostile text in names and an environment without rows survive the move', a
   expect((await cli(['environment', 'list', '--json'], { database: target })).json).toHaveLength(2)
 })
 
-describe('a file that cannot be written', () => {
-  test('export does not replace a file that exists, and its own file is private', async () => {
+describe('an export file that cannot be written', () => {
+  test('export does not replace an existing file, and makes its file readable only for the current user', async () => {
     const { code, stderr } = await exporting(whole, ['--digests'])
     expect(stderr).toMatch(/whole\.jsonl exists already\. Nothing was changed\. Name another file with --file\.\n$/)
     expect(code).toBe(1)
     expect((await stat(whole)).mode & 0o777).toBe(0o600)
   })
 
-  test('export reports a folder that takes no files', async () => {
+  test('export reports a folder that it cannot write to', async () => {
     const { code, stderr } = await exporting('/proc/self/export.jsonl')
     expect(stderr).toMatch(/export\.jsonl\.part cannot be written \(E\w+\)\. Nothing was changed\.\n$/)
     expect(code).toBe(1)
@@ -393,7 +393,7 @@ describe('a file that cannot be written', () => {
   })
 })
 
-test('pending deliveries stay, and the export says how many', async () => {
+test('export does not include pending webhook deliveries, and prints their number', async () => {
   const database = await newDatabase()
   const { environmentId } = await newApiKey(database)
   await database.batch([
@@ -414,7 +414,7 @@ test('pending deliveries stay, and the export says how many', async () => {
   expect(json.pending_deliveries).toBe(1)
 })
 
-test('an export that fills the disk keeps its rows, and continues when there is space', async () => {
+test('an export that stops because the disk is full can be continued when there is space', async () => {
   const file = join(folder, 'full.jsonl')
   const handle = await open(whole)
   const prototype = Object.getPrototypeOf(handle)
@@ -437,7 +437,7 @@ test('an export that fills the disk keeps its rows, and continues when there is 
   expect(await contents(file)).toEqual(await contents(undisturbed))
 })
 
-test('an environment moves to the database of its region, whichever is the default', async () => {
+test('import writes an environment to the database of its region, even if that is not the default region', async () => {
   const [database, other, target] = [await newDatabase(), await newDatabase(), await newDatabase()]
   const { environmentId } = await newApiKey(database, { region: '1' })
   const file = join(folder, 'region.jsonl')

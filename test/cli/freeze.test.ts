@@ -19,7 +19,7 @@ test('freezing and unfreezing an environment twice by command records one operat
   )
 })
 
-test('an unknown environment is not frozen, and the error names those that exist', async () => {
+test('the error for freezing an unknown environment lists the existing environments', async () => {
   const database = await newDatabase()
   await cli(['environment', 'create', '--name', 'staging'], { database })
   const { code, stderr } = await cli(['freeze', '--environment', 'production'], { database })

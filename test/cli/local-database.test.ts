@@ -70,7 +70,7 @@ async function copyOf(folder: string, change: string): Promise<string> {
   return copy
 }
 
-test('two first commands at once create the tables once, and both succeed', async () => {
+test('two commands that open a new state folder at once create the tables once, and both succeed', async () => {
   const { folder, both } = await current()
   expect(both.map(({ code, stderr }) => ({ code, stderr }))).toEqual(
     Array(2).fill({ code: 0, stderr: 'Opening the local database…\n' }),
@@ -79,7 +79,7 @@ test('two first commands at once create the tables once, and both succeed', asyn
   expect((await stat(join(folder, 'v3'))).mode & 0o777).toBe(0o700)
 })
 
-describe('a database of another version', () => {
+describe('a local database of another version', () => {
   /** A state folder with the tables of the first version, and an environment. */
   const older = once(async () => {
     const folder = await newFolder()
@@ -107,14 +107,14 @@ describe('a database of another version', () => {
     statements: unstable_splitSqlQuery(await readFile(join('src/storage/migrations', name), 'utf8')),
   })
 
-  test('a database of the first version is brought up to date, with its data', async () => {
+  test('a database of the first version is migrated with its data', async () => {
     const folder = await copyOf(await older(), '')
     expect((await environment(folder, 'create', '--name', 'new')).code).toBe(0)
     expect(await read(folder, NAMES)).toEqual([{ name: 'new' }, { name: 'old' }])
     expect(await read(folder, 'SELECT version FROM schema_version')).toEqual([{ version: SCHEMA_VERSION }])
   })
 
-  test('a database that cannot be brought up to date is refused, and not changed', async () => {
+  test('a database that cannot be migrated is refused, and not changed', async () => {
     const change = 'ALTER TABLE applications RENAME COLUMN organization_id TO organization'
     const folder = await copyOf(await older(), change)
     const everything = 'SELECT name, sql FROM sqlite_schema ORDER BY name'
@@ -134,7 +134,7 @@ describe('a database of another version', () => {
   })
 })
 
-describe('an unusable state folder ends the command with exit code 1, a sentence and the remedy', () => {
+describe('an unusable state folder ends the command with exit code 1, an error message and the remedy', () => {
   const fail = async (folder: string) => {
     const { code, stdout, stderr } = await environment(folder, 'list')
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
@@ -174,7 +174,7 @@ describe('an unusable state folder ends the command with exit code 1, a sentence
   })
 })
 
-describe('a failure of the runtime is explained by its cause', () => {
+describe('the error message for a failure of the local runtime', () => {
   const folder = '/srv/state'
 
   test.each([
@@ -207,15 +207,18 @@ describe('a failure of the runtime is explained by its cause', () => {
       'The local database in /srv/state failed (internal error; reference = 1).',
       'may have taken effect',
     ],
-  ])('a failure of the runtime is explained by its cause: %s', (reason, what, remedy) => {
-    const words = explainLocal(folder, reason)
-    expect(words).toContain(what)
-    expect(words).toContain(remedy)
-    if (!remedy.startsWith('Move')) expect(words).not.toContain('Move')
-  })
+  ])(
+    'the error message for a failure of the local runtime has the cause and the remedy: %s',
+    (reason, what, remedy) => {
+      const words = explainLocal(folder, reason)
+      expect(words).toContain(what)
+      expect(words).toContain(remedy)
+      if (!remedy.startsWith('Move')) expect(words).not.toContain('Move')
+    },
+  )
 })
 
-test('a failed statement is explained by its cause', async () => {
+test('the error message for a failed statement has its cause', async () => {
   const folder = await newFolder()
   const { code, stderr } = await cli(['environment', 'list', '--persist-to', folder], {
     openLocalRegions: async (directory) => {
@@ -250,7 +253,7 @@ test('the local database opens without a home directory', async () => {
   }
 })
 
-test('a relative --persist-to starts where npm was called', async () => {
+test('a relative --persist-to is relative to the folder in which npm was called', async () => {
   const folder = await newFolder()
   expect(stateFolder('x', { INIT_CWD: folder })).toBe(join(folder, 'x'))
   expect(stateFolder('x', {})).toBe(join(process.cwd(), 'x'))

@@ -34,7 +34,7 @@ const command = (...words: string[]): Promise<Finished> =>
   })
 const list = async () => (await command('environment', 'list')).json
 
-test('a state folder with data gets a second region by configuration, and everything in it stays', async () => {
+test('adding a second region to wrangler.toml keeps the data of the state folder', async () => {
   const old = (await command('environment', 'create', '--name', 'old')).json
   const key = (await command('api-key', 'create', '--environment', 'old', '--name', 'k', '--access', 'read')).json
   const before = await list()
@@ -49,7 +49,7 @@ test('a state folder with data gets a second region by configuration, and everyt
   expect((await stat(join(folder, '.regions.json'))).mode & 0o777).toBe(0o600)
 })
 
-test('a region with environments cannot be removed, and an empty one can', async () => {
+test('a region with environments cannot be removed, and a region without environments can', async () => {
   await configure('0=DB,1=DB_WEUR,2=DB_APAC', 'DB_WEUR', 'DB_APAC')
   const { id } = (await command('environment', 'create', '--name', 'europe', '--region', '1')).json
   await configure('0=DB,1=DB_WEUR', 'DB_WEUR')
@@ -67,7 +67,7 @@ test('a region with environments cannot be removed, and an empty one can', async
   expect(await list()).toMatchObject([{ id, region: '1' }])
 })
 
-test('a digit keeps its database while that has environments', async () => {
+test('a region digit cannot get another database while its database has environments', async () => {
   const { id } = (await command('environment', 'create', '--name', 'first')).json
   await configure('0=DB_WEUR,1=DB', 'DB_WEUR')
   const moved = await command('environment', 'list')
@@ -75,7 +75,7 @@ test('a digit keeps its database while that has environments', async () => {
   expect(moved.code).toBe(1)
 })
 
-test('a database keeps its digit while it has environments', async () => {
+test('a database cannot get another region digit while it has environments', async () => {
   await configure('1=DB')
   const { id } = (await command('environment', 'create', '--name', 'one')).json
   await configure('0=DB')
@@ -84,7 +84,7 @@ test('a database keeps its digit while it has environments', async () => {
   expect(code).toBe(1)
 })
 
-test('regions that dev adds are opened by later commands, without a place in wrangler.toml', async () => {
+test('later commands open the regions that dev added, although wrangler.toml does not have them', async () => {
   const { regions, close } = await openLocalRegions(folder, { wanted: 3, path })
   expect(regions.map(({ digit }) => digit)).toEqual(['0', '1', '2'])
   await close()

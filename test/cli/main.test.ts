@@ -23,27 +23,30 @@ describe('standard output', () => {
     expect(code).toBe(1)
   })
 
-  test('a full disk behind standard output is reported with exit code 1', async () => {
+  test('a command that cannot write to stdout because the disk is full ends with exit code 1', async () => {
     const { code, stderr } = await paste(`${node} environment --help >/dev/full`)
     expect(stderr).toBe('The command has finished, but its result could not be written to standard output (ENOSPC).\n')
     expect(code).toBe(1)
   })
 
-  test.each(['--help', 'environment --help'])('a reader that ends early causes no stack trace: %s', async (words) => {
-    const { stderr } = await paste(`${node} ${words} | true`)
-    expect(stderr).toMatch(
-      /^(The command has finished, but its result could not be written to standard output \(EPIPE\)\.\n)?$/,
-    )
-  })
+  test.each(['--help', 'environment --help'])(
+    'a reader that closes stdout early causes no stack trace: %s',
+    async (words) => {
+      const { stderr } = await paste(`${node} ${words} | true`)
+      expect(stderr).toMatch(
+        /^(The command has finished, but its result could not be written to standard output \(EPIPE\)\.\n)?$/,
+      )
+    },
+  )
 })
 
-test('standard error that cannot be written does not end a command', async () => {
+test('a command completes although it cannot write to stderr', async () => {
   const { code, stdout } = await paste(`${node} environment --help 2>/dev/full`)
   expect(stdout).toContain('Usage: npm run environment -- create')
   expect(code).toBe(0)
 })
 
-test('files are for this user only, whatever the umask of the shell, and compiled code is in no shared folder', async () => {
+test('state files are readable only for the current user even with umask 000, and compiled code is in no shared folder', async () => {
   const folder = await newFolder()
   const state = join(folder, 'state')
   const env = { TMPDIR: folder, NODE_COMPILE_CACHE: undefined }
@@ -54,7 +57,7 @@ test('files are for this user only, whatever the umask of the shell, and compile
   expect(await readdir(folder)).not.toContain('node-compile-cache')
 })
 
-test('npm run names every command, and main.ts runs it', async () => {
+test('package.json has a script for every command, and --help lists every command', async () => {
   const { scripts } = JSON.parse(await readFile('package.json', 'utf8'))
   const commands = Object.entries(scripts).filter(([, line]) => String(line).includes('src/cli/'))
   expect(commands.length).toBe(12)
@@ -63,7 +66,7 @@ test('npm run names every command, and main.ts runs it', async () => {
   for (const [name] of commands) expect(stdout).toContain(`npm run ${name} --`)
 })
 
-test('options before `--`, which npm keeps for itself, are reported', async () => {
+test('an option before `--`, which npm reads as its own, is reported', async () => {
   const { stderr, code } = await paste('npm run -s deploy --dry-run')
   expect(stderr).toContain('npm took --dry-run for itself. Write `--` before it.')
   expect(code).toBe(2)

@@ -10,6 +10,6 @@ test.each([
   ['expires_at <= 5', ['expires_at < 5']],
   ['INSERT OR IGNORE INTO a', []],
   ['INSERT INTO a SELECT 1 ON CONFLICT DO NOTHING', ['INSERT INTO a SELECT 1 ']],
-])('the mutations of %s', (sql, expected) => {
+])('sqlMutations returns the mutations of %s', (sql, expected) => {
   expect(sqlMutations(sql)).toEqual(expected)
 })

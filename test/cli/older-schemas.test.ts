@@ -36,13 +36,16 @@ async function schemaOf(database: D1Database): Promise<string[]> {
 
 const today = await schemaOf(await newDatabase())
 
-test.each(editions)('edition %s of the first migration is brought up to date with its rows', async (edition) => {
-  const database = await emptyDatabase()
-  const statements = unstable_splitSqlQuery(readFileSync(join(folder, edition), 'utf8'))
-  await database.batch([...statements, ...ROWS].map((sql) => database.prepare(sql)))
-  await applyMigrations(database, { after: '0001_management.sql' })
-  const { results } = await database.prepare(KEPT).all()
-  const row = { environment: 'old', key: 'admin', application: 'Export', secret: 'CI', secret_hint: 'abcdef' }
-  expect(results).toEqual([{ ...row, digest: Array(32).fill(0) }])
-  expect(await schemaOf(database)).toEqual(today)
-})
+test.each(editions)(
+  'a database from the edition %s of the first migration is migrated with its rows',
+  async (edition) => {
+    const database = await emptyDatabase()
+    const statements = unstable_splitSqlQuery(readFileSync(join(folder, edition), 'utf8'))
+    await database.batch([...statements, ...ROWS].map((sql) => database.prepare(sql)))
+    await applyMigrations(database, { after: '0001_management.sql' })
+    const { results } = await database.prepare(KEPT).all()
+    const row = { environment: 'old', key: 'admin', application: 'Export', secret: 'CI', secret_hint: 'abcdef' }
+    expect(results).toEqual([{ ...row, digest: Array(32).fill(0) }])
+    expect(await schemaOf(database)).toEqual(today)
+  },
+)

@@ -7,7 +7,7 @@ import { newFolder } from './folder.ts'
 const modeOf = async (file: string) => (await lstat(file)).mode & 0o777
 
 describe('a private file', () => {
-  test('a private file is readable for its owner only, and nothing is left beside it', async () => {
+  test('a private file is readable only for its owner, and no temporary file remains', async () => {
     const folder = await newFolder()
     await writePrivately(join(folder, 'deep/down/key'), 'secret')
     expect(await readFile(join(folder, 'deep/down/key'), 'utf8')).toBe('secret\n')
@@ -16,7 +16,7 @@ describe('a private file', () => {
     expect(await readdir(join(folder, 'deep/down'))).toEqual(['key'])
   })
 
-  test('a private file does not take the mode of a file that was planted in its place', async () => {
+  test('a private file does not inherit the mode of an existing file in its place', async () => {
     const file = join(await newFolder(), 'key')
     for (const planted of [file, `${file}.new`]) {
       await writeFile(planted, '', { mode: 0o666 })
@@ -26,7 +26,7 @@ describe('a private file', () => {
     expect(await modeOf(file)).toBe(0o600)
   })
 
-  test('a private file replaces a planted link and leaves its target alone', async () => {
+  test('a private file replaces an existing link, and does not change the link’s target', async () => {
     const folder = await newFolder()
     const [file, hard, elsewhere] = [join(folder, 'key'), join(folder, 'hard'), join(folder, 'elsewhere')]
     await writeFile(elsewhere, 'mine')
@@ -39,7 +39,7 @@ describe('a private file', () => {
     expect([await modeOf(file), await modeOf(hard)]).toEqual([0o600, 0o600])
   })
 
-  test('a private file is created by one of several processes, and kept by the others', async () => {
+  test('if several processes create a private file at once, one creates it and the others do not replace it', async () => {
     const file = join(await newFolder(), 'key')
     const results = await Promise.all(['a', 'b', 'c', 'd'].map((text) => createPrivately(file, text)))
     expect(results.filter((isMine) => isMine)).toHaveLength(1)
@@ -47,7 +47,7 @@ describe('a private file', () => {
     expect(results[['a', 'b', 'c', 'd'].indexOf(text)]).toBe(true)
   })
 
-  test('a private file is not created where a link was planted, not even one that leads nowhere', async () => {
+  test('a private file is not created in place of an existing link, even if the link’s target does not exist', async () => {
     const folder = await newFolder()
     await symlink(join(folder, 'target'), join(folder, 'key'))
     expect(await createPrivately(join(folder, 'key'), 'secret')).toBe(false)
@@ -56,7 +56,7 @@ describe('a private file', () => {
 })
 
 describe('reading a private file', () => {
-  test('reading a private file gives null where there is none', async () => {
+  test('reading a private file that does not exist returns null', async () => {
     expect(await readPrivately(join(await newFolder(), 'key'))).toBeNull()
   })
 
@@ -78,7 +78,7 @@ describe('reading a private file', () => {
   )
 })
 
-test.each(['below', ''])('the error names a place that cannot have the file: %j', async (name) => {
+test.each(['below', ''])('the error names a path at which the file cannot be written: %j', async (name) => {
   const folder = await newFolder()
   await writeFile(join(folder, 'file'), '')
   const file = join(folder, name === '' ? '' : 'file', name)
@@ -90,7 +90,7 @@ test.each(['below', ''])('the error names a place that cannot have the file: %j'
   await expect(readPrivately(folder)).rejects.toThrow(`${folder} cannot be read (EISDIR). Nothing was changed.`)
 })
 
-test('a private folder is made step by step, and a folder that exists keeps its mode', async () => {
+test('making a private folder keeps the mode of an existing folder, and fails if a parent cannot be created', async () => {
   const folder = await newFolder()
   await mkdir(join(folder, 'open'), { mode: 0o755 })
   await makePrivateFolder(join(folder, 'open'))

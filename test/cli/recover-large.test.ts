@@ -7,7 +7,7 @@ import { keep } from './snapshots.ts'
 
 const SECRETS = 10_000
 
-test('a recovery that is interrupted after half of 10,000 revocations were applied again refuses all of them, and applies the others when it runs again', {
+test('if a recovery of 10,000 revocations is interrupted halfway, all revoked secrets stay refused, and the next run completes', {
   timeout: 180_000,
 }, async () => {
   const vars = (worker: number) => (worker === 1 ? { MAINTENANCE: 'true' } : {})

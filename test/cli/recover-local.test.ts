@@ -12,8 +12,8 @@ import { cli } from './terminal.ts'
 
 /** `npm run recover` on a local database. The deployed one: recover.test.ts. */
 
-describe('the local database', () => {
-  test('the copy replaces the database at the end, no revoked secret works after an interruption, and npm run dev must be stopped', async () => {
+describe('the recovery of the local database', () => {
+  test('recover replaces the local database only as its last step, and no revoked secret works after an interruption', async () => {
     const folder = await newFolder()
     await (await openLocalRegions(folder)).close()
     const serveFolder = () => serve({ folder: join(folder, 'v3'), tokens: 'ES256', rateLimits: false })
@@ -76,7 +76,7 @@ describe('the local database', () => {
     expect(await readdir(folder)).not.toContain('recovery.json')
   })
 
-  test('another command, even an idle one, must end: before it nothing is changed, and the copy does not take the place', async () => {
+  test('recover is refused while another command uses the state folder, at its start and before it replaces the database', async () => {
     const folder = await newFolder()
     await (await openLocalRegions(folder)).close()
     const directory = join(folder, 'v3/d1/miniflare-D1DatabaseObject')
@@ -121,22 +121,25 @@ describe('the local database', () => {
     [['--to', '2999-01-01T00:00Z', '--from', 'copy.sqlite'], '--to must be in the past.'],
     [['--to', '2026-01-01T00:00Z'], '--from is missing. The local database has no Time Travel'],
     [['--cancel', '--to', '2026-01-01T00:00Z'], '--cancel takes neither --to nor --from.'],
-  ])('the options %j are refused, and no database is opened', async (options, message) => {
+  ])('recover with the options %j is refused, and no database is opened', async (options, message) => {
     const { code, stdout, stderr } = await cli([...words, ...options])
     expect(stderr).toContain(message)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
   })
 
-  test.each(['missing.sqlite', 'text.sqlite'])('%s is not a copy of a database: nothing is changed', async (name) => {
-    const folder = await newFolder()
-    await writeFile(join(folder, 'text.sqlite'), 'not a database, but a text of some length')
-    const options = ['--to', '2026-01-01T00:00:00Z', '--from', join(folder, name), '--persist-to', folder]
-    const { code, stderr } = await cli(['recover', ...options])
-    expect(stderr).toMatch(/\.sqlite is not a copy of a local database \(.*\)\. Nothing was changed\./)
-    expect(code).toBe(1)
-  })
+  test.each(['missing.sqlite', 'text.sqlite'])(
+    'recover from %s, which is not a copy of a database, changes nothing',
+    async (name) => {
+      const folder = await newFolder()
+      await writeFile(join(folder, 'text.sqlite'), 'not a database, but a text of some length')
+      const options = ['--to', '2026-01-01T00:00:00Z', '--from', join(folder, name), '--persist-to', folder]
+      const { code, stderr } = await cli(['recover', ...options])
+      expect(stderr).toMatch(/\.sqlite is not a copy of a local database \(.*\)\. Nothing was changed\./)
+      expect(code).toBe(1)
+    },
+  )
 
-  test('a damaged state file stops the command, and nothing is changed', async () => {
+  test('recover with a damaged state file changes nothing', async () => {
     const folder = await newFolder()
     await writeFile(join(folder, 'recovery.json'), '{"version":1', { mode: 0o600 })
     const { code, stderr } = await cli(['recover', '--cancel', '--persist-to', folder])

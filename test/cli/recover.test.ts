@@ -262,8 +262,8 @@ async function expectRecovered(): Promise<void> {
   expect((await manage('PUT', `/connect/applications/${application.id}`, { body: { name: 'again' } })).status).toBe(200)
 }
 
-describe('the deployed database', () => {
-  test('revoked credentials are refused whenever the Worker answers, and the report names what is gone', async () => {
+describe('the recovery of the deployed database', () => {
+  test('during a recovery, revoked credentials are always refused, and the report lists the lost data', async () => {
     await live.restore()
     expect(await answersTo(open)).toEqual(REFUSED)
     const answers: string[] = []
@@ -327,7 +327,7 @@ describe('the deployed database', () => {
     for (const { secret } of [newSecret, late]) expect(all).not.toContain(secret)
   })
 
-  test('a recovery loses no change: the database refuses changes until its end', async () => {
+  test('from its start to its end, a recovery makes the database refuse changes, so that none is lost', async () => {
     await live.restore()
     let hasBegun = false
     const recovery = recoveryIn(await newFolder(), async (call) => {
@@ -341,7 +341,7 @@ describe('the deployed database', () => {
     await recovery.run().catch((error) => expect(error.message).toContain('expected 204 to be 503'))
   })
 
-  test('an interrupted recovery authenticates no revoked credential at any moment, and completes when it is run again', {
+  test('after an interruption of a recovery at any call, revoked credentials are refused, and the next run completes', {
     timeout: size(300_000, 3_600_000),
   }, async () => {
     await live.restore()
@@ -372,7 +372,7 @@ describe('the deployed database', () => {
     }
   })
 
-  test('a recovery can be cancelled before the restore, and not after it has begun', async () => {
+  test('a recovery can be cancelled before the restore, but not after the restore has begun', async () => {
     await live.restore()
     const until = async (call: string, folder: string) => {
       const recovery = recoveryIn(folder, async (each) => {
@@ -402,7 +402,7 @@ describe('the deployed database', () => {
     await expectRecovered()
   })
 
-  test('while versions share the requests nothing is changed; it completes afterwards', async () => {
+  test('while several versions share the requests, recover changes nothing, and it completes afterwards', async () => {
     await live.restore()
     const recovery = recoveryIn(await newFolder())
     recovery.state.serving = [
@@ -419,7 +419,7 @@ describe('the deployed database', () => {
     await expectRecovered()
   })
 
-  test('error 10215 stops a recovery before the restore, and names what resolves it; it completes afterwards', async () => {
+  test('if the newest version does not serve (error 10215), recover stops before the restore, and it completes afterwards', async () => {
     await live.restore()
     let isRefused = true
     const folder = await newFolder()
@@ -437,7 +437,7 @@ describe('the deployed database', () => {
     await expectRecovered()
   })
 
-  test('nothing is restored if the Worker is too old to know the setting that closes it', async () => {
+  test('recover restores nothing if the Worker is too old for the setting MAINTENANCE', async () => {
     await live.restore()
     const recovery = recoveryIn(await newFolder(), async () => {
       recovery.state.isClosed = false

@@ -37,7 +37,7 @@ const newKey = async (environment: string) =>
 const newEndpoint = async (environment: string, url = 'https://example.com/') =>
   (await command('webhook', 'create', '--environment', environment, '--url', url)).json
 
-test('an environment is created in the first region, or in the one that --region names by digit or binding', async () => {
+test('an environment is created in the first region, or in the region of --region, which can be a digit or a binding', async () => {
   const { here, there } = await twoEnvironments()
   const bound = (await command('environment', 'create', '--name', 'bound', '--region', 'DB_1')).json
   expect([here.region, there.region, bound.region]).toEqual(['0', '1', '1'])
@@ -64,7 +64,7 @@ test('an unknown region is a usage error that lists the regions', async () => {
   expect(code).toBe(2)
 })
 
-test('a name is taken in all regions', async () => {
+test('an environment name that one region has cannot be used in another region', async () => {
   await twoEnvironments()
   for (const region of ['0', '1']) {
     const { code, stderr } = await command('environment', 'create', '--name', 'THERE', '--region', region)
@@ -73,7 +73,7 @@ test('a name is taken in all regions', async () => {
   }
 })
 
-test('an API key is created in the database of its environment, and carries the digit of the region', async () => {
+test('an API key is created in the region of its environment, and contains the region digit', async () => {
   const { here, there } = await twoEnvironments()
   for (const [name, region, i] of [
     ['here', '0', 0],
@@ -97,7 +97,7 @@ test('an API key is created in the database of its environment, and carries the 
   )
 })
 
-test('an API key is revoked by its ID, without a request to another region', async () => {
+test('revoking an API key by its ID makes no D1 request to another region', async () => {
   await twoEnvironments()
   const { id } = await newKey('there')
   const others = counted(databases[0])
@@ -106,7 +106,7 @@ test('an API key is revoked by its ID, without a request to another region', asy
   expect(others.trips).toBe(0)
 })
 
-test('an ID of an unknown region is not found, without a request', async () => {
+test('an ID of an unknown region is not found, without a D1 request', async () => {
   const counters = databases.map((database) => counted(database))
   for (const words of [
     ['api-key', 'revoke', 'api_key_01KBZWFVD07ABCDEFGHJKMNPQR'],
@@ -119,7 +119,7 @@ test('an ID of an unknown region is not found, without a request', async () => {
   expect(counters.map(({ trips }) => trips)).toEqual([0, 0])
 })
 
-test('webhook endpoints are created, listed, tested, revived and deleted in their region', async () => {
+test('testing, reviving and deleting a webhook endpoint makes no D1 request to another region', async () => {
   await twoEnvironments()
   const receiver = createServer((_, response) => response.end()).listen(0, '127.0.0.1')
   await new Promise((resolve) => receiver.once('listening', resolve))
@@ -138,7 +138,7 @@ test('webhook endpoints are created, listed, tested, revived and deleted in thei
   receiver.close()
 })
 
-test('a rotation of the signing key is an event of each environment of each region', async () => {
+test('a rotation of the signing key records an event in each environment of each region', async () => {
   await twoEnvironments()
   await command('environment', 'create', '--name', 'third', '--region', '1')
   const persist = ['--persist-to', await newFolder()]
@@ -158,7 +158,7 @@ describe('a region that does not respond', () => {
   })
 
   test.each(['environment', 'api-key', 'webhook'])(
-    'while a region is down, %s list shows the others and fails',
+    'while a region is down, %s list shows the rows of the other regions, and ends with exit code 1',
     async (group) => {
       await newKey('here')
       await newEndpoint('here')
@@ -175,7 +175,7 @@ describe('a region that does not respond', () => {
     expect((await command('api-key', 'revoke', '--environment', 'here', '--name', 'k')).code).toBe(0)
   })
 
-  test('while a region is down, a name is not found in the regions that responded', async () => {
+  test('while a region is down, the error for an unknown environment says that not all regions responded', async () => {
     const words = ['api-key', 'create', '--environment', 'there', '--name', 'k', '--access', 'read']
     const { code, stderr } = await command(...words)
     expect(stderr).toContain(
@@ -185,7 +185,7 @@ describe('a region that does not respond', () => {
     expect(code).toBe(1)
   })
 
-  test('while a region is down, no environment is created, because its name may be taken', async () => {
+  test('while a region is down, no environment is created, because that region may have the name', async () => {
     const { code, stderr } = await command('environment', 'create', '--name', 'x')
     expect(stderr).toContain(
       'Region 1 (DB_1): D1_ERROR: the region is down.\nThe name may be taken there. Nothing was changed.',
@@ -193,7 +193,7 @@ describe('a region that does not respond', () => {
     expect(code).toBe(1)
   })
 
-  test('while a region is down, a rotation records its event in the other regions, and names the failed one', async () => {
+  test('while a region is down, a rotation records its event in the other regions, and names the failed region', async () => {
     const persist = ['--persist-to', await newFolder()]
     await cli(['signing-key', 'create', ...persist])
     const { code, stderr } = await cli(['signing-key', 'rotate', ...persist], { databases })
@@ -204,7 +204,7 @@ describe('a region that does not respond', () => {
   })
 })
 
-test('two environments with one name are chosen by their IDs', async () => {
+test('two environments with the same name can only be chosen by their IDs', async () => {
   await twoEnvironments()
   const database = operatorDatabase(databases[1])
   const id = 'env_01KBZWFVD01ABCDEFGHJKMNPQR'
@@ -216,7 +216,7 @@ test('two environments with one name are chosen by their IDs', async () => {
   expect(recogniseCredential((await command(...words, id)).json.api_key)?.region).toBe('1')
 })
 
-test('a database whose environments are of another region is refused', async () => {
+test('a database is refused under a region digit that its environments do not have', async () => {
   const { there } = await twoEnvironments()
   const database = operatorDatabase(databases[1])
   await requireOwnEnvironments(database, { digit: '1', binding: 'DB_1' })
@@ -257,7 +257,7 @@ describe('the regions of a deployment', () => {
       async () => withBatch(databases[1], () => Promise.reject(new Error('D1_ERROR: away'))),
       'Could not reach the deployed database: D1_ERROR: away. Nothing was changed.',
     ],
-  ])('the regions of a deployment are listed without one whose database %s', async (_, second, words) => {
+  ])('commands list the rows of the other regions if the database of one region %s', async (_, second, words) => {
     await command('environment', 'create', '--name', 'here')
     const DB_1 = await second()
     const { code, stdout, stderr } = await listed({ DB: databases[0], ...(DB_1 && { DB_1 }) })
@@ -266,7 +266,7 @@ describe('the regions of a deployment', () => {
     expect(code).toBe(1)
   })
 
-  test('the regions of a deployment are opened once each, and only when they are asked', async () => {
+  test('each region of a deployment is opened only when it is used, and only once', async () => {
     const counters = databases.map((database) => counted(database))
     const [, second] = deployedRegions(configured, { DB: counters[0]?.database, DB_1: counters[1]?.database } as never)
     expect(await second?.open()).toBe(await second?.open())

@@ -108,7 +108,7 @@ function verifier(deployment: Deployment) {
 }
 
 describe('a rotation', () => {
-  test('a rotation refuses no token under a steady stream of verifications', async () => {
+  test('during a rotation of the signing key, all tokens can be verified', async () => {
     const { deployment, pendingFile, first } = await deployed()
     const verify = verifier(deployment)
     deployment.meanwhile = async () => void (await verify())
@@ -122,7 +122,7 @@ describe('a rotation', () => {
     expect(existsSync(pendingFile)).toBe(false)
   })
 
-  test('a rotation marks the old key as retired, five minutes after the new one signs', async () => {
+  test('a rotation sets the retirement of the old key to five minutes after the new key begins to sign', async () => {
     const { deployment, pendingFile, first } = await deployed()
     const kid = await deployment.rotate({ pendingFile })
     expect(await deployment.published()).toMatchObject([
@@ -132,7 +132,7 @@ describe('a rotation', () => {
     expect((await deployment.published())[0]).not.toHaveProperty('retired_at')
   })
 
-  test('a rotation drops the keys whose last token has expired, and no others', async () => {
+  test('a rotation removes the old keys whose last token has expired, and no others', async () => {
     const { deployment, pendingFile, first } = await deployed()
     const second = await deployment.rotate({ pendingFile })
     deployment.now += 23 * HOUR_MS
@@ -155,7 +155,7 @@ describe('a rotation', () => {
     expect(deployment.said.join()).toContain(`Continuing with ${saved} (ES256).`)
   })
 
-  test('a rotation whose last reply was lost is found to have taken effect', async () => {
+  test('if the last reply of a rotation was lost, the next run finds that the rotation has taken effect', async () => {
     const { deployment, pendingFile, first } = await deployed()
     Object.assign(deployment, { broken: 2, isReplyLost: true })
     await expect(deployment.rotate({ pendingFile })).rejects.toThrow('Could not set the secrets')
@@ -168,7 +168,7 @@ describe('a rotation', () => {
   })
 })
 
-describe('a saved key that does not fit is not used, and the reason is given', () => {
+describe('a saved key that does not match the rotation', () => {
   const saved = async (changes: object = {}) => ({
     worker: 'oncekey',
     url: URL,
@@ -197,10 +197,10 @@ describe('a saved key that does not fit is not used, and the reason is given', (
       'its file is damaged',
     ],
     ['of an earlier version', () => newSigningKey('ES256'), 'its file is damaged'],
-    ['in an empty object', async () => ({}), 'its file is damaged'],
-    ['in a torn file', async () => '{"kty":"RSA","n":"abc', 'its file is damaged'],
-    ['in an empty file', async () => '', 'its file is damaged'],
-  ])('a saved key that does not fit is not used, and the reason is given: %s', async (_, make, reason) => {
+    ['whose file has an empty object', async () => ({}), 'its file is damaged'],
+    ['whose file is cut off', async () => '{"kty":"RSA","n":"abc', 'its file is damaged'],
+    ['whose file is empty', async () => '', 'its file is damaged'],
+  ])('a saved key is not used, and the reason is printed, if it is a key %s', async (_, make, reason) => {
     const { deployment } = await deployed()
     const pendingFile = join(await newFolder(), 'key.json')
     const content = await make()
@@ -223,7 +223,7 @@ describe('a saved key that does not fit is not used, and the reason is given', (
 })
 
 describe('a rotation after a leak', () => {
-  test('after a leak, a new key signs at once, and no other is published', async () => {
+  test('after a leak, the new key signs immediately, and no other key is published', async () => {
     const { deployment, pendingFile } = await deployed()
     const kid = await deployment.rotate({ pendingFile, isLeaked: true })
     expect((await deployment.published()).map((key) => key.kid)).toEqual([kid])
@@ -255,7 +255,7 @@ describe('a rotation after a leak', () => {
     expect(await deployment.published()).toMatchObject([{ alg: 'RS256' }])
   })
 
-  test('after a leak, success is reported when the Worker no longer publishes the leaked key', async () => {
+  test('after a leak, the rotation succeeds only when the Worker no longer publishes the leaked key', async () => {
     const { deployment, pendingFile } = await deployed()
     deployment.meanwhile = async () => {
       deployment.secondsWaited += 5
@@ -265,7 +265,7 @@ describe('a rotation after a leak', () => {
     expect(deployment.secondsWaited).toBe(15)
   })
 
-  test('after a leak, a Worker that goes on publishing the leaked key is reported as a failure', async () => {
+  test('after a leak, the rotation fails if the Worker still publishes the leaked key after two minutes', async () => {
     const { deployment, pendingFile, first } = await deployed()
     const keys = await deployment.published()
     Object.assign(deployment.platform, { fetch: async () => Response.json({ keys }) })
@@ -275,31 +275,28 @@ describe('a rotation after a leak', () => {
   })
 })
 
-test('an answer that is not a key set is an error', async () => {
+test('a rotation changes nothing if the URL of the public keys does not return keys', async () => {
   const { deployment, pendingFile } = await deployed()
   Object.assign(deployment.platform, { fetch: async () => new Response('<html>Sign in to the network</html>') })
   await expect(deployment.rotate({ pendingFile })).rejects.toThrow('did not answer with published keys')
   expect(deployment.uploads).toBe(0)
 })
 
-describe('a newest version that does not serve', () => {
-  test.each([10215, 10214])(
-    'while the newest version does not serve, error %i changes nothing, and names what resolves it',
-    async (code) => {
-      for (const isLeaked of [false, true]) {
-        const { deployment, pendingFile, first } = await deployed()
-        deployment.refusal = { code, message: "The latest version of your Worker isn't currently deployed" }
-        await expect(deployment.rotate({ pendingFile, isLeaked })).rejects.toThrow(
-          'No secret was changed, because the newest version of the Worker does not serve all requests: v2 (100 %) does. That is so after `wrangler rollback`, and during a gradual deployment. Run `npm run deploy` with the commit that is to serve, then run this command again.',
-        )
-        expect(await deployment.signs()).toBe(first)
-        deployment.refusal = undefined
-        expect(await deployment.rotate({ pendingFile, isLeaked })).not.toBe(first)
-      }
-    },
-  )
+describe('if the newest version of the Worker does not serve all requests', () => {
+  test.each([10215, 10214])('a rotation that gets error %i changes no secret, and says what to do', async (code) => {
+    for (const isLeaked of [false, true]) {
+      const { deployment, pendingFile, first } = await deployed()
+      deployment.refusal = { code, message: "The latest version of your Worker isn't currently deployed" }
+      await expect(deployment.rotate({ pendingFile, isLeaked })).rejects.toThrow(
+        'No secret was changed, because the newest version of the Worker does not serve all requests: v2 (100 %) does. That is so after `wrangler rollback`, and during a gradual deployment. Run `npm run deploy` with the commit that is to serve, then run this command again.',
+      )
+      expect(await deployment.signs()).toBe(first)
+      deployment.refusal = undefined
+      expect(await deployment.rotate({ pendingFile, isLeaked })).not.toBe(first)
+    }
+  })
 
-  test('while the newest version does not serve, versions that share the requests are refused before anything is changed', async () => {
+  test('a rotation while several versions share the requests is refused before anything is changed', async () => {
     const { deployment, pendingFile } = await deployed()
     deployment.serving = [
       { version_id: 'v1', percentage: 10 },
@@ -313,7 +310,7 @@ describe('a newest version that does not serve', () => {
   })
 })
 
-test('a Worker that does not exist has no key, and a failure to read its secrets is an error', async () => {
+test('hasSigningKey returns false for an unknown Worker, and throws an error if it cannot read the secrets', async () => {
   const answering = (answer: () => Promise<unknown>) => ({ id: '', description: '', call: answer as Account['call'] })
   const refusing = (code: number) => answering(() => Promise.reject(refusalOf(404, { code, message: 'No' })))
   expect(

@@ -17,7 +17,7 @@ const trufflehog = detectors.map(({ keywords: [keyword], regex }) => ({ regex: r
 
 const PREFIXES = ['cs', 'sk', 'session', 'whsec']
 
-test('both files have one rule for each kind of credential, and the rules are the same', () => {
+test('gitleaks.toml and trufflehog.yaml have the same rules, one for each kind of credential', () => {
   for (const rules of [gitleaks, trufflehog]) {
     expect(rules.map(({ keyword }) => keyword)).toEqual(PREFIXES.map((prefix) => `${prefix}_`))
     expect(rules.map(({ regex }) => regex)).toEqual(gitleaks.map(({ regex }) => regex))
@@ -45,7 +45,7 @@ function found(text: string): string[] {
 }
 
 test.each(PREFIXES)(
-  'every credential with the prefix %s is found, in code, in a URL and in a file of settings',
+  'the scanning rules find every credential with the prefix %s, in code, in a URL and in a settings file',
   async (prefix) => {
     for (let i = 0; i < size(200, 20_000); i++) {
       const { plaintext } = await issueCredential(prefix, '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.charAt(i % 32))
@@ -60,13 +60,13 @@ describe('text that looks like a credential', async () => {
   const random = plaintext.slice(4, 36)
 
   test.each([
-    ['one character short', plaintext.slice(0, -1)],
-    ['one character long', `${plaintext}x`],
-    ['inside of a word', `abc${plaintext}`],
-    ['with a letter that is no region', plaintext.replace('cs_0', 'cs_I')],
-    ['with a digit that no 256-bit number begins with', plaintext.replace(/^cs_0./, 'cs_0z')],
-    ['in upper case', plaintext.replace('cs_', 'CS_')],
-    ['with a hyphen', plaintext.replace('_', '-')],
+    ['a credential without its last character', plaintext.slice(0, -1)],
+    ['a credential with one character more', `${plaintext}x`],
+    ['a credential inside a word', `abc${plaintext}`],
+    ['a credential with a letter that is no region digit', plaintext.replace('cs_0', 'cs_I')],
+    ['a credential with a first digit that no 256-bit number has', plaintext.replace(/^cs_0./, 'cs_0z')],
+    ['a credential with an upper-case prefix', plaintext.replace('cs_', 'CS_')],
+    ['a credential with a hyphen', plaintext.replace('_', '-')],
     ['a placeholder', `cs_0${'x'.repeat(49)}`],
     ['a Stripe key', `sk_live_${random}`],
     ['a long Stripe key', `sk_live_51${random}${random}${random}`],
@@ -76,11 +76,11 @@ describe('text that looks like a credential', async () => {
     ['a session ID', `session_${'0123456789abcdef'.repeat(2)}`],
     ['a GitHub token', `ghp_${random}abcd`],
     ['our own IDs', 'secret_01M803YE9G0KNRHDA05SZX2RC0 conn_app_01M803Y22G02C0Z13KPM3Z6A7X'],
-  ])('%s is not found', (_, text) => {
+  ])('the scanning rules do not find %s', (_, text) => {
     expect(found(text)).toEqual([])
   })
 
-  test('random text in the form of a secret matches the pattern, and the checksum discards it', () => {
+  test('a random text in the form of a secret matches the pattern, but has a wrong checksum', () => {
     const letters = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
     const samples = Array.from({ length: size(500, 50_000) }, () => {
       const bytes = crypto.getRandomValues(new Uint8Array(48))

@@ -18,7 +18,7 @@ async function localKeys() {
   return { folder, file: join(folder, '.signing-key.json'), clock, signingKey }
 }
 
-test('a key is created, rotated, shown with its state, and replaced after a leak', async () => {
+test('the local signing key can be created, rotated, listed with its state, and replaced after a leak', async () => {
   const { file, signingKey } = await localKeys()
   const first = (await signingKey('create')).json.kid
   expect((await stat(file)).mode & 0o777).toBe(0o600)
@@ -31,7 +31,7 @@ test('a key is created, rotated, shown with its state, and replaced after a leak
   expect((await signingKey('status')).json).toEqual([{ kid: third, algorithm: 'ES256', signs: true }])
 })
 
-test('a retired key is published until its last token has expired, and dropped by the next rotation or by prune', async () => {
+test('a retired key is kept until its last token has expired, and then removed by the next rotation or by prune', async () => {
   const { clock, signingKey } = await localKeys()
   const kids = [(await signingKey('create', '--algorithm', 'ES256')).json.kid]
   const kept = async () => (await signingKey('status')).json.map(({ kid }: { kid: string }) => kid)
@@ -49,7 +49,7 @@ test('a retired key is published until its last token has expired, and dropped b
   expect(await kept()).toEqual([newest, kids[0]])
 })
 
-test('without a key, commands end with exit code 1 and name the command that creates one', async () => {
+test('without a signing key, commands end with exit code 1 and name the command that creates a key', async () => {
   const { signingKey } = await localKeys()
   for (const word of ['rotate', 'status', 'prune']) {
     const { code, stderr } = await signingKey(word)
@@ -73,14 +73,14 @@ test('a second signing-key create changes nothing', async () => {
 
 test.each([
   ['empty', ''],
-  ['torn', '{"SIGNING_KEY":"{\\"kty\\":\\"RSA'],
+  ['cut off', '{"SIGNING_KEY":"{\\"kty\\":\\"RSA'],
   ['an object without keys', '{}'],
   ['text in place of keys', '{"SIGNING_KEY":"x","PUBLISHED_KEYS":"y"}'],
   [
     'a public key',
     '{"SIGNING_KEY":"{\\"kty\\":\\"EC\\",\\"alg\\":\\"ES256\\",\\"kid\\":\\"k\\"}","PUBLISHED_KEYS":"{\\"keys\\":[]}"}',
   ],
-])('every command names rotate as the remedy for a damaged key file (%s)', async (_, text) => {
+])('signing-key commands name rotate as the remedy for a damaged key file (%s)', async (_, text) => {
   const { folder, file, signingKey } = await localKeys()
   await writeFile(file, text, { mode: 0o600 })
   for (const word of ['create', 'status', 'prune']) {
@@ -94,7 +94,7 @@ test.each([
   expect((await signingKey('status')).json).toEqual([{ kid: json.kid, algorithm: 'RS256', signs: true }])
 })
 
-test('a folder that cannot have a key is reported with exit code 1', async () => {
+test('signing-key create in a folder that cannot be written to ends with exit code 1', async () => {
   const file = join(await newFolder(), 'file')
   await writeFile(file, '')
   for (const folder of [file, '/proc/oncekey']) {
@@ -104,7 +104,7 @@ test('a folder that cannot have a key is reported with exit code 1', async () =>
   }
 })
 
-test('two first starts agree on one key', async () => {
+test('two processes that create local secrets at once get the same signing key', async () => {
   const folder = await newFolder()
   const both = await Promise.all([createLocalSecrets(folder, 'ES256'), createLocalSecrets(folder, 'ES256')])
   expect(both[0]).toEqual(both[1])

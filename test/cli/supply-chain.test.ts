@@ -19,7 +19,7 @@ interface Component {
   properties: object[]
 }
 
-describe('dependencies', () => {
+describe('the npm dependencies', () => {
   test('CONTRIBUTING lists each production dependency with its licence', () => {
     const [, section] = read('.github/CONTRIBUTING.md').split('## Dependencies')
     const table = `${section}`.replace(/\n## .*/s, '')
@@ -60,7 +60,7 @@ describe('dependencies', () => {
     ['with a SHA-1 only', { a: { integrity: 'sha1-2jmj7l5rSw0yVb/vlWAYkK/YBwk=' } }],
     ['that is a link', { a: { ...entry, link: true } }],
     ['with an install script', { a: { ...entry, hasInstallScript: true } }],
-  ])('a locked package %s is refused', (_, { a }) => {
+  ])('a package %s in package-lock.json is refused', (_, { a }) => {
     expect(lockProblems({ packages: { 'node_modules/a': a } }, {})).toEqual([expect.stringContaining('node_modules/a')])
   })
 
@@ -76,9 +76,9 @@ describe('dependencies', () => {
   })
 })
 
-describe('credentials in files', () => {
+describe('the search for credentials in files', () => {
   test.each(['cs', 'sk', 'whsec', 'session', 'my_prefix'])(
-    'a planted credential with the prefix %s is found',
+    'a credential with the prefix %s in a text is found',
     async (prefix) => {
       const { plaintext, hint } = await issueCredential(prefix, '0')
       for (const text of [
@@ -93,7 +93,7 @@ describe('credentials in files', () => {
     },
   )
 
-  test.each(['RS256', 'ES256'] as const)('a planted private key for %s is found', async (algorithm) => {
+  test.each(['RS256', 'ES256'] as const)('a private key for %s in a text is found', async (algorithm) => {
     const key = JSON.stringify(await newSigningKey(algorithm))
     expect(credentialsIn(key)).toHaveLength(1)
     expect(credentialsIn(JSON.stringify(JSON.stringify({ SIGNING_KEY: key })))).toHaveLength(1)

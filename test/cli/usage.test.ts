@@ -19,7 +19,7 @@ const APPLICATIONS = [
   { application_id: 'conn_app_2', token: 0, introspection: 0, create: 0, refused: 7, all_operations: 7 },
 ]
 
-test('usage shows what each application did, with the real wrangler against a stand-in for Cloudflare', async () => {
+test('usage shows the operations of each application, with the real wrangler and a simulated Cloudflare API', async () => {
   const cwd = await copyProject()
   const path = join(cwd, 'wrangler.toml')
   const commented = /^# (?=\[\[analytics_engine_datasets|binding = "USAGE|dataset = )/gm
@@ -63,7 +63,7 @@ async function show({ cloudflare, platform }: Deployment) {
   return { ...output, queries: cloudflare.queries }
 }
 
-test('usage shows the busiest application first, and the sum', async () => {
+test('usage shows the application with the most operations first, and the totals last', async () => {
   const deployment = new Deployment()
   deployment.cloudflare.usage = APPLICATIONS
   const { stdout, queries } = await show(deployment)
@@ -77,7 +77,7 @@ test('usage shows the busiest application first, and the sum', async () => {
   expect(queries.at(-1)).toContain('ORDER BY all_operations DESC')
 })
 
-test('usage names the permission that a refused token lacks, and passes on any other reason of Cloudflare', async () => {
+test('usage names the permission that a refused token lacks, and otherwise shows Cloudflare’s reason', async () => {
   const deployment = new Deployment()
   deployment.cloudflare.broken = 'POST /analytics_engine/sql'
   await expect(show(deployment)).rejects.toThrow(
@@ -93,7 +93,7 @@ test('usage without a dataset in wrangler.toml says how to count usage', async (
   expect(code).toBe(1)
 })
 
-test.each(['0', '91', '1.5', 'x'])('--days %s is refused', async (days) => {
+test.each(['0', '91', '1.5', 'x'])('usage refuses --days %s', async (days) => {
   const { code, stderr } = await cli(['usage', '--environment', environment, '--days', days])
   expect(stderr).toContain('--days must be a whole number from 1 to 90.')
   expect(code).toBe(2)

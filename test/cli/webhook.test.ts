@@ -20,7 +20,7 @@ const webhook = (words: string[], surroundings: Surroundings = {}) =>
 const create = (url: string, ...words: string[]) =>
   webhook(['create', '--environment', 'development', '--url', url, ...words])
 
-test('a webhook endpoint is created, listed and deleted', async () => {
+test('a webhook endpoint can be created, listed and deleted', async () => {
   const events = ['--events', 'connect_application.created, connect_application.deleted']
   const { json } = await create('http://127.0.0.1:3000/hook', ...events, '--json')
   const { id, secret } = json
@@ -46,7 +46,7 @@ test('a webhook endpoint is created, listed and deleted', async () => {
   expect((await webhook(['list'])).stdout).toBe('No webhook endpoints yet: npm run webhook -- create --help\n')
 })
 
-test('an endpoint is paused and resumed, which the list shows', async () => {
+test('webhook list shows whether an endpoint is paused', async () => {
   const { id } = (await create('https://example.com/pause', '--json')).json
   const pausedAt = async () =>
     (await webhook(['list', '--json'])).json.find((endpoint: { id: string }) => endpoint.id === id).paused_at
@@ -58,14 +58,14 @@ test('an endpoint is paused and resumed, which the list shows', async () => {
   await webhook(['delete', id])
 })
 
-test('the signing secret is alone on stdout, and the next step is on stderr', async () => {
+test('webhook create prints only the signing secret on stdout, and the next step on stderr', async () => {
   const { stdout, stderr } = await create('https://example.com/hook')
   expect(stdout).toMatch(/^whsec_0\w{49}\n$/)
   expect(stderr).toMatch(/It is not shown again\. Try it: npm run webhook -- test we_\w{26}$/m)
   expect(stderr).not.toContain(stdout.trim())
 })
 
-test('an endpoint whose secret cannot be shown is deleted again', async () => {
+test('a new webhook endpoint is deleted if its signing secret cannot be shown', async () => {
   const before = (await webhook(['list', '--json'])).json
   const write = async () => {
     throw Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })
@@ -81,7 +81,7 @@ test('an endpoint whose secret cannot be shown is deleted again', async () => {
   expect((await webhook(['list', '--json'])).json).toEqual(before)
 })
 
-test('a test sends an event of the contract, which the SDK verifies', async () => {
+test('webhook test sends a valid event, whose signature the SDK accepts', async () => {
   const receiver = await webhookReceiver()
   const { json } = await create(receiver.url, '--json')
   expect((await webhook(['test', json.id])).stdout).toBe('The receiver answered 200.\n')
@@ -93,7 +93,7 @@ test('a test sends an event of the contract, which the SDK verifies', async () =
   expect(JSON.parse(body).data.name).toBe('Sample of npm run webhook -- test')
 })
 
-test('a failed test of an endpoint is reported with exit code 1, and a redirect is not followed', async () => {
+test('a failed webhook test ends with exit code 1, and does not follow a redirect', async () => {
   const elsewhere = await webhookReceiver()
   const receiver = await webhookReceiver(status(500))
   const { json } = await create(receiver.url, '--json')
@@ -113,7 +113,7 @@ test('a failed test of an endpoint is reported with exit code 1, and a redirect 
   expect(await fail()).toMatch(/^The receiver did not answer: connect ECONNREFUSED 127\.0\.0\.1:\d+\.$/)
 })
 
-test('failed deliveries are retried on request', async () => {
+test('webhook revive makes failed deliveries pending again', async () => {
   const { json } = await create('https://example.com/dead', '--json')
   const now = Date.now()
   await database.batch([

@@ -11,7 +11,7 @@ import { copyProject, paste, run, startCommand } from './processes.ts'
 
 vi.setConfig({ testTimeout: 180_000 })
 
-describe('the folder of compiled code, which runs as this user', () => {
+describe('the folder of compiled code, which other users must not be able to change', () => {
   test('the folder of compiled code is in the project, and no other user can write to it', async () => {
     const project = await newFolder()
     const folder = compileCacheFolder(project)
@@ -20,7 +20,7 @@ describe('the folder of compiled code, which runs as this user', () => {
     expect(compileCacheFolder(project)).toBe(folder)
   })
 
-  test('the folder of compiled code is not used if it is writable for others, a link, or missing', async () => {
+  test('the folder of compiled code is not used if other users can write to it, or if it is a link or missing', async () => {
     const open = await newFolder()
     await mkdir(join(open, 'compile-cache'))
     await paste(`chmod 777 '${join(open, 'compile-cache')}'`)
@@ -32,7 +32,7 @@ describe('the folder of compiled code, which runs as this user', () => {
   })
 })
 
-test('--dry-run checks the settings, shows every step and what it cannot check, builds the Worker, and needs no network and no login', async () => {
+test('deploy --dry-run lists the steps and builds the Worker, without a network and without a login', async () => {
   // Nothing listens there.
   const env = { CLOUDFLARE_API_BASE_URL: 'http://127.0.0.1:9', HTTPS_PROXY: 'http://127.0.0.1:9' }
   const { code, stdout, stderr } = await run(['deploy', '--dry-run', '--jurisdiction', 'eu'], { env })
@@ -54,7 +54,7 @@ test('--dry-run checks the settings, shows every step and what it cannot check, 
   expect(code).toBe(0)
 })
 
-test('an invalid setting is found before anything is uploaded, and by --dry-run', async () => {
+test('deploy, with and without --dry-run, reports an invalid setting before it uploads anything', async () => {
   const project = await copyProject()
   const path = join(project, 'wrangler.toml')
   const text = await readFile(path, 'utf8')
@@ -71,7 +71,7 @@ test('an invalid setting is found before anything is uploaded, and by --dry-run'
   expect(cloudflare.changes).toEqual([])
 })
 
-test('deploy without a login says how to log in, with exit code 1', async () => {
+test('deploy without a Cloudflare login says how to log in, and ends with exit code 1', async () => {
   const home = await newFolder()
   const env = { HOME: home, XDG_CONFIG_HOME: home }
   for (const words of [
@@ -95,12 +95,12 @@ test.each([
     false,
   ],
   ['More than one account available but unable to select one in non-interactive mode.', false],
-])('“%s” is taken for a missing login: %s', (words, isLogin) => {
+])('wrangler’s error “%s” is read as a missing login: %s', (words, isLogin) => {
   const reason = reasonOf({ code: 1, stdout: '', stderr: `\n✘ [ERROR] ${words}\n\n\n` })
   expect(reason.startsWith('You are not logged in')).toBe(isLogin)
 })
 
-test('the real wrangler completes every deployment step, with and without a new domain, and gradually', async () => {
+test('the real wrangler completes a deployment, one with a new domain, and a gradual one', async () => {
   const cwd = await copyProject()
   const { cloudflare, url } = await startCloudflare()
   const redirect = `const { fetch } = globalThis
@@ -170,7 +170,7 @@ test('the real wrangler completes every deployment step, with and without a new 
   expect(bindings?.find(({ name }) => name === 'DB')).toEqual(d1)
 })
 
-test('Ctrl-C while the signing key is sent leaves it in no file', async () => {
+test('Ctrl-C while the signing key is uploaded leaves no file with the key', async () => {
   const { cloudflare, url } = await startCloudflare()
   const temporary = await newFolder()
   const env = { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token', TMPDIR: temporary }
