@@ -66,7 +66,7 @@ const revoke = (id: string) => call('DELETE', `/connect/client_secrets/${id}`)
 
 const MANY = size(40, 1_000)
 
-test(`${MANY} concurrent creates of a secret under one Idempotency-Key create one secret`, async () => {
+test(`${MANY} concurrent creates of a secret with the same Idempotency-Key create one secret`, async () => {
   const id = await newApplication()
   const headers = { 'Idempotency-Key': crypto.randomUUID() }
   const replies = await times(MANY, () => create(id, headers))
@@ -78,7 +78,7 @@ test(`${MANY} concurrent creates of a secret under one Idempotency-Key create on
   expect(await count(`events WHERE type NOT LIKE '%.replayed' AND data ->> 'application_id' = ?`, id)).toBe(1)
 })
 
-test(`${MANY / 2} concurrent creates of an application under one Idempotency-Key create one application`, async () => {
+test(`${MANY / 2} concurrent creates of an application with the same Idempotency-Key create one application`, async () => {
   const headers = { 'Idempotency-Key': crypto.randomUUID() }
   const body = { ...m2mApplication, name: crypto.randomUUID() }
   const replies = await times(MANY / 2, () => call('POST', '/connect/applications', { headers, body }))
@@ -89,7 +89,7 @@ test(`${MANY / 2} concurrent creates of an application under one Idempotency-Key
   expect(await count(`events WHERE data ->> 'name' = ?`, body.name)).toBe(1)
 })
 
-test('concurrent creates with room for three create three, and no reader sees more than the limit', async () => {
+test('concurrent creates of secrets with room for three create three, and no reader sees more secrets than the limit', async () => {
   const id = await newApplication()
   await times(LIMIT - 3, () => create(id))
   const seen: number[] = []
@@ -123,7 +123,7 @@ test('concurrent creates of applications with room for three create three', asyn
   ).toBe(1)
 })
 
-test('random concurrent changes never leave more secrets active, or more rotated out, than the limit', async () => {
+test('random concurrent changes never leave more active secrets, or more secrets that a rotation expires, than the limit', async () => {
   const rounds = size(3, 30)
   const atOnce = size(20, 40)
   interface Moment {
@@ -183,7 +183,7 @@ test('random concurrent changes never leave more secrets active, or more rotated
     expect(kind).toMatch(/^(20\d|404 entity_not_found|422 client_secret_(limit_reached|expired))$/)
 })
 
-test('when all rotated-out secrets are kept at once, as many stay as the limit has room for', async () => {
+test('if all secrets that a rotation expires are kept at once, only as many are kept as the limit allows', async () => {
   for (let round = 0; round < size(3, 10); round++) {
     const id = await newApplication()
     const old: string[] = await times(LIMIT, async () => (await create(id)).json.id)
@@ -219,7 +219,7 @@ test('concurrent deletes of an application all succeed, and record one event tha
   }
 })
 
-test('no secret that is created while its application is deleted outlives the application', async () => {
+test('if secrets are created while their application is deleted, no active secret remains', async () => {
   for (let round = 0; round < size(5, 10); round++) {
     const id = await newApplication()
     const creates = times(LIMIT, () => create(id))
@@ -230,7 +230,7 @@ test('no secret that is created while its application is deleted outlives the ap
   }
 })
 
-test('one Idempotency-Key used at once for an application and a secret creates one of them', async () => {
+test('the same Idempotency-Key, used for an application and a secret at once, creates only one of them', async () => {
   const id = await newApplication()
   for (let round = 0; round < size(6, 30); round++) {
     const key = crypto.randomUUID()
@@ -249,7 +249,7 @@ test('one Idempotency-Key used at once for an application and a secret creates o
   }
 })
 
-test(`pages read while ${WRITERS} writers create and delete show each application that stays exactly once`, async () => {
+test(`while ${WRITERS} writers create and delete, the pages of a list have every undeleted application exactly once`, async () => {
   const as = await newCaller()
   const created = await times(size(30, 120), () => newApplication(as))
   const doomed = created.filter((_, i) => i % 2)
@@ -281,7 +281,7 @@ test(`pages read while ${WRITERS} writers create and delete show each applicatio
   }
 })
 
-test(`a list read while ${WRITERS} writers create and revoke shows each secret that stays exactly once`, async () => {
+test(`while ${WRITERS} writers create and revoke, a list has every unrevoked secret exactly once`, async () => {
   const id = await newApplication()
   const lasting: string[] = await times(2, async () => (await create(id)).json.id)
   let revoked = 0

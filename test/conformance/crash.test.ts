@@ -6,7 +6,7 @@ import { create, type History } from '../crash/history.ts'
 import { newRun } from '../crash/run.ts'
 import { seed, size } from '../sizes.ts'
 
-test('nothing acknowledged is lost or doubled when the runtime is killed under load', async () => {
+test('when the runtime is killed under load, no acknowledged change is lost or made twice', async () => {
   const run = newRun(inject('bundle').script, JSON.stringify(await newSigningKey('ES256')), seed)
   const problems: string[] = []
   for (let i = 0; i < size(2, 50); i++) problems.push(...(await run.cycle()))
@@ -15,7 +15,7 @@ test('nothing acknowledged is lost or doubled when the runtime is killed under l
   expect(run.totals.creates).toBeGreaterThan(0)
 })
 
-describe('the comparison', async () => {
+describe('the check that this test makes after a crash', async () => {
   const secret = (id: string, state: 'active' | 'revoked') => ({ id, plaintext: id, state })
   const history = {
     secrets: [secret('a', 'active'), secret('b', 'revoked')],
@@ -28,7 +28,7 @@ describe('the comparison', async () => {
   const secrets = [await row('a', 0), await row('b', 1)]
   const events = [event('a', 'created'), event('b', 'rotated'), event('b', 'deleted')]
 
-  test('the comparison finds nothing if the database has exactly what was acknowledged', async () =>
+  test('the check finds no problem if the database has exactly the acknowledged changes', async () =>
     expect(await check(history, { secrets, events }, 0)).toEqual([]))
 
   test.each([
@@ -40,20 +40,20 @@ describe('the comparison', async () => {
     ],
     ['a lost revocation', { secrets: [...secrets.slice(0, 1), await row('b', 0)], events }, 'b should be revoked'],
     ['a lost event', { secrets, events: events.slice(1) }, 'a has 0 events'],
-    ['a doubled event', { secrets, events: [...events, event('b', 'deleted')] }, 'b has 2 events'],
+    ['an event that was recorded twice', { secrets, events: [...events, event('b', 'deleted')] }, 'b has 2 events'],
     [
       'a secret that was created twice',
       { secrets: [...secrets, await row('c', 0)], events },
       '1 secrets were stored without an acknowledgement, of 0',
     ],
-  ])('the comparison finds %s', async (_, stored, words) =>
+  ])('the check finds %s', async (_, stored, words) =>
     expect((await check(history, stored, 0)).join()).toContain(words),
   )
 
   test.each([
     ['The database did not respond in time. Nothing was changed. Try again.', 0],
     ['The database did not respond in time, so the outcome is unknown.', 1],
-  ])('after the 503 "%s", at most %i secrets may be there that were not acknowledged', async (message, most) => {
+  ])('after the 503 "%s", the check allows %i secrets that were not acknowledged', async (message, most) => {
     const one: History = { ...history, unknown: [] }
     await create(one, '/secrets', null, async () => ({ status: 503, json: { message } }))
     expect(one.unknown).toHaveLength(most)

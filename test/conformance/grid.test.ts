@@ -11,7 +11,7 @@ import { seed, size } from '../sizes.ts'
 const grid = await Grid.start(inject('bundle').script)
 atEnd(() => grid.stop())
 
-test('nothing is lost, doubled or guessed when the database fails at any statement of any route', async () => {
+test('when the database fails at any statement of a route, no change is lost or made twice, and no response guesses the outcome', async () => {
   // A third of the routes with each seed, and some of them in the second region.
   const third = REQUESTS.filter((_, i) => i % 3 === seed % 3)
   const report = await runGrid(grid, {
@@ -26,7 +26,7 @@ test('nothing is lost, doubled or guessed when the database fails at any stateme
   expect([...statuses.keys()]).toEqual(expect.arrayContaining([200, 503]))
 })
 
-describe('the grid', () => {
+describe('the grid of database failures', () => {
   const OVERLOADED = 'D1_ERROR: D1 DB is overloaded. Too many requests queued.'
   const LOST = 'D1_ERROR: Network connection lost.'
   const CREATE = 'POST /connect/applications/{id}/client_secrets'
@@ -40,7 +40,7 @@ describe('the grid', () => {
     ['torn change', CREATE, `0 before 1: ${OVERLOADED}`, 'it took effect in part, or twice'],
     ['logged credential', REVOKE, `0 before 0: ${OVERLOADED}`, 'the log has a credential'],
     ['skipped tenant condition', REVOKE, 'objects of another environment', 'another environment: '],
-  ])('the grid finds a %s', async (plant, route, only, words) => {
+  ])('the grid of database failures finds a planted fault: %s', async (plant, route, only, words) => {
     const requests = REQUESTS.filter(({ name }) => name === route)
     const found = async (options: object) =>
       (await runGrid(grid, { seed, requests, only: `0 ${route}: ${only}`, ...options })).failures

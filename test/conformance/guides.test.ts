@@ -34,7 +34,7 @@ const node = (code: string) => run(process.execPath, ['--input-type=module', '--
 
 const newApplication = (name = 'Nightly') => connect.createM2MApplication(name, ORGANIZATION)
 
-test('the quickstart leads from an API key to an active token', async () => {
+test('the commands of the quickstart guide lead from an API key to an active token', async () => {
   const [variables = '', create = '', token = '', introspect = ''] = await codeOf('quickstart', 'sh')
   const { id, clientId } = await newApplication()
   const values: Record<string, string> = { API_KEY: apiKey, APPLICATION_ID: id, CLIENT_ID: clientId }
@@ -45,8 +45,8 @@ test('the quickstart leads from an API key to an active token', async () => {
   expect(JSON.parse(await shell(introspect, all))).toMatchObject({ active: true })
 })
 
-describe('pagination', () => {
-  test('the command and the program read every application once', async () => {
+describe('the guide to pagination', () => {
+  test('the guide’s command and program read every application once', async () => {
     // More than the first page of the SDK.
     const names = Array.from({ length: 12 }, (_, i) => `Page ${i}.`)
     for (const name of names) await newApplication(name)
@@ -60,7 +60,7 @@ describe('pagination', () => {
   })
 })
 
-test('the command with an Idempotency-Key creates one secret, however often it runs with one key', async () => {
+test('the command of the guide to retries creates one secret, although it runs twice with the same Idempotency-Key', async () => {
   const [command = ''] = await codeOf('retries', 'sh')
   const { id } = await newApplication()
   const once = command.replace('$(uuidgen)', crypto.randomUUID())
@@ -69,7 +69,7 @@ test('the command with an Idempotency-Key creates one secret, however often it r
   expect(await connect.listApplicationClientSecrets({ id })).toHaveLength(1)
 })
 
-test('the set-up of the Node SDK reaches the deployment', async () => {
+test('the Node SDK’s options in the guide reach the deployment', async () => {
   const [setup = ''] = await codeOf('sdks', 'js')
   const { id } = await newApplication()
   expect(await node(`${setup}\nconsole.log((await workos.connect.getApplication({ id: '${id}' })).id)`)).toBe(`${id}\n`)

@@ -156,7 +156,7 @@ async function plant(scanner: LeakScanner): Promise<Map<string, Buffer>> {
   return canaries
 }
 
-test(`${APPLICATIONS * SECRETS_PER_APPLICATION} secrets and their API key are nowhere at rest and in no log, in any form`, async () => {
+test(`${APPLICATIONS * SECRETS_PER_APPLICATION} secrets and their API key are in no database file and no log, in any encoding`, async () => {
   await Promise.all(
     Array.from({ length: APPLICATIONS }, async (_, i) => {
       const application = await newApplication()

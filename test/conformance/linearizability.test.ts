@@ -24,19 +24,22 @@ const workers = { urls: names.map((name) => runtime.url(name)), database: runtim
 
 const SECRETS = size(12, 500)
 
-test(`clients of two Workers see each of ${SECRETS} secrets in one order of its changes`, async () => {
+test(`the changes and uses of each of ${SECRETS} secrets at two Workers are linearizable`, async () => {
   const histories = await recordHistories({ ...workers, secrets: SECRETS })
   expect(histories.filter((history) => !isLinearizable(history))).toEqual([])
   const results = new Set(histories.flat().map(({ kind, result }) => `${kind} ${result}`))
   expect([...results]).toEqual(expect.arrayContaining(['use done', 'use refused', 'disable done', 'enable done']))
 })
 
-test.each(['stale read', 'lost write'] as const)('the checker finds a Worker with a %s', async (plant) => {
-  const histories = await recordHistories({ ...workers, plant, secrets: 16 })
-  expect(histories.every(isLinearizable)).toBe(false)
-})
+test.each(['stale read', 'lost write'] as const)(
+  'the checker of linearizability finds a Worker with a %s',
+  async (plant) => {
+    const histories = await recordHistories({ ...workers, plant, secrets: 16 })
+    expect(histories.every(isLinearizable)).toBe(false)
+  },
+)
 
-describe('the checker', () => {
+describe('the checker of linearizability', () => {
   /** Operations in the order of their starts; `during`: the operation overlaps with the next one. */
   const history = (...operations: [kind: Operation['kind'], result: Operation['result'], during?: 'during'][]) =>
     operations.map(
@@ -44,34 +47,40 @@ describe('the checker', () => {
     )
 
   test.each<[string, boolean, Operation[]]>([
-    ['accepts a use', true, history(['create', 'done'], ['use', 'done'])],
+    ['accepts a successful use', true, history(['create', 'done'], ['use', 'done'])],
     [
-      'accepts a refusal after the revocation',
+      'accepts a refused use after the revocation',
       true,
       history(['create', 'done'], ['revoke', 'done'], ['use', 'refused']),
     ],
-    ['finds a use after the revocation', false, history(['create', 'done'], ['revoke', 'done'], ['use', 'done'])],
+    [
+      'finds a successful use after the revocation',
+      false,
+      history(['create', 'done'], ['revoke', 'done'], ['use', 'done']),
+    ],
     ['finds a lost create', false, history(['create', 'done'], ['use', 'refused'])],
     [
-      'accepts a use during the revocation',
+      'accepts a successful use during the revocation',
       true,
       history(['create', 'done'], ['revoke', 'done', 'during'], ['use', 'done']),
     ],
     [
-      'finds a use after a refusal during the revocation',
+      'finds a successful use after a refused one during the revocation',
       false,
       history(['create', 'done'], ['revoke', 'done', 'during'], ['use', 'refused'], ['use', 'done']),
     ],
     ['finds a lost disable', false, history(['create', 'done'], ['disable', 'done'], ['use', 'done'])],
     [
-      'accepts either outcome of an unknown revocation',
+      'accepts either outcome of a revocation whose outcome is unknown',
       true,
       history(['create', 'done'], ['revoke', 'unknown'], ['use', 'done'], ['use', 'refused']),
     ],
     [
-      'finds a secret that comes back after an unknown revocation',
+      'finds a secret that works again after a revocation whose outcome is unknown',
       false,
       history(['create', 'done'], ['revoke', 'unknown'], ['use', 'refused'], ['use', 'done']),
     ],
-  ])('the checker %s', (_, expected, operations) => expect(isLinearizable(operations)).toBe(expected))
+  ])('the checker of linearizability %s', (_, expected, operations) =>
+    expect(isLinearizable(operations)).toBe(expected),
+  )
 })

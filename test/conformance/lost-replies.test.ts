@@ -54,62 +54,65 @@ const FATES: Fate[][] = [
   ['lost before it arrives', 'reply replaced by 503 in HTML', 'reply lost'],
 ]
 
-describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') })))('after $title', ({ fates }) => {
-  /** How many attempts reach the Worker, the last one included. */
-  const arrivals = fates.filter((fate) => fate.startsWith('reply')).length + 1
+describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') })))(
+  'when attempts fail: $title',
+  ({ fates }) => {
+    /** How many attempts reach the Worker, the last one included. */
+    const arrivals = fates.filter((fate) => fate.startsWith('reply')).length + 1
 
-  test('after lost replies the SDK has created one secret and received its plaintext', async () => {
-    const { id } = await newApplication()
-    const { result, exchanges } = await through(fates, ({ connect }) => connect.createApplicationClientSecret({ id }))
-    const [row, ...others] = await secretRows(id)
-    expect(others).toEqual([])
-    expect(row?.id).toBe(result.id)
-    expect(row?.digest).toEqual([...(await sha256(result.secret))])
-    const replays = Array.from({ length: arrivals - 1 }, () => 'connect_application_secret.replayed')
-    const expected = ['connect_application_secret.created', ...replays]
-    await vi.waitFor(async () => expect(await events(result.id)).toEqual(expected), PATIENCE)
-    expect(exchanges).toEqual(
-      Array.from({ length: arrivals }, (_, i) => ({
-        idempotencyKey: exchanges[0]?.idempotencyKey,
-        status: 201,
-        isReplay: i > 0,
-      })),
-    )
-  })
+    test('the SDK has created one secret and received its plaintext', async () => {
+      const { id } = await newApplication()
+      const { result, exchanges } = await through(fates, ({ connect }) => connect.createApplicationClientSecret({ id }))
+      const [row, ...others] = await secretRows(id)
+      expect(others).toEqual([])
+      expect(row?.id).toBe(result.id)
+      expect(row?.digest).toEqual([...(await sha256(result.secret))])
+      const replays = Array.from({ length: arrivals - 1 }, () => 'connect_application_secret.replayed')
+      const expected = ['connect_application_secret.created', ...replays]
+      await vi.waitFor(async () => expect(await events(result.id)).toEqual(expected), PATIENCE)
+      expect(exchanges).toEqual(
+        Array.from({ length: arrivals }, (_, i) => ({
+          idempotencyKey: exchanges[0]?.idempotencyKey,
+          status: 201,
+          isReplay: i > 0,
+        })),
+      )
+    })
 
-  test('after lost replies the SDK has created one application', async () => {
-    const name = crypto.randomUUID()
-    const { result } = await through(fates, ({ connect }) => connect.createM2MApplication(name, ORGANIZATION))
-    expect(await rows('SELECT id FROM applications WHERE name = ?', name)).toEqual([{ id: result.id }])
-    expect(await events(result.id)).toEqual(['connect_application.created'])
-    expect(await connect.getApplication({ id: result.id })).toEqual(result)
-  })
+    test('the SDK has created one application', async () => {
+      const name = crypto.randomUUID()
+      const { result } = await through(fates, ({ connect }) => connect.createM2MApplication(name, ORGANIZATION))
+      expect(await rows('SELECT id FROM applications WHERE name = ?', name)).toEqual([{ id: result.id }])
+      expect(await events(result.id)).toEqual(['connect_application.created'])
+      expect(await connect.getApplication({ id: result.id })).toEqual(result)
+    })
 
-  test('after lost replies the SDK has revoked the secret, with one event', async () => {
-    const { id } = await newApplication()
-    const secret = await connect.createApplicationClientSecret({ id })
-    const { exchanges } = await through(fates, ({ connect }) => connect.deleteClientSecret({ id: secret.id }))
-    expect(exchanges.map(({ status }) => status)).toEqual(Array(arrivals).fill(204))
-    expect(await secretRows(id)).toMatchObject([{ id: secret.id, revoked_at: expect.any(Number) }])
-    expect(await events(secret.id)).toEqual([
-      'connect_application_secret.created',
-      'connect_application_secret.deleted',
-    ])
-  })
+    test('the SDK has revoked the secret, with one event', async () => {
+      const { id } = await newApplication()
+      const secret = await connect.createApplicationClientSecret({ id })
+      const { exchanges } = await through(fates, ({ connect }) => connect.deleteClientSecret({ id: secret.id }))
+      expect(exchanges.map(({ status }) => status)).toEqual(Array(arrivals).fill(204))
+      expect(await secretRows(id)).toMatchObject([{ id: secret.id, revoked_at: expect.any(Number) }])
+      expect(await events(secret.id)).toEqual([
+        'connect_application_secret.created',
+        'connect_application_secret.deleted',
+      ])
+    })
 
-  test('after lost replies the SDK has deleted the application and its secrets, with one event', async () => {
-    const { id } = await newApplication()
-    const secret = await connect.createApplicationClientSecret({ id })
-    const { exchanges } = await through(fates, ({ connect }) => connect.deleteApplication({ id }))
-    expect(exchanges.map(({ status }) => status)).toEqual(Array(arrivals).fill(204))
-    expect(await secretRows(id)).toMatchObject([{ id: secret.id, revoked_at: expect.any(Number) }])
-    expect(await events(id)).toEqual(['connect_application.created', 'connect_application.deleted'])
-    await expect(connect.getApplication({ id })).rejects.toMatchObject({ status: 404 })
-  })
-})
+    test('the SDK has deleted the application and its secrets, with one event', async () => {
+      const { id } = await newApplication()
+      const secret = await connect.createApplicationClientSecret({ id })
+      const { exchanges } = await through(fates, ({ connect }) => connect.deleteApplication({ id }))
+      expect(exchanges.map(({ status }) => status)).toEqual(Array(arrivals).fill(204))
+      expect(await secretRows(id)).toMatchObject([{ id: secret.id, revoked_at: expect.any(Number) }])
+      expect(await events(id)).toEqual(['connect_application.created', 'connect_application.deleted'])
+      await expect(connect.getApplication({ id })).rejects.toMatchObject({ status: 404 })
+    })
+  },
+)
 
-describe.concurrent('an SDK that gives up', () => {
-  test('after more losses than retries, the same Idempotency-Key returns the one secret', async () => {
+describe.concurrent('an SDK that fails after its last retry', () => {
+  test('if the SDK’s retries are used up, the next call with the same Idempotency-Key returns the secret that was created', async () => {
     const { id } = await newApplication()
     const path = `/connect/applications/${id}/client_secrets`
     const idempotencyKey = crypto.randomUUID()
@@ -123,7 +126,7 @@ describe.concurrent('an SDK that gives up', () => {
     expect(await secretRows(id)).toEqual([{ id: data.id, digest: [...(await sha256(data.secret))], revoked_at: null }])
   })
 
-  test('after a reply cut in half, the same Idempotency-Key returns the one secret', async () => {
+  test('if a reply is cut in half, the next call with the same Idempotency-Key returns the secret that was created', async () => {
     const { id } = await newApplication()
     const path = `/connect/applications/${id}/client_secrets`
     const idempotencyKey = crypto.randomUUID()

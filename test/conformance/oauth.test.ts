@@ -63,7 +63,7 @@ async function expectChallenge(call: Promise<unknown>) {
   })
 }
 
-describe.each(DOCUMENTS)('oauth4webapi, by the document of %s', async (algorithm) => {
+describe.each(DOCUMENTS)('oauth4webapi, with the discovery document for %s', async (algorithm) => {
   const options = { [oauth4webapi.customFetch]: checked, [oauth4webapi.allowInsecureRequests]: true }
   const discovered = await oauth4webapi.discoveryRequest(server, { ...options, algorithm })
   const as = await oauth4webapi.processDiscoveryResponse(server, discovered)
@@ -91,7 +91,7 @@ describe.each(DOCUMENTS)('oauth4webapi, by the document of %s', async (algorithm
       expect(claims).toMatchObject({ iss: issuer, client_id: clientId, scope: active.scope })
     })
 
-    test('the client is granted a scope that it has, and refused one that it has not', async () => {
+    test('the client is granted a scope of its application, and refused another scope', async () => {
       expect((await getToken(authentication, 'orders:read openid')).scope).toBe('orders:read')
       await expect(getToken(authentication, 'orders:delete')).rejects.toMatchObject({
         error: 'invalid_scope',
@@ -99,13 +99,13 @@ describe.each(DOCUMENTS)('oauth4webapi, by the document of %s', async (algorithm
       })
     })
 
-    test('the client sees a wrong secret refused, with a challenge (RFC 9110 §15.5.2)', async () => {
+    test('the client gets a challenge for a wrong secret (RFC 9110 §15.5.2)', async () => {
       await expectChallenge(getToken(method(secret.replace(/.$/, '!'))))
     })
   })
 })
 
-describe.each(DOCUMENTS)('openid-client, by the document of %s', (algorithm) => {
+describe.each(DOCUMENTS)('openid-client, with the discovery document for %s', (algorithm) => {
   const options = { algorithm, execute: [openidClient.allowInsecureRequests], [openidClient.customFetch]: checked }
   const discover = (authentication?: openidClient.ClientAuth) =>
     openidClient.discovery(server, clientId, secret, authentication, options)
@@ -113,7 +113,7 @@ describe.each(DOCUMENTS)('openid-client, by the document of %s', (algorithm) => 
   test.each<[string, openidClient.ClientAuth | undefined]>([
     ['ClientSecretBasic', openidClient.ClientSecretBasic(secret)],
     ['ClientSecretPost', openidClient.ClientSecretPost(secret)],
-    ['its own choice', undefined],
+    ['the library’s default method', undefined],
   ])(
     'the client authenticates by %s, and gets a token that is introspected and verified',
     async (_, authentication) => {
@@ -128,7 +128,7 @@ describe.each(DOCUMENTS)('openid-client, by the document of %s', (algorithm) => 
 })
 
 describe('jose', () => {
-  test('jose verifies a token by the published keys, for this issuer and this audience only', async () => {
+  test('jose verifies a token with the published keys, only for the right issuer and audience', async () => {
     const token = await tokenByCurl(['-u', `${clientId}:${secret}`])
     const { iat = 0, exp = 0, ...claims } = await verify(token)
     expect(claims).toMatchObject({ iss: issuer, aud: audience, secret_id: secretId })
@@ -156,7 +156,7 @@ async function tokenByCurl(authentication: string[]): Promise<string> {
 describe('curl', () => {
   test.each([
     ['-u id:secret', ['-u', `${clientId}:${secret}`]],
-    ['-d, as the vendor documents', ['-d', `client_id=${clientId}`, '-d', `client_secret=${secret}`]],
+    ['-d client_id=… -d client_secret=…', ['-d', `client_id=${clientId}`, '-d', `client_secret=${secret}`]],
   ])('curl %s gets a token and introspects it', async (_, authentication) => {
     const token = await tokenByCurl(authentication)
     const answer = await curl([...authentication, '-d', `token=${token}`, `${issuer}/oauth2/introspection`])
@@ -164,7 +164,7 @@ describe('curl', () => {
   })
 })
 
-test('a revoked secret gets no token, and its earlier tokens are inactive at the next introspection', async () => {
+test('a revoked secret obtains no token, and its earlier tokens are inactive at the next introspection', async () => {
   const options = { execute: [openidClient.allowInsecureRequests], [openidClient.customFetch]: checked }
   const spare = await connect.createApplicationClientSecret({ id: exporter.id })
   const config = await openidClient.discovery(server, clientId, spare.secret, undefined, options)

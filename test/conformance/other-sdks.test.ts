@@ -122,7 +122,7 @@ describe.each(Object.entries(SHAPES))('%s', (_, { headers, writeHeaders, secretB
     // Every HTTP library writes a length of 0 for a POST that has no body.
     send(method, path, { ...headers, ...writeHeaders, ...(key && { 'Idempotency-Key': key }) }, body)
 
-  test('the SDK creates two secrets with two calls', async () => {
+  test('two calls of the SDK create two secrets', async () => {
     const id = await newApplication()
     for (let call = 0; call < 2; call++) {
       const created = await write('POST', secretsOf(id), secretBody, keys()[0])
@@ -132,7 +132,7 @@ describe.each(Object.entries(SHAPES))('%s', (_, { headers, writeHeaders, secretB
     expect(await liveSecrets(id)).toHaveLength(2)
   })
 
-  test('the SDK gets the same secret only when it retries under the same key', async () => {
+  test('a retry of the SDK gets the same secret only if it sends the same Idempotency-Key', async () => {
     const id = await newApplication()
     const [firstKey, secondKey] = keys()
     const replies = []
@@ -146,7 +146,7 @@ describe.each(Object.entries(SHAPES))('%s', (_, { headers, writeHeaders, secretB
     expect(await liveSecrets(id)).toHaveLength(created)
   })
 
-  test('the SDK creates, updates, reads and deletes an application, and sends only what it sets', async () => {
+  test('the SDK can create, update, read and delete an application', async () => {
     const input = { application_type: 'm2m', name: 'Nightly', organization_id: ORGANIZATION, description: 'At 2:00' }
     const created = await write('POST', '/connect/applications', JSON.stringify(input), keys()[0])
     const application = (await created.json()) as { id: string; client_id: string }
@@ -166,7 +166,7 @@ describe.each(Object.entries(SHAPES))('%s', (_, { headers, writeHeaders, secretB
 })
 
 describe('requests without an SDK', () => {
-  test('curl creates a secret without a body, a length or a content type', async () => {
+  test('curl can create a secret without a body, Content-Length or Content-Type', async () => {
     const id = await newApplication()
     expect((await send('POST', secretsOf(id), { 'User-Agent': 'curl/8.14.1', Accept: '*/*' })).status).toBe(201)
   })
@@ -207,7 +207,7 @@ describe('requests without an SDK', () => {
     expect((await liveSecrets(id)).map((listed) => listed.id)).toEqual([secret.id])
   })
 
-  test('registration types may be comma-separated, repeated or bracketed', async () => {
+  test('the parameter registration_types may be comma-separated, repeated or bracketed', async () => {
     const id = await newApplication()
     for (const query of [
       'registration_types=authenticated',

@@ -53,19 +53,19 @@ async function newClient(scopes: string[]): Promise<{ CLIENT_ID: string; CLIENT_
   return { CLIENT_ID: application.clientId, CLIENT_SECRET: secret }
 }
 
-test('the SDK program creates a secret', async () => {
+test('the SDK program in README creates a secret', async () => {
   const secret = await run('createM2MApplication', { after: 'console.log(secret)' })
   expect(recogniseCredential(secret)).toMatchObject({ prefix: 'cs' })
 })
 
-test('the scanners’ pattern matches secrets and API keys, alone and inside of text', async () => {
+test('the scanners’ pattern in README matches secrets and API keys, alone and inside other text', async () => {
   const { CLIENT_SECRET } = await newClient([])
   const [, pattern = ''] = /^```\n(\\b.*)\n```/m.exec(readme) ?? []
   const text = `secret=${CLIENT_SECRET}\n"${apiKey}" ${CLIENT_SECRET}x x${apiKey}`
   expect([...text.matchAll(new RegExp(pattern, 'g'))].map(([found]) => found)).toEqual([CLIENT_SECRET, apiKey])
 })
 
-describe('the resource server', () => {
+describe('the resource server in README', () => {
   const verify = (token: string) => {
     const audience = JSON.parse(atob(token.split('.')[1] ?? '')).aud
     const before = `const token = process.env.TOKEN, ENVIRONMENT_CLIENT_ID = '${audience}'`
@@ -87,7 +87,7 @@ describe('the resource server', () => {
   })
 })
 
-describe('the export to a SIEM', () => {
+describe('the export to a SIEM in the guide', () => {
   const exported = async () =>
     (await run('to the SIEM'))
       .split('\n')
@@ -95,7 +95,7 @@ describe('the export to a SIEM', () => {
       .map((line) => JSON.parse(line).id as string)
   const kept = async () => (await events.listEvents({ events: [], limit: 100 })).data.map(({ id }) => id)
 
-  test('the export to a SIEM continues where it stopped, or with the oldest event if its cursor was removed', async () => {
+  test('the export to a SIEM continues after the last exported event, or with the oldest event if that event was removed', async () => {
     await newClient([])
     expect(await exported()).toEqual(await kept())
     expect(await exported()).toEqual([])

@@ -21,7 +21,7 @@ const operations = Object.values((document as unknown as OpenApi).paths)
   .flatMap((methods) => Object.values(methods))
   .filter(({ tags }) => tags[0] !== 'Service')
 
-test('every call has a sample in every language', () => {
+test('every call in the API reference has a sample in every language', () => {
   const expected = operations.flatMap(({ operationId: id }) => LANGUAGE_NAMES.map((language) => `${id} ${language}`))
   expect(samples.map(({ id, language }) => `${id} ${language}`).sort()).toEqual(expected.sort())
 })
@@ -69,7 +69,7 @@ const EXPECTED: Readonly<Record<string, RegExp>> = {
 /** Every sample starts a process: the short run has all of two languages, and some of the others, which are alike. */
 const MOST_READ = ['curl', 'Node']
 
-describe.each(LANGUAGE_NAMES)('each %s sample works when pasted', (language) => {
+describe.each(LANGUAGE_NAMES)('each %s sample in the API reference works when pasted', (language) => {
   const ofLanguage = samples.filter((sample) => sample.language === language)
   const isFull = MOST_READ.includes(language) || process.env.CLIENTS === '1'
   const count = isFull ? ofLanguage.length : size(3, ofLanguage.length)

@@ -104,7 +104,7 @@ async function race(nth: number, delayMs: number): Promise<void> {
   seen.races++
 }
 
-test(`in ${RACES} races no request that starts after the 204 is accepted, and no token obtained before is active`, {
+test(`in ${RACES} races, no request that starts after a revocation’s 204 is accepted, and earlier tokens are inactive`, {
   timeout: HOUR_MS,
 }, async () => {
   // Most of the delays are short: that is where either side may win.
@@ -120,7 +120,7 @@ test(`in ${RACES} races no request that starts after the 204 is accepted, and no
   expect(seen.tokens).toBeGreaterThanOrEqual(RACES)
 })
 
-test('a burst on one secret at both Workers writes last_used_at once', async () => {
+test('a burst of uses of one secret at two Workers writes last_used_at once', async () => {
   const busy = await newSecret()
   const presented = Array.from({ length: size(60, 300) }, (_, i) => wayOf(i)(busy, nextOrigin()))
   expect(await Promise.all(presented)).not.toContain(false)

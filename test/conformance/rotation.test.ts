@@ -88,7 +88,7 @@ test.each([
   ['revoking the old secret', REVOKE, 204],
   ['letting the old secret expire', EXPIRE, 200],
 ])(
-  'a client sees no refusal while its secret is rotated and the grace period is ended early by %s',
+  'no request of a client is refused while its secret is rotated and the grace period is ended early by %s',
   async (_, end, success) => {
     const { id, clientId, old } = await newApplication()
     const variables = { APPLICATION_ID: id, OLD_SECRET_ID: old.id }
@@ -123,7 +123,7 @@ test.each([
   },
 )
 
-test('a client sees no refusal while its old secret is kept within the grace period', async () => {
+test('no request of a client is refused while its secret is rotated and then kept', async () => {
   const { id, clientId, old } = await newApplication()
   const variables = { APPLICATION_ID: id, OLD_SECRET_ID: old.id }
   const { fetched, fetchMore, stop } = startClient(clientId, old.secret)

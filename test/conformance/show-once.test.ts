@@ -42,17 +42,20 @@ const oauth = await showOnce({ application_type: 'oauth', is_first_party: true }
 const variablesOf = (page: Map<string, string>) =>
   Object.fromEntries([...(page.get('env') ?? '').matchAll(/^(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]))
 
-describe.each(LANGUAGE_NAMES)('the %s program of a new secret works when pasted', (language) => {
+describe.each(LANGUAGE_NAMES)('the %s program on the page of a new secret', (language) => {
   const run = (page: Map<string, string>, more: Record<string, string> = {}) => {
     const code = page.get(language.toLowerCase()) ?? ''
     return runSample({ language, code }, { ...variablesOf(page), ...more }, { '.env': `${page.get('env')}\n` })
   }
 
-  test.skipIf(!isInstalled(language))('it gets a token, or checks one', async () => {
-    const { output } = await run(m2m)
-    const token = /[\w-]+\.[\w-]+\.[\w-]{40,}/.exec(output)?.[0] ?? ''
-    const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
-    expect(claims.scope).toBe(SCOPES.join(' '))
-    expect((await run(oauth, { TOKEN: token })).output).toMatch(/\btrue\b/i)
-  })
+  test.skipIf(!isInstalled(language))(
+    'the pasted program obtains a token or, for an oauth application, checks one',
+    async () => {
+      const { output } = await run(m2m)
+      const token = /[\w-]+\.[\w-]+\.[\w-]{40,}/.exec(output)?.[0] ?? ''
+      const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
+      expect(claims.scope).toBe(SCOPES.join(' '))
+      expect((await run(oauth, { TOKEN: token })).output).toMatch(/\btrue\b/i)
+    },
+  )
 })

@@ -70,11 +70,11 @@ function everythingStolen(): Set<string> {
   )
 }
 
-test('the copied rows and the API key lead to the secret', async () => {
+test('with a copy of the rows and the API key, the secret can be derived', async () => {
   expect(await derive(apiKey)).toEqual({ plaintext: secret, isIt: true })
 })
 
-test('neither a value in the copy nor the Idempotency-Key replaces the API key', async () => {
+test('with any value of the copy or the Idempotency-Key in place of the API key, the secret cannot be derived', async () => {
   const candidates = everythingStolen()
   expect(candidates.size).toBeGreaterThan(30)
   expect(candidates).not.toContain(apiKey)

@@ -68,7 +68,7 @@ const idsAt = ({ arrivals }: WebhookReceiver) => arrivals.map(({ body }) => JSON
 type EventName = EventResponse['event']
 const names = (...events: string[]) => events as EventName[]
 
-describe('the SDK, unmodified', () => {
+describe('the unmodified SDK', () => {
   test('the SDK verifies each webhook, and reads the same events from the list', async () => {
     const { environmentId, workos } = await newEnvironment()
     const { id, secret, receiver } = await newEndpoint(environmentId)
@@ -136,14 +136,14 @@ describe('the SDK, unmodified', () => {
   })
 })
 
-describe.concurrent('webhooks to a receiver in trouble', () => {
+describe.concurrent('webhooks to a faulty receiver', () => {
   test.each<[string, Answer | 'down', string]>([
     ['is down', 'down', 'no connection'],
     ['answers 500', status(500), '500'],
     ['hangs up', (response) => response.socket?.destroy(), 'no connection'],
     ['does not answer', () => {}, 'timed out'],
     ['sends half of its headers', (response) => response.socket?.write('HTTP/1.1 200 OK\r\n'), 'timed out'],
-  ])('events are delivered after a time when the receiver %s', async (_, answer, outcome) => {
+  ])('events are delivered later if the receiver first %s', async (_, answer, outcome) => {
     const { environmentId, workos } = await newEnvironment()
     const { id, receiver } = await newEndpoint(environmentId, answer === 'down' ? undefined : answer)
     if (answer === 'down') await receiver.stop()
@@ -193,7 +193,7 @@ describe.concurrent('webhooks to a receiver in trouble', () => {
 
 const MANY = size(20, 100)
 
-test('two Workers that find the same events due send each event once', async () => {
+test('if two Workers run the schedule at once, each event is sent once', async () => {
   const { environmentId, workos } = await newEnvironment()
   const { id, receiver } = await newEndpoint(environmentId, status(500))
   await Promise.all(Array.from({ length: MANY }, () => workos.connect.createM2MApplication('Nightly', ORGANIZATION)))

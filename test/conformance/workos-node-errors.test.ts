@@ -93,7 +93,7 @@ test.each(ALL.filter(([, call]) => call.length === 2))(
   },
 )
 
-describe('422', () => {
+describe('errors with status 422', () => {
   let application: string
   beforeAll(async () => {
     application = (await connect.createM2MApplication('Nightly export', ORGANIZATION)).id
@@ -146,7 +146,7 @@ describe('422', () => {
     }
   })
 
-  test('the error for a full application has its code and message', async () => {
+  test('the error at the limit of active secrets has its code and message', async () => {
     const { id } = await connect.createM2MApplication('Full', ORGANIZATION)
     for (let i = 0; i < 5; i++) await connect.createApplicationClientSecret({ id })
     await expectError(workosAs(apiKey).connect.createApplicationClientSecret({ id }), UnprocessableEntityException, {
@@ -157,7 +157,7 @@ describe('422', () => {
     })
   })
 
-  test('the errors for a reused Idempotency-Key and a revoked replay have their codes and messages', async () => {
+  test('the errors for a reused Idempotency-Key, and for a replay of a revoked secret, have their codes and messages', async () => {
     const idempotencyKey = crypto.randomUUID()
     const workos = workosAs(apiKey)
     const path = `/connect/applications/${application}/client_secrets`
@@ -178,7 +178,7 @@ describe('422', () => {
   })
 })
 
-describe('requests that the SDK does not send on its own', () => {
+describe('invalid requests that the SDK sends only if it is forced to', () => {
   /** Loses the first byte of each body on the way. */
   const truncating: typeof fetch = (input, init) => fetch(input, { ...init, body: String(init?.body).slice(1) })
 
@@ -191,16 +191,19 @@ describe('requests that the SDK does not send on its own', () => {
       'unsupported_media_type',
       (workos) => workos.post('/connect/applications', new URLSearchParams({ name: 'a' })),
     ],
-  ])('status %i is thrown with its code %s and a message', async (status, code, call, fetchThrough) => {
-    await expectError(call(workosAs(apiKey, fetchThrough)), GenericServerException, {
-      status,
-      code,
-      message: expect.stringMatching(/^[A-Z].*\.$/),
-      requestID: REQUEST_ID,
-    })
-  })
+  ])(
+    'the SDK throws an error with the status %i, the code %s and a message',
+    async (status, code, call, fetchThrough) => {
+      await expectError(call(workosAs(apiKey, fetchThrough)), GenericServerException, {
+        status,
+        code,
+        message: expect.stringMatching(/^[A-Z].*\.$/),
+        requestID: REQUEST_ID,
+      })
+    },
+  )
 
-  test('NotFoundException is thrown for a route of WorkOS that Oncekey does not have', async () => {
+  test('the SDK throws NotFoundException for a route of WorkOS that Oncekey does not have', async () => {
     await expectError(workosAs(apiKey).organizations.getOrganization(ORGANIZATION), NotFoundException, {
       message: 'This route does not exist. The API reference is at /docs.',
       code: 'not_found',

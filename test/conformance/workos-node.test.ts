@@ -117,7 +117,7 @@ describe('applications', () => {
     expect(positional).toStrictEqual(expected)
   })
 
-  test('an update changes the options that it names; null clears a description and leaves scopes and redirect URIs', async () => {
+  test('an update changes only the options that it contains, and null clears a description but not scopes and redirect URIs', async () => {
     const created = await connect.createApplication({
       applicationType: 'oauth',
       name: 'Before',
@@ -190,7 +190,7 @@ describe('client secrets', () => {
   })
 })
 
-describe('pages of 250 applications', () => {
+describe('auto-pagination through 250 applications', () => {
   // More than two pages of the 100 that auto-pagination reads at once.
   let all: typeof connect
   /** Newest first. */
@@ -229,7 +229,7 @@ describe('pages of 250 applications', () => {
     expect(await listed.autoPagination()).toStrictEqual(of.slice(10))
   })
 
-  test('in the order `normal`, auto-pagination leads from an application to the newest', async () => {
+  test('with order=normal, auto-pagination leads from a given application to the newest one', async () => {
     const first = await list({ order: normal })
     expect(first.data).toStrictEqual(newest.slice(0, 10))
     expect(first.listMetadata).toEqual({ before: newest[9]?.id, after: null })
@@ -240,7 +240,7 @@ describe('pages of 250 applications', () => {
     expect(await upwards.autoPagination()).toStrictEqual(pages.flat())
   })
 
-  test('in the order `normal`, the before cursor leads from the newest application to the oldest', async () => {
+  test('with order=normal, the before cursor leads from the newest application to the oldest one', async () => {
     const walked: ConnectApplication[] = []
     for (let before: string | null | undefined = ''; before !== null; ) {
       const page = await list({ order: normal, limit: 100, before: before || null })
@@ -250,7 +250,7 @@ describe('pages of 250 applications', () => {
     expect(walked).toStrictEqual(newest)
   })
 
-  test('the cursors of a page in the middle lead to both neighbours', async () => {
+  test('the cursors of a page in the middle lead to the next and the previous page', async () => {
     for (const [order, rows] of [
       ['desc', newest],
       ['asc', newest.toReversed()],

@@ -64,11 +64,11 @@ describe('clients that send credentials only when they are challenged', () => {
   })
 })
 
-describe('libraries', () => {
+describe('OAuth and OpenAPI libraries', () => {
   const program = (name: string) => run(process.execPath, [`${name}.mjs`, issuer, clientId, secret, apiKey])
 
   test.skipIf(!hasPackage('@badgateway/oauth2-client'))(
-    '@badgateway/oauth2-client gets tokens for two resources by three methods, and introspects them',
+    '@badgateway/oauth2-client obtains tokens for two resources with three authentication methods, and introspects them',
     async () => {
       expect((await program('badgateway')).trim().split('\n')).toEqual([
         'client_secret_basic true',
@@ -79,7 +79,7 @@ describe('libraries', () => {
   )
 
   test.skipIf(!hasPackage('openid-client'))(
-    'openid-client 5 gets tokens by both discovery documents and both methods, and introspects them',
+    'openid-client 5 obtains tokens with both discovery documents and both authentication methods, and introspects them',
     async () => {
       expect((await program('openid-client-5')).trim().split('\n')).toEqual([
         'openid-configuration client_secret_basic true',
@@ -119,13 +119,13 @@ describe('libraries', () => {
   })
 
   describe.skipIf(!hasDebianPackage('ruby-openid-connect'))('the gem openid_connect', () => {
-    test('the only complaint of the gem about discovery is the missing authorization endpoint', async () => {
+    test('the gem openid_connect reports only the missing authorization endpoint as an error of the discovery document', async () => {
       const input = await publishedDocument('openid-configuration')
       const output = await run('/usr/bin/ruby', ['discovery.rb'], { input })
       expect(output.trim()).toBe("Authorization endpoint can't be blank")
     })
 
-    test('the gem openid_connect gets a token, and verifies it by the published keys', async () => {
+    test('the gem openid_connect obtains a token, and verifies the token with the published keys', async () => {
       const output = await run('/usr/bin/ruby', ['token-request.rb', issuer, clientId, secret])
       expect(JSON.parse(output)).toMatchObject({ iss: issuer, client_id: clientId })
     })
@@ -200,11 +200,11 @@ userdb {
   })
   afterAll(() => dovecot.kill())
 
-  test('a login with an access token succeeds by introspection with the credentials in its URL', async () => {
+  test('a Dovecot login with an access token succeeds, by introspection with the client’s credentials in the URL', async () => {
     expect(await login(await newToken())).toContain('auth succeeded')
   })
 
-  test('a login with a changed access token fails', async () => {
+  test('a Dovecot login with a changed access token fails', async () => {
     expect(await login(`${await newToken()}x`)).toContain('auth failed')
   })
 })
