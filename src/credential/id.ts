@@ -20,9 +20,10 @@ export function newId(prefix: IdPrefix, now: number, region: string = DEFAULT_RE
 
 /**
  * Returns the start of all IDs of the time `now` (Unix ms). IDs of earlier times sort before it; IDs of this and later
- * times sort after it.
+ * times sort after it. Throws if the time is not between 1970 and 10889.
  */
 export function startOfIds(prefix: IdPrefix, now: number): string {
+  if (!(now >= 0 && now < 2 ** 48)) throw new RangeError(`${now} is not the time of an ID`)
   let time = ''
   for (let left = now; time.length < TIME_SYMBOLS; left = Math.floor(left / 32)) time = SYMBOLS.charAt(left % 32) + time
   return `${prefix}_${time}`

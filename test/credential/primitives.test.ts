@@ -309,6 +309,11 @@ describe('ids', () => {
     )
   })
 
+  test.each([-1, -0.5, 2 ** 48, Number.NaN, Number.POSITIVE_INFINITY])('an ID with the time %s is refused', (time) => {
+    expect(() => startOfIds('secret', time)).toThrow(RangeError)
+    expect(() => newId('secret', time)).toThrow(RangeError)
+  })
+
   test('deriving an ID with another prefix and time from an ID always gives the same ID', () => {
     const id = newId('secret', 1, 'A')
     const derived = derivedId('event', 1_469_918_176_385, id)
