@@ -177,7 +177,7 @@ describe('the filters of the list of applications', () => {
   })
 })
 
-describe('an invalid list query is 422', async () => {
+describe('an invalid list query gets 422', async () => {
   const stranger = await newApiKey()
   const theirs = await newApplication(stranger.apiKey)
   const own = oldestFirst[5] as string
@@ -240,7 +240,7 @@ describe('an invalid list query is 422', async () => {
       ['', 'x', 'org_', 'org_%25', 'org_*', 'org_[a]', 'org_a1%00', 'ORG_a1', "org_'--", 'x'.repeat(5000)],
     ],
     ['registration_types', ['x', 'authenticated,', ',', 'AUTHENTICATED', 'authenticated,x', 'all', '*', "x'--"]],
-  ])('a list query with an invalid %s is 422', async (name, values) => {
+  ])('a list query with an invalid %s gets 422', async (name, values) => {
     for (const value of values) {
       const { status, json } = await call(apiKey, 'GET', `/connect/applications?${name}=${value}`)
       expect([status, json.code], value).toEqual([422, 'invalid_request_parameters'])
@@ -255,12 +255,12 @@ describe('an invalid list query is 422', async () => {
     `after=${own}&after=${own}`,
     `before=${own}&before=${own}`,
     'organization_id=org_1&organization_id=org_1',
-  ])('a list query with a repeated parameter is 422 (CWE-235): %s', async (query) => {
+  ])('a list query with a repeated parameter gets 422 (CWE-235): %s', async (query) => {
     const { status, json } = await call(apiKey, 'GET', `/connect/applications?${query}`)
     expect([status, json.errors[0].field]).toEqual([422, query.split('=')[0]])
   })
 
-  test('a list query with both before and after is 422', async () => {
+  test('a list query with both before and after gets 422', async () => {
     const { status, json } = await call(apiKey, 'GET', `/connect/applications?before=${own}&after=${own}`)
     expect([status, json.errors[0].code]).toEqual([422, 'before_with_after'])
   })

@@ -26,11 +26,11 @@ const edit = (id: string, set: string, ...values: unknown[]) =>
     .run()
 
 describe('the list of secrets', () => {
-  test('the list of secrets is a bare array, and [] for an application without secrets', async () => {
+  test('the list of secrets is a bare array, which is empty for an application without secrets', async () => {
     expect((await call(mine.apiKey, 'GET', path())).text).toBe('[]')
   })
 
-  test('the list of secrets is complete, oldest first and then by ID, whatever page the query names', async () => {
+  test('the list of secrets is complete, oldest first and then by ID, even if the query asks for a page', async () => {
     const made = await Promise.all(Array.from({ length: 12 }, () => create({}, { MAX_SECRETS_PER_APPLICATION: 100 })))
     const moments = [3, 1, 2, 2, 2, 1, 3, 2, 1, 2, 2, 4]
     for (const [i, { json }] of made.entries()) await edit(json.id, 'created_at = ?', moments[i])
@@ -43,13 +43,13 @@ describe('the list of secrets', () => {
     }
   })
 
-  test('the list of secrets has those of its application only', async () => {
+  test('the list of secrets has only secrets of its application', async () => {
     const other = await newApplication(mine.apiKey)
     const [a, b] = [await create(), await call(mine.apiKey, 'POST', path(other.id))]
     expect([idsOf(await list()), idsOf(await list(other.id))]).toEqual([[a.json.id], [b.json.id]])
   })
 
-  test('the list of secrets has active and disabled ones, and no revoked or expired ones', async () => {
+  test('the list of secrets has active and disabled secrets, and no revoked or expired secrets', async () => {
     const [kept, revoked, expired, disabled, expiring] = await Promise.all(Array.from({ length: 5 }, () => create()))
     await revoke(revoked?.json.id)
     await edit(expired?.json.id, 'expires_at = ?', Date.now() - 1)

@@ -62,7 +62,7 @@ describe('a reported client secret', () => {
     expect((await requestToken(client)).status).toBe(200)
   })
 
-  test('with the reaction “disable”, a report disables the secret, again if it was enabled since the last report', async () => {
+  test('with the reaction “disable”, a report disables the secret, even if the secret was enabled again after an earlier report', async () => {
     const client = await newClient()
     await react(client, 'disable')
     const path = `/connect/client_secrets/${client.secretId}`
@@ -188,7 +188,7 @@ test('a report of an expired API key records no event', async () => {
 describe('the webhooks of a report', () => {
   afterEach(() => void vi.unstubAllGlobals())
 
-  test('an endpoint that wants the event of a report receives it right after the response, and other endpoints receive nothing', async () => {
+  test('an endpoint that subscribes to the event receives it right after the response, and other endpoints receive nothing', async () => {
     const client = await newClient()
     await newSigningSecret(client.environmentId, [])
     const received: string[] = []

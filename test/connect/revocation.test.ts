@@ -116,7 +116,7 @@ describe('search by hint', () => {
 })
 
 describe('revoking all secrets of an application', () => {
-  test('revoking all secrets makes them and their tokens invalid, and one event names the secrets', async () => {
+  test('revoking all secrets makes the secrets and their tokens invalid, and records one event that lists the secrets', async () => {
     advance(1)
     const second = await newSecret(client)
     await patch(second, { disabled: true })

@@ -97,7 +97,7 @@ describe('the page of a secret', () => {
     expect(textOf(await show(id))).toContain('203.0.113.9 · thief/1')
   })
 
-  test('the page of a secret is 404 for a secret of another environment, and for one that does not exist', async () => {
+  test('the page of a secret returns 404 if the secret is in another environment or does not exist', async () => {
     const { id } = await create()
     const stranger = new Visitor()
     await stranger.signIn((await newApiKey()).apiKey)

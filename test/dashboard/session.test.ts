@@ -119,7 +119,7 @@ describe('a session', () => {
     ['a key of an unknown region', keyElsewhere, 0],
     ['an unknown key', unknownKey, 1],
     ['a very long text', 'sk_'.repeat(10_000), 0],
-  ])('a session does not start with %s', async (_, apiKey, trips) => {
+  ])('sign-in with %s starts no session', async (_, apiKey, trips) => {
     const visitor = new Visitor()
     const reply = await visitor.post('/dashboard/sign-in', { api_key: apiKey })
     expect(reply.status).toBe(422)
@@ -147,7 +147,7 @@ describe('a session', () => {
     expect((await select()).status).toBe(409)
   })
 
-  test('a session does not start with a revoked key', async () => {
+  test('sign-in with a revoked key starts no session', async () => {
     const { id, apiKey } = await newApiKey()
     await env.DB.prepare('UPDATE api_keys SET revoked_at = 1 WHERE id = ?').bind(id).run()
     expect((await new Visitor().post('/dashboard/sign-in', { api_key: apiKey })).status).toBe(422)

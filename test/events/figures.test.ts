@@ -18,7 +18,7 @@ beforeEach(() => {
 const version = { id: 'aaaaaaaa-0000-4000-8000-000000000000', tag: '', timestamp: '' }
 
 describe('the scheduled job', () => {
-  test('the scheduled job logs the figures of the cleanup, the size of the database, and the figures of the webhooks', async () => {
+  test('the scheduled job logs metrics of the cleanup, the database and the webhooks', async () => {
     const counter = counted(withMeta(env.DB, { served_by_region: 'APAC' }))
     await runSchedule({ DB: counter.database, CF_VERSION_METADATA: version })
     const [cleanup, webhooks, ...others] = logged

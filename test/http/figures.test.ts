@@ -80,12 +80,12 @@ describe('the log entry of a request', () => {
   })
 })
 
-describe('the D1 figures in a log entry', () => {
+describe('the D1 metrics in a log entry', () => {
   test.each([
     ['a read', list],
     ['a write', create],
     ['a token', (bindings: Partial<Env>) => token(secret, bindings)],
-  ])('the D1 figures of %s are the rows and the times that D1 reported for the one D1 request', async (_, send) => {
+  ])('the D1 metrics of %s are the rows and the times that D1 reported for the one D1 request', async (_, send) => {
     await send({})
     const counter = counted(env.DB)
     const entry = await send({ DB: counter.database })
@@ -100,7 +100,7 @@ describe('the D1 figures in a log entry', () => {
     expect(counter.rowsRead).toBeGreaterThan(0)
   })
 
-  test('the D1 figures leave out the D1 requests after the response', async () => {
+  test('the D1 metrics leave out the D1 requests after the response', async () => {
     const { apiKey } = await newApiKey()
     const counter = counted(env.DB)
     const init = { headers: { Authorization: `Bearer ${apiKey}` } }
@@ -109,14 +109,14 @@ describe('the D1 figures in a log entry', () => {
     expect(entry).toMatchObject({ d1_requests: 1, d1_rows_written: 0 })
   })
 
-  test('the D1 figures have the location of the database, the attempts of D1 and the time of the SQL', async () => {
+  test('the D1 metrics have the location of the database, the attempts of D1 and the time of the SQL', async () => {
     const meta = { served_by_region: 'WEUR', total_attempts: 3, timings: { sql_duration_ms: 0.1234567 } }
     const entry = await list({ DB: withMeta(env.DB, meta) })
     expect(entry).toMatchObject({ d1_region: 'WEUR', d1_attempts: 3, d1_requests: 1 })
     expect(String(entry.d1_sql_ms)).toMatch(/^\d\.\d{1,3}$/)
   })
 
-  test('the D1 figures include D1 requests that the Worker repeats', async () => {
+  test('the D1 metrics include D1 requests that the Worker repeats', async () => {
     let batches = 0
     const flaky = withBatch(env.DB, (real, statements) =>
       batches++ === 0 ? Promise.reject(new Error('D1_ERROR: Network connection lost.')) : real(statements),
@@ -128,7 +128,7 @@ describe('the D1 figures in a log entry', () => {
     })
   })
 
-  test('the D1 figures have only the number of requests and the time if D1 does not respond', async () => {
+  test('the D1 metrics have only the number of requests and the time if D1 does not respond', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded.')))
     const entry = await list({ DB })
@@ -136,7 +136,7 @@ describe('the D1 figures in a log entry', () => {
     expect(Object.keys(entry).filter((name) => name.startsWith('d1_'))).toEqual(['d1_requests', 'd1_ms'])
   })
 
-  test('the D1 figures leave out values that D1 does not report, and the request still succeeds', async () => {
+  test('the D1 metrics leave out values that D1 does not report, and the request still succeeds', async () => {
     const silent = withBatch(env.DB, async (real, statements) => {
       const results = await real(statements)
       return results.map(({ results }) => ({ results }))
@@ -147,14 +147,14 @@ describe('the D1 figures in a log entry', () => {
   })
 
   test.each(['/healthz', '/oauth2/jwks', '/nothing'])(
-    'the D1 figures are absent from %s, which makes no D1 request',
+    'the D1 metrics are absent for %s, which makes no D1 request',
     async (path) => {
       const entry = await entryOf(path)
       expect(Object.keys(entry).filter((name) => name === 'region' || name.startsWith('d1_'))).toEqual([])
     },
   )
 
-  test('the D1 figures are absent if the credential is malformed', async () => {
+  test('the D1 metrics are absent if the credential is malformed', async () => {
     const entry = await entryOf('/events', { init: { headers: { Authorization: 'Bearer sk_0malformed' } } })
     expect(Object.keys(entry).filter((name) => name === 'region' || name.startsWith('d1_'))).toEqual([])
   })

@@ -37,7 +37,7 @@ describe('the OAuth endpoints', () => {
   test.each(
     POSTED.flatMap((path) => ['GET', 'HEAD', 'TRACE', 'PUT', 'DELETE', 'OPTIONS'].map((method) => [method, path])),
   )(
-    'the OAuth endpoints answer %s %s with 405, whatever its query and headers are (RFC 6749 §3.2, RFC 7662 §2.1)',
+    'the OAuth endpoints answer %s %s with 405, even with credentials in query and headers (RFC 6749 §3.2, RFC 7662 §2.1)',
     async (method, path) => {
       const counter = counted(env.DB)
       let text = ''

@@ -129,7 +129,7 @@ describe('revoking a secret', () => {
   })
 
   test.each(['application', 'clientId'] as const)(
-    'a secret that is addressed with the %s of another application is not found',
+    'a secret is not found, and not changed, under the %s of another application',
     async (member) => {
       const owner = await stored([{}, {}])
       const other = await stored([{}], owner.key)

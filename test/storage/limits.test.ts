@@ -91,7 +91,7 @@ describe('sessions', () => {
     return outcome.refused === undefined ? outcome.granted.sessions.map(({ id }) => id) : expect.unreachable()
   }
 
-  test('an API key has at most ten sessions: the oldest ends', async () => {
+  test('when an API key has ten sessions, a new sign-in ends the oldest session', async () => {
     const key = await newApiKey()
     const ids: string[] = []
     for (let i = 0; i < 12; i++) {

@@ -10,7 +10,7 @@ test('the schema version that the Worker requires is that of the newest migratio
   expect(SCHEMA_VERSION).toBe(Number.parseInt(env.MIGRATIONS.at(-1)?.name ?? '', 10))
 })
 
-test('a database of schema version 2 with secrets is brought up to date, and keeps them', async () => {
+test('a database of schema version 2 is migrated, and keeps its secrets', async () => {
   await dropTables(env.DB)
   await applyD1Migrations(env.DB, env.MIGRATIONS.slice(0, 2))
   const { plaintext: apiKey, digest } = await issueCredential('sk', '0')
