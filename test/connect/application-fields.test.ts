@@ -247,7 +247,7 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
   })
 })
 
-test('every naughty string is either returned as it was sent or refused', async () => {
+test('every text in a list of problematic texts is either stored as it was sent, or refused', async () => {
   const { apiKey } = await newApiKey()
   const sent = new Map<string, object>()
   const send = async (fields: object) => {
