@@ -50,7 +50,10 @@ export function addApiKeyCommands(program: Command, context: Context): void {
     .addOption(environmentOption().makeOptionMandatory())
     .requiredOption('--name <NAME>', 'Name of the key, shown in lists and events.')
     .addOption(new Option('--access <ACCESS>', 'What the key may do.').choices(['read', 'write'] as const))
-    .option('--permission <PERMISSIONS>', `In place of --access, separated by commas: ${PERMISSIONS.join(', ')}.`)
+    .option(
+      '--permission <PERMISSIONS>',
+      `Permissions, instead of --access, separated by commas: ${PERMISSIONS.join(', ')}.`,
+    )
     .option(
       '--allow-ip <RANGES>',
       'IP addresses and CIDR ranges from which the key works, separated by commas. Default: all.',
@@ -110,7 +113,7 @@ export function addApiKeyCommands(program: Command, context: Context): void {
           minuteOf(key.revokedAt) ?? '-',
           ...regionCell(environment),
         ])
-        const headings = ['ENVIRONMENT', 'NAME', 'ACCESS', 'ID', 'LAST USED', 'EXPIRES', 'ADDRESSES', 'REVOKED']
+        const headings = ['ENVIRONMENT', 'NAME', 'ACCESS', 'ID', 'LAST USED', 'EXPIRES', 'ALLOWED IPS', 'REVOKED']
         await print(context, table([...headings, ...regionHeading(environments)], rows))
       } else if (found.problems.length === 0) {
         await print(context, 'No API keys yet: npm run api-key -- create --help')
@@ -133,7 +136,7 @@ export function addApiKeyCommands(program: Command, context: Context): void {
         const renamed = await renameApiKey(database, id, name, Date.now())
         return { environment: { name: environment, region }, key: renamed ?? key }
       })
-      await print(context, options.json ? toJson(environment, key) : `Renamed: ${id} is ${key.name}.`)
+      await print(context, options.json ? toJson(environment, key) : `Renamed ${id} to ${key.name}.`)
     })
 
   databaseOptions(group.command('revoke'))
@@ -193,12 +196,14 @@ async function findKey(
   )
 }
 
-/** The access of a new key, or its permissions. */
+/** The rights of a new key: either its access, or its permissions. */
 function rightsOf({ access, permission }: { access?: Access | undefined; permission?: string | undefined }) {
-  if ((access === undefined) === (permission === undefined)) throw new UsageError('Give --access or --permission.')
+  if ((access === undefined) === (permission === undefined))
+    throw new UsageError('Give either --access or --permission.')
   const permissions = permission?.split(',').map((name) => {
     const known = PERMISSIONS.find((one) => one === name)
-    if (!known) throw new UsageError(`${shellWord(name)} is not a permission. There are ${PERMISSIONS.join(', ')}.`)
+    if (!known)
+      throw new UsageError(`${shellWord(name)} is not a permission. The permissions are: ${PERMISSIONS.join(', ')}.`)
     return known
   })
   return { access: access ?? 'read', permissions: permissions ?? null }
@@ -214,7 +219,7 @@ function rangesOf(list: string | undefined): string[] | null {
 const UNITS_MS = { d: 86_400_000, h: 3_600_000 } as const
 const MAX_LIFETIME_MS = 3650 * UNITS_MS.d
 
-/** A lifetime in milliseconds; null for a key that never expires. */
+/** Parses a lifetime into milliseconds. Null means that the key never expires. */
 function lifetimeOf(text: string | undefined): number | null {
   if (text === undefined) return null
   const [, count, unit] = /^(\d{1,5})([dh])$/.exec(text) ?? []

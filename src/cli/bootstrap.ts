@@ -7,15 +7,16 @@ import { createApiKey, findApiKey } from '../storage/operator/api-keys.ts'
 import { createEnvironment, type Environment } from '../storage/operator/environments.ts'
 import { Failure } from './command.ts'
 
-/** The API key and the application that a first client secret needs. */
+/** The API key and the application that an operator needs to create the first client secret. */
 export interface Bootstrap {
   readonly apiKey: string
   readonly application: { readonly id: string; readonly clientId: string }
 }
 
 /**
- * Creates an environment, an API key and an example application, or those of them that are missing. What `kept` names
- * is used again if it still works. `keep` receives the key before the database does, so that no created key is lost.
+ * Creates an environment, an API key and an example application, except those that exist. The key and the application
+ * in `kept` are used again if they still work. The function calls `keep` before it writes the key to the database:
+ * otherwise a crash in between would lose the key.
  */
 export async function bootstrap(
   database: Database,
@@ -54,7 +55,10 @@ export async function bootstrap(
   return made
 }
 
-/** True if the key works, or is still to be created. */
+/**
+ * True if the API key is active in this environment, or is not in the database yet. The second happens if an earlier
+ * run stopped after `keep`.
+ */
 async function isUsable(database: Database, environment: Environment, apiKey: string): Promise<boolean> {
   if (recogniseCredential(apiKey)?.prefix !== API_KEY_PREFIX) return false
   const found = await findApiKey(database, { digest: await sha256(apiKey) })
@@ -66,7 +70,7 @@ async function hasApplication(database: Database, digest: Bytes, wanted: Bootstr
   return !found.refused && found.granted.clientId === wanted.clientId
 }
 
-/** Returns the reason of a refusal; null if there is none. */
+/** Returns the reason why the application could not be created, or null. */
 async function createExample(
   database: Database,
   digest: Bytes,
@@ -96,12 +100,15 @@ async function createExample(
   return created.refused ?? null
 }
 
-/** The result of a command that bootstraps, as one object. */
+/** The JSON result of a command that calls `bootstrap`. */
 export function bootstrapToJson(url: string, { apiKey, application }: Bootstrap) {
   return { url, api_key: apiKey, application: { id: application.id, client_id: application.clientId } }
 }
 
-/** The same result as text, with a first call to make. The call has `key` in place of the API key. */
+/**
+ * The same result as text, with an example request. `key` is the API key of that request: the key itself, or a shell
+ * variable.
+ */
 export function bootstrapToText(url: string, { apiKey, application }: Bootstrap, before: string, key: string): string {
   return `
   Oncekey         ${url}

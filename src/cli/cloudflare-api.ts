@@ -2,7 +2,8 @@ import { type Account, type ApiMethod, Failure } from './command.ts'
 import { oneLine, parseJson, reasonOf, runWrangler } from './wrangler.ts'
 
 /**
- * Cloudflare's API refused a call, or did not answer it. `code` is Cloudflare's, such as 10007 for an unknown Worker.
+ * Cloudflare's API refused a call, or did not respond. `code` is the error code of its response, such as 10007 for an
+ * unknown Worker, or 0 without one.
  */
 export class CloudflareError extends Failure {
   readonly code: number
@@ -44,8 +45,9 @@ interface Envelope {
 }
 
 /**
- * Logs in with wrangler's credentials: an API token in the environment, or the login of `wrangler login`. `accountId`
- * is that of wrangler.toml or of the environment; a login with one account needs none.
+ * Uses the credentials of wrangler: an API token in the environment variables, or the login that `wrangler login` has
+ * stored. `accountId` comes from wrangler.toml or from the environment variables. It may be undefined if the login has
+ * access to exactly one account.
  */
 export async function login(accountId = process.env.CLOUDFLARE_ACCOUNT_ID, wrangler = runWrangler): Promise<Account> {
   const finished = await wrangler(['auth', 'token', '--json'])
@@ -70,12 +72,12 @@ export async function login(accountId = process.env.CLOUDFLARE_ACCOUNT_ID, wrang
 }
 
 function chooseAccount(accounts: readonly { id: string; name: string }[]): string {
-  if (accounts.length === 0) return `The login to Cloudflare can use no account. Nothing was changed. ${PERMISSIONS}`
+  if (accounts.length === 0) return `The Cloudflare login has access to no account. Nothing was changed. ${PERMISSIONS}`
   const names = accounts.map(({ id, name }) => `${name} (${id})`).join(', ')
-  return `The login to Cloudflare can use several accounts: ${names}. Nothing was changed. Set account_id in wrangler.toml, or CLOUDFLARE_ACCOUNT_ID.`
+  return `The Cloudflare login has access to several accounts: ${names}. Nothing was changed. Set account_id in wrangler.toml, or CLOUDFLARE_ACCOUNT_ID.`
 }
 
-/** Calls Cloudflare's API, at the address that wrangler uses. */
+/** Returns a function that calls Cloudflare's API, at the same base URL as wrangler. */
 function caller({ type, token, key = '', email = '' }: Credentials): Account['call'] {
   const base = process.env.CLOUDFLARE_API_BASE_URL ?? 'https://api.cloudflare.com/client/v4'
   const authentication: Record<string, string> =
@@ -97,7 +99,7 @@ function caller({ type, token, key = '', email = '' }: Credentials): Account['ca
       const { message, cause } = error as Error
       throw new CloudflareError(`Cloudflare did not respond (${cause instanceof Error ? cause.message : message}).`, 0)
     }
-    // The SQL API of Analytics Engine takes text, and answers without an envelope.
+    // The SQL API of Analytics Engine takes text. Its responses have no envelope with `success` and `result`.
     const isQuery = typeof body === 'string'
     if (response.ok && envelope?.success !== false) return (isQuery ? envelope : envelope?.result) as T
     const reason = isQuery && !envelope ? { code: 0, message: oneLine(text).slice(0, MAX_REASON_LENGTH) } : undefined
@@ -124,7 +126,7 @@ export function unlessCode<T>(answer: Promise<T>, ...codes: number[]): Promise<T
   })
 }
 
-/** Says which call Cloudflare refused. */
+/** Adds to an error which call of Cloudflare's API failed. */
 export async function explained<T>(what: string, answer: Promise<T>): Promise<T> {
   return answer.catch((error: Error) => {
     throw new Failure(`Could not ${what}: ${error.message}`)
@@ -146,7 +148,7 @@ export function findDatabase({ call }: Account, name: string): Promise<AccountDa
   return explained(`look for the database ${name}`, unlessCode(answer, NO_SUCH_DATABASE))
 }
 
-/** Finds the database of a region: by its ID, if wrangler.toml has one. */
+/** Finds the database of a region: by its ID if wrangler.toml has one, otherwise by its name. */
 export async function findRegionDatabase(
   account: Account,
   { databaseName, databaseId }: { readonly databaseName: string; readonly databaseId?: string },
@@ -159,7 +161,8 @@ export async function findRegionDatabase(
 }
 
 /**
- * The account's subdomain of workers.dev. Without one, there is no address, and no way for commands to the database.
+ * Returns the account's workers.dev subdomain, or throws Failure. Without a subdomain, a Worker without a custom domain
+ * has no URL, and commands cannot reach the deployed database.
  */
 export async function requireSubdomain({ id, call }: Account): Promise<string> {
   const answer = call<{ subdomain: string }>('GET', '/workers/subdomain')

@@ -6,16 +6,18 @@ import type { Database } from '../storage/database.ts'
 import type { Region } from '../storage/regions.ts'
 import type { Finished } from './wrangler.ts'
 
-/** Everything that a command reaches outside its own code. Tests replace it. */
+/**
+ * Everything outside its own code that a command uses: the terminal, the databases and Cloudflare. Tests replace it.
+ */
 export interface Context {
   readonly env: NodeJS.Dict<string>
-  /** Writes to stdout, and rejects when that fails. */
+  /** Writes to stdout. The promise rejects if the write fails. */
   readonly write: (text: string) => Promise<void>
-  /** False when stdout is closed or /dev/null: a result would be lost. */
+  /** False if stdout is closed or /dev/null, where a result would be lost. */
   readonly hasReader: boolean
   /** Writes a line to stderr. Never fails. */
   readonly progress: (line: string) => void
-  /** Opens the databases of a state folder, `wanted` of them at least, with the current tables in them. */
+  /** Opens the databases of a state folder, at least `wanted` of them, and applies missing migrations. */
   readonly openLocalRegions: (directory: string, wanted?: number) => Promise<OpenRegions>
   readonly platform: Platform
   /** Asks the operator, and returns the typed line. Undefined without a terminal. */
@@ -38,7 +40,7 @@ export interface Account {
   ) => Promise<T>
 }
 
-/** Cloudflare, as wrangler reaches it, and the deployed Worker. */
+/** Access to Cloudflare, by wrangler and by its API, and to the deployed Worker. */
 export interface Platform {
   readonly wrangler: (
     args: readonly string[],
@@ -55,7 +57,7 @@ export interface Platform {
 
 /** A region that a CLI command opens, outside any HTTP request. */
 export interface OperatorRegion extends Region {
-  /** Opens the database of the region, once. Throws Failure if that fails. */
+  /** Opens the database at the first call, and returns it again at later calls. Throws Failure if that fails. */
   readonly open: () => Promise<Database>
 }
 
@@ -63,11 +65,11 @@ export interface OperatorRegion extends Region {
 export interface OpenRegions {
   readonly regions: readonly [OperatorRegion, ...OperatorRegion[]]
   readonly close: () => Promise<void>
-  /** Describes a failure of storage, and its remedy, to the operator. */
+  /** Returns a message for the operator: why the database failed, and what to do next. */
   readonly explain?: (error: Error) => string
 }
 
-/** The command failed: what happened, whether anything changed, what to do next. Exit code 1. */
+/** The command failed. The message says what happened, whether anything changed, and what to do next. Exit code 1. */
 export class Failure extends Error {}
 
 /** The command line is invalid, and nothing has changed. Exit code 2. */
@@ -81,7 +83,7 @@ export async function print(context: Context, result: string | object): Promise<
   if (problem) throw new Failure(`The command has finished, but its result could not be written to ${problem}.`)
 }
 
-/** Returns the reason if the result could not be written. */
+/** Returns where the result could not be written and why, or null if it was written. */
 async function tryPrint({ write }: Context, result: string | object): Promise<string | null> {
   try {
     await write(`${typeof result === 'string' ? result : JSON.stringify(result)}\n`)
@@ -97,7 +99,10 @@ export function requireReader({ hasReader }: Context, value: string): void {
   throw new Failure(`Standard output is closed or /dev/null, so ${value} would be lost. Nothing was changed.`)
 }
 
-/** Prints a result that has a value which is shown once. When that fails, `undo` ends what was created. */
+/**
+ * Prints a result with a credential that is shown only once. If that fails, `undo` revokes or deletes the new object:
+ * otherwise a credential that the operator never saw would stay active.
+ */
 export async function printOnce(
   context: Context,
   result: string | object,
@@ -107,22 +112,22 @@ export async function printOnce(
   if (problem === null) return
   const what = `${created} could not be written to ${problem}.`
   await undo().catch((cause: Error) => {
-    throw new Failure(`${what} It exists, and could not be undone (${cause.message}). Run: ${byHand}`)
+    throw new Failure(`${what} It still exists, because undoing this failed (${cause.message}). Run: ${byHand}`)
   })
   throw new Failure(`${what} It was ${undone}.`)
 }
 
 interface OnceShown {
-  /** The object with the value, such as `API key api_key_…`. */
+  /** The object that has the credential, such as `API key api_key_…`. */
   readonly created: string
-  /** The end of the sentence about it, such as `revoked, because it was not shown`. */
+  /** Completes the sentence “It was …”, such as `revoked, because it was not shown`. */
   readonly undone: string
   readonly undo: () => Promise<unknown>
-  /** The command that does the same. */
+  /** The command to run if `undo` fails. */
   readonly byHand: string
 }
 
-/** Rows below their headings, in columns. */
+/** A text table with aligned columns. */
 export function table(headings: string[], rows: string[][]): string {
   const lines = [headings, ...rows]
   const widths = headings.map((_, i) => Math.max(...lines.map((line) => (line[i] ?? '').length)))
@@ -142,7 +147,10 @@ const LOOKALIKES: readonly [pattern: RegExp, rule: string][] = [
   [/[^\S ]| {2}/, 'must have single ordinary spaces only.'],
 ]
 
-/** Checks a name that the operator chooses, by the rules of the management API, and so that no two names look alike. */
+/**
+ * Checks a new name by the rules of the management API. Also refuses characters that make different names look the
+ * same.
+ */
 export function checkName(option: string, name: string): string {
   const { issues } = v.safeParse(Name, name)
   const [, lookalike] = LOOKALIKES.find(([pattern]) => pattern.test(name)) ?? []
@@ -157,10 +165,10 @@ export function codeOf(error: unknown): string {
   return code ?? message
 }
 
-/** A step of a command. It is safe to repeat. */
+/** A step of a command. Running it again is safe. */
 export interface Step {
   readonly title: string
-  /** Does the step unless it was done before, and returns a sentence about the result. */
+  /** Does the step unless an earlier run did, and returns a sentence about the result. */
   readonly run: () => Promise<string>
 }
 
@@ -169,10 +177,7 @@ export function showSteps({ progress }: Pick<Context, 'progress'>, steps: readon
   for (const i of steps.keys()) progress(headingOf(steps, i))
 }
 
-/**
- * Runs steps in order, with a heading before each, and stops at the first failure. The error names `again` as the
- * command to run.
- */
+/** Runs the steps in order, and stops at the first failure. The error names `again` as the command to run. */
 export async function runSteps(
   { progress }: Pick<Context, 'progress'>,
   steps: readonly Step[],

@@ -20,20 +20,20 @@ export interface Configuration {
   readonly routes: readonly Route[]
   /** Undefined unless the operator has set it. */
   readonly workersDev: boolean | undefined
-  /** The dataset of Workers Analytics Engine that the Worker counts usage in. */
+  /** The Workers Analytics Engine dataset in which the Worker counts usage. */
   readonly usageDataset: string | undefined
 }
 
 interface ConfiguredDatabase {
   readonly binding: string
   readonly name: string
-  /** The name that wrangler gives the local database. */
+  /** The ID under which wrangler stores the local database. */
   readonly localId: string
-  /** On the account, if wrangler.toml says so, as after a deployment by button. */
+  /** The ID of the database on the account, if wrangler.toml has it, as after a deployment with the deploy button. */
   readonly databaseId?: string
 }
 
-/** An address of the Worker: a pattern, or an object with one. */
+/** A route or custom domain of the Worker: a pattern, or an object with one. */
 export type Route =
   | string
   | {
@@ -43,7 +43,7 @@ export type Route =
       readonly zone_name?: string
     }
 
-/** The members that commands read. wrangler does not export its type. */
+/** The members of the configuration that commands read. wrangler does not export its own type. */
 interface WranglerConfig {
   readonly name?: string
   readonly account_id?: string
@@ -87,7 +87,7 @@ export async function readConfiguration(path = configPath): Promise<Configuratio
   }
 }
 
-/** Reads wrangler.toml as it is written. */
+/** Reads wrangler.toml without wrangler's defaults. */
 export async function readRawConfiguration(path = configPath): Promise<Readonly<Record<string, unknown>>> {
   const { experimental_readRawConfig } = await loadWrangler()
   return parsed(() => experimental_readRawConfig({ config: path })).rawConfig as Record<string, unknown>
@@ -128,16 +128,16 @@ function problemsOf({ vars, databases }: Checked, file?: string): string[] {
   return checkSettings(vars, file, (name) => databases.some(({ binding }) => binding === name))
 }
 
-/** Refuses settings that the Worker would refuse, before anything is deployed. */
+/** Throws Failure for settings that the Worker would refuse, so that they are never deployed. */
 export function requireValidSettings(configuration: Pick<Configuration, 'vars' | 'databases'>): void {
   const problems = problemsOf(configuration)
   if (problems.length > 0) throw new Failure(`${problems.join('\n')}\nNothing was deployed.`)
 }
 
 /**
- * Checks the settings that `dev` would serve with, and gives one sentence for each problem. `own` has the settings that
- * `dev` sets itself; the others come from .dev.vars, or else from wrangler.toml. `added` has the regions that
- * wrangler.toml lacks.
+ * Checks the settings of the Worker that `dev` would start, and returns one sentence for each problem. `dev` itself
+ * sets those in `own`. The others come from .dev.vars, or else from wrangler.toml. `added` has the regions that are not
+ * in wrangler.toml.
  */
 export async function checkDevSettings(
   own: Readonly<Record<string, unknown>>,

@@ -12,14 +12,14 @@ export interface AddressPlan {
   readonly canTakeDomain: boolean
 }
 
-/** The address that the Worker will have: its first custom domain or route, otherwise workers.dev. */
+/** The URL that the Worker will have: its first custom domain or route, otherwise workers.dev. */
 export function addressOf({ name, routes }: AddressPlan, subdomain: string): string {
   const hosts = routes.map((route) => (typeof route === 'string' ? route : route.pattern).split('/')[0] ?? '')
   const host = hosts.find((host) => /^[\w-]+(\.[\w-]+)+$/.test(host))
   return `https://${host ?? `${name}.${subdomain}.workers.dev`}`
 }
 
-/** A custom domain of the changes that a deployment would make. */
+/** A custom domain that a deployment would change. */
 interface ChangedDomain {
   readonly id?: string
   readonly hostname: string
@@ -35,9 +35,9 @@ interface Changeset {
 }
 
 /**
- * Refuses custom domains that have DNS records or belong to another Worker, unless the plan may take them. wrangler
- * would replace these without a question, because its output is not a terminal. Before the Worker exists, Cloudflare
- * reports domains of other Workers only: call this again afterwards.
+ * Throws Failure if a custom domain has a DNS record or belongs to another Worker, unless the operator allows to
+ * replace it. wrangler would replace it without asking, because its output is not a terminal. Before the Worker exists,
+ * Cloudflare does not report DNS records: call this function again after the first upload.
  */
 export async function checkDomains(account: Account, plan: AddressPlan): Promise<string[]> {
   const { name, canTakeDomain } = plan
@@ -95,23 +95,21 @@ async function ownersOf(account: Account, updated: readonly ChangedDomain[], nam
 /** True if workers.dev serves the Worker now. */
 export async function isAtWorkersDev({ call }: Account, name: string): Promise<boolean> {
   const answer = call<{ subdomain?: { enabled?: boolean } }>('GET', `/workers/workers/${name}`)
-  const found = await explained('read the addresses of the Worker', unlessCode(answer, ...NO_SUCH_WORKER))
+  const found = await explained('read the hosts of the Worker', unlessCode(answer, ...NO_SUCH_WORKER))
   return found?.subdomain?.enabled ?? false
 }
 
-/**
- * Turns workers.dev off once the Worker serves at its own domain, unless its tokens name workers.dev as their issuer.
- */
+/** Disables workers.dev after the Worker serves at its own domain, unless workers.dev is the issuer of its tokens. */
 export async function turnWorkersDevOff(account: Account, plan: AddressPlan, url: string): Promise<string> {
   const { name, routes, workersDev } = plan
-  if (routes.length === 0) return 'It is the address of the Worker.'
+  if (routes.length === 0) return 'The Worker has no other domain.'
   if (workersDev !== undefined) return `It stays ${workersDev ? 'on' : 'off'}, as wrangler.toml says.`
   if (url.endsWith('.workers.dev')) {
     return 'It stays on, because it is the issuer of the tokens. To move, set ISSUER in wrangler.toml to the domain.'
   }
-  if (!(await isAtWorkersDev(account, name))) return 'It is off.'
+  if (!(await isAtWorkersDev(account, name))) return 'It was already off.'
   const body = { enabled: false, previews_enabled: false }
-  // Without this header the API ignores `previews_enabled`, as wrangler's source has it.
+  // Without this header the API ignores `previews_enabled`. The header is from wrangler's source.
   const headers = { 'Cloudflare-Workers-Script-Api-Date': '2025-08-01' }
   await explained('turn workers.dev off', account.call('POST', `/workers/scripts/${name}/subdomain`, body, headers))
   return 'Turned off.'

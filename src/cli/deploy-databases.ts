@@ -15,7 +15,7 @@ import { chooseLocations, type DatabaseLocation, type LocationOptions, locationO
 import type { DeployedBinding } from './platform.ts'
 import { root } from './wrangler.ts'
 
-/** A region whose database is on the account. */
+/** A region whose database exists on the account. */
 export interface ProvidedRegion extends RegionDatabase {
   readonly uuid: string
 }
@@ -28,13 +28,13 @@ async function query<Row>({ call }: Account, uuid: string, sql: string): Promise
 export interface DatabasePlan {
   readonly regions: readonly RegionDatabase[]
   readonly locations: LocationOptions
-  /** The bindings of the version that serves now. */
+  /** The bindings of the deployed version. */
   readonly bindings: readonly DeployedBinding[]
 }
 
 /**
- * Finds the database of each region, and creates those that are missing. Everything that can be refused is, before the
- * first one is created.
+ * Finds the database of each region, and creates missing ones. All checks come before the first creation, so that a
+ * failed check changes nothing.
  */
 export async function provideDatabases(
   account: Account,
@@ -69,7 +69,8 @@ export async function provideDatabases(
 }
 
 /**
- * A database of this name may be another program's. It is ours if our first migration was applied, or if it is empty.
+ * Throws Failure if the database belongs to another program. It belongs to Oncekey if it has our first migration, or no
+ * tables.
  */
 async function requireOurs(account: Account, { uuid, name }: AccountDatabase): Promise<void> {
   const answer = query<{ name: string }>(account, uuid, "SELECT name FROM sqlite_schema WHERE type = 'table'")
@@ -100,7 +101,10 @@ function requireJurisdiction({ name, jurisdiction }: AccountDatabase, place: Dat
   )
 }
 
-/** Without this check, credentials of a removed region would fail without a reason. */
+/**
+ * Throws Failure if a region with environments was removed from wrangler.toml. Otherwise the credentials of that region
+ * would stop working without an explanation.
+ */
 async function requireRemovedAreEmpty(
   account: Account,
   bindings: readonly DeployedBinding[],
@@ -127,7 +131,7 @@ async function create(account: Account, name: string, place: DatabaseLocation = 
     `create the database ${name}`,
     account.call<AccountDatabase>('POST', '/d1/database', body),
   )
-  // The reply to a creation may not say where the database runs.
+  // The response to the creation may lack the location of the database.
   return created.running_in_region ? created : { ...created, ...(await findDatabase(account, name)) }
 }
 
@@ -138,12 +142,12 @@ function whereWords(database: AccountDatabase): string {
   return ` in ${regionOf(database) ?? 'a location that Cloudflare does not name'}${jurisdiction}`
 }
 
-/** A location is a hint: D1 may choose another one. */
+/** A warning if D1 chose another location: the requested one is only a hint. */
 function remark(database: AccountDatabase, place: DatabaseLocation | undefined): string {
   const wanted = place?.location
   const actual = regionOf(database)
   if (!wanted || !actual || wanted === actual.toLowerCase()) return ''
-  return ` Warning: this is not ${wanted}, which was asked for.`
+  return ` Warning: this is not ${wanted}, which you chose.`
 }
 
 const MIGRATIONS = join(root, 'src/storage/migrations')
@@ -171,7 +175,9 @@ export async function migrationsOf(
   return { applied, lacking: (await migrationFiles()).filter((name) => !applied.includes(name)) }
 }
 
-/** Applies the migrations that a database lacks. Before that, it shows how to go back to the time before them. */
+/**
+ * Applies the missing migrations of a database. Before that, it shows the command that restores the state before them.
+ */
 export async function migrate(
   account: Account,
   { databaseName, uuid }: ProvidedRegion,

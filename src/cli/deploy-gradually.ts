@@ -5,15 +5,15 @@ import type { DeployPlan } from './deploy-steps.ts'
 import { configurationFor, uploadWorker } from './deploy-worker.ts'
 import { deployedBindings, describeVersions, newestVersion, servingVersions } from './platform.ts'
 
-/** A version that serves no requests yet, and the one that does. */
+/** The ID of the uploaded version, which serves no requests yet, and the ID of the version that serves. */
 export interface Uploaded {
   readonly versionId: string
   readonly servingId: string
 }
 
 /**
- * Uploads a version beside the one that serves, for a gradual deployment. Both use the same tables, secrets and issuer:
- * otherwise one of them would refuse the credentials of the other.
+ * The steps that upload a new version for a gradual deployment. The version that serves and the new one must have the
+ * same tables, secrets and issuer: otherwise each would refuse tokens and credentials of the other.
  */
 export function gradualSteps(
   { platform }: Pick<Context, 'platform'>,
@@ -63,7 +63,7 @@ export function gradualSteps(
             )
           }),
         )
-        return 'They are.'
+        return 'They are up to date.'
       },
     },
     {
@@ -78,24 +78,27 @@ export function gradualSteps(
   return { steps, uploaded: () => ({ versionId, servingId }) }
 }
 
-/** A version gets its secrets from the newest one: after a rollback, these are not those of the version that serves. */
+/**
+ * Throws Failure unless the newest version serves all requests. An upload inherits the secrets of the newest version.
+ * After a rollback, the version that serves has other secrets.
+ */
 async function requireNewestServes(account: Account, name: string): Promise<string> {
   const serving = await servingVersions(account, name)
   const [version] = serving
   if (!version) throw new Failure('Nothing is deployed yet. Run `npm run deploy` first.')
   if (serving.length === 1 && version.version_id === (await newestVersion(account, name))) return version.version_id
   throw new Failure(
-    `The newest version of the Worker does not serve all requests: ${describeVersions(serving)} does. Nothing was uploaded. Run \`npm run deploy\` with the commit that is to serve first.`,
+    `The newest version of the Worker does not serve all requests: ${describeVersions(serving)} does. Nothing was uploaded. First run \`npm run deploy\` with the commit that is to serve.`,
   )
 }
 
 /** The commands that continue the gradual deployment. */
 export function nextCommands(name: string, { versionId, servingId }: Uploaded): string {
   const deploy = (...shares: string[]) => `  npx wrangler versions deploy ${shares.join(' ')} --name ${name} --yes`
-  return `Give it a share of the requests, and compare the log entries by \`version\`:
+  return `Send a share of the requests to the new version, and compare the log entries by \`version\`:
 ${deploy(`${versionId}@10%`, `${servingId}@90%`)}
-Then give it all of them, or go back:
+Then send all requests to the new version, or to the old one:
 ${deploy(`${versionId}@100%`)}
 ${deploy(`${servingId}@100%`)}
-Until the newest version serves alone, Cloudflare changes no secret: do not rotate the signing key meanwhile.`
+Do not rotate the signing key before that: Cloudflare changes secrets only if the newest version serves all requests.`
 }

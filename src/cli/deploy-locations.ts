@@ -34,7 +34,7 @@ export interface LocationOptions {
 const ANYWHERE = 'anywhere'
 const list = (names: Iterable<string>) => [...names].join(', ')
 
-/** Reads `--location` and `--jurisdiction`, each LOCATION or DIGIT=LOCATION. */
+/** Parses `--location` and `--jurisdiction`. Each value is LOCATION or DIGIT=LOCATION. */
 export function locationOptions(
   options: {
     readonly location?: readonly string[] | undefined
@@ -72,7 +72,10 @@ export function locationOf(
   return locations.get(digit) ?? (regions.length === 1 ? locations.get('') : undefined)
 }
 
-/** Chooses a location for each new database, from the options or by asking. Throws Failure without one. */
+/**
+ * Chooses a location for each new database, from the options or from the operator's answers. Throws Failure if a
+ * database has none.
+ */
 export async function chooseLocations(
   missing: readonly RegionDatabase[],
   options: LocationOptions,
@@ -113,6 +116,6 @@ async function askLocation(
     if (JURISDICTIONS.has(answer)) return { jurisdiction: answer }
     if (answer === ANYWHERE) return {}
     if (answer === '') throw new Failure('No location was chosen. Nothing was created.')
-    question = `${answer} is none of these.\n`
+    question = `${answer} is not a location in this list.\n`
   }
 }

@@ -29,31 +29,34 @@ import { reasonOf } from './wrangler.ts'
 
 export interface DeployPlan extends AddressPlan {
   readonly accountId: string | undefined
-  /** The databases, of which the first is that of the first environment. */
+  /** The first region gets the first environment. */
   readonly regions: readonly RegionDatabase[]
   readonly locations: LocationOptions
-  /** The address of the Worker: as in wrangler.toml, otherwise that of its first deployment. */
+  /** The setting ISSUER of wrangler.toml. If it is empty, the issuer is the URL of the first deployment. */
   readonly issuer: string
   readonly configuration: RawConfiguration
   /** The folder of wrangler.toml. */
   readonly folder: string
   readonly environment: string
-  /** Why the operator would not see an API key; null when the operator would. */
+  /** The reason why the operator would not see a printed API key, or null. */
   readonly unattended: string | null
 }
 
 export interface Deployed {
   readonly url: string
-  /** The first API key, if it was created this time. */
+  /** The first API key, if this deployment created it. */
   readonly bootstrap: Bootstrap | null
 }
 
 type Surroundings = Pick<Context, 'platform' | 'progress' | 'ask'>
 
-/** Indents the lines after the first, as `runSteps` does with the first. */
+/** Joins lines. Indents all but the first one, which `runSteps` indents. */
 const lines = (words: readonly string[]) => words.join('\n      ')
 
-/** Everything that a deployment does, in order. Each step finds out by itself what an earlier run has done. */
+/**
+ * All steps of a deployment, in order. Each step checks what earlier runs have done, so that the operator can repeat
+ * the command.
+ */
 export function deploySteps(context: Surroundings, plan: DeployPlan): { steps: Step[]; deployed: () => Deployed } {
   const { platform, progress } = context
   const { name, regions } = plan
@@ -75,13 +78,13 @@ export function deploySteps(context: Surroundings, plan: DeployPlan): { steps: S
         },
       },
       {
-        title: 'Check the address of the Worker, and what is deployed there',
+        title: 'Check the URL of the Worker, and what is deployed there',
         run: async () => {
           const subdomain = await requireSubdomain(account)
           const domains = await checkDomains(account, plan)
           bindings = await deployedBindings(account, name)
           url = plan.issuer || issuerOf(bindings) || addressOf(plan, subdomain)
-          return lines([`It is ${url}.`, ...domains, ...(await splitWords(account, name))])
+          return lines([`The URL is ${url}.`, ...domains, ...(await splitWords(account, name))])
         },
       },
       {
@@ -104,9 +107,9 @@ export function deploySteps(context: Surroundings, plan: DeployPlan): { steps: S
         },
       },
       {
-        title: 'Create a signing key for its tokens, unless it has one',
+        title: 'Create a signing key, unless the Worker has one',
         run: async () => {
-          if (await hasSigningKey(account, name)) return 'It has one.'
+          if (await hasSigningKey(account, name)) return 'The Worker has one.'
           signingKey = JSON.stringify(await newSigningKey('RS256'))
           return 'Created. The next step sets it.'
         },
@@ -124,7 +127,7 @@ export function deploySteps(context: Surroundings, plan: DeployPlan): { steps: S
         run: () => turnWorkersDevOff(account, plan, url),
       },
       {
-        title: `Create the environment ${plan.environment} and its first API key, unless it has one`,
+        title: `Create the environment ${plan.environment} and its first API key, unless they exist`,
         run: async () => {
           const result = await provideFirstKey(platform, plan)
           if (typeof result === 'string') return result
@@ -137,10 +140,10 @@ export function deploySteps(context: Surroundings, plan: DeployPlan): { steps: S
   }
 }
 
-/** The ISSUER of the deployed version. A later custom domain does not change it. */
+/** The ISSUER of the deployed version. Adding a custom domain later does not change it. */
 const issuerOf = (bindings: readonly DeployedBinding[]) => bindings.find(({ name }) => name === 'ISSUER')?.text
 
-/** A gradual deployment ends here: the new version gets all requests. */
+/** A notice if several versions serve: this deployment ends a gradual deployment. */
 async function splitWords(account: Account, name: string): Promise<string[]> {
   const serving = await servingVersions(account, name)
   if (serving.length < 2) return []
@@ -165,11 +168,14 @@ interface Found {
   readonly account: Account
   readonly url: string
   readonly provided: readonly ProvidedRegion[]
-  /** If it has none. */
+  /** A new signing key, if the Worker has none. */
   readonly signingKey: string | null
 }
 
-/** A new Worker gets its addresses after its signing key: until then no client reaches it. */
+/**
+ * A new Worker is first uploaded without a host, and gets its host after its signing key. Until then no client reaches
+ * it.
+ */
 async function deployWorker(
   platform: Platform,
   plan: DeployPlan,
@@ -178,14 +184,15 @@ async function deployWorker(
   const { name, configuration, folder } = plan
   const isNew = (await servingVersions(account, name)).length === 0
   const common = { accountId: account.id, databases: provided, issuer: url }
-  // workers.dev is turned on or off after the new address serves.
+  // Leave workers.dev as it is until the custom domain serves. A later step disables it.
   const workersDev = plan.workersDev ?? (plan.routes.length === 0 || (await isAtWorkersDev(account, name)))
   const upload = async (isDraft: boolean) => {
     if (!isDraft) await checkDomains(account, plan)
     return uploadWorker(platform, folder, configurationFor(configuration, name, { ...common, workersDev, isDraft }))
   }
   if (isNew) await upload(true)
-  // Cloudflare changes secrets only while the newest version serves: after a rollback, only an upload makes that so.
+  // Cloudflare changes secrets only while the newest version serves. After a rollback it does not, so upload a version
+  // first.
   else if (signingKey) await upload(false)
   if (signingKey) await putSecrets(account, name, { SIGNING_KEY: signingKey })
   return upload(false)
@@ -199,14 +206,14 @@ async function provideFirstKey(platform: Platform, plan: DeployPlan): Promise<Bo
     const found = environments.answers.find(({ name }) => name === plan.environment)
     const database = found?.database ?? (await open.regions[0].open())
     const keys = found ? await listApiKeys(database, found.id) : []
-    if (keys.some(({ revokedAt }) => revokedAt === null)) return 'It has one.'
+    if (keys.some(({ revokedAt }) => revokedAt === null)) return 'They exist.'
     if (plan.unattended) {
       const now = platform.now()
       const ids = { id: newId('env', now, database.region), clientId: newId('client', now, database.region) }
       const wanted = { ...ids, name: plan.environment, createdAt: now }
       if (!found) await createEnvironment(database, wanted)
       const name = shellWord(plan.environment)
-      return `The environment exists. No API key was created, because ${plan.unattended}. On your machine: npm run api-key -- create --remote --environment ${name} --name first --access write`
+      return `The environment exists. No API key was created, because ${plan.unattended}. Create one on your machine: npm run api-key -- create --remote --environment ${name} --name first --access write`
     }
     return await bootstrap(database, plan.environment).catch((error: Error) => {
       throw new Failure(

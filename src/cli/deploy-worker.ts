@@ -8,7 +8,7 @@ import { Failure, type Platform } from './command.ts'
 import type { ProvidedRegion } from './deploy-databases.ts'
 import { parseJson, reasonOf } from './wrangler.ts'
 
-/** wrangler.toml as it is written, without wrangler's defaults. */
+/** wrangler.toml without wrangler's defaults. */
 export type RawConfiguration = Readonly<Record<string, unknown>>
 
 export interface WorkerChanges {
@@ -16,11 +16,14 @@ export interface WorkerChanges {
   readonly databases?: readonly ProvidedRegion[]
   readonly issuer?: string
   readonly workersDev?: boolean
-  /** True before the Worker has its secrets: a draft has no address. */
+  /**
+   * True for the first upload of a new Worker, before its secrets are set. A draft has no host, so no client reaches
+   * it.
+   */
   readonly isDraft?: boolean
 }
 
-/** The configuration to deploy: wrangler.toml with the IDs of this account. A draft has no address. */
+/** The configuration to deploy: wrangler.toml with the IDs of this account and its databases. */
 export function configurationFor(
   raw: RawConfiguration,
   name: string,
@@ -53,14 +56,17 @@ export function rateLimits(raw: RawConfiguration): readonly { readonly name: str
 }
 
 /**
- * Cloudflare counts the calls of all Workers of an account that have the same namespace ID together. The ID is a
- * positive number.
+ * The namespace ID of a rate limit. Cloudflare counts the calls of all Workers with the same ID together, so each
+ * Worker and limit needs its own. The ID must be a positive number.
  */
 export function namespaceId(worker: string, limit: string): string {
   return String((crc32(`${worker}/${limit}`) >>> 1) + 1)
 }
 
-/** Writes a configuration for the time that wrangler reads it. Its paths start in the folder where it lies. */
+/**
+ * Writes a configuration file while wrangler needs it. Paths in it are relative to its folder, so it must be that of
+ * wrangler.toml.
+ */
 export async function withConfiguration<T>(
   folder: string,
   configuration: RawConfiguration,
@@ -83,7 +89,10 @@ interface WranglerRecord {
   readonly version_id?: string | null
 }
 
-/** Runs wrangler's `deploy`, or `versions upload`, which deploys nothing. Gives the ID of the new version. */
+/**
+ * Runs `wrangler deploy`, or `wrangler versions upload`, which uploads without deploying. Returns the ID of the new
+ * version.
+ */
 export async function uploadWorker(
   { wrangler }: Pick<Platform, 'wrangler'>,
   folder: string,
@@ -98,7 +107,7 @@ export async function uploadWorker(
     if (finished.code !== 0) throw new Failure(`Could not deploy the Worker: ${reasonOf(finished)}`)
     const records = (await readFile(output, 'utf8')).split('\n').map((line) => parseJson<WranglerRecord>(line))
     const id = records.find((record) => record?.version_id)?.version_id
-    if (!id) throw new Failure('wrangler does not say which version of the Worker it has uploaded.')
+    if (!id) throw new Failure('wrangler did not report the ID of the uploaded version.')
     return id
   } finally {
     await rm(outputFolder, { recursive: true })
@@ -109,7 +118,7 @@ const READY_WITHIN_MS = 120_000
 const READY_INTERVAL_MS = 2_000
 const READY_PROGRESS_MS = 20_000
 
-/** A new address or version takes a while to reach every location. */
+/** Waits until the new version answers /readyz. A new host or version takes a while to reach every location. */
 export async function awaitReady(
   platform: Pick<Platform, 'fetch' | 'sleep'>,
   url: string,
@@ -124,10 +133,10 @@ export async function awaitReady(
       progress(`      Not ready after ${waited / 1000} s: ${problem}.`)
     await platform.sleep(READY_INTERVAL_MS)
   }
-  throw new Failure(`The Worker was deployed, and ${url}/readyz is not ready after two minutes: ${problem}.`)
+  throw new Failure(`The Worker was deployed, but ${url}/readyz is not ready after two minutes: ${problem}.`)
 }
 
-/** Returns the problem of the Worker; an empty text when it is ready. */
+/** Returns why the Worker is not ready, or an empty string if it is ready. */
 async function readinessProblem(fetch: Platform['fetch'], url: string, versionId: string): Promise<string> {
   try {
     const response = await fetch(`${url}/readyz`)

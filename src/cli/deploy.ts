@@ -30,13 +30,13 @@ export function addDeployCommand(program: Command, context: Context): void {
       ).argParser(collect),
     )
     .addOption(new Option('--anywhere', 'Create new databases near the machine that runs this command.'))
-    .option('--take-domain', 'Replace DNS records of a custom domain, and take it from another Worker.')
+    .option('--take-domain', 'Replace the DNS records of a custom domain, or take the domain from another Worker.')
     .option(
       '--gradual',
-      'Upload this version without requests, and print the commands that give it a share of them, or end it.',
+      'Upload a version that serves no requests, and print the commands that send requests to it, or end the gradual deployment.',
     )
     .option('--environment <NAME>', 'Environment that gets a first API key.', 'production')
-    .option('--dry-run', 'Check the settings, show the steps, and build the Worker, without a network.')
+    .option('--dry-run', 'Check the settings, show the steps, and build the Worker, without network access.')
     .addOption(jsonOption())
     .action(async (options) => {
       const { takeDomain, gradual, dryRun, json } = options
@@ -82,7 +82,7 @@ async function deployGradually(context: Context, plan: DeployPlan, isJson: boole
   await print(context, isJson ? { version_id: versionId, serving_version_id: servingId } : words)
 }
 
-/** The names and locations that a deployment would use, as far as they are known without a network. */
+/** The names and locations that a deployment would use, as far as they are known without network access. */
 function describePlan({ name, regions, locations, routes, issuer, configuration }: DeployPlan): string[] {
   const patterns = routes.map((route) => (typeof route === 'string' ? route : route.pattern))
   return [
@@ -91,14 +91,17 @@ function describePlan({ name, regions, locations, routes, issuer, configuration 
       const place = location ?? jurisdiction ?? (locations.isAnywhere ? 'near this machine' : undefined)
       return `Region ${region.digit}: database ${region.databaseName}, if it is to be created: ${place ?? 'no location chosen yet'}`
     }),
-    `Address: ${patterns.join(', ') || `${name} on workers.dev`}`,
-    `Issuer of tokens: ${issuer || 'the address of the first deployment'}`,
+    `Host: ${patterns.join(', ') || `${name} on workers.dev`}`,
+    `Issuer of tokens: ${issuer || 'the URL of the first deployment'}`,
     ...rateLimits(configuration).map((limit) => `Rate limit ${limit.name}: namespace ${namespaceId(name, limit.name)}`),
     'Not checked, because it needs your account: the login and its permissions, the workers.dev subdomain, the domain, the database, and the version that serves. `npm run deploy` checks these before it changes them.',
   ]
 }
 
-/** An API key is shown once, so it must not be lost in /dev/null or kept in the log of a build. */
+/**
+ * The reason why an API key must not be printed, or null. It is shown once: /dev/null would lose it, and a CI log would
+ * keep it.
+ */
 function unattendedReason({ env, hasReader }: Context): string | null {
   if (env.CI) return 'the output of CI is kept in a log'
   return hasReader ? null : 'standard output is closed or /dev/null'
@@ -114,8 +117,11 @@ async function build({ progress, platform }: Context, { configuration, name, fol
   return /Total Upload.*/.exec(finished.stdout)?.[0] ?? ''
 }
 
-/** A key in a command line would stay in the history of the shell, and in the list of processes. */
-const FIRST_CALL = `Create a client secret (paste the API key at the first command, which does not show it):
+/**
+ * A prompt reads the API key, because a key in a command line would stay in the shell history and in the list of
+ * processes.
+ */
+const FIRST_CALL = `Create a client secret. The first command waits for the API key: paste the key, which is not displayed.
 
   read -rs API_KEY`
 

@@ -11,13 +11,13 @@ import { configPath, loadWrangler, oneLine } from './wrangler.ts'
 
 const HOST = '127.0.0.1'
 
-/** The interval of the triggers in wrangler.toml. */
+/** The interval of the cron trigger in wrangler.toml. */
 const SCHEDULE_MS = 60_000
 
 export const urlAt = (port: number) => `http://${HOST}:${port}`
 
 /**
- * The settings that this command makes itself. REGIONS is one of them if regions were added that wrangler.toml lacks.
+ * The settings that `dev` sets itself. REGIONS is one of them if `--regions` added regions that wrangler.toml lacks.
  */
 export const ownVariables = (port: number, regions: readonly Region[] = []) => ({
   ISSUER: urlAt(port),
@@ -26,16 +26,16 @@ export const ownVariables = (port: number, regions: readonly Region[] = []) => (
 })
 type OwnVariables = ReturnType<typeof ownVariables>
 
-/** Another `dev` with the same state, or a process that survived a killed `dev`. */
+/** Another `dev` that uses the same state folder, or the runtime of a `dev` that was killed. */
 export interface RunningDev {
   readonly url: string
-  /** Describes the other `dev`. */
+  /** A sentence about the other `dev`. */
   readonly words: string
 }
 
 export class PortInUse extends Failure {}
 
-/** Checks early whether the port is free; 0 chooses a free one. */
+/** Fails early if the port is in use. Port 0 returns a free port. */
 export function freePort(port: number, other: RunningDev | null): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
@@ -48,7 +48,7 @@ export function freePort(port: number, other: RunningDev | null): Promise<number
 }
 
 function portProblem(port: number, code?: string, other: RunningDev | null = null): string {
-  if (code === 'EACCES') return `You may not listen on port ${port}. Choose another with --port.`
+  if (code === 'EACCES') return `You are not allowed to listen on port ${port}. Choose another with --port.`
   if (other && Number(new URL(other.url).port) === port)
     return `Port ${port} is in use. ${other.words} Stop it, or choose another port with --port.`
   return `Port ${port} is in use. Stop the program that listens there, or choose another port with --port.`
@@ -72,13 +72,15 @@ export async function serve(context: Context, serving: Serving): Promise<void> {
     if (problems.length === 0) return void (await worker.patchConfig({}))
     context.progress(`${problems.join('\n')}\n${STILL_SERVED}`)
   })
-  // Cloudflare runs the schedule of a deployed Worker. It may fail while the Worker reloads.
+  // Cloudflare runs the cron trigger of a deployed Worker, but nothing runs it locally. A call may fail while the
+  // Worker reloads.
   const schedule = `${urlAt(serving.port)}/cdn-cgi/local/scheduled`
   setInterval(() => fetch(schedule).catch(() => {}), SCHEDULE_MS).unref()
 }
 
 async function start({ progress }: Context, { port, directory, secrets, regions }: Serving, own: OwnVariables) {
-  // This command reloads wrangler.toml itself, if it is valid. wrangler would end, or serve an invalid configuration.
+  // `dev` reloads wrangler.toml itself, and only if it is valid. wrangler would exit, or serve an invalid
+  // configuration.
   process.env.WRANGLER_CI_DISABLE_CONFIG_WATCHING = 'true'
   const { unstable_DevEnv } = await loadWrangler(directory)
   const environment = new unstable_DevEnv()
@@ -116,7 +118,8 @@ async function start({ progress }: Context, { port, directory, secrets, regions 
       inspector: false,
       watch: true,
       structuredLogsHandler: ({ level, message }: { level: string; message: string }) => {
-        // Errors keep their lines, for their stacks. The runtime spreads objects over lines.
+        // Error messages keep their line breaks, because they have stack traces. The runtime prints objects over
+        // several lines.
         if (isReady || level === 'error') progress(level === 'error' ? message : oneLine(message))
       },
     },
@@ -152,12 +155,12 @@ export function reasonOfEvent(event: unknown): string {
 }
 
 /**
- * A configuration that wrangler refuses changes nothing. A Worker that fails to start has already replaced the last
- * one.
+ * After an invalid configuration, the earlier Worker still serves. A Worker that fails to start has already replaced
+ * it.
  */
 function consequenceOf(event: unknown): string {
   const { source } = event as { source?: string }
-  return source === 'ConfigController' ? STILL_SERVED : 'The Worker is not served until this is fixed.'
+  return source === 'ConfigController' ? STILL_SERVED : 'The Worker serves no requests until this is fixed.'
 }
 
 const STILL_SERVED = 'The Worker still runs with the last valid configuration.'

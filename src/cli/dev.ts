@@ -36,7 +36,8 @@ export function addDevCommand(program: Command, context: Context): void {
       const port = await freePort(wantedPort, other)
       const problems = await checkDevSettings(ownVariables(port))
       if (problems.length > 0) throw new Failure(`${problems.join('\n')}\nThe Worker was not started.`)
-      if (other) context.progress(`${other.words} Both work, but a request fails with 503 while the other one writes.`)
+      if (other)
+        context.progress(`${other.words} Both work, but requests to one fail with 503 while the other one writes.`)
       const made = await withRegions(
         context,
         options,
@@ -44,7 +45,8 @@ export function addDevCommand(program: Command, context: Context): void {
         wanted,
       )
       const secrets = (await requireLocalSecrets(directory)) ?? (await createLocalSecrets(directory, 'RS256'))
-      // The runtime closes a database that is idle: without this lock, `recover` would take it for unused.
+      // The runtime closes an idle database. Without this lock, `recover` would then replace the file of a database
+      // that is in use.
       process.once('exit', await useFolder(directory))
       context.progress('Starting the Worker…')
       const regions = made.map(({ region }) => region)
@@ -58,7 +60,7 @@ export function addDevCommand(program: Command, context: Context): void {
     })
 }
 
-/** The environment of a region, with its key and application. */
+/** Creates the environment of a region, with an API key and an application, or finds those of an earlier start. */
 async function provide(directory: string, region: OperatorRegion): Promise<Made> {
   const { digit, open } = region
   const suffix = digit === DEFAULT_REGION ? '' : `-${digit}`
@@ -70,13 +72,13 @@ async function provide(directory: string, region: OperatorRegion): Promise<Made>
   })
 }
 
-/** The environment, key and application of a region. */
+/** A region, with the API key and the application of its environment. */
 interface Made {
   readonly region: Region
   readonly bootstrap: Bootstrap
 }
 
-/** The result of this command: of the default region, and of each region when there are several. */
+/** The result as JSON: that of the default region, and with several regions also that of each. */
 function toJson(url: string, made: readonly Made[]) {
   const [first, ...others] = made.map(({ region, bootstrap }) => ({
     ...bootstrapToJson(url, bootstrap),
@@ -112,7 +114,7 @@ export async function serveAt(port: number, serve: (port: number) => Promise<voi
 const RUNNING_FILE = '.dev.pid'
 const Running = v.object({ pid: v.number(), url: v.string() })
 
-/** Finds another `dev` with the same state, or a process that survived a killed `dev`. */
+/** Finds another `dev` that uses the same state folder, or the runtime of a `dev` that was killed. */
 export async function findRunningDev(directory: string): Promise<RunningDev | null> {
   const running = parsed(Running, await readPrivately(join(directory, RUNNING_FILE)))
   if (!running || !(await isServing(running.url))) return null
@@ -147,14 +149,14 @@ function isAlive(pid: number): boolean {
 
 const Kept = v.object({ api_key: v.string(), application: v.object({ id: v.string(), client_id: v.string() }) })
 
-/** The key and application of an earlier start; null when there was none, or when the file is not what it was. */
+/** Null if there was no earlier start, or if its file is damaged. */
 function parseKept(text: string | null): Bootstrap | null {
   const kept = parsed(Kept, text)
   if (!kept) return null
   return { apiKey: kept.api_key, application: { id: kept.application.id, clientId: kept.application.client_id } }
 }
 
-/** Keeps a key for later starts, because the database cannot give it back. */
+/** Saves the API key for later starts, because the database has only its digest. */
 async function keep(file: string, made: Bootstrap): Promise<void> {
   const { api_key, application } = bootstrapToJson('', made)
   await writePrivately(file, JSON.stringify({ api_key, application }))

@@ -25,10 +25,7 @@ export function addEnvironmentCommands(program: Command, context: Context): void
   databaseOptions(group.command('create'))
     .description('Create an environment: an isolated tenant with its own API keys, applications and secrets.')
     .requiredOption('--name <NAME>', 'Name of the environment.')
-    .option(
-      '--region <REGION>',
-      "Its region, by digit or binding. The first one by default. This can't be changed later.",
-    )
+    .option('--region <REGION>', "Region, by digit or binding. Default: the first one. This can't be changed later.")
     .addOption(jsonOption())
     .action(async (options) => {
       const name = checkName('--name', options.name)
@@ -36,7 +33,9 @@ export function addEnvironmentCommands(program: Command, context: Context): void
         const region = regionNamed(open, options.region)
         const { answers, problems } = await findEnvironments(open)
         if (problems.length > 0)
-          throw new Failure(`${problems.join('\n')}\nThe name may be taken there. Nothing was changed.`)
+          throw new Failure(
+            `${problems.join('\n')}\nThe name may already exist there. Nothing was changed. Try again when all regions respond.`,
+          )
         const similar = answers.find((other) => looksLike(other.name, name))
         if (similar) throw new Failure(alreadyThere(similar, name))
         const now = Date.now()
@@ -99,7 +98,7 @@ export function addEnvironmentCommands(program: Command, context: Context): void
         maxUnusedDays: daysOf('--max-unused-days', options.maxUnusedDays),
       }
       if (Object.values(settings).every((setting) => setting === undefined)) {
-        throw new UsageError('Give the settings to change: --on-leak, --max-lifetime-days, --max-unused-days.')
+        throw new UsageError('Give at least one setting to change: --on-leak, --max-lifetime-days, --max-unused-days.')
       }
       const now = Date.now()
       const environment = await withRegions(context, options, async (open) => {
@@ -119,10 +118,7 @@ function daysOf(option: string, text: string | undefined): number | null | undef
   return days.output
 }
 
-/**
- * True if two names differ at most in case, or in how a character is composed, so that people confuse them on a
- * terminal.
- */
+/** True if two names differ only in case or Unicode composition, so that people confuse them on a terminal. */
 function looksLike(a: string, b: string): boolean {
   const [first, second] = [a, b].map((name) => name.normalize('NFKC').trim().toLowerCase())
   return first === second

@@ -11,7 +11,7 @@ import { continuePrivately, nameFinally, openPrivately } from './private-file.ts
  *     {"table":"applications","row":{…}}        one for each row
  *     {"changed":true}                          rows from here on replace rows above: they changed during the export
  *     {"table":"client_secrets","row":{…}}
- *     {"end":true,"rows":2}                     a file without it is incomplete
+ *     {"end":true,"rows":2}                     without this line, the file is incomplete
  */
 export const FORMAT_VERSION = 1
 
@@ -44,7 +44,7 @@ export type Line = v.InferOutput<typeof Line>
 const MAX_LINE_BYTES = 16 * 1024 * 1024
 const CHUNK_BYTES = 1024 * 1024
 
-/** Yields the complete lines of a file, each with the position after it. */
+/** Yields the complete lines of a file, each with the byte position after it. */
 async function* linesOf(handle: FileHandle, file: string): AsyncGenerator<{ text: string; end: number }> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   const chunk = Buffer.alloc(CHUNK_BYTES)
@@ -98,7 +98,7 @@ function lineOf(text: string, number: number, file: string): Line {
   return output
 }
 
-/** Reads a whole export, line by line. Throws Failure where it is not one, and at its end if it is incomplete. */
+/** Reads an export, line by line. Throws Failure at an invalid line, and at the end if the file is incomplete. */
 export async function readExport(
   file: string,
 ): Promise<{ header: Header; lines: () => AsyncGenerator<Line>; close: () => Promise<void> }> {
@@ -145,7 +145,7 @@ async function* readLines(handle: FileHandle, file: string): AsyncGenerator<Line
 export interface OpenExport {
   /** The header of the interrupted export, or of the new one. */
   readonly header: Header
-  /** The last row that the file has; null if it has none. */
+  /** The last row in the file, or null. */
   readonly last: { readonly table: MovedTable; readonly row: Row } | null
   /** The number of rows in the file. */
   readonly rows: () => number
@@ -155,7 +155,7 @@ export interface OpenExport {
   readonly close: () => Promise<void>
 }
 
-/** Begins an export, or continues one that was interrupted, in `FILE.part`. */
+/** Begins an export in `FILE.part`, or continues an interrupted export there. */
 export async function openExport(file: string, wanted: Header): Promise<OpenExport> {
   const part = `${file}.part`
   const handle = await continuePrivately(part)
@@ -196,7 +196,10 @@ export async function openExport(file: string, wanted: Header): Promise<OpenExpo
   }
 }
 
-/** Reads what an interrupted export has written, and cuts off what has to be written again. */
+/**
+ * Reads the rows that an interrupted export has written. Removes an incomplete last line, and the rows after `changed`,
+ * because the new run writes those again.
+ */
 async function continued(handle: FileHandle, part: string, wanted: Header) {
   let header: Header | null = null
   let last: OpenExport['last'] = null
@@ -220,7 +223,7 @@ async function continued(handle: FileHandle, part: string, wanted: Header) {
   return { header: header ?? wanted, last, rows, end }
 }
 
-/** Refuses to continue another export. */
+/** Throws Failure if the file is another export, such as one of another environment or one without digests. */
 function requireSame(found: Header, wanted: Header, part: string): void {
   const { since: _, exported_at, ...rest } = found
   const { since: __, exported_at: ___, ...expected } = wanted

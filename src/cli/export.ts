@@ -33,7 +33,7 @@ export function addExportCommand(program: Command, context: Context): void {
     .requiredOption('--environment <NAME>', 'Environment, by name or ID.')
     .option(
       '--digests',
-      'Include the digests of secrets and API keys, and webhook signing secrets, as `import` needs them.',
+      'Include the digests of secrets and API keys, and webhook signing secrets. `import` needs them.',
     )
     .option('--file <FILE>', 'File to write. Default: ID of the environment, with .jsonl.')
     .addOption(jsonOption())
@@ -101,7 +101,7 @@ function columnNames(columns: Columns, hasDigests: boolean): Header['columns'] {
   return Object.fromEntries(MOVED_TABLES.map((table) => [table, names(table)])) as unknown as Header['columns']
 }
 
-/** Writes the rows that the file does not have yet, then those again that changed since the export began. */
+/** Writes the rows that the file does not have yet. Then writes the rows again that changed since the export began. */
 async function writeEnvironment(
   { progress }: Pick<Context, 'progress'>,
   database: Database,

@@ -1,11 +1,14 @@
 import { join } from 'node:path'
 
-/** Locks across processes. SQLite's lock ends with its process, however that ends. */
+/**
+ * Locks between processes. They are SQLite locks, because such a lock is released when its process ends, even by a
+ * crash.
+ */
 
 const POLL_MS = 50
 const SQLITE_BUSY = 5
 
-/** Runs one task at a time for a file. */
+/** Runs a task while no other process runs one for the same file. */
 export async function whileLocked<T>(file: string, task: () => Promise<T>): Promise<T> {
   const lock = await openLock(`${file}.lock`)
   try {
@@ -18,18 +21,24 @@ export async function whileLocked<T>(file: string, task: () => Promise<T>): Prom
 
 const lockOf = (directory: string) => join(directory, '.in-use.lock')
 
-/** Marks the databases of a state folder as used, until the returned function is called. */
+/**
+ * Marks a state folder as in use until the returned function is called. Several processes can use a folder at the same
+ * time.
+ */
 export async function useFolder(directory: string): Promise<() => void> {
   const lock = await openLock(lockOf(directory))
   lock.attempt('BEGIN')
-  // A read begins a shared lock, which the transaction keeps.
+  // A read acquires a shared lock, and the open transaction keeps it.
   await lock.wait('SELECT 1 FROM sqlite_schema')
   return lock.release
 }
 
 const PATIENCE_MS = 5_000
 
-/** Keeps every other command from the databases of a state folder. Null if one uses them for longer than five seconds. */
+/**
+ * Locks a state folder against all other commands, and returns a function that releases it. Returns null if another
+ * command still uses the folder after five seconds.
+ */
 export async function claimFolder(directory: string): Promise<(() => void) | null> {
   const lock = await openLock(lockOf(directory), PATIENCE_MS)
   if (lock.attempt('BEGIN EXCLUSIVE')) return lock.release

@@ -74,11 +74,11 @@ async function unchanged<T>(run: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Rows that replace earlier ones, by table and ID: the number of the last row with this ID. */
+/** The rows that changed during the export, by table and ID, each with the position of its last version in the file. */
 type Changed = ReadonlyMap<string, number>
 const nameOf = (table: MovedTable, { id }: Row) => `${table} ${id}`
 
-/** Reads the whole file before anything is changed. */
+/** Checks the whole file before anything is changed. */
 async function check(header: Header, lines: AsyncIterable<Line>): Promise<{ changed: Changed; total: number }> {
   if (!header.digests) {
     throw new Failure(
@@ -103,7 +103,7 @@ async function check(header: Header, lines: AsyncIterable<Line>): Promise<{ chan
   return { changed, total }
 }
 
-/** The database, and the columns to insert. Refuses a database that cannot take the environment. */
+/** Returns the database and the columns to insert. Throws Failure if the environment cannot be imported there. */
 async function checkTarget(
   open: OpenRegions,
   { region, schema_version, environment, columns }: Header,
@@ -188,7 +188,8 @@ async function importLines(
   for await (const line of lines) {
     if (!('table' in line)) continue
     read++
-    // Only the last state of a row is inserted: a secret that was revoked during the export never authenticates here.
+    // Only the last version of a row is inserted. Otherwise a secret that was revoked during the export would be active
+    // here for a while.
     if ((changed.get(nameOf(line.table, line.row)) ?? read) !== read) continue
     const row = line.table === 'environments' && name !== undefined ? { ...line.row, name } : line.row
     const size = JSON.stringify(row).length

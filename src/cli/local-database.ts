@@ -22,7 +22,10 @@ export function stateFolder(path: string | undefined, env: NodeJS.Dict<string>):
   return path === undefined ? join(root, STATE_FOLDER) : givenPath(path, env)
 }
 
-/** A path that the operator gave. A relative one starts where npm was called, not in the project. */
+/**
+ * Resolves a path that the operator typed. A relative path starts in the folder where npm was called, not in the
+ * project.
+ */
 export function givenPath(path: string, env: NodeJS.Dict<string>): string {
   return resolve(env.INIT_CWD ?? process.cwd(), path)
 }
@@ -92,7 +95,7 @@ async function environmentsIn(database: Database): Promise<Environment[]> {
 const PATIENCE_MS = 10_000
 const BUSY_DELAY_MS = 50
 
-/** Matches the errors of a file that another process writes to, such as a running `dev`. */
+/** Matches the errors of a file while another process, such as `dev`, writes to it. */
 const BUSY = /SQLITE_BUSY|Failed to get session commit token/
 
 /** Repeats `attempt` while another process uses the local database. The attempt must be safe to repeat. */
@@ -122,7 +125,7 @@ export function operatorDatabase(
   }
 }
 
-/** Waits while another process writes: every batch may be repeated. */
+/** Repeats a batch while another process writes to the database. Every batch is safe to repeat. */
 function withPatience(binding: D1Database): D1Database {
   return Object.assign(Object.create(binding), {
     prepare: (sql: string) => binding.prepare(sql),
@@ -137,7 +140,7 @@ async function checkFolder(directory: string): Promise<void> {
   try {
     await makePrivateFolder(directory)
     await access(directory, constants.W_OK | constants.X_OK)
-    // The database has webhook signing secrets in it. wrangler creates its files for everyone to read.
+    // The database has webhook signing secrets, and wrangler creates files that every user of the machine can read.
     await makePrivateFolder(wranglerFolder(directory))
     if ((await stat(wranglerFolder(directory))).mode & 0o077) await chmod(wranglerFolder(directory), 0o700)
   } catch (error) {
@@ -159,7 +162,10 @@ async function databaseFiles(directory: string): Promise<string[]> {
   return names.filter((name) => name.endsWith('.sqlite')).map((name) => join(folder, name))
 }
 
-/** SQLite files begin with these 16 bytes; a new one is empty. The runtime fails on other files with a stack trace. */
+/**
+ * True if a file is not a SQLite database: those are empty, or begin with these 16 bytes. The runtime fails on other
+ * files with a stack trace.
+ */
 async function isForeign(file: string): Promise<boolean> {
   const handle = await open(file)
   try {
@@ -198,20 +204,20 @@ async function isCurrent(directory: string, database: Database): Promise<boolean
   }
 }
 
-/** The reason of a failure. Where the error has none, the runtime has printed it last. */
+/** The reason of a failure. If the error does not have it, the runtime printed it last. */
 function reasonIn(output: string, error: unknown): string {
   const { message } = error as Error
   const printed = [...output.matchAll(/dbErrorMessage\([^)]*\) = ([^\n]*)/g)].at(-1)?.[1]
   return printed === undefined || message.includes('SQLITE_') ? message : printed
 }
 
-/** Says what is wrong with local state, whether anything changed, and which remedy fits. */
+/** A message about a failed local database: what happened, whether anything changed, and what to do next. */
 export function explainLocal(directory: string, reason: string): string {
   const place = shownPath(directory)
   const words = oneLine(reason).slice(0, 300).replace(/\.$/, '')
   const [, path] = /\b(?:EACCES|EROFS|EPERM|ENOENT)\b[^']*'([^']+)'/.exec(reason) ?? []
   if (path && relative(directory, path).startsWith('..')) {
-    return `${path} cannot be written to (${words}). It is not part of ${place}, which was not changed. Make it writable, or set HOME or XDG_CONFIG_HOME to a folder that is.`
+    return `${path} cannot be written to (${words}). ${place} was not changed. Make ${path} writable, or set HOME or XDG_CONFIG_HOME to a writable folder.`
   }
   if (BUSY.test(reason)) {
     return `Another process kept writing to the local database in ${place}. The command may have taken effect: check, then run it again.`

@@ -13,8 +13,8 @@ import { regionNamed } from './regions.ts'
 const DATABASES = 'v3/d1/miniflare-D1DatabaseObject'
 
 /**
- * The local database, restored from a copy of its file. Revocations are applied to the copy, which then takes the place
- * of the database in one step: no program ever sees a state in between.
+ * Restores the local database from a copy of its file. Revocations are applied to the copy. Then one rename replaces
+ * the database, so that no program sees a state in between.
  */
 export function localTarget(
   context: Context,
@@ -42,7 +42,7 @@ export function localTarget(
     close: async () => {
       const file = await requireFrozen(folder)
       await whileUnused(folder, NOT_RESTORED, () => settle(file))
-      return 'There is none: no other process has the database open.'
+      return 'No Worker runs: no other process has the database open.'
     },
     restore: async (point) => {
       const restored = join(aside, DATABASES, basename(await requireFrozen(folder)))
@@ -81,9 +81,9 @@ interface LocalOptions {
   readonly region?: string | undefined
 }
 
-/** The time of the newest event in the copy of a database, Unix ms. A change after it may be missing there. */
+/** The time of the newest event in a copy of the database, in Unix ms. The copy may lack changes after that time. */
 async function newestEvent(copy: string): Promise<number> {
-  // A look into the copy itself would leave files beside it, or overlook its write-ahead log.
+  // Opening the operator's copy itself would create files beside it, or ignore its write-ahead log.
   const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
   try {
     const file = join(folder, 'copy.sqlite')
@@ -111,7 +111,7 @@ async function copyDatabase(from: string, to: string): Promise<void> {
   await copyFile(`${from}-wal`, `${to}-wal`).catch(ignoreMissing)
 }
 
-/** The file of the database that refuses changes: several regions have one each. */
+/** Finds the file of the database that refuses changes. The folder has one file for each region. */
 async function frozenFile(folder: string): Promise<string | null> {
   const { DatabaseSync } = await import('node:sqlite')
   const directory = join(folder, DATABASES)
@@ -137,15 +137,15 @@ async function requireFrozen(folder: string): Promise<string> {
 const NOT_RESTORED = 'The database was not restored.'
 
 /**
- * Runs a task while no other command uses the folder. A process that has the database open when another file takes its
- * place would write the log of the old file beside the new one.
+ * Runs a task while no other command uses the folder. If a process had the old file open when it is replaced, the
+ * process would write the write-ahead log of the old file beside the new one.
  */
 async function whileUnused(folder: string, consequence: string, task: () => Promise<void>): Promise<void> {
   const running = await findRunningDev(folder)
   const release = running ? null : await claimFolder(folder)
   if (!release) {
     const words = running?.words ?? `\`npm run dev\` or another command uses ${shownPath(folder)}.`
-    throw new Failure(`${words} ${consequence} Stop it first.`)
+    throw new Failure(`${words} ${consequence} Stop that process first.`)
   }
   try {
     await task()
@@ -156,7 +156,9 @@ async function whileUnused(folder: string, consequence: string, task: () => Prom
 
 const BUSY_TIMEOUT_MS = 5_000
 
-/** Moves everything into the main file of a database, which another process must not have open. */
+/**
+ * Moves the write-ahead log into the main file of a database. Throws Failure if another process has the database open.
+ */
 async function settle(file: string): Promise<void> {
   const { DatabaseSync } = await import('node:sqlite')
   const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
@@ -164,7 +166,7 @@ async function settle(file: string): Promise<void> {
     database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)')
   } catch (error) {
     throw new Failure(
-      `Another process has ${shownPath(file)} open (${(error as Error).message}). ${NOT_RESTORED} Stop it first.`,
+      `Another process has ${shownPath(file)} open (${(error as Error).message}). ${NOT_RESTORED} Stop that process first.`,
     )
   } finally {
     database.close()

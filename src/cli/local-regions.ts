@@ -8,7 +8,10 @@ import { readPrivately, writePrivately } from './private-file.ts'
 import type { IdentifiedRegion } from './regions.ts'
 import { loadWrangler } from './wrangler.ts'
 
-/** The file with the regions that a state folder has had. It is absent while the folder has had the first one only. */
+/**
+ * The file that records which regions a state folder has ever had. It does not exist while the folder has had only the
+ * first region.
+ */
 const RECORD_FILE = '.regions.json'
 const Recorded = v.pipe(
   v.string(),
@@ -17,7 +20,7 @@ const Recorded = v.pipe(
 )
 const FIRST: IdentifiedRegion = { digit: '0', binding: 'DB', id: 'DB' }
 
-/** Regions that `npm run dev -- --regions N` adds have no place in wrangler.toml. */
+/** The prefix of the bindings that `npm run dev -- --regions N` adds. These regions are not in wrangler.toml. */
 const ADDED = 'DB_LOCAL_'
 export const isAdded = ({ binding }: Region) => binding.startsWith(ADDED)
 const ADDED_DIGITS = [...'123456789']
@@ -26,13 +29,13 @@ export const MAX_LOCAL_REGIONS = 1 + ADDED_DIGITS.length
 export interface LocalRegions {
   /** The regions of REGIONS, and the regions that were added in this folder. The first one is the default. */
   readonly regions: readonly IdentifiedRegion[]
-  /** The regions that the folder has had. */
+  /** The regions that the folder has ever had. */
   readonly recorded: readonly IdentifiedRegion[]
-  /** Remembers the regions for later commands. */
+  /** Saves the regions for later commands. */
   readonly record: () => Promise<void>
 }
 
-/** Finds out which regions a state folder has, and adds some until there are `wanted` ones. */
+/** Finds the regions of a state folder, and adds regions until there are `wanted` of them. */
 export async function findLocalRegions(directory: string, wanted = 0, path?: string): Promise<LocalRegions> {
   const configured = regionDatabases(await readLocalConfiguration(path))
   const file = join(directory, RECORD_FILE)
@@ -58,15 +61,21 @@ async function isNew(directory: string): Promise<boolean> {
   return (await readdir(join(directory, 'v3')).catch(() => [])).length === 0
 }
 
-/** The setting REGIONS of these regions. */
+/** The value of REGIONS for these regions. */
 export function regionsSetting(regions: readonly Region[]): string {
   return regions.map(({ digit, binding }) => `${digit}=${binding}`).join(',')
 }
 
-/** The name follows from the database, because a binding or a digit may have belonged to another one before. */
+/**
+ * The binding of a database in the proxy. It contains the ID of the database, because a region's binding or digit may
+ * have belonged to another database before.
+ */
 export const nameInProxy = ({ id }: IdentifiedRegion) => `DB_${id.replaceAll(/\W/g, '_')}`
 
-/** Opens exactly these databases: wrangler.toml may lack one. wrangler reads its configuration from a file. */
+/**
+ * Opens exactly these databases. wrangler reads them from a temporary configuration file, because wrangler.toml may
+ * lack one.
+ */
 export async function openLocalProxy(directory: string, persistTo: string, regions: readonly IdentifiedRegion[]) {
   const { getPlatformProxy } = await loadWrangler(directory)
   const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))

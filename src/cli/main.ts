@@ -11,14 +11,16 @@ const PARENT_CHECK_MS = 250
 
 const [name] = process.argv.slice(2)
 
-// Every file from here on is for this user only: databases, keys, and the files of wrangler.
+// Only the current user can read the files that this process creates: databases, keys, and those of wrangler.
 process.umask(0o077)
 
-// Exit handlers end child processes and remove files; a signal by itself runs none.
+// A signal ends the process without running its exit handlers, which end child processes and remove files. So exit
+// explicitly.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => process.exit(name === 'dev' ? 0 : 128 + constants.signals[signal]))
 }
-// npm passes a signal to the shell that it started. Many shells end without passing it to their child process.
+// npm passes a signal to the shell that it started. Many shells exit without passing it to this process, so exit after
+// the shell.
 if (process.env.npm_lifecycle_event) {
   const shell = process.ppid
   setInterval(() => process.ppid === shell || process.exit(0), PARENT_CHECK_MS).unref()
@@ -42,7 +44,7 @@ process.exit(
   }),
 )
 
-/** Asks on stderr: stdout is for results. The end of stdin is an empty answer. */
+/** Asks on stderr, because stdout is for results. If stdin ends, the answer is empty. */
 async function ask(question: string): Promise<string> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   try {
@@ -55,7 +57,7 @@ async function ask(question: string): Promise<string> {
   }
 }
 
-/** Node opens /dev/null in place of a stdout that is closed. */
+/** True for /dev/null, which Node opens in place of a closed stdout. */
 function isNullDevice(fd: number): boolean {
   try {
     const { rdev } = fstatSync(fd)

@@ -7,7 +7,7 @@ export function addMigrateCommand(program: Command, context: Context): void {
   program
     .command('migrate')
     .description(
-      'Bring the local database up to date, as `npm run dev` does when it starts. `npm run deploy` does so for the deployed one.',
+      'Bring the local database up to date, as `npm run dev` does when it starts. `npm run deploy` updates the deployed database.',
     )
     .addOption(persistToOption())
     .addOption(jsonOption())

@@ -28,7 +28,7 @@ export interface DatabaseChoice {
   readonly persistTo?: string | undefined
 }
 
-/** Opens the regions of the chosen place, uses them, and closes them. */
+/** Opens the databases that the options choose, runs `use`, and closes them. */
 export async function withRegions<T>(
   context: Context,
   { remote, persistTo }: DatabaseChoice,
@@ -48,7 +48,7 @@ export async function withRegions<T>(
   }
 }
 
-/** Opens the deployed databases: wrangler reaches them through a Worker of its own on the account. */
+/** Opens the deployed databases. wrangler accesses them through a preview Worker that it creates on the account. */
 export async function openRemoteRegions(): Promise<OpenRegions> {
   const configuration = await readConfiguration()
   const regions = regionDatabases(configuration)
@@ -118,7 +118,7 @@ async function openProxy(
   }
 }
 
-/** Refuses a deployed database that is of another version, or that belongs to another region. */
+/** Throws Failure if a deployed database has another schema version, or environments of another region. */
 async function requireUsable(database: Database, region: Region): Promise<void> {
   try {
     await requireCurrentSchema(database)

@@ -22,7 +22,7 @@ export interface ServingVersion {
   readonly percentage: number
 }
 
-/** The versions that serve, the one with most requests first; none if the Worker does not exist. */
+/** The versions that serve, those with most requests first. Empty if the Worker does not exist. */
 export async function servingVersions({ call }: Account, worker: string): Promise<ServingVersion[]> {
   const path = `/workers/scripts/${worker}/deployments`
   const found = await explained(
@@ -33,7 +33,7 @@ export async function servingVersions({ call }: Account, worker: string): Promis
   return versions.toSorted((a, b) => b.percentage - a.percentage)
 }
 
-/** The ID of the version that was uploaded last, which passes its secrets on to the next. */
+/** The ID of the version that was uploaded last. The next upload inherits its secrets. */
 export async function newestVersion({ call }: Account, worker: string): Promise<string | undefined> {
   const versions = call<{ items: { id: string }[] }>('GET', `/workers/scripts/${worker}/versions?deployable=true`)
   return (await explained('read the versions of the Worker', versions)).items[0]?.id
@@ -47,7 +47,7 @@ export interface DeployedBinding {
   readonly id?: string
 }
 
-/** The bindings of the version that serves most requests; none when nothing is deployed. */
+/** The bindings of the version that serves most requests. Empty if nothing is deployed. */
 export async function deployedBindings(account: Account, worker: string): Promise<readonly DeployedBinding[]> {
   const [version] = await servingVersions(account, worker)
   if (!version) return []
@@ -56,7 +56,7 @@ export async function deployedBindings(account: Account, worker: string): Promis
   return (await explained('read what is deployed', view)).resources?.bindings ?? []
 }
 
-/** The address of the deployed Worker. `issuer` is the setting in wrangler.toml. */
+/** The URL of the deployed Worker. `issuer` is the setting ISSUER in wrangler.toml. */
 export async function urlOfDeployed(account: Account, worker: string, issuer: string): Promise<string> {
   const url = issuer || (await deployedBindings(account, worker)).find(({ name }) => name === 'ISSUER')?.text
   if (!url) throw new Failure('Nothing is deployed yet. `npm run deploy` deploys the Worker and creates a signing key.')
@@ -70,7 +70,7 @@ export async function hasSigningKey({ call }: Account, worker: string): Promise<
   return found?.some(({ name }) => name === 'SIGNING_KEY') ?? false
 }
 
-/** Sets secrets of the deployed Worker, all at once. They are in no file and in no argument of a program. */
+/** Sets secrets of the deployed Worker in one API request, so that they are in no file and in no list of processes. */
 export async function putSecrets(
   account: Account,
   worker: string,
@@ -88,13 +88,16 @@ export async function putSecrets(
   }
 }
 
-/** Cloudflare changes secrets only while the newest version serves: after a rollback another one does. */
+/**
+ * Explains why no secret was changed. Cloudflare changes secrets only while the newest version serves. After a
+ * rollback, an older version serves.
+ */
 async function otherVersionServes(account: Account, worker: string): Promise<string> {
   const serving = describeVersions(await servingVersions(account, worker))
   return `No secret was changed, because the newest version of the Worker does not serve all requests: ${serving} does. That is so after \`wrangler rollback\`, and during a gradual deployment. Run \`npm run deploy\` with the commit that is to serve, then run this command again.`
 }
 
-/** Refuses while versions share the requests, because each has secrets of its own. */
+/** Throws Failure if several versions share the requests, because each version has its own secrets. */
 export async function requireOneVersion(account: Account, worker: string): Promise<void> {
   const serving = await servingVersions(account, worker)
   if (serving.length < 2) return
@@ -107,15 +110,15 @@ export function describeVersions(versions: readonly ServingVersion[]): string {
   return versions.map(({ version_id, percentage }) => `${version_id} (${percentage} %)`).join(', ')
 }
 
-/** Reads the keys that the deployed Worker publishes, the one that signs first. */
+/** Reads the keys that the deployed Worker publishes. The first one signs. */
 export async function readPublishedKeys({ fetch }: Pick<Platform, 'fetch'>, url: string): Promise<PublishedKey[]> {
   const response = await fetch(`${url}/oauth2/jwks`)
   if (response.status !== 200) {
     throw new Failure(
-      `${url}/oauth2/jwks answered ${response.status}. If the Worker has no key: npm run signing-key -- create --remote`,
+      `${url}/oauth2/jwks answered ${response.status}. If the Worker has no signing key, create one: npm run signing-key -- create --remote`,
     )
   }
   const keySet = v.safeParse(PublishedKeys, parseJson(await response.text()))
   if (keySet.success) return keySet.output.keys as PublishedKey[]
-  throw new Failure(`${url}/oauth2/jwks did not answer with published keys. Another program may serve this address.`)
+  throw new Failure(`${url}/oauth2/jwks did not answer with published keys. Another program may serve this URL.`)
 }

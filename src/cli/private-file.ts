@@ -8,8 +8,8 @@ import { root } from './wrangler.ts'
 /** Files that only the operator may read and write, in folders that others may be able to write to. */
 
 /**
- * Writes a private file completely, or not at all. Replaces an existing file or link, also one that an attacker
- * planted.
+ * Writes a private file completely, or not at all. Replaces an existing file or link, because an attacker may have
+ * created it.
  */
 export async function writePrivately(file: string, text: string): Promise<void> {
   await explaining(file, () => throughNewFile(file, text, (written) => rename(written, file)))
@@ -38,7 +38,10 @@ async function explaining<T>(file: string, write: () => Promise<T>): Promise<T> 
   }
 }
 
-/** Makes a folder and those above it. Not `recursive`: in a folder that takes none, such as /proc, that never ends. */
+/**
+ * Creates a folder and its missing parents. It does not use `recursive`, which never returns if a parent refuses new
+ * folders, as /proc does.
+ */
 export async function makePrivateFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, 0o700)
@@ -51,7 +54,10 @@ export async function makePrivateFolder(folder: string): Promise<void> {
   }
 }
 
-/** `wx` and a random name: no other user can have planted a file or a link there, whose mode or target would stay. */
+/**
+ * Writes a new file, and calls `put` to move it to its final name. `wx` and a random name ensure that the file is new:
+ * another user could have created an existing one, as a link or with access for others.
+ */
 async function throughNewFile(file: string, text: string, put: (written: string) => Promise<void>): Promise<void> {
   await makePrivateFolder(dirname(file))
   const written = `${file}.${randomUUID()}`
@@ -67,7 +73,7 @@ async function throughNewFile(file: string, text: string, put: (written: string)
   }
 }
 
-/** Reads a private file; null when there is none. Refuses one that another user can have written. */
+/** Reads a private file, or returns null if it does not exist. Throws Failure if another user could have written it. */
 export async function readPrivately(file: string): Promise<string | null> {
   const handle = await openPrivately(file)
   if (handle === null) return null
@@ -80,7 +86,10 @@ export async function readPrivately(file: string): Promise<string | null> {
   }
 }
 
-/** Opens a private file for reading; null when there is none. Refuses one that another user can have written. */
+/**
+ * Opens a private file for reading, or returns null if it does not exist. Throws Failure if another user could have
+ * written it.
+ */
 export async function openPrivately(file: string): Promise<FileHandle | null> {
   return openTrusted(file, constants.O_RDONLY).catch((error) => {
     if (error instanceof Failure) throw error
@@ -90,7 +99,7 @@ export async function openPrivately(file: string): Promise<FileHandle | null> {
   })
 }
 
-/** Opens a private file to continue it, and creates it if there is none. */
+/** Opens a private file for reading and writing. Creates it if it does not exist. */
 export async function continuePrivately(file: string): Promise<FileHandle> {
   return explaining(file, async () => {
     await makePrivateFolder(dirname(file))
@@ -113,12 +122,12 @@ async function openTrusted(file: string, flags: number): Promise<FileHandle> {
   }
 }
 
-/** Gives a private file its final name, unless that name is taken. */
+/** Renames a private file. Throws Failure if the new name already exists. */
 export async function nameFinally(written: string, file: string): Promise<void> {
   await explaining(file, () => link(written, file))
   await rm(written)
 }
 
 function notYours(file: string): string {
-  return `${file} is a link, or another user can write to it, so it is not trusted. Nothing was changed. Delete it if you did not make it.`
+  return `${file} is a link, or another user can write to it, so it is not trusted. Nothing was changed. Delete it if you did not create it.`
 }

@@ -15,7 +15,7 @@ import { addSigningKeyCommands } from './signing-key.ts'
 import { addUsageCommand } from './usage.ts'
 import { addWebhookCommands } from './webhook.ts'
 
-/** Runs a command line, such as `['api-key', 'list', '--json']`, and gives the exit code. */
+/** Runs a command line, such as `['api-key', 'list', '--json']`, and returns the exit code. */
 export async function run(args: readonly string[], context: Context): Promise<number> {
   const help: string[] = []
   const program = new Command('npm run')
@@ -94,7 +94,7 @@ function explain(error: unknown): string {
   return `Unexpected error: ${error instanceof Error ? error.message : String(error)}`
 }
 
-/** npm may have taken a missing option, if the operator typed it before `--`. */
+/** A hint for a missing option: if it was typed before `--`, npm has taken it. */
 function hintAt(command: Command, error: Error, env: NodeJS.Dict<string>): string {
   if (!(error instanceof CommanderError) || error.code !== 'commander.missingMandatoryOptionValue') return ''
   const [taken] = optionsTakenByNpm(command, env)
@@ -123,9 +123,9 @@ function usages(command: Command): string[] {
 }
 
 /**
- * Options that were typed in front of `--`: npm keeps these for itself and passes them on as variables, so that
- * `npm run deploy --dry-run` would deploy. A variable that comes from a configuration file or from the environment of
- * npm itself was not typed.
+ * Options that the operator typed before `--`. npm takes these for itself and passes them on only as environment
+ * variables: without this check, `npm run deploy --dry-run` would deploy. Variables from npm's configuration files or
+ * from npm's own environment were not typed.
  */
 function optionsTakenByNpm(command: Command, env: NodeJS.Dict<string>): string[] {
   if (!env.npm_lifecycle_event) return []

@@ -13,8 +13,11 @@ export function addRecoverCommand(program: Command, context: Context): void {
     )
     .option('--to <TIME>', 'Time to restore, such as 2026-11-26T08:00:00Z.')
     .option('--from <FILE>', 'Copy of the local database file, from that time. Only for the local database.')
-    .option('--region <REGION>', 'Region, by digit or binding. By default the first one.')
-    .option('--cancel', 'End a recovery before its restore, or after the restore was undone: allow changes again.')
+    .option('--region <REGION>', 'Region, by digit or binding. Default: the first one.')
+    .option(
+      '--cancel',
+      'End a recovery that has not begun its restore, or whose restore was undone. The database accepts changes again.',
+    )
     .addOption(jsonOption())
     .action(async (options) => {
       const { remote, json, cancel, region } = options
@@ -37,7 +40,7 @@ export function addRecoverCommand(program: Command, context: Context): void {
     })
 }
 
-/** A time zone is required, because a time without one differs between machines. */
+/** A time zone is required, because a time without a zone means different times on different machines. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)$/
 
 function timeOf(text: string | undefined, now: number): Date {

@@ -5,24 +5,26 @@ import { RECOVERED_TABLES, type Restriction } from '../storage/operator/recovery
 import { Failure } from './command.ts'
 import { readPrivately, writePrivately } from './private-file.ts'
 
-/** The steps that a recovery has done, in their order. It continues from there when it was interrupted. */
+/** The phases of a recovery, in order. An interrupted recovery continues after the last recorded phase. */
 export const PHASES = ['begun', 'frozen', 'captured', 'closed', 'restoring', 'restored', 'applied'] as const
 export type Phase = (typeof PHASES)[number]
 
 const State = v.object({
   version: v.literal(1),
-  /** The database, so that a recovery is not continued on another one. */
+  /** The name of the database, so that a recovery is not continued on another database. */
   database: v.string(),
   /** ISO 8601. */
   to: v.string(),
   started_at: v.number(),
-  /** The state that is restored, and the one before: bookmarks, or files. */
+  /**
+   * `point` is the state to restore, and `undo` the state before the restore. Both are bookmarks, or paths of files.
+   */
   point: v.string(),
   undo: v.string(),
   phase: v.picklist(PHASES),
-  /** The number of changes that are applied again. */
+  /** How many of the captured changes have been applied again so far. */
   applied: v.number(),
-  /** The number of applied changes that the restored state lacked, by table. */
+  /** How many of these changes the restored state lacked, by table. */
   counts: v.record(v.string(), v.number()),
 })
 export type State = v.InferOutput<typeof State>
@@ -62,7 +64,7 @@ export function recoveryFiles(folder: string): RecoveryFiles {
       return file
     },
     remove: async () => {
-      // The state file is removed last, so that the next run finds an interruption.
+      // Remove the state file last. If this is interrupted, the next run still finds the recovery.
       for (const file of [changesFile, stateFile]) await rm(file, { force: true })
     },
   }

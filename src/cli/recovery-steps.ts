@@ -17,11 +17,11 @@ import { PHASES, type Phase, type RecoveryFiles, type State } from './recovery-s
 export interface RecoveryTarget {
   /** The name of the database in messages and in the state file. */
   readonly name: string
-  /** Finds the state at a time, for `restore`. */
+  /** Finds the state to restore, the last one at or before `to`. */
   readonly findPoint: (to: Date) => Promise<string>
-  /** Finds the present state, for an undo. */
+  /** Returns the present state, to which the operator can restore if the recovery must be undone. */
   readonly findUndo: (startedAt: number) => Promise<string>
-  /** The time before which the restored state cannot lack a change, Unix ms. */
+  /** A time, in Unix ms. The restored state has every change that was made before it. */
   readonly timeOf: (point: string, to: Date) => Promise<number>
   readonly withLive: <T>(use: (database: Database) => Promise<T>) => Promise<T>
   /** Keeps every program from using the database until `open`. */
@@ -36,8 +36,8 @@ export interface RecoveryTarget {
 }
 
 /**
- * The clocks of the Workers may differ from D1's. An earlier start only finds more changes: one that the restored state
- * already has is not applied again.
+ * Changes are read from this long before the restored time, because the clocks of the Workers may differ from D1's.
+ * Reading too many does no harm: a change that the restored state has is not applied again.
  */
 const MARGIN_MS = 60 * 60 * 1000
 
@@ -63,9 +63,9 @@ export interface Report {
   readonly to: string
   /** The state before the restore. */
   readonly undo: string
-  /** Changes that were applied again, by table. */
+  /** How many changes were applied again, by table. */
   readonly applied: Readonly<Record<string, number>>
-  /** Objects that were created since, and are gone. */
+  /** Objects that were created after the restored time, and no longer exist. */
   readonly gone: readonly ReportedObject[]
   /** Objects with changes that the restore undid, such as a later expiry, with the values before and after it. */
   readonly undone: readonly (ReportedObject & { readonly changes: Readonly<Record<string, Undone>> })[]
@@ -74,9 +74,9 @@ export interface Report {
 }
 
 /**
- * Restores a database to an earlier time without bringing back what was revoked since. No change is lost in between:
- * the database refuses changes before they are read. No revoked secret authenticates in between: the Worker is closed
- * before the restore, and opens after every secret is revoked again.
+ * Restores a database to an earlier time without reactivating revoked credentials. No change is lost: the database
+ * refuses new changes before the old ones are read. No revoked secret authenticates: the Worker is closed before the
+ * restore, and opens after every secret is revoked again.
  */
 export function recoverySteps(
   { progress, platform }: Pick<Context, 'progress' | 'platform'>,
@@ -125,8 +125,8 @@ export function recoverySteps(
       },
     },
     {
-      title: 'Refuse changes, while reads go on',
-      run: once('frozen', 'They are refused.', async () => {
+      title: 'Refuse changes, but allow reads',
+      run: once('frozen', 'Changes are refused.', async () => {
         await target.withLive(freeze)
         return 'From now on every change is refused with 503.'
       }),
@@ -152,12 +152,12 @@ export function recoverySteps(
       }),
     },
     {
-      title: 'Apply what was revoked, disabled and deleted since again',
+      title: 'Apply again what was revoked, disabled and deleted since',
       run: once('applied', 'It was applied.', async () => {
         const all = await readChanges()
         const counted = all.filter(({ table }) => table === 'applications').map(({ row }) => row.environment_id)
         await target.withRestored(async (database) => {
-          // The restored state may be that of another recovery.
+          // The restored state may be from another recovery, during which the database refused changes.
           await unfreeze(database)
           while (state.applied < all.length) {
             const batch = batchFrom(all, state.applied)
@@ -174,11 +174,11 @@ export function recoverySteps(
           for (const id of new Set(counted)) await recountApplications(database, id)
         })
         const total = Object.values(state.counts).reduce((sum, count) => sum + count, 0)
-        return `Applied: ${total}. The other changes had been made before, or do not restrict access.`
+        return `Applied: ${total}. The restored database already had the other changes, or they do not restrict access.`
       }),
     },
     {
-      title: 'Find what was created or changed since, and is undone',
+      title: 'Find what was created or changed since, and is lost',
       run: async () => {
         const all = await readChanges()
         const lost = await target.withRestored((database) => findLost(database, all))
@@ -255,7 +255,7 @@ function batchFrom(all: readonly Restriction[], start: number): Restriction[] {
   return batch
 }
 
-/** The objects and changes that the restored database lacks. Sessions are left out: people sign in again. */
+/** The objects and changes that the restored database lacks. Sessions are omitted, because people can sign in again. */
 async function findLost(
   database: Database,
   changes: readonly Restriction[],
@@ -280,7 +280,8 @@ async function findLost(
 }
 
 /**
- * The members that differ. Two times of an end count as equal, because an object may have ended again at another time.
+ * The members that differ. Two times of a revocation, disabling, deletion or freeze count as equal, because this
+ * recovery may have set another time.
  */
 function undoneChangesOf(before: Row, restored: Row): Record<string, Undone> {
   const isSame = (name: string) =>
@@ -293,7 +294,7 @@ function undoneChangesOf(before: Row, restored: Row): Record<string, Undone> {
   )
 }
 
-/** An object as the report names it: never by a plaintext, which the database does not have. */
+/** An object as the report shows it, without secrets. */
 function describe(table: RecoveredTable, row: Restriction['row']): ReportedObject {
   const { id, name, secret_hint, client_id, url, application_id, environment_id } = row as Record<string, unknown>
   const members = { name, secret_hint, client_id, url, application_id, environment_id }

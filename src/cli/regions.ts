@@ -4,13 +4,13 @@ import { type Environment, listEnvironments } from '../storage/operator/environm
 import type { Region } from '../storage/regions.ts'
 import { Failure, type OpenRegions, type OperatorRegion, shellWord, UsageError } from './command.ts'
 
-/** A region as people read it. `--region` takes either part. */
+/** A region as messages show it, such as `0 (DB)`. `--region` takes the digit or the binding. */
 export const shownRegion = ({ digit, binding }: Region) => `${digit} (${binding})`
 
 /** An object's region and its database. */
 export interface Place {
   readonly database: Database
-  /** Null if there is only one region, which results do not show. */
+  /** Null if there is only one region: results then do not show it. */
   readonly region: Region | null
 }
 type Shown = Pick<Place, 'region'>
@@ -20,7 +20,7 @@ export const regionHeading = (rows: readonly Shown[]) => (rows.some(({ region })
 export const regionCell = ({ region }: Shown) => (region ? [shownRegion(region)] : [])
 export const regionMember = ({ region }: Shown) => region && { region: region.digit }
 
-/** The region that `--region` names, by its digit or its binding; the default one if it is not given. */
+/** The region that `--region` names, by its digit or its binding. Without the option, the default region. */
 export function regionNamed({ regions }: OpenRegions, name: string | undefined): OperatorRegion {
   if (name === undefined) return regions[0]
   const found = regions.find(({ digit }) => digit === name) ?? regions.find(({ binding }) => binding === name)
@@ -28,7 +28,7 @@ export function regionNamed({ regions }: OpenRegions, name: string | undefined):
   throw new UsageError(`--region must be one of ${regions.map(shownRegion).join(', ')}.`)
 }
 
-/** The database that an ID leads to; null if there is no such region. */
+/** The region and database that an ID belongs to, by its digit. Null if there is no region with that digit. */
 export async function databaseOfId(open: OpenRegions, id: string): Promise<Place | null> {
   const region = open.regions.find(({ digit }) => digit === regionOfId(id))
   return region ? { database: await region.open(), region: ifSeveral(open, region) } : null
@@ -40,7 +40,10 @@ export interface Answers<T> {
   readonly problems: readonly string[]
 }
 
-/** Queries all regions at the same time. A failed region becomes a problem in the result; an only region throws. */
+/**
+ * Queries all regions at the same time. If one of several regions fails, the result has a problem for it. If the only
+ * region fails, this function throws.
+ */
 export async function askRegions<T>(
   { regions, explain }: OpenRegions,
   ask: (database: Database, region: OperatorRegion) => Promise<T>,
@@ -58,7 +61,7 @@ export async function askRegions<T>(
   }
 }
 
-/** Fails the command after it has shown the answers of the other regions. */
+/** Throws Failure if a region did not respond. Call this after the answers of the other regions are shown. */
 export function requireAllAnswered({ problems }: Answers<unknown>): void {
   if (problems.length > 0) throw new Failure(problems.join('\n'))
 }
@@ -120,7 +123,10 @@ export async function listInEnvironments<T>(
   return { answers: answers.flat(), problems }
 }
 
-/** Refuses a region whose database has environments of another one: their IDs and credentials lead elsewhere. */
+/**
+ * Throws Failure if the database of a region has environments of another region. Their IDs and credentials have the
+ * digit of the other region, so no request would find them.
+ */
 export async function requireOwnEnvironments(database: Database, region: Region): Promise<void> {
   const others = (await listEnvironments(database)).filter(({ id }) => regionOfId(id) !== region.digit)
   if (others.length === 0) return
@@ -135,8 +141,9 @@ export interface IdentifiedRegion extends Region {
 }
 
 /**
- * Refuses a configuration that leaves environments behind. `before` has the earlier regions. A region is removed if
- * `now` lacks it, or gives its digit to another database. `list` returns the environments of a region.
+ * Throws Failure if the configuration no longer has a region with environments. `before` has the earlier regions. A
+ * region is removed if `now` lacks it, or gives its digit to another database. `list` returns the environments of a
+ * region.
  */
 export async function requireKeptRegions<T extends IdentifiedRegion>(
   before: readonly T[],
@@ -151,7 +158,8 @@ export async function requireKeptRegions<T extends IdentifiedRegion>(
       : [],
   )
   if (problems.length === 0) return
-  const next = 'Their keys, secrets and IDs lead there. Nothing was changed. Put the region back into wrangler.toml.'
+  const next =
+    'Their API keys, secrets and IDs would stop working. Nothing was changed. Put the region back into wrangler.toml.'
   throw new Failure(`${problems.join('\n')}\n${next}`)
 }
 

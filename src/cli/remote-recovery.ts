@@ -14,14 +14,17 @@ import { parseJson, reasonOf, WRANGLER_FOLDER } from './wrangler.ts'
 const POLL_MS = 2_000
 const SEEN_WITHIN_MS = 120_000
 
-/** How many answers in a row must come from a closed Worker. */
+/** How many answers in a row must be as expected. */
 const SEEN_TIMES = 3
 
-/** A new version of a Worker takes a while to be everywhere, and a request that has begun may take 30 seconds. */
+/**
+ * How long to wait after the Worker is closed. A new version takes a while to reach every location, and a request that
+ * has begun may take 30 seconds.
+ */
 const SETTLE_MS = 60_000
 const SETTLE_STEP_MS = 10_000
 
-/** The database of a region of the deployed Worker, and where the files of its recovery are. */
+/** The database of a region of the deployed Worker, and the folder for the files of its recovery. */
 export async function remoteTarget(
   context: Context,
   region: string | undefined,
@@ -36,7 +39,7 @@ export async function remoteTarget(
   }
 }
 
-/** D1's Time Travel restores a database in place. */
+/** Restores a deployed database with D1's Time Travel, which changes the database in place. */
 export function timeTravel(
   context: Context,
   { name: worker, issuer, accountId }: Pick<Configuration, 'name' | 'issuer' | 'accountId'>,
@@ -51,7 +54,7 @@ export function timeTravel(
     if (found) return found.uuid
     throw new Failure(`The account has no database ${name}. Nothing was changed.`)
   }
-  /** The bookmark of a time; of the present state if it is not given. */
+  /** Returns the bookmark of the time in `query`, or of the present state. */
   const bookmark = async (query = '') => {
     const path = `/d1/database/${await uuid()}/time_travel/bookmark${query}`
     const answer = (await account()).call<{ bookmark: string }>('GET', path)
@@ -72,7 +75,7 @@ export function timeTravel(
       return bookmark(`?${new URLSearchParams({ timestamp: to.toISOString() })}`)
     },
     findUndo: () => bookmark(),
-    // D1 finds the state at this time, or the last one before.
+    // D1 restores the last state at or before this time.
     timeOf: async (_, to) => to.getTime(),
     withLive: withDatabase,
     close: async () => {
@@ -81,10 +84,10 @@ export function timeTravel(
       await putSecrets(await account(), worker, { MAINTENANCE: 'true' })
       await awaitReadiness(platform, url, isClosed, 'is not closed')
       for (let left = SETTLE_MS; left > 0; left -= SETTLE_STEP_MS) {
-        progress(`      ${left / 1000} s left, until the new version is everywhere`)
+        progress(`      ${left / 1000} s left, until every location has the new version`)
         await platform.sleep(SETTLE_STEP_MS)
       }
-      return `It answers 503 to everything that a credential is needed for: ${url}`
+      return `${url} answers 503 to every request that needs a credential.`
     },
     restore: async (point) => {
       const id = await uuid()
@@ -94,7 +97,7 @@ export function timeTravel(
         const migrated = await platform.wrangler(['d1', 'migrations', 'apply', name, '--remote'])
         if (migrated.code !== 0) throw new Failure(`Could not bring the tables up to date: ${reasonOf(migrated)}`)
       }
-      // Not shown: the bookmark of a migration. In that state the revoked secrets are active again.
+      // `migrate` must not show its bookmark: in that state, the revoked secrets are active again.
       const words = await migrate(await account(), { ...region, uuid: id }, () => {}, apply)
       return `Restored. ${words}`
     },
@@ -111,7 +114,7 @@ export function timeTravel(
 }
 
 interface Readiness {
-  /** The HTTP status; 0 without an answer. */
+  /** The HTTP status, or 0 if there was no answer. */
   readonly status: number
   readonly message: string | undefined
 }
@@ -141,7 +144,7 @@ async function awaitReadiness(
     if (waited >= SEEN_WITHIN_MS) {
       const last = [readiness.status || 'no answer', readiness.message].filter(Boolean).join(': ')
       throw new Failure(
-        `The Worker at ${url} ${problem} after two minutes (${last}). If it is older than these commands, run \`npm run deploy\` first.`,
+        `The Worker at ${url} ${problem} after two minutes (${last}). If its version is older than this command, run \`npm run deploy\` first.`,
       )
     }
     await platform.sleep(POLL_MS)

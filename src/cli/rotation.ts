@@ -15,10 +15,13 @@ import { readPrivately, writePrivately } from './private-file.ts'
 import { isPrivateKey, keySetOf, retire, secretsOf } from './signing-secrets.ts'
 import { WRANGLER_FOLDER } from './wrangler.ts'
 
-/** The new key of a rotation that is under way, because the secrets of a Worker cannot be read back. */
+/**
+ * The file with the new key of an unfinished rotation. It is needed because the secrets of a Worker cannot be read
+ * back.
+ */
 export const PENDING_KEY_FILE = join(WRANGLER_FOLDER, 'signing-key.pending.json')
 
-/** A rotation takes minutes. A saved key that is older than this is not trusted. */
+/** A rotation takes minutes. A saved key that is older than this is not used. */
 const MAX_PENDING_MS = 24 * 60 * 60 * 1000
 
 const CACHE_MS = PUBLIC_CACHE_SECONDS * 1000
@@ -28,7 +31,7 @@ const PUBLISHED_WITHIN_MS = 120_000
 export interface RotationPlan {
   readonly accountId: string | undefined
   readonly worker: string
-  /** The address of the Worker, if wrangler.toml sets it. */
+  /** The setting ISSUER of wrangler.toml, or empty. */
   readonly issuer: string
   /** The algorithm of the new key; by default that of the key in use. */
   readonly algorithm: SigningAlgorithm | undefined
@@ -45,7 +48,9 @@ interface Rotation {
   next: JWK
 }
 
-/** The steps that replace the signing key of the deployed Worker. `next` is the new key, once they have run. */
+/**
+ * The steps that replace the signing key of the deployed Worker. `next` returns the new key after the steps have run.
+ */
 export function rotationSteps(
   context: Surroundings,
   plan: RotationPlan,
@@ -68,9 +73,9 @@ export function rotationSteps(
 }
 
 /**
- * Refuses no token meanwhile: the new key is published first, and signs when every cache of the published keys has it;
- * the old key stays published until its tokens have expired. After an interruption the next run continues with the same
- * key, if that is still the right one.
+ * Replaces the key without refusing a valid token. The new key is published first, and signs only after every cache of
+ * the published keys has it. The old key stays published until its tokens have expired. After an interruption the next
+ * run continues with the same new key, unless that no longer fits.
  */
 function plannedSteps({ platform, progress }: Surroundings, plan: RotationPlan, rotation: Rotation): Step[] {
   const { worker, pendingFile } = plan
@@ -133,8 +138,8 @@ function plannedSteps({ platform, progress }: Surroundings, plan: RotationPlan, 
 }
 
 /**
- * For a key that has leaked. A saved key may have leaked as well, so it is not used. No other key stays published, so
- * that every token of the old key is refused.
+ * Replaces a leaked key. A saved key may have leaked as well, so it is not used. No other key stays published, so that
+ * every token of the old key is refused.
  */
 function leakedSteps(
   { platform }: Surroundings,
@@ -175,7 +180,7 @@ const Pending = v.object({
 })
 type Pending = v.InferOutput<typeof Pending>
 
-/** The saved key of an interrupted rotation; 'damaged' if a rotation cannot have written the file. */
+/** The saved key of an interrupted rotation, or null. Returns 'damaged' if a rotation cannot have written the file. */
 async function readPending(file: string): Promise<Pending | 'damaged' | null> {
   const text = await readPrivately(file)
   if (text === null) return null
@@ -192,7 +197,7 @@ interface Present {
   readonly now: number
 }
 
-/** Returns why a saved key does not fit the published keys; null if it fits. */
+/** Returns why a saved key cannot be used, or null if it can be used. */
 function problemOf(pending: Pending | 'damaged', { worker, url, algorithm, live, now }: Present): string | null {
   if (pending === 'damaged') return 'its file is damaged'
   if (pending.worker !== worker || pending.url !== url) return `it belongs to ${pending.worker} at ${pending.url}`
@@ -214,7 +219,7 @@ async function awaitPublished(
     if (kids.includes(kid) && !gone.some((key) => kids.includes(key.kid))) return
     if (waited >= PUBLISHED_WITHIN_MS) {
       throw new Failure(
-        `The secrets were set, but ${url}/oauth2/jwks does not show it after two minutes: it shows ${kids.join(', ')}.`,
+        `The secrets were set, but ${url}/oauth2/jwks does not show the key ${kid} after two minutes. It shows ${kids.join(', ')}.`,
       )
     }
     await platform.sleep(POLL_MS)

@@ -23,7 +23,7 @@ import {
   withoutExpired,
 } from './signing-secrets.ts'
 
-const AT_NEXT_START = 'It signs from the next start of `npm run dev` on.'
+const AT_NEXT_START = 'This key signs after the next start of `npm run dev`.'
 
 const algorithmOption = (description: string) =>
   new Option('--algorithm <NAME>', description).choices(SIGNING_ALGORITHMS)
@@ -35,7 +35,7 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
     print(context, json ? { kid } : `${kid}\n${text}`)
 
   databaseOptions(group.command('create'))
-    .description('Create a signing key where there is none. `npm run dev` and `npm run deploy` do it too.')
+    .description('Create a signing key if there is none. `npm run dev` and `npm run deploy` also do this.')
     .addOption(algorithmOption('Algorithm. RS256 by default, which every gateway can verify.'))
     .addOption(jsonOption())
     .action(async ({ remote, persistTo, algorithm = 'RS256', json }) => {
@@ -52,12 +52,12 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
       const key = await newSigningKey(algorithm)
       progress('Setting it…')
       await putSecrets(account, name, { SIGNING_KEY: JSON.stringify(key) })
-      await show(json, key.kid, 'It signs from now on.')
+      await show(json, key.kid, 'This key signs from now on.')
     })
 
   databaseOptions(group.command('rotate'))
     .description(
-      'Replace the signing key without refusing a token. On the deployed Worker this takes about six minutes. If it stops, run it again.',
+      'Replace the signing key. Tokens of the old key stay valid, except with --leaked. On the deployed Worker this takes about six minutes. If it stops, run it again.',
     )
     .addOption(algorithmOption('Algorithm of the new key. By default that of the old key.'))
     .option('--leaked', 'The key has leaked: replace it at once, and refuse every token that it signed.')
@@ -79,11 +79,11 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
       const { steps, next } = rotationSteps(context, plan, leaked)
       await runSteps(context, steps, `npm run signing-key -- rotate --remote${leaked ? ' --leaked' : ''}`)
       await recordRotation(context, { remote }, next(), leaked)
-      await show(json, next().kid, 'It signs from now on.')
+      await show(json, next().kid, 'This key signs from now on.')
     })
 
   databaseOptions(group.command('prune'))
-    .description('Stop publishing retired keys whose tokens have all expired. A rotation does it too.')
+    .description('Stop publishing retired keys whose tokens have all expired. A rotation also does this.')
     .addOption(jsonOption())
     .action(async ({ remote, persistTo, json }) => {
       const directory = stateFolder(persistTo, env)
@@ -144,8 +144,8 @@ async function localSecrets(directory: string): Promise<SigningSecrets> {
 }
 
 /**
- * Records a rotation as an event of every environment. A failure does not end the command, because the rotation has
- * taken effect.
+ * Records a rotation as an event of every environment. If that fails, the command still succeeds, because the rotation
+ * has taken effect.
  */
 async function recordRotation(
   context: Context,

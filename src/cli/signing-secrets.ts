@@ -8,7 +8,7 @@ import { Failure, shellWord } from './command.ts'
 import { shownPath } from './local-database.ts'
 import { createPrivately, readPrivately, writePrivately } from './private-file.ts'
 
-/** The Worker secrets for signing: a private JWK, and a JWK Set of the other keys that it publishes. */
+/** The secrets of the Worker for signing: a private key as JWK, and a JWK Set of other keys that it publishes. */
 export interface SigningSecrets {
   readonly SIGNING_KEY: string
   readonly PUBLISHED_KEYS: string
@@ -31,7 +31,7 @@ export async function isPrivateKey(value: unknown): Promise<boolean> {
 
 const localFile = (directory: string) => join(directory, '.signing-key.json')
 
-/** Reads the secrets that `dev` signs with. Null when there are none. */
+/** Reads the secrets that `dev` signs with. Null if there are none. */
 export async function readLocalSecrets(directory: string): Promise<SigningSecrets | 'damaged' | null> {
   const text = await readPrivately(localFile(directory))
   if (text === null) return null
@@ -49,7 +49,7 @@ export async function requireLocalSecrets(directory: string): Promise<SigningSec
   )
 }
 
-/** Creates the secrets that `dev` signs with, or gives those that another command has created meanwhile. */
+/** Creates the secrets that `dev` signs with. If another command has created some meanwhile, returns those. */
 export async function createLocalSecrets(directory: string, algorithm: SigningAlgorithm): Promise<SigningSecrets> {
   const secrets = secretsOf(await newSigningKey(algorithm), [])
   if (await createPrivately(localFile(directory), JSON.stringify(secrets))) return secrets
@@ -65,7 +65,7 @@ export async function replaceLocalSecrets(
   await writePrivately(localFile(directory), JSON.stringify(secretsOf(signingKey, others)))
 }
 
-/** The keys that such secrets publish, the one that signs first. */
+/** The keys that a Worker with these secrets publishes. The first one signs. */
 export function publishedBy({ SIGNING_KEY, PUBLISHED_KEYS }: SigningSecrets): PublishedKey[] {
   const own: JWK = publicHalf(JSON.parse(SIGNING_KEY))
   const others: PublishedKey[] = JSON.parse(PUBLISHED_KEYS).keys
@@ -78,7 +78,7 @@ const HANDOVER_SECONDS = 300
 /** How far the clocks of two machines may differ. */
 const CLOCK_SKEW_SECONDS = 60
 
-/** The keys that stay published behind a new one, marked as retired. `now` is unix ms. */
+/** The old keys that stay published after a rotation, marked as retired. `now` is Unix ms. */
 export function retire(published: readonly PublishedKey[], next: JWK, now: number): PublishedKey[] {
   const retiredAt = Math.floor(now / 1000) + HANDOVER_SECONDS
   const others = published.filter(({ kid }) => kid !== next.kid)
@@ -88,7 +88,7 @@ export function retire(published: readonly PublishedKey[], next: JWK, now: numbe
   )
 }
 
-/** Drops retired keys whose last token has expired, whatever its lifetime. `now` is unix ms. */
+/** Drops retired keys whose tokens have all expired, also those of maximum lifetime. `now` is Unix ms. */
 export function withoutExpired(published: readonly PublishedKey[], now: number): PublishedKey[] {
   const oldest = now / 1000 - MAX_ACCESS_TOKEN_TTL_SECONDS - CLOCK_SKEW_SECONDS
   return published.filter(({ retired_at }) => retired_at === undefined || retired_at > oldest)

@@ -69,13 +69,15 @@ function daysOf(text: string): number {
   throw new UsageError(`--days must be a whole number from 1 to ${MAX_DAYS}.`)
 }
 
-/** An ID needs no look-up, because the token may have no access to the database. */
+/**
+ * Returns the ID of an environment. An ID is not looked up, because the API token may have no access to the database.
+ */
 async function idOf(context: Context, environment: string): Promise<string> {
   if (/^env_[0-9A-Z]{26}$/.test(environment)) return environment
   return withRegions(context, { remote: true }, async (open) => (await environmentNamed(open, environment)).id)
 }
 
-/** A data point stands for `_sample_interval` operations when Cloudflare keeps only some of many. */
+/** Cloudflare may keep only a sample of the data points. One that is kept stands for `_sample_interval` operations. */
 function queryFor(dataset: string, environmentId: string, days: number): string {
   const counts = COUNTED_OPERATIONS.map(
     (operation) => `sumIf(_sample_interval, blob1 = '${operation}') AS ${operation}`,
@@ -91,9 +93,9 @@ interface Answer {
 
 async function readUsage({ call }: Account, sql: string): Promise<ApplicationUsage[]> {
   try {
-    // Large sums arrive as strings.
     const headers = { 'Content-Type': 'text/plain' }
     const { data } = await call<Answer>('POST', '/analytics_engine/sql', sql, headers)
+    // Large sums arrive as strings.
     return data.map((row) => ({ application_id: String(row.application_id), ...countsOf((name) => Number(row[name])) }))
   } catch (error) {
     if (hasCode(error, ...FORBIDDEN)) {

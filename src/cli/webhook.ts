@@ -42,15 +42,15 @@ export function addWebhookCommands(program: Command, context: Context): void {
 
   databaseOptions(group.command('create'))
     .description(
-      'Create a webhook endpoint of an environment, and show the secret that signs its events. Readers of the database can read this secret, and sign with it.',
+      'Create a webhook endpoint of an environment, and show the secret that signs its events. The database stores this secret in plain text, so everyone with access to the database can sign with it.',
     )
     .requiredOption('--environment <NAME>', 'Environment, by name or ID.')
     .requiredOption('--url <URL>', 'Where events are sent, over https.')
-    .option('--events <TYPES>', 'Event types, separated by commas. All of them by default.')
+    .option('--events <TYPES>', 'Event types, separated by commas. Default: all.')
     .addOption(jsonOption())
     .action(async (options) => {
       const { environment: environmentName, url, remote, json } = options
-      // The local database is that of `npm run dev`, which may send to this machine.
+      // `npm run dev`, which uses the local database, may send to this machine.
       const problem = newWebhookUrlProblem(url, !remote)
       if (problem) throw new UsageError(`--url ${problem}. Give one like https://example.com/hook.`)
       const events = eventTypesOf(options.events)

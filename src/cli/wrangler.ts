@@ -10,13 +10,16 @@ import { stripVTControlCharacters } from 'node:util'
 export const root = resolve(import.meta.dirname, '../..')
 export const configPath = join(root, 'wrangler.toml')
 
-/** wrangler's own files, which only this user reads: its state, its caches, and saved keys. */
+/**
+ * The folder for wrangler's state and caches, and for keys that our commands save. Only the current user can read its
+ * files.
+ */
 export const WRANGLER_FOLDER = join(root, '.wrangler')
 
 /**
- * wrangler without a banner, telemetry, log files and look-ups of its own, in this process and as a child. Two of its
- * local servers would serve anyone on this machine, without a credential: an SQL console over the database, and a store
- * of request URLs.
+ * Environment variables that disable wrangler's banner, telemetry, log files and network look-ups, in this process and
+ * in child processes. The last two disable local servers that need no credential: an SQL console for the database, and
+ * a log of request URLs. Any user of the machine could read these.
  */
 function quietVariables(env: NodeJS.ProcessEnv): Record<string, string> {
   return {
@@ -32,8 +35,8 @@ function quietVariables(env: NodeJS.ProcessEnv): Record<string, string> {
 }
 
 /**
- * The folder of compiled code, with which wrangler starts in two thirds of the time. V8 runs the code in it without a
- * check, so no other user may be able to write to it. Undefined if that is not certain.
+ * The folder of V8's compile cache, with which wrangler starts in two thirds of the time. V8 runs cached code without a
+ * check, so no other user may be able to write to the folder. Undefined if that is not certain.
  */
 export function compileCacheFolder(parent = WRANGLER_FOLDER): string | undefined {
   const folder = join(parent, 'compile-cache')
@@ -50,8 +53,8 @@ export function compileCacheFolder(parent = WRANGLER_FOLDER): string | undefined
 let isGuarding = false
 
 /**
- * Loads wrangler into this process; commands that need none of it start without it. Its registry of running Workers is
- * kept in the state folder, if there is one, so that no home directory is needed.
+ * Loads wrangler into this process. The import is dynamic, so that commands without wrangler start fast. wrangler's
+ * registry of running Workers is kept in the state folder, so that no home directory is needed.
  */
 export async function loadWrangler(stateFolder?: string) {
   const folder = compileCacheFolder()
@@ -71,8 +74,9 @@ interface Spawned {
 const STARTED_BY_WRANGLER = ['workerd', 'esbuild']
 
 /**
- * Ends such a program when this process ends, even by SIGKILL or for lack of memory: otherwise the runtime would go on
- * serving. A shell waits for the end of a pipe, which the kernel closes when this process ends.
+ * Ends such a program when this process ends, even by SIGKILL or for lack of memory. Otherwise the runtime would
+ * continue to serve. A shell reads from a pipe until the kernel closes it, when this process ends. Then the shell kills
+ * the program.
  */
 function endWithThisProcess(child: ChildProcess): void {
   child.once('spawn', () => {
@@ -100,8 +104,8 @@ export interface Finished {
 }
 
 /**
- * Runs wrangler's command line to its end. It asks no questions: `CI` makes it take its defaults. `input` goes to its
- * stdin, so that a secret is neither in a file nor among the arguments.
+ * Runs a command of wrangler to its end. With `CI`, wrangler asks no questions and uses its defaults. `input` goes to
+ * its stdin, so that a secret is neither in a file nor among the arguments.
  */
 export async function runWrangler(
   args: readonly string[],
@@ -130,7 +134,7 @@ export async function runWrangler(
       output[name] += text
     })
   }
-  // wrangler may end without having read its stdin.
+  // wrangler may exit before it has read its stdin.
   child.stdin.on('error', () => {}).end(input)
   const code = await new Promise<number>((resolve, reject) => {
     child.once('error', reject)
@@ -140,7 +144,10 @@ export async function runWrangler(
   return { code, ...output }
 }
 
-/** How wrangler says that it has no login. A missing account ID begins with some of the same words. */
+/**
+ * Matches wrangler's messages about a missing login, but not the one about a missing account ID, which begins with some
+ * of the same words.
+ */
 const LOGIN_REQUIRED = /it's necessary to set a CLOUDFLARE_API_TOKEN|^\s*Not logged in\.|no credentials were found/i
 
 /** The reason that wrangler gives for its failure: its first error, without decoration. */
@@ -161,7 +168,7 @@ export function parseJson<T>(text: string): T | undefined {
   }
 }
 
-/** wrangler and the runtime break lines and end sentences in different ways. */
+/** Joins a text to one line, because wrangler and the runtime break their lines differently. */
 export function oneLine(text: string): string {
   return stripVTControlCharacters(text).split(/\s+/).join(' ').trim()
 }

@@ -34,7 +34,7 @@ test('the key of a new API key is alone on stdout, or in one line of JSON', asyn
 test('api-key list shows each API key without the key itself', async () => {
   const { json } = await create('listed', '--json')
   const { stdout } = await apiKey(['list', '--environment', 'staging'])
-  expect(stdout).toMatch(/^ENVIRONMENT +NAME +ACCESS +ID +LAST USED +EXPIRES +ADDRESSES +REVOKED$/m)
+  expect(stdout).toMatch(/^ENVIRONMENT +NAME +ACCESS +ID +LAST USED +EXPIRES +ALLOWED IPS +REVOKED$/m)
   expect(stdout).toMatch(new RegExp(`^staging +listed +write +${json.id} +never +never +all +-$`, 'm'))
   expect(stdout).not.toContain(json.api_key)
   const all = await apiKey(['list', '--json'])
@@ -94,7 +94,7 @@ test.each([
 test('an API key can be renamed until it is revoked, and each change of the name records an event', async () => {
   const { json } = await create('before', '--json')
   const rename = (name: string) => apiKey(['rename', json.id, '--name', name])
-  expect((await rename('after')).stdout).toBe(`Renamed: ${json.id} is after.\n`)
+  expect((await rename('after')).stdout).toBe(`Renamed ${json.id} to after.\n`)
   expect((await rename('after')).code).toBe(0)
   expect((await rename('\u0007')).code).toBe(2)
   const renames = "SELECT data ->> 'name' AS name FROM events WHERE type = 'api_key.updated'"
@@ -181,7 +181,7 @@ describe('an API key that cannot be shown', () => {
     })
     const [{ id }] = await keysNamed('lost')
     expect(stderr).toContain(
-      `API key ${id} could not be written to standard output (ENOSPC). It exists, and could not be undone (the database is gone). Run: npm run api-key -- revoke ${id}`,
+      `API key ${id} could not be written to standard output (ENOSPC). It still exists, because undoing this failed (the database is gone). Run: npm run api-key -- revoke ${id}`,
     )
     expect(code).toBe(1)
   })

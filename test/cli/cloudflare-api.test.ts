@@ -60,7 +60,7 @@ describe('the choice of the Cloudflare account', () => {
   test('an operator with several accounts chooses one in wrangler.toml or the environment', async () => {
     accounts = [...accounts, { id: 'b2', name: 'Shop' }]
     await expect(login(undefined, token)).rejects.toThrow(
-      'The login to Cloudflare can use several accounts: Jane’s (a1), Shop (b2). Nothing was changed. Set account_id in wrangler.toml, or CLOUDFLARE_ACCOUNT_ID.',
+      'The Cloudflare login has access to several accounts: Jane’s (a1), Shop (b2). Nothing was changed. Set account_id in wrangler.toml, or CLOUDFLARE_ACCOUNT_ID.',
     )
     expect((await login('b2', token)).description).toContain('account Shop.')
     vi.stubEnv('CLOUDFLARE_ACCOUNT_ID', 'a1')
@@ -70,7 +70,7 @@ describe('the choice of the Cloudflare account', () => {
   test('a token that may use no account is refused with the permissions that it needs', async () => {
     accounts = []
     await expect(login(undefined, token)).rejects.toThrow(
-      /can use no account\. Nothing was changed\. An API token needs/,
+      /has access to no account\. Nothing was changed\. An API token needs/,
     )
   })
 

@@ -20,7 +20,7 @@ describe('an invalid command line prints an error and the usage, and ends with e
     [['environment', 'create'], "Required option '--name <NAME>' not specified."],
     [['environment', 'list', '--remote', '--persist-to', 'x'], 'cannot be used with option'],
     [['api-key', 'create', '--name', 'n', '--access', 'read'], "Required option '--environment <NAME>' not specified."],
-    [KEY, 'Give --access or --permission.'],
+    [KEY, 'Give either --access or --permission.'],
     [[...KEY, '--access', 'admin'], "argument 'admin' is invalid. Allowed choices are read, write."],
     [['api-key', 'revoke'], 'Give the ID of the key, or both --environment and --name.'],
     [['api-key', 'revoke', '--name', 'n'], 'Give the ID of the key, or both --environment and --name.'],

@@ -176,7 +176,7 @@ test('deploy waits up to two minutes for the new URL, and reports progress every
   ])
   deployment.silence = Number.POSITIVE_INFINITY
   await expect(deployment.deploy()).rejects.toThrow(
-    `The Worker was deployed, and ${URL}/readyz is not ready after two minutes: getaddrinfo ENOTFOUND.`,
+    `The Worker was deployed, but ${URL}/readyz is not ready after two minutes: getaddrinfo ENOTFOUND.`,
   )
 })
 
@@ -253,7 +253,7 @@ describe('an exhausted quota of the Free plan', () => {
     expect(deployment.cloudflare.changes).toEqual([])
     deployment.cloudflare.quotaExceeded = false
     expect((await deployment.deploy()).said[2]).toBe(
-      `Found ${described.name} in ENAM. Warning: this is not weur, which was asked for.`,
+      `Found ${described.name} in ENAM. Warning: this is not weur, which you chose.`,
     )
   })
 })

@@ -41,7 +41,7 @@ describe('the location of a new database', () => {
     expect(questions[0]).toContain(
       "Where should the database oncekey be? Its location can't be changed later.\n  weur      Western Europe\n",
     )
-    expect(questions[1]).toBe('tokyo is none of these.\nLocation: ')
+    expect(questions[1]).toBe('tokyo is not a location in this list.\nLocation: ')
     expect(said[2]).toBe("Created oncekey in APAC.\n      The location of a database can't be changed later.")
   })
 
@@ -73,9 +73,9 @@ describe('the location of a new database', () => {
     const deployment = new Deployment()
     deployment.cloudflare.region = 'EEUR'
     const { said } = await deployment.deploy(at({ '': { location: 'weur' } }))
-    expect(said[2]).toContain('Created oncekey in EEUR. Warning: this is not weur, which was asked for.')
+    expect(said[2]).toContain('Created oncekey in EEUR. Warning: this is not weur, which you chose.')
     expect((await deployment.deploy(at({ '': { location: 'oc' } }))).said[2]).toBe(
-      'Found oncekey in EEUR. Warning: this is not oc, which was asked for.',
+      'Found oncekey in EEUR. Warning: this is not oc, which you chose.',
     )
   })
 })

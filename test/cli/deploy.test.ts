@@ -29,7 +29,7 @@ test('the first deployment creates everything, and prints an API key that works'
     'Created. The next step sets it.',
     `Deployed version ${version(3)}.`,
     `Ready, with version ${version(3)}.`,
-    'It is the address of the Worker.',
+    'The Worker has no other domain.',
     'Created.',
   ])
   expect(deployment.runs).toEqual(['d1 migrations apply oncekey --remote', 'deploy', 'deploy'])
@@ -54,11 +54,11 @@ test('a second deployment deploys a new version, and creates nothing else', asyn
   expect(said.slice(2)).toEqual([
     'Found oncekey in WEUR.',
     'oncekey was up to date.',
-    'It has one.',
+    'The Worker has one.',
     `Deployed version ${version(4)}.`,
     `Ready, with version ${version(4)}.`,
-    'It is the address of the Worker.',
-    'It has one.',
+    'The Worker has no other domain.',
+    'They exist.',
   ])
   expect(deployment.runs).toEqual(['deploy'])
   expect(deployment.cloudflare.changes).toEqual([])
@@ -198,7 +198,7 @@ describe('npm run deploy', () => {
     const deployment = new Deployment()
     const { stderr, stdout, code } = await run(deployment, ['--environment', 'my prod'], surroundings)
     expect(stderr).toContain(`No API key was created, because ${reason}.`)
-    const [, command = ''] = /On your machine: npm run (.*)/.exec(stderr) ?? []
+    const [, command = ''] = /Create one on your machine: npm run (.*)/.exec(stderr) ?? []
     expect(command).toBe("api-key -- create --remote --environment 'my prod' --name first --access write")
     expect(stdout).toBe(`\n  Oncekey         ${URL}\n\n`)
     expect(code).toBe(0)

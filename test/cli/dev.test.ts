@@ -143,7 +143,7 @@ describe('the first start of npm run dev', () => {
     const words = ['--to', '2026-01-01T00:00:00Z', '--from', 'copy.sqlite', '--persist-to', state]
     const { code, stdout, stderr } = await run(['recover', ...words], { cwd: project })
     expect(stderr).toContain(
-      `\`npm run dev\` (process ${dev.pid()}) uses the same state at ${first.url}. Nothing was changed. Stop it first.`,
+      `\`npm run dev\` (process ${dev.pid()}) uses the same state at ${first.url}. Nothing was changed. Stop that process first.`,
     )
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   })

@@ -45,7 +45,7 @@ describe('the recovery of the local database', () => {
     const running = await recover()
     clearInterval(use)
     expect(running.stderr).toMatch(
-      /Another process has .*\.sqlite open .*\. The database was not restored\. Stop it first\./,
+      /Another process has .*\.sqlite open .*\. The database was not restored\. Stop that process first\./,
     )
     expect(running.stderr).toContain('again: it continues from this step.')
     expect(await tokens(before)).toEqual([401, 200])
@@ -90,7 +90,7 @@ describe('the recovery of the local database', () => {
     const early = await cli(words)
     release()
     expect(early.stderr).toContain(
-      `\`npm run dev\` or another command uses ${folder}. Nothing was changed. Stop it first.\n`,
+      `\`npm run dev\` or another command uses ${folder}. Nothing was changed. Stop that process first.\n`,
     )
     expect(await readdir(folder)).toEqual(before)
 
@@ -104,7 +104,7 @@ describe('the recovery of the local database', () => {
     })
     const { ino } = await stat(file)
     release()
-    expect(late.stderr).toMatch(/\[8\/8\] .*\n.* uses .*\. The database was not restored\. Stop it first\.\n/)
+    expect(late.stderr).toMatch(/\[8\/8\] .*\n.* uses .*\. The database was not restored\. Stop that process first\.\n/)
     const { code } = await cli(words, { openLocalRegions: (directory) => openLocalRegions(directory) })
     expect(code).toBe(0)
     expect((await stat(file)).ino).not.toBe(ino)

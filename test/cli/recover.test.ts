@@ -443,7 +443,7 @@ describe('the recovery of the deployed database', () => {
       recovery.state.isClosed = false
     })
     await expect(recovery.run()).rejects.toThrow(
-      /is not closed after two minutes \(200\)\. If it is older than these commands, run `npm run deploy` first\./,
+      /is not closed after two minutes \(200\)\. If its version is older than this command, run `npm run deploy` first\./,
     )
     const environment = "INSERT INTO environments (id, client_id, name, created_at) VALUES ('a', 'b', 'c', 1)"
     await expect(database.prepare(environment).run()).rejects.toThrow(/frozen/)

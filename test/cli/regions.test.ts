@@ -188,7 +188,7 @@ describe('a region that does not respond', () => {
   test('while a region is down, no environment is created, because that region may have the name', async () => {
     const { code, stderr } = await command('environment', 'create', '--name', 'x')
     expect(stderr).toContain(
-      'Region 1 (DB_1): D1_ERROR: the region is down.\nThe name may be taken there. Nothing was changed.',
+      'Region 1 (DB_1): D1_ERROR: the region is down.\nThe name may already exist there. Nothing was changed. Try again when all regions respond.',
     )
     expect(code).toBe(1)
   })

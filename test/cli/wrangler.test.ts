@@ -40,8 +40,8 @@ test('deploy --dry-run lists the steps and builds the Worker, without a network 
   expect(lines.slice(0, 9).every((line, i) => line.startsWith(`[${i + 1}/9] `))).toBe(true)
   expect(lines.slice(9)).toEqual([
     'Region 0: database oncekey, if it is to be created: eu',
-    'Address: oncekey on workers.dev',
-    'Issuer of tokens: the address of the first deployment',
+    'Host: oncekey on workers.dev',
+    'Issuer of tokens: the URL of the first deployment',
     expect.stringMatching(/^Rate limit MANAGEMENT_CALLS: namespace \d+$/),
     expect.stringMatching(/^Rate limit FAILED_AUTHENTICATIONS: namespace \d+$/),
     expect.stringMatching(
@@ -116,22 +116,22 @@ test('the real wrangler completes a deployment, one with a new domain, and a gra
   expect(first.stderr.split('\n').slice(0, -3)).toEqual([
     '[1/9] Check the login to Cloudflare…',
     '      Logged in as jane@example.com, account Jane’s account.',
-    '[2/9] Check the address of the Worker, and what is deployed there…',
-    '      It is https://oncekey.jane.workers.dev.',
+    '[2/9] Check the URL of the Worker, and what is deployed there…',
+    '      The URL is https://oncekey.jane.workers.dev.',
     '[3/9] Find or create the database oncekey…',
     '      Created oncekey in WEUR.',
     "      The location of a database can't be changed later.",
     '[4/9] Bring the tables up to date…',
     expect.stringMatching(/^ {6}oncekey: applied 0001_management\.sql, 0002_fewer_rows\.sql/),
-    '[5/9] Create a signing key for its tokens, unless it has one…',
+    '[5/9] Create a signing key, unless the Worker has one…',
     '      Created. The next step sets it.',
     '[6/9] Deploy the Worker oncekey…',
     '      Deployed version 00000000-0000-4000-8000-000000000003.',
     '[7/9] Wait until it is ready…',
     '      Ready, with version 00000000-0000-4000-8000-000000000003.',
     '[8/9] Turn off workers.dev, if the Worker has its own domain…',
-    '      It is the address of the Worker.',
-    '[9/9] Create the environment production and its first API key, unless it has one…',
+    '      The Worker has no other domain.',
+    '[9/9] Create the environment production and its first API key, unless they exist…',
   ])
   expect(first.stderr).toContain('Could not reach the deployed database: ')
   expect(first.stderr).toMatch(/\nRun `npm run deploy` again: it continues from this step\.\n$/)
