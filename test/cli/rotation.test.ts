@@ -270,7 +270,7 @@ describe('a rotation after a leak', () => {
     const keys = await deployment.published()
     Object.assign(deployment.platform, { fetch: async () => Response.json({ keys }) })
     const failure = await deployment.rotate({ pendingFile, isLeaked: true }).catch((error: Error) => error.message)
-    const { kid } = JSON.parse(deployment.cloudflare.secrets.SIGNING_KEY ?? '')
+    const { kid } = JSON.parse(deployment.secrets.SIGNING_KEY as string)
     expect(failure).toContain(
       `The secrets were set, but ${URL}/oauth2/jwks does not show the key ${kid} after two minutes. It shows ${first}.`,
     )
