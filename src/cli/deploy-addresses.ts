@@ -35,9 +35,9 @@ interface Changeset {
 }
 
 /**
- * Throws Failure if a custom domain has a DNS record or belongs to another Worker, unless the operator allows to
- * replace it. wrangler would replace it without asking, because its output is not a terminal. Before the Worker exists,
- * Cloudflare does not report DNS records: call this function again after the first upload.
+ * Throws Failure if a custom domain has a DNS record or belongs to another Worker, unless the operator has allowed its
+ * replacement. wrangler would replace it without asking, because its output is not a terminal. Before the Worker
+ * exists, Cloudflare does not report DNS records: call this function again after the first upload.
  */
 export async function checkDomains(account: Account, plan: AddressPlan): Promise<string[]> {
   const { name, canTakeDomain } = plan

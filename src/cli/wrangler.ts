@@ -53,8 +53,8 @@ export function compileCacheFolder(parent = WRANGLER_FOLDER): string | undefined
 let isGuarding = false
 
 /**
- * Loads wrangler into this process. The import is dynamic, so that commands without wrangler start fast. wrangler's
- * registry of running Workers is kept in the state folder, so that no home directory is needed.
+ * Loads wrangler into this process. The import is dynamic, so that commands without wrangler start fast. If there is a
+ * state folder, wrangler keeps its registry of running Workers there, so that no home directory is needed.
  */
 export async function loadWrangler(stateFolder?: string) {
   const folder = compileCacheFolder()
