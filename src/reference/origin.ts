@@ -1,10 +1,10 @@
-/** Placeholders in the generated files. The Worker replaces them by its own address. */
+/** Placeholders in the generated files. The Worker replaces them by its own hostname and origin. */
 export const HOSTNAME = 'oncekey.invalid'
 export const ORIGIN = `https://${HOSTNAME}`
 
 /**
- * Replaces the placeholders. WorkOS's Node SDK takes an address in three options; `quoted` writes the first of them as the
- * text has it, and the others follow where it is not https on port 443.
+ * Replaces the placeholders. WorkOS's Node SDK takes an origin as three options, of which the text has the first: the
+ * quoted hostname. The options `port` and `https` are added after it, unless the origin is https on port 443.
  */
 export function withOrigin(text: string, origin: string, style: 'html' | 'text' = 'text'): string {
   const { hostname, port, protocol } = new URL(origin)

@@ -26,7 +26,7 @@ export const reference = new Hono<HonoEnv>()
 
   .get('/llms.txt', (c) => textOf(c, 'llms.txt', 'text/plain'))
 
-/** A text with the Worker’s own address in it. */
+/** A generated text, with the origin of the Worker in place of the placeholders. */
 async function textOf(c: Context<HonoEnv>, name: string, type: string): Promise<Response> {
   const text = withOrigin(await asset(c, `generated/${name}`), publicOrigin(c))
   return c.body(text, { headers: { 'Content-Type': `${type}; charset=UTF-8` } })

@@ -66,7 +66,10 @@ type ParameterPart = { readonly title: string } & (
   | { readonly parameters?: never; readonly schema: JsonSchema }
 )
 
-/** The parameters of a call, by their place. Every call takes X-Request-ID, which has a place of its own. */
+/**
+ * The parameters of a call, grouped by where they are sent. X-Request-ID is not among them: every call takes it, and
+ * another section describes it.
+ */
 export function parameterParts(document: OpenApi, { parameters, requestBody }: Operation): ParameterPart[] {
   const all = parameters.map((parameter) => resolved<Parameter>(document, parameter))
   const [media] = Object.values(requestBody?.content ?? {})
@@ -80,7 +83,7 @@ export function parameterParts(document: OpenApi, { parameters, requestBody }: O
   ]
 }
 
-/** The members of the success, unless a section of its own describes the object. */
+/** The members of the success response, unless the object has its own section. */
 function returned(document: OpenApi, operation: Operation): Html {
   const { description, schema } = successOf(document, operation)
   const isObject = objectNames(document).includes(nameOf(schema ?? {}))
@@ -113,11 +116,11 @@ function samples(document: OpenApi, { method, path, operation, number }: Call): 
   )
 }
 
-/** Errors of nearly every call. The guide to errors names them once. */
+/** Errors of nearly every call. Only the guide to errors lists them. */
 const COMMON = ['https_required', 'rate_limit_exceeded', 'service_unavailable', 'internal_error']
 const isCommon = (name: string) => COMMON.includes(name.replace('oauth_', ''))
 
-/** One tab per status. The success has its example, the others have their codes. */
+/** One tab per status: the success with an example, and each error status with its codes. */
 function responses(document: OpenApi, errors: readonly DescribedError[], { operation, number }: Call): Html {
   const { status, description, schema } = successOf(document, operation)
   const example = schema && exampleOf(document, schema)

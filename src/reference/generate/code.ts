@@ -15,8 +15,8 @@ export function codeBlock(code: string, language: string): Html {
 }
 
 /**
- * Tabs that work without a script: each is a radio button, followed by its panel. The first one is open. The name is on
- * each button, so it is short.
+ * Tabs that work without a script: each is a radio button, followed by its panel. The first tab is open. `name` should
+ * be short, because every button has it.
  */
 export function tabs(name: string, label: string, all: readonly Tab[]): Html {
   return html`<div class="radios" role="radiogroup" aria-label="${label}">

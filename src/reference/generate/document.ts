@@ -49,8 +49,8 @@ const SECURITY_SCHEMES: OpenApi['components']['securitySchemes'] = {
 }
 
 /**
- * Makes the document, and lists the errors for the page: those of the operations, and the two that no operation can
- * return. Throws if a member has no description, or a description has no member.
+ * Makes the document, and lists the errors for the page: those of the operations, and two that no operation can return.
+ * Throws if a member has no description, or if a description belongs to no member.
  */
 export async function makeDocument(version: string): Promise<{ document: OpenApi; errors: DescribedError[] }> {
   const schemas = componentSchemas()
@@ -107,14 +107,20 @@ function componentSchemas(): Record<string, JsonSchema> {
   return { ...converted, OpenApi: { type: 'object' } }
 }
 
-/** A list's query is a record that becomes an object: only the object says which members it has. */
+/**
+ * Returns the schema with the members of a list's query. Its own schema is a record that is converted into an object,
+ * and only the object's schema has the members.
+ */
 function membersOfQuery(schema: v.GenericSchema): v.GenericSchema {
   if (schema.type !== 'record' || !('pipe' in schema)) return schema
   const object = (schema.pipe as { type: string }[]).find(({ type }) => type === 'object')
   return (object as v.GenericSchema | undefined) ?? schema
 }
 
-/** The components that the paths refer to, directly or through other components: linters reject unused ones. */
+/**
+ * Keeps only the components that the paths refer to, directly or through other components, because linters reject
+ * unused ones.
+ */
 function referenced<T extends Record<string, Record<string, unknown>>>(paths: object, components: T): T {
   const names = new Set<string>()
   const visit = (value: unknown) => {

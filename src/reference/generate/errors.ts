@@ -24,7 +24,7 @@ export interface DescribedError {
 
 const HEADERS = ['Allow', 'Retry-After', 'WWW-Authenticate']
 
-/** Details of the examples, for errors that always have some, by the name of their component. */
+/** Example details, by component name, for errors that always have details. */
 const DETAILS: Readonly<Record<string, ConstructorParameters<typeof ApiError>[1]>> = {
   entity_not_found: { entityId: 'conn_app_01KA3Z8G9M0T4XQ2R7V5W6Y1BE' },
   method_not_allowed: { allow: ['GET', 'HEAD', 'POST'] },
@@ -34,7 +34,7 @@ const DETAILS: Readonly<Record<string, ConstructorParameters<typeof ApiError>[1]
   oauth_unsupported_media_type: { message: 'Send the body without a Content-Encoding.' },
 }
 
-/** Describes an error by sending it: the Worker's own error handler writes the status, the headers and the body. */
+/** Describes an error by its response: the Worker's own error handler makes the status, the headers and the body. */
 export async function describeError(code: ErrorCode, style: ErrorStyle): Promise<DescribedError> {
   const name = style === 'oauth' ? `oauth_${code}` : code
   const app = new Hono<HonoEnv>().onError(style === 'oauth' ? onOAuthError : onError)
@@ -52,7 +52,9 @@ export async function describeError(code: ErrorCode, style: ErrorStyle): Promise
   }
 }
 
-/** The error responses of one operation, by status: a reference to a component where only one error has the status. */
+/**
+ * The error responses of one operation, by status. A status with only one error refers to the component of that error.
+ */
 export function errorResponses(errors: readonly DescribedError[]): Record<string, Response | OasRef> {
   const byStatus = Object.entries(Object.groupBy(errors, ({ status }) => status))
   return Object.fromEntries(

@@ -1,6 +1,6 @@
 import { openIdConfigurationOf, serverMetadataOf } from '../../contract/oauth.ts'
 
-/** All examples tell one story: an application, its secrets, and their use. */
+/** All examples are about the same application, its secrets, and their use. */
 
 const ISSUER = 'https://secrets.example.com'
 
@@ -11,7 +11,7 @@ export const IDS = {
   organization: 'org_01EHZNVPK3SFK441A1RGBFSHRT',
   environment: 'client_01KA3Z5T4R0C7B9N3M1V6X8Z2Q',
 }
-/** The checksum is wrong, so that scanners do not report it. */
+/** This secret has a wrong checksum, so that scanners do not report it. */
 const PLAINTEXT = 'cs_0EXAMPLE9vQ4mT7yB2nK6pR1sW8xZ3cF5gH0jL4dexamplea4D5f2'
 
 const CREATED = '2026-11-15T09:30:00.000Z'
@@ -66,7 +66,6 @@ const listedSecret = {
   last_used_from: { ip_prefix: '203.0.113.0/24', country: 'NL', user_agent: 'openid-client/6.8.9' },
 }
 
-/** A secret that has every member. */
 const fullSecret = {
   ...usedSecret,
   name: 'Production',

@@ -26,7 +26,7 @@ export interface Guide {
   /** The name of the file, and the ID of its section. */
   readonly id: (typeof GUIDES)[number]
   readonly title: string
-  /** Markdown, with the placeholder for the address, and with links inside of the page. */
+  /** Markdown. URLs have the placeholder for the origin, and links to other guides point to sections of the page. */
   readonly markdown: string
 }
 
@@ -40,12 +40,12 @@ export function readGuide(id: Guide['id']): Guide {
   return { id, title, markdown: markdown.trim() }
 }
 
-/** The names of languages in Markdown, where the highlighter has others. */
+/** Languages that have another name in the highlighter than in Markdown. */
 const NAMES: Readonly<Record<string, string>> = { sh: 'bash', js: 'javascript' }
 
 /**
- * Renders a guide. Code blocks that follow each other are tabs, one per language. Code that names a call, such as
- * `GET /events`, becomes a link to it: `operationIds` has them by method and path.
+ * Renders a guide. Adjacent code blocks become tabs, one per language. Code that names a call, such as `GET /events`,
+ * becomes a link to the call. `operationIds` has the IDs of the calls, by method and path.
  */
 export function guideHtml({ id, markdown }: Guide, operationIds: ReadonlyMap<string, string>): Html {
   const marked = new Marked({

@@ -2,13 +2,16 @@ import { createRequire } from 'node:module'
 import { raw } from 'hono/html'
 import type { Html } from './members.ts'
 
-// The library is not imported with its types, which would add those of browsers to every file.
+// The library is not imported with its types, because these would add the types of browsers to every file.
 const require = createRequire(import.meta.url)
 const hljs = require('highlight.js') as {
   readonly highlight: (code: string, options: { readonly language: string }) => { readonly value: string }
 }
 
-/** The element of each kind of token. Short names: the page has thousands. What is not listed has no colour. */
+/**
+ * The HTML element for each kind of syntax token. The names are short, because the page has thousands of these
+ * elements. Kinds that are not listed have no colour.
+ */
 const ELEMENTS: Readonly<Record<string, string>> = {
   keyword: 'b',
   built_in: 'b',
@@ -23,7 +26,7 @@ const ELEMENTS: Readonly<Record<string, string>> = {
 
 const ENTITIES: Readonly<Record<string, string>> = { '&quot;': '"', '&#x27;': "'" }
 
-/** Colours code at build time. The text of the elements is exactly the code. */
+/** Highlights code at build time. The text of the result is exactly the code. */
 export function highlighted(code: string, language: string): Html {
   const open: string[] = []
   const html = hljs

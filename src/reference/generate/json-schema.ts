@@ -8,15 +8,15 @@ import type { JsonSchema } from './openapi.ts'
 const WORDED = new Set(['check', 'partial_check', 'regex', 'iso_timestamp'])
 
 /**
- * Converts the schemas by which the Worker validates into JSON Schemas, by name, and describes every member. Throws if
- * a schema cannot be converted, or a member has no words.
+ * Converts the validation schemas of the Worker into JSON Schemas, by name, and describes every member. Throws if a
+ * schema cannot be converted, or if a member has no description.
  */
 export function jsonSchemas(schemas: Readonly<Record<string, v.GenericSchema>>): Record<string, JsonSchema> {
   const definitions = toJsonSchemaDefs(schemas, {
     target: 'draft-2020-12',
     typeMode: 'ignore',
     overrideRef: ({ referenceId }) => `#/components/schemas/${referenceId}`,
-    // `forward` reports a rule of the whole query at one of its members.
+    // `forward` only chooses the member at which an error of the whole query is reported.
     ignoreActions: ['transform', 'forward'],
     overrideAction: ({ valibotAction, jsonSchema }) => {
       const isEmpty = valibotAction.type === 'max_length' && jsonSchema.maxItems === 0
@@ -54,7 +54,7 @@ function simplified({ anyOf, oneOf, properties, items, required, ...rest }: Json
   }
 }
 
-/** Describes the members of a schema, by their paths. */
+/** Adds to each member of a schema the description for its path. */
 function explained(path: string, schema: JsonSchema): JsonSchema {
   return {
     ...schema,

@@ -120,7 +120,7 @@ function members(schema: JsonSchema, direction: Direction): string {
   return [baseOf(schema), ...groups.flat()].filter(Boolean).join('\n\n')
 }
 
-/** Members of members follow their parent, by their path. */
+/** Lists nested members after their parent, with their path as name. */
 function flattened(members: readonly Member[], direction: Direction, path = ''): Member[] {
   return members.flatMap((member) => {
     const name = path + member.name

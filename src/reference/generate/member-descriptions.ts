@@ -1,6 +1,6 @@
 /**
- * The meaning of each member of each schema, by its path (`Application.redirect_uris.uri`), or by its name where the
- * meaning is the same everywhere. The schemas’ rules add sentences of their own.
+ * The meaning of each member of each schema, by its path (`Application.redirect_uris.uri`), or by its name if the
+ * meaning is the same everywhere. The rules of the schemas add further sentences.
  */
 const WORDS: Readonly<Record<string, string>> = {
   object: 'The type of this object.',
@@ -195,7 +195,7 @@ const used = new Set<string>()
 /** The schemas whose members RFC 7517, RFC 8414 and OpenID Connect Discovery describe. */
 const STANDARD = ['PublishedKeys', 'ServerMetadata', 'OpenIdConfiguration']
 
-/** The description of a member: that of the longest suffix of its path in `WORDS`. Throws if there is none. */
+/** The description of a member: the entry of `WORDS` for the longest suffix of its path. Throws if there is none. */
 export function words(path: string): string {
   const names = path.replaceAll('[]', '').split('.')
   for (let i = 0; i < names.length; i++) {
@@ -209,7 +209,7 @@ export function words(path: string): string {
   throw new Error(`member-descriptions.ts does not describe ${path}`)
 }
 
-/** Keys that describe no member. */
+/** The keys of `WORDS` that describe no member. */
 export function unusedWords(): string[] {
   return Object.keys(WORDS).filter((key) => !used.has(key))
 }

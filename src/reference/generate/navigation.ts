@@ -19,8 +19,9 @@ export function entryOf({ method, operation }: Call): Entry {
 }
 
 /**
- * The contents: a column beside the page, or on phones a layer over it, which the bar's link opens and every link in it
- * closes, because `:target` moves on. `#close` is in the layer, so that closing it does not scroll the page.
+ * The table of contents: a column beside the page, or on phones a layer over it. The link of the bar opens the layer by
+ * `:target`. Every link in the layer closes it, because the target changes. `#close` is in the layer, so that closing
+ * the layer does not scroll the page.
  */
 export function navigation(chapters: readonly Chapter[]): Html {
   return html`<div class="bar"><a href="#contents">Contents</a> <span></span></div>

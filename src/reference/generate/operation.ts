@@ -12,7 +12,7 @@ export interface Route {
   readonly id: string
   readonly summary: string
   readonly description: string
-  /** The right that an API key needs, or an application with its client secret, or a caller without credentials. */
+  /** The caller: an API key with this right, an application with its client secret, or a caller without credentials. */
   readonly caller: Need | 'client' | 'public'
   /** The name of the query's schema. */
   readonly query?: string
@@ -41,10 +41,10 @@ export interface Group {
   readonly schemas: Readonly<Record<string, v.GenericSchema>>
 }
 
-/** Each requirement is enough by itself: the access of a key without permissions, or a permission. */
+/** Each of these requirements is sufficient: the access of a key without permissions, or one permission. */
 function securityOf(caller: Route['caller']): Operation['security'] {
   if (caller === 'public') return []
-  // With client_secret_post the credentials are form fields, so OpenAPI has no scheme for it: that is the empty one.
+  // The empty requirement means client_secret_post: its credentials are form fields, for which OpenAPI has no scheme.
   if (caller === 'client') return [{ client_secret_basic: [] }, {}]
   return [isChanging(caller) ? 'write' : 'read', ...permissionsFor(caller)].map((role) => ({ api_key: [role] }))
 }
@@ -74,7 +74,7 @@ const OTHER_ERRORS: Readonly<Record<'client' | 'public', readonly ErrorCode[]>> 
 
 const BODY_ERRORS: readonly ErrorCode[] = ['malformed_request', 'payload_too_large', 'unsupported_media_type']
 
-/** The errors of a public route in this range have no common body: plain http, and refusals of Cloudflare's own. */
+/** The 4xx errors of a public route. They have no common body, because Cloudflare itself sends some of them. */
 const PUBLIC_ERROR = { description: 'The request used plain http, or Cloudflare refused it before it reached Oncekey.' }
 
 /** Describes the operation of a route, and the errors that it can return. */
@@ -163,7 +163,7 @@ export const parameters: Record<string, Parameter> = {
   },
 }
 
-/** Parameters that the Worker parses from the query’s text, with the type that they stand for. */
+/** Query parameters that arrive as text and are parsed, with the types of their values. */
 const TYPED: Readonly<Record<string, JsonSchema>> = {
   limit: { type: 'integer', minimum: 1, maximum: 100, default: 10 },
 }
@@ -175,7 +175,7 @@ function queryParameters({ properties = {}, required = [], examples = [] }: Json
     in: 'query',
     ...(required.includes(name) && schema.type !== 'array' && { required: true }),
     ...(schema.type === 'array' && { style: 'form', explode: false }),
-    // The typed schema says the rules itself.
+    // The typed schema has the rules, so the description need not repeat them.
     description: TYPED[name] ? words(name) : description,
     schema: TYPED[name] ?? schema,
     ...(Object.hasOwn(example, name) && { example: example[name] }),
@@ -188,7 +188,7 @@ function requestBody({ body, form }: Route): Pick<Operation, 'requestBody'> {
   return { requestBody: { required: true, content: { 'application/x-www-form-urlencoded': media(form) } } }
 }
 
-/** The media types of successes that are texts without a schema. */
+/** The media types of success responses that are texts without a schema. */
 const TEXTS: Readonly<Record<string, string>> = {
   html: 'text/html',
   markdown: 'text/markdown',

@@ -39,7 +39,7 @@ export function groupsOf(document: OpenApi): { groups: Group[]; appendix: Group[
   }
 }
 
-/** Makes the main part of the page. The Worker replaces `ORIGIN` and adds the frame that all pages have. */
+/** Makes the main part of the page. The Worker replaces `ORIGIN`, and adds the frame of every page. */
 export function makePage(document: OpenApi, errors: readonly DescribedError[], guides: readonly Guide[]): string {
   const { groups, appendix } = groupsOf(document)
   const operationIds = new Map(
@@ -47,7 +47,7 @@ export function makePage(document: OpenApi, errors: readonly DescribedError[], g
       .flatMap(({ calls }) => calls)
       .map(({ method, path, operation }) => [`${method} ${path}`, operation.operationId]),
   )
-  /** The parts of guides that follow from the document. */
+  /** The parts of guides that are made from the document. */
   const generated: Partial<Record<Guide['id'], Html>> = {
     authentication: headers(document),
     errors: errorTable(errors),

@@ -46,7 +46,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   oauth_service_unavailable: 'Wait for the seconds in `Retry-After`, then send the same request again.',
 }
 
-/** Throws for an error that has no remedy, so that none is added without one. */
+/** Returns the remedy of an error. Throws if there is none, so that every new error must have one. */
 export function remedyOf({ name }: DescribedError): string {
   const remedy = REMEDIES[name]
   if (remedy === undefined) throw new Error(`remedies.ts has no remedy for ${name}`)

@@ -1,11 +1,14 @@
 import { type JsonSchema, nameOf, type OpenApi, type Parameter } from './openapi.ts'
 
 /**
- * The words of the page and of its Markdown edition about members. Texts have code between backticks, and links as
- * Markdown does.
+ * How the page and its Markdown edition describe members. The texts have code between backticks, and links as in
+ * Markdown.
  */
 
-/** The reader sends the object, or receives it. Its members are then required or optional, or always present or not. */
+/**
+ * Whether the reader of the page sends the object or receives it. Members of a request are required or optional.
+ * Members of a response are always present or may be absent.
+ */
 export type Direction = 'request' | 'response'
 
 const PRESENCE = { request: ['required', 'optional'], response: ['always present', 'may be absent'] } as const
@@ -15,26 +18,25 @@ export interface Member {
   readonly type: string
   readonly presence: (typeof PRESENCE)[Direction][number]
   readonly description: string
-  /** The objects that are the value, or its items. */
+  /** The schemas of the objects that are the value, or its items. */
   readonly nested: readonly JsonSchema[]
   readonly isArray: boolean
 }
 
 export interface MemberGroup {
-  /** Names the objects that have the members; empty for all objects. */
+  /** Describes the variants of the object that have these members. Empty if all variants have them. */
   readonly title: string
   readonly members: readonly Member[]
 }
 
-/** A schema in which the name of an object with a section of its own takes the place of its members. */
+/** A schema without the members of another object that has its own section. `base` has the name of that object. */
 export interface Shortened extends JsonSchema {
-  /** The name of that object. */
   readonly base?: string
 }
 
 const BASES = ['ClientSecret', 'Application']
 
-/** Replaces members that an object shares with another one by the name of the other one, at every depth. */
+/** Replaces the members that an object shares with one of `BASES` by the name of the latter, at every depth. */
 export function shortened(document: OpenApi, schema: JsonSchema, own = ''): Shortened {
   const inner = (one: JsonSchema) => shortened(document, one)
   const base = schema.properties && BASES.find((name) => name !== own && hasMembersOf(document, name, schema))
@@ -71,7 +73,7 @@ export function memberGroups(schema: JsonSchema, direction: Direction): MemberGr
   if (!first) return [{ title: '', members: membersOf(schema, direction) }]
   const variants = [first, ...others]
   const isCommon = (name: string) => others.every((other) => textOf(other, name) === textOf(first, name))
-  /** Tells the variants apart: two of them have it, with fixed values. */
+  /** True if this member tells the variants apart: at least two of them have it, with fixed values. */
   const tellsApart = (name: string) =>
     !isCommon(name) && variants.filter(({ properties }) => isFixed(properties?.[name])).length > 1
   const own = variants.map((variant) => ({
@@ -140,7 +142,7 @@ function fixedMembers({ properties = {} }: JsonSchema, tellsApart: (name: string
     .map(([name, { enum: values, const: value }]) => ({ name, values: values ?? [value] }))
 }
 
-/** The condition, in words, for any of the variants. If there are several, they differ in the values of one member. */
+/** The condition, in words, for any of the variants. Several variants differ only in the values of one member. */
 function conditionOf(variants: readonly (readonly FixedMember[])[]): string {
   const valuesAt = (i: number) => variants.flatMap((fixed) => fixed[i]?.values ?? [])
   const codes = (values: unknown[]) => values.map((one) => `\`${JSON.stringify(one)}\``).join(' or ')
@@ -155,7 +157,7 @@ function isNullable({ type, anyOf }: JsonSchema): boolean {
   return (Array.isArray(type) && type.includes('null')) || (anyOf ?? []).some((one) => one.type === 'null')
 }
 
-/** The type without null: `isNullable` says that. */
+/** The type of a value, without null. `isNullable` tells whether it may be null. */
 export function typeOf(schema: JsonSchema): string {
   if (schema.maxItems === 0) return 'empty array'
   if (schema.$ref) return `[${nameOf(schema)}](#${nameOf(schema)})`
@@ -169,7 +171,7 @@ export function typeOf(schema: JsonSchema): string {
     .join(' or ')
 }
 
-/** The rules that JSON Schema expresses. The description has the others. */
+/** The rules that JSON Schema expresses, as sentences. The description has the other rules. */
 function limits({ minimum, maximum, maxLength, maxItems, ...schema }: JsonSchema): string[] {
   return [
     ...(minimum !== undefined && maximum !== undefined ? [`From ${minimum} to ${maximum}.`] : []),
@@ -179,7 +181,7 @@ function limits({ minimum, maximum, maxLength, maxItems, ...schema }: JsonSchema
   ]
 }
 
-/** The objects that have a section of their own: those that others contain, and the errors. */
+/** The objects that have their own section: those that other objects contain, and the errors. */
 export function objectNames({ components }: OpenApi): string[] {
   const { schemas } = components
   const contained = [...JSON.stringify(schemas).matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name)

@@ -6,7 +6,10 @@ export interface Row {
   readonly cells: readonly (Html | string)[]
 }
 
-/** A table, whose rows become cards on phones: the first cell is the title, several others are labelled. */
+/**
+ * A table. On phones each row becomes a card: the first cell is its title. If there are several other cells, each is
+ * labelled with the name of its column.
+ */
 export function table(columns: readonly string[], rows: readonly Row[]): Html {
   return html`<table>
 <thead><tr>${columns.map((column) => html`<th>${column}</th>`)}</tr></thead>

@@ -13,7 +13,7 @@ export function curl({ method, url, authentication, json, form }: SampleRequest)
   ].join(' \\\n  ')
 }
 
-/** Quotes one shell word. Double quotes, so that the shell expands variables, only where there are any. */
+/** Quotes a shell word. Only a text with variables is in double quotes, in which the shell expands them. */
 function quoted(text: string): string {
   const parts = partsOf(text)
   if (parts.some((part) => 'variable' in part)) {

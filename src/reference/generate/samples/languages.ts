@@ -24,7 +24,7 @@ export const LANGUAGES: readonly Language[] = [
   { id: 'php', name: 'PHP', sample: php },
 ]
 
-/** The call of WorkOS's SDK that makes the same request, where the sample does not use the SDK. */
+/** The call of WorkOS's SDK that makes the same request, if the sample of the language does not use the SDK. */
 export function sdkCall(operationId: string, language: Language): string | undefined {
   const calls = SDK_CALLS[operationId]
   return language.id === 'bash' || language.id === 'javascript' ? undefined : calls?.[language.id]

@@ -6,9 +6,9 @@ export interface Syntax {
   /** The start of a member of an object, with its separator: `name: `. */
   readonly key: (name: string) => string
   readonly object: readonly [open: string, close: string]
-  /** Between the brackets of an object and its members, on one line. */
+  /** The text between a bracket and the members of an object on one line. */
   readonly space?: string
-  /** `null`, `true` and `false`, where the language does not write them as JSON does. */
+  /** The words for `null`, `true` and `false`, if they differ from JSON. */
   readonly words?: Readonly<Record<string, string>>
   /** One level of indentation. Two spaces by default. */
   readonly indent?: string
@@ -58,7 +58,10 @@ export function concatenated(
   return parts.map((part) => ('text' in part ? quote(part.text) : variable(part.variable))).join(operator) || quote('')
 }
 
-/** A template of the language: `${variable}` inside of its quotes. A text without variables is in plain quotes. */
+/**
+ * A string literal that contains variables, such as `${variable}` in JavaScript. A text without variables is in plain
+ * quotes.
+ */
 export function template(
   parts: readonly Part[],
   plain: (text: string) => string,

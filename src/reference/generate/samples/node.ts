@@ -24,7 +24,7 @@ const javascript: Syntax = {
   space: ' ',
 }
 
-/** A module: with the SDK if it has the call, or else with fetch. */
+/** A JavaScript module that makes the request. It uses the SDK if the SDK has the call, and fetch otherwise. */
 export function node(request: SampleRequest, operationId: string): string {
   const call = SDK_CALLS[operationId]?.javascript
   if (!call) return fetchSample(request)

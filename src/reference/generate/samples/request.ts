@@ -2,18 +2,21 @@ import { ORIGIN } from '../../origin.ts'
 import { pretty } from '../code.ts'
 import { type JsonSchema, type OpenApi, type Operation, type Parameter, resolved } from '../openapi.ts'
 
-/** A call as its samples make it, in any language. Texts may contain variables: see `partsOf`. */
+/** The request that all samples of a call make. Its texts may contain variables: see `partsOf`. */
 export interface SampleRequest {
   readonly method: string
   readonly url: string
   readonly authentication: 'api_key' | 'client' | null
   readonly json?: unknown
   readonly form?: Readonly<Record<string, string>>
-  /** True if the success has a body. */
+  /** True if the success response has a body. */
   readonly hasResponseBody: boolean
 }
 
-/** The request of an operation: its example, with the optional members of a JSON body, without optional form fields. */
+/**
+ * The sample request of an operation, from the example of its body. It has the optional members of a JSON body, but no
+ * optional form fields.
+ */
 export function sampleRequest(document: OpenApi, method: string, path: string, operation: Operation): SampleRequest {
   const content = operation.requestBody?.content
   const json = content?.['application/json'] && exampleOf(document, content['application/json'].schema)
@@ -51,7 +54,10 @@ export function exampleOf(document: OpenApi, schema: JsonSchema): unknown {
 /** The maximum length of JSON on one line. */
 const MAX_JSON_LENGTH = 60
 
-/** The environment variables that the page asks its reader to set, by the pattern of the examples that they replace. */
+/**
+ * The environment variables that the page asks the reader to set, each with the pattern of the examples that it
+ * replaces.
+ */
 const VARIABLES: readonly [name: string, example: RegExp][] = [
   ['APPLICATION_ID', /\bconn_app_0\w+/g],
   ['CLIENT_ID', /\bclient_0\w+/g],
@@ -62,7 +68,7 @@ const VARIABLES: readonly [name: string, example: RegExp][] = [
 
 export type Part = { readonly text: string } | { readonly variable: string }
 
-/** Splits a text at the examples that stand for variables. */
+/** Splits a text into plain parts and variables. A variable replaces each example of its pattern. */
 export function partsOf(text: string): Part[] {
   const marked = VARIABLES.reduce((before, [name, example]) => before.replace(example, `\0${name}\0`), text)
   return marked.split('\0').flatMap((part, i): Part[] => {
@@ -71,7 +77,7 @@ export function partsOf(text: string): Part[] {
   })
 }
 
-/** JSON as text: a long object has one line per member, which begin with `indent`. */
+/** JSON as text. A long object has one line per member, each of which begins with `indent`. */
 export function jsonText(value: unknown, indent = ''): string {
   const line = JSON.stringify(value)
   return line.length <= MAX_JSON_LENGTH ? line : pretty(value).replaceAll('\n', `\n${indent}`)
