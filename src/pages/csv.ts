@@ -1,9 +1,14 @@
 import type { Context } from 'hono'
 
-/** A spreadsheet runs such a value as a formula (OWASP, CSV Injection). Callers choose names. */
+/**
+ * A spreadsheet runs a value with such a first character as a formula (OWASP, CSV Injection), and callers choose names.
+ */
 const FORMULA = /^[=+\-@\t\r]/
 
-/** RFC 4180. Every value is quoted, and a value that looks like a formula begins with an apostrophe. */
+/**
+ * Formats rows as CSV (RFC 4180). Every value is quoted, and a value that looks like a formula begins with an
+ * apostrophe.
+ */
 export function csvOf<Row>(
   columns: Readonly<Record<string, (row: Row) => string | null>>,
   rows: readonly Row[],
@@ -19,7 +24,7 @@ function cell(value: string | null): string {
   return `"${(FORMULA.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`
 }
 
-/** A file to save. A browser does not render it, whatever is in it. */
+/** A response that the browser saves as a file. The browser does not render it, so its content is harmless. */
 export function fileResponse(c: Context, name: string, type: 'text/csv' | 'application/json', text: string): Response {
   return c.body(text, 200, {
     'Content-Type': `${type}; charset=UTF-8`,

@@ -3,7 +3,10 @@ import type { Child } from 'hono/jsx'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { HonoEnv } from '../http/context.ts'
 
-/** A page loads only what this Worker serves, and sends no form and makes no request unless it is interactive. */
+/**
+ * The Content-Security-Policy. A page loads only files of this Worker. Only an interactive page may send forms and
+ * requests.
+ */
 const policyOf = (isInteractive: boolean, script?: string) =>
   [
     "default-src 'none'",
@@ -18,7 +21,7 @@ const policyOf = (isInteractive: boolean, script?: string) =>
     "trusted-types 'none'",
   ].join('; ')
 
-/** The origin of every address that pages show: the setting ISSUER, or the origin of the request if ISSUER is empty. */
+/** The origin of every URL that pages show: the setting ISSUER, or the origin of the request if ISSUER is empty. */
 export function publicOrigin(c: Context<HonoEnv>): string {
   return c.env.ISSUER || new URL(c.req.url).origin
 }
@@ -35,11 +38,11 @@ interface PageOptions {
   readonly status?: ContentfulStatusCode
   /** The content of the header; a link to the start page by default. */
   readonly header?: Child
-  /** A stylesheet in `/static` besides the common one. `dashboard.css` if the page is interactive. */
+  /** A stylesheet in `/static`, in addition to the common one. Default for an interactive page: `dashboard.css`. */
   readonly styles?: string
   /** True if the page has forms. */
   readonly isInteractive?: boolean
-  /** A script in `/static`, which the page works without. `pages.js` if the page is interactive. */
+  /** A script in `/static`. The page must also work without it. Default for an interactive page: `pages.js`. */
   readonly script?: string
 }
 

@@ -9,7 +9,7 @@ let commonFields: Readonly<Record<string, string>> = {}
 
 /**
  * Renders a page whose forms all send these fields. Rendering is synchronous, so no other request comes in between. The
- * context of hono/jsx would bring its renderer for browsers into the Worker: 6 KiB, gzipped.
+ * context of hono/jsx would do the same, but adds its renderer for browsers to the Worker: 6 KiB, gzipped.
  */
 export function withCommonFields<T>(fields: Readonly<Record<string, string>>, render: () => T): T {
   commonFields = fields
@@ -26,7 +26,7 @@ interface PostFormProps {
   readonly fields?: Readonly<Record<string, string>>
 }
 
-/** A form that changes something. */
+/** A form that is sent by POST, with the common fields. */
 export const PostForm = ({ action, fields, children, ...rest }: PropsWithChildren<PostFormProps>) => (
   <form method="post" action={action} {...rest}>
     {Object.entries({ ...commonFields, ...fields }).map(([name, value]) => (
@@ -36,7 +36,7 @@ export const PostForm = ({ action, fields, children, ...rest }: PropsWithChildre
   </form>
 )
 
-/** A form with only a button, which changes something. */
+/** A form that has only a button. */
 export const ActionButton = ({ children, ...form }: PropsWithChildren<PostFormProps>) => (
   <PostForm {...form}>
     <button type="submit" class="plain">
@@ -57,7 +57,7 @@ interface FieldProps {
   readonly autocomplete?: string
   readonly autofocus?: boolean
   readonly type?: string
-  /** A whole number. Phones show digits. */
+  /** The value is a whole number. Phones show a keyboard of digits. */
   readonly isNumber?: boolean
 }
 
@@ -174,7 +174,7 @@ export const Select = ({ name, label, chosen, options }: SelectProps) => (
   </div>
 )
 
-/** Links to each field that has an error. */
+/** Says that fields have errors, with a link to the first of them. */
 export const Errors = ({ errors }: { errors: FieldErrors }) => {
   const names = Object.keys(errors)
   if (names.length === 0) return null
@@ -205,13 +205,13 @@ interface ConfirmProps {
   readonly fields?: Readonly<Record<string, string>>
   readonly verb: string
   readonly back: string
-  /** The form has a field that takes the focus. */
+  /** True if the form has a field, which then gets the focus. */
   readonly hasField?: boolean
 }
 
 /**
- * Asks before a change that can't be undone. It is a page of its own, which the browser script shows as a dialog.
- * The focus starts on Cancel, so that a second press of Enter changes nothing.
+ * Asks before a change that can't be undone. This is a separate page, which the browser script shows as a dialog. The
+ * focus starts on Cancel, so that a second press of Enter changes nothing.
  */
 export const Confirm = ({ title, verb, back, hasField, children, ...form }: PropsWithChildren<ConfirmProps>) => (
   <section id="confirm" class="narrow">

@@ -1,9 +1,12 @@
 import type { Child, PropsWithChildren } from 'hono/jsx'
 
-/** A role that a layout may take from its element, or that an element needs to be scrolled by keyboard. */
+/**
+ * An explicit role. A CSS layout may remove the implicit role of an element, and an element that scrolls by keyboard
+ * needs a role.
+ */
 const as = (role: string, labelledBy?: string): object => ({ role, 'aria-labelledby': labelledBy })
 
-/** A part that scrolls by keyboard, with its name. */
+/** The attributes of an element that scrolls by keyboard, with its name. */
 export const region = (label: string): object => ({ tabindex: 0, role: 'region', 'aria-label': label })
 
 export const Hint = ({ hint }: { hint: string }) => <code class="hint">…{hint}</code>
@@ -37,14 +40,17 @@ export const TypeName = ({ type }: { type: string }) => (
   </code>
 )
 
-/** Marks a credential in a list that was reported as leaked. A long name before it gives way. */
+/** Marks a credential in a list that was reported as leaked. The stylesheet cuts a long name before the mark. */
 const LeakMark = ({ at }: { at: number | null }) =>
   at === null ? null : <span class="state bad">Reported as leaked</span>
 
 /** Isolates a name in plain text, where no element is possible: first strong isolate, and pop directional isolate. */
 export const isolated = (name: string) => `\u2068${name}\u2069`
 
-/** An ID in a table, cut to the width of its column. Pointing at the row, or the keyboard, shows the copy button. */
+/**
+ * An ID in a table, cut to the width of its column. The copy button appears when the pointer is over the row, or when
+ * the button has the focus.
+ */
 export const Id = ({ id, what }: { id: string; what: string }) => (
   <span class="copyable">
     <code class="id" title={id}>
@@ -54,7 +60,7 @@ export const Id = ({ id, what }: { id: string; what: string }) => (
   </span>
 )
 
-/** A name over an ID: the first cell of a row. A long name is cut, and `title` has all of it. */
+/** The first cell of a row: a name above an ID. A long name is cut, and `title` has the whole name. */
 export const NameOverId = ({ name, id, what, leakReportedAt = null, children }: PropsWithChildren<NameOverIdProps>) => (
   <>
     <span class="line" title={name}>
@@ -80,7 +86,7 @@ export const Copyable = ({ id, what, value }: { id: string; what: string; value:
   </span>
 )
 
-/** Copies the element with the ID `of`, or the one before the button. */
+/** A button that copies the text of the element with the ID `of`, or of the element before the button. */
 export const CopyButton = ({ of = '', what, isMain, children }: PropsWithChildren<CopyButtonProps>) => (
   <button
     type="button"
@@ -145,7 +151,9 @@ export const Tabs = ({ name, label, tabs }: TabsProps) => (
   </fieldset>
 )
 
-/** A list that can be ordered by a column: the address of the next order, and the present one if it is by this column. */
+/**
+ * How a column orders the list: the URL of the next order, and the current order if the list is ordered by this column.
+ */
 interface Sort {
   readonly href: string
   readonly order?: 'ascending' | 'descending' | undefined
@@ -154,7 +162,8 @@ interface Sort {
 export interface Column<T> {
   readonly label: string
   /**
-   * `wide` stands first and without its label on a narrow screen; `actions` are buttons; `extra` is shown if it fits.
+   * On a narrow screen, `wide` comes first and has no label. `actions` has buttons. `extra` is shown only if there is
+   * room.
    */
   readonly kind?: 'wide' | 'actions' | 'extra'
   readonly sort?: Sort | undefined
@@ -168,7 +177,10 @@ interface TableProps<T> {
   readonly idOf?: (row: T) => string
 }
 
-/** On a narrow screen each row becomes a card. Browsers drop a table's roles with its layout, so they are explicit. */
+/**
+ * On a narrow screen each row becomes a card. Without the layout of a table, browsers drop the roles of its elements,
+ * so the roles are explicit.
+ */
 export const Table = <T,>({ label, columns, rows, idOf }: TableProps<T>) => (
   <table {...as('table')} aria-label={label}>
     <thead {...as('rowgroup')}>
@@ -200,7 +212,7 @@ export const Table = <T,>({ label, columns, rows, idOf }: TableProps<T>) => (
   </table>
 )
 
-/** Actions behind a button. The browser opens and closes it without a script. */
+/** A button that opens a menu of actions. The browser opens and closes the menu without a script. */
 export const Menu = ({ id, label, children }: PropsWithChildren<{ id: string; label: string }>) => (
   <>
     <button type="button" class="more" popovertarget={id} aria-label={label}>
@@ -212,7 +224,7 @@ export const Menu = ({ id, label, children }: PropsWithChildren<{ id: string; la
   </>
 )
 
-/** A list without rows, and what to do about it. */
+/** A text in place of an empty list, which says what to do next. */
 export const Empty = ({ title, children }: PropsWithChildren<{ title: string }>) => (
   <div class="empty">
     <h2>{title}</h2>
@@ -221,7 +233,8 @@ export const Empty = ({ title, children }: PropsWithChildren<{ title: string }>)
 )
 
 /**
- * The API call that does the same. It reads the key from the environment, which keeps it out of the shell's history.
+ * A curl command for an API call. It reads the API key from an environment variable, which keeps the key out of the
+ * shell history.
  */
 export function curl(origin: string, method: string, path: string, body?: object): string {
   return [

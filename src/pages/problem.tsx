@@ -9,7 +9,7 @@ import { onError } from '../http/errors.ts'
 import { htmlPage } from './document.tsx'
 import { isolated, Name } from './parts.tsx'
 
-/** A refusal with its own message and the next step. If it is thrown, the response is a page. */
+/** An error with its own text. If it is thrown, the response is a page with that text. */
 export class Problem extends Error {
   override readonly name = 'Problem'
   readonly status: ContentfulStatusCode
@@ -31,7 +31,7 @@ export async function problemOf(error: Error, c: Context<HonoEnv>): Promise<Prob
       'Form refused',
       'This form was not sent from the dashboard. Nothing was changed. Open the page again and send the form from there.',
     )
-  // Writes to the log, and sets Retry-After and Allow.
+  // `onError` writes to the log, and sets Retry-After and Allow.
   const response = await onError(error, c)
   const body = (await response.json()) as v.InferOutput<typeof ErrorBody>
   const identity = c.get('identity')
@@ -42,7 +42,7 @@ export async function problemOf(error: Error, c: Context<HonoEnv>): Promise<Prob
   return new Problem(response.status as ContentfulStatusCode, title, text)
 }
 
-/** A form of one browser tab, sent after another tab has signed in to another environment. */
+/** The error for a form of one browser tab that is sent after another tab has signed in to another environment. */
 function otherEnvironment(name: string): Problem {
   return new Problem(
     409,
@@ -60,7 +60,7 @@ function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<
       return ['Not allowed', message]
     case 'not_found':
     case 'method_not_allowed':
-      return ['Page not found', 'Check the address.']
+      return ['Page not found', 'Check the URL.']
     case 'entity_not_found':
       return [
         'Not found',
@@ -82,7 +82,7 @@ function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<
 }
 
 const UNKNOWN_OUTCOME =
-  'It is unknown whether the change was made. Open the page again to see, before you repeat the change.'
+  'It is unknown whether the change was made. Open the page again and check, before you repeat the change.'
 
 interface ProblemTextProps {
   readonly problem: Problem
@@ -99,7 +99,7 @@ export const ProblemText = ({ problem: { message, body }, back }: ProblemTextPro
   </section>
 )
 
-/** Answers a browser that asks for a page outside of the dashboard. */
+/** Responds to a browser with an error page, outside of the dashboard. */
 export const onBrowserError: ErrorHandler<HonoEnv> = async (error, c) => {
   const problem = await problemOf(error, c)
   return htmlPage(

@@ -7,7 +7,7 @@ export const DAY_MS = 24 * HOUR
 const MONTH = 30.44 * DAY_MS
 const YEAR = 365.25 * DAY_MS
 
-/** The distance from which a unit is used, its length, and its name. */
+/** For each unit: the smallest distance for which it is used, its length, and its name. */
 const UNITS = [
   [2 * YEAR, YEAR, 'year'],
   [60 * DAY_MS, MONTH, 'month'],
@@ -19,7 +19,7 @@ const UNITS = [
 const relative = new Intl.RelativeTimeFormat('en')
 const date = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' })
 
-/** `at` and `now` are unix ms. */
+/** `at` and `now` are in Unix ms. */
 function inWords(at: number, now: number): string {
   const distance = at - now
   for (const [least, length, unit] of UNITS) {
@@ -36,14 +36,17 @@ export function exactTime(at: number): string {
 /** Formats a time to the second, for a tooltip: 2027-01-31 12:00:00 UTC. */
 const tooltip = (at: number) => `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 
-/** The exact time, and how long ago or in how long that is: in a table as a second line, in a sentence in brackets. */
+/**
+ * The exact time, and its distance from now. In a table, the distance is a second line, in a sentence it is in
+ * brackets.
+ */
 export const Time = ({ at, now }: { at: number; now: number }) => (
   <>
     <ExactTime at={at} /> <span class="ago">{inWords(at, now)}</span>
   </>
 )
 
-/** How long ago, or in how long, in a sentence that has another exact time. */
+/** The distance of a time from now, such as `3 days ago`, for a sentence that has another exact time. */
 export const Ago = ({ at, now }: { at: number; now: number }) => (
   <time datetime={new Date(at).toISOString()} title={tooltip(at)}>
     {inWords(at, now)}

@@ -59,7 +59,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
       await page.waitForURL(/webhooks\?saved/)
       await press('Send test to https://receiver.invalid/hooks?…')
       await page.waitForSelector('h1:text-is("Test event failed")')
-      expect(await main()).toContain('It could not be reached.')
+      expect(await main()).toContain('The receiver could not be reached.')
       await press('All endpoints')
       await page.waitForURL(/webhooks$/)
       await press('Delete… https://receiver.invalid/hooks?…')
@@ -183,7 +183,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
     for (const [target, title, text, next] of [
       [`${path}/new-secret`, 'Not allowed', 'Nothing was changed. Use a key with', 'Overview'],
       ['/dashboard/secrets/secret_01M8CCWS760E9HRR92JMHVCQDS', 'Not found', 'Nothing was changed.', 'Overview'],
-      ['/dashboard/nothing', 'Page not found', 'Check the address.', 'Overview'],
+      ['/dashboard/nothing', 'Page not found', 'Check the URL.', 'Overview'],
     ] as const) {
       await page.goto(environment.origin + target)
       expect(await page.locator('h1').textContent()).toBe(title)

@@ -1,10 +1,10 @@
 /*
- * Convenience for browsers that run scripts: copy buttons, confirmations as dialogs, and a warning before an unsaved
- * secret is left. Every page works without it. It stores nothing.
+ * The script of the dashboard: copy buttons, confirmations as dialogs, and a warning before the user leaves an unsaved
+ * secret. Every page works without it. It stores nothing.
  */
 
 const COPIED_MS = 3000
-/** As `mayContainCredential` of the Worker. */
+/** The same pattern as in `mayContainCredential` of the Worker. */
 const CREDENTIAL = /[0-9A-Za-z]{40,}/
 const HINT_LENGTH = 6
 const POLL_MS = 5000
@@ -17,7 +17,8 @@ for (const button of document.querySelectorAll('[data-copy], [data-download]')) 
 
 for (const element of document.querySelectorAll('[data-poll]')) showFirstUse(element)
 
-// Reloading or coming back leads to the application. The page itself is the answer to a form and can't be shown again.
+// Reloading the page or coming back to it opens the application. This page is the response to a form, and can't be
+// shown again.
 if (unsaved) history.replaceState(null, '', unsaved.dataset.unsaved)
 
 async function copy(button) {
@@ -43,7 +44,7 @@ async function copy(button) {
   }, COPIED_MS)
 }
 
-/** The address of the file names no text of it, so that the browser's list of downloads does not keep the secret. */
+/** The file has a blob URL, so that the browser's list of downloads does not keep the secret. */
 function download(button) {
   const text = document.getElementById(button.dataset.download).textContent
   const link = document.createElement('a')
@@ -55,7 +56,7 @@ function download(button) {
   status.textContent = `${link.download} downloaded.`
 }
 
-/** Shows the first use of a new secret when it happens. Stops after 10 minutes: each request keeps the session active. */
+/** Shows the first use of a new secret. Stops after 10 minutes, because each request keeps the session active. */
 async function showFirstUse(element) {
   const link = element.querySelector('a')
   const url = link.href
@@ -73,7 +74,9 @@ async function showFirstUse(element) {
   element.replaceChildren(link)
 }
 
-/** XMLHttpRequest parses HTML without running its scripts, and no string is ever assigned to innerHTML. */
+/**
+ * Loads a page as a document. XMLHttpRequest parses HTML without running scripts, and no text is assigned to innerHTML.
+ */
 function loadPage(url) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest()
@@ -93,10 +96,10 @@ async function openDialog(link) {
     dialog.append(document.importNode(confirm, true))
     dialog.addEventListener('close', () => dialog.remove())
     document.body.append(dialog)
-    // Closing the menu returns the focus to its button, where the dialog returns it in turn.
+    // Closing the menu returns the focus to its button. Closing the dialog then returns the focus there, too.
     link.closest('[popover]')?.hidePopover()
     dialog.showModal()
-    // Its title comes first, also where the focus starts at the end of a long dialog.
+    // Scroll to the title, even if the focus starts at the end of a long dialog.
     dialog.scrollTop = 0
   } catch {
     location.assign(link.href)
@@ -119,7 +122,7 @@ document.addEventListener('click', (event) => {
   }
 })
 
-// One checkbox selects all rows of the page. Without a script, its own value does it.
+// One checkbox selects all rows of the page. Without this script, the value of the checkbox has the same effect.
 document.addEventListener('change', ({ target }) => {
   const page = target.form?.elements.page
   if (!page) return
@@ -128,7 +131,7 @@ document.addEventListener('change', ({ target }) => {
   else page.checked = rows.every((row) => row.checked)
 })
 
-// A second submit would abort the first response, and with it a secret that is shown once.
+// A second submit would abort the first response, and lose the secret that it shows once.
 let submitted = new WeakSet()
 document.addEventListener('submit', (event) => {
   const form = event.target
@@ -146,7 +149,7 @@ addEventListener('beforeunload', (event) => {
   if (unsaved) event.preventDefault()
 })
 
-// A page that the browser keeps for going back must not keep the secret.
+// The browser may keep the page for going back, but must not keep the secret.
 addEventListener('pagehide', () => {
   for (const shown of document.querySelectorAll('[data-unsaved] textarea, [data-unsaved] pre')) {
     shown.value = ''
@@ -160,7 +163,7 @@ addEventListener('pageshow', (event) => {
   for (const button of document.querySelectorAll('[aria-disabled]')) button.removeAttribute('aria-disabled')
 })
 
-// Only the end of a pasted secret is needed to find it. The rest does not leave the browser.
+// The last characters of a pasted secret are enough to find it. The others do not leave the browser.
 document.addEventListener('paste', (event) => {
   if (!event.target.closest('search')) return
   const [credential] = CREDENTIAL.exec(event.clipboardData.getData('text')) ?? []
@@ -169,7 +172,7 @@ document.addEventListener('paste', (event) => {
   event.target.value = credential.slice(-HINT_LENGTH)
 })
 
-// The key / leads to the search, as long as the focus is in no field.
+// The key / moves the focus to the search, unless a field has the focus.
 document.addEventListener('keydown', (event) => {
   const isTyping = event.target.closest('input, textarea, select, dialog')
   if (event.key !== '/' || isTyping || event.ctrlKey || event.metaKey || event.altKey) return

@@ -1,4 +1,4 @@
-/* Convenience for the reference, which works without it: copy, one language for all samples, filter, place. */
+/* The script of the reference, which also works without it: copy buttons, one language for all samples, a filter. */
 const all = (selector) => [...document.querySelectorAll(selector)]
 
 for (const block of all('.block')) {
@@ -64,6 +64,6 @@ const spy = () => {
 }
 addEventListener('scroll', spy, { passive: true })
 
-// This comes last, because a browser may forbid the storage.
+// These lines come last, because a browser may forbid localStorage, which throws.
 choose(localStorage.language)
 document.querySelector(':target')?.scrollIntoView()
