@@ -3,19 +3,22 @@ import * as v from 'valibot'
 import { Person } from '../contract/fields.ts'
 
 /**
- * The assertion of Cloudflare Access about the person who sent a request: the header Cf-Access-Jwt-Assertion, which Access
- * sets where it guards the address. A request to another address of the Worker has none, or one that its sender made up.
+ * Verifies the assertion of Cloudflare Access about the person who sent a request, a JWT. Access sets the header
+ * Cf-Access-Jwt-Assertion on the hosts that it protects. On another host of the Worker, the header is missing or may be
+ * forged.
  * https://developers.cloudflare.com/cloudflare-one/access-controls/applications/http-apps/authorization-cookie/application-token/
  */
 
 export const ASSERTION_HEADER = 'Cf-Access-Jwt-Assertion'
 
 const TIMEOUT_MS = 3_000
-/** Keys that Access has withdrawn are trusted for so long. */
+/** How long fetched keys are used. A key that Access has withdrawn is trusted for up to this time. */
 const KEPT_MS = 10 * 60_000
-/** The keys are fetched at most this often for an ID that they do not have, or after a failure: anyone can send one. */
+/**
+ * The minimum time between two fetches of the keys. Without it, any request with an unknown key ID would cause a fetch.
+ */
 const RETRY_MS = 10_000
-/** Access may issue an assertion on a machine whose clock is ahead. */
+/** The clock of the machine that issued an assertion may be ahead. */
 const CLOCK_SKEW_SECONDS = 5
 
 /** The last second of the year 9999. */
@@ -23,9 +26,9 @@ const MAX_TIME_SECONDS = 253_402_300_799
 
 export interface IdentifiedPerson {
   readonly email: string
-  /** The API key that people of this application in Access act with. */
+  /** The API key whose rights people get when they sign in to this application of Access. */
   readonly apiKeyId: string
-  /** The end of the sign-in at Access, Unix ms. */
+  /** When the sign-in at Access ends, in Unix ms. */
   readonly expiresAt: number
 }
 
@@ -38,7 +41,7 @@ export type Assertion =
       readonly reason: string
     }
 
-/** `type` is `org` in the token of the team domain, which is for no application. A service token has no `email`. */
+/** The token of the team domain, which is for no application, has the type `org`. A service token has no `email`. */
 const Claims = v.object({
   aud: v.union([v.string(), v.array(v.string())]),
   exp: v.pipe(v.number(), v.integer(), v.maxValue(MAX_TIME_SECONDS)),
@@ -50,7 +53,7 @@ const Keys = v.object({ keys: v.array(v.looseObject({ kid: v.string() })) })
 
 class KeysUnavailable extends Error {}
 
-/** Verifies an assertion. Whatever is not certain is refused. */
+/** Verifies an assertion. Refuses it if anything cannot be verified. */
 export async function readAssertion(
   assertion: string,
   teamDomain: string,
@@ -71,10 +74,10 @@ export async function readAssertion(
     const claims = v.safeParse(Claims, payload)
     if (!claims.success) return { refused: 'invalid', reason: 'assertion_claims' }
     const { aud, exp, email } = claims.output
-    // A session that starts with it would have ended already.
+    // jwtVerify tolerates a clock difference, but a session of this assertion would already have ended.
     if (exp * 1000 <= Date.now()) return { refused: 'invalid', reason: 'assertion_exp' }
     const [apiKeyId, ...others] = [aud].flat().flatMap((tag) => apiKeys.get(tag) ?? [])
-    // Two audiences of ours would leave it open which API key the person acts with.
+    // If two of its audiences are configured, it is ambiguous which API key the person acts with.
     if (apiKeyId === undefined || others.length > 0) return { refused: 'invalid', reason: 'assertion_aud' }
     if (!v.is(Person, email)) return { refused: 'no_person', reason: 'assertion_email' }
     return { person: { email, apiKeyId, expiresAt: exp * 1000 } }
@@ -84,7 +87,7 @@ export async function readAssertion(
   }
 }
 
-/** The claim that is wrong, or the code of jose. Neither repeats the assertion. */
+/** The invalid claim, or the error code of jose. Both may be logged, because neither has a part of the assertion. */
 function reasonOf(error: unknown): string {
   const { claim, code = 'malformed' } = error as { claim?: string; code?: unknown }
   return claim ?? String(code).toLowerCase()
@@ -97,10 +100,13 @@ interface KeptKeys {
   readonly triedAt: number
 }
 
-/** The public keys by team domain, for this isolate. */
+/** The public keys by team domain, as this isolate has fetched them. */
 const kept = new Map<string, KeptKeys>()
 
-/** The public key of this ID; undefined if Access has no such key. Throws KeysUnavailable if the keys can't be read. */
+/**
+ * Returns the public key with this ID, or undefined if Access has no such key. Throws KeysUnavailable if the keys can't
+ * be read.
+ */
 async function readKey(teamDomain: string, kid: string): Promise<JWK | undefined> {
   const isFresh = ({ readAt }: KeptKeys) => Date.now() - readAt < KEPT_MS
   let found = kept.get(teamDomain) ?? { keys: new Map(), readAt: 0, triedAt: 0 }

@@ -132,7 +132,7 @@ const Search = ({ search }: { search: string }) => (
   </search>
 )
 
-/** The address of the list; with a cursor, of another page of it. */
+/** The URL of the list. With a cursor in `more`, the URL of another page of it. */
 function listPath({ search, order }: Shown, more: Record<string, string> = {}): string {
   const parameters = { ...(search && { search }), ...(order === 'asc' && { sort: 'oldest' }), ...more }
   const query = String(new URLSearchParams(parameters))

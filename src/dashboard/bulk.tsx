@@ -15,12 +15,12 @@ import { requireRight, requireSession } from './session.ts'
 
 const SECRET_ID = /^secret_[0-9A-HJKMNP-TV-Z]{26}$/
 
-/** Revokes or disables several secrets at once. The number of secrets is typed to confirm. */
+/** Revokes or disables several secrets at once. To confirm, the user types the action and the number of secrets. */
 export const bulk = new Hono<HonoEnv>()
 
   .post('/secrets/bulk', requireSession, async (c) => {
     const field = await readChange(c, 'secrets:write')
-    // The checkbox for the whole page has all of its IDs.
+    // The checkbox for the whole page has the IDs of all secrets on it.
     const chosen = [...field('page').split(' '), ...field.all('secret')]
     const ids = idsIn(chosen)
     if (ids.length === 0 || ids.length > MAX_BULK) return refuse(c, noneSelected())
@@ -40,7 +40,7 @@ export const bulk = new Hono<HonoEnv>()
 
 const idsIn = (texts: readonly string[]) => [...new Set(texts)].filter((id) => SECRET_ID.test(id))
 
-/** An unknown action disables, which can be undone. */
+/** An unknown action becomes `disable`, because that can be undone. */
 const actionOf = (text: string): BulkAction => (text === 'revoke' ? 'revoke' : 'disable')
 
 const phraseOf = (action: BulkAction, ids: readonly string[]) => `${action} ${ids.length}`
@@ -54,7 +54,7 @@ const noneSelected = () =>
     </p>,
   )
 
-/** `typed` is the text that did not match. */
+/** `typed` is a confirmation that did not match. */
 async function confirmPage(c: Context<HonoEnv>, action: BulkAction, ids: readonly string[], typed?: string) {
   const now = Date.now()
   const secrets = granted(c, await findSecrets(c.get('database'), c.get('session'), ids, now))
@@ -90,8 +90,9 @@ async function confirmPage(c: Context<HonoEnv>, action: BulkAction, ids: readonl
         {action === 'revoke'
           ? 'They stop working immediately. This can’t be undone.'
           : 'They stop working immediately. You can enable each of them again.'}{' '}
-        Services that verify access tokens offline accept them for up to{' '}
-        {duration(readSettings(c.env).ACCESS_TOKEN_TTL_SECONDS)} longer. All of them are changed, or none.
+        Services that verify access tokens offline accept existing tokens for up to{' '}
+        {duration(readSettings(c.env).ACCESS_TOKEN_TTL_SECONDS)} longer. Either all of these secrets are changed, or
+        none.
       </p>
       <Field
         name="typed"

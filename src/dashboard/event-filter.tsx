@@ -8,7 +8,7 @@ import { LABELS } from './event-words.ts'
 import { secretsPath } from './inventory-filter.tsx'
 import { emailIn, hintOfCredential } from './search.ts'
 
-/** The fields of the form, and the parameters of the URL. An empty one does not narrow the list of events. */
+/** The fields of the form, which are also the parameters of the URL. An empty field does not filter the events. */
 export type Filter = Readonly<Record<'type' | 'actor' | 'target' | 'from' | 'to', string>>
 
 export const EVENTS_PATH = '/dashboard/events'
@@ -17,7 +17,10 @@ export const EVENTS_PATH = '/dashboard/events'
 const MAX_TARGET = 255
 const ACTOR = /^(api_key_[0-9A-HJKMNP-TV-Z]{26}|operator|system)$/
 
-/** Values that the filter knows. Of a pasted secret it keeps the hint. */
+/**
+ * Reads the filter, and ignores invalid values. Of a pasted secret it keeps only the hint, because the filter becomes a
+ * URL.
+ */
 export function readFilter(field: (name: string) => string): Filter {
   const target = field('target').trim().replace(/^…/, '')
   const actor = field('actor')
@@ -30,7 +33,7 @@ export function readFilter(field: (name: string) => string): Filter {
   }
 }
 
-/** Unix ms of a day's start, UTC; null if the text is no day. */
+/** The start of a day in UTC, in Unix ms. Null if the text is not a day. */
 function startOf(day: string): number | null {
   const time = /^\d{4}-\d\d-\d\d$/.test(day) ? Date.parse(day) : Number.NaN
   return Number.isNaN(time) ? null : time
@@ -48,7 +51,7 @@ export function activityFilterOf({ type, actor, target, from, to }: Filter): Omi
   }
 }
 
-/** The address of a filtered list, to share or to keep. */
+/** The URL of a filtered list, which users can share and bookmark. */
 export function eventsPath(filter: Partial<Filter>, { path = EVENTS_PATH, after = '' } = {}): string {
   const parameters = Object.entries({ ...filter, after }).filter(([, value]) => value !== '')
   return parameters.length === 0 ? path : `${path}?${new URLSearchParams(parameters)}`
@@ -116,7 +119,7 @@ export const Filters = ({ filter, keys }: { filter: Filter; keys: readonly Calle
 
 type Option = readonly [value: string, label: string]
 
-/** The active keys, and the chosen key, which may be revoked. */
+/** The choices of actors. A chosen actor that is not among them, such as a person or a revoked key, is added. */
 function actorsOf({ actor }: Filter, keys: readonly CallerKey[]): Option[] {
   const options: Option[] = [
     ['', 'Anyone'],

@@ -35,7 +35,7 @@ const What = ({ activity }: { activity: Activity }) => {
   )
 }
 
-/** The event keeps the name and the ID of its target, whose page may no longer exist. */
+/** The name and ID of the target come from the event, because the object may no longer exist. */
 const TargetCell = ({ activity: { event, applicationName } }: { activity: Activity }) => {
   const { id, hint, applicationId, touched, ...target } = targetOf(event)
   const name = short(target.name)

@@ -3,7 +3,7 @@ import { exactTime } from '../pages/time.tsx'
 import type { Activity } from '../storage/activity.ts'
 import type { Event, EventType } from '../storage/events.ts'
 
-/** Events in words for people. */
+/** Texts about events. */
 
 export const LABELS: Record<EventType, string> = {
   'connect_application.created': 'Application created',
@@ -18,7 +18,7 @@ export const LABELS: Record<EventType, string> = {
   'connect_application_secret.refused': 'Secret refused',
   'connect_application_secret.expiring': 'Secret expires soon',
   'connect_application_secret.unused': 'Secret disabled: unused',
-  'connect_application_secret.used_while_expiring': 'Secret still used before it expires',
+  'connect_application_secret.used_while_expiring': 'Expiring secret still used',
   'connect_application_secret.leaked': 'Secret reported as leaked',
   'api_key.created': 'API key created',
   'api_key.updated': 'API key renamed',
@@ -57,11 +57,11 @@ export interface Difference {
 
 const time = (value: unknown) => (value === null ? 'Never' : exactTime(Number(value)))
 const text = (value: unknown) => (value === null || value === '' ? 'None' : String(value))
-/** A list in JSON. Null limits nothing. */
+/** Formats a list, which is given as JSON. Null means no limit. */
 const list = (value: unknown) => (value === null ? 'All' : text((JSON.parse(String(value)) as string[]).join(' ')))
 const yesOrNo = (value: unknown) => (value === 1 ? 'Yes' : 'No')
 
-/** The members that a change may set, with their names and how their values are read. */
+/** The members that a change may set, each with its label and the function that formats its value. */
 const MEMBERS: Readonly<Record<string, readonly [name: string, read: (value: unknown) => string]>> = {
   name: ['Name', text],
   description: ['Description', text],
@@ -82,7 +82,7 @@ const MEMBERS: Readonly<Record<string, readonly [name: string, read: (value: unk
 
 /** The differences that a change has made; none if its target was not changed, or if the state before is unknown. */
 export function differencesOf({ event: { data }, before }: Activity): Difference[] {
-  // The previous event of a secret may be a rotation, whose data is the secret that replaced it.
+  // The previous event of a secret may be a rotation, whose data describes the replacement.
   if (before === null || before.id !== data.id) return []
   return Object.entries(MEMBERS).flatMap(([member, [name, read]]) => {
     if (!Object.hasOwn(data, member) || !Object.hasOwn(before, member)) return []
@@ -91,7 +91,7 @@ export function differencesOf({ event: { data }, before }: Activity): Difference
   })
 }
 
-/** Names of a secret's changes of one member. */
+/** Labels for a change of a secret that set only this member. */
 const SINGLE_CHANGES = new Map([
   ['Name', 'Secret renamed'],
   ['Expires', 'Secret expiry changed'],
@@ -99,7 +99,7 @@ const SINGLE_CHANGES = new Map([
   ['IP addresses', 'Secret IP addresses changed'],
 ])
 
-/** The type of an event in words, and of a secret's change more exactly if it is known. */
+/** The label of an event. If a change of a secret set only one member, the label names that member. */
 export function labelOf({ event, ...activity }: Activity): string {
   if (event.type !== 'connect_application_secret.updated') return LABELS[event.type]
   const [only, ...others] = differencesOf({ event, ...activity })
@@ -115,7 +115,7 @@ export interface Target {
   readonly id: string | null
   readonly hint: string | null
   readonly applicationId: string | null
-  /** Other secrets that the change touched. */
+  /** How many other secrets the change affected. */
   readonly touched: number
 }
 
@@ -133,9 +133,9 @@ export function targetOf({ type, data }: Event): Target {
 }
 
 /**
- * Who made a change: a person, with the API key that the person acts with, or an API key. A key says that it is one,
- * because its name may be that of a person. In a page, `isolate` keeps right-to-left names from reordering the text around
- * them; a file does without.
+ * The caller who made a change: a person and the API key that the person acts with, or only an API key. The text has
+ * “API key”, because the name of a key may look like that of a person. In a page, `isolate` prevents that a
+ * right-to-left name reorders the text around it. A file needs no isolation.
  */
 export function creatorOf(
   person: string | null,

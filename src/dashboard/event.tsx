@@ -109,7 +109,7 @@ const TargetFacts = ({ activity: { event, applicationName } }: { activity: Activ
 function facts({ id, origin, requestId }: Activity['event']) {
   const { address, country, userAgent, clientRequestId } = origin
   return [
-    ...(address ? [['Address', `${address}${country ? ` (${country})` : ''}`] as const] : []),
+    ...(address ? [['IP address', `${address}${country ? ` (${country})` : ''}`] as const] : []),
     ...(userAgent ? [['User agent', <bdi>{userAgent}</bdi>] as const] : []),
     ...(requestId ? [['Request ID', <Copyable id="request-id" what="Request ID" value={requestId} />] as const] : []),
     ...(clientRequestId ? [['Client’s request ID', <bdi>{clientRequestId}</bdi>] as const] : []),

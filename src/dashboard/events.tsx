@@ -27,7 +27,7 @@ import { requireSession } from './session.ts'
 
 const PAGE_LENGTH = 20
 const MAX_EXPORTED = 1000
-/** The actors that create secrets: API keys and people. */
+/** Matches the actors that can create secrets: API keys and people. */
 const CREATOR = /^api_key_|@/
 
 /** The audit log of the environment, newest first. */
@@ -42,7 +42,7 @@ export const eventList = new Hono<HonoEnv>()
     return eventsPage(c, filter, granted(c, outcome), after !== null)
   })
 
-  // A POST, so that no URL contains a pasted credential. It leads to an address that can be shared.
+  // A POST, so that no URL contains a pasted credential. It redirects to a URL that can be shared.
   .post('/events', requireSession, async (c) => c.redirect(eventsPath(readFilter(await readForm(c))), 303))
 
   .get('/events/export-csv', requireSession, async (c) => {
@@ -60,7 +60,7 @@ export const eventList = new Hono<HonoEnv>()
     eventPage(c, granted(c, await findActivity(c.get('database'), c.get('session'), c.req.param('id')))),
   )
 
-/** The events of a file, and its name, which says if there may be more events. */
+/** The events and the name of a file. The name has “first” if there may be more events. */
 async function exported(c: Context<HonoEnv>) {
   const filter = activityFilterOf(readFilter((name) => c.req.query(name) ?? ''))
   const options = { ...filter, limit: MAX_EXPORTED, after: null }
@@ -131,8 +131,8 @@ function eventsPage(
       {isPartial && (
         <p class="quiet">
           Searched {MAX_SEARCHED.toLocaleString('en')} events
-          {oldest && `, and found the last one at ${exactTime(oldest.event.createdAt)}`}. Choose a period to search
-          further back, or open the next page.
+          {oldest && `. The oldest match is from ${exactTime(oldest.event.createdAt)}`}. To search further back, choose
+          a period or open the next page.
         </p>
       )}
       {(isLater || next) && (
@@ -171,7 +171,7 @@ const NoEvents = ({ c, filter, isPartial, isLater }: NoEventsProps) =>
     <Empty title="No events yet">
       <p>
         Oncekey records every change of an application or a secret, and every sign-in, with the API key that made it.
-        Programs read the same list:
+        Programs can read the same list:
       </p>
       <Snippet id="list-events" title="List events" text={curl(publicOrigin(c), 'GET', '/events?limit=50')} />
     </Empty>

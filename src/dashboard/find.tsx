@@ -89,7 +89,7 @@ const Revoker = ({ state, changedBy }: FoundSecret) =>
     </span>
   ) : null
 
-/** The secret that was found, and the button that revokes it. */
+/** The only secret that was found, with a button that revokes it. */
 const OneSecret = ({ c, secret, now }: { c: Context<HonoEnv>; secret: FoundSecret; now: number }) => {
   const { state, applicationName, changedBy } = secret
   const isEnded = state === 'revoked' || state === 'expired'
@@ -161,7 +161,7 @@ const Nothing = ({ c, search: { hint, text } }: { c: Context<HonoEnv>; search: S
   </Empty>
 )
 
-/** The page does not repeat the text that was sent, because it may be a part of a secret. */
+/** The page does not repeat the submitted text, because it may be a part of a secret. */
 function formPage(c: Context<HonoEnv>, isRefused: boolean) {
   return page(
     c,
@@ -193,7 +193,8 @@ function formPage(c: Context<HonoEnv>, isRefused: boolean) {
 }
 
 /**
- * Leads a URL with a credential in its query to the page that finds the secret, so that it is not used or logged again.
+ * Redirects a URL with a credential in its query to the page that finds the secret, so that the URL is not used or
+ * logged again.
  */
 export const withoutCredentials = createMiddleware(async (c, next) => {
   const hint = hintOfCredential(new URL(c.req.url).search)

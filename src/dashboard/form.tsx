@@ -19,23 +19,24 @@ import { type KeyedRequest, REPLAY_WINDOW_MS } from '../storage/idempotency.ts'
 import { APPLICATIONS_PATH, page, type Section } from './layout.tsx'
 
 /**
- * Accepts only forms of our own pages. Under `Referrer-Policy: no-referrer` browsers send `Origin: null` with a form,
- * so that Sec-Fetch-Site decides. A form whose headers contradict each other is refused.
+ * Accepts only forms of our own pages. Because of `Referrer-Policy: no-referrer`, browsers send `Origin: null` with a
+ * form. In that case, only Sec-Fetch-Site shows where the form came from. A form whose headers contradict each other is
+ * refused.
  */
 export const ownForms = csrf({
   secFetchSite: () => false,
   origin: (origin, c) => {
     const site = c.req.header('Sec-Fetch-Site')
     if (origin === 'null') return site === 'same-origin'
-    // In development the Worker sees the host of its route, and the browser the issuer.
+    // In development, the URL of the request has another host than the origin of the page, which is the issuer.
     const isOwn = origin === new URL(c.req.url).origin || origin === publicOrigin(c)
     return isOwn && (site === undefined || site === 'same-origin')
   },
 })
 
 /**
- * Refuses a body that is not a form. `csrf` accepts other media types, because other sites can't send them without a
- * preflight.
+ * Refuses a body that is not a form. `csrf` does not check other media types, because other sites can't send them
+ * without a preflight.
  */
 export const formsOnly = createMiddleware<HonoEnv>(async (c, next) => {
   const isForm = /^application\/x-www-form-urlencoded\s*(;|$)/i.test(c.req.header('Content-Type') ?? '')
@@ -43,7 +44,7 @@ export const formsOnly = createMiddleware<HonoEnv>(async (c, next) => {
   await next()
 })
 
-/** The value of a field; empty if there is none. `all` has every value of a repeated one. */
+/** Returns the value of a field, or an empty text. `all` returns every value of a repeated field. */
 export type Fields = ((name: string) => string) & { readonly all: (name: string) => string[] }
 
 /** Reads a form that needs no session. */
@@ -56,7 +57,10 @@ export async function readForm(c: Context<HonoEnv>): Promise<Fields> {
   return Object.assign(field, { all: (name: string) => fields.getAll(name) })
 }
 
-/** Reads a form that changes something, and binds the change to the environment that the form was made for. */
+/**
+ * Reads a form that changes something. Binds the change to the environment for which the page was rendered, because
+ * another tab may have signed in to another one.
+ */
 export async function readChange(c: Context<HonoEnv>, needs: Need): Promise<Fields> {
   c.set('session', { ...c.get('session'), needs })
   try {
@@ -84,7 +88,7 @@ export function validate<S extends v.GenericSchema>(schema: S, value: unknown): 
   for (const issue of result.issues) {
     const { field, message } = describeIssue(issue)
     const [name = ''] = field.split('.')
-    // A form has an empty field in place of null.
+    // In a form, an empty field means null.
     const text = message.slice(field.length).replace(', or null', '').trim()
     if (!errors.has(name)) errors.set(name, text.charAt(0).toUpperCase() + text.slice(1))
   }
@@ -93,14 +97,14 @@ export function validate<S extends v.GenericSchema>(schema: S, value: unknown): 
 
 const TOKEN = /^([0-9a-z]{8,9})-[0-9a-f-]{36}$/
 
-/** Identifies one form, so that it takes effect once: its time in base 36, and 122 random bits. */
+/** A token for one form, so that the form takes effect only once: the time in base 36, and 122 random bits. */
 export function newFormToken(): string {
   return `${Date.now().toString(36)}-${crypto.randomUUID()}`
 }
 
 /**
- * A form as a keyed request, which takes effect once. Its salt is zero, because nothing may be derived from it: what it
- * has created is shown only once. Null for a form that is older than the records of such requests.
+ * The form as a request with an idempotency key, so that it takes effect only once. The salt is zero, because no secret
+ * may be derived again: the form shows it only once. Null if the form is older than the records of such requests.
  */
 export async function keyedForm(c: Context<HonoEnv>, token: string): Promise<KeyedRequest | null> {
   const createdAt = Number.parseInt(TOKEN.exec(token)?.[1] ?? '', 36)
@@ -113,7 +117,7 @@ export async function keyedForm(c: Context<HonoEnv>, token: string): Promise<Key
   }
 }
 
-/** Refuses a form that is too old: Oncekey can no longer tell whether it took effect. */
+/** The error for a form that is too old: Oncekey can no longer find out whether the form took effect. */
 export function staleForm(path: string): Problem {
   return new Problem(
     422,

@@ -12,7 +12,7 @@ import {
 import { SECRETS_PATH } from './layout.tsx'
 import { emailIn, hintOfCredential } from './search.ts'
 
-/** The fields of the form, and the parameters of the URL. An empty one does not narrow the list of secrets. */
+/** The fields of the form, which are also the parameters of the URL. An empty field does not filter the secrets. */
 export type Filter = Readonly<
   Record<'state' | 'unused' | 'expiry' | 'application' | 'organization' | 'creator' | 'sort', string>
 >
@@ -64,7 +64,9 @@ const SORTS = new Map<string, readonly [label: string, order: SecretOrder]>([
 
 const IDENTIFIER = /^[A-Za-z_0-9]{1,70}$/
 
-/** Values that the filter knows. No part of a pasted secret is kept. */
+/**
+ * Reads the filter, and ignores invalid values. It keeps no part of a pasted secret, because the filter becomes a URL.
+ */
 export function readFilter(field: (name: string) => string): Filter {
   const known = (name: string, values: ReadonlyMap<string, unknown>) => (values.has(field(name)) ? field(name) : '')
   const id = (name: string) => {
@@ -101,7 +103,7 @@ export function storedFilter(filter: Filter): { readonly filter: SecretFilter; r
   }
 }
 
-/** The address of a filtered list, to share or to keep. */
+/** The URL of a filtered list, which users can share and bookmark. */
 export function secretsPath(filter: Partial<Filter>, more: Record<string, string> = {}, path = SECRETS_PATH): string {
   const parameters = Object.entries({ ...filter, ...more }).filter(([, value]) => value !== '')
   return parameters.length === 0 ? path : `${path}?${new URLSearchParams(parameters)}`
@@ -109,12 +111,12 @@ export function secretsPath(filter: Partial<Filter>, more: Record<string, string
 
 const number = new Intl.NumberFormat('en')
 
-/** A number of secrets; with a plus if not all secrets were counted. */
+/** A number of secrets, with a plus sign if not all secrets were counted. */
 export function counted(count: number, { counted }: SecretCounts): string {
   return counted > MAX_READ ? `${number.format(Math.min(count, MAX_READ))}+` : number.format(count)
 }
 
-/** The orders that the columns of the list lead to. The first press on Created shows the newest secrets. */
+/** The order that a click on each column heading selects. The first click on Created shows the newest secrets first. */
 export function sortsOf(filter: Filter) {
   const by = (sort: string, order?: 'ascending' | 'descending') => ({ href: secretsPath({ ...filter, sort }), order })
   return {
@@ -125,7 +127,7 @@ export function sortsOf(filter: Filter) {
   }
 }
 
-/** Numbers of secrets that need attention: their names, labels, and the filters of their lists. */
+/** Numbers of secrets: the name of each count, its label, and the filter of its list. */
 const TILES: readonly [count: keyof SecretCounts, label: string, filter: Partial<Filter>][] = [
   ['current', 'Current', {}],
   ['expiring', `Expire within ${EXPIRING_DAYS} days`, { expiry: String(EXPIRING_DAYS) }],
@@ -135,12 +137,12 @@ const TILES: readonly [count: keyof SecretCounts, label: string, filter: Partial
   ['ended', 'Expired or revoked', { state: 'ended' }],
 ]
 
-/** True if the filter is that of a count, whatever the sort order. The form of the filter then starts closed. */
+/** True if the filter is that of a count, in any order. The form of the filter is then closed at first. */
 export function isTile(filter: Filter): boolean {
   return TILES.some(([, , target]) => secretsPath(target) === secretsPath({ ...filter, sort: '' }))
 }
 
-/** Counts that are links to their lists. */
+/** Counts, each of which links to its list. */
 export const Tiles = ({ filter, counts }: { filter: Filter; counts: SecretCounts }) => {
   const here = secretsPath({ ...filter, sort: '' })
   return (
@@ -196,7 +198,9 @@ export const Filters = ({ filter, keys }: FiltersProps) => (
 const labels = (options: ReadonlyMap<string, readonly [label: string, ...unknown[]]>): [string, string][] =>
   [...options].map(([value, [label]]) => [value, label])
 
-/** Revoked keys and people are not in the list, and may be chosen by the address. */
+/**
+ * The choices of creators. People and revoked keys are not among them, but a URL may choose one, which is then added.
+ */
 function creators(chosen: string, keys: readonly CallerKey[]): [string, string][] {
   const known = keys.map(({ id, name }): [string, string] => [id, `API key ${short(name, MAX_OPTION)}`])
   return chosen === '' || known.some(([id]) => id === chosen) ? known : [...known, [chosen, short(chosen, MAX_OPTION)]]

@@ -13,7 +13,7 @@ interface InventoryTableProps<Secret extends ListedSecret> {
   readonly now: number
   /** Renders a checkbox before each secret. */
   readonly choose?: (secret: Secret) => Child
-  /** The order of the list, for the columns that can change it. */
+  /** The links that change the order, for the columns that have one. */
   readonly sorts?: Readonly<Partial<Record<'used' | 'expires' | 'created', Column<Secret>['sort']>>>
   /** Renders more beside the state of each secret. */
   readonly detail?: (secret: Secret) => Child

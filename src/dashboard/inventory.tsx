@@ -28,8 +28,8 @@ import { may, requireSession } from './session.ts'
 
 const PAGE_LENGTH = 20
 /**
- * Maximum number of secrets in one file, and of secrets that the export reads: one D1 request, and a response of a few
- * MB.
+ * Maximum number of secrets in one file, and of secrets that an export reads. They limit the export to one D1 request
+ * and a response of a few MB.
  */
 const MAX_EXPORTED = 10_000
 const MAX_EXPORT_READ = 50_000
@@ -124,7 +124,7 @@ function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey
       {counts.counted > MAX_READ && (
         <p class="quiet small">
           Counts cover the newest {MAX_READ_TEXT} secrets. A file has at most {MAX_EXPORTED.toLocaleString('en')}{' '}
-          secrets. If it lacks any, its name has the word “first”.
+          secrets. If some are missing, its name has “first”.
         </p>
       )}
       {survey.isCut && <Cut filter={filter} />}
@@ -153,7 +153,7 @@ function inventoryPage(c: Context<HonoEnv>, filter: Filter, survey: SecretSurvey
   )
 }
 
-/** Says that the list lacks secrets, and why; with a link to the order that has all of them. */
+/** Says that the list is incomplete and why, with a link to the order that lists all secrets. */
 const Cut = ({ filter }: { filter: Filter }) => (
   <p class="notice">
     <span>
@@ -174,7 +174,7 @@ function isCurrent({ state }: ListedSecret): boolean {
   return state !== 'revoked' && state !== 'expired'
 }
 
-/** Secrets that have ended cannot be changed. */
+/** A checkbox for a secret. Revoked and expired secrets have none, because they cannot be changed. */
 const Choose = (secret: ListedSecret) =>
   isCurrent(secret) && (
     <label class="choose">

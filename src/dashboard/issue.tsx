@@ -47,8 +47,8 @@ import { requireSession } from './session.ts'
 import { shownOnce } from './shown-once.tsx'
 
 /**
- * The forms whose response has a plaintext. No other page has it: the same form sent again creates nothing, and nothing
- * is stored from which its secret could be derived.
+ * The forms whose response shows the plaintext of a new secret. No other page can show it: the same form sent again
+ * creates nothing, and nothing is stored from which the secret could be derived.
  */
 export const issue = new Hono<HonoEnv>()
 
@@ -90,7 +90,10 @@ export const issue = new Hono<HonoEnv>()
     return answer(c, outcome, plaintext, retireAt)
   })
 
-  /** Replaces a secret that did not arrive: expires it, and creates another one with its name and lifetime. */
+  /**
+   * Replaces a secret that the user did not receive: expires it, and creates another one with the same name and
+   * lifetime.
+   */
   .post('/applications/:id/replace-secret', requireSession, async (c) => {
     const application = c.req.param('id')
     const field = await readChange(c, 'secrets:write')
@@ -134,7 +137,7 @@ function readSecret(field: Fields): Validated<Input> & { readonly values: Secret
   return { granted: { name, scopes, allowedIps, expiresAt: expiryOf(lifetime, Date.now()) }, values }
 }
 
-/** Refusals of a form that has already created a secret, whatever the state of that secret is now. */
+/** Refusals which mean that this form already created a secret. The secret may be unusable by now. */
 const SENT_BEFORE: ReadonlySet<string> = new Set([
   'idempotency_key_reused',
   'application_deleted',
@@ -143,7 +146,7 @@ const SENT_BEFORE: ReadonlySet<string> = new Set([
   'client_secret_expired',
 ])
 
-/** Shows the secret that was created. `retireAt` is when a rotation ends the others, in Unix ms. */
+/** Shows the new secret. `retireAt` is when the other secrets expire after a rotation, in Unix ms. */
 function answer(c: Context<HonoEnv>, outcome: IssuingOutcome, plaintext: string, retireAt: number | null): Response {
   keepIdentity(c, outcome)
   if (outcome.refused && SENT_BEFORE.has(outcome.refused)) throw alreadyCreated(c, null)
@@ -154,7 +157,7 @@ function answer(c: Context<HonoEnv>, outcome: IssuingOutcome, plaintext: string,
   return shownOnce(c, created, plaintext, retireAt)
 }
 
-/** The answer to a form that is sent again: by a second click, by reloading, or by going back. */
+/** The response to a form that is sent again: by a second click, by reloading, or by going back. */
 function alreadyCreated(c: Context<HonoEnv>, secret: ClientSecret | null): Problem {
   if (!secret)
     return new Problem(

@@ -116,7 +116,7 @@ function partOf<Row>(c: Context<HonoEnv>, name: string, rows: readonly Row[]): r
   return rows.slice(start, start + PAGE_LENGTH)
 }
 
-/** Links to the other parts of a list. */
+/** Links to the other pages of a list. */
 const Parts = ({ c, name, rows }: { c: Context<HonoEnv>; name: string; rows: readonly unknown[] }) => {
   if (rows.length <= PAGE_LENGTH) return null
   const start = startOf(c, name, rows)
@@ -173,7 +173,7 @@ const keyColumns = (now: number, canWrite: boolean): Column<CallerKey>[] => [
   },
 ]
 
-/** The access of a key or its permissions, and below them the addresses from which it works. */
+/** The access of a key or its permissions, and below them the IP addresses from which it works. */
 const Rights = ({ of: { access, permissions, allowedIps } }: { of: CallerKey }) => (
   <>
     <span class="line" title={permissions?.join(', ')}>
@@ -254,7 +254,7 @@ const BROWSERS = new Map([
 ])
 const SYSTEM = /Windows|Android|iPhone|iPad|Mac OS X|CrOS|Linux/
 
-/** The browser and the system that a user agent names; all of it if it names neither. */
+/** The browser and the operating system of a user agent. The whole user agent if one of them is unknown. */
 function deviceOf(userAgent: string): string {
   const specific = /(Edg|OPR)\/(\d+)/.exec(userAgent) ?? BROWSER.exec(userAgent)
   const system = SYSTEM.exec(userAgent)?.[0]
@@ -306,7 +306,7 @@ function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKe
       back={PATH}
     >
       <p>
-        Calls with this key are refused immediately, and its sessions end. Secrets that it created keep working. This
+        Requests with this key are refused immediately, and its sessions end. Secrets that it created keep working. This
         can’t be undone.{' '}
         {key.lastUsedAt === null ? (
           'It was never used.'
@@ -318,7 +318,7 @@ function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKe
       </p>
       {[...readSettings(c.env).ACCESS_AUDIENCES.values()].includes(key.id) && (
         <p class="notice bad">
-          People who come through Cloudflare Access act with this key, and can no longer sign in.
+          People who sign in through Cloudflare Access use this key. They will no longer be able to sign in that way.
         </p>
       )}
       {key.leakReportedAt !== null && (

@@ -12,11 +12,8 @@ import { isAllowed } from '../storage/caller.ts'
 import type { Region } from '../storage/regions.ts'
 import { readCookie, removeCookie, writeCookie } from './session.ts'
 
-/** The path of the list of applications. */
 export const APPLICATIONS_PATH = '/dashboard/applications'
-/** The path of the list of secrets. */
 export const SECRETS_PATH = '/dashboard/secrets'
-/** The path of the environment's settings. */
 export const SETTINGS_PATH = '/dashboard/settings'
 
 const SECTIONS = [
@@ -29,10 +26,10 @@ const SECTIONS = [
   [SETTINGS_PATH, 'Settings', 'read'],
 ] as const
 
-/** The address of an entry of the navigation. */
+/** The path of an entry of the navigation. */
 export type Section = (typeof SECTIONS)[number][0]
 
-/** Texts about a change, each shown once on the next page. */
+/** Texts about a change. The next page shows the text once. */
 const NOTICES = new Map([
   ['application-created', 'Application created.'],
   ['application-saved', 'Application saved.'],
@@ -40,7 +37,7 @@ const NOTICES = new Map([
   ['secret-saved', 'Secret saved.'],
   ['secret-disabled', 'Secret disabled. You can enable it again.'],
   ['secret-enabled', 'Secret enabled.'],
-  ['secret-kept', 'Secret kept. It goes on working after the rotation.'],
+  ['secret-kept', 'Secret kept. It keeps working after the rotation.'],
   ['secret-revoked', 'Secret revoked.'],
   ['secrets-revoked', 'All secrets of this application revoked.'],
   ['selected-revoked', 'The selected secrets are revoked.'],
@@ -176,7 +173,7 @@ const Header = ({ identity, section, region }: HeaderProps) => {
   )
 }
 
-/** A POST, so that no URL contains a pasted secret. The key `/` moves the focus here, by the browser script. */
+/** A POST, so that no URL contains a pasted secret. In the browser script, the key `/` focuses this field. */
 const SearchField = () => (
   <search>
     <PostForm action="/dashboard/find" class="find">
@@ -198,7 +195,7 @@ const SearchField = () => (
   </search>
 )
 
-/** Answers every refusal with a page. A caller without a valid session is sent to sign in. */
+/** Responds to every error with a page. A caller without a valid session is redirected to the sign-in page. */
 export const onPageError: ErrorHandler<HonoEnv> = async (error, c) => {
   if (error instanceof ApiError && error.code === 'unauthorized') {
     const query = new URLSearchParams()
@@ -215,23 +212,26 @@ export const onPageError: ErrorHandler<HonoEnv> = async (error, c) => {
 }
 
 /**
- * Addresses of the dashboard. A Location header and the field `to` have only these, because a path or a field of
- * a request may hold a pasted credential.
+ * Matches a segment of a path of the dashboard. Redirects use only such paths, because the path or a field of a request
+ * may have a pasted credential.
  */
 const SEGMENT = /^([a-z][a-z-]{0,19}|(conn_app|client|secret|api_key|session|event|we)_[0-9A-HJKMNP-TV-Z]{26})$/
 
-/** A page of the dashboard: words and ids, and nothing that could be a credential or another site. */
+/**
+ * True for the path of a dashboard page. It has only words and IDs, so it can neither have a credential nor lead to
+ * another site.
+ */
 export function isOwnPath(path: string): boolean {
   const [root, ...segments] = path.split('/').slice(1)
   return path.startsWith('/') && root === 'dashboard' && segments.every((segment) => SEGMENT.test(segment))
 }
 
-/** The page of an application. In a Location, `id` is one that storage has found. */
+/** The path of an application. For a redirect, `id` must be one that storage has found, not a text of the request. */
 export function applicationPath(id: string): string {
   return `${APPLICATIONS_PATH}/${id}`
 }
 
-/** The page of a secret. */
+/** The path of a secret. */
 export function secretPath(id: string): string {
   return `${SECRETS_PATH}/${id}`
 }

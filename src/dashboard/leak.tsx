@@ -42,7 +42,7 @@ export const IfLeaked = ({ c, details, now }: LeakProps) => {
       {!isEnded && otherActive === 0 && (
         <p class="notice bad">
           <span>
-            No other secret of this application keeps working.{' '}
+            This application has no other working secret.{' '}
             {may(c, 'secrets:write') && (
               <>
                 To keep the application running, <a href={`${applicationPath(secret.applicationId)}/rotate`}>rotate</a>{' '}
@@ -111,7 +111,8 @@ function isRevocation({ event: { type, data } }: Activity): boolean {
 }
 
 /**
- * When its last access token expires. Tokens live as long as the setting says, so this is the latest possible moment.
+ * Shows when the last access token of the secret expires. This is the latest possible time, that of a token issued just
+ * before the secret ended.
  */
 const Tokens = ({ c, details: { secret, applicationType }, now }: LeakProps) => {
   if (applicationType === 'oauth')

@@ -48,7 +48,7 @@ export const newKey = new Hono<HonoEnv>()
       ...(isUnclear && {
         access: isSome
           ? 'Choose at least one permission.'
-          : 'Choose “Only some permissions”, or no permission below it.',
+          : 'You selected single permissions. Choose “Only some permissions”, or clear your selection.',
       }),
       ...(lifetime === null && { lifetime: 'Choose when the key expires.' }),
     }
@@ -92,14 +92,14 @@ export const newKey = new Hono<HonoEnv>()
     })
   })
 
-/** The answer to a form that is sent again: by a second click, by reloading, or by going back. */
+/** The response to a form that is sent again: by a second click, by reloading, or by going back. */
 export function sentBefore(path: string, what: string): Problem {
   return new Problem(
     409,
     `This ${what} was already created`,
     <p>
-      This form has created it already, and the page after it showed it once. You can’t view it again. Nothing else was
-      created. <a href={path}>See the list</a>
+      This form already created the {what}, and its credential was shown once. You can’t view the credential again.
+      Nothing else was created. <a href={path}>See the list</a>
     </p>,
   )
 }
@@ -115,7 +115,7 @@ interface KeyValues {
   readonly access: string
   readonly chosen: readonly Permission[]
   readonly allowed_ips: string
-  /** In days; 0 for never, null for an invalid one. */
+  /** In days. 0 means never, and null an invalid value. */
   readonly lifetime: number | null
 }
 
@@ -150,7 +150,7 @@ function newKeyPage(c: Context<HonoEnv>, values = EMPTY, errors: FieldErrors = {
         errors={errors}
         isRequired
         autofocus
-        help="The person or program that will use it. Every event names it."
+        help="The person or program that will use the key. Events show this name."
       />
       <Choices name="access" legend="Access" errors={errors}>
         <Choice

@@ -6,7 +6,7 @@ import { page } from './layout.tsx'
 
 /** The parts of a page that shows a credential once. */
 
-/** A checkbox that hides the credential on the screen. The stylesheet does it: no script is needed. */
+/** A checkbox that hides the credential on the screen. The stylesheet hides it, so no script is needed. */
 export const Mask = ({ what }: { what: string }) => (
   <label class="choice">
     <input type="checkbox" id="mask" />
@@ -51,10 +51,13 @@ export const Value = ({ id, label, name, value, isMain }: ValueProps) => (
   </div>
 )
 
-/** Each has an ID, a label, a file name and a text. */
+/** The ID, the label, the file name and the text of a file. */
 type TextFile = readonly [id: string, label: string, file: string, text: string]
 
-/** All values as one text. The browser script makes the downloads, because their URLs must not contain the secret. */
+/**
+ * Buttons that copy or download all values as one text. The browser script creates the file, because the URL of a
+ * download must not contain the secret.
+ */
 export const Files = ({ files }: { files: readonly TextFile[] }) => (
   <>
     <div class="row">
@@ -83,7 +86,7 @@ export const Files = ({ files }: { files: readonly TextFile[] }) => (
 interface OnceOptions {
   readonly section: '/dashboard/keys' | '/dashboard/webhooks'
   readonly title: string
-  /** The value by its name in the page. */
+  /** The label of the value, such as `API key`. */
   readonly label: string
   readonly name: string
   readonly plaintext: string
@@ -92,7 +95,7 @@ interface OnceOptions {
   readonly help: string
 }
 
-/** Shows an API key or a signing secret. As `shownOnce`: it is not stored by the browser, and can't be shown again. */
+/** Shows an API key or a signing secret once. As with `shownOnce`, the browser does not store it. */
 export function credentialPage(c: Context<HonoEnv>, options: OnceOptions) {
   const { section, title, label, name, plaintext, env, help } = options
   return page(

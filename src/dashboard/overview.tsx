@@ -20,7 +20,7 @@ import { may, requireSession } from './session.ts'
 import { withoutQuery } from './webhooks.tsx'
 
 const LISTED = 8
-/** API keys that one overview names. */
+/** The maximum number of API keys that one kind of problem lists. */
 const LISTED_KEYS = 5
 const WEBHOOKS_PATH = '/dashboard/webhooks'
 const EXPIRING_PATH = `${SECRETS_PATH}?state=expiring&sort=expires`
@@ -34,7 +34,7 @@ export const overview = new Hono<HonoEnv>().get('/', requireSession, async (c) =
 
 function overviewPage(c: Context<HonoEnv>, found: Overview, now: number) {
   const leaks = leaked(found, now)
-  // The latest use is known only of the secrets that were counted.
+  // `lastUsedAt` is known only for the secrets that were counted. If there are more, one of them may have been used.
   const isStarted = found.applications > 0 && (found.lastUsedAt !== null || found.secrets.counted > MAX_READ)
   return page(
     c,
@@ -169,7 +169,7 @@ function leaked({ leaked: secrets, areMoreLeaked, keys, endpoints }: Overview, n
     ...(areMoreLeaked
       ? [
           <Item kind="bad" label="Reported as leaked">
-            More than {LISTED} secrets. <a href={`${SECRETS_PATH}?state=leaked`}>All that are reported as leaked</a>
+            More than {LISTED} secrets. <a href={`${SECRETS_PATH}?state=leaked`}>Show all leaked secrets</a>
           </Item>,
         ]
       : []),
@@ -195,7 +195,7 @@ function leaked({ leaked: secrets, areMoreLeaked, keys, endpoints }: Overview, n
   ]
 }
 
-/** Secrets that programs still use come first, because those programs will stop working. */
+/** Secrets that expire soon. Those in use come first, because their programs will stop working. */
 function expiring({ expiring: secrets, expiringCount, secrets: counts }: Overview, now: number): Child[] {
   const items = secrets
     .toSorted((one, other) => Number(isInUse(other, now)) - Number(isInUse(one, now)))
@@ -217,7 +217,7 @@ function expiring({ expiring: secrets, expiringCount, secrets: counts }: Overvie
   if (expiringCount > secrets.length)
     items.push(
       <Item kind="wait" label="Expires soon">
-        <a href={EXPIRING_PATH}>All {counted(expiringCount, counts)} secrets that expire</a>
+        <a href={EXPIRING_PATH}>Show all {counted(expiringCount, counts)} secrets that expire soon</a>
       </Item>,
     )
   return items
@@ -274,7 +274,7 @@ function endingKeys(keys: readonly CallerKey[], now: number): Child[] {
   ))
 }
 
-/** The first of the API keys that need attention, and the number of the others. */
+/** The first API keys that need attention, and how many others there are. */
 function firstKeys<Key>(keys: readonly Key[], rest: ItemProps, item: (key: Key) => Child): Child[] {
   const more = keys.length - LISTED_KEYS
   const first = keys.slice(0, LISTED_KEYS).map(item)
@@ -287,7 +287,7 @@ function firstKeys<Key>(keys: readonly Key[], rest: ItemProps, item: (key: Key) 
   ]
 }
 
-/** An unused key has no benefit, and is a risk. */
+/** API keys that were not used for long. Such a key has no benefit, and may leak. */
 function idle(keys: readonly CallerKey[], now: number): Child[] {
   const isUnused = ({ lastUsedAt, createdAt }: CallerKey) => now - (lastUsedAt ?? createdAt) > UNUSED_DAYS * DAY_MS
   const unused = keys.filter((key) => isUnused(key) && !hasExpired(key, now))

@@ -20,7 +20,7 @@ import { isActive, isInUse, LastUse, LastUsed, SecretName } from './secret-table
 import { findSecret, findToChange } from './secrets.tsx'
 import { requireSession } from './session.ts'
 
-/** Changes of an application and its secrets that can't be undone. Each is confirmed first. */
+/** Changes of an application and its secrets that can't be undone. Each has a confirmation page. */
 export const revoke = new Hono<HonoEnv>()
 
   .get('/applications/:id/secrets/:secret/revoke', requireSession, async (c) =>
@@ -126,7 +126,7 @@ const LastActive = ({
   )
 }
 
-/** Access tokens outlive the secret where they are verified offline. */
+/** Warns that a service which verifies access tokens offline accepts them after the revocation. */
 const Tokens = ({ c }: { c: Context<HonoEnv> }) => (
   <p class="quiet">
     Introspection refuses its access tokens immediately. Services that verify them offline accept them until they
@@ -180,7 +180,7 @@ const SecretList = ({ secrets, now }: { secrets: readonly ClientSecret[]; now: n
   )
 }
 
-/** `typed` is the text that did not match. */
+/** `typed` is a confirmation that did not match. */
 function deletePage(c: Context<HonoEnv>, { application, secrets }: ApplicationWithSecrets, typed?: string) {
   const path = applicationPath(application.id)
   const { name, clientId } = application

@@ -17,13 +17,13 @@ const LIFETIMES = new Map([
 const DEFAULT_LIFETIME = 90
 const MAX_LIFETIME = 3650
 
-/** A whole number of days; null for anything else. */
+/** Parses a whole number of days. Returns null for anything else. */
 export function readLifetime(text: string): number | null {
   const days = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN
   return days <= MAX_LIFETIME ? days : null
 }
 
-/** Unix ms; null for never. */
+/** The expiry in Unix ms. Null means never. */
 export function expiryOf(lifetime: number, now: number): number | null {
   return lifetime === 0 ? null : now + lifetime * DAY_MS
 }
@@ -36,15 +36,15 @@ export function lifetimeOf({ createdAt, expiresAt }: { createdAt: number; expire
 
 interface LifetimesProps {
   readonly now: number
-  /** The new expiry; null if the expiry stays as it is. */
+  /** The chosen lifetime in days. Null if the user keeps the current expiry. */
   readonly chosen: number | null
   /** The longest lifetime that the environment allows, in days from now; null for no limit. */
   readonly most: number | null
-  /** False if the form offers no expiry in another way. */
+  /** False if the form has another choice for no expiry. */
   readonly hasNever?: boolean
 }
 
-/** The choices, and the chosen lifetime among them. */
+/** The choices of lifetimes. The chosen one is added if it is not among them. */
 export const Lifetimes = ({ now, chosen: wanted, most, hasNever = true }: LifetimesProps) => {
   const isAllowed = (days: number) => most === null || (days > 0 && days <= most)
   const chosen = wanted === null || isAllowed(wanted) ? wanted : most
@@ -136,7 +136,7 @@ export const AllowedIps = ({ what, values, errors }: { what: string; values: Lim
     errors={errors}
     isCode
     isLong
-    help={`Addresses and CIDR ranges from which the ${what} works, one per line. Leave it empty for every address.`}
+    help={`IP addresses and CIDR ranges from which the ${what} works, one per line. Leave it empty to allow all.`}
   />
 )
 
@@ -178,7 +178,7 @@ export function rotatePage(
     {
       title: 'Rotate client secrets',
       intro:
-        'Creates a new secret, with the scopes and IP addresses of the latest one. The current secrets keep working until the time you choose.',
+        'Creates a new secret, with the scopes and IP addresses of the latest secret. The current secrets keep working until the time you choose.',
       action: `${path}/rotate`,
       fields: { token: newFormToken() },
       verb: 'Rotate secrets',
@@ -204,7 +204,10 @@ export function rotatePage(
   )
 }
 
-/** The new secret takes the name and the lifetime of the latest one that was not itself replaced. */
+/**
+ * The new secret gets the name and the lifetime of the latest secret that was not rotated out, preferably of an enabled
+ * one.
+ */
 function valuesOf(secrets: readonly ClientSecret[]): SecretValues {
   const replaced =
     secrets.findLast(({ isRotatedOut, disabledAt }) => !isRotatedOut && disabledAt === null) ??

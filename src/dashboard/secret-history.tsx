@@ -48,7 +48,7 @@ export const SecretHistory = ({ id, history }: HistoryProps) => (
   </section>
 )
 
-/** Describes an event of another secret, or of the application, as a change of this secret. */
+/** Labels for an event of another secret or of the application, as a change of this secret. */
 const MET = new Map([
   ['connect_application_secret.rotated', 'Replaced in a rotation'],
   ['connect_application_secret.deleted', 'Revoked with all secrets of the application'],
@@ -72,7 +72,7 @@ const Replacement = ({ id, activity: { event } }: { id: string; activity: Activi
     </>
   ) : null
 
-/** A refused use has no actor. Its address says where it came from. */
+/** The IP address and country of a change. A refused use has no actor, so its user agent is shown, too. */
 const Origin = ({ activity: { event } }: { activity: Activity }) => {
   const { address, country, userAgent } = event.origin
   const text = [address, country, event.type === 'connect_application_secret.refused' ? userAgent : null]

@@ -21,7 +21,7 @@ import { changeSecret } from './secrets.tsx'
 import { may, requireSession } from './session.ts'
 import { LatestUse, UseChart } from './use-chart.tsx'
 
-/** The page of one secret, whatever its state, and the changes that lead back to it. */
+/** The page of one secret in any state, and the changes that return to it. */
 export const secret = new Hono<HonoEnv>()
 
   .get('/secrets/:secret', requireSession, async (c) => {
@@ -30,7 +30,7 @@ export const secret = new Hono<HonoEnv>()
     return secretPage(c, granted(c, found), now)
   })
 
-  /** This form asks for no confirmation, because the page did. */
+  /** This form has no confirmation page, because the page with its button states the consequences. */
   .post('/secrets/:secret/revoke', requireSession, async (c) => {
     await readChange(c, 'secrets:write')
     const id = c.req.param('secret')

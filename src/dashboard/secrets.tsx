@@ -86,7 +86,7 @@ const update = (
   notice: string,
 ) => changeSecret(c, { id, application }, changes, notice, (_, application) => applicationPath(application))
 
-/** Changes a secret, and leads on to a page with a notice. */
+/** Changes a secret, and redirects to a page that shows a notice. */
 export async function changeSecret(
   c: Context<HonoEnv>,
   reference: SecretReference,
@@ -117,7 +117,7 @@ export async function findToChange(
   return found
 }
 
-/** A secret of an application, among all of them, for a form. */
+/** Returns a secret for a form, with all secrets of its application. */
 export async function findSecret(
   c: Context<HonoEnv>,
   application: string,
@@ -129,7 +129,7 @@ export async function findSecret(
   return { ...found, secret }
 }
 
-/** Tells whether a program has used a new secret. The page that shows the secret once requests it every few seconds. */
+/** Shows whether a program has used a new secret. The page of the new secret requests this page every few seconds. */
 function firstUsePage(c: Context<HonoEnv>, { hint, lastUsedAt }: ClientSecret) {
   return page(
     c,
@@ -161,7 +161,8 @@ function editPage(
 ) {
   const path = applicationPath(application.id)
   const now = Date.now()
-  // The environment limits the lifetime since the creation. A secret without an expiry gets one as if it were new.
+  // The maximum lifetime of the environment counts from the creation. For a secret without an expiry, it counts from
+  // now.
   const latest = Math.max(
     secret.createdAt + (maxLifetimeDays ?? 0) * DAY_MS,
     secret.expiresAt ?? now + (maxLifetimeDays ?? 0) * DAY_MS,
@@ -185,7 +186,7 @@ function editPage(
       <Field name="name" label="Name (optional)" value={values.name} errors={errors} />
       <Choices name="lifetime" legend="When should it expire?" errors={errors}>
         <Choice name="lifetime" value="same" isChosen help={secret.expiresAt && <ExactTime at={secret.expiresAt} />}>
-          {secret.expiresAt === null ? 'Never, as now' : 'As now'}
+          {secret.expiresAt === null ? 'Never, as before' : 'Keep the current expiry'}
         </Choice>
         <Lifetimes now={now} chosen={null} most={most} hasNever={secret.expiresAt !== null} />
       </Choices>

@@ -25,8 +25,8 @@ import { endOwnSession, startSession } from '../storage/sessions.ts'
 import { ASSERTION_HEADER, type Assertion, type IdentifiedPerson, readAssertion } from './access-assertion.ts'
 
 /**
- * Guards a page. A missing or malformed session is refused here, without a D1 request. The page's own D1 batch checks
- * that the session is valid and that its API key may do what the page needs.
+ * Requires a session. A missing or malformed credential is refused here, without a D1 request. The D1 batch of the page
+ * checks that the session is valid and that its API key has the rights that the page needs.
  */
 export const requireSession = createMiddleware<HonoEnv>(async (c, next) => {
   const credential = readCookie(c, 'session')
@@ -38,7 +38,10 @@ export const requireSession = createMiddleware<HonoEnv>(async (c, next) => {
   await withinLimits(c, digest, next)
 })
 
-/** True if the page may offer this. Call it after storage has identified the caller. */
+/**
+ * True if the caller has the rights for an action that a page may offer. Call this after storage has identified the
+ * caller.
+ */
 export function may(c: Context<HonoEnv>, needs: Need): boolean {
   const identity = c.get('identity')
   const session = c.get('session')
@@ -46,12 +49,12 @@ export function may(c: Context<HonoEnv>, needs: Need): boolean {
   return !isChanging(needs) || (session.environmentId ?? identity.environmentId) === identity.environmentId
 }
 
-/** Refuses an API key at the page of a form that it can't use. */
+/** Throws if the API key of the session has no right to submit the form of a page. */
 export function requireRight(c: Context<HonoEnv>, needs: Need): void {
   if (!may(c, needs)) throw new ApiError('forbidden')
 }
 
-/** Signs in with an API key. False if it is invalid; a malformed one costs no D1 request. */
+/** Signs in with an API key. Returns false if the key is invalid. A malformed key causes no D1 request. */
 export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boolean> {
   const key = recognise(apiKey, API_KEY_PREFIX)
   const database = key && databaseOf(c, key.region)
@@ -69,8 +72,9 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
 export const hasAccess = (c: Context<HonoEnv>) => readSettings(c.env).ACCESS_TEAM_DOMAIN !== ''
 
 /**
- * The verified assertion of Cloudflare Access about the sender; null if there is none, or if Access is not set up. At another
- * host than the issuer's, such as workers.dev, Access guards nothing, and an assertion may be an old copy.
+ * Verifies the assertion of Cloudflare Access about the sender. Null if there is none, if Access is not configured, or
+ * on another host than the issuer's, such as workers.dev. Access does not protect other hosts, so an assertion there
+ * may be an old copy.
  */
 export async function assertionOf(c: Context<HonoEnv>): Promise<Assertion | null> {
   const { ACCESS_TEAM_DOMAIN, ACCESS_AUDIENCES, ISSUER } = readSettings(c.env)
@@ -85,8 +89,8 @@ export async function assertionOf(c: Context<HonoEnv>): Promise<Assertion | null
 export type AccessRefusal = NonNullable<Assertion['refused']> | 'no_assertion' | 'key_refused'
 
 /**
- * Signs in the person whom Cloudflare Access has identified, with the rights of the API key of the audience. Returns the
- * reason if the person can't sign in; without a valid assertion that costs no D1 request.
+ * Signs in the person whom Cloudflare Access has identified, with the rights of the API key that belongs to the
+ * audience. Returns the reason if the person can't sign in. A request without a valid assertion causes no D1 request.
  */
 export async function signInThroughAccess(c: Context<HonoEnv>): Promise<AccessRefusal | null> {
   const digest = await sha256(c.req.header(ASSERTION_HEADER) ?? '')
@@ -105,7 +109,7 @@ export async function signInThroughAccess(c: Context<HonoEnv>): Promise<AccessRe
     : 'key_refused'
 }
 
-/** Starts a session, and sets its cookie. False if the database knows no such API key. */
+/** Starts a session, and sets its cookie. Returns false if the database refuses the API key. */
 async function start(
   c: Context<HonoEnv>,
   database: Database,
@@ -130,7 +134,7 @@ async function start(
   return true
 }
 
-/** The session that the request came with; null if there is none. */
+/** The session in the cookie of the request, or null. */
 async function previousSession(c: Context<HonoEnv>): Promise<SessionCaller | null> {
   const credential = readCookie(c, 'session')
   const recognised = recognise(credential, SESSION_PREFIX)
@@ -139,7 +143,9 @@ async function previousSession(c: Context<HonoEnv>): Promise<SessionCaller | nul
   return { kind: 'session', digest: await sha256(credential), addressBits: bitsOfCaller(c), region }
 }
 
-/** Ends a replaced session after the response: the database of the new one cannot. */
+/**
+ * Ends a replaced session after the response. It is in another database than the new one, so one batch cannot do both.
+ */
 function endInOtherRegion(c: Context<HonoEnv>, caller: SessionCaller): void {
   const region = readSettings(c.env).REGIONS.find(({ digit }) => digit === caller.region)
   if (!region) return
@@ -159,13 +165,13 @@ function recognise(credential: string, prefix: string) {
 }
 
 /**
- * Cookies of this host only, out of reach of scripts. Hono adds the path and, with the prefix, `Secure`. Browsers send
- * them when a link on another site is followed, so that it opens the page; a form of another site is refused before they
- * are read (`ownForms`).
+ * Cookies of this host only, which scripts cannot read. Hono adds the path and, with the prefix, `Secure`. With `Lax`,
+ * a link on another site can open a page of the dashboard. A form of another site is refused before the cookies are
+ * read (`ownForms`).
  */
 const options = { httpOnly: true, sameSite: 'Lax' } as const
 
-/** Safari refuses Secure cookies from http on loopback, where `npm run dev` serves. */
+/** Safari refuses Secure cookies over http, even on the loopback hosts where `npm run dev` serves. */
 const LOOPBACK = /^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:|$)/
 const isOnLoopback = (c: Context<HonoEnv>) => LOOPBACK.test(publicOrigin(c))
 const localName = (name: string) => `oncekey-${name}`
@@ -180,8 +186,8 @@ export function writeCookie(c: Context<HonoEnv>, name: string, value: string): v
 }
 
 /**
- * Deletes a cookie that the request has sent, and says whether it did. A response to a request without the cookie must
- * not delete it: the browser may keep one that it did not send.
+ * Deletes a cookie that the request has sent. Returns false if the request has sent none. Its response must then not
+ * delete the cookie: the browser may have one that it did not send.
  */
 export function removeCookie(c: Context<HonoEnv>, name: string): boolean {
   if (readCookie(c, name) === '') return false

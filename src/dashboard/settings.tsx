@@ -55,7 +55,7 @@ export const settings = new Hono<HonoEnv>()
       <Confirm title="Freeze environment?" action={FREEZE_PATH} verb="Freeze environment" back={SETTINGS_PATH}>
         <p>
           Until you lift the freeze, Oncekey issues no access tokens, and creates no secrets, API keys or webhook
-          endpoints. No secret is enabled, or gets a later expiry or fewer limits. Existing tokens work until they
+          endpoints. You can’t enable a secret, extend its expiry or remove its limits. Existing tokens work until they
           expire. You can still read, verify and revoke.
         </p>
       </Confirm>,
@@ -65,7 +65,10 @@ export const settings = new Hono<HonoEnv>()
   .post('/settings/freeze', requireSession, (c) => setFrozen(c, true))
   .post('/settings/unfreeze', requireSession, (c) => setFrozen(c, false))
 
-/** `Number` alone would read 1e2 and 0x10, too. The rules of the field refuse 0. */
+/**
+ * Accepts digits only: `Number` alone would also accept 1e2 and 0x10. Any other text becomes 0, which the rules of the
+ * field refuse.
+ */
 const readDays = (text: string) => (text === '' ? null : /^\d+$/.test(text) ? Number(text) : 0)
 
 async function setFrozen(c: Context<HonoEnv>, isFrozen: boolean): Promise<Response> {
@@ -80,12 +83,16 @@ async function change(c: Context<HonoEnv>, changes: EnvironmentChanges, notice: 
 }
 
 const REACTIONS = [
-  ['notify', 'Notify', 'Records an event, and shows the secret, API key or endpoint on the overview.'],
-  ['disable', 'Disable', 'Also disables a secret, or revokes an API key for ever. A signing secret keeps working.'],
+  ['notify', 'Notify', 'Records an event, and lists the leaked credential on the overview page.'],
+  [
+    'disable',
+    'Disable',
+    'Also disables a secret, or permanently revokes an API key. Webhook signing secrets keep working.',
+  ],
   [
     'revoke',
     'Revoke',
-    'Also revokes a secret or an API key, or deletes the endpoint of a signing secret. This can’t be undone.',
+    'Also revokes a secret or an API key, or deletes the webhook endpoint of a signing secret. This can’t be undone.',
   ],
 ] as const
 

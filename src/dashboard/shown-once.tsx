@@ -14,8 +14,9 @@ import { lifetimeOf } from './secret-forms.tsx'
 import { examplesOf } from './snippets.ts'
 
 /**
- * The only page that holds a plaintext. `data-unsaved` has the browser script ask before it is left, clear it when it
- * is, and lead to the application when it is reloaded. The browser must not restore the field or check its spelling.
+ * The only page with the plaintext of a client secret. `data-unsaved` makes the browser script ask before the user
+ * leaves the page, clear the page when the user leaves, and open the application after a reload. The browser must not
+ * restore the field or check its spelling.
  */
 export function shownOnce(
   c: Context<HonoEnv>,
@@ -61,7 +62,7 @@ export function shownOnce(
           </div>
           <Expiry secret={secret} retireAt={retireAt} />
           <div class="row">
-            {/* The script has given this page the application's address: without the query, the link would not load it. */}
+            {/* The script has replaced the URL of this page by `path`: without a query, this link would load nothing. */}
             <a class="button primary" href={`${path}?saved#${secret.id}`} data-saved>
               Done
             </a>
@@ -84,7 +85,7 @@ export function shownOnce(
 const Expiry = ({ secret, retireAt }: { secret: ClientSecret; retireAt: number | null }) => (
   <>
     <p>
-      You can recognize it by its last characters, <Hint hint={secret.hint} />.{' '}
+      You can recognize the secret by its last characters, <Hint hint={secret.hint} />.{' '}
       {secret.expiresAt === null ? (
         'It never expires.'
       ) : (
@@ -108,7 +109,7 @@ const Expiry = ({ secret, retireAt }: { secret: ClientSecret; retireAt: number |
   </>
 )
 
-/** Replaces the secret with another one of the same name and lifetime, which has a page like this one. */
+/** Replaces the secret by one with the same name and lifetime, which is shown on a page like this one. */
 const Lost = ({ path, secret }: { path: string; secret: ClientSecret }) => (
   <PostForm
     action={`${path}/replace-secret`}
@@ -125,7 +126,7 @@ const Lost = ({ path, secret }: { path: string; secret: ClientSecret }) => (
   </PostForm>
 )
 
-/** The browser script requests this page every few seconds, and shows here when the secret was used. */
+/** The browser script requests `path` every few seconds, and shows here when the secret was used. */
 const FirstUse = ({ path }: { path: string }) => (
   <p class="small" data-poll={path} role="status">
     <a href={path} target="_blank" rel="noopener">

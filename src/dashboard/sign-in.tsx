@@ -19,7 +19,7 @@ import {
   signInThroughAccess,
 } from './session.ts'
 
-/** The page after sign-in: always a page of the dashboard, even if the request names another address. */
+/** The path after sign-in. It is always a page of the dashboard, so that a link cannot redirect to another site. */
 const targetOf = (to: string | undefined) => (to && isOwnPath(to) ? to : '/dashboard')
 
 export const signInAndOut = new Hono<HonoEnv>()
@@ -27,14 +27,15 @@ export const signInAndOut = new Hono<HonoEnv>()
   .get('/sign-in', async (c) => {
     const { to, signed } = c.req.query()
     const hasSession = readCookie(c, 'session') !== ''
-    // The form leads here, to see that the browser has kept the cookie.
+    // The form redirects here, to check that the browser has kept the cookie.
     if (signed !== undefined && hasSession) return c.redirect(targetOf(to), 303)
     const assertion = await assertionOf(c)
     const notice = noticeOf(c.req.query(), hasSession)
     return signInPage(c, targetOf(to), { notice, person: assertion?.person?.email, refusal: assertion?.refused })
   })
 
-  // Only a form signs in, also through Access: a link of another site must not end the session that the browser has.
+  // Only a form can sign in, also through Access. Otherwise a link on another site could replace the session of the
+  // browser.
   .post('/sign-in', async (c) => {
     const field = await readForm(c)
     const to = targetOf(field('to'))
@@ -69,18 +70,18 @@ function noticeOf(query: Record<string, string>, hasSession: boolean): string | 
   return hasSession ? 'You are already signed in. Signing in again ends that session.' : undefined
 }
 
-/** Why a person can't sign in through Cloudflare Access, and the next step. */
+/** Why a person can't sign in through Cloudflare Access, and what to do next. */
 const REFUSALS: Readonly<Record<AccessRefusal, string>> = {
   no_assertion:
-    'This request did not come through Cloudflare Access, so you are not signed in. Open the dashboard at the address that Access guards, or sign in with an API key.',
+    'This request did not come through Cloudflare Access, so you are not signed in. Open the dashboard at the URL that Access protects, or sign in with an API key.',
   invalid:
-    'The assertion of Cloudflare Access is invalid or has expired, so you can’t sign in through it. Reload the page. If that does not help, the operator finds the reason in the log.',
+    'The assertion of Cloudflare Access is invalid or has expired, so you can’t sign in through Access. Reload the page. If that does not help, ask the operator: the log has the reason.',
   no_person:
-    'Cloudflare Access named no email address, so you can’t sign in through it. Programs with a service token use an API key instead.',
+    'Cloudflare Access sent no email address, so you can’t sign in through Access. Programs with a service token need an API key instead.',
   keys_unavailable:
-    'The public keys of Cloudflare Access could not be read, so you can’t sign in through it now. Try again in a minute, or sign in with an API key.',
+    'The public keys of Cloudflare Access could not be read, so you can’t sign in through Access now. Try again in a minute, or sign in with an API key.',
   key_refused:
-    'The API key of people who come through Cloudflare Access is revoked, has expired or does not work from your address. Ask the operator.',
+    'You can’t sign in through Access, because the API key for sign-ins through Cloudflare Access is revoked, has expired or does not work from your IP address. Ask the operator.',
 }
 
 interface SignInOptions {
@@ -120,7 +121,7 @@ function signInPage(c: Context<HonoEnv>, to: string, { notice, person, refusal, 
           isRequired
           isCode
           autofocus={person === undefined}
-          help="The key decides which environment you see and whether you can change it. Your session ends after 30 minutes of inactivity, and after 12 hours."
+          help="The key decides which environment you see and whether you can change it. Your session ends after 30 minutes of inactivity, or after 12 hours."
           {...(error && { errors: { api_key: error } })}
         />
         <div class="row">
@@ -137,7 +138,10 @@ function signInPage(c: Context<HonoEnv>, to: string, { notice, person, refusal, 
   )
 }
 
-/** Signing out here leaves the sign-in at Access, which may offer another person's name on a shared computer. */
+/**
+ * Signing out of the dashboard does not sign out of Access. On a shared computer, Access may therefore name another
+ * person.
+ */
 const ThroughAccess = ({ person, to }: { person: string; to: string }) => (
   <>
     <PostForm action="/dashboard/sign-in" fields={{ to, through: 'access' }}>

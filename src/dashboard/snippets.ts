@@ -11,8 +11,8 @@ export interface Example {
 type Parameter = readonly [name: string, value: { readonly text: string } | { readonly variable: string }]
 
 /**
- * Programs that get a token with a new secret, or check one, and print the result. They read the secret from the
- * environment, which keeps it out of source code and of the shell's history.
+ * Programs that get an access token with a new secret, or check one, and print the result. They read the secret from
+ * environment variables, which keeps it out of source code and of the shell history.
  */
 export function examplesOf({ applicationType, scopes }: Application, origin: string): Example[] {
   const scope = scopes.join(' ')
@@ -101,7 +101,7 @@ function write(
   )
 }
 
-/** A string in which no character starts an expression. Scopes have no backslash. */
+/** A single-quoted literal, in which Ruby and PHP evaluate no expression. Scopes have no backslash. */
 const quoted = (text: string) => `'${text.replaceAll("'", "\\'")}'`
 
 function python(path: string, parameters: readonly Parameter[]): string {

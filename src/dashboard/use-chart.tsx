@@ -12,7 +12,10 @@ interface UseChartProps {
   readonly now: number
 }
 
-/** A bar for each day. It needs neither a script nor a style of its own: its numbers are attributes, and in a table. */
+/**
+ * A chart with a bar for each day. It needs no script and no inline style, which the policy of the page blocks: the
+ * heights are attributes. A list below it has the numbers.
+ */
 export const UseChart = ({ minutes, now }: UseChartProps) => {
   const most = Math.max(...minutes)
   const used = minutes.filter((count) => count > 0).length

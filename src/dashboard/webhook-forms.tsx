@@ -64,7 +64,7 @@ export const webhookForms = new Hono<HonoEnv>()
       name: new URL(url).host,
       plaintext: secret,
       env: `WEBHOOK_SECRET=${secret}`,
-      help: 'Your receiver checks the signature of each event with it. If you lose it, delete the endpoint and create another one.',
+      help: 'Your receiver uses this signing secret to check the signature of each event. If you lose it, delete the endpoint and create another one.',
     })
   })
 
@@ -85,7 +85,7 @@ export const webhookForms = new Hono<HonoEnv>()
     return redirectWithNotice(c, PATH, 'endpoint-deleted')
   })
 
-/** The event types by what they are about. */
+/** The event types, grouped by the object that they are about. */
 const TYPES_BY_OBJECT = Map.groupBy(EVENT_TYPES, (type) => OBJECTS.get(type.split('.')[0] ?? '') ?? 'Other')
 
 function newEndpointPage(
@@ -116,7 +116,7 @@ function newEndpointPage(
         isRequired
         isCode
         autofocus
-        help="Oncekey POSTs signed events to it, over https."
+        help="Oncekey POSTs signed events to this URL, over https."
       />
       <fieldset>
         <legend>Events</legend>
@@ -150,7 +150,7 @@ interface Sent {
   readonly milliseconds: number
 }
 
-/** Sends a sample right away, and records nothing. */
+/** Sends a sample event immediately, and records no delivery. */
 async function sendTest(c: Context<HonoEnv>, { url, secret }: { url: string; secret: string }): Promise<Sent> {
   const { WEBHOOKS_TO_LOCALHOST, WEBHOOK_TIMEOUT_MS } = readSettings(c.env)
   if (webhookUrlProblem(url, WEBHOOKS_TO_LOCALHOST)) throw new ApiError('entity_not_found')
@@ -159,12 +159,12 @@ async function sendTest(c: Context<HonoEnv>, { url, secret }: { url: string; sec
   try {
     const response = await fetch(url, request)
     await response.body?.cancel()
-    return { isOk: response.ok, outcome: `It answered ${response.status}.`, milliseconds: Date.now() - start }
+    return { isOk: response.ok, outcome: `The receiver answered ${response.status}.`, milliseconds: Date.now() - start }
   } catch (error) {
     const isTimeout = (error as Error).name === 'TimeoutError'
     const outcome = isTimeout
-      ? `It did not answer within ${WEBHOOK_TIMEOUT_MS / 1000} seconds.`
-      : 'It could not be reached.'
+      ? `The receiver did not answer within ${WEBHOOK_TIMEOUT_MS / 1000} seconds.`
+      : 'The receiver could not be reached.'
     return { isOk: false, outcome, milliseconds: Date.now() - start }
   }
 }
@@ -183,13 +183,13 @@ function testedPage(c: Context<HonoEnv>, { url }: { url: string }, { isOk, outco
       <p class={isOk ? 'notice good' : 'notice bad'} role="status">
         <span>
           A signed <code>connect_application_secret.created</code> event was sent to <code>{withoutQuery(url)}</code>.{' '}
-          {outcome} That took {milliseconds} ms.
+          {outcome} The request took {milliseconds} ms.
         </span>
       </p>
       <p class="quiet">
         {isOk
-          ? 'The event is made up: its secret does not exist, and no list contains the event.'
-          : 'A real event is delivered when the answer has a status of 200 to 299. Oncekey retries it for 72 hours.'}
+          ? 'The event is a sample: its secret does not exist, and no list contains the event.'
+          : 'A real event is retried for 72 hours, until the receiver answers with a status of 200 to 299.'}
       </p>
       <p>
         <a class="button" href={PATH}>

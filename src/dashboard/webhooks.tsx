@@ -91,7 +91,7 @@ function webhooksPage(
         <section aria-labelledby="deliveries">
           <h2 id="deliveries">Latest deliveries</h2>
           {deliveries.length === MAX_DELIVERIES && (
-            <p class="quiet">The latest {MAX_DELIVERIES}. The numbers of the endpoints cover all deliveries.</p>
+            <p class="quiet">Only the latest {MAX_DELIVERIES} are listed. The numbers above cover all deliveries.</p>
           )}
           <Table
             label="Latest deliveries"
@@ -172,7 +172,7 @@ const endpointActions: Column<WebhookEndpoint> = {
   ),
 }
 
-/** The URL is shown without its query, which may hold a token of the receiver: read-only keys see this page. */
+/** Hides the query of a URL, because it may have a token of the receiver, and read-only keys see this page. */
 export function withoutQuery(url: string): string {
   const [base, query] = url.split('?', 2)
   return query === undefined ? url : `${base}?…`

@@ -71,7 +71,7 @@ describe.runIf(chromiumPath)('a person who signs in through Cloudflare Access', 
     const { visitor, page, main, path, tabTo } = await newPerson({ aud: [newTag()] })
     await page.waitForURL(/sign-in/)
     expect(await page.locator('[role=alert]').textContent()).toContain(
-      'The assertion of Cloudflare Access is invalid or has expired, so you can’t sign in through it.',
+      'The assertion of Cloudflare Access is invalid or has expired, so you can’t sign in through Access.',
     )
     expect(await main()).not.toContain('Continue as')
     await checkAccessibility(page)

@@ -218,7 +218,7 @@ describe('an assertion', async () => {
     ['with a lone surrogate', { email: 'ada\ud800@example.com' }],
     ['without an at sign', { email: 'ada' }],
   ])('an assertion %s starts no session', async (_, claims) => {
-    await expectRefused(await team.visitor(id, claims as never), /named no email address/)
+    await expectRefused(await team.visitor(id, claims as never), /sent no email address/)
   })
 
   test('a session is stored with an email address of 254 characters', async () => {
@@ -343,7 +343,7 @@ describe('the public keys of Cloudflare Access', async () => {
 })
 
 describe('the API key that people act with', () => {
-  const refused = /API key of people who come through Cloudflare Access/
+  const refused = /API key for sign-ins through Cloudflare Access/
 
   test.each([
     ['is revoked', 'UPDATE api_keys SET revoked_at = 1 WHERE id = ?'],
@@ -444,7 +444,7 @@ describe('the API key that people act with', () => {
     const { id } = await newApiKey()
     const visitor = await team.signedIn(id)
     expect((await visitor.get(`/dashboard/keys/${id}/revoke`)).html).toContain(
-      'People who come through Cloudflare Access',
+      'People who sign in through Cloudflare Access',
     )
   })
 })

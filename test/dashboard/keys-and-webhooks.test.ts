@@ -98,7 +98,7 @@ describe('an API key', () => {
     await env.DB.prepare('UPDATE api_keys SET created_at = 1 WHERE id = ?').bind(expired.id).run()
     const visitor = new Visitor()
     await visitor.signIn(only.apiKey)
-    const text = 'It is the last API key with write access'
+    const text = 'This is the last API key with write access'
     expect((await visitor.get(`${KEYS}/${only.id}/revoke`)).html).toContain(text)
     expect((await visitor.get(`${KEYS}/${expired.id}/revoke`)).html).not.toContain(text)
     const { html } = await visitor.get('/dashboard')
@@ -150,7 +150,7 @@ describe('an API key', () => {
 
   test.each([
     [{ access: 'some' }, 'Choose at least one permission.'],
-    [{ access: 'read', 'secrets:verify': 'on' }, 'Choose “Only some permissions”, or no permission below it.'],
+    [{ access: 'read', 'secrets:verify': 'on' }, 'You selected single permissions. Choose “Only some permissions”, or clear your selection.'],
     [{ access: 'read', lifetime: 'x' }, 'Choose when the key expires.'],
     [{ access: 'read', allowed_ips: '203.0.113' }, 'id="allowed_ips-error"'],
   ])('an API key is not created with the limits %j', async (fields, text) => {
@@ -278,8 +278,8 @@ describe('a webhook endpoint', () => {
   })
 
   test.each([
-    ['delivered', 204, 'Test event delivered', 'It answered 204.'],
-    ['refused', 500, 'Test event failed', 'It answered 500.'],
+    ['delivered', 204, 'Test event delivered', 'The receiver answered 204.'],
+    ['refused', 500, 'Test event failed', 'The receiver answered 500.'],
   ])(
     'a test of a webhook endpoint sends one signed sample, and the page says that it was %s',
     async (_, status, title, text) => {
@@ -308,7 +308,7 @@ describe('a webhook endpoint', () => {
     const { id } = await create()
     const sent = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('refused'))
     try {
-      expect((await owner.post(`${WEBHOOKS}/${id}/test`)).html).toContain('It could not be reached.')
+      expect((await owner.post(`${WEBHOOKS}/${id}/test`)).html).toContain('The receiver could not be reached.')
     } finally {
       sent.mockRestore()
     }

@@ -52,7 +52,7 @@ describe('the list of webhooks', () => {
   })
 
   test('the list of webhooks says so if it shows only the latest ten deliveries', async () => {
-    expect((await owner.get('/dashboard/webhooks')).html).not.toContain('The latest 10.')
+    expect((await owner.get('/dashboard/webhooks')).html).not.toContain('Only the latest 10')
     await env.DB.prepare(
       `INSERT INTO webhook_deliveries (endpoint_id, event_id, environment_id, state, attempts, next_attempt_at, created_at)
       SELECT webhook_endpoints.id, 'event_' || value, environment_id, 'delivered', 1, 0, 0 FROM webhook_endpoints, json_each(?)
@@ -60,7 +60,7 @@ describe('the list of webhooks', () => {
     )
       .bind(JSON.stringify(Array.from({ length: 10 }, (_, i) => i)))
       .run()
-    expect((await owner.get('/dashboard/webhooks')).html).toContain('The latest 10.')
+    expect((await owner.get('/dashboard/webhooks')).html).toContain('Only the latest 10')
   })
 })
 

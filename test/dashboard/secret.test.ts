@@ -115,7 +115,7 @@ describe('the page of a leaked secret', () => {
     const before = textOf((await visitor.get(`/dashboard/secrets/${id}`)).html)
     expect(before).toContain('accept the last one until 15 Jan 2030, 04:12 UTC at the latest, if you revoke it now')
     expect(before).toContain(`Revoke …${hint} now`)
-    expect(before).toContain('No other secret of this application keeps working.')
+    expect(before).toContain('This application has no other working secret.')
     expect((await visitor.post(`/dashboard/secrets/${id}/revoke`)).headers.get('Location')).toBe(
       `/dashboard/secrets/${id}`,
     )
