@@ -152,9 +152,9 @@ const Nothing = ({ c, search: { hint, text } }: { c: Context<HonoEnv>; search: S
         </>
       ) : (
         <>
-          Search looks for a part of a name or of an ID among the newest {MAX_READ.toLocaleString('en')} applications
-          and secrets, for a whole ID, for an organization ID, and for the last 4 or more characters of a secret, in{' '}
-          <Name>{c.get('identity')?.environmentName}</Name> only.
+          Search covers <Name>{c.get('identity')?.environmentName}</Name> only. It finds a part of a name or of an ID
+          among the newest {MAX_READ.toLocaleString('en')} applications and secrets, a whole ID, an organization ID, and
+          the last 4 or more characters of a secret.
         </>
       )}
     </p>

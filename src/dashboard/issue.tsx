@@ -184,8 +184,8 @@ function alreadyCreated(c: Context<HonoEnv>, secret: ClientSecret | null): Probl
       </p>
       <h2>Didn’t get it?</h2>
       <p>
-        Replace it: <SecretName secret={secret} /> stops working immediately, which can’t be undone, and you’ll see a
-        new secret with the same name and lifetime.
+        Replace the secret. <SecretName secret={secret} /> stops working immediately, which can’t be undone. You’ll then
+        see a new secret with the same name and lifetime.
       </p>
       <PostForm action={`${path}/replace-secret`} fields={{ token: newFormToken(), ...copied }}>
         <button type="submit" class="danger">
@@ -202,8 +202,8 @@ function limitReached(c: Context<HonoEnv>): Problem {
     422,
     'Limit reached',
     <p>
-      {SECRET_LIMIT_REACHED} <a href={path}>Show the secrets</a>, or <a href={`${path}/rotate`}>rotate</a>, which does
-      not count against the limit.
+      {SECRET_LIMIT_REACHED} <a href={path}>Show the secrets</a>, or <a href={`${path}/rotate`}>rotate</a>: a rotation
+      does not count against the limit.
     </p>,
   )
 }

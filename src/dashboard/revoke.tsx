@@ -115,10 +115,10 @@ const LastActive = ({
   return (
     <p class="notice bad">
       {ends.length === 0 ? (
-        'It is the last secret that works. Without another one, the application can’t authenticate.'
+        'This is the last secret that works. After the revocation, the application can’t authenticate.'
       ) : (
         <span>
-          It is the last active secret. The others are expiring: after the last of them has expired{' '}
+          This is the last active secret. The others are expiring: after the last of them has expired{' '}
           <Time at={Math.max(...ends)} now={now} />, the application can’t authenticate.
         </span>
       )}
