@@ -23,7 +23,7 @@ test('the first deployment creates everything, and prints an API key that works'
   expect(url).toBe(URL)
   expect(said).toEqual([
     'Logged in as jane@example.com, account Jane’s account.',
-    `It is ${URL}.`,
+    `The URL is ${URL}.`,
     "Created oncekey in WEUR.\n      The location of a database can't be changed later.",
     expect.stringMatching(/^oncekey: applied 0001_management\.sql, 0002_fewer_rows\.sql/),
     'Created. The next step sets it.',
