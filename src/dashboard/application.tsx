@@ -103,7 +103,7 @@ const SecretsTitle = ({ c, secrets, path }: SecretsTitleProps) => {
       </div>
       {may(c, 'secrets:write') && counted >= limit && (
         <p class="quiet">
-          Limit reached ({limit} secrets). Revoke a secret, or rotate: a rotation does not count against the limit.
+          Limit reached ({limit} secrets). Revoke one, or rotate: a rotation does not count against the limit.
         </p>
       )}
     </>

@@ -91,8 +91,7 @@ async function confirmPage(c: Context<HonoEnv>, action: BulkAction, ids: readonl
           ? 'They stop working immediately. This can’t be undone.'
           : 'They stop working immediately. You can enable each of them again.'}{' '}
         Services that verify access tokens offline accept existing tokens for up to{' '}
-        {duration(readSettings(c.env).ACCESS_TOKEN_TTL_SECONDS)} longer. Either all of these secrets are changed, or
-        none.
+        {duration(readSettings(c.env).ACCESS_TOKEN_TTL_SECONDS)} longer. All of these secrets are changed, or none.
       </p>
       <Field
         name="typed"

@@ -131,8 +131,8 @@ function eventsPage(
       {isPartial && (
         <p class="quiet">
           Searched {MAX_SEARCHED.toLocaleString('en')} events
-          {oldest && `. The oldest match is from ${exactTime(oldest.event.createdAt)}`}. To search further back, choose
-          a period or open the next page.
+          {oldest && `. The oldest match is from ${exactTime(oldest.event.createdAt)}`}. To search further, choose a
+          period or open the next page.
         </p>
       )}
       {(isLater || next) && (

@@ -98,8 +98,8 @@ export function sentBefore(path: string, what: string): Problem {
     409,
     `This ${what} was already created`,
     <p>
-      This form already created the {what}, and its credential was shown once. You can’t view the credential again.
-      Nothing else was created. <a href={path}>See the list</a>
+      This form already created the {what}, and showed its credential once. Nothing else was created.{' '}
+      <a href={path}>See the list</a>
     </p>,
   )
 }

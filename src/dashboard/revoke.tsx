@@ -115,7 +115,7 @@ const LastActive = ({
   return (
     <p class="notice bad">
       {ends.length === 0 ? (
-        'This is the last secret that works. After the revocation, the application can’t authenticate.'
+        'This is the last secret that works. Without it, the application can’t authenticate.'
       ) : (
         <span>
           This is the last active secret. The others are expiring: after the last of them has expired{' '}

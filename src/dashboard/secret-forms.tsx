@@ -178,7 +178,7 @@ export function rotatePage(
     {
       title: 'Rotate client secrets',
       intro:
-        'Creates a new secret, with the scopes and IP addresses of the latest secret. The current secrets keep working until the time you choose.',
+        'Creates a secret with the scopes and IP addresses of the latest one. The current secrets keep working until the time you choose.',
       action: `${path}/rotate`,
       fields: { token: newFormToken() },
       verb: 'Rotate secrets',

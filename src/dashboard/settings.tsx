@@ -83,7 +83,7 @@ async function change(c: Context<HonoEnv>, changes: EnvironmentChanges, notice: 
 }
 
 const REACTIONS = [
-  ['notify', 'Notify', 'Records an event, and lists the leaked credential on the overview page.'],
+  ['notify', 'Notify', 'Records an event, and lists the credential on the overview.'],
   [
     'disable',
     'Disable',

@@ -76,12 +76,11 @@ const REFUSALS: Readonly<Record<AccessRefusal, string>> = {
     'This request did not come through Cloudflare Access, so you are not signed in. Open the dashboard at the URL that Access protects, or sign in with an API key.',
   invalid:
     'The assertion of Cloudflare Access is invalid or has expired, so you can’t sign in through Access. Reload the page. If that does not help, ask the operator: the log has the reason.',
-  no_person:
-    'Cloudflare Access sent no email address, so you can’t sign in through Access. Programs with a service token need an API key instead.',
+  no_person: 'Cloudflare Access sent no email address, so you can’t sign in through Access. Programs need an API key.',
   keys_unavailable:
-    'The public keys of Cloudflare Access could not be read, so you can’t sign in through Access now. Try again in a minute, or sign in with an API key.',
+    'The public keys of Cloudflare Access could not be read, so you can’t sign in through Access. Try again in a minute, or sign in with an API key.',
   key_refused:
-    'You can’t sign in through Access, because the API key for sign-ins through Cloudflare Access is revoked, has expired or does not work from your IP address. Ask the operator.',
+    'The API key for sign-ins through Cloudflare Access is revoked, has expired or does not work from your IP address. Ask the operator.',
 }
 
 interface SignInOptions {

@@ -82,7 +82,7 @@ function wordsFor(c: Context<HonoEnv>, { code, message, errors }: v.InferOutput<
 }
 
 const UNKNOWN_OUTCOME =
-  'It is unknown whether the change was made. Open the page again and check, before you repeat the change.'
+  'It is unknown whether the change was made. Open the page again and check before you repeat the change.'
 
 interface ProblemTextProps {
   readonly problem: Problem

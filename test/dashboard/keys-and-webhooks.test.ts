@@ -150,7 +150,10 @@ describe('an API key', () => {
 
   test.each([
     [{ access: 'some' }, 'Choose at least one permission.'],
-    [{ access: 'read', 'secrets:verify': 'on' }, 'You selected single permissions. Choose “Only some permissions”, or clear your selection.'],
+    [
+      { access: 'read', 'secrets:verify': 'on' },
+      'You selected single permissions. Choose “Only some permissions”, or clear your selection.',
+    ],
     [{ access: 'read', lifetime: 'x' }, 'Choose when the key expires.'],
     [{ access: 'read', allowed_ips: '203.0.113' }, 'id="allowed_ips-error"'],
   ])('an API key is not created with the limits %j', async (fields, text) => {
