@@ -19,7 +19,7 @@ export const NO_SUCH_WORKER = [10007, 10090]
 /** The account has no workers.dev subdomain. */
 const NO_SUBDOMAIN = 10007
 export const NO_SUCH_DATABASE = 7404
-/** Secrets or settings cannot be changed, because the newest version of the Worker is not the deployed one. */
+/** Cloudflare refuses to change secrets or settings while the newest version of the Worker is not the deployed one. */
 export const NEWEST_NOT_DEPLOYED = [10215, 10214]
 
 /** The codes for a token that lacks a permission. */
@@ -107,7 +107,7 @@ function caller({ type, token, key = '', email = '' }: Credentials): Account['ca
   }
 }
 
-/** The error for a refused call. */
+/** Makes the error for a call that Cloudflare refused. */
 export function refusalOf(status: number, error: { code: number; message: string } | undefined): CloudflareError {
   const { code, message } = error ?? { code: 0, message: `status ${status}` }
   const hint = FORBIDDEN.includes(code) || status === 403 ? ` ${PERMISSIONS}` : ''
@@ -118,7 +118,7 @@ export function hasCode(error: unknown, ...codes: number[]): boolean {
   return error instanceof CloudflareError && codes.includes(error.code)
 }
 
-/** Returns undefined in place of an error with one of the codes. */
+/** Returns undefined if the call fails with one of the codes. Other errors are thrown. */
 export function unlessCode<T>(answer: Promise<T>, ...codes: number[]): Promise<T | undefined> {
   return answer.catch((error) => {
     if (hasCode(error, ...codes)) return undefined

@@ -20,7 +20,7 @@ export interface Context {
   /** Opens the databases of a state folder, at least `wanted` of them, and applies missing migrations. */
   readonly openLocalRegions: (directory: string, wanted?: number) => Promise<OpenRegions>
   readonly platform: Platform
-  /** Asks the operator, and returns the typed line. Undefined without a terminal. */
+  /** Asks the operator, and returns the typed line. Undefined if stdin or stderr is not a terminal. */
   readonly ask?: ((question: string) => Promise<string>) | undefined
 }
 
@@ -31,7 +31,7 @@ export interface Account {
   readonly id: string
   /** A sentence about the login and the account. */
   readonly description: string
-  /** Calls Cloudflare's API, below the path of the account. Throws CloudflareError. */
+  /** Calls Cloudflare's API. `path` is relative to the path of the account. Throws CloudflareError. */
   readonly call: <T>(
     method: ApiMethod,
     path: string,
@@ -93,7 +93,7 @@ async function tryPrint({ write }: Context, result: string | object): Promise<st
   }
 }
 
-/** Refuses to create a value that is shown once, if the operator cannot see the output. */
+/** Throws Failure before a credential is created that is shown only once, if the operator cannot see the output. */
 export function requireReader({ hasReader }: Context, value: string): void {
   if (hasReader) return
   throw new Failure(`Standard output is closed or /dev/null, so ${value} would be lost. Nothing was changed.`)
@@ -140,7 +140,7 @@ export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/** Patterns of names that look like other names on a terminal, each with the rule that refuses it. */
+/** Matches names that look like another name on a terminal. Each pattern has the rule to show. */
 const LOOKALIKES: readonly [pattern: RegExp, rule: string][] = [
   [/\p{Cf}|\p{Default_Ignorable_Code_Point}/u, 'must not have invisible characters.'],
   [/^\s|\s$/, 'must not begin or end with a space.'],

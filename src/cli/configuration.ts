@@ -7,7 +7,6 @@ import { configPath, loadWrangler, oneLine } from './wrangler.ts'
 
 /** The part of wrangler.toml that commands read. */
 export interface Configuration {
-  /** The name of the Worker. */
   readonly name: string
   readonly databaseName: string
   /** The D1 databases that have a name. */
@@ -93,7 +92,7 @@ export async function readRawConfiguration(path = configPath): Promise<Readonly<
   return parsed(() => experimental_readRawConfig({ config: path })).rawConfig as Record<string, unknown>
 }
 
-/** wrangler names a dataset without a name after its binding. */
+/** If a dataset has no name, wrangler names it after its binding. */
 function datasetOf({ analytics_engine_datasets: datasets = [] }: WranglerConfig): string | undefined {
   const found = datasets.find(({ binding }) => binding === 'USAGE')
   const name = found && (found.dataset ?? found.binding)
@@ -155,8 +154,8 @@ export async function checkDevSettings(
 }
 
 /**
- * The configuration of local commands: variables of .dev.vars replace those of wrangler.toml. `local` has the names of
- * the variables in .dev.vars.
+ * The configuration of local commands, in which variables of .dev.vars replace those of wrangler.toml. `local` has the
+ * names of the variables in .dev.vars.
  */
 export async function readLocalConfiguration(path = configPath): Promise<Configuration & { local: readonly string[] }> {
   const configuration = await readConfiguration(path)

@@ -3,7 +3,6 @@ import { type Account, Failure } from './command.ts'
 import type { Route } from './configuration.ts'
 
 export interface AddressPlan {
-  /** The name of the Worker. */
   readonly name: string
   readonly routes: readonly Route[]
   /** The setting `workers_dev`; undefined unless wrangler.toml sets it. */

@@ -25,7 +25,7 @@ export interface DatabaseLocation {
 }
 
 export interface LocationOptions {
-  /** By region digit. The digit '' means the only region. */
+  /** The locations, by region digit. With only one region, the digit may be ''. */
   readonly locations: ReadonlyMap<string, DatabaseLocation>
   /** True if a database without a location may be created near this machine. */
   readonly isAnywhere: boolean

@@ -147,7 +147,7 @@ async function becomeReady(worker: {
   )
 }
 
-/** wrangler reports an Error, or an event with a reason and a cause. */
+/** Returns the reason of a failure as a sentence. wrangler reports an Error, or an event with a reason and a cause. */
 export function reasonOfEvent(event: unknown): string {
   const { message, reason, cause } = event as { message?: string; reason?: string; cause?: { message?: string } }
   const words = [message ?? reason, message === undefined ? cause?.message : undefined].filter((part) => part)
@@ -165,7 +165,7 @@ function consequenceOf(event: unknown): string {
 
 const STILL_SERVED = 'The Worker still runs with the last valid configuration.'
 
-/** An editor may write a file in several steps. */
+/** How long to wait after a change, because an editor may write a file in several steps. */
 const SETTLE_MS = 200
 
 /** Calls `changed` when the content of a configuration file changes. */

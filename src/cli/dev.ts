@@ -98,7 +98,10 @@ function toText(url: string, made: readonly Made[]): string {
 
 const MAX_PORTS = 3
 
-/** Returns the served port. If another program took the chosen free port meanwhile, tries another port. */
+/**
+ * Serves, and returns the port. If another program has taken the port meanwhile and any port will do, tries another
+ * port.
+ */
 export async function serveAt(port: number, serve: (port: number) => Promise<void>, isAny: boolean): Promise<number> {
   for (let tried = 1; ; tried++) {
     try {

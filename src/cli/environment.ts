@@ -109,7 +109,7 @@ export function addEnvironmentCommands(program: Command, context: Context): void
     })
 }
 
-/** A number of days, or null for `none`. */
+/** Parses a number of days. `none` becomes null. */
 function daysOf(option: string, text: string | undefined): number | null | undefined {
   if (text === undefined) return undefined
   if (text === 'none') return null

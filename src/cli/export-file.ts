@@ -40,7 +40,7 @@ const Line = v.union([
 ])
 export type Line = v.InferOutput<typeof Line>
 
-/** The largest row of D1 has 2 MB, and is shorter than this in JSON. */
+/** The maximum length of a line. D1 has rows of at most 2 MB, which are shorter than this as JSON. */
 const MAX_LINE_BYTES = 16 * 1024 * 1024
 const CHUNK_BYTES = 1024 * 1024
 

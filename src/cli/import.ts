@@ -17,7 +17,7 @@ import { givenPath, shownPath } from './local-database.ts'
 import { databaseOptions, withRegions } from './operator-database.ts'
 import { findEnvironments, requireAllAnswered, shownRegion } from './regions.ts'
 
-/** Maximum number of rows per request, and of characters in their JSON: D1 binds at most 2 MB. */
+/** Maximum number of rows per request, and of characters in their JSON. The limit of D1 for a parameter is 2 MB. */
 const PAGE_ROWS = 500
 const PAGE_LENGTH = 400_000
 const PROGRESS_PAGES = 10
@@ -64,7 +64,7 @@ export function addImportCommand(program: Command, context: Context): void {
     })
 }
 
-/** Adds "Nothing was changed." to a failure. */
+/** Adds "Nothing was changed." to the message of a Failure. */
 async function unchanged<T>(run: () => Promise<T>): Promise<T> {
   try {
     return await run()

@@ -54,7 +54,8 @@ export function localTarget(
     },
     withRestored: within(aside),
     open: async (undo) => {
-      // No database is frozen if an earlier run was interrupted after this step.
+      // If an earlier run was interrupted after this step, the restored database is already in place, and none is
+      // frozen.
       const live = await frozenFile(folder)
       if (live !== null) {
         await whileUnused(folder, NOT_RESTORED, async () => {

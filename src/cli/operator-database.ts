@@ -62,7 +62,7 @@ export async function openRemoteRegions(): Promise<OpenRegions> {
   return { regions: deployedRegions(regions, env) as [OperatorRegion, ...OperatorRegion[]], close }
 }
 
-/** Opens each region at its first use, so that a failed region does not stop a command on the others. */
+/** Opens each region when a command first uses it, so that a failed region does not stop a command for the others. */
 export function deployedRegions(regions: readonly RegionDatabase[], env: Proxy['env']): OperatorRegion[] {
   return regions.map((region) => {
     const binding = env[region.binding]

@@ -16,7 +16,7 @@ export const cloudflare: Platform = {
   now: () => Date.now(),
 }
 
-/** A version of the Worker that serves, and its share of the requests. */
+/** A version of the Worker that serves requests, and its percentage of them. */
 export interface ServingVersion {
   readonly version_id: string
   readonly percentage: number

@@ -15,7 +15,10 @@ export async function writePrivately(file: string, text: string): Promise<void> 
   await explaining(file, () => throughNewFile(file, text, (written) => rename(written, file)))
 }
 
-/** Writes a private file unless it exists. If several processes do this at once, exactly one gets true. */
+/**
+ * Writes a private file unless it exists, and returns whether it did. Of several processes that do this at once,
+ * exactly one gets true.
+ */
 export async function createPrivately(file: string, text: string): Promise<boolean> {
   return explaining(file, async () => {
     let isCreated = true

@@ -101,7 +101,7 @@ function hintAt(command: Command, error: Error, env: NodeJS.Dict<string>): strin
   return taken ? ` npm took --${taken} for itself: write \`--\` before it.` : ''
 }
 
-/** Usage of a command, or of each command of a group. */
+/** The usage lines of a command, or of each command in a group. */
 function usageOf(command: Command): string {
   return usages(command)
     .map((line) => `Usage: ${line}`)

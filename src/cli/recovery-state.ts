@@ -46,7 +46,7 @@ export interface RecoveryFiles {
   readonly writeState: (state: State) => Promise<void>
   readonly readChanges: () => Promise<Restriction[]>
   readonly writeChanges: (changes: readonly Restriction[]) => Promise<void>
-  /** Keeps the report, and returns its path. */
+  /** Saves the report, and returns its path. */
   readonly writeReport: (report: object, startedAt: number) => Promise<string>
   readonly remove: () => Promise<void>
 }

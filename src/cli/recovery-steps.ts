@@ -31,7 +31,7 @@ export interface RecoveryTarget {
   readonly open: (undo: string) => Promise<string>
   /** Undoes `close` if necessary. `phase` is the phase of an interrupted recovery. */
   readonly cancel: (phase: Phase | null) => Promise<void>
-  /** How the operator undoes the restore. */
+  /** The command with which the operator undoes the restore. */
   readonly undoCommand: (undo: string) => string
 }
 
@@ -41,10 +41,10 @@ export interface RecoveryTarget {
  */
 const MARGIN_MS = 60 * 60 * 1000
 
-/** A row has at most some 64 KB, and D1 responds with less than 32 MiB. */
+/** Rows per request. A row has at most some 64 KB, and a response of D1 less than 32 MiB. */
 const PAGE_ROWS = 400
 const BATCH_ROWS = 500
-/** In characters: D1 takes strings of at most 2 MB, and lists of scopes and IP ranges make some rows long. */
+/** Characters per request. D1 takes strings of at most 2 MB, and lists of scopes and IP ranges make some rows long. */
 const BATCH_LENGTH = 400_000
 const PROGRESS_PAGES = 20
 
@@ -61,7 +61,7 @@ interface Undone {
 
 export interface Report {
   readonly to: string
-  /** The state before the restore. */
+  /** The command that restores the state before the recovery. */
   readonly undo: string
   /** How many changes were applied again, by table. */
   readonly applied: Readonly<Record<string, number>>
@@ -69,7 +69,7 @@ export interface Report {
   readonly gone: readonly ReportedObject[]
   /** Objects with changes that the restore undid, such as a later expiry, with the values before and after it. */
   readonly undone: readonly (ReportedObject & { readonly changes: Readonly<Record<string, Undone>> })[]
-  /** Where this report is kept. */
+  /** The path of this report. */
   readonly file: string
 }
 
@@ -145,8 +145,8 @@ export function recoverySteps(
     {
       title: `Restore ${target.name}`,
       run: once('restored', 'It was restored.', async () => {
-        // The phase is recorded before the restore, because an interrupted restore may have taken effect. A repeat
-        // restores the same state.
+        // The phase is recorded before the restore, because an interrupted restore may have taken effect. The next run
+        // then restores the same state again.
         await save({ phase: 'restoring' })
         return target.restore(state.point)
       }),

@@ -15,7 +15,7 @@ export interface Place {
 }
 type Shown = Pick<Place, 'region'>
 
-/** The last column of a table; none if there is only one region. */
+/** The heading of the region column, or none if there is only one region. */
 export const regionHeading = (rows: readonly Shown[]) => (rows.some(({ region }) => region) ? ['REGION'] : [])
 export const regionCell = ({ region }: Shown) => (region ? [shownRegion(region)] : [])
 export const regionMember = ({ region }: Shown) => region && { region: region.digit }
@@ -106,7 +106,7 @@ export async function environmentNamed(open: OpenRegions, name: string): Promise
   throw new Failure(`Environment ${shellWord(name)} was not found. Nothing was changed. ${next}`)
 }
 
-/** Items of the environment of this name, or of every environment when no name is given. */
+/** The items of the named environment, or of all environments without a name. */
 export async function listInEnvironments<T>(
   open: OpenRegions,
   name: string | undefined,

@@ -40,7 +40,7 @@ export async function readLocalSecrets(directory: string): Promise<SigningSecret
   return isUsable ? JSON.parse(text) : 'damaged'
 }
 
-/** Reads the same secrets. Throws Failure if the file is damaged. */
+/** Reads the secrets that `dev` signs with. Throws Failure if the file is damaged. */
 export async function requireLocalSecrets(directory: string): Promise<SigningSecrets | null> {
   const secrets = await readLocalSecrets(directory)
   if (secrets !== 'damaged') return secrets

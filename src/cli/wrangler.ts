@@ -70,7 +70,7 @@ interface Spawned {
   readonly process: ChildProcess
 }
 
-/** The programs that wrangler starts: the runtime, and the bundler, which may hang. */
+/** The programs that wrangler starts: the runtime (workerd), and the bundler (esbuild), which may hang. */
 const STARTED_BY_WRANGLER = ['workerd', 'esbuild']
 
 /**

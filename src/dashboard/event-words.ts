@@ -37,7 +37,7 @@ export const LABELS: Record<EventType, string> = {
   'environment.unfrozen': 'Environment freeze lifted',
 }
 
-/** The objects of events, by the first part of their types. */
+/** Names of the objects that events are about, by the first part of the event type. */
 export const OBJECTS = new Map([
   ['connect_application', 'Applications'],
   ['connect_application_secret', 'Client secrets'],
@@ -80,7 +80,7 @@ const MEMBERS: Readonly<Record<string, readonly [name: string, read: (value: unk
   disabled_at: ['State', (value) => (value === null ? 'Enabled' : 'Disabled')],
 }
 
-/** The differences that a change has made; none if its target was not changed, or if the state before is unknown. */
+/** The differences that a change has made. Empty if the target was not changed, or if its state before is unknown. */
 export function differencesOf({ event: { data }, before }: Activity): Difference[] {
   // The previous event of a secret may be a rotation, whose data describes the replacement.
   if (before === null || before.id !== data.id) return []

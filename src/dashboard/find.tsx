@@ -81,7 +81,7 @@ function resultPage(c: Context<HonoEnv>, search: Search, { secrets, applications
   )
 }
 
-/** The person or the API key that revoked a secret, below its state. */
+/** Shows below the state of a revoked secret who revoked it: a person or an API key. */
 const Revoker = ({ state, changedBy }: FoundSecret) =>
   state === 'revoked' && changedBy ? (
     <span class="sub line">

@@ -52,7 +52,7 @@ export async function readForm(c: Context<HonoEnv>): Promise<Fields> {
   const bytes = await readBytes(c.req.raw)
   if (typeof bytes === 'string') throw new ApiError(bytes)
   const fields = new URLSearchParams(new TextDecoder().decode(bytes))
-  // Browsers end lines with CR LF.
+  // Browsers send line breaks as CR LF.
   const field = (name: string) => (fields.get(name) ?? '').replaceAll('\r\n', '\n')
   return Object.assign(field, { all: (name: string) => fields.getAll(name) })
 }
@@ -72,7 +72,10 @@ export async function readChange(c: Context<HonoEnv>, needs: Need): Promise<Fiel
   }
 }
 
-/** Throws the error of an invalid form. The caller is authorized first, so that 401 and 403 take precedence over 422. */
+/**
+ * Throws the error of an invalid form. Before that, it checks the rights of the caller, so that 401 and 403 take
+ * precedence over 422.
+ */
 export async function refuse(c: Context<HonoEnv>, error: Error): Promise<never> {
   granted(c, await identify(c.get('database'), c.get('session'), c.get('session').needs ?? 'write'))
   throw error
@@ -142,7 +145,7 @@ interface FormPageOptions {
   readonly errors: FieldErrors
 }
 
-/** Answers with a form: with status 422 if it has errors. */
+/** Responds with a page that has a form. The status is 422 if the form has errors. */
 export function formPage(c: Context<HonoEnv>, options: FormPageOptions, children: Child): Response {
   const { title, heading, intro, action, fields = {}, verb, back, section = APPLICATIONS_PATH, errors } = options
   return page(

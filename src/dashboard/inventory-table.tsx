@@ -15,11 +15,11 @@ interface InventoryTableProps<Secret extends ListedSecret> {
   readonly choose?: (secret: Secret) => Child
   /** The links that change the order, for the columns that have one. */
   readonly sorts?: Readonly<Partial<Record<'used' | 'expires' | 'created', Column<Secret>['sort']>>>
-  /** Renders more beside the state of each secret. */
+  /** Renders details below the state of each secret. */
   readonly detail?: (secret: Secret) => Child
 }
 
-/** Secrets of several applications, in any state. */
+/** A table of secrets of several applications, in any state. */
 export const InventoryTable = <Secret extends ListedSecret>(props: InventoryTableProps<Secret>) => {
   const { label, now, choose, detail, sorts = {} } = props
   const secrets = props.secrets.map((secret) => ({

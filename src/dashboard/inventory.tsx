@@ -37,7 +37,7 @@ const MAX_EXPORT_READ = 50_000
 const MAX_READ_TEXT = MAX_READ.toLocaleString('en')
 const EXPORT_PATH = `${SECRETS_PATH}/export`
 
-/** All secrets of the environment, in every state: the inventory. */
+/** The inventory: a list of all secrets of the environment, in any state. */
 export const inventory = new Hono<HonoEnv>()
 
   .get('/secrets', requireSession, async (c) => {

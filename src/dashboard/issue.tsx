@@ -208,7 +208,7 @@ function limitReached(c: Context<HonoEnv>): Problem {
   )
 }
 
-/** The page of the application that a form belongs to. */
+/** The path of the application that a form belongs to. */
 function parentOf(c: Context<HonoEnv>): string {
   return c.req.path.slice(0, c.req.path.lastIndexOf('/'))
 }

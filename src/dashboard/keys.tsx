@@ -20,7 +20,7 @@ import { LastUsed, TimeOrNever } from './secret-table.tsx'
 import { may, requireRight, requireSession } from './session.ts'
 
 const PATH = '/dashboard/keys'
-/** Rows of each list on one page. */
+/** The maximum number of rows of each list on one page. */
 const PAGE_LENGTH = 15
 
 /** The API keys and sessions of the environment. A leaked key can be revoked here without a terminal. */

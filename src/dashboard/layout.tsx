@@ -111,7 +111,8 @@ interface HeaderProps {
 }
 
 /**
- * On a narrow screen the sections, the search and the account are in one menu. The browser opens it without a script.
+ * On a narrow screen, one menu has the sections, the search and the account. The browser opens the menu without a
+ * script.
  */
 const Header = ({ identity, section, region }: HeaderProps) => {
   const keyName = short(identity?.apiKeyName ?? '')

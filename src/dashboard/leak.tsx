@@ -105,7 +105,7 @@ const Ended = ({ details: { secret, history }, now }: Pick<LeakProps, 'details' 
   )
 }
 
-/** The event that revoked the secret. */
+/** True if the event revoked the secret. */
 function isRevocation({ event: { type, data } }: Activity): boolean {
   return type.endsWith('.deleted') || data.reaction === 'revoke'
 }

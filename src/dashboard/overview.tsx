@@ -20,7 +20,7 @@ import { may, requireSession } from './session.ts'
 import { withoutQuery } from './webhooks.tsx'
 
 const LISTED = 8
-/** The maximum number of API keys that one kind of problem lists. */
+/** The maximum number of API keys that the overview lists for one kind of problem. */
 const LISTED_KEYS = 5
 const WEBHOOKS_PATH = '/dashboard/webhooks'
 const EXPIRING_PATH = `${SECRETS_PATH}?state=expiring&sort=expires`
@@ -249,7 +249,10 @@ function failing(endpoints: readonly WebhookEndpoint[]): Child[] {
     ))
 }
 
-/** API keys that expire soon, or have expired lately: their programs stop working. The soonest come first. */
+/**
+ * API keys that expire soon or have expired lately, because their programs stop working. The earliest expiry comes
+ * first.
+ */
 function endingKeys(keys: readonly CallerKey[], now: number): Child[] {
   const ending = keys
     .flatMap(({ name, lastUsedAt, expiresAt }) => (expiresAt === null ? [] : [{ name, lastUsedAt, expiresAt }]))

@@ -28,7 +28,7 @@ export function expiryOf(lifetime: number, now: number): number | null {
   return lifetime === 0 ? null : now + lifetime * DAY_MS
 }
 
-/** The lifetime that a secret was created with, to the day. */
+/** The lifetime of a secret when it was created, rounded to days. */
 export function lifetimeOf({ createdAt, expiresAt }: { createdAt: number; expiresAt: number | null }): number {
   if (expiresAt === null) return 0
   return Math.min(MAX_LIFETIME, Math.max(1, Math.round((expiresAt - createdAt) / DAY_MS)))
@@ -87,7 +87,7 @@ export function limitFields(field: Fields): LimitValues {
   return { scopes: field('scopes'), allowed_ips: field('allowed_ips') }
 }
 
-/** The limits as the API takes them: null for an empty field. */
+/** Converts the limits for the API. An empty field becomes null. */
 export function limitsToWire(values: LimitValues) {
   const list = (text = '') => text.split(/[\s,]+/).filter(Boolean)
   const orNull = (items: string[]) => (items.length === 0 ? null : items)

@@ -31,7 +31,7 @@ function stateOf({ disabledAt, isRotatedOut, expiresAt }: ClientSecret, now: num
   return expiresAt !== null && expiresAt - now < EXPIRING_MS ? STATES.expiring : STATES.active
 }
 
-/** The name and hint by which people tell secrets apart. */
+/** The name and the hint of a secret, which identify it for people. */
 export const SecretName = ({ secret: { id, name, hint } }: { secret: Pick<ClientSecret, 'id' | 'name' | 'hint'> }) => (
   <>
     {name && (
@@ -102,7 +102,7 @@ const State = ({ secret, now }: { secret: ClientSecret; now: number }) => {
   return <span class={`state ${kind}`}>{text}</span>
 }
 
-/** Each button tells screen readers which secret it changes. */
+/** The buttons of a row. Each has a hidden text with the hint of its secret, for screen readers. */
 const actionColumn: Column<ClientSecret> = {
   label: 'Actions',
   kind: 'actions',

@@ -68,7 +68,7 @@ export async function signIn(c: Context<HonoEnv>, apiKey: string): Promise<boole
   return start(c, database, { digest, region: key.region }, null)
 }
 
-/** True if people may sign in through Cloudflare Access. */
+/** True if sign-in through Cloudflare Access is configured. */
 export const hasAccess = (c: Context<HonoEnv>) => readSettings(c.env).ACCESS_TEAM_DOMAIN !== ''
 
 /**

@@ -20,7 +20,6 @@ import { readChange, validate } from './form.tsx'
 import { page, redirectWithNotice, SETTINGS_PATH } from './layout.tsx'
 import { may, requireSession } from './session.ts'
 
-/** The settings of the environment. */
 export const settings = new Hono<HonoEnv>()
 
   .get('/settings', requireSession, async (c) => {

@@ -57,7 +57,7 @@ export const signInAndOut = new Hono<HonoEnv>()
   .post('/sign-out', requireSession, async (c) => {
     granted(c, await endOwnSession(c.get('database'), beginChange(c, c.get('session'))))
     removeCookie(c, 'session')
-    // "cookies" is left out: it would clear the cookies of every other host of the domain.
+    // "cookies" is not in the list, because it would also clear the cookies of all other hosts of the domain.
     c.header('Clear-Site-Data', '"cache", "storage"')
     return c.redirect('/dashboard/sign-in?out', 303)
   })

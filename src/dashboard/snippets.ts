@@ -7,7 +7,7 @@ export interface Example {
   readonly text: string
 }
 
-/** A parameter of the request: its name, and a text or the name of an environment variable. */
+/** A parameter of the request: its name, and its value, which is a text or an environment variable. */
 type Parameter = readonly [name: string, value: { readonly text: string } | { readonly variable: string }]
 
 /**
@@ -89,7 +89,7 @@ function nodeCheck(origin: string): string {
   )
 }
 
-/** One line for each parameter. */
+/** Writes one line for each parameter. */
 function write(
   parameters: readonly Parameter[],
   name: (name: string) => string,

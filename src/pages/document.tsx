@@ -36,7 +36,7 @@ export const Brand = ({ href }: { href: string }) => (
 interface PageOptions {
   readonly title: string
   readonly status?: ContentfulStatusCode
-  /** The content of the header; a link to the start page by default. */
+  /** The content of the header. Default: a link to the start page. */
   readonly header?: Child
   /** A stylesheet in `/static`, in addition to the common one. Default for an interactive page: `dashboard.css`. */
   readonly styles?: string
@@ -46,7 +46,7 @@ interface PageOptions {
   readonly script?: string
 }
 
-/** Answers with an HTML page. Its policy blocks style attributes and inline scripts. */
+/** Responds with an HTML page. Its policy blocks style attributes and inline scripts. */
 export function htmlPage(c: Context<HonoEnv>, options: PageOptions, body: Child): Response {
   const { title, status = 200, header, isInteractive = false } = options
   const styles = options.styles ?? (isInteractive ? 'dashboard.css' : undefined)

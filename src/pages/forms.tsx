@@ -187,7 +187,7 @@ export const Errors = ({ errors }: { errors: FieldErrors }) => {
   )
 }
 
-/** The end of a form: the button that sends it, and the way back. */
+/** The last row of a form: the button that submits it, and a link back. */
 export const Buttons = ({ verb, back }: { verb: string; back: string }) => (
   <div class="row">
     <button type="submit" class="primary">

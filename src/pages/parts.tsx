@@ -11,20 +11,20 @@ export const region = (label: string): object => ({ tabindex: 0, role: 'region',
 
 export const Hint = ({ hint }: { hint: string }) => <code class="hint">…{hint}</code>
 
-/** A name that a user chose. Isolated, so that a bidi override in it cannot reorder the text around it. */
+/** A name that a user chose. The isolation prevents that a bidi override in the name reorders the text around it. */
 export const Name = ({ children }: PropsWithChildren) => <bdi class="name">{children}</bdi>
 
 /** The maximum length of a name in a list, in code points. */
 const MAX_LISTED_NAME = 40
 export const MAX_OPTION = 24
 
-/** Cuts a name for a list, whose rows have it several times: long names would make the page too large. */
+/** Cuts a name for a list. Each row repeats the name several times, so long names would make the page too large. */
 export function short<Text extends string | null>(name: Text, length = MAX_LISTED_NAME): Text {
   const characters = Array.from<string>(name ?? '')
   return characters.length > length ? (`${characters.slice(0, length - 1).join('')}…` as Text) : name
 }
 
-/** The name of an event type. It breaks after its dot, and not inside a word. */
+/** An event type as code. A line may break after a dot, but not inside a word. */
 export const TypeName = ({ type }: { type: string }) => (
   <code>
     {type.split('.').map((part, i) => (

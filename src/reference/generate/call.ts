@@ -24,7 +24,7 @@ export interface Call {
   readonly number: number
 }
 
-/** The section of a call: its text and parameters, and beside them its samples and responses. */
+/** The section of a call: its description and parameters, and beside them its samples and responses. */
 export function callArticle(document: OpenApi, errors: readonly DescribedError[], call: Call): Html {
   const { method, path, operation } = call
   const { operationId, summary, description } = operation

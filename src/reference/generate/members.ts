@@ -16,7 +16,7 @@ function linked(words: string): (Html | string)[] {
   })
 }
 
-/** The members of an object; the type of anything else. */
+/** Renders the members of an object, or the type of any other value. */
 export function members(schema: JsonSchema, direction: Direction): Html {
   const item = schema.items?.properties || schema.items?.oneOf ? schema.items : undefined
   if (item) return html`<p class="kind">Each item:</p>${members(item, direction)}`

@@ -24,10 +24,10 @@ export interface Route {
   readonly success: {
     readonly status: 200 | 201 | 202 | 204
     readonly description: string
-    /** The name of a schema, or of a text: see `TEXTS`. */
+    /** The name of a schema, or a key of `TEXTS` for a response without a schema. */
     readonly schema?: string
   }
-  /** Errors that do not follow from the other members. */
+  /** Errors in addition to those that follow from the other members. */
   readonly errors?: readonly ErrorCode[]
 }
 

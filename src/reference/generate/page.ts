@@ -17,7 +17,7 @@ export interface Group {
   readonly calls: readonly Call[]
 }
 
-/** The group of calls that are not part of the product's API. */
+/** The name of the group of calls that are not part of the product's API. */
 export const APPENDIX = 'Service'
 
 /** The calls of the document, by group. `appendix` has those that are not part of the product's API. */

@@ -62,7 +62,7 @@ function hasMembersOf({ components }: OpenApi, name: string, { properties = {} }
   return base.length > 0 && base.every((member) => Object.hasOwn(properties, member))
 }
 
-/** The sentence for the members that `shortened` has left out. */
+/** The sentence about the members that `shortened` has removed. */
 export function baseOf({ base, properties = {} }: Shortened): string {
   return base ? `The members of [${base}](#${base})${Object.keys(properties).length > 0 ? ', and:' : '.'}` : ''
 }

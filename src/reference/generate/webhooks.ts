@@ -1,6 +1,6 @@
 import type { OpenApi } from './openapi.ts'
 
-/** The requests that Oncekey makes: `webhooks` of OpenAPI 3.1. The guide "Events and webhooks" says more. */
+/** The requests that Oncekey sends, as `webhooks` of OpenAPI 3.1. The guide "Events and webhooks" has the details. */
 export const webhooks: OpenApi['webhooks'] = {
   event: {
     post: {
