@@ -151,7 +151,7 @@ describe('a secret scanner', () => {
 
 /** Typing errors in a credential, by their kind. */
 const SLIPS: Record<string, (credential: string) => string[]> = {
-  'one character is another one': (credential) =>
+  'one character is replaced': (credential) =>
     [...credential].flatMap((original, at) =>
       [...ALPHABET, ' ', '-', '\0', 'é']
         .filter((other) => other !== original)
@@ -183,7 +183,7 @@ const SLIPS: Record<string, (credential: string) => string[]> = {
     btoa(credential),
     [...credential].join('\u200b'),
   ],
-  'it is only a part': (credential) => [
+  'only a part of it is left': (credential) => [
     credential.slice(-6),
     credential.slice(0, 4),
     credential.slice(4),

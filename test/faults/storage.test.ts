@@ -210,7 +210,7 @@ describe('a retry of a change whose reply was lost, after the API key lost its p
       { name: 'new' },
     ],
     'a deletion': ({ application }) => ['DELETE', `/connect/applications/${application}`, undefined, 204],
-    'new settings': () => ['PATCH', '/connect/environment', { max_lifetime_days: 7 }],
+    'an update of the settings': () => ['PATCH', '/connect/environment', { max_lifetime_days: 7 }],
   }
   const LOSSES = {
     'was revoked': 'revoked_at = 1',

@@ -129,7 +129,7 @@ describe('revoking a secret', () => {
   })
 
   test.each(['application', 'clientId'] as const)(
-    'a secret is not found, and not changed, under the %s of another application',
+    'a secret is not found, and not changed, with another application’s ID (member %s)',
     async (member) => {
       const owner = await stored([{}, {}])
       const other = await stored([{}], owner.key)
