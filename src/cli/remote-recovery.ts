@@ -97,7 +97,7 @@ export function timeTravel(
         const migrated = await platform.wrangler(['d1', 'migrations', 'apply', name, '--remote'])
         if (migrated.code !== 0) throw new Failure(`Could not bring the tables up to date: ${reasonOf(migrated)}`)
       }
-      // `migrate` must not show its bookmark: in that state, the revoked secrets are active again.
+      // `migrate` must not print its bookmark: restoring it would make the revoked secrets active again.
       const words = await migrate(await account(), { ...region, uuid: id }, () => {}, apply)
       return `Restored. ${words}`
     },

@@ -318,7 +318,7 @@ function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKe
       </p>
       {[...readSettings(c.env).ACCESS_AUDIENCES.values()].includes(key.id) && (
         <p class="notice bad">
-          People who sign in through Cloudflare Access use this key, and can no longer sign in that way.
+          People sign in through Cloudflare Access with this key. Once it is revoked, they can’t.
         </p>
       )}
       {key.leakReportedAt !== null && (

@@ -70,7 +70,7 @@ const Checklist = ({ c, found: { applications, secrets, lastUsedAt } }: { c: Con
         {applications > 0 && secrets.counted === 0 && <a href={APPLICATIONS_PATH}>Open it</a>}
       </Step>
       <Step isDone={secrets.counted > 0} name="Create a client secret">
-        Open the page of the application. You’ll see the secret only once.
+        To create a secret, open the page of an application. You’ll see the secret only once.
       </Step>
       <Step isDone={lastUsedAt !== null} name="See its first use">
         When your program authenticates, this page and the page of the secret show it.

@@ -160,7 +160,9 @@ function settingsPage(
       <hr />
       <h2>Freeze</h2>
       {frozenAt === null ? (
-        <p>In an emergency, stop issuing secrets and tokens. You can lift the freeze again.</p>
+        <p>
+          In an emergency, freeze the environment: it stops issuing secrets and tokens. You can lift the freeze later.
+        </p>
       ) : (
         <p class="notice bad">
           <span>

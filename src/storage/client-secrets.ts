@@ -232,8 +232,7 @@ export function updateClientSecret(
     set.push(sql`expires_at = ${expiry}`, sql`reminded_days = ${passedReminder(sql`${expiry} - ${change.now}`)}`)
     alreadySet.push(sql`client_secrets.expires_at IS ${expiry}`)
     grants.push(isMore(expiry, 'client_secrets.expires_at'))
-    // A secret that is older than the policy may keep its expiry. If it has none, a new expiry is limited as if the
-    // secret were created now.
+    // A secret that was created before the policy may keep its expiry. If it has none, the longest lifetime counts from now.
     isAllowed =
       expiresAt === null
         ? isAllowedExpiry(sql`client_secrets.expires_at`, latest)

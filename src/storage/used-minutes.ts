@@ -22,7 +22,7 @@ const lastDay = raw(`(coalesce(last_used_at, 0) / ${DAY_MS})`)
 /** SQL for the column after one more minute on the day of `now`. */
 export function oneMoreMinute(now: UnixMs): Sql {
   const day = Math.floor(now / DAY_MS)
-  // The numbers move by one place for each day since the last use.
+  // The text holds one number of four digits per day, newest first. Each day since the last use moves them one day back.
   return sql`CASE WHEN ${lastDay} >= ${day} THEN printf('%04d', substr(${minutes}, 1, 4) + 1) || substr(${minutes}, 5)
     ELSE substr('0001' || substr(${none}, 1, 4 * min(${days}, ${day} - ${lastDay} - 1)) || ${minutes}, 1, ${length}) END`
 }

@@ -96,7 +96,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     },
   )
 
-  test('the page of a new secret shows that the secret works as soon as it is used', async () => {
+  test('after the first use of a new secret, its page says that the secret works', async () => {
     const { page, plaintext, isValid, visitor } = await shown()
     await page.waitForSelector('[data-poll]:has-text("Waiting for the first use")')
     expect(await isValid(plaintext)).toBe(true)

@@ -118,7 +118,7 @@ describe('the list of applications', () => {
     },
   )
 
-  test('the ID of a deleted application still works as a cursor, and leads to the same neighbours', async () => {
+  test('the ID of a deleted application still works as a cursor: the list continues at the same place', async () => {
     const { apiKey } = await newApiKey()
     const ids: string[] = []
     for (let i = 0; i < 3; i++) ids.push((await newApplication(apiKey)).id)

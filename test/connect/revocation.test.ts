@@ -179,7 +179,7 @@ describe('revoking all secrets of an application', () => {
     expect(await list(client)).toHaveLength(5)
   })
 
-  test('revoking all secrets gets 404 if the application is unknown, deleted or in another environment', async () => {
+  test('revoking all secrets returns 404 if the application is unknown, deleted or in another environment', async () => {
     const stranger = await newClient()
     const deleted = await newClient(undefined, client)
     await call(client.apiKey, 'DELETE', `/connect/applications/${deleted.applicationId}`)

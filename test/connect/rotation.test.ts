@@ -219,7 +219,7 @@ describe('rotation and the limit of active secrets', () => {
   })
 })
 
-describe('keeping a secret that a rotation expires', () => {
+describe('cancelling the expiry that a rotation has set', () => {
   test('a kept secret is valid after the grace period, and counts against the limit again', async () => {
     await rotate()
     advance(1)
@@ -285,7 +285,7 @@ describe('keeping a secret that a rotation expires', () => {
     },
   )
 
-  test('a kept secret still counts against the limit after its expiry is moved to an earlier time', async () => {
+  test('a kept secret counts against the limit, even if it gets an earlier expiry later', async () => {
     await rotate({ grace_period_seconds: 60 })
     await patch(client.secretId, { expires_at: inSeconds(5 * DAY_SECONDS) })
     await patch(client.secretId, { expires_at: inSeconds(120) })

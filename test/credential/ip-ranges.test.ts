@@ -128,7 +128,7 @@ describe('the ranges that contain a range', () => {
   )
 })
 
-test('addressBits returns the IP version and the bits of an IP address, and an empty text for an unknown one', () => {
+test('addressBits returns the IP version and the bits of an IP address, or an empty string if it is missing or malformed', () => {
   expect(addressBits('192.0.2.1')).toBe(`4${'11000000'}${'00000000'}${'00000010'}${'00000001'}`)
   expect(addressBits('::ffff:192.0.2.1')).toBe(addressBits('192.0.2.1'))
   expect(addressBits('8000::1')).toBe(`61${'0'.repeat(126)}1`)

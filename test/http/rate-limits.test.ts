@@ -544,7 +544,7 @@ describe('calls of the management API', () => {
     expect(calls.keys).toEqual([one.id, one.id, other.id])
   })
 
-  test('calls of a dashboard session count for its API key', async () => {
+  test('calls of a dashboard session count against the limit of its API key', async () => {
     const calls = limiter()
     const bindings = { MANAGEMENT_CALLS: calls }
     const { id, apiKey: key } = await newApiKey()

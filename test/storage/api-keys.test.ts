@@ -40,7 +40,7 @@ test('further requests of an API key within the minute make one D1 request each,
   expect(counter.sql.filter((sql) => !/^\s*SELECT/.test(sql))).toEqual([])
 })
 
-test('ten concurrent first requests of an API key record one use', async () => {
+test('ten concurrent first requests of an API key are recorded as one use', async () => {
   const { apiKey } = await newApiKey()
   const counter = counted(env.DB)
   const bindings = { DB: counter.database }

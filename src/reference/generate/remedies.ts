@@ -1,6 +1,6 @@
 import type { DescribedError } from './errors.ts'
 
-/** The next action after each error, by the name of its component. The message of the error says what happened. */
+/** The next step after each error. The key is the name of the error in the components of the OpenAPI document. */
 const REMEDIES: Readonly<Record<string, string>> = {
   malformed_request: 'Correct the body: one JSON object, in UTF-8.',
   unauthorized:

@@ -7,7 +7,7 @@ export interface Row {
 }
 
 /**
- * A table. On phones each row becomes a card: the first cell is its title. If there are several other cells, each is
+ * A table. On phones each row becomes a card: the first cell is its title. If there is more than one other cell, each is
  * labelled with the name of its column.
  */
 export function table(columns: readonly string[], rows: readonly Row[]): Html {
