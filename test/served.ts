@@ -7,11 +7,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { inject } from 'vitest'
+import { databaseWorker } from '../src/cli/fetched-database.ts'
 import { newSigningKey, type SigningAlgorithm } from '../src/credential/signing-key.ts'
 import { atEnd } from './at-end.ts'
 import { checkedFetch } from './contract.ts'
 import { home } from './operator.ts'
-import { databaseWorker, remoteDatabase } from './remote-database.ts'
+import { remoteDatabase } from './remote-database.ts'
 
 /** The Worker as it is deployed, served on loopback by the real runtime, over a real D1 on disk. */
 export interface Served {

@@ -8,7 +8,7 @@ import { applyMigrations } from '../storage/operator/migrations.ts'
 import type { Region } from '../storage/regions.ts'
 import { Failure, type OpenRegions, type OperatorRegion } from './command.ts'
 import { useFolder } from './folder-lock.ts'
-import { findLocalRegions, nameInProxy, openLocalProxy } from './local-regions.ts'
+import { findLocalRegions, openLocalDatabases } from './local-regions.ts'
 import { makePrivateFolder } from './private-file.ts'
 import { type IdentifiedRegion, requireKeptRegions, requireOwnEnvironments } from './regions.ts'
 import { captureConsole, loadWrangler, oneLine, root } from './wrangler.ts'
@@ -53,20 +53,18 @@ export async function openLocalRegions(directory: string, options: Options = {})
 
 async function openOnce(directory: string, { progress = () => {}, wanted, path }: Options): Promise<OpenRegions> {
   const { regions, recorded, record } = await findLocalRegions(directory, wanted, path)
-  const { unstable_splitSqlQuery } = await loadWrangler(directory)
   const output = captureConsole()
   let close = async () => output.release()
   try {
-    const proxy = await openLocalProxy(directory, wranglerFolder(directory), [...regions, ...recorded])
-    close = () => proxy.dispose().finally(output.release)
-    const databaseOf = (region: IdentifiedRegion) =>
-      operatorDatabase(proxy.env[nameInProxy(region)] as D1Database, region)
+    const local = await openLocalDatabases(wranglerFolder(directory), [...regions, ...recorded])
+    close = () => local.dispose().finally(output.release)
+    const databaseOf = (region: IdentifiedRegion) => operatorDatabase(local.databaseOf(region), region)
     await requireKeptRegions(recorded, regions, (region) => environmentsIn(databaseOf(region)))
     const open = async (region: IdentifiedRegion): Promise<OperatorRegion> => {
       const database = databaseOf(region)
       if (!(await isCurrent(directory, database))) {
         progress('Bringing the local database up to date…')
-        await migrate(directory, database, unstable_splitSqlQuery)
+        await migrate(directory, database)
       }
       await requireOwnEnvironments(database, region)
       return { ...region, open: async () => database }
@@ -176,7 +174,8 @@ async function isForeign(file: string): Promise<boolean> {
   }
 }
 
-async function migrate(directory: string, database: Database, split: (sql: string) => string[]): Promise<void> {
+async function migrate(directory: string, database: Database): Promise<void> {
+  const { unstable_splitSqlQuery: split } = await loadWrangler()
   const names = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort()
   const read = async (name: string) => ({ name, statements: split(await readFile(join(MIGRATIONS, name), 'utf8')) })
   try {

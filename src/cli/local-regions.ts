@@ -1,12 +1,12 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as v from 'valibot'
 import type { Region } from '../storage/regions.ts'
 import { readLocalConfiguration, regionDatabases } from './configuration.ts'
+import { databaseWorker, fetchedDatabase } from './fetched-database.ts'
 import { readPrivately, writePrivately } from './private-file.ts'
 import type { IdentifiedRegion } from './regions.ts'
-import { loadWrangler } from './wrangler.ts'
+import { loadMiniflare } from './wrangler.ts'
 
 /**
  * The file that records which regions a state folder has ever had. It does not exist while the folder has had only the
@@ -67,29 +67,41 @@ export function regionsSetting(regions: readonly Region[]): string {
 }
 
 /**
- * The binding of a database in the proxy. It contains the ID of the database, because a region's binding or digit may
+ * The binding of a database in the runtime. It contains the ID of the database, because a region's binding or digit may
  * have belonged to another database before.
  */
-export const nameInProxy = ({ id }: IdentifiedRegion) => `DB_${id.replaceAll(/\W/g, '_')}`
+const nameInRuntime = ({ id }: IdentifiedRegion) => `DB_${id.replaceAll(/\W/g, '_')}`
 
-/**
- * Opens exactly these databases. wrangler reads them from a temporary configuration file, because wrangler.toml may
- * lack one.
- */
-export async function openLocalProxy(directory: string, persistTo: string, regions: readonly IdentifiedRegion[]) {
-  const { getPlatformProxy } = await loadWrangler(directory)
-  const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
+/** The databases of a state folder, in a runtime. */
+interface LocalDatabases {
+  readonly databaseOf: (region: IdentifiedRegion) => D1Database
+  readonly dispose: () => Promise<void>
+}
+
+/** Opens exactly these databases in the folder where wrangler keeps them. wrangler.toml may lack one. */
+export async function openLocalDatabases(
+  persistTo: string,
+  regions: readonly IdentifiedRegion[],
+): Promise<LocalDatabases> {
+  const { convertV4MiniflareOptions, Miniflare } = await loadMiniflare()
+  const runtime = new Miniflare(
+    convertV4MiniflareOptions({
+      modules: true,
+      script: databaseWorker,
+      d1Databases: Object.fromEntries(regions.map((region) => [nameInRuntime(region), region.id])),
+      resourcePersistencePath: persistTo,
+      cf: false,
+    }),
+  )
   try {
-    const configFile = join(folder, 'wrangler.json')
-    const ids = new Map(regions.map((region) => [nameInProxy(region), region.id]))
-    const databases = Array.from(ids, ([binding, id]) => ({ binding, database_id: id }))
-    await writeFile(configFile, JSON.stringify({ d1_databases: databases }))
-    return await getPlatformProxy<Record<string, D1Database>>({
-      configPath: configFile,
-      persist: { path: persistTo },
-      remoteBindings: false,
-    })
-  } finally {
-    await rm(folder, { recursive: true })
+    await runtime.ready
+  } catch (error) {
+    await runtime.dispose().catch(() => {})
+    throw error
+  }
+  return {
+    databaseOf: (region) =>
+      fetchedDatabase((init) => runtime.dispatchFetch(`http://database/${nameInRuntime(region)}`, init)),
+    dispose: () => runtime.dispose(),
   }
 }

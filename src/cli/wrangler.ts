@@ -57,13 +57,23 @@ let isGuarding = false
  * state folder, wrangler keeps its registry of running Workers there, so that no home directory is needed.
  */
 export async function loadWrangler(stateFolder?: string) {
+  prepareProcess()
+  if (stateFolder) process.env.WRANGLER_REGISTRY_PATH ??= join(stateFolder, 'registry')
+  return import('wrangler')
+}
+
+/** Loads the library with which wrangler runs the runtime. */
+export async function loadMiniflare() {
+  prepareProcess()
+  return import('miniflare')
+}
+
+function prepareProcess(): void {
   const folder = compileCacheFolder()
   if (folder && !process.env.NODE_COMPILE_CACHE) enableCompileCache(folder)
   Object.assign(process.env, quietVariables(process.env), { WRANGLER_LOG: process.env.WRANGLER_LOG ?? 'error' })
-  if (stateFolder) process.env.WRANGLER_REGISTRY_PATH ??= join(stateFolder, 'registry')
   if (!isGuarding) diagnostics.subscribe('child_process', (message) => endWithThisProcess((message as Spawned).process))
   isGuarding = true
-  return import('wrangler')
 }
 
 interface Spawned {

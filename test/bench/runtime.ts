@@ -7,7 +7,8 @@ import { join, resolve } from 'node:path'
 import { readD1Migrations } from '@cloudflare/vitest-plugin'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { unstable_getMiniflareWorkerOptions } from 'wrangler'
-import { databaseWorker, remoteDatabase } from '../remote-database.ts'
+import { databaseWorker } from '../../src/cli/fetched-database.ts'
+import { remoteDatabase } from '../remote-database.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 

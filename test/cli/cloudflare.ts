@@ -199,7 +199,7 @@ export class Cloudflare {
     return database && d1 ? Object.assign(database, { d1 }) && { bookmark } : noDatabase
   }
 
-  /** Runs statements as they come over the wire: see remote-database.ts. */
+  /** Runs statements as they come over the wire: see fetched-database.ts. */
   batch(statements: readonly { sql: string; values: unknown[] }[]) {
     const { d1 } = this.databases[0] as AccountDatabase
     const bytes = (value: unknown) => (Array.isArray(value) ? new Uint8Array(value) : value)

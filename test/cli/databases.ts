@@ -1,6 +1,7 @@
 import { readD1Migrations } from '@cloudflare/vitest-plugin'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
-import { databaseWorker, remoteDatabase } from '../remote-database.ts'
+import { databaseWorker } from '../../src/cli/fetched-database.ts'
+import { remoteDatabase } from '../remote-database.ts'
 
 /** Real D1 databases, for tests that call the operator's commands as functions. */
 
