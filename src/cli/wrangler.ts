@@ -34,6 +34,12 @@ function quietVariables(env: NodeJS.ProcessEnv): Record<string, string> {
   }
 }
 
+/** Makes this process keep compiled code, so that the next one starts faster. */
+export function enableCompiledCode(): void {
+  const folder = compileCacheFolder()
+  if (folder && !process.env.NODE_COMPILE_CACHE) enableCompileCache(folder)
+}
+
 /**
  * The folder of V8's compile cache, with which wrangler starts in two thirds of the time. V8 runs cached code without a
  * check, so no other user may be able to write to the folder. Undefined if that is not certain.
@@ -69,8 +75,7 @@ export async function loadMiniflare() {
 }
 
 function prepareProcess(): void {
-  const folder = compileCacheFolder()
-  if (folder && !process.env.NODE_COMPILE_CACHE) enableCompileCache(folder)
+  enableCompiledCode()
   Object.assign(process.env, quietVariables(process.env), { WRANGLER_LOG: process.env.WRANGLER_LOG ?? 'error' })
   if (!isGuarding) diagnostics.subscribe('child_process', (message) => endWithThisProcess((message as Spawned).process))
   isGuarding = true
