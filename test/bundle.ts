@@ -1,12 +1,14 @@
-import { type D1Migration, readD1Migrations } from '@cloudflare/vitest-plugin'
+import { readD1Migrations } from '@cloudflare/vitest-plugin'
 import type { TestProject } from 'vitest/node'
 import { type SourcelessWorkerOptions, unstable_getMiniflareWorkerOptions } from 'wrangler'
 import { bundleWorker } from './bundle-worker.ts'
+import { statementsOfTables } from './tables.ts'
 
 interface Bundle {
   readonly script: string
   readonly options: SourcelessWorkerOptions
-  readonly migrations: D1Migration[]
+  /** Statements that create the tables. */
+  readonly tables: string[]
 }
 
 declare module 'vitest' {
@@ -29,6 +31,6 @@ async function newBundle(root: string): Promise<Bundle> {
   return {
     script: await bundleWorker(),
     options: unstable_getMiniflareWorkerOptions(`${root}/wrangler.toml`).workerOptions,
-    migrations: await readD1Migrations(`${root}/src/storage/migrations`),
+    tables: statementsOfTables(await readD1Migrations(`${root}/src/storage/migrations`)),
   }
 }

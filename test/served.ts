@@ -101,7 +101,7 @@ export async function serve({
   await runtime.ready
   stopListening()
   const url = await runtime.unsafeGetDirectURL('database')
-  if (folder === undefined) for (const binding of regions) await migrate(remoteDatabase(new URL(binding, url)))
+  if (folder === undefined) for (const binding of regions) await createTables(remoteDatabase(new URL(binding, url)))
   const database = remoteDatabase(url)
   const urls = await Promise.all(names.map((name) => runtime.unsafeGetDirectURL(name)))
   const origins = urls.map(({ origin }) => origin) as [string, ...string[]]
@@ -119,9 +119,8 @@ export async function serve({
   }
 }
 
-async function migrate(database: D1Database): Promise<void> {
-  const queries = inject('bundle').migrations.flatMap((migration) => migration.queries)
-  await database.batch(queries.map((query) => database.prepare(query)))
+async function createTables(database: D1Database): Promise<void> {
+  await database.batch(inject('bundle').tables.map((statement) => database.prepare(statement)))
 }
 
 /** A free port on loopback. */

@@ -9,6 +9,7 @@ import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { unstable_getMiniflareWorkerOptions } from 'wrangler'
 import { databaseWorker } from '../../src/cli/fetched-database.ts'
 import { remoteDatabase } from '../remote-database.ts'
+import { statementsOfTables } from '../tables.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 
@@ -107,10 +108,10 @@ export class Runtime {
   }
 
   async #createTables(workers: readonly WorkerSpec[]): Promise<void> {
-    const migrations = await readD1Migrations(`${root}/src/storage/migrations`)
+    const tables = statementsOfTables(await readD1Migrations(`${root}/src/storage/migrations`))
     const own = namesOf(workers.filter(({ hasOwnSchema }) => !hasOwnSchema))
     for (const database of own.map((name) => this.database(name))) {
-      for (const { queries } of migrations) await database.batch(queries.map((query) => database.prepare(query)))
+      await database.batch(tables.map((statement) => database.prepare(statement)))
     }
   }
 

@@ -2,12 +2,14 @@ import { readD1Migrations } from '@cloudflare/vitest-plugin'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { databaseWorker } from '../../src/cli/fetched-database.ts'
 import { remoteDatabase } from '../remote-database.ts'
+import { statementsOfTables } from '../tables.ts'
 
 /** Real D1 databases, for tests that call the operator's commands as functions. */
 
 const PER_RUNTIME = 300
 
 const migrations = await readD1Migrations('src/storage/migrations')
+const tables = statementsOfTables(migrations)
 const names = Array.from({ length: PER_RUNTIME }, (_, i) => `DB${i}`)
 let runtime: Promise<URL> | undefined
 let used = 0
@@ -52,10 +54,12 @@ export async function applyMigrations(
   const lacking = migrations
     .filter(({ name }) => name > after && !results.some((row) => row.name === name))
     .slice(0, count)
-  const statements = lacking.flatMap(({ name, queries }) => [
+  const isNew = lacking.length === migrations.length
+  const queries = isNew ? tables : lacking.flatMap((migration) => migration.queries)
+  const statements = [
     ...queries.map((query) => binding.prepare(query)),
-    binding.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(name),
-  ])
+    ...lacking.map(({ name }) => binding.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(name)),
+  ]
   if (statements.length > 0) await binding.batch(statements)
 }
 

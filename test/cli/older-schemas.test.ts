@@ -36,6 +36,18 @@ async function schemaOf(database: D1Database): Promise<string[]> {
 
 const today = await schemaOf(await newDatabase())
 
+test('the tables of a new database in tests are those that the migrations leave, with their rows', async () => {
+  const migrated = await emptyDatabase()
+  await applyMigrations(migrated, { count: 1 })
+  await applyMigrations(migrated)
+  expect(await schemaOf(migrated)).toEqual(today)
+  const created = await newDatabase()
+  for (const rows of ['* FROM schema_version', 'id, name FROM d1_migrations', '* FROM sqlite_sequence']) {
+    const [expected, found] = [migrated, created].map((database) => database.prepare(`SELECT ${rows}`).all())
+    expect((await found)?.results, rows).toEqual((await expected)?.results)
+  }
+})
+
 test.each(editions)(
   'a database from the edition %s of the first migration is migrated with its rows',
   async (edition) => {
