@@ -103,8 +103,8 @@ describe('the first start of npm run dev', () => {
     expect(created.stderr).not.toContain('    at ')
     const { id, api_key } = JSON.parse(created.stdout)
     expect((await call(api_key, '/connect/applications')).status).toBe(200)
-    const revoked = await run(['api-key', 'revoke', id, '--persist-to', state, '--json'], { cwd: project })
-    expect(JSON.parse(revoked.stdout).last_used_at).toMatch(/Z$/)
+    const revoked = await cli(['api-key', 'revoke', id, '--persist-to', state, '--json'], local)
+    expect(revoked.json.last_used_at).toMatch(/Z$/)
     expect((await call(api_key, '/connect/applications')).status).toBe(401)
   })
 

@@ -1,13 +1,15 @@
 import { expect, test } from 'vitest'
 import { serve } from '../served.ts'
+import { size } from '../sizes.ts'
 import { newFolder } from './folder.ts'
 import { populate, requestToken } from './populated.ts'
 import { recoveryOf } from './recovering.ts'
 import { keep } from './snapshots.ts'
 
-const SECRETS = 10_000
+/** Several batches of revocations. */
+const SECRETS = size(1_500, 10_000)
 
-test('if a recovery of 10,000 revocations is interrupted halfway, all revoked secrets stay refused, and the next run completes', {
+test(`if a recovery of ${SECRETS} revocations is interrupted halfway, all revoked secrets stay refused, and the next run completes`, {
   timeout: 180_000,
 }, async () => {
   const vars = (worker: number) => (worker === 1 ? { MAINTENANCE: 'true' } : {})

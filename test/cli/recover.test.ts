@@ -27,7 +27,7 @@ const [open, closed = open] = origins
 // Each test checks the contract elsewhere, and here it would take most of the time.
 const { fetch } = globalThis
 
-const SECRETS = size(300, 10_000)
+const SECRETS = size(100, 10_000)
 const one = await populate({ ...served, origins: [open] }, { bulk: SECRETS })
 const { manage, application } = one
 
@@ -350,7 +350,7 @@ describe('the recovery of the deployed database', () => {
     expect(calls.length).toBeGreaterThan(20)
     // One in each part of the calls, and right after the restore.
     const random = randomFrom(seed)
-    const parts = size(8, 24)
+    const parts = size(6, 24)
     const drawn = Array.from({ length: parts }, (_, i) => 1 + Math.floor(((i + random()) / parts) * calls.length))
     const moments = [calls.indexOf('POST /d1/database/1/time_travel/restore') + 1, ...drawn]
     for (const moment of moments) {

@@ -7,7 +7,8 @@ import { newRun } from '../crash/run.ts'
 import { seed, size } from '../sizes.ts'
 
 test('when the runtime is killed under load, no acknowledged change is lost or made twice', async () => {
-  const run = newRun(inject('bundle').script, JSON.stringify(await newSigningKey('ES256')), seed)
+  const signingKey = JSON.stringify(await newSigningKey('ES256'))
+  const run = newRun(inject('bundle').script, signingKey, seed, size(150, 500))
   const problems: string[] = []
   for (let i = 0; i < size(2, 50); i++) problems.push(...(await run.cycle()))
   await run.stop()

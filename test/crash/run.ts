@@ -22,7 +22,7 @@ const MOST_CREATES = 500
 /** From the last of them to the kill, at most. */
 const MOST_MS_AFTER = 20
 
-export function newRun(script: string, signingKey: string, seed: number) {
+export function newRun(script: string, signingKey: string, seed: number, mostCreates = MOST_CREATES) {
   const random = randomFrom(seed)
   const bindings = {
     ISSUER: 'http://127.0.0.1:8787',
@@ -48,7 +48,7 @@ export function newRun(script: string, signingKey: string, seed: number) {
     const histories = await Promise.all(Array.from({ length: CLIENTS }, () => newHistory(before.send)))
     let isOver = false
     const busy = Promise.all(histories.map((history) => keepBusy(history, before, () => isOver)))
-    const creates = random() * MOST_CREATES
+    const creates = random() * mostCreates
     while (sumOf(histories) < creates) await setTimeout(1)
     await setTimeout(random() * MOST_MS_AFTER)
     isOver = true
