@@ -147,6 +147,22 @@ describe('a session', () => {
     expect((await select()).status).toBe(409)
   })
 
+  test('a session of a read-only key is offered no change, and gets 403 where a change begins', async () => {
+    const key = await signedIn()
+    const { id } = await newApplication(key.apiKey)
+    const { json } = await call(key.apiKey, 'POST', `/connect/applications/${id}/client_secrets`)
+    const reader = await signedIn({ environmentId: key.environmentId, access: 'read' })
+    for (const [{ visitor }, isOffered, status] of [
+      [key, true, 200],
+      [reader, false, 403],
+    ] as const) {
+      const { html } = await visitor.get('/dashboard/applications')
+      expect(html.includes('href="/dashboard/applications/new"')).toBe(isOffered)
+      expect((await visitor.get(`/dashboard/keys/${key.id}/revoke`)).status).toBe(status)
+      expect((await visitor.post('/dashboard/secrets/bulk', { action: 'revoke', secret: json.id })).status).toBe(status)
+    }
+  })
+
   test('sign-in with a revoked key starts no session', async () => {
     const { id, apiKey } = await newApiKey()
     await env.DB.prepare('UPDATE api_keys SET revoked_at = 1 WHERE id = ?').bind(id).run()

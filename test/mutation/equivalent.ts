@@ -22,6 +22,14 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
     'const firstRevoked = sql`(SELECT min(id) FROM ${raw(BY_APPLICATION)} WHERE environment_id = ${environmentOf(change.caller)} ⟶ sql`(SELECT min(id) FROM  ⟶ sql`(SELECT max(id) FROM ':
       'The event names all secrets that the change revoked. Any one of them can stand for their application.',
   },
+  'src/storage/issuing.ts': {
+    'const isAllowed = expiresAt === null ? sql`true` : isAllowedExpiry(expiresAt, latest) ⟶ expiresAt === null ⟶ false':
+      '`isAllowedExpiry` allows NULL.',
+    "const isKnown = areScopesKnown(typeof limits === 'function' ? null : limits.scopes) ⟶ typeof limits === 'function' ⟶ false":
+      'A function has no `scopes`, and `areScopesKnown` accepts undefined as it accepts null.',
+    "const isKnown = areScopesKnown(typeof limits === 'function' ? null : limits.scopes) ⟶ 'function' ⟶ \"\"":
+      'A function has no `scopes`, and `areScopesKnown` accepts undefined as it accepts null.',
+  },
   'src/storage/sessions.ts': {
     "const { fromRow } = mapping<Session>('sessions', { ⟶ 'sessions' ⟶ \"\"":
       'Only the columns and the snapshot of a mapping have the name of its table, and `fromRow` is used alone.',

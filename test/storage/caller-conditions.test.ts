@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { type Bytes, sha256 } from '../../src/credential/digest.ts'
 import { newId } from '../../src/credential/id.ts'
 import { addressBits } from '../../src/credential/ip-ranges.ts'
-import type { Caller, Need } from '../../src/storage/caller.ts'
+import type { Caller, Change, Need } from '../../src/storage/caller.ts'
 import {
   activeKey,
   activeSession,
@@ -17,6 +17,7 @@ import {
   isLatest,
   isLatestOfEnvironment,
   scopeOf,
+  scopeOfChange,
   useDue,
 } from '../../src/storage/caller-conditions.ts'
 import type { Database } from '../../src/storage/database.ts'
@@ -239,6 +240,34 @@ test('a dependent statement finds a caller that has expired since the deciding s
     expect(await found(caller, 'applications:write')).toEqual([])
   }
   expect(await found(apiKey(await sha256('unknown')), null)).toEqual([])
+})
+
+test('the verdict on a change finds its caller while the caller is active, and afterwards if the change was made', async () => {
+  const key = await newApiKey({ allowedIps: ['203.0.113.0/24'] })
+  const session = await newSession(key)
+  const [made = ''] = await newEvents(key.environmentId, ['a'])
+  const notMade = newId('event', 0)
+  const found = async (caller: Caller, eventId: string) =>
+    (await rowsOf(sql`SELECT id FROM ${scopeOfChange({ caller, eventId } as Change)}`)).length === 1
+  const bits = addressBits('203.0.113.7')
+  const [ofKey, ofSession] = [apiKey(key.digest), session.caller].map((caller) => ({ ...caller, addressBits: bits }))
+  const expectFound = async (isKeyActive: boolean, isSessionActive: boolean) => {
+    for (const [caller, isActive] of [
+      [ofKey, isKeyActive],
+      [ofSession, isSessionActive],
+    ] as [Caller, boolean][]) {
+      expect(await found(caller, notMade)).toBe(isActive)
+      expect(await found(caller, made)).toBe(true)
+      const elsewhere = { ...caller, addressBits: addressBits('192.0.2.1') }
+      expect([await found(elsewhere, notMade), await found(elsewhere, made)]).toEqual([false, true])
+    }
+  }
+  await expectFound(true, true)
+  await env.DB.prepare('UPDATE sessions SET ended_at = 1 WHERE id = ?').bind(session.id).run()
+  await expectFound(true, false)
+  await env.DB.prepare('UPDATE api_keys SET revoked_at = 1 WHERE id = ?').bind(key.id).run()
+  await expectFound(false, false)
+  expect(await found(apiKey(await sha256('unknown')), made)).toBe(false)
 })
 
 test("the condition for the caller's environment is false for rows of another environment", async () => {

@@ -111,6 +111,17 @@ test('a replay whose response was lost is recorded once', async () => {
   expect(await historyOf(granted.secret.id)).toEqual([first.eventId, again.eventId])
 })
 
+test('a replay that is too late to be recorded is returned, and is in neither the events nor the history', async () => {
+  const { key, create } = await newIssuer()
+  const first = changeBy(callerOf(key), NOW)
+  const { granted } = (await create(first)) as { granted: { secret: { id: string } } }
+  const before = await eventsOf(key)
+  const replay = await tooLate(() => create())
+  expect(replay).toMatchObject({ granted: { replayedFrom: expect.anything() } })
+  expect(await eventsOf(key)).toEqual(before)
+  expect(await historyOf(granted.secret.id)).toEqual([first.eventId])
+})
+
 test('a replay that can’t be recorded is returned, and logged', async () => {
   const { key, create } = await newIssuer()
   const { granted } = (await create()) as { granted: { secret: { id: string } } }
