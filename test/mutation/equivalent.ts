@@ -29,6 +29,12 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
       'A function has no `scopes`, and `areScopesKnown` accepts undefined as it accepts null.',
     "const isKnown = areScopesKnown(typeof limits === 'function' ? null : limits.scopes) ⟶ 'function' ⟶ \"\"":
       'A function has no `scopes`, and `areScopesKnown` accepts undefined as it accepts null.',
+    "retired: updateDependent(change, 'secrets:write', BY_APPLICATION, set, others), ⟶ 'secrets:write' ⟶ \"\"":
+      'The others expire only if the new secret was inserted, whose statement has the same condition.',
+    "'secrets:write', ⟶ 'secrets:write' ⟶ \"\"":
+      'A replay is recorded only after it was granted, which needs the same right. The rights of an API key never change.',
+    "const history = updateUnstamped(change.caller, 'secrets:write', 'client_secrets', set, sql`id = ${id} AND ${isNew}`) ⟶ 'secrets:write' ⟶ \"\"":
+      'The history changes only if the event exists, whose statement has the same condition.',
   },
   'src/storage/sessions.ts': {
     "const { fromRow } = mapping<Session>('sessions', { ⟶ 'sessions' ⟶ \"\"":

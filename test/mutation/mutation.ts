@@ -17,6 +17,7 @@ import { FOLDER, type Mutant, mutate } from './mutants.ts'
 const ROOMS = '{credential,contract,storage,http,oauth,connect}'
 /** Files in which each survivor is killed or explained. */
 const CRITICAL = [
+  'src/dashboard/session.ts',
   'src/http/rate-limits.ts',
   'src/oauth/client-authentication.ts',
   'src/storage/client-authentication.ts',
@@ -24,6 +25,7 @@ const CRITICAL = [
   'src/storage/client-secrets.ts',
   'src/storage/idempotency.ts',
   'src/storage/caller-conditions.ts',
+  'src/storage/issuing.ts',
   'src/storage/sessions.ts',
 ]
 const TESTS = ['test/{credential,http,storage,connect,events,oauth,dashboard,faults}/**/*.test.ts', 'test/*.test.ts']

@@ -11,7 +11,7 @@ import {
   type Use,
   verifyClientSecret,
 } from '../../src/storage/client-authentication.ts'
-import { call, m2mApplication, operatorDatabase } from '../api.ts'
+import { call, m2mApplication, newApiKey, operatorDatabase } from '../api.ts'
 import { advance, stopClock } from '../clock.ts'
 import { counted, withBatch } from '../faults/wrapped.ts'
 import { type Client, newClient, newSecret, setSecret } from '../oauth/client.ts'
@@ -84,6 +84,35 @@ test('verifyClientSecret returns null for an unknown secret', async () => {
   expect(outcome).toMatchObject({ granted: null, identity: { environmentId: client.environmentId } })
 })
 
+test.each([
+  [{ access: 'read' }, true],
+  [{ access: 'read', permissions: ['secrets:verify'] }, true],
+  [{ access: 'read', permissions: ['secrets:write', 'applications:write', 'events:read'] }, false],
+] as const)('whether a key with %j verifies a secret: %s', async (rights, isAllowed) => {
+  const client = await newClient()
+  const key = await newApiKey({ ...rights, environmentId: client.environmentId })
+  const caller = { kind: 'api_key', digest: key.digest } as const
+  const outcome = await verifyClientSecret(operatorDatabase(), caller, await proofOf(client), USE)
+  expect(outcome).toMatchObject(
+    isAllowed ? { granted: { clientSecret: { id: client.secretId } } } : { refused: 'forbidden' },
+  )
+})
+
+test('an authenticated client has the last use and the expiry of its secret, and whether a rotation has replaced it', async () => {
+  const client = await newClient()
+  const now = Date.now()
+  const [id, expiresAt] = [client.secretId, now + HOUR]
+  const find = async () => {
+    const found = await authenticateClient(operatorDatabase(), await proofOf(client, now))
+    return found.refused ?? found.client.clientSecret
+  }
+  expect(await find()).toEqual({ id, lastUsedAt: null, expiresAt: null, isRotatedOut: false })
+  await setSecret(client, { last_used_at: 5, expires_at: expiresAt })
+  expect(await find()).toEqual({ id, lastUsedAt: 5, expiresAt, isRotatedOut: false })
+  await setSecret(client, { retires_at: expiresAt })
+  expect(await find()).toEqual({ id, lastUsedAt: 5, expiresAt, isRotatedOut: true })
+})
+
 describe('the scopes of a token that a client introspects', async () => {
   const scoped = { ...m2mApplication, scopes: ['read', 'write'] }
   const client = await newClient(scoped)
@@ -123,6 +152,18 @@ describe('the scopes of a token that a client introspects', async () => {
     expect(await scopesOf(ended)).toBeNull()
   })
 
+  test('a refused client gets its refusal and no scopes of the token', async () => {
+    const refused = await newSecret(client)
+    await setSecret(refused, { disabled_at: 1 })
+    const { secretId, environmentId, applicationId } = refused
+    expect(await authenticateIntrospection(operatorDatabase(), await proofOf(refused), holder)).toEqual({
+      refused: 'secret_disabled',
+      secretId,
+      environmentId,
+      applicationId,
+    })
+  })
+
   test('a token has no scopes if its application is deleted', async () => {
     const deleted = await newClient(scoped, client)
     await env.DB.prepare('UPDATE applications SET deleted_at = 1 WHERE id = ?').bind(deleted.applicationId).run()
@@ -140,6 +181,13 @@ describe('a use of a client secret', () => {
       last_used_country: 'CH',
       last_used_agent: 'worker/1.0',
     })
+  })
+
+  test('a use is never recorded before the creation of the secret, even if the clock went back', async () => {
+    const now = stopClock()
+    const client = await newClient()
+    await setSecret(client, { created_at: now + 1_000 })
+    expect(await useAfter(client, async () => {}, now)).toMatchObject({ last_used_at: now + 1_000 })
   })
 
   test.each([
