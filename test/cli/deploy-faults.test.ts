@@ -1,7 +1,16 @@
-import { describe, expect, test } from 'vitest'
+import { generateKeyPair } from 'jose'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { customDomain, Deployment, URL } from './deployment.ts'
 
 /** Faults of the account, and interruptions: each is named, says what was changed, and is over when the command runs again. */
+
+// No fault depends on the key, and to generate one takes longer than the rest of a deployment.
+const keyPair = await generateKeyPair('RS256', { extractable: true })
+const generating = vi.spyOn(crypto.subtle, 'generateKey').mockResolvedValue(keyPair)
+afterAll(() => {
+  expect(generating).toHaveBeenCalled()
+  generating.mockRestore()
+})
 
 const host = 'secrets.example.com'
 

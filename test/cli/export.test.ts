@@ -11,7 +11,7 @@ import { newFolder } from './folder.ts'
 import { failingAt, momentsOf, populate, requestsOf, requestToken, rowsOf } from './populated.ts'
 import { cli, type Surroundings } from './terminal.ts'
 
-const SECRETS = size(450, 10_000)
+const SECRETS = size(250, 10_000)
 
 const source = await serve({ tokens: 'ES256', rateLimits: false })
 const one = await populate(source, { bulk: SECRETS })

@@ -109,8 +109,9 @@ export async function startDev(args: readonly string[], mark: string, cwd = root
     process.kill(to === 'all' ? -npm : to === 'npm' ? npm : server(), signal)
     await closed
     const patience = Date.now() + 5_000
-    while (started.some(isRunning) && Date.now() < patience) await new Promise((resolve) => setTimeout(resolve, 50))
-    return started.filter(isRunning)
+    while (runningOf(started).length > 0 && Date.now() < patience)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    return runningOf(started)
   }
   return { stdout: () => output.stdout, stderr: () => output.stderr, says, pid: server, end }
 }
@@ -118,14 +119,15 @@ export async function startDev(args: readonly string[], mark: string, cwd = root
 interface Process {
   readonly pid: number
   readonly ppid: number
+  readonly state: string
   readonly args: string
 }
 
 function processes(): Process[] {
-  const lines = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' }).trim().split('\n')
+  const lines = execFileSync('ps', ['-eo', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' }).trim().split('\n')
   return lines.map((line) => {
-    const [, pid, ppid, args = ''] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? []
-    return { pid: Number(pid), ppid: Number(ppid), args }
+    const [, pid, ppid, state = '', args = ''] = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line) ?? []
+    return { pid: Number(pid), ppid: Number(ppid), state, args }
   })
 }
 
@@ -137,12 +139,9 @@ function descendantsOf(pid: number): number[] {
 }
 
 /** A process that has ended, and whose parent has not yet asked for it, does not run. */
-function isRunning(pid: number): boolean {
-  try {
-    return !execFileSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).startsWith('Z')
-  } catch {
-    return false
-  }
+function runningOf(pids: readonly number[]): number[] {
+  const states = new Map(processes().map(({ pid, state }) => [pid, state]))
+  return pids.filter((pid) => states.has(pid) && !states.get(pid)?.startsWith('Z'))
 }
 
 function collect(child: ChildProcess): { stdout: string; stderr: string } {
