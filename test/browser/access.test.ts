@@ -6,6 +6,7 @@ import { newId } from '../../src/credential/id.ts'
 import { AccessTeam, ASSERTION_HEADER, EMAIL, newTag } from '../access-team.ts'
 import { atEnd } from '../at-end.ts'
 import { home } from '../operator.ts'
+import { cases } from '../sizes.ts'
 import { checkAccessibility } from './axe.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
@@ -32,7 +33,7 @@ describe.runIf(chromiumPath)('a person who signs in through Cloudflare Access', 
     return { ...visitor, visitor, path, main }
   }
 
-  test.each([true, false])(
+  test.each(cases([true], [false]))(
     'a person signs in with one button, and a new secret and the activity list name the person, scripts: %s',
     async (javaScriptEnabled) => {
       const { visitor, page, press, path, main } = await newPerson({ javaScriptEnabled })

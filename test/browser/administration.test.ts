@@ -1,17 +1,18 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { newApiKey } from '../operator.ts'
+import { cases } from '../sizes.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
+
+const BY_KEYBOARD: [how: string, javaScriptEnabled: boolean] = ['by keyboard only', true]
+const WITHOUT_SCRIPTS: [how: string, javaScriptEnabled: boolean] = ['without scripts', false]
 
 /** API keys, webhook endpoints and the audit log, as a person uses them by keyboard. */
 describe.runIf(chromiumPath)('an administrator', () => {
   const environment = new Environment()
 
-  test.each([
-    ['by keyboard only', true],
-    ['without scripts', false],
-  ])(
+  test.each(cases([BY_KEYBOARD], [WITHOUT_SCRIPTS]))(
     'an administrator can create and revoke an API key, and create, test and delete a webhook endpoint, %s',
     async (_, javaScriptEnabled) => {
       const { apiKey } = await environment.newExample()
@@ -69,10 +70,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
     },
   )
 
-  test.each([
-    ['by keyboard only', true],
-    ['without scripts', false],
-  ])(
+  test.each(cases([WITHOUT_SCRIPTS], [BY_KEYBOARD]))(
     'an administrator can limit and rename an API key, set policies, and freeze the environment, %s',
     async (_, javaScriptEnabled) => {
       const { apiKey, path } = await environment.newExample()

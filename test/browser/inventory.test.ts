@@ -1,17 +1,24 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
+import { cases } from '../sizes.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 
 describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
   const environment = new Environment()
 
-  test.each([
-    ['active', true],
-    ['active', false],
-    ['already revoked', true],
-    ['already revoked', false],
-  ])(
+  test.each(
+    cases<[state: string, scripts: boolean]>(
+      [
+        ['active', true],
+        ['already revoked', false],
+      ],
+      [
+        ['active', false],
+        ['already revoked', true],
+      ],
+    ),
+  )(
     'after at most four actions, a leaked secret that is %s is found and does not work, scripts: %s',
     async (state, scripts) => {
       const { apiKey, applicationId, call, isValid } = await environment.newExample()
@@ -74,7 +81,7 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
     visitor.check()
   })
 
-  test.each([true, false])(
+  test.each(cases([false], [true]))(
     'one click leads to the secrets that are unused, that never expire, or that an API key created, scripts: %s',
     async (javaScriptEnabled) => {
       const { apiKey, applicationId, id } = await environment.newExample()

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { newApiKey } from '../operator.ts'
+import { cases } from '../sizes.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 
 describe.skipIf(!chromiumPath)('the overview in a browser', () => {
   const environment = new Environment()
 
-  test.each([true, false])(
+  test.each(cases([false], [true]))(
     'every number of the overview links to a list with this number of rows, scripts: %s',
     async (javaScriptEnabled) => {
       const { apiKey } = await environment.newExample()

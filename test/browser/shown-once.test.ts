@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
+import { cases } from '../sizes.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 
@@ -115,7 +116,8 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     expect(await page.locator('#secret').inputValue()).toBe(plaintext)
   })
 
-  test.each([true, false])(
+  // Without scripts, dangerous-moments.test.ts replaces one too.
+  test.each(cases([true], [false]))(
     'a button on the page of a new secret replaces the secret if it was lost, scripts: %s',
     async (javaScriptEnabled) => {
       const { page, press, plaintext, isValid, secrets, visitor } = await shown({ javaScriptEnabled })
