@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import diagnostics from 'node:diagnostics_channel'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -41,6 +42,8 @@ export interface ServeOptions {
   readonly folder?: string
   /** Gives all Workers a signing key for this algorithm, and the origin of the first Worker as issuer. */
   readonly tokens?: SigningAlgorithm
+  /** Serves until the process ends. */
+  readonly isShared?: boolean
   /** False removes the platform's rate limits, for tests that send more requests than these allow. */
   readonly rateLimits?: boolean
 }
@@ -51,6 +54,7 @@ export async function serve({
   vars = {},
   folder,
   tokens,
+  isShared = false,
   rateLimits = true,
 }: ServeOptions = {}): Promise<Served> {
   const { script, options } = inject('bundle')
@@ -94,10 +98,13 @@ export async function serve({
     stopped ??= runtime.dispose()
     return stopped
   }
-  atEnd(async () => {
-    await stop()
-    if (folder === undefined) await rm(directory, { recursive: true })
-  })
+  // Miniflare ends its runtime with the process.
+  if (isShared) process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
+  else
+    atEnd(async () => {
+      await stop()
+      if (folder === undefined) await rm(directory, { recursive: true })
+    })
   await runtime.ready
   stopListening()
   const url = await runtime.unsafeGetDirectURL('database')

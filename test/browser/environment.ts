@@ -6,15 +6,24 @@ import { sharedChromium } from './chromium.ts'
 import { fill } from './example.ts'
 import { newVisitor, type Visitor } from './visitor.ts'
 
+const KEY = Symbol.for('oncekey.served')
+
+/** The Worker that all files of a process share which need no variables of their own. It ends with the process. */
+function sharedWorker(): Promise<Served> {
+  const holder = globalThis as { [KEY]?: Promise<Served> }
+  holder[KEY] ??= serve({ tokens: 'ES256', isShared: true })
+  return holder[KEY]
+}
+
 /** A served Worker and a browser, for all tests of a file. */
 export class Environment {
   served!: Served
   browser!: Browser
   readonly #visitors: Visitor[] = []
 
-  constructor(vars: () => Promise<NonNullable<ServeOptions['vars']>> = async () => ({})) {
+  constructor(vars?: () => Promise<NonNullable<ServeOptions['vars']>>) {
     beforeAll(async () => {
-      this.served = await serve({ tokens: 'ES256', vars: await vars() })
+      this.served = await (vars ? serve({ tokens: 'ES256', vars: await vars() }) : sharedWorker())
       this.browser = await sharedChromium()
     })
     afterEach(async () => {
