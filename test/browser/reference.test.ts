@@ -34,8 +34,8 @@ describe.skipIf(!chromiumPath)('the API reference', () => {
         viewport: { width, height: 900 },
       })
       await page.goto(origin + path)
-      // Calls look alike: the short run has every sixth.
-      await page.locator('article').evaluateAll(leaveEvery, size(6, 1))
+      // Calls look alike, as entries and rows do: the short run has every eighth.
+      await page.locator('article, .contents li, main tbody tr').evaluateAll(leaveEvery, size(8, 1))
       await checkAccessibility(page, [colorScheme])
       check()
       await context.close()
@@ -119,8 +119,9 @@ describe.skipIf(!chromiumPath)('the API reference', () => {
       const { page, context } = await open()
       for (const language of ['curl', 'PHP']) {
         await page.locator(article).getByText(language, { exact: true }).click()
-        await page.locator(`${article} button:visible`).first().click()
-        expect(await page.locator(`${article} button:visible`).first().textContent()).toBe('Copied')
+        const button = page.locator(`${article} button:visible`).first()
+        await button.click()
+        await expect.poll(() => button.textContent()).toBe('Copied')
         const copied = await page.evaluate('navigator.clipboard.readText()')
         expect(copied).toBe(await page.locator(`${article} .example code:visible`).first().textContent())
       }

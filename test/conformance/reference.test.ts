@@ -72,7 +72,7 @@ const MOST_READ = ['curl', 'Node']
 describe.each(LANGUAGE_NAMES)('each %s sample in the API reference works when pasted', (language) => {
   const ofLanguage = samples.filter((sample) => sample.language === language)
   const isFull = MOST_READ.includes(language) || process.env.CLIENTS === '1'
-  const count = isFull ? ofLanguage.length : size(3, ofLanguage.length)
+  const count = isFull ? ofLanguage.length : size(2, ofLanguage.length)
   test.skipIf(!isInstalled(language)).each(ofLanguage.slice(0, count))('$id', async (sample) => {
     const operation = operations.find(({ operationId }) => operationId === sample.id)
     expect(sample.code).toContain(new URL(origin).hostname)
