@@ -444,7 +444,7 @@ describe('the API key that people act with', () => {
     const { id } = await newApiKey()
     const visitor = await team.signedIn(id)
     expect((await visitor.get(`/dashboard/keys/${id}/revoke`)).html).toContain(
-      'People who sign in through Cloudflare Access',
+      'People sign in through Cloudflare Access with this key.',
     )
   })
 })
