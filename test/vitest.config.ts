@@ -42,8 +42,8 @@ const notes = [
 /** Long enough for a machine that is busy with other work. */
 const timeout = isLong ? 900_000 : 120_000
 const common = {
-  // Twice as many as CI has cores: many tests wait for a browser, a process or the disk.
-  maxWorkers: 4,
+  // One more than CI has cores, because many tests wait for a browser, a process or the disk. Two or four take longer.
+  maxWorkers: 3,
   isolate: false,
   setupFiles: ['test/fresh.ts'],
   testTimeout: timeout,
