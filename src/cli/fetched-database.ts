@@ -9,9 +9,13 @@ interface WireStatement {
   readonly values: unknown[]
 }
 
-/** The Worker. The path names one of its bindings; without one it is DB. */
+/**
+ * The Worker. The path names one of its bindings; without one it is DB. It listens on a port that every user of the machine
+ * reaches, so it needs the header that its binding SECRET has, unless it has no such binding, as in tests.
+ */
 export const databaseWorker = `export default {
   async fetch(request, env) {
+    if (env.SECRET && request.headers.get('Authorization') !== env.SECRET) return new Response(null, { status: 403 })
     const database = env[new URL(request.url).pathname.slice(1) || 'DB']
     const statements = await request.json()
     const bind = ({ sql, values }) =>

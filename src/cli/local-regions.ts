@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as v from 'valibot'
@@ -84,10 +85,12 @@ export async function openLocalDatabases(
   regions: readonly IdentifiedRegion[],
 ): Promise<LocalDatabases> {
   const { convertV4MiniflareOptions, Miniflare } = await loadMiniflare()
+  const secret = randomUUID()
   const runtime = new Miniflare(
     convertV4MiniflareOptions({
       modules: true,
       script: databaseWorker,
+      bindings: { SECRET: secret },
       d1Databases: Object.fromEntries(regions.map((region) => [nameInRuntime(region), region.id])),
       resourcePersistencePath: persistTo,
       cf: false,
@@ -101,7 +104,12 @@ export async function openLocalDatabases(
   }
   return {
     databaseOf: (region) =>
-      fetchedDatabase((init) => runtime.dispatchFetch(`http://database/${nameInRuntime(region)}`, init)),
+      fetchedDatabase((init) =>
+        runtime.dispatchFetch(`http://database/${nameInRuntime(region)}`, {
+          ...init,
+          headers: { Authorization: secret },
+        }),
+      ),
     dispose: () => runtime.dispose(),
   }
 }

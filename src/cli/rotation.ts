@@ -218,9 +218,11 @@ async function awaitPublished(
     const kids = (await readPublishedKeys(platform, url)).map((key) => key.kid)
     if (kids.includes(kid) && !gone.some((key) => kids.includes(key.kid))) return
     if (waited >= PUBLISHED_WITHIN_MS) {
-      throw new Failure(
-        `The secrets were set, but ${url}/oauth2/jwks does not show the key ${kid} after two minutes. It shows ${kids.join(', ')}.`,
-      )
+      const left = gone.map((key) => key.kid).filter((old) => kids.includes(old))
+      const problem = kids.includes(kid)
+        ? `still shows ${left.join(', ')} after two minutes.`
+        : `does not show the key ${kid} after two minutes. It shows ${kids.join(', ')}.`
+      throw new Failure(`The secrets were set, but ${url}/oauth2/jwks ${problem}`)
     }
     await platform.sleep(POLL_MS)
   }

@@ -47,6 +47,9 @@ export function enableCompiledCode(): void {
 export function compileCacheFolder(parent = WRANGLER_FOLDER): string | undefined {
   const folder = join(parent, 'compile-cache')
   try {
+    // By root in another user's checkout, the folder would be one that this user cannot use.
+    const owner = lstatSync(root).uid
+    if (owner !== (process.getuid?.() ?? owner)) return undefined
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const { uid, mode } = lstatSync(folder)
     const isOurs = uid === (process.getuid?.() ?? uid)

@@ -41,10 +41,11 @@ export function recordEventOfEach(change: Change, type: string, items: string, d
 
 /**
  * Records the event of a change to any other object, if `joined` finds the row to change. The statements that make the
- * change follow it, and depend on `eventExists`.
+ * change follow it, and depend on `eventExists`. Without a database, `joined` must depend on a statement that checks the
+ * caller and the deadline.
  */
 export function recordAuditEvent(
-  database: Database,
+  database: Database | null,
   change: Change,
   needs: Need,
   type: string,
@@ -52,7 +53,7 @@ export function recordAuditEvent(
   joined: Sql,
   organizationId: Sql | null = null,
 ): Statement {
-  const scope = scopeOf(change.caller, needs, database)
+  const scope = database ? scopeOf(change.caller, needs, database) : dependentScope(change.caller, needs)
   return insertInto('events', eventRow(change, type, data, organizationId), scope, joined)
 }
 

@@ -107,7 +107,7 @@ export function startSession(
     {
       started: insertSession(database, caller, row),
       event: recordAuditEvent(
-        database,
+        null,
         actor,
         SIGN_IN,
         'session.created',

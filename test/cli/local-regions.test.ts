@@ -2,6 +2,7 @@ import { copyFile, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
 import { openLocalRegions } from '../../src/cli/local-database.ts'
+import { openLocalDatabases } from '../../src/cli/local-regions.ts'
 import { configPath } from '../../src/cli/wrangler.ts'
 import { size } from '../sizes.ts'
 import { newFolder } from './folder.ts'
@@ -33,6 +34,32 @@ const command = (...words: string[]): Promise<Finished> =>
     openLocalRegions: (directory, wanted) => openLocalRegions(directory, { wanted, path }),
   })
 const list = async () => (await command('environment', 'list')).json
+
+/** The ports on which a program of this machine listens, as Linux tells them. */
+async function listening(): Promise<number[]> {
+  const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n').slice(1)
+  const fields = lines.map((line) => line.trim().split(/\s+/)).filter(([, , , state]) => state === '0A')
+  return fields.map(([, local]) => Number.parseInt(`${local?.split(':')[1]}`, 16))
+}
+
+test.skipIf(process.platform !== 'linux')(
+  'an open local database answers no other program of the machine',
+  async () => {
+    const before = new Set(await listening())
+    const { databaseOf, dispose } = await openLocalDatabases(folder, [{ digit: '0', binding: 'DB', id: 'DB' }])
+    try {
+      const body = JSON.stringify([{ sql: 'SELECT 1 AS one', values: [] }])
+      const ask = async (port: number) =>
+        (await fetch(`http://127.0.0.1:${port}/DB_DB`, { method: 'POST', body }).catch(() => null))?.status
+      const statuses = await Promise.all((await listening()).filter((port) => !before.has(port)).map(ask))
+      expect(statuses).toContain(403)
+      expect(statuses).not.toContain(200)
+      expect(await databaseOf({ digit: '0', binding: 'DB', id: 'DB' }).prepare('SELECT 1 AS one').first('one')).toBe(1)
+    } finally {
+      await dispose()
+    }
+  },
+)
 
 test('adding a second region to wrangler.toml keeps the data of the state folder', async () => {
   const old = (await command('environment', 'create', '--name', 'old')).json

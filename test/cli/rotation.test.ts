@@ -275,6 +275,23 @@ describe('a rotation after a leak', () => {
       `The secrets were set, but ${URL}/oauth2/jwks does not show the key ${kid} after two minutes. It shows ${first}.`,
     )
   })
+
+  test('after a leak, the failure names the leaked key if the Worker publishes it beside the new key', async () => {
+    const { deployment, pendingFile, first } = await deployed()
+    const keys = await deployment.published()
+    const { fetch } = deployment.platform
+    Object.assign(deployment.platform, {
+      fetch: async (...request: Parameters<typeof fetch>) => {
+        const { keys: current } = (await (await fetch(...request)).json()) as { keys: typeof keys }
+        return Response.json({
+          keys: [...current, ...keys.filter((key) => current.every(({ kid }) => kid !== key.kid))],
+        })
+      },
+    })
+    await expect(deployment.rotate({ pendingFile, isLeaked: true })).rejects.toThrow(
+      `The secrets were set, but ${URL}/oauth2/jwks still shows ${first} after two minutes.`,
+    )
+  })
 })
 
 test('a rotation changes nothing if the URL of the public keys does not return keys', async () => {
