@@ -32,7 +32,12 @@ export interface SigningKeys {
 
 type Settings = Pick<Env, 'SIGNING_KEY' | 'PUBLISHED_KEYS'>
 
-let imported: { readonly from: Settings; readonly keys: Promise<SigningKeys> } | undefined
+interface ImportedKeys {
+  readonly from: Settings
+  readonly keys: Promise<SigningKeys>
+}
+
+let imported: ImportedKeys | undefined
 
 /**
  * Returns the keys of this deployment. They are imported once per isolate. Rejects with SettingsError if they are
