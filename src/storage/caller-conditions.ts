@@ -61,8 +61,7 @@ export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database |
 
 /**
  * Returns the scope for a statement that depends on the deciding statement of the batch. It does not check again
- * whether the caller is active. If the caller's key expired between two statements, only half of the change would be
- * made.
+ * whether the caller is active. Otherwise a key that expires between two statements would leave half of a change.
  */
 export function dependentScope(caller: Caller, needs: Need | null): Scope {
   return scopeWhere(caller, needs ? [mayDo(needs)] : [])
