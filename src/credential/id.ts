@@ -6,6 +6,8 @@ export type IdPrefix = 'env' | 'client' | 'api_key' | 'session' | 'conn_app' | '
 /** Crockford's base 32, which omits I, L, O and U. */
 const SYMBOLS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 const TIME_SYMBOLS = 10
+/** The value of each symbol of a time, the first one first. */
+const PLACES = Array.from({ length: TIME_SYMBOLS }, (_, i) => 32 ** (TIME_SYMBOLS - 1 - i))
 const RANDOM_SYMBOLS = 15
 
 /**
@@ -24,9 +26,8 @@ export function newId(prefix: IdPrefix, now: number, region: string = DEFAULT_RE
  */
 export function startOfIds(prefix: IdPrefix, now: number): string {
   if (!(now >= 0 && now < 2 ** 48)) throw new RangeError(`${now} is not the time of an ID`)
-  let time = ''
-  for (let left = now; time.length < TIME_SYMBOLS; left = Math.floor(left / 32)) time = SYMBOLS.charAt(left % 32) + time
-  return `${prefix}_${time}`
+  const time = Array.from(PLACES, (place) => SYMBOLS.charAt(Math.floor(now / place) % 32))
+  return `${prefix}_${time.join('')}`
 }
 
 const ID = new RegExp(`^[a-z_]+_([0-7][${SYMBOLS}]{${TIME_SYMBOLS - 1}})[${SYMBOLS}]{${1 + RANDOM_SYMBOLS}}$`)
