@@ -109,7 +109,10 @@ function ruleOfType({ received, expected }: v.BaseIssue<unknown>): readonly [str
 
 /** Completes a rule with the name of the field. The code omits array indexes: `redirect_uris_uri_malformed`. */
 function worded(field: string, [code, sentence]: readonly [string, string]): InvalidParameter {
-  const name = field.replace(/\.\d+/g, '').replaceAll('.', '_')
+  const name = field
+    .split('.')
+    .filter((part) => !/^\d+$/.test(part))
+    .join('_')
   return { field, code: name ? `${name}_${code}` : code, message: `${field || 'The body'} ${sentence}` }
 }
 

@@ -142,6 +142,24 @@ test.each([
   expect(json.message).toContain(words)
 })
 
+test.each([
+  ["exceeded D1's free tier daily row read limit.", '23:59:30.000', 30],
+  ["exceeded D1's free tier daily row read limit.", '23:59:59.999', 1],
+  ["exceeded D1's free tier daily row read limit.", '00:00:00.000', 86_400],
+  ['Exceeded maximum DB size.', '23:59:30.000', 60],
+  ['database disk image is malformed: SQLITE_CORRUPT', '23:59:30.000', 60],
+])(
+  'Retry-After is the time until midnight UTC for the daily limit, and a minute for other permanent errors: %s at %s',
+  async (message, time, seconds) => {
+    vi.spyOn(console, 'error').mockImplementation(() => {})
+    vi.setSystemTime(`2030-01-15T${time}Z`)
+    const DB = withBatch(env.DB, () => Promise.reject(new Error(`D1_ERROR: ${message}`)))
+    const { status, headers } = await call(apiKey, 'GET', '/connect/applications', { bindings: { DB } })
+    vi.useRealTimers()
+    expect([status, headers.get('Retry-After')]).toEqual([503, String(seconds)])
+  },
+)
+
 describe('an invalid parameter', () => {
   const issuesOf = (schema: v.GenericSchema, value: unknown) => v.safeParse(schema, value).issues?.map(describeIssue)
   const short = v.pipe(v.string(), v.maxLength(3, rule('name_too_long')))
@@ -160,16 +178,47 @@ describe('an invalid parameter', () => {
       { field: 'a.1.b', code: 'a_b_too_long', message: 'a.1.b must have at most 255 characters.' },
     ],
     [
+      'by its path, and with a code without the index, in a body that is a list',
+      v.array(v.object({ a: short })),
+      [{ a: '' }, { a: 'long' }],
+      { field: '1.a', code: 'a_too_long', message: '1.a must have at most 255 characters.' },
+    ],
+    [
+      'as a member of a list, with a code without a name',
+      v.array(short),
+      ['long'],
+      { field: '0', code: 'too_long', message: '0 must have at most 255 characters.' },
+    ],
+    [
       'as "required" if it is absent',
       v.object({ name: short }),
       {},
       { field: 'name', code: 'name_required', message: 'name is required.' },
     ],
+    ...(
+      [
+        [short, 5, 'a string'],
+        [v.number(), 'x', 'a number'],
+        [v.boolean(), 'x', 'true or false'],
+        [v.array(short), 'x', 'an array'],
+        [v.object({}), 'x', 'an object'],
+      ] as const
+    ).map(([member, value, type]): [string, v.GenericSchema, unknown, object] => [
+      `with the type that it must have: ${type}`,
+      v.object({ name: member }),
+      { name: value },
+      { field: 'name', code: 'name_invalid', message: `name must be ${type}.` },
+    ]),
     [
-      'with the type that it must have',
-      v.object({ name: short }),
-      { name: 5 },
-      { field: 'name', code: 'name_invalid', message: 'name must be a string.' },
+      'as not valid if it breaks a rule without a text',
+      v.object({
+        name: v.pipe(
+          v.string(),
+          v.check((name) => name === ''),
+        ),
+      }),
+      { name: 'long' },
+      { field: 'name', code: 'name_invalid', message: 'name is not valid.' },
     ],
     [
       'with the values that it may have',
