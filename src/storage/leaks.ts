@@ -113,7 +113,7 @@ function handleKeys(database: Database, items: string, now: UnixMs): Record<stri
   const found = sql`target.digest IN (SELECT unhex(key) FROM json_each(${items}))
     AND (leak_reported_at IS NULL OR ${reaction} = 'revoke') AND ${activeKey}`
   return endUnstamped(database, items, now, {
-    ...{ name: 'keys', table: 'api_keys', type: 'api_key.leaked', key, found, reaction, snapshot: apiKeySnapshot },
+    ...{ table: 'api_keys', type: 'api_key.leaked', key, found, reaction, snapshot: apiKeySnapshot },
     ended: sql`revoked_at = iif(${reaction} = 'revoke', ${now}, NULL)`,
   })
 }
@@ -134,7 +134,7 @@ function handleEndpoints(database: Database, items: string, now: UnixMs): Record
     deliveries: query(sql`UPDATE webhook_deliveries SET ${gone(now)} WHERE state = 'pending' AND endpoint_id IN (
       SELECT id FROM webhook_endpoints AS target WHERE ${found} AND ${isDeleted} AND ${inTime(database)})`),
     ...endUnstamped(database, items, now, {
-      ...{ name: 'endpoints', table: 'webhook_endpoints', type: 'webhook_endpoint.leaked', key, found, reaction },
+      ...{ table: 'webhook_endpoints', type: 'webhook_endpoint.leaked', key, found, reaction },
       snapshot: endpointSnapshot,
       ended: sql`deleted_at = iif(${isDeleted}, ${now}, NULL), secret = iif(${isDeleted}, '', secret)`,
     }),
@@ -142,7 +142,6 @@ function handleEndpoints(database: Database, items: string, now: UnixMs): Record
 }
 
 interface Ended {
-  readonly name: string
   readonly table: 'api_keys' | 'webhook_endpoints'
   readonly type: EventType
   /** SQL for the row's key in `Items`. */
@@ -163,19 +162,19 @@ function endUnstamped(
   database: Database,
   items: string,
   now: UnixMs,
-  { name, table, type, key, found, reaction, snapshot, ended }: Ended,
+  { table, type, key, found, reaction, snapshot, ended }: Ended,
 ): Record<string, Query> {
   const eventId = reported(items, key, 'event_id')
   const source = reported(items, key, 'source')
   return {
-    [`${name}_events`]: recordLeaks(type, now, {
+    [`${table}_events`]: recordLeaks(type, now, {
       id: eventId,
       organization: sql`NULL`,
       data: sql`json_set(${snapshot}, '$.source', ${source}, '$.reaction', ${reaction})`,
       from: sql`${raw(table)} AS target WHERE ${found} AND ${inTime(database)}`,
       table: 'target',
     }),
-    [name]: query(sql`UPDATE ${raw(table)} AS target SET ${marked(now, source)}, ${ended}
+    [table]: query(sql`UPDATE ${raw(table)} AS target SET ${marked(now, source)}, ${ended}
       WHERE ${found} AND ${isRecorded(eventId)}`),
   }
 }
