@@ -54,7 +54,7 @@ function sourceOf({ applicationId, hint, isLeaked }: SecretFilter) {
     return { source: BY_APPLICATION, where: sql`application_id = ${applicationId}`, indexOrder: empty } as const
   if (isLeaked) {
     const source = 'client_secrets INDEXED BY client_secrets_leaked' as const
-    return { source, where: sql`leak_reported_at > 0`, indexOrder: sql`ORDER BY leak_reported_at DESC` }
+    return { source, where: sql`leak_reported_at IS NOT NULL`, indexOrder: sql`ORDER BY leak_reported_at DESC` }
   }
   return { source: 'client_secrets', where: sql`true`, indexOrder: null } as const
 }

@@ -83,7 +83,7 @@ export function findOverview(
         caller,
         listedColumns(now),
         'client_secrets INDEXED BY client_secrets_leaked',
-        sql`leak_reported_at > 0 ORDER BY leak_reported_at DESC ${limitTo(MAX_READ)}`,
+        sql`leak_reported_at IS NOT NULL ORDER BY leak_reported_at DESC ${limitTo(MAX_READ)}`,
         sql`WHERE ${isLeakCurrent} ORDER BY leak_reported_at DESC, id ${limitTo(limit + 1)}`,
       ),
       endpoints: select<object>(
