@@ -1,12 +1,17 @@
 import { env } from 'cloudflare:workers'
-import { expect, test, vi } from 'vitest'
+import sql from 'sql-template-tag'
+import { describe, expect, test, vi } from 'vitest'
+import { renameCallerKey, revokeCallerKey } from '../../src/storage/api-keys.ts'
 import { sendBatch } from '../../src/storage/database.ts'
 import { findApiKey, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
+import { listCallers } from '../../src/storage/sessions.ts'
 import { touchCaller } from '../../src/storage/statements.ts'
 import { call, newApiKey, operatorDatabase } from '../api.ts'
 import { counted, failingAt } from '../faults/wrapped.ts'
+import { callerOf, changeBy, type Key, rowsOf, tooLate } from './changes.ts'
 
 const MINUTE = 60_000
+const NOW = Date.now()
 const lastUse = async (id: string) => (await findApiKey(operatorDatabase(), { id }))?.lastUsedAt
 
 /** As another isolate would, which has touched nothing yet. */
@@ -88,4 +93,81 @@ test('a revoked API key records no use, and a second revocation does not change 
   await touch(digest, Date.now())
   expect(await lastUse(id)).toBeNull()
   expect(await revokeApiKey(operatorDatabase(), 'api_key_nobody', 1_000)).toBeNull()
+})
+
+describe.each([
+  ['renaming', { name: 'new', revoked_at: null }, 'api_key.updated'],
+  ['revoking', { name: 'test', revoked_at: NOW }, 'api_key.revoked'],
+] as const)('%s an API key', (what, changed, type) => {
+  const unchanged = { name: 'test', revoked_at: null }
+
+  const change = (caller: Key, id: string, now = NOW, database = operatorDatabase()) => {
+    const made = changeBy(callerOf(caller), now)
+    return what === 'renaming' ? renameCallerKey(database, made, id, 'new') : revokeCallerKey(database, made, id)
+  }
+  const rowOf = async ({ id }: Key) => (await rowsOf(sql`SELECT name, revoked_at FROM api_keys WHERE id = ${id}`))[0]
+  const typesOf = async ({ environmentId }: Key) =>
+    (await rowsOf(sql`SELECT type FROM events WHERE environment_id = ${environmentId}`)).map((row) => row.type)
+
+  /** A key that changes another one. */
+  async function newKeys() {
+    const owner = await newApiKey()
+    return { owner, key: await newApiKey({ environmentId: owner.environmentId }) }
+  }
+
+  test(`${what} an API key is granted, and a second time too, with one event and no other key changed`, async () => {
+    const { owner, key } = await newKeys()
+    for (const now of [NOW, NOW + 1])
+      expect(await change(owner, key.id, now)).toMatchObject({ granted: null, identity: { apiKeyId: owner.id } })
+    expect([await rowOf(key), await rowOf(owner)]).toEqual([changed, unchanged])
+    expect(await typesOf(owner)).toEqual([type])
+  })
+
+  test(`${what} an API key after the deadline is refused, and changes nothing`, async () => {
+    const { owner, key } = await newKeys()
+    const late = await tooLate((database) => change(owner, key.id, NOW, database))
+    expect(late).toMatchObject({ refused: 'service_unavailable' })
+    expect([await rowOf(key), await typesOf(owner)]).toEqual([unchanged, []])
+  })
+
+  test(`${what} an API key is refused to a read-only key and to a key of another environment`, async () => {
+    const { owner, key } = await newKeys()
+    const reader = await newApiKey({ environmentId: owner.environmentId, access: 'read' })
+    expect(await change(reader, key.id)).toMatchObject({ refused: 'forbidden' })
+    const stranger = await newApiKey()
+    for (const id of [key.id, 'api_key_unknown'])
+      expect(await change(stranger, id)).toMatchObject({ refused: 'entity_not_found' })
+    expect([await rowOf(key), await typesOf(owner), await typesOf(stranger)]).toEqual([unchanged, [], []])
+  })
+})
+
+test('the list of API keys has the name, the limits and the times of each key, and says which key is the caller’s', async () => {
+  const limits = { permissions: ['events:read' as const], allowedIps: ['192.0.2.0/24'], expiresAt: NOW + MINUTE }
+  const owner = await newApiKey({ name: 'owner' })
+  const { environmentId } = owner
+  const limited = await newApiKey({ environmentId, name: 'limited', access: 'read', ...limits })
+  const revoked = await newApiKey({ environmentId })
+  await newApiKey()
+  await revokeApiKey(operatorDatabase(), revoked.id, NOW)
+  await rowsOf(sql`UPDATE api_keys SET created_at = 1, last_used_at = 2 WHERE id = ${owner.id}`)
+  await rowsOf(sql`UPDATE api_keys SET created_at = 3, leak_reported_at = 4 WHERE id = ${limited.id}`)
+  const none = { permissions: null, allowedIps: null, expiresAt: null }
+  const times = { lastUsedAt: null, leakReportedAt: null }
+  expect(await listCallers(operatorDatabase(), callerOf(owner))).toMatchObject({
+    granted: {
+      keys: [
+        { id: owner.id, name: 'owner', access: 'write', ...none, ...times, createdAt: 1, lastUsedAt: 2, isOwn: true },
+        {
+          id: limited.id,
+          name: 'limited',
+          access: 'read',
+          ...limits,
+          ...times,
+          createdAt: 3,
+          leakReportedAt: 4,
+          isOwn: false,
+        },
+      ],
+    },
+  })
 })
