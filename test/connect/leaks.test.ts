@@ -4,7 +4,7 @@ import { issueCredential } from '../../src/credential/credential.ts'
 import { newId } from '../../src/credential/id.ts'
 import { createWebhookEndpoint } from '../../src/storage/operator/webhook-endpoints.ts'
 import type { WebhookEndpoint } from '../../src/storage/webhooks.ts'
-import { call, newApiKey, operatorDatabase, type Reply, send } from '../api.ts'
+import { call, newApiKey, newApplication, operatorDatabase, type Reply, send } from '../api.ts'
 import { Visitor } from '../dashboard/pages.ts'
 import { counted, losingFirstReply, withBatch } from '../faults/wrapped.ts'
 import { type Client, newClient, requestToken, seen } from '../oauth/client.ts'
@@ -204,6 +204,26 @@ describe('the webhooks of a report', () => {
     expect((await report(other.secret)).trips).toEqual([0, 1])
     expect(received).toHaveLength(1)
   })
+
+  test('a report sends only its own event, even if deliveries of other events are due', async () => {
+    const other = await newClient()
+    await newSigningSecret(other.environmentId, [])
+    let status = 500
+    const received: string[] = []
+    vi.stubGlobal('fetch', async (_: string, { body }: { body: string }) => {
+      received.push(JSON.parse(body).event)
+      return new Response('', { status })
+    })
+    await newApplication(other.apiKey)
+    await env.DB.prepare('UPDATE webhook_deliveries SET next_attempt_at = 0 WHERE environment_id = ?')
+      .bind(other.environmentId)
+      .run()
+    status = 200
+    const client = await newClient()
+    await newSigningSecret(client.environmentId, [])
+    await report(client.secret)
+    expect(received).toEqual(['connect_application.created', 'connect_application_secret.leaked'])
+  })
 })
 
 describe('the database requests of a report', () => {
@@ -306,18 +326,48 @@ describe('the response to a report', () => {
   })
 
   test.each([
-    ['{', 400],
-    ['null', 422],
-    ['{}', 422],
-    ['{"credential":1}', 422],
-    ['{"credential":"x","source":"call 555-0100"}', 422],
-    ['{"credential":"x","source":"javascript:alert(1)"}', 422],
-    [JSON.stringify({ credential: 'x', source: `https://example.com/${'a'.repeat(2000)}` }), 422],
-    [JSON.stringify({ credential: 'x'.repeat(70_000) }), 413],
-  ])('a report that is %s is refused without a D1 request', async (body, status) => {
+    ['{', 400, 'malformed_request'],
+    ['null', 422, 'invalid'],
+    ['{}', 422, 'credential_required'],
+    ['{"credential":1}', 422, 'credential_invalid'],
+    ['{"credential":"x","source":1}', 422, 'source_invalid'],
+    ...[
+      'call 555-0100',
+      'javascript:alert(1)',
+      'https://',
+      ' https://a',
+      'https://a b',
+      'https://\u00e4',
+      `https://${'a'.repeat(1001)}`,
+    ].map((source) => [JSON.stringify({ credential: 'x', source }), 422, 'source_malformed'] as const),
+    [JSON.stringify({ credential: 'x'.repeat(70_000) }), 413, 'payload_too_large'],
+  ] as const)('a report that is %s is refused with %i %s, without a D1 request', async (body, status, code) => {
     const reply = await post(body)
     expect([reply.status, reply.trips]).toEqual([status, [0, 0]])
+    expect(reply.json.errors?.[0].code ?? reply.json.code).toBe(code)
   })
+
+  test.each(['http://a', `https://${'a'.repeat(1000)}`, null])(
+    'a report with the source %s is accepted',
+    async (source) => {
+      expect((await report('hunter2', source)).status).toBe(202)
+    },
+  )
+
+  test.each([
+    ['a malformed credential', async () => 'hunter2', 0],
+    ['a well-formed credential', async () => (await issueCredential('cs', '0')).plaintext, 1],
+  ])(
+    'a report of %s is counted %i times for all isolates, because only a D1 request costs more than the report',
+    async (_, credential, times) => {
+      const limit = vi.fn(async () => ({ success: true }))
+      const body = JSON.stringify({ credential: await credential() })
+      const headers = { 'Content-Type': 'application/json', 'CF-Connecting-IP': '198.51.100.79' }
+      const request = new Request('https://oncekey.test/leaks', { method: 'POST', headers, body })
+      expect((await send(request, { FAILED_AUTHENTICATIONS: { limit } })).status).toBe(202)
+      expect(limit).toHaveBeenCalledTimes(times)
+    },
+  )
 
   test('a report whose source contains a credential is refused, and the response does not repeat the credential', async () => {
     const client = await newClient()
@@ -462,6 +512,53 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect(await eventsOf(client.apiKey, 'connect_application_secret.leaked')).toEqual([])
   })
 
+  test.each<[string, (der: Der) => number[]]>([
+    ['that does not start as a sequence', ({ bytes }) => bytes.with(0, 0x31)],
+    ['whose length is wrong', ({ bytes }) => [0x30, bytes.length - 1, ...bytes.slice(2)]],
+    ['whose first number has the tag of another type', ({ bytes }) => bytes.with(2, 0x03)],
+    ['whose second number has the tag of another type', ({ bytes, second }) => bytes.with(second, 0x03)],
+    ['whose first number is longer than the signature', ({ bytes }) => bytes.with(3, 0x7f)],
+    ['whose first number has no digits', ({ bytes, second }) => sequence([2, 0, ...bytes.slice(second)])],
+    [
+      'whose first number has 33 bytes',
+      ({ bytes, second }) => sequence([2, 33, ...Array(33).fill(1), ...bytes.slice(second)]),
+    ],
+    ['that has only one number', ({ bytes, second }) => sequence(bytes.slice(2, second))],
+    ['that has a byte after the numbers', ({ bytes }) => sequence([...bytes.slice(2), 0])],
+  ])('a signature %s is refused', async (_, change) => {
+    const body = matches('hunter2')
+    const valid = await sign(keys.privateKey, body)
+    const bytes = Array.from(atob(valid), (character) => character.charCodeAt(0))
+    const changed = change({ bytes, second: 4 + Number(bytes[3]) })
+    const reply = await gitHub(body, btoa(String.fromCharCode(...changed)))
+    expect([reply.status, reply.json.code]).toEqual([403, 'invalid_signature'])
+    expect((await gitHub(body, valid)).status).toBe(202)
+  })
+
+  test('a signature is refused if GitHub lists no key with its identifier, or lists a malformed key', async () => {
+    const body = matches('hunter2')
+    published = [{ key_identifier: identifier, key: 'x', is_current: true }]
+    expect((await gitHub(body)).status).toBe(403)
+    identifier = crypto.randomUUID()
+    expect((await gitHub(body)).status).toBe(403)
+  })
+
+  test.each([undefined, 1, 'x', 'javascript:alert(1)'])(
+    'a signed report is handled without a source if its URL is %j',
+    async (url) => {
+      const client = await newClient()
+      expect((await gitHub(JSON.stringify([{ token: client.secret, url }]))).status).toBe(202)
+      const [event] = await eventsOf(client.apiKey, 'connect_application_secret.leaked')
+      expect(event.data.source).toBeNull()
+    },
+  )
+
+  test('a malformed signed report is refused with at most twenty errors', async () => {
+    const { status, json } = await gitHub(JSON.stringify(Array(21).fill({})))
+    expect([status, json.errors.length]).toEqual([422, 20])
+    expect(json.errors[0]).toMatchObject({ field: '0.token', code: 'token_required' })
+  })
+
   test('while GitHub’s public keys cannot be read, reports get 503, and the keys are requested at most once a minute', async () => {
     isDown = true
     const body = matches((await newClient()).secret)
@@ -522,5 +619,13 @@ async function sign(key: CryptoKey, body: string): Promise<string> {
     const digits = [...((bytes[start] ?? 0) > 127 ? [0] : []), ...bytes.subarray(start)]
     return [2, digits.length, ...digits]
   })
-  return btoa(String.fromCharCode(0x30, numbers.length, ...numbers))
+  return btoa(String.fromCharCode(...sequence(numbers)))
 }
+
+/** A signature in DER, and where its second number starts. */
+interface Der {
+  readonly bytes: number[]
+  readonly second: number
+}
+
+const sequence = (content: number[]) => [0x30, content.length, ...content]
