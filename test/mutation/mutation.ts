@@ -28,7 +28,10 @@ const CRITICAL = [
   'src/storage/issuing.ts',
   'src/storage/sessions.ts',
 ]
-const TESTS = ['test/{credential,http,storage,connect,events,oauth,dashboard,faults}/**/*.test.ts', 'test/*.test.ts']
+const TESTS = [
+  'test/{credential,contract,http,storage,connect,events,oauth,dashboard,faults}/**/*.test.ts',
+  'test/*.test.ts',
+]
 const CHUNK = 100
 const MAX_STARTS = 5
 
