@@ -112,8 +112,8 @@ test('wrangler.toml has valid settings', () => {
   expect(readSettings(env)).toMatchObject({
     CLIENT_SECRET_PREFIX: 'cs',
     MAX_SECRETS_PER_APPLICATION: 5,
-    REQUEST_BUDGET_MS: 5000,
     ACCESS_TOKEN_TTL_SECONDS: 3600,
+    EVENT_RETENTION_DAYS: 365,
   })
 })
 
