@@ -4,6 +4,7 @@ import { Application, ApplicationList } from '../src/contract/applications.ts'
 import * as secrets from '../src/contract/client-secrets.ts'
 import * as events from '../src/contract/events.ts'
 import { ClientSecretsOfEnvironment } from '../src/contract/inventory.ts'
+import { AcceptedLeak } from '../src/contract/leaks.ts'
 import * as oauth from '../src/contract/oauth.ts'
 import { ErrorBody } from '../src/contract/rules.ts'
 import { jsonSchemas } from './json-schemas.ts'
@@ -42,6 +43,7 @@ const SUCCESSES: Record<string, v.GenericSchema> = {
   'PATCH /connect/client_secrets/{id}': secrets.ClientSecret,
   'POST /connect/client_secrets/verify': secrets.Verification,
   'GET /events': events.EventList,
+  'POST /leaks': AcceptedLeak,
   'POST /oauth2/token': oauth.TokenResponse,
   'POST /oauth2/introspection': oauth.Introspection,
   'GET /oauth2/jwks': oauth.PublishedKeys,

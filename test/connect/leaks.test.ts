@@ -428,6 +428,7 @@ describe('the reports of GitHub’s secret scanning', () => {
   let published: { key_identifier: string; key: string; is_current: boolean }[]
   let identifier: string
   let fetched: number
+  let asked: RequestInit | undefined
   let isDown: boolean
   let days = 0
 
@@ -437,8 +438,9 @@ describe('the reports of GitHub’s secret scanning', () => {
     published = [{ key_identifier: identifier, key: await pemOf(keys.publicKey), is_current: true }]
     fetched = 0
     isDown = false
-    vi.stubGlobal('fetch', async () => {
+    vi.stubGlobal('fetch', async (_: string, init: RequestInit) => {
       fetched++
+      asked = init
       return isDown ? new Response('', { status: 403 }) : Response.json({ public_keys: published })
     })
     // The keys of the test before are kept for a day.
@@ -451,8 +453,9 @@ describe('the reports of GitHub’s secret scanning', () => {
     vi.useRealTimers()
   })
 
-  const gitHub = async (body: string, signature?: string) =>
+  const gitHub = async (body: string, signature?: string, address?: string) =>
     post(body, {
+      ...(address !== undefined && { 'CF-Connecting-IP': address }),
       'Github-Public-Key-Identifier': identifier,
       'Github-Public-Key-Signature': signature ?? (await sign(keys.privateKey, body)),
     })
@@ -558,6 +561,48 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect([status, json.errors.length]).toEqual([422, 20])
     expect(json.errors[0]).toMatchObject({ field: '0.token', code: 'token_required' })
   })
+
+  test('GitHub’s public keys are read again after a day, or after a minute if a key is unknown, and no redirect is followed', async () => {
+    const start = Date.now()
+    const known = identifier
+    for (const [time, key, times] of [
+      [0, known, 1],
+      [60_000, 'unknown', 1],
+      [60_001, 'unknown', 2],
+      [60_001 + 86_400_000, known, 2],
+      [60_002 + 86_400_000, known, 3],
+    ] as const) {
+      vi.setSystemTime(start + time)
+      identifier = key
+      expect([(await gitHub(matches('hunter2'))).status, fetched]).toEqual([key === known ? 202 : 403, times])
+    }
+    const headers = { Accept: 'application/json', 'User-Agent': 'Oncekey' }
+    expect(asked).toMatchObject({ headers, redirect: 'manual' })
+  })
+
+  test('reports of GitHub are refused if no URL of its public keys is set', async () => {
+    const body = matches('hunter2')
+    const headers = {
+      ...{ 'Content-Type': 'application/json', 'Github-Public-Key-Identifier': identifier },
+      'Github-Public-Key-Signature': await sign(keys.privateKey, body),
+    }
+    const request = new Request('https://oncekey.test/leaks', { method: 'POST', headers, body })
+    expect((await send(request, { GITHUB_KEYS_URL: '' })).status).toBe(403)
+    expect(fetched).toBe(0)
+  })
+
+  test.each([
+    ['unsigned', '198.51.100.80', 403, 429],
+    ['signed', '198.51.100.81', 202, 202],
+  ] as const)(
+    'after 100 %s reports of GitHub, the IP address %s, which got %i, gets %i',
+    async (kind, address, before, after) => {
+      const body = matches('hunter2')
+      const signature = kind === 'signed' ? await sign(keys.privateKey, body) : '!'
+      for (let i = 0; i <= 100; i++)
+        expect((await gitHub(body, signature, address)).status).toBe(i < 100 ? before : after)
+    },
+  )
 
   test('while GitHub’s public keys cannot be read, reports get 503, and the keys are requested at most once a minute', async () => {
     isDown = true
