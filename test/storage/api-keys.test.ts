@@ -1,7 +1,9 @@
 import { env } from 'cloudflare:workers'
 import sql from 'sql-template-tag'
 import { describe, expect, test, vi } from 'vitest'
-import { renameCallerKey, revokeCallerKey } from '../../src/storage/api-keys.ts'
+import { sha256 } from '../../src/credential/digest.ts'
+import { newId } from '../../src/credential/id.ts'
+import { createCallerKey, renameCallerKey, revokeCallerKey } from '../../src/storage/api-keys.ts'
 import { sendBatch } from '../../src/storage/database.ts'
 import { findApiKey, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
 import { listCallers } from '../../src/storage/sessions.ts'
@@ -138,6 +140,61 @@ describe.each([
     for (const id of [key.id, 'api_key_unknown'])
       expect(await change(stranger, id)).toMatchObject({ refused: 'entity_not_found' })
     expect([await rowOf(key), await typesOf(owner), await typesOf(stranger)]).toEqual([unchanged, [], []])
+  })
+})
+
+describe('creating an API key', () => {
+  const requestOf = async (form: string) => ({
+    ...{ digest: await sha256(form), requestDigest: await sha256('request'), prefix: 'sk' },
+    salt: await sha256('salt'),
+  })
+
+  async function create(owner: Key, form = crypto.randomUUID(), database = operatorDatabase()) {
+    const id = newId('api_key', NOW)
+    const key = { id, name: 'new', digest: await sha256(id), access: 'read' as const }
+    const change = changeBy(callerOf(owner), NOW)
+    return { id, outcome: await createCallerKey(database, change, key, await requestOf(form)) }
+  }
+  const keysOf = async ({ environmentId }: Key) =>
+    (await rowsOf(sql`SELECT id FROM api_keys WHERE environment_id = ${environmentId} AND name <> 'filler'`)).map(
+      ({ id }) => id,
+    )
+
+  test('an API key is created once for a form, with one event', async () => {
+    const owner = await newApiKey()
+    const { id, outcome } = await create(owner, owner.id)
+    expect(outcome).toMatchObject({ granted: null })
+    expect((await create(owner, owner.id)).outcome).toMatchObject({ refused: 'idempotency_key_reused' })
+    expect((await keysOf(owner)).toSorted()).toEqual([owner.id, id].toSorted())
+    expect(await findApiKey(operatorDatabase(), { id })).toMatchObject({ name: 'new', access: 'read', createdAt: NOW })
+    const events = sql`SELECT type, data ->> 'id' AS id FROM events WHERE environment_id = ${owner.environmentId}`
+    expect(await rowsOf(events)).toEqual([{ type: 'api_key.created', id }])
+  })
+
+  test.each<[string, (owner: Key) => Promise<unknown>, string]>([
+    [
+      'the environment is frozen',
+      (owner) => rowsOf(sql`UPDATE environments SET frozen_at = 1 WHERE id = ${owner.environmentId}`),
+      'environment_frozen',
+    ],
+    [
+      'its creator expires',
+      (owner) => rowsOf(sql`UPDATE api_keys SET key_expires_at = 9e15 WHERE id = ${owner.id}`),
+      'forbidden',
+    ],
+    [
+      'the environment has 100 active keys',
+      ({ environmentId }) =>
+        rowsOf(sql`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99)
+          INSERT INTO api_keys (id, environment_id, name, digest, access, created_at)
+          SELECT ${environmentId} || i, ${environmentId}, 'filler', randomblob(32), 'read', 1 FROM n`),
+      'api_key_limit_reached',
+    ],
+  ])('an API key is not created if %s', async (_, prepare, refused) => {
+    const owner = await newApiKey()
+    await prepare(owner)
+    expect((await create(owner)).outcome).toMatchObject({ refused })
+    expect(await keysOf(owner)).toEqual([owner.id])
   })
 })
 
