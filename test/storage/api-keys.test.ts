@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { sha256 } from '../../src/credential/digest.ts'
 import { newId } from '../../src/credential/id.ts'
 import { createCallerKey, renameCallerKey, revokeCallerKey } from '../../src/storage/api-keys.ts'
+import type { Change } from '../../src/storage/caller.ts'
 import { sendBatch } from '../../src/storage/database.ts'
 import { findApiKey, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
 import { listCallers } from '../../src/storage/sessions.ts'
@@ -141,6 +142,16 @@ describe.each([
       expect(await change(stranger, id)).toMatchObject({ refused: 'entity_not_found' })
     expect([await rowOf(key), await typesOf(owner), await typesOf(stranger)]).toEqual([unchanged, [], []])
   })
+})
+
+test('a retried renaming does not undo another one that was made in between', async () => {
+  const owner = await newApiKey()
+  const rename = (change: Change, name: string) => renameCallerKey(operatorDatabase(), change, owner.id, name)
+  const first = changeBy(callerOf(owner), NOW)
+  expect(await rename(first, 'first')).toMatchObject({ granted: null })
+  expect(await rename(changeBy(callerOf(owner), NOW), 'second')).toMatchObject({ granted: null })
+  expect(await rename(first, 'first')).toMatchObject({ refused: 'service_unavailable' })
+  expect(await rowsOf(sql`SELECT name FROM api_keys WHERE id = ${owner.id}`)).toEqual([{ name: 'second' }])
 })
 
 describe('creating an API key', () => {

@@ -1,5 +1,6 @@
 import sql from 'sql-template-tag'
 import { expect, test } from 'vitest'
+import { startOfIds } from '../../src/credential/id.ts'
 import { findSecretDetails } from '../../src/storage/secret-details.ts'
 import { newApiKey, newApplication, operatorDatabase } from '../api.ts'
 import { type SecretRow, storeSecrets } from '../connect/inventory-rows.ts'
@@ -7,6 +8,7 @@ import { m2mApplication } from '../requests.ts'
 import { callerOf, type Key, rowsOf } from './changes.ts'
 
 const NOW = Date.now()
+const HOUR_MS = 60 * 60_000
 const key = await newApiKey()
 const details = (id: string, caller: Key = key) => findSecretDetails(operatorDatabase(), callerOf(caller), id, NOW)
 
@@ -42,4 +44,27 @@ test('there are no details of an unknown secret, or of a secret of another envir
   const [id = ''] = await storeSecrets(key.environmentId, application, [{ createdAt: NOW }])
   expect(await details(id, await newApiKey())).toMatchObject({ refused: 'entity_not_found' })
   expect(await details('secret_unknown')).toMatchObject({ refused: 'entity_not_found' })
+})
+
+test('the history of a secret has the events whose IDs are derived from its ID, newest first', async () => {
+  const { id: application } = await newApplication(key.apiKey)
+  const [id = ''] = await storeSecrets(key.environmentId, application, [{ createdAt: NOW - HOUR_MS }])
+  const hour = NOW - (NOW % HOUR_MS)
+  const end = id.slice(-16)
+  const expired = `event${id.slice('secret'.length)}`
+  const refused = [0, 7 * 24 - 1].map((hours) => startOfIds('event', hour - hours * HOUR_MS) + end)
+  const tooOld = startOfIds('event', hour - 7 * 24 * HOUR_MS) + end
+  for (const event of [tooOld, ...refused.toReversed(), expired])
+    await rowsOf(sql`INSERT INTO events (seq, id, environment_id, type, data, created_at)
+      VALUES ((SELECT max(seq) + 1 FROM events), ${event}, ${key.environmentId}, 'x', '{}', 1)`)
+  const result = await details(id)
+  const history = result.refused === undefined && result.granted.history.map(({ event }) => event.id)
+  expect(history).toEqual([expired, ...refused])
+})
+
+test('a key without the permission to read secrets gets no details', async () => {
+  const { id: application } = await newApplication(key.apiKey)
+  const [id = ''] = await storeSecrets(key.environmentId, application, [{ createdAt: NOW }])
+  const limited = await newApiKey({ environmentId: key.environmentId, permissions: ['events:read'] })
+  expect(await details(id, limited)).toMatchObject({ refused: 'forbidden' })
 })
