@@ -49,6 +49,7 @@ describe('the pages of the activity list', () => {
       met.push(...page.ids)
       after = page.next
       isEnd = after === null
+      expect(isEnd).toBe(met.length === ids.length)
     }
     expect(met).toEqual(ids)
   })
@@ -86,6 +87,13 @@ test('a page without a filter reads few of the events', async () => {
   const counter = counted(env.DB)
   await listActivity(operatorDatabase(counter.database), callerOf(many), { ...NONE, limit: 2 })
   expect(counter.rowsRead).toBeLessThan(50)
+})
+
+test('a key with only the permission to read events can list and find them', async () => {
+  const reader = await newApiKey({ permissions: ['events:read'] })
+  const [id = ''] = await store(reader, [NOW])
+  expect(await list({}, reader)).toMatchObject({ ids: [id] })
+  expect(await findActivity(operatorDatabase(), callerOf(reader), id)).toMatchObject({ granted: { event: { id } } })
 })
 
 test('a key without the permission to read events can neither list nor find them', async () => {

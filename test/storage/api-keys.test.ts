@@ -3,7 +3,7 @@ import sql from 'sql-template-tag'
 import { describe, expect, test, vi } from 'vitest'
 import { sha256 } from '../../src/credential/digest.ts'
 import { newId } from '../../src/credential/id.ts'
-import { createCallerKey, renameCallerKey, revokeCallerKey } from '../../src/storage/api-keys.ts'
+import { createCallerKey, keyRow, renameCallerKey, revokeCallerKey } from '../../src/storage/api-keys.ts'
 import type { Change } from '../../src/storage/caller.ts'
 import { sendBatch } from '../../src/storage/database.ts'
 import { findApiKey, revokeApiKey } from '../../src/storage/operator/api-keys.ts'
@@ -207,6 +207,11 @@ describe('creating an API key', () => {
     expect((await create(owner)).outcome).toMatchObject({ refused })
     expect(await keysOf(owner)).toEqual([owner.id])
   })
+})
+
+test('an API key with a malformed IP range is not stored', () => {
+  const key = { id: 'x', name: 'x', digest: new Uint8Array(32), access: 'read' as const, createdAt: NOW }
+  expect(() => keyRow({ ...key, allowedIps: ['192.0.2.1/8'] })).toThrow('an IP range is bits_after_prefix')
 })
 
 test('the list of API keys has the name, the limits and the times of each key, and says which key is the caller’s', async () => {

@@ -46,7 +46,7 @@ test('there are no details of an unknown secret, or of a secret of another envir
   expect(await details('secret_unknown')).toMatchObject({ refused: 'entity_not_found' })
 })
 
-test('the history of a secret has the events whose IDs are derived from its ID, newest first', async () => {
+test('the history of a secret has the events whose IDs are derived from its ID, newest first, each with its data before', async () => {
   const { id: application } = await newApplication(key.apiKey)
   const [id = ''] = await storeSecrets(key.environmentId, application, [{ createdAt: NOW - HOUR_MS }])
   const hour = NOW - (NOW % HOUR_MS)
@@ -54,12 +54,22 @@ test('the history of a secret has the events whose IDs are derived from its ID, 
   const expired = `event${id.slice('secret'.length)}`
   const refused = [0, 7 * 24 - 1].map((hours) => startOfIds('event', hour - hours * HOUR_MS) + end)
   const tooOld = startOfIds('event', hour - 7 * 24 * HOUR_MS) + end
-  for (const event of [tooOld, ...refused.toReversed(), expired])
+  for (const [event, data] of [
+    [tooOld, {}],
+    [refused[1], { id, name: 'first' }],
+    [refused[0], { id: 'another secret' }],
+    [expired, { id }],
+  ] as const)
     await rowsOf(sql`INSERT INTO events (seq, id, environment_id, type, data, created_at)
-      VALUES ((SELECT max(seq) + 1 FROM events), ${event}, ${key.environmentId}, 'x', '{}', 1)`)
+      VALUES ((SELECT max(seq) + 1 FROM events), ${event}, ${key.environmentId}, 'x', ${JSON.stringify(data)}, 1)`)
   const result = await details(id)
-  const history = result.refused === undefined && result.granted.history.map(({ event }) => event.id)
-  expect(history).toEqual([expired, ...refused])
+  const history = result.refused === undefined && result.granted.history
+  const before = { id, name: 'first' }
+  expect(history).toMatchObject([
+    { event: { id: expired }, before },
+    { event: { id: refused[0] }, before },
+    { event: { id: refused[1] }, before: null },
+  ])
 })
 
 test('a key without the permission to read secrets gets no details', async () => {
