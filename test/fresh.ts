@@ -10,8 +10,11 @@ vi.unstubAllGlobals()
 vi.unstubAllEnvs()
 forget()
 
+// kept-log.ts replaces it.
+const { error } = console
+
 afterEach(({ task }) => {
   const lines = takeLines()
-  if (task.result?.state === 'fail' && lines.length > 0) console.error(lines.join('\n'))
+  if (task.result?.state === 'fail' && lines.length > 0) error(lines.join('\n'))
 })
 afterAll(cleanUp)

@@ -1,11 +1,12 @@
 import { afterAll, vi } from 'vitest'
 import { keepLine } from './kept-lines.ts'
 
-// The Worker logs each request. Vitest would send each line to its own process, even if no reporter prints it.
-const print = console.log
-console.log = (...values) => keepLine(values.map((value) => JSON.stringify(value)).join(' '))
+// The Worker logs each request. Vitest would format each line and send it to its own process, even if no reporter prints it.
+const { log, error } = console
+const keep = (...values: unknown[]) => keepLine(values.map((value) => JSON.stringify(value)).join(' '))
+Object.assign(console, { log: keep, error: keep })
 
 afterAll(() => {
   vi.restoreAllMocks()
-  console.log = print
+  Object.assign(console, { log, error })
 })

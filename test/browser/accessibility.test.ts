@@ -6,7 +6,7 @@ import { dashboardPaths, isFile } from '../dashboard-paths.ts'
 import { newApiKey, operatorDatabase } from '../operator.ts'
 import { type Served, serve } from '../served.ts'
 import { size } from '../sizes.ts'
-import { checkAccessibility } from './axe.ts'
+import { checkAccessibility, findViolations, type Violation } from './axe.ts'
 import { sharedChromium } from './chromium.ts'
 import { chromiumPath } from './chromium-path.ts'
 import { fill } from './example.ts'
@@ -85,45 +85,44 @@ describe.skipIf(!chromiumPath)('every page of the dashboard', () => {
   /** The source of a page. It shows without a browser whether the page has what a test looks for. */
   const markup = async (path: string) => (await visitor.context.request.get(origin + path)).text()
 
-  test('every page conforms to WCAG 2.2 AA in light and dark mode', async () => {
-    const { page } = visitor
-    for (const [i, path] of paths.entries()) {
-      await page.goto(origin + path)
-      // Pages share their colours: the short run has the dark scheme of every third page.
-      await checkAccessibility(page, i % size(3, 1) === 0 ? ['light', 'dark'] : ['light'])
-    }
-    visitor.check()
-  }, 300_000)
+  describe('a visit of every page', () => {
+    const visits: Visit[] = []
 
-  test('on every page, the keyboard reaches every link, button and field, and the focus is visible', async () => {
-    const { page } = visitor
-    await page.setViewportSize({ width: 1440, height: 900 })
-    for (const [i, path] of paths.entries()) {
-      // Pages share their frame: on two of three pages the short run skips it.
-      const isWhole = i % size(3, 1) === 0
-      await page.goto(origin + path + (isWhole ? '' : '#main'))
-      const wanted = (await page.evaluate(pressable(isWhole ? 'body' : 'main'))) as string[]
-      // Radio buttons with one name are one stop, and a date has four. The order of the page leads back to its start.
-      const dates = await page.locator('input[type=date]').count()
-      await pressInRow(page, 'Tab', wanted.length + 3 * dates + 3)
-      const { passed, unseen } = (await page.evaluate('passed')) as { passed: string[]; unseen: string[] }
-      expect([path, wanted.filter((element) => !passed.includes(element))]).toEqual([path, []])
-      expect([path, unseen]).toEqual([path, []])
-    }
-    visitor.check()
-  }, 300_000)
+    beforeAll(async () => {
+      const { page } = visitor
+      await page.setViewportSize({ width: 1440, height: 900 })
+      for (const [i, path] of paths.entries()) {
+        // Pages share their frame and their colours: on two of three pages the short run has neither Tab in the frame nor the
+        // dark scheme.
+        const isWhole = i % size(3, 1) === 0
+        await page.goto(origin + path + (isWhole ? '' : '#main'))
+        const wanted = await page.evaluate<string[]>(pressable(isWhole ? 'body' : 'main'))
+        // Radio buttons with one name are one stop, and a date has four. The order of the page leads back to its start.
+        const dates = await page.locator('input[type=date]').count()
+        await pressInRow(page, 'Tab', wanted.length + 3 * dates + 3)
+        const { passed, unseen } = await page.evaluate<{ passed: string[]; unseen: string[] }>('passed')
+        const unreached = wanted.filter((element) => !passed.includes(element))
+        const hints = await page.evaluate<Visit['hints']>(HINTS)
+        const violations = await findViolations(page, isWhole ? ['light', 'dark'] : ['light'])
+        visits.push({ path, unreached, unseen, hints, violations })
+      }
+    }, 300_000)
 
-  test('on every page, a secret’s hint is a link to the page of the secret, or next to such a link', async () => {
-    const { page } = visitor
-    let hints = 0
-    for (const path of paths) {
-      if (!/ class="[^"]*\bhint\b/.test(await markup(path))) continue
-      await page.goto(origin + path)
-      const found = (await page.evaluate(HINTS)) as [hint: string, isLinked: boolean][]
-      hints += found.length
-      expect([path, found.filter(([, isLinked]) => !isLinked)]).toEqual([path, []])
-    }
-    expect(hints).toBeGreaterThan(20)
+    test('every page conforms to WCAG 2.2 AA in light and dark mode', () => {
+      expect(visits.filter(({ violations }) => violations.length > 0)).toEqual([])
+      expect(visits).toHaveLength(paths.length)
+      visitor.check()
+    })
+
+    test('on every page, the keyboard reaches every link, button and field, and the focus is visible', () => {
+      expect(visits.filter(({ unreached, unseen }) => unreached.length + unseen.length > 0)).toEqual([])
+    })
+
+    test('on every page, a secret’s hint is a link to the page of the secret, or next to such a link', () => {
+      const hints = visits.flatMap(({ path, hints }) => hints.map(([hint, isLinked]) => ({ path, hint, isLinked })))
+      expect(hints.length).toBeGreaterThan(20)
+      expect(hints.filter(({ isLinked }) => !isLinked)).toEqual([])
+    })
   })
 
   test('without scripts, no page shows a button that needs a script, and every dialog is a page', async () => {
@@ -257,6 +256,16 @@ const IS_FOCUS_HARMLESS = `(({ activeElement: focus }) =>
 const HINTS = `[...document.querySelectorAll('main .hint')]
   .filter((hint) => !hint.closest('h1, h2, button, form'))
   .map((hint) => [hint.textContent, hint.closest('a, td, li, dd, p')?.matches('a, :has(a[href^="/dashboard/secrets/secret_"])') ?? false])`
+
+interface Visit {
+  readonly path: string
+  /** What the keyboard does not reach. */
+  readonly unreached: readonly string[]
+  /** What the keyboard reaches, without a visible focus. */
+  readonly unseen: readonly string[]
+  readonly hints: readonly (readonly [hint: string, isLinked: boolean])[]
+  readonly violations: readonly Violation[]
+}
 
 interface WithoutScripts {
   readonly headings: number

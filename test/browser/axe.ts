@@ -13,18 +13,24 @@ const PRELOAD = { assets: ['media'] }
 
 export type Scheme = 'light' | 'dark'
 
-type Violation = readonly [rule: string, ...elements: string[]]
+export type Violation = readonly [scheme: Scheme, rule: string, ...elements: string[]]
 
 /** The kinds of elements that this process has checked. */
 const checked = new Set<string>()
 /** Starting axe in a page costs more than its rules: the short run starts it for no fewer new kinds. */
 const MIN_NEW_KINDS = 5
 
+/** Fails if a page violates a rule: see `findViolations`. */
+export async function checkAccessibility(page: Page, schemes?: readonly Scheme[]): Promise<void> {
+  expect([page.url(), await findViolations(page, schemes)]).toEqual([page.url(), []])
+}
+
 /**
  * Checks a page by all rules in the first scheme, and by those about colours in the next: nothing else differs. The short
  * run checks only kinds of elements that no page before had, one element of each, and only where there are several.
  */
-export async function checkAccessibility(page: Page, schemes: readonly Scheme[] = ['light', 'dark']): Promise<void> {
+export async function findViolations(page: Page, schemes: readonly Scheme[] = ['light', 'dark']): Promise<Violation[]> {
+  const violations: Violation[] = []
   for (const [i, colorScheme] of schemes.entries()) {
     await page.emulateMedia({ colorScheme })
     const rules = i === 0 ? RULES : COLOURS
@@ -32,12 +38,13 @@ export async function checkAccessibility(page: Page, schemes: readonly Scheme[] 
     if (elements === undefined) continue
     if (!(await page.evaluate("'axe' in globalThis"))) await page.evaluate(SOURCE)
     const options = JSON.stringify({ runOnly: rules, resultTypes: ['violations'], preload: PRELOAD })
-    const found = await page.evaluate<Violation[]>(
+    const found = await page.evaluate<[rule: string, ...elements: string[]][]>(
       `axe.run(${elements}, ${options}).then(({ violations }) =>
         violations.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)]))`,
     )
-    expect([page.url(), colorScheme, found]).toEqual([page.url(), colorScheme, []])
+    violations.push(...found.map((violation) => [colorScheme, ...violation] as const))
   }
+  return violations
 }
 
 /** An expression for elements of the page whose kinds are new, which counts as their check; undefined for too few. */

@@ -1,6 +1,6 @@
-import { expect } from 'vitest'
 import document from '../../src/pages/assets/generated/openapi.json'
 import { type OpenApi, type Operation, resolved } from '../../src/reference/generate/openapi.ts'
+import { demand } from '../demand.ts'
 import { jsonSchemas } from '../json-schemas.ts'
 
 /** Compares requests and responses with the OpenAPI document. */
@@ -33,18 +33,17 @@ export function checkDescribedResponse(
   const what = `${method} ${path} → ${status} ${JSON.stringify(body)}`
   const found = operationOf(method, path)
   if (!found) {
-    expect([404, 405], `${what}: the document does not have this call`).toContain(status)
+    demand(status === 404 || status === 405, 'the document does not have this call', what)
     return
   }
   const described = found.operation.responses[status]
   if (!described) throw new Error(`${what}: the document does not have this status`)
   const { content, headers: named = {} } = resolved(openApi, described)
-  for (const name of ['Retry-After', 'WWW-Authenticate', 'Idempotent-Replayed', 'Allow']) {
-    if (headers.has(name)) expect(Object.keys(named), what).toContain(name)
-  }
-  if (status < 300) expect(headers.has('Server-Timing'), what).toBe(Object.hasOwn(named, 'Server-Timing'))
-  const schema = content?.['application/json']?.schema
-  if (schema) expect(errorsIn(schema, body), what).toEqual([])
+  for (const name of ['Retry-After', 'WWW-Authenticate', 'Idempotent-Replayed', 'Allow'])
+    demand(!headers.has(name) || Object.hasOwn(named, name), `the document does not have ${name}`, what)
+  const isTimed = headers.has('Server-Timing')
+  demand(status >= 300 || isTimed === Object.hasOwn(named, 'Server-Timing'), `Server-Timing is there: ${isTimed}`, what)
+  checkSchema(content?.['application/json']?.schema, body, what)
 }
 
 /** Fails if the Worker accepted a body that the document does not. */
@@ -53,14 +52,18 @@ export function checkDescribedRequest(method: string, path: string, contentType:
   if (!found?.operation.requestBody) return
   const { required, content } = found.operation.requestBody
   if (text === '') {
-    expect(required, `${found.name} accepted an empty body`).toBe(false)
+    demand(required === false, 'accepted an empty body', found.name)
     return
   }
   const [mediaType = ''] = contentType.toLowerCase().split(';')
   const schema = content[mediaType.trim()]?.schema
-  expect(schema, `${found.name} accepted ${contentType}`).toBeDefined()
-  const value = mediaType.startsWith('application/json')
-    ? JSON.parse(text)
-    : Object.fromEntries(new URLSearchParams(text))
-  if (schema) expect(errorsIn(schema, value), `${found.name} accepted ${text}`).toEqual([])
+  demand(schema !== undefined, `accepted ${contentType}`, found.name)
+  const isJson = mediaType.startsWith('application/json')
+  const value = isJson ? JSON.parse(text) : Object.fromEntries(new URLSearchParams(text))
+  checkSchema(schema, value, `${found.name} accepted ${text}`)
+}
+
+function checkSchema(schema: object | undefined, value: unknown, what: string): void {
+  const errors = schema ? errorsIn(schema, value) : []
+  demand(errors.length === 0, `differs from the document: ${JSON.stringify(errors)}`, what)
 }
