@@ -86,7 +86,7 @@ export default defineConfig({
           include: [
             'test/{credential,contract,http,storage,connect,events,oauth,dashboard,reference,faults}/**/*.test.ts',
             'test/*.test.ts',
-            ...inSecondRegion('tenancy', 'events/schedule'),
+            ...inSecondRegion('tenancy'),
             ...(isLong ? inSecondRegion('{connect,dashboard,events,oauth}/*') : []),
           ],
           ...common,

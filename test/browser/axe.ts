@@ -18,7 +18,7 @@ export type Violation = readonly [scheme: Scheme, rule: string, ...elements: str
 /** The kinds of elements that this process has checked. */
 const checked = new Set<string>()
 /** Starting axe in a page costs more than its rules: the short run starts it for no fewer new kinds. */
-const MIN_NEW_KINDS = 5
+const MIN_NEW_KINDS = 8
 
 /** Fails if a page violates a rule: see `findViolations`. */
 export async function checkAccessibility(page: Page, schemes?: readonly Scheme[]): Promise<void> {

@@ -13,6 +13,8 @@ export function launchChromium(executablePath = chromiumPath): Promise<Browser> 
       // Processes of their own for drawing, and for each tab, cost a fifth more.
       '--in-process-gpu',
       '--renderer-process-limit=1',
+      // A page of a test ends before faster code is worth compiling.
+      '--js-flags=--no-opt,--no-maglev',
       '--disable-quic',
       '--no-first-run',
       '--disable-background-networking',

@@ -1,6 +1,7 @@
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newApiKey } from '../operator.ts'
+import { cases } from '../sizes.ts'
 import { launchChromium } from './chromium.ts'
 import { chromiumPath, fullChromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
@@ -16,10 +17,12 @@ const SECRET = /cs_0[0-9A-Za-z]{49}/
 describe.runIf(chromiumPath)('the dashboard in a browser', () => {
   const environment = new Environment()
 
-  test.each([
-    ['by keyboard only', true],
-    ['without scripts', false],
-  ])('an administrator can manage applications and secrets %s', async (_, javaScriptEnabled) => {
+  test.each(
+    cases(
+      [{ way: 'by keyboard only', javaScriptEnabled: true }],
+      [{ way: 'without scripts', javaScriptEnabled: false }],
+    ),
+  )('an administrator can manage applications and secrets $way', async ({ javaScriptEnabled }) => {
     const { apiKey, isValid } = await environment.newExample()
     const visitor = await environment.newVisitor({ javaScriptEnabled })
     const { page, press, type, tabTo } = visitor
@@ -224,34 +227,37 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     })
     afterAll(() => browser.close())
 
-    test.each([true, false])('going back never shows a secret again, scripts: %s', async (javaScriptEnabled) => {
-      const { apiKey, path, secrets } = await environment.newExample()
-      const visitor = await environment.newVisitor({ javaScriptEnabled }, browser)
-      const { page, context, press } = visitor
-      await visitor.signIn(apiKey, `${path}/new-secret`)
-      const before = (await secrets()).length
-      await press('Create secret')
-      await page.waitForSelector('#secret')
-      const plaintext = await page.locator('#secret').inputValue()
-      await press('Done')
-      await page.waitForURL(/#secret_/)
-      const navigations = await context.newCDPSession(page)
-      await navigations.send('Page.enable')
-      const arrived = new Promise<string>((resolve) => {
-        navigations.on('Page.frameNavigated', ({ type, frame }) => resolve(`${type} ${frame.url}`))
-      })
-      void page.goBack({ waitUntil: 'commit' }).catch(() => {})
-      // Without scripts the page is not kept, and the browser does not send the form again by itself.
-      const came = javaScriptEnabled
-        ? `BackForwardCacheRestore ${environment.origin}${path}`
-        : /^Navigation chrome-error:/
-      expect(await arrived).toMatch(came)
-      if (javaScriptEnabled) await page.waitForSelector('h1:has-text("Nightly export")')
-      expect(await page.content()).not.toContain(plaintext)
-      if ((await page.locator('#secret').count()) > 0) expect(await page.locator('#secret').inputValue()).toBe('')
-      expect(await secrets()).toHaveLength(before + 1)
-      visitor.check()
-    })
+    test.each(cases([true], [false]))(
+      'going back never shows a secret again, scripts: %s',
+      async (javaScriptEnabled) => {
+        const { apiKey, path, secrets } = await environment.newExample()
+        const visitor = await environment.newVisitor({ javaScriptEnabled }, browser)
+        const { page, context, press } = visitor
+        await visitor.signIn(apiKey, `${path}/new-secret`)
+        const before = (await secrets()).length
+        await press('Create secret')
+        await page.waitForSelector('#secret')
+        const plaintext = await page.locator('#secret').inputValue()
+        await press('Done')
+        await page.waitForURL(/#secret_/)
+        const navigations = await context.newCDPSession(page)
+        await navigations.send('Page.enable')
+        const arrived = new Promise<string>((resolve) => {
+          navigations.on('Page.frameNavigated', ({ type, frame }) => resolve(`${type} ${frame.url}`))
+        })
+        void page.goBack({ waitUntil: 'commit' }).catch(() => {})
+        // Without scripts the page is not kept, and the browser does not send the form again by itself.
+        const came = javaScriptEnabled
+          ? `BackForwardCacheRestore ${environment.origin}${path}`
+          : /^Navigation chrome-error:/
+        expect(await arrived).toMatch(came)
+        if (javaScriptEnabled) await page.waitForSelector('h1:has-text("Nightly export")')
+        expect(await page.content()).not.toContain(plaintext)
+        if ((await page.locator('#secret').count()) > 0) expect(await page.locator('#secret').inputValue()).toBe('')
+        expect(await secrets()).toHaveLength(before + 1)
+        visitor.check()
+      },
+    )
   })
 
   test('a form that is sent after the API key was revoked leads to sign-in', async () => {

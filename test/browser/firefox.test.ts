@@ -1,11 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { chromiumPath } from './chromium-path.ts'
 import { Environment } from './environment.ts'
 import { Firefox, firefoxPath } from './firefox.ts'
 import { FOCUSED, STOPS } from './visitor.ts'
 
 /** Firefox opens menus, dialogs and forms in its own code, and focuses links as its own settings say. */
-describe.runIf(chromiumPath && firefoxPath)('the dashboard in Firefox', () => {
+describe.runIf(inject('isLong') && chromiumPath && firefoxPath)('the dashboard in Firefox', () => {
   const environment = new Environment()
   let firefox: Firefox
 

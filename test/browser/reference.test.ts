@@ -34,8 +34,8 @@ describe.skipIf(!chromiumPath)('the API reference', () => {
         viewport: { width, height: 900 },
       })
       await page.goto(origin + path)
-      // Calls look alike, as entries and rows do: the short run has every eighth.
-      await page.locator('article, .contents li, main tbody tr').evaluateAll(leaveEvery, size(8, 1))
+      // Calls look alike, as entries and rows do: the short run has every sixteenth.
+      await page.locator('article, .contents li, main tbody tr').evaluateAll(leaveEvery, size(16, 1))
       await checkAccessibility(page, [colorScheme])
       check()
       await context.close()

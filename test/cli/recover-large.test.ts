@@ -7,7 +7,7 @@ import { recoveryOf } from './recovering.ts'
 import { keep } from './snapshots.ts'
 
 /** Several batches of revocations. */
-const SECRETS = size(1_500, 10_000)
+const SECRETS = size(1_000, 10_000)
 
 test(`if a recovery of ${SECRETS} revocations is interrupted halfway, all revoked secrets stay refused, and the next run completes`, {
   timeout: 180_000,

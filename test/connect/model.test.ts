@@ -11,7 +11,7 @@ import { SecretModel } from './secret-model.ts'
  * Random histories of one application's secrets, in which replies are lost, the database fails and time passes, agree
  * with a plain model in every response, and at their end in the list, in the secrets that verify and in the events.
  */
-const HISTORIES = size(40, 2_000)
+const HISTORIES = size(20, 2_000)
 const LENGTH = { maxCommands: 30, size: 'max' } as const
 
 /** Outcomes that the histories must have reached, or they would prove less than the title says. */
