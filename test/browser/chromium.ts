@@ -1,8 +1,14 @@
 import { type Browser, chromium } from 'playwright-core'
 import { chromiumPath } from './chromium-path.ts'
 
+interface Options {
+  readonly executablePath?: string | undefined
+  /** Whether going back shows a page as it was, as in people's browsers. Each new page is slower then. */
+  readonly keepsPages?: boolean
+}
+
 /** Starts Chromium without its own background requests, so that every request comes from a page. */
-export function launchChromium(executablePath = chromiumPath): Promise<Browser> {
+export function launchChromium({ executablePath = chromiumPath, keepsPages }: Options = {}): Promise<Browser> {
   if (executablePath === undefined) throw new Error('Chromium is missing: install it, or set CHROMIUM_PATH')
   return chromium.launch({
     executablePath,
@@ -21,8 +27,7 @@ export function launchChromium(executablePath = chromiumPath): Promise<Browser> 
       '--disable-component-update',
       '--disable-sync',
     ],
-    // Playwright keeps no page for going back to; people's browsers do, and it is what must not show a secret again.
-    ignoreDefaultArgs: ['--disable-back-forward-cache'],
+    ...(keepsPages && { ignoreDefaultArgs: ['--disable-back-forward-cache'] }),
   })
 }
 

@@ -223,7 +223,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     let browser: Browser
 
     beforeAll(async () => {
-      browser = await launchChromium(fullChromiumPath)
+      browser = await launchChromium({ executablePath: fullChromiumPath, keepsPages: true })
     })
     afterAll(() => browser.close())
 
