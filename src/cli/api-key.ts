@@ -143,7 +143,7 @@ export function addApiKeyCommands(program: Command, context: Context): void {
     .description('Revoke an API key, by ID or by environment and name. The next request with it gets 401.')
     .argument('[ID]', 'ID of the key.')
     .addOption(environmentOption())
-    .option('--name <NAME>', 'Name of the key in that environment.')
+    .option('--name <NAME>', 'Name of the key, with --environment.')
     .addOption(jsonOption())
     .action(async (id, options) => {
       const isNamed = options.environment !== undefined && options.name !== undefined

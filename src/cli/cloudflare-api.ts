@@ -169,6 +169,6 @@ export async function requireSubdomain({ id, call }: Account): Promise<string> {
   const found = await explained('read the workers.dev subdomain', unlessCode(answer, NO_SUBDOMAIN))
   if (found?.subdomain) return found.subdomain
   throw new Failure(
-    `The account has no workers.dev subdomain yet. Nothing was created. Register one at https://dash.cloudflare.com/${id}/workers/onboarding. A Worker with a custom domain needs it too: commands reach its database through a preview there.`,
+    `The account has no workers.dev subdomain yet. Nothing was created. Register one at https://dash.cloudflare.com/${id}/workers/onboarding. A Worker with a custom domain needs a subdomain too: commands reach its database through a preview on workers.dev.`,
   )
 }

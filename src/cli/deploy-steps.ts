@@ -147,7 +147,7 @@ const issuerOf = (bindings: readonly DeployedBinding[]) => bindings.find(({ name
 async function splitWords(account: Account, name: string): Promise<string[]> {
   const serving = await servingVersions(account, name)
   if (serving.length < 2) return []
-  return [`Several versions serve requests: ${describeVersions(serving)}. The new version will serve all of them.`]
+  return [`Several versions serve requests now: ${describeVersions(serving)}. The new version will serve all requests.`]
 }
 
 async function applyMigrations(

@@ -131,7 +131,7 @@ export async function requireOwnEnvironments(database: Database, region: Region)
   const others = (await listEnvironments(database)).filter(({ id }) => regionOfId(id) !== region.digit)
   if (others.length === 0) return
   throw new Failure(
-    `The database ${region.binding} has environments of another region, and REGIONS gives it the digit ${region.digit}: ${namesOf(others)}. Nothing was changed. Correct REGIONS in wrangler.toml.`,
+    `REGIONS gives the database ${region.binding} the digit ${region.digit}, but the database has environments of another region: ${namesOf(others)}. Nothing was changed. Correct REGIONS in wrangler.toml.`,
   )
 }
 

@@ -60,7 +60,7 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
       'Replace the signing key. Tokens of the old key stay valid, except with --leaked. On the deployed Worker this takes about six minutes. If it stops, run it again.',
     )
     .addOption(algorithmOption('Algorithm of the new key. By default that of the old key.'))
-    .option('--leaked', 'The key has leaked: replace it at once, and refuse every token that it signed.')
+    .option('--leaked', 'Use this if the key has leaked: replace it at once, and refuse every token that it signed.')
     .addOption(jsonOption())
     .action(async ({ remote, persistTo, algorithm, leaked, json }) => {
       if (!remote) {

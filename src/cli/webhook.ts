@@ -77,7 +77,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
 
   databaseOptions(group.command('list'))
     .description(
-      'List webhook endpoints of one environment or of all, with their pending, delivered and failed events.',
+      'List webhook endpoints of one environment or of all, with the numbers of their pending, delivered and failed events.',
     )
     .option('--environment <NAME>', 'Environment, by name or ID.')
     .addOption(jsonOption())

@@ -81,5 +81,5 @@ export const ListedClientSecrets = v.strictObject({
   list_metadata: v.strictObject({ ...ListMetadata.entries, is_complete: v.optional(v.literal(false)) }),
 })
 
-/** The response: a page of the list, or the result of a search by `hint` alone. */
+/** The response: a page of the list, or, if `hint` is the only parameter, the secrets that match it. */
 export const ClientSecretsOfEnvironment = v.union([ListedClientSecrets, FoundClientSecrets])

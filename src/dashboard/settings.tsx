@@ -86,7 +86,7 @@ const REACTIONS = [
   [
     'disable',
     'Disable',
-    'Also disables a secret, or permanently revokes an API key. Webhook signing secrets keep working.',
+    'Also disables a leaked client secret, or permanently revokes an API key. Webhook signing secrets keep working.',
   ],
   [
     'revoke',

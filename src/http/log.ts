@@ -90,7 +90,10 @@ export function logError(c: Context<HonoEnv>, code: string, error: Error): void 
   })
 }
 
-/** Returns the origin of a request. Headers that are malformed or may contain a credential are null. */
+/**
+ * Returns where a request comes from: its IP address, its country and two of its headers. One that is malformed or may
+ * contain a credential is null.
+ */
 export function originOf(c: Context<HonoEnv>): Origin {
   return {
     address: plain(c.req.header('CF-Connecting-IP'), /^[\da-f.:]{2,45}$/i),

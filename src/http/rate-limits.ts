@@ -68,10 +68,10 @@ const failuresOfAccounts = new RecentMap<Window>()
 const overLimit = new RecentMap<Window>()
 
 /**
- * The time (Unix ms) until which a client, key or secret counts as failed at an IP address. The map key is made by
- * `here`.
+ * The time (Unix ms) until which the failure of a client, API key or secret at an IP address is remembered. `here`
+ * makes the keys of the map.
  */
-const failedAt = new RecentMap<number>()
+const failedUntil = new RecentMap<number>()
 
 /** Credentials that have worked. The value is the ID of the API key, or null for a client secret. */
 const working = new RecentMap<string | null>()
@@ -112,7 +112,7 @@ function refusedUntil(names: Names): number {
 export function recordFailure(c: Context<HonoEnv>, attempt: Attempt): void {
   const names = namesOf(c, attempt)
   for (const name of [names.account, names.credential]) {
-    if (name !== null) failedAt.set(here(names, name), Date.now() + WINDOW_MS)
+    if (name !== null) failedUntil.set(here(names, name), Date.now() + WINDOW_MS)
   }
   countFailures(c, [names.address, names.account], attempt.digest !== null)
 }
@@ -144,7 +144,7 @@ export function recordSuccess(c: Context<HonoEnv>, attempt: Attempt, apiKeyId: s
   const names = namesOf(c, attempt)
   if (names.credential !== null) {
     working.set(names.credential, apiKeyId)
-    failedAt.delete(here(names, names.credential))
+    failedUntil.delete(here(names, names.credential))
   }
   if (apiKeyId === null) return
   c.executionCtx.waitUntil(
@@ -206,7 +206,7 @@ function namesOf(c: Context<HonoEnv>, { digest, clientId }: Attempt): Names {
 const here = ({ address }: Names, name: string | null) => `${name} ${address}`
 
 function hasFailedHere(names: Names, name: string | null): boolean {
-  return Date.now() < (failedAt.get(here(names, name)) ?? 0)
+  return Date.now() < (failedUntil.get(here(names, name)) ?? 0)
 }
 
 interface Window {

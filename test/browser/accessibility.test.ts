@@ -259,9 +259,9 @@ const HINTS = `[...document.querySelectorAll('main .hint')]
 
 interface Visit {
   readonly path: string
-  /** What the keyboard does not reach. */
+  /** Elements that the keyboard does not reach. */
   readonly unreached: readonly string[]
-  /** What the keyboard reaches, without a visible focus. */
+  /** Elements that show no focus when the keyboard reaches them. */
   readonly unseen: readonly string[]
   readonly hints: readonly (readonly [hint: string, isLinked: boolean])[]
   readonly violations: readonly Violation[]

@@ -139,7 +139,7 @@ describe('an option that npm reads as its own because `--` is missing', () => {
     expect(code).toBe(1)
   })
 
-  test('a setting in .npmrc or in a variable is not reported as an option that npm took', async () => {
+  test('a setting in .npmrc or in an environment variable is not mistaken for an option that npm took from the command', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'oncekey-'))
     folders.push(folder)
     const npmrc = join(folder, '.npmrc')

@@ -201,7 +201,7 @@ test('deploy lists the versions that share the requests, and the new version get
   ]
   const { said } = await deployment.deploy()
   expect(said[1]).toContain(
-    `Several versions serve requests: ${older?.version_id} (90 %), ${newer} (10 %). The new version will serve all of them.`,
+    `Several versions serve requests now: ${older?.version_id} (90 %), ${newer} (10 %). The new version will serve all requests.`,
   )
   expect(cloudflare.serving).toEqual([{ version_id: cloudflare.versions.at(-1)?.id, percentage: 100 }])
 })

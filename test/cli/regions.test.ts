@@ -221,7 +221,7 @@ test('a database is refused under a region digit that its environments do not ha
   const database = operatorDatabase(databases[1])
   await requireOwnEnvironments(database, { digit: '1', binding: 'DB_1' })
   await expect(requireOwnEnvironments(database, { digit: '2', binding: 'DB_1' })).rejects.toThrow(
-    `The database DB_1 has environments of another region, and REGIONS gives it the digit 2: there (${there.id}). Nothing was changed.`,
+    `REGIONS gives the database DB_1 the digit 2, but the database has environments of another region: there (${there.id}). Nothing was changed.`,
   )
 })
 

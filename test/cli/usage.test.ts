@@ -77,7 +77,7 @@ test('usage shows the application with the most operations first, and the totals
   expect(queries.at(-1)).toContain('ORDER BY all_operations DESC')
 })
 
-test('usage names the permission that a refused token lacks, and otherwise shows Cloudflare’s reason', async () => {
+test('npm run usage names the permission that a Cloudflare token lacks, and shows Cloudflare’s reason for any other refusal', async () => {
   const deployment = new Deployment()
   deployment.cloudflare.broken = 'POST /analytics_engine/sql'
   await expect(show(deployment)).rejects.toThrow(

@@ -93,7 +93,7 @@ describe('an issued credential', () => {
     )
   })
 
-  test('a credential that is percent-encoded once or twice is found', async () => {
+  test('containsCredential finds a credential in a text even if it is percent-encoded once or twice', async () => {
     const plaintext = await sample()
     const encoded = plaintext.replace(/[c_]/g, (symbol) => `%${symbol.charCodeAt(0).toString(16)}`)
     expect(containsCredential(`https://paste.example/?q=${encoded}`)).toBe(true)

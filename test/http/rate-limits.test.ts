@@ -359,7 +359,7 @@ describe('failures under the ID of one client', () => {
     expect((await send(attacked.secret, { address }, attacked.clientId)).status).toBe(200)
   })
 
-  test('a client’s failures at the start, at the end and after the end of a minute each get 401 after one D1 request', async () => {
+  test('one failure of a client at the start of a minute, one at its end and one after it each get 401, and cost one D1 request each', async () => {
     const address = newAddress()
     const { clientId } = await newClient()
     const start = Date.now()

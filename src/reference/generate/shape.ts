@@ -73,7 +73,7 @@ export function memberGroups(schema: JsonSchema, direction: Direction): MemberGr
   if (!first) return [{ title: '', members: membersOf(schema, direction) }]
   const variants = [first, ...others]
   const isCommon = (name: string) => others.every((other) => textOf(other, name) === textOf(first, name))
-  /** True if this member tells the variants apart: at least two of them have it, with fixed values. */
+  /** True if this member tells the variants apart: it has a fixed value in at least two of them, and is not the same in all. */
   const tellsApart = (name: string) =>
     !isCommon(name) && variants.filter(({ properties }) => isFixed(properties?.[name])).length > 1
   const own = variants.map((variant) => ({
