@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, dirname, resolve } from 'node:path'
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createVitest, type TestModule } from 'vitest/node'
 import { describeMachine } from '../bench/machine.ts'
@@ -29,8 +29,10 @@ const CRITICAL = [
   'src/storage/sessions.ts',
 ]
 const TESTS = [
-  'test/{credential,contract,http,storage,connect,events,oauth,dashboard,faults}/**/*.test.ts',
+  'test/{credential,contract,http,storage,connect,events,oauth,dashboard,reference,faults}/**/*.test.ts',
   'test/*.test.ts',
+  // Tests in Node, of the operator's functions.
+  'test/cli/{api-key,bootstrap,environment,export,freeze,recover,webhook}.test.ts',
 ]
 const CHUNK = 100
 const MAX_STARTS = 5
@@ -87,20 +89,20 @@ const errors: string[] = []
 interface Job {
   readonly name: string
   readonly code: string
+  readonly testFile: string
 }
 
 let runs = 0
 
 /**
- * Runs generated test files in one runtime, in their order, and returns the result of each by its name. Each run has a
- * folder of its own, because Vite keeps what a file of the same name had before.
+ * Runs generated test files in their order, in one runtime or in Node, and returns the result of each by its name. Each
+ * run has a folder of its own, because Vite keeps what a file of the same name had before.
  */
 async function run(jobs: readonly Job[]): Promise<Map<string, TestModule>> {
-  const project = vitest.projects[0]
-  if (!project) throw new Error('vitest has no project')
   const folder = resolve(root, FOLDER, `run-${++runs}`)
   mkdirSync(folder)
-  const specifications = jobs.map(({ name, code }) => {
+  const specifications = jobs.map(({ name, code, testFile }) => {
+    const project = vitest.getProjectByName(testFile.startsWith('test/cli/') ? 'node' : 'workerd')
     const path = resolve(folder, `${name}.test.ts`)
     writeFileSync(path, `import { judge, recordCoverage } from '/test/mutation/tests.ts'\n${code}\n`)
     return project.createSpecification(path)
@@ -130,6 +132,18 @@ interface Judge {
   /** A loop that the mutant made endless ends after so many more rounds than without it. */
   readonly hitLimit: number
   readonly cost: number
+}
+
+const wordsOf = (text: string) => new Set(text.match(/\w{4,}/g))
+const wordsOfTests = new Map(testFiles.map((file) => [file, wordsOf(readFileSync(resolve(root, file), 'utf8'))]))
+
+/** How likely the tests of a file notice a mutant: the words of the changed line that they have too, rare ones first. */
+function likelihood({ file, text }: Mutant, testFile: string): number {
+  const all = [...wordsOfTests.values()]
+  const shared = [...wordsOf(`${basename(file, '.ts')} ${text}`)].filter((word) =>
+    wordsOfTests.get(testFile)?.has(word),
+  )
+  return shared.reduce((sum, word) => sum + 1 / all.filter((words) => words.has(word)).length, 0)
 }
 
 /** Runs every test file without a mutant, and tells which tests reach each mutant. */
@@ -166,15 +180,11 @@ async function findJudges(): Promise<Map<string, Judge[]>> {
       if (tests !== undefined) list.push({ testFile, tests, isFresh, hitLimit, cost })
     }
   }
-  for (const { id, file } of mutants) {
-    // The tests that mirror the file first, then those of its room.
-    const distance = ({ testFile }: Judge) =>
-      basename(testFile, '.test.ts') === basename(file, '.ts')
-        ? 0
-        : dirname(testFile).endsWith(basename(dirname(file)))
-          ? 1
-          : 2
-    judges.get(id)?.sort((a, b) => distance(a) - distance(b) || a.cost - b.cost)
+  for (const mutant of mutants) {
+    const isMirror = ({ testFile }: Judge) => basename(testFile, '.test.ts') === basename(mutant.file, '.ts')
+    const likelihoods = new Map(testFiles.map((testFile) => [testFile, likelihood(mutant, testFile)]))
+    const of = ({ testFile }: Judge) => likelihoods.get(testFile) ?? 0
+    judges.get(mutant.id)?.sort((a, b) => Number(isMirror(b)) - Number(isMirror(a)) || of(b) - of(a) || a.cost - b.cost)
   }
   return judges
 }
@@ -193,13 +203,16 @@ async function tryEach(trials: readonly Trial[], areFresh = false): Promise<Map<
   const jobs = trials.map(({ mutant: { id }, judge: { tests, testFile, isFresh, hitLimit } }) => ({
     name: `${areFresh || isFresh ? 'fresh-' : ''}mutant-${id}`,
     code: `await judge(${JSON.stringify([testFile, tests, hitLimit])})`,
+    testFile,
     id,
   }))
   jobs.sort((a, b) => Number(a.name.startsWith('fresh')) - Number(b.name.startsWith('fresh')))
   const shared = jobs.findIndex(({ name }) => name.startsWith('fresh'))
+  const testFile = trials[0]?.judge.testFile ?? ''
   const control = {
     name: 'control',
-    code: `await judge(${JSON.stringify([trials[0]?.judge.testFile, null, 0])})`,
+    code: `await judge(${JSON.stringify([testFile, null, 0])})`,
+    testFile,
     id: '',
   }
   if (shared !== 0) jobs.splice(shared === -1 ? jobs.length : shared, 0, control)

@@ -1,14 +1,17 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type Plugin } from 'vitest/config'
 import { noteMemory } from '../memory.ts'
 import config, { inRuntime } from '../vitest.config.ts'
 import { FOLDER } from './mutants.ts'
 
 const root = resolve(import.meta.dirname, '../..')
-/** The tests that import the sources. Those of the other projects run a bundle, which has no mutants. */
-const project = config.test?.projects?.[0]
-if (typeof project !== 'object' || !('test' in project)) throw new Error('the first project is not the one in workerd')
+/** What the projects of `npm test` say of their tests. The others run a bundle, which has no mutants. */
+function settingsOf(name: string) {
+  for (const project of config.test?.projects ?? [])
+    if (typeof project === 'object' && 'test' in project && project.test?.name === name) return project.test
+  throw new Error(`there is no project ${name}`)
+}
 
 /** The file with the mutants of a source. */
 function mutatedFile(id: string): string | undefined {
@@ -25,36 +28,51 @@ class InOrder {
   }
 }
 
+const mutants: Plugin = {
+  name: 'mutants',
+  enforce: 'pre',
+  load(id) {
+    const file = mutatedFile(id)
+    return file && readFileSync(file, 'utf8')
+  },
+  // Transforming the other modules took half of a run. Vitest keeps them for the next one.
+  configureVitest({ defineCacheKeyGenerator }) {
+    defineCacheKeyGenerator(({ id }) => (mutatedFile(id) || /mutation-|\?mutant=/.test(id) ? false : undefined))
+  },
+}
+
+const common = { testTimeout: 30_000, hookTimeout: 30_000, maxWorkers: 1 }
+
 /** Runs test files with mutated sources, for mutation.ts. A long deadline of requests: load must not kill mutants. */
 export default defineConfig({
   root,
-  plugins: [
-    inRuntime({ REQUEST_BUDGET_MS: '30000' }),
-    noteMemory,
-    {
-      name: 'mutants',
-      enforce: 'pre',
-      load(id) {
-        const file = mutatedFile(id)
-        return file && readFileSync(file, 'utf8')
-      },
-      // Transforming the other modules took half of a run. Vitest keeps them for the next one.
-      configureVitest({ defineCacheKeyGenerator }) {
-        defineCacheKeyGenerator(({ id }) => (mutatedFile(id) || /mutation-|\?mutant=/.test(id) ? false : undefined))
-      },
-    },
-  ],
   test: {
-    ...project.test,
-    include: [`${FOLDER}/run-*/*.test.ts`],
-    setupFiles: ['test/mutation/activate.ts', 'test/kept-log.ts', 'test/fresh-database.ts'],
+    projects: [
+      {
+        root,
+        plugins: [inRuntime({ REQUEST_BUDGET_MS: '30000' }), noteMemory, mutants],
+        test: {
+          ...settingsOf('workerd'),
+          ...common,
+          include: [`${FOLDER}/run-*/*.test.ts`],
+          setupFiles: ['test/mutation/activate.ts', 'test/kept-log.ts', 'test/fresh-database.ts'],
+        },
+      },
+      {
+        root,
+        plugins: [noteMemory, mutants],
+        test: {
+          ...settingsOf('node'),
+          ...common,
+          include: [`${FOLDER}/run-*/*.test.ts`],
+          setupFiles: ['test/mutation/activate.ts'],
+        },
+      },
+    ],
     // The order in which mutation.ts names them.
     sequence: { sequencer: InOrder },
-    maxWorkers: 1,
     fsModuleCache: true,
     fsModuleCachePath: resolve(root, '.wrangler/mutation-modules'),
     reporters: [{}],
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
   },
 })
