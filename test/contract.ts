@@ -78,8 +78,12 @@ export async function checkResponse(method: string, url: string, response: Respo
   const what = `${method} ${pathname} → ${status} ${text}`.slice(0, 1_000)
   keepLine(what)
   const has = (name: string, value: RegExp | string) => {
-    const found = headers.get(name) ?? 'nothing'
-    demand(typeof value === 'string' ? found === value : value.test(found), `${name} is ${found}, not ${value}`, what)
+    const found = headers.get(name) ?? ''
+    demand(
+      typeof value === 'string' ? found === value : value.test(found),
+      `${name} is ${JSON.stringify(found)}, not ${value}`,
+      what,
+    )
   }
   has('X-Request-ID', /^[\w=-]{1,255}$/)
   has('Cache-Control', status === 200 && CACHEABLE.test(pathname) ? 'public, max-age=300' : 'no-store')
@@ -136,7 +140,11 @@ function checkRefusal({ status, headers }: Response, isOAuth: boolean, body: unk
 
 function checkSchema(schema: v.GenericSchema, body: unknown, what: string): void {
   const { issues } = v.safeParse(schema, body)
-  demand(issues === undefined, `differs from its schema: ${issues?.map(({ message }) => message)}`, what)
+  demand(
+    issues === undefined,
+    `differs from its schema: ${issues?.map((issue) => `${v.getDotPath(issue)}: ${issue.message}`)}`,
+    what,
+  )
 }
 
 function checkSuccessAndDescription(method: string, path: string, status: number, body: unknown, what: string): void {

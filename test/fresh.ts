@@ -1,6 +1,6 @@
 import { afterAll, afterEach, vi } from 'vitest'
 import { cleanUp } from './at-end.ts'
-import { takeLines } from './kept-lines.ts'
+import { printers, takeLines } from './kept-lines.ts'
 import { forget } from './memory.ts'
 
 // Test files share a process or a runtime, which costs a fraction of starting one for each. None of them sees the clock, the
@@ -10,11 +10,8 @@ vi.unstubAllGlobals()
 vi.unstubAllEnvs()
 forget()
 
-// kept-log.ts replaces it.
-const { error } = console
-
 afterEach(({ task }) => {
   const lines = takeLines()
-  if (task.result?.state === 'fail' && lines.length > 0) error(lines.join('\n'))
+  if (task.result?.state === 'fail' && lines.length > 0) printers().error(lines.join('\n'))
 })
 afterAll(cleanUp)

@@ -22,3 +22,21 @@ export function keepLine(line: string): void {
 export function takeLines(): string[] {
   return lines().splice(0)
 }
+
+const CONSOLE = Symbol.for('oncekey.console')
+
+/** The functions of the console that print. kept-log.ts replaces them in the runtime, once for all files. */
+export function printers(): Pick<Console, 'log' | 'error'> {
+  const holder = globalThis as { [CONSOLE]?: Pick<Console, 'log' | 'error'> }
+  return holder[CONSOLE] ?? console
+}
+
+/** Keeps what the console would print. */
+export function keepConsole(): void {
+  const holder = globalThis as { [CONSOLE]?: Pick<Console, 'log' | 'error'> }
+  const { log, error } = console
+  holder[CONSOLE] ??= { log, error }
+  const text = (value: unknown) => (value instanceof Error ? value.stack : JSON.stringify(value))
+  const keep = (...values: unknown[]) => keepLine(values.map(text).join(' '))
+  Object.assign(console, { log: keep, error: keep })
+}

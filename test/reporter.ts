@@ -28,7 +28,7 @@ export function runReporter(notes: readonly string[]): Reporter {
       clearInterval(progress)
       const states = modules.flatMap((module) => [...module.children.allTests()].map((test) => test.result().state))
       const count = (state: string) => states.filter((other) => other === state).length
-      // Of a file that cannot be read, and of a suite whose set-up fails, no test runs. They fail all the same.
+      // No test runs of a file that cannot be read, or of a suite whose set-up fails. Both count as failed.
       const groups = modules.flatMap((module) => [module, ...module.children.allSuites()])
       const broken = groups.filter((group) => group.errors().length > 0).length + errors.length
       console.log(`${count('passed')} passed, ${count('failed') + broken} failed, ${count('skipped')} skipped`)

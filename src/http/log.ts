@@ -91,8 +91,8 @@ export function logError(c: Context<HonoEnv>, code: string, error: Error): void 
 }
 
 /**
- * Returns where a request comes from: its IP address, its country and two of its headers. One that is malformed or may
- * contain a credential is null.
+ * Returns the IP address, the country and two headers of a request. A value that is malformed or may contain a
+ * credential is null.
  */
 export function originOf(c: Context<HonoEnv>): Origin {
   return {

@@ -91,12 +91,12 @@ function handleSecrets(database: Database, items: string, now: UnixMs): Record<s
   const data = sql`json_set(${clientSecretMapping.snapshot}, '$.source', ${source}, '$.reaction', ${reaction})`
   const isDue = sql`(leak_reported_at IS NULL OR ${reaction} = 'revoke' OR ${reaction} = 'disable' AND disabled_at IS NULL)`
   return {
-    secrets: query(sql`UPDATE client_secrets SET ${marked(now, source)},
+    client_secrets: query(sql`UPDATE client_secrets SET ${marked(now, source)},
         disabled_at = iif(${reaction} = 'disable', coalesce(disabled_at, ${now}), disabled_at),
         revoked_at = iif(${reaction} = 'revoke', ${now}, NULL),
         history = ${withEvent(eventId)}, updated_at = ${now}, event_id = ${eventId}
       WHERE ${found} AND ${isDue} AND ${liveAt(now)} AND NOT ${isRecorded(eventId)} AND ${inTime(database)}`),
-    secret_events: recordLeaks('connect_application_secret.leaked', now, {
+    client_secrets_events: recordLeaks('connect_application_secret.leaked', now, {
       id: sql`client_secrets.event_id`,
       organization: organizationOfSecret,
       data,
@@ -131,7 +131,8 @@ function handleEndpoints(database: Database, items: string, now: UnixMs): Record
     AND (leak_reported_at IS NULL OR ${isDeleted}) AND deleted_at IS NULL`
   return {
     // The deliveries are ended first, because `found` no longer matches an endpoint whose secret has been removed.
-    deliveries: query(sql`UPDATE webhook_deliveries SET ${gone(now)} WHERE state = 'pending' AND endpoint_id IN (
+    webhook_deliveries:
+      query(sql`UPDATE webhook_deliveries SET ${gone(now)} WHERE state = 'pending' AND endpoint_id IN (
       SELECT id FROM webhook_endpoints AS target WHERE ${found} AND ${isDeleted} AND ${inTime(database)})`),
     ...endUnstamped(database, items, now, {
       ...{ table: 'webhook_endpoints', type: 'webhook_endpoint.leaked', key, found, reaction },

@@ -27,7 +27,7 @@ export async function checkAccessibility(page: Page, schemes?: readonly Scheme[]
 
 /**
  * Checks a page by all rules in the first scheme, and by those about colours in the next: nothing else differs. The short
- * run checks only kinds of elements that no page before had, one element of each, and only where there are several.
+ * run checks only kinds of elements that no page before had, one element of each, and only where there are MIN_NEW_KINDS.
  */
 export async function findViolations(page: Page, schemes: readonly Scheme[] = ['light', 'dark']): Promise<Violation[]> {
   const violations: Violation[] = []

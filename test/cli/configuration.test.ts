@@ -96,6 +96,10 @@ describe('settings of the Worker', () => {
 describe('the setting REGIONS', () => {
   const second = '[[d1_databases]]\nbinding = "DB_WEUR"\ndatabase_name = "oncekey-weur"\n\n[vars]'
 
+  test('the released wrangler.toml gives a request five seconds', async () => {
+    expect((await readConfiguration(path)).vars).toMatchObject({ REQUEST_BUDGET_MS: 5_000 })
+  })
+
   test('the released wrangler.toml has one region, in the database of the binding DB', async () => {
     const regions = regionDatabases(await readConfiguration(path))
     expect(regions).toEqual([{ digit: '0', binding: 'DB', databaseName: 'oncekey', localId: 'DB' }])

@@ -1,7 +1,8 @@
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, inject, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { compileCacheFolder, reasonOf } from '../../src/cli/wrangler.ts'
+import { size } from '../sizes.ts'
 import { startCloudflare } from './cloudflare-server.ts'
 import { newFolder } from './folder.ts'
 import { copyProject, paste, run, startCommand } from './processes.ts'
@@ -9,7 +10,6 @@ import { copyProject, paste, run, startCommand } from './processes.ts'
 /** Commands as processes, with the real wrangler, against a stand-in for Cloudflare. */
 
 vi.setConfig({ testTimeout: 180_000 })
-const isLong = inject('isLong')
 
 describe('the folder of compiled code, which other users must not be able to change', () => {
   test('the folder of compiled code is in the project, and no other user can write to it', async () => {
@@ -54,34 +54,30 @@ test('deploy --dry-run lists the steps and builds the Worker, without a network 
   expect(code).toBe(0)
 })
 
-// The short run leaves this test and the next one to those of the sentences: see configuration.test.ts and below.
-test.runIf(isLong)(
-  'deploy, with and without --dry-run, reports an invalid setting before it uploads anything',
-  async () => {
-    const project = await copyProject()
-    const path = join(project, 'wrangler.toml')
-    const text = await readFile(path, 'utf8')
-    await writeFile(path, text.replace(/^ISSUER = .*$/m, 'ISSUER = "https://secrets.example.com/"'))
-    const { cloudflare, url } = await startCloudflare()
-    const env = { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token' }
-    for (const words of [['deploy'], ['deploy', '--dry-run']]) {
-      const { code, stdout, stderr } = await run(words, { cwd: project, env })
-      expect(stderr).toMatch(
-        /^ISSUER is "https:\/\/secrets\.example\.com\/"\. It must be .* \(wrangler\.toml\)\.\nNothing was deployed\.\n$/,
-      )
-      expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
-    }
-    expect(cloudflare.changes).toEqual([])
-  },
-)
+test('deploy, with and without --dry-run, reports an invalid setting before it uploads anything', async () => {
+  const project = await copyProject()
+  const path = join(project, 'wrangler.toml')
+  const text = await readFile(path, 'utf8')
+  await writeFile(path, text.replace(/^ISSUER = .*$/m, 'ISSUER = "https://secrets.example.com/"'))
+  const { cloudflare, url } = await startCloudflare()
+  const env = { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token' }
+  for (const words of [['deploy'], ['deploy', '--dry-run']].slice(0, size(1, 2))) {
+    const { code, stdout, stderr } = await run(words, { cwd: project, env })
+    expect(stderr).toMatch(
+      /^ISSUER is "https:\/\/secrets\.example\.com\/"\. It must be .* \(wrangler\.toml\)\.\nNothing was deployed\.\n$/,
+    )
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  }
+  expect(cloudflare.changes).toEqual([])
+})
 
-test.runIf(isLong)('deploy without a Cloudflare login says how to log in, and ends with exit code 1', async () => {
+test('deploy without a Cloudflare login says how to log in, and ends with exit code 1', async () => {
   const home = await newFolder()
   const env = { HOME: home, XDG_CONFIG_HOME: home }
   for (const words of [
     ['deploy', '--json'],
     ['api-key', 'list', '--remote'],
-  ]) {
+  ].slice(0, size(1, 2))) {
     const { code, stdout, stderr } = await run(words, { env })
     expect(stderr).toContain(
       'You are not logged in to Cloudflare. Run `npx wrangler login`, or set CLOUDFLARE_API_TOKEN.',
@@ -148,7 +144,7 @@ test('the real wrangler completes a deployment, one with a new domain, and a gra
   expect(first.stderr + first.stdout).not.toContain('"d":')
 
   // Each deployment takes seconds: the short run leaves the others to the stand-in for wrangler.
-  if (!isLong) return
+  if (size(0, 1) === 0) return
   const path = join(cwd, 'wrangler.toml')
   const text = await readFile(path, 'utf8')
   const routes = 'routes = [{ pattern = "secrets.example.com", custom_domain = true }]'

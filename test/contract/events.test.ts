@@ -82,7 +82,7 @@ describe.each(EVENT_TYPES)('an event of the type %s', (type) => {
     expect(isEvent(type)).toBe(true)
     expect(isEvent(type, {}, {}, { more: 1 })).toBe(false)
     expect(isEvent(type, {}, { more: 1 })).toBe(false)
-    // It has all members of the application.
+    // The data of a deletion may have all members of the application.
     expect(isEvent(type, { more: 1 })).toBe(type === 'connect_application.deleted')
   })
 

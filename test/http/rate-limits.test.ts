@@ -4,9 +4,10 @@ import type { Context } from 'hono'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { issueCredential } from '../../src/credential/credential.ts'
+import { sha256 } from '../../src/credential/digest.ts'
 import { newId } from '../../src/credential/id.ts'
 import type { HonoEnv } from '../../src/http/context.ts'
-import { isOverLimit, RecentMap, recordFailure } from '../../src/http/rate-limits.ts'
+import { type Attempt, isOverLimit, RecentMap, recordFailure } from '../../src/http/rate-limits.ts'
 import { call, newApiKey } from '../api.ts'
 import { stopClock } from '../clock.ts'
 import { counted, withBatch } from '../faults/wrapped.ts'
@@ -138,7 +139,10 @@ const newNetwork = () => `2001:db8:${(networks++).toString(16)}:1`
 
 /** Another address of the network each time. */
 const inNetwork = (network: string) => (i: number) => `${network}:${i.toString(16)}:0:0:${(i * 7).toString(16)}`
-const always = (address: string) => () => address
+const always =
+  <T>(value: T) =>
+  () =>
+    value
 
 /** A rate-limit binding that keeps the keys that it counts, and has had enough of those that `isTooMuch` names. */
 function limiter(isTooMuch: (key: string) => boolean = () => false) {
@@ -150,16 +154,18 @@ function limiter(isTooMuch: (key: string) => boolean = () => false) {
   return { keys, limit }
 }
 
-/** Counts a malformed secret, as the client authentication does. */
-function fail(address: string | undefined, clientId: string): void {
-  const request = { req: { header: () => address }, env } as unknown as Context<HonoEnv>
-  recordFailure(request, { digest: null, clientId })
+/** Counts a failure, as a request does. Without a digest, the credential was malformed. */
+function fail(address: string | undefined, attempt: Attempt): void {
+  const bindings = { ...env, FAILED_AUTHENTICATIONS: limiter() }
+  const context = { req: { header: () => address }, env: bindings, executionCtx: { waitUntil: () => {} } }
+  recordFailure(context as unknown as Context<HonoEnv>, attempt)
 }
-const failOften = (times: number, address: (i: number) => string | undefined, clientId: (i: number) => string) => {
-  for (let i = 0; i < times; i++) fail(address(i), clientId(i))
+const failOften = (times: number, address: (i: number) => string | undefined, attempt: (i: number) => Attempt) => {
+  for (let i = 0; i < times; i++) fail(address(i), attempt(i))
 }
-const made = (i: number) => newId('client', i)
-/** How many of the failures up to a limit are requests. The short run counts the others as requests do. */
+const malformed = (clientId: string): Attempt => ({ digest: null, clientId })
+const made = (i: number) => malformed(newId('client', i))
+/** The number of failures up to a limit that are sent as requests. The short run counts the rest with `fail`. */
 const REQUESTS = size(5, MAX_FAILURES)
 const COUNTED = MAX_FAILURES - REQUESTS
 
@@ -344,7 +350,7 @@ describe('failures under the ID of one client', () => {
 
   test('after 100 failures of one client ID, each new IP address gets 429 after one D1 request, and the valid secret still works', async () => {
     const attacked = await newClient()
-    failOften(COUNTED, newAddress, always(attacked.clientId))
+    failOften(COUNTED, newAddress, always(malformed(attacked.clientId)))
     for (let i = 0; i < REQUESTS; i++) {
       const address = newAddress()
       expect((await send(await madeUp('cs'), { address }, attacked.clientId)).status).toBe(401)
@@ -372,7 +378,7 @@ describe('failures under the ID of one client', () => {
 
   test('after 100 failed authentications without a known IP address, a client gets 429', async () => {
     const { clientId } = await newClient()
-    failOften(COUNTED, () => undefined, always(clientId))
+    failOften(COUNTED, always(undefined), always(malformed(clientId)))
     for (let i = 0; i < REQUESTS; i++) expect((await send(await madeUp('cs'), {}, clientId)).status).toBe(401)
     const { status, trips } = await send(await madeUp('cs'), {}, clientId)
     expect([status, trips]).toEqual([429, 0])
@@ -390,12 +396,12 @@ describe('the memory of failures in an isolate', () => {
     const address = newAddress()
     failOften(MAX_FAILURES, always(address), made)
     const { clientId } = await newClient()
-    failOften(MAX_FAILURES, newAddress, always(clientId))
+    failOften(MAX_FAILURES, newAddress, always(malformed(clientId)))
     failOften(MAX_ENTRIES, madeUpNetwork, made)
     const refused = await send(await madeUp('cs'), { address })
     expect([refused.status, refused.trips]).toEqual([429, 0])
     const elsewhere = newAddress()
-    fail(elsewhere, clientId)
+    fail(elsewhere, malformed(clientId))
     const distributed = await send(await madeUp('cs'), { address: elsewhere }, clientId)
     expect([distributed.status, distributed.trips]).toEqual([429, 0])
   })
@@ -523,7 +529,7 @@ describe.each(families)('a credential with IP ranges at %s that is sent from ano
       await family.send(await madeUp(family.prefix), { address }, newId('client', 1))
       let trips = 0
       const thief = newAddress()
-      failOften(COUNTED, always(thief), made)
+      failOften(COUNTED, always(thief), always({ digest: await sha256(credential), clientId: clientId ?? null }))
       for (let i = 0; i < REQUESTS + 5; i++) {
         const answer = await family.send(credential, { address: thief }, clientId)
         expect(answer.status).toBe(i < REQUESTS ? family.refused : 429)

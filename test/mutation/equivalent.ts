@@ -55,7 +55,7 @@ export const EQUIVALENT: Readonly<Record<string, Readonly<Record<string, string>
       'Both are an expression with the same value, which is all that it is for.',
   },
   'src/http/rate-limits.ts': {
-    'if (name !== null) failedAt.set(here(names, name), Date.now() + WINDOW_MS) ⟶ name !== null ⟶ true':
+    'if (name !== null) failedUntil.set(here(names, name), Date.now() + WINDOW_MS) ⟶ name !== null ⟶ true':
       'No window belongs to no name, so that an entry for it refuses no caller. It would only take a place.',
     'if (names.credential !== null) { ⟶ names.credential !== null ⟶ true':
       'Only a caller with a credential succeeds. The condition is for the type.',

@@ -12,7 +12,8 @@ import { FOLDER, type Mutant, mutate } from './mutants.ts'
 
 /**
  * `npm run test:mutation`: changes one operator, value or clause of the sources at a time, and runs the tests that reach
- * it, in the real runtime. A mutant that no test fails for has survived: a defect there would not be noticed.
+ * it, in the real runtime, or in Node for the operator's functions. A mutant that no test fails for has survived: a defect
+ * there would not be noticed.
  */
 const ROOMS = '{credential,contract,storage,http,oauth,connect}'
 /** Files in which each survivor is killed or explained. */
@@ -86,6 +87,9 @@ await vitest.standalone()
 const notes: string[] = []
 const errors: string[] = []
 
+/** True if a file's tests run in Node: those of the operator's functions, which run there too. */
+const isInNode = (testFile: string) => /^test\/(cli|conformance|browser)\//.test(testFile)
+
 interface Job {
   readonly name: string
   readonly code: string
@@ -102,7 +106,7 @@ async function run(jobs: readonly Job[]): Promise<Map<string, TestModule>> {
   const folder = resolve(root, FOLDER, `run-${++runs}`)
   mkdirSync(folder)
   const specifications = jobs.map(({ name, code, testFile }) => {
-    const project = vitest.getProjectByName(testFile.startsWith('test/cli/') ? 'node' : 'workerd')
+    const project = vitest.getProjectByName(isInNode(testFile) ? 'node' : 'workerd')
     const path = resolve(folder, `${name}.test.ts`)
     writeFileSync(path, `import { judge, recordCoverage } from '/test/mutation/tests.ts'\n${code}\n`)
     return project.createSpecification(path)
@@ -136,14 +140,19 @@ interface Judge {
 
 const wordsOf = (text: string) => new Set(text.match(/\w{4,}/g))
 const wordsOfTests = new Map(testFiles.map((file) => [file, wordsOf(readFileSync(resolve(root, file), 'utf8'))]))
+const occurrences = Object.groupBy(
+  [...wordsOfTests.values()].flatMap((words) => [...words]),
+  (word) => word,
+)
 
-/** How likely the tests of a file notice a mutant: the words of the changed line that they have too, rare ones first. */
+/**
+ * Returns how likely the tests of a file are to notice a mutant: the words that they share with the changed line, of
+ * which rare ones count more.
+ */
 function likelihood({ file, text }: Mutant, testFile: string): number {
-  const all = [...wordsOfTests.values()]
-  const shared = [...wordsOf(`${basename(file, '.ts')} ${text}`)].filter((word) =>
-    wordsOfTests.get(testFile)?.has(word),
-  )
-  return shared.reduce((sum, word) => sum + 1 / all.filter((words) => words.has(word)).length, 0)
+  const words = wordsOf(`${basename(file, '.ts')} ${text}`)
+  const shared = [...words].filter((word) => wordsOfTests.get(testFile)?.has(word))
+  return shared.reduce((sum, word) => sum + 1 / (occurrences[word]?.length ?? 1), 0)
 }
 
 /** Runs every test file without a mutant, and tells which tests reach each mutant. */
@@ -172,12 +181,14 @@ async function findJudges(): Promise<Map<string, Judge[]>> {
         hitsOf.set(id, (hitsOf.get(id) ?? 0) + count)
       }
     }
-    for (const [id, list] of judges) {
+    for (const { id, file } of mutants) {
+      // In Node, each mutant that runs on import would take all tests of these slow files.
+      if (isInNode(testFile) && !file.includes('/operator/')) continue
       const isFresh = Object.hasOwn(coverage.static, id)
       const isEverywhere = isFresh || Object.hasOwn(onImport, id)
       const tests = isEverywhere ? null : reached.get(id)
       const hitLimit = 10 * (hitsOf.get(id) ?? 0) + 100_000
-      if (tests !== undefined) list.push({ testFile, tests, isFresh, hitLimit, cost })
+      if (tests !== undefined) judges.get(id)?.push({ testFile, tests, isFresh, hitLimit, cost })
     }
   }
   for (const mutant of mutants) {

@@ -6,7 +6,7 @@ import config, { inRuntime } from '../vitest.config.ts'
 import { FOLDER } from './mutants.ts'
 
 const root = resolve(import.meta.dirname, '../..')
-/** The settings of a project of `npm test`. Its other projects run a bundle, which has no mutants. */
+/** The settings of a project of `npm test`. Workers that its tests start from the bundle have no mutants. */
 function settingsOf(name: string) {
   for (const project of config.test?.projects ?? [])
     if (typeof project === 'object' && 'test' in project && project.test?.name === name) return project.test

@@ -29,7 +29,7 @@ async function newSecret(body: object = {}) {
 }
 type Made = Awaited<ReturnType<typeof newSecret>>
 
-/** The ID of an event that cleanup records about a secret ends as that of the secret. */
+/** The ID of an event that cleanup records about a secret has the last 16 characters of the secret's ID. */
 const idOfEvent = ({ id }: Made) => expect.stringMatching(`^event_.{10}${id.slice(-16)}$`)
 
 const reminders = async (secret: Made) =>
