@@ -58,7 +58,7 @@ export function addApiKeyCommands(program: Command, context: Context): void {
       '--allow-ip <RANGES>',
       'IP addresses and CIDR ranges from which the key works, separated by commas. Default: all.',
     )
-    .option('--expires-in <TIME>', 'When the key stops working: 90d or 12h. Default: never.')
+    .option('--expires-in <TIME>', 'Time after which the key stops working, such as 90d or 12h. Default: never.')
     .addOption(jsonOption())
     .action(async (options) => {
       const { environment: environmentName } = options
@@ -79,7 +79,7 @@ export function addApiKeyCommands(program: Command, context: Context): void {
           created: `API key ${id}`,
           undone: 'revoked, because it was not shown',
           undo: () => revokeApiKey(database, id, Date.now()),
-          byHand: `npm run api-key -- revoke ${id}${options.remote ? ' --remote' : ''}`,
+          byHand: `npm run api-key -- revoke ${id}${open.choice ?? ''}`,
         })
         return id
       })
@@ -140,10 +140,12 @@ export function addApiKeyCommands(program: Command, context: Context): void {
     })
 
   databaseOptions(group.command('revoke'))
-    .description('Revoke an API key, by ID or by environment and name. The next request with it gets 401.')
+    .description(
+      'Revoke an API key, given by its ID, or by its environment and its name. The next request with the key gets 401.',
+    )
     .argument('[ID]', 'ID of the key.')
     .addOption(environmentOption())
-    .option('--name <NAME>', 'Name of the key, with --environment.')
+    .option('--name <NAME>', 'Name of the key. Needs --environment.')
     .addOption(jsonOption())
     .action(async (id, options) => {
       const isNamed = options.environment !== undefined && options.name !== undefined
@@ -176,7 +178,10 @@ async function findKey(
   if (id !== undefined) {
     const place = await databaseOfId(open, id)
     const key = place && (await findApiKey(place.database, { id }))
-    if (!key) throw new Failure(`API key ${id} was not found. Nothing was changed. See: npm run api-key -- list`)
+    if (!key)
+      throw new Failure(
+        `API key ${id} was not found. Nothing was changed. See: npm run api-key -- list${open.choice ?? ''}`,
+      )
     return { key, ...place }
   }
   const environment = await environmentNamed(open, wanted ?? '')
@@ -186,17 +191,17 @@ async function findKey(
   if (active.length > 1) {
     const ids = active.map(({ id }) => id).join(', ')
     throw new Failure(
-      `${wanted} has ${active.length} API keys named ${name}: ${ids}. Nothing was changed. Give the ID of one.`,
+      `${wanted} has ${active.length} active API keys named ${name}: ${ids}. Nothing was changed. Give the ID of one.`,
     )
   }
   const key = active[0] ?? named.at(-1)
   if (key) return { key, database, region }
   throw new Failure(
-    `${wanted} has no API key named ${shellWord(name ?? '')}. Nothing was changed. See: npm run api-key -- list`,
+    `${wanted} has no API key named ${shellWord(name ?? '')}. Nothing was changed. See: npm run api-key -- list${open.choice ?? ''}`,
   )
 }
 
-/** The rights of a new key: either its access, or its permissions. */
+/** The rights of a new key, from exactly one of --access and --permission. */
 function rightsOf({ access, permission }: { access?: Access | undefined; permission?: string | undefined }) {
   if ((access === undefined) === (permission === undefined))
     throw new UsageError('Give either --access or --permission.')

@@ -6,9 +6,7 @@ import type { Database } from '../storage/database.ts'
 import type { Region } from '../storage/regions.ts'
 import type { Finished } from './wrangler.ts'
 
-/**
- * Everything outside its own code that a command uses: the terminal, the databases and Cloudflare. Tests replace it.
- */
+/** The surroundings of a command: the terminal, the databases and Cloudflare. Tests replace them. */
 export interface Context {
   readonly env: NodeJS.Dict<string>
   /** Writes to stdout. The promise rejects if the write fails. */
@@ -20,7 +18,7 @@ export interface Context {
   /** Opens the databases of a state folder, at least `wanted` of them, and applies missing migrations. */
   readonly openLocalRegions: (directory: string, wanted?: number) => Promise<OpenRegions>
   readonly platform: Platform
-  /** Asks the operator, and returns the typed line. Undefined if stdin or stderr is not a terminal. */
+  /** Asks the operator, and returns the typed line. Undefined in CI, and if stdin or stderr is not a terminal. */
   readonly ask?: ((question: string) => Promise<string>) | undefined
 }
 
@@ -57,7 +55,7 @@ export interface Platform {
 
 /** A region that a CLI command opens, outside any HTTP request. */
 export interface OperatorRegion extends Region {
-  /** Opens the database at the first call, and returns it again at later calls. Throws Failure if that fails. */
+  /** Opens the database at the first call, and returns it again at later calls. Throws Failure if it cannot be used. */
   readonly open: () => Promise<Database>
 }
 
@@ -65,6 +63,8 @@ export interface OperatorRegion extends Region {
 export interface OpenRegions {
   readonly regions: readonly [OperatorRegion, ...OperatorRegion[]]
   readonly close: () => Promise<void>
+  /** The options of a command line that open the same databases, after a space. Absent for the default ones. */
+  readonly choice?: string
   /** Returns a message for the operator: why the database failed, and what to do next. */
   readonly explain?: (error: Error) => string
 }
@@ -93,7 +93,7 @@ async function tryPrint({ write }: Context, result: string | object): Promise<st
   }
 }
 
-/** Throws Failure before a credential is created that is shown only once, if the operator cannot see the output. */
+/** Throws Failure if stdout has no reader. Call this before you create a credential that is shown only once. */
 export function requireReader({ hasReader }: Context, value: string): void {
   if (hasReader) return
   throw new Failure(`Standard output is closed or /dev/null, so ${value} would be lost. Nothing was changed.`)
@@ -112,7 +112,7 @@ export async function printOnce(
   if (problem === null) return
   const what = `${created} could not be written to ${problem}.`
   await undo().catch((cause: Error) => {
-    throw new Failure(`${what} It still exists, because undoing this failed (${cause.message}). Run: ${byHand}`)
+    throw new Failure(`${what} It still exists, because undoing its creation failed (${cause.message}). Run: ${byHand}`)
   })
   throw new Failure(`${what} It was ${undone}.`)
 }
@@ -144,7 +144,7 @@ export function shellWord(text: string): string {
 const LOOKALIKES: readonly [pattern: RegExp, rule: string][] = [
   [/\p{Cf}|\p{Default_Ignorable_Code_Point}/u, 'must not have invisible characters.'],
   [/^\s|\s$/, 'must not begin or end with a space.'],
-  [/[^\S ]| {2}/, 'must have single ordinary spaces only.'],
+  [/[^\S ]| {2}/, 'must separate words by one ordinary space.'],
 ]
 
 /**

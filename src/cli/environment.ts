@@ -6,7 +6,7 @@ import { newId } from '../credential/id.ts'
 import { changeOfEnvironment, LEAK_REACTIONS } from '../storage/environments.ts'
 import { changeEnvironmentOf, createEnvironment, type Environment } from '../storage/operator/environments.ts'
 import { type Context, checkName, Failure, jsonOption, print, shellWord, table, UsageError } from './command.ts'
-import { databaseOptions, withRegions } from './operator-database.ts'
+import { choiceWords, databaseOptions, withRegions } from './operator-database.ts'
 import {
   environmentNamed,
   findEnvironments,
@@ -34,7 +34,7 @@ export function addEnvironmentCommands(program: Command, context: Context): void
         const { answers, problems } = await findEnvironments(open)
         if (problems.length > 0)
           throw new Failure(
-            `${problems.join('\n')}\nThe name may already exist there. Nothing was changed. Try again when all regions respond.`,
+            `${problems.join('\n')}\nThe name may already exist in a region that did not respond. Nothing was changed. Try again when all regions respond.`,
           )
         const similar = answers.find((other) => looksLike(other.name, name))
         if (similar) throw new Failure(alreadyThere(similar, name))
@@ -45,7 +45,7 @@ export function addEnvironmentCommands(program: Command, context: Context): void
         return { ...ids, region: ifSeveral(open, region) }
       })
       if (options.json) return print(context, { id, name, client_id: clientId, ...regionMember({ region }) })
-      const next = `npm run api-key -- create --environment ${shellWord(name)} --name NAME --access read|write`
+      const next = `npm run api-key -- create --environment ${shellWord(name)} --name NAME --access read|write${choiceWords(options)}`
       const where = region ? ` in region ${shownRegion(region)}` : ''
       await print(
         context,
@@ -55,7 +55,7 @@ export function addEnvironmentCommands(program: Command, context: Context): void
     })
 
   databaseOptions(group.command('list'))
-    .description('List environments. The client ID is the audience (aud) of the tokens of an environment.')
+    .description('List environments. The client ID of an environment is the audience (aud) of its tokens.')
     .addOption(jsonOption())
     .action(async (options) => {
       const found = await withRegions(context, options, findEnvironments)
@@ -72,7 +72,7 @@ export function addEnvironmentCommands(program: Command, context: Context): void
         ])
         await print(context, table(['NAME', 'ID', 'CLIENT ID', 'CREATED', ...regionHeading(found.answers)], rows))
       } else if (found.problems.length === 0) {
-        await print(context, 'No environments yet: npm run environment -- create --name NAME')
+        await print(context, `No environments yet: npm run environment -- create --name NAME${choiceWords(options)}`)
       }
       requireAllAnswered(found)
     })
@@ -85,10 +85,13 @@ export function addEnvironmentCommands(program: Command, context: Context): void
         LEAK_REACTIONS,
       ),
     )
-    .option('--max-lifetime-days <DAYS>', 'The longest lifetime of new client secrets in days, or none.')
+    .option(
+      '--max-lifetime-days <DAYS>',
+      'The longest lifetime of new client secrets, in days. `none` removes the limit.',
+    )
     .option(
       '--max-unused-days <DAYS>',
-      'Days without a use or a change after which cleanup disables a client secret, or none.',
+      'Days without use or change after which cleanup disables a client secret. `none` turns this off.',
     )
     .addOption(jsonOption())
     .action(async (options) => {

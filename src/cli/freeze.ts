@@ -3,7 +3,7 @@ import { environmentToWire } from '../contract/wire.ts'
 import { changeOfEnvironment } from '../storage/environments.ts'
 import { changeEnvironmentOf } from '../storage/operator/environments.ts'
 import { type Context, jsonOption, print, shellWord } from './command.ts'
-import { databaseOptions, withRegions } from './operator-database.ts'
+import { choiceWords, databaseOptions, withRegions } from './operator-database.ts'
 import { environmentNamed } from './regions.ts'
 
 export function addFreezeCommand(program: Command, context: Context): void {
@@ -22,7 +22,7 @@ export function addFreezeCommand(program: Command, context: Context): void {
       if (options.json) return print(context, environmentToWire(environment))
       const { name } = environment
       if (options.lift) return print(context, `${name} is not frozen: it issues secrets and tokens.`)
-      const next = `npm run freeze -- --environment ${shellWord(name)}${options.remote ? ' --remote' : ''} --lift`
+      const next = `npm run freeze -- --environment ${shellWord(name)}${choiceWords(options)} --lift`
       await print(context, `${name} is frozen: it issues no secrets and no tokens. To lift the freeze: ${next}`)
     })
 }

@@ -6,7 +6,7 @@ import { type Database, StorageUnavailable } from '../storage/database.ts'
 import { requireCurrentSchema } from '../storage/migrations.ts'
 import type { Region } from '../storage/regions.ts'
 import { findRegionDatabase, login, requireSubdomain } from './cloudflare-api.ts'
-import { type Context, Failure, type OpenRegions, type OperatorRegion } from './command.ts'
+import { type Context, Failure, type OpenRegions, type OperatorRegion, shellWord } from './command.ts'
 import { type Configuration, type RegionDatabase, readConfiguration, regionDatabases } from './configuration.ts'
 import { operatorDatabase, STATE_FOLDER, stateFolder } from './local-database.ts'
 import { requireOwnEnvironments } from './regions.ts'
@@ -28,6 +28,11 @@ export interface DatabaseChoice {
   readonly persistTo?: string | undefined
 }
 
+/** The options as words of a command line, after a space. */
+export function choiceWords({ remote, persistTo }: DatabaseChoice): string {
+  return remote ? ' --remote' : persistTo === undefined ? '' : ` --persist-to ${shellWord(persistTo)}`
+}
+
 /** Opens the databases that the options choose, runs `use`, and closes them. */
 export async function withRegions<T>(
   context: Context,
@@ -40,7 +45,7 @@ export async function withRegions<T>(
     ? await context.platform.openRegions()
     : await context.openLocalRegions(stateFolder(persistTo, context.env), wanted)
   try {
-    return await use(open)
+    return await use({ ...open, choice: choiceWords({ remote, persistTo }) })
   } catch (error) {
     throw open.explain && error instanceof StorageUnavailable ? new Failure(open.explain(error)) : error
   } finally {
@@ -126,12 +131,12 @@ async function requireUsable(database: Database, region: Region): Promise<void> 
     const fault = error instanceof StorageUnavailable ? error.fault : null
     if (fault === 'not_migrated') {
       throw new Failure(
-        'The deployed database is from an older version. Nothing was changed. `npm run deploy` brings it up to date.',
+        'The deployed database is from an older version of Oncekey. Nothing was changed. `npm run deploy` brings it up to date.',
       )
     }
     if (fault === 'newer_schema') {
       throw new Failure(
-        'The deployed database is from a newer version. Nothing was changed. Use that version here, too.',
+        'The deployed database is from a newer version of Oncekey. Nothing was changed. Use that version here, too.',
       )
     }
     throw unreachable(error as Error)

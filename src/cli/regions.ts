@@ -102,11 +102,11 @@ export async function environmentNamed(open: OpenRegions, name: string): Promise
   const names = answers.map((environment) => shellWord(environment.name)).join(', ')
   const next = names
     ? `The environments are: ${names}.`
-    : `Create it: npm run environment -- create --name ${shellWord(name)}`
+    : `Create it: npm run environment -- create --name ${shellWord(name)}${open.choice ?? ''}`
   throw new Failure(`Environment ${shellWord(name)} was not found. Nothing was changed. ${next}`)
 }
 
-/** The items of the named environment, or of all environments without a name. */
+/** The items of the environment with this name or ID, or of all environments if `name` is undefined. */
 export async function listInEnvironments<T>(
   open: OpenRegions,
   name: string | undefined,

@@ -26,7 +26,7 @@ import {
   UsageError,
 } from './command.ts'
 import { readConfiguration } from './configuration.ts'
-import { databaseOptions, withRegions } from './operator-database.ts'
+import { choiceWords, databaseOptions, withRegions } from './operator-database.ts'
 import {
   databaseOfId,
   environmentNamed,
@@ -65,13 +65,13 @@ export function addWebhookCommands(program: Command, context: Context): void {
           created: `Webhook endpoint ${id}`,
           undone: 'deleted, because its secret was not shown',
           undo: () => deleteWebhookEndpoint(database, id, Date.now()),
-          byHand: `npm run webhook -- delete ${id}${remote ? ' --remote' : ''}`,
+          byHand: `npm run webhook -- delete ${id}${open.choice ?? ''}`,
         })
         return id
       })
       if (json) return
       context.progress(
-        `This secret signs the events of ${id}. It is not shown again. Try it: npm run webhook -- test ${id}`,
+        `This secret signs the events of ${id}. It is not shown again. To send a sample event: npm run webhook -- test ${id}${choiceWords(options)}`,
       )
     })
 
@@ -116,7 +116,9 @@ export function addWebhookCommands(program: Command, context: Context): void {
     })
 
   databaseOptions(group.command('test'))
-    .description('Send a signed sample event to a webhook endpoint from this machine, and show the answer.')
+    .description(
+      'Send a signed sample event to a webhook endpoint from this machine, and show the HTTP status of the answer.',
+    )
     .argument('<ID>', 'ID of the webhook endpoint.')
     .addOption(jsonOption())
     .action(async (id, options) => {
@@ -142,7 +144,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
         await withRegions(context, options, async (open) => {
           const place = await databaseOfId(open, id)
           const isFound = place && (await pauseWebhookEndpoint(place.database, id, verb === 'pause', Date.now()))
-          if (!isFound) throw notFound(id)
+          if (!isFound) throw notFound(open, id)
         })
         await print(context, options.json ? { id } : `${verb === 'pause' ? 'Paused' : 'Resumed'}: ${id}.`)
       })
@@ -155,7 +157,7 @@ export function addWebhookCommands(program: Command, context: Context): void {
     .action(async (id, options) => {
       await withRegions(context, options, async (open) => {
         const place = await databaseOfId(open, id)
-        if (!place || !(await deleteWebhookEndpoint(place.database, id, Date.now()))) throw notFound(id)
+        if (!place || !(await deleteWebhookEndpoint(place.database, id, Date.now()))) throw notFound(open, id)
       })
       await print(context, options.json ? { id } : `Deleted: ${id}.`)
     })
@@ -182,7 +184,9 @@ function eventTypesOf(list: string | undefined): EventType[] {
   const types = list.split(',').map((type) => type.trim())
   const unknown = types.find((type) => !(EVENT_TYPES as readonly string[]).includes(type))
   if (unknown !== undefined) {
-    throw new UsageError(`--events has '${unknown}', which is not an event type. They are: ${EVENT_TYPES.join(', ')}.`)
+    throw new UsageError(
+      `--events has '${unknown}', which is not an event type. The event types are: ${EVENT_TYPES.join(', ')}.`,
+    )
   }
   return [...new Set(types as EventType[])]
 }
@@ -190,12 +194,12 @@ function eventTypesOf(list: string | undefined): EventType[] {
 async function findEndpoint(open: OpenRegions, id: string) {
   const place = await databaseOfId(open, id)
   const endpoint = place && (await findWebhookEndpoint(place.database, id))
-  if (!endpoint) throw notFound(id)
+  if (!endpoint) throw notFound(open, id)
   return { endpoint, ...place }
 }
 
-function notFound(id: string): Failure {
-  return new Failure(`Webhook endpoint ${id} was not found. Nothing was changed. See: npm run webhook -- list`)
+function notFound({ choice = '' }: OpenRegions, id: string): Failure {
+  return new Failure(`Webhook endpoint ${id} was not found. Nothing was changed. See: npm run webhook -- list${choice}`)
 }
 
 /** Sends a sample, and returns the HTTP status. Throws Failure for any status but 2xx. */
