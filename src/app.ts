@@ -36,8 +36,8 @@ const answerError = (error: Error, c: Context<HonoEnv>) =>
   (ERROR_HANDLERS.get(c.req.path.split('/', 2)[1] ?? '') ?? (isBrowser(c) ? onBrowserError : onError))(error, c)
 
 /**
- * Detects a browser. All browsers accept both media types, in this order. Java's HttpURLConnection also accepts
- * text/html, but expects JSON.
+ * Detects a browser. In every browser, the Accept header begins with these two media types. Java's HttpURLConnection
+ * also accepts text/html, but expects JSON.
  */
 function isBrowser(c: Context<HonoEnv>): boolean {
   return c.req.header('Accept')?.startsWith('text/html,application/xhtml+xml') ?? false

@@ -13,8 +13,8 @@ import { requireCurrentSchema } from './storage/migrations.ts'
 import type { Region } from './storage/regions.ts'
 
 /**
- * How long an isolate caches the readiness of a database. Calls are unauthenticated, so they must cause few D1
- * requests.
+ * How long an isolate caches the readiness of a database. /readyz needs no authentication, so its calls must cause few
+ * D1 requests.
  */
 const MEMORY_MS = 5_000
 
@@ -26,10 +26,7 @@ export const health = new Hono<HonoEnv>()
   /** Liveness: responds with 200 if the Worker runs. */
   .get('/healthz', (c) => c.json({ status: 'ok', version }))
 
-  /**
-   * Readiness: checks everything that a request needs: the settings, the issuer, the signing keys, and the schema of
-   * each database.
-   */
+  /** Readiness: checks the settings, the issuer, the signing keys, and the schema of each database. */
   .get('/readyz', async (c) => {
     try {
       issuer(c.env)

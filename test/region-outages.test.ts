@@ -108,7 +108,7 @@ describe('a region that fails', () => {
     vi.restoreAllMocks()
   })
 
-  test('while a region fails, the scheduled job still does cleanup and webhooks of the other region, and then throws an error', async () => {
+  test('while a region fails, the scheduled job still cleans up the other region and delivers its webhooks, and then throws an error', async () => {
     vi.spyOn(console, 'error').mockImplementation(() => {})
     const logged = vi.spyOn(console, 'log')
     const receiver = await newReceiver({ environmentId: here.environmentId })
@@ -155,7 +155,7 @@ describe('the dashboard', () => {
     expect(await page(here, 1)).not.toContain('Region')
   })
 
-  test('a sign-in ends the earlier session of the browser, even if that is in another region', async () => {
+  test('a sign-in ends the earlier session of the browser, even if the earlier session is in another region', async () => {
     const session = await sessionOf(there)
     const open = async () => {
       const headers = { Cookie: `__Host-session=${session}` }

@@ -187,7 +187,7 @@ describe('a credential of an unknown region', async () => {
     expect(status).toBe(303)
   })
 
-  test('verify returns “valid: false” for a client secret of another or an unknown region, and makes no D1 request there', async () => {
+  test('verify returns “valid: false” for a client secret of another or an unknown region, and makes no D1 request to another region', async () => {
     const { bindings, trips } = countedRegions(2)
     const path = '/connect/client_secrets/verify'
     for (const plaintext of [await unknown('cs'), await elsewhere('cs'), tenants['1'].secret]) {
@@ -225,7 +225,7 @@ describe.each(DIGITS)('region %s', (digit) => {
     }
   })
 
-  test('a region replays its own creates, and the same Idempotency-Key in another region makes a new request', async () => {
+  test('a create is replayed only in its own region: the same Idempotency-Key in another region creates a new secret', async () => {
     const create = async (tenant: Tenant) => {
       const path = secretsOf(tenant.applicationId)
       return tenant.send('POST', path, { headers: { 'Idempotency-Key': `in-${digit}` } })

@@ -398,7 +398,7 @@ describe.each(routes.filter((route) => route.includes('/connect/')))('%s', (rout
   })
 })
 
-test('the owner of the other environment finds every object', async () => {
+test('the owner of the other environment finds its application and its secret', async () => {
   const [application, clientId, secret] = ids
   expect((await call(victim.apiKey, 'GET', `/connect/applications/${clientId}`)).json.id).toBe(application)
   const listed = await call(victim.apiKey, 'GET', `/connect/applications/${application}/client_secrets`)

@@ -256,7 +256,7 @@ describe('the OAuth endpoints', async () => {
       basic(id, dead.secret),
       { statements: 1, behind: 5 },
     ],
-    ['its further use', 401, '/oauth2/token', grant, basic(id, dead.secret), { statements: 1 }],
+    ['a further use of a revoked secret', 401, '/oauth2/token', grant, basic(id, dead.secret), { statements: 1 }],
     ['an unknown secret', 401, '/oauth2/token', grant, basic(id, clientSecret), { statements: 1 }],
     ['an unknown client', 401, '/oauth2/token', grant, basic('client_x', client.secret), none],
     ['a malformed secret', 401, '/oauth2/token', grant, basic(id, 'cs_0x'), none],

@@ -15,8 +15,8 @@ export interface Bootstrap {
 
 /**
  * Creates an environment, an API key and an example application, except those that exist. The key and the application
- * in `kept` are used again if they still work. The function calls `keep` before it writes the key to the database:
- * otherwise a crash in between would lose the key.
+ * in `kept` are used again if they still work. The function calls `keep` to save the key before it writes the digest
+ * of the key to the database: a crash after that write could otherwise lose the key.
  */
 export async function bootstrap(
   database: Database,
@@ -56,8 +56,8 @@ export async function bootstrap(
 }
 
 /**
- * True if the API key is active in this environment, or is not in the database yet. The second happens if an earlier
- * run stopped after `keep`.
+ * True if the API key is active in this environment, or is not in the database yet. The database lacks the key if an
+ * earlier run stopped after `keep`.
  */
 async function isUsable(database: Database, environment: Environment, apiKey: string): Promise<boolean> {
   if (recogniseCredential(apiKey)?.prefix !== API_KEY_PREFIX) return false
@@ -106,8 +106,8 @@ export function bootstrapToJson(url: string, { apiKey, application }: Bootstrap)
 }
 
 /**
- * The same result as text, with an example request. `key` is the API key of that request: the key itself, or a shell
- * variable.
+ * The result as text, with an example request after the lines in `before`. `key` is the API key of that request: the
+ * key itself, or a shell variable.
  */
 export function bootstrapToText(url: string, { apiKey, application }: Bootstrap, before: string, key: string): string {
   return `

@@ -3,7 +3,7 @@ import { oneLine, parseJson, reasonOf, runWrangler } from './wrangler.ts'
 
 /**
  * Cloudflare's API refused a call, or did not respond. `code` is the error code of its response, such as 10007 for an
- * unknown Worker, or 0 without one.
+ * unknown Worker, or 0 if the response has none.
  */
 export class CloudflareError extends Failure {
   readonly code: number
@@ -22,7 +22,7 @@ export const NO_SUCH_DATABASE = 7404
 /** Cloudflare refuses to change secrets or settings while the newest version of the Worker is not the deployed one. */
 export const NEWEST_NOT_DEPLOYED = [10215, 10214]
 
-/** The codes for a token that lacks a permission. */
+/** The codes for an API token that lacks a permission. */
 export const FORBIDDEN = [10000, 9109, 10023]
 
 const PERMISSIONS =
@@ -126,7 +126,7 @@ export function unlessCode<T>(answer: Promise<T>, ...codes: number[]): Promise<T
   })
 }
 
-/** Adds to an error which call of Cloudflare's API failed. */
+/** Adds to an error's message what the failed call of Cloudflare's API was to do. */
 export async function explained<T>(what: string, answer: Promise<T>): Promise<T> {
   return answer.catch((error: Error) => {
     throw new Failure(`Could not ${what}: ${error.message}`)
@@ -156,7 +156,7 @@ export async function findRegionDatabase(
   const found = await findDatabase(account, databaseId ?? databaseName)
   if (found || databaseId === undefined) return found
   throw new Failure(
-    `The account has no database with the database_id ${databaseId} of wrangler.toml. Nothing was changed. Remove database_id to use ${databaseName} by its name, or to create it.`,
+    `The account has no database with the database_id ${databaseId} of wrangler.toml. Nothing was changed. Remove database_id: commands then find ${databaseName} by its name, and \`npm run deploy\` creates it if it is missing.`,
   )
 }
 

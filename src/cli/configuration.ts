@@ -28,7 +28,7 @@ interface ConfiguredDatabase {
   readonly name: string
   /** The ID under which wrangler stores the local database. */
   readonly localId: string
-  /** The ID of the database on the account, if wrangler.toml has it, as after a deployment with the deploy button. */
+  /** The ID of the database on the account, if wrangler.toml has one. Cloudflare's deploy button writes it there. */
   readonly databaseId?: string
 }
 
@@ -66,7 +66,7 @@ export async function readConfiguration(path = configPath): Promise<Configuratio
   const config: WranglerConfig = parsed(() => unstable_readConfig({ config: path }))
   const database = config.d1_databases.find(({ binding }) => binding === 'DB')
   if (!database?.database_name) {
-    throw new Failure('wrangler.toml has no D1 database with the binding DB and a name. Nothing was changed.')
+    throw new Failure('wrangler.toml has no D1 database with the binding DB and a database_name. Nothing was changed.')
   }
   return {
     name: config.name ?? 'oncekey',
@@ -97,7 +97,7 @@ function datasetOf({ analytics_engine_datasets: datasets = [] }: WranglerConfig)
   const found = datasets.find(({ binding }) => binding === 'USAGE')
   const name = found && (found.dataset ?? found.binding)
   if (name === undefined || /^\w+$/.test(name)) return name
-  throw new Failure(`The dataset ${name} in wrangler.toml must have letters, digits and underscores only.`)
+  throw new Failure(`The dataset name ${name} in wrangler.toml must have letters, digits and underscores only.`)
 }
 
 /** A region, and the names of its database on the account and on this machine. */

@@ -54,11 +54,11 @@ export async function checkDomains(account: Account, plan: AddressPlan): Promise
   ]
   if (taken.length > 0 && !canTakeDomain) {
     throw new Failure(
-      `${taken.join(', and ')}. The domain was not changed. Choose another domain, or run \`npm run deploy -- --take-domain\` to replace it.`,
+      `${taken.join(', and ')}. The domain was not changed. Choose another domain, or run \`npm run deploy -- --take-domain\` to use this one anyway.`,
     )
   }
   return [
-    ...taken.map((words) => `${words}. This deployment replaces it.`),
+    ...taken.map((words) => `${words}. This deployment gives the domain to Oncekey.`),
     ...removed.map(({ hostname }) => `${hostname} is no longer in wrangler.toml, and is removed from the Worker.`),
   ]
 }
@@ -98,13 +98,16 @@ export async function isAtWorkersDev({ call }: Account, name: string): Promise<b
   return found?.subdomain?.enabled ?? false
 }
 
-/** Disables workers.dev after the Worker serves at its own domain, unless workers.dev is the issuer of its tokens. */
+/**
+ * Disables workers.dev after the Worker serves at its own domain, unless wrangler.toml sets `workers_dev`, or the URL
+ * on workers.dev is the issuer of tokens.
+ */
 export async function turnWorkersDevOff(account: Account, plan: AddressPlan, url: string): Promise<string> {
   const { name, routes, workersDev } = plan
   if (routes.length === 0) return 'The Worker has no other domain.'
   if (workersDev !== undefined) return `It stays ${workersDev ? 'on' : 'off'}, as wrangler.toml says.`
   if (url.endsWith('.workers.dev')) {
-    return 'It stays on, because it is the issuer of the tokens. To move, set ISSUER in wrangler.toml to the domain.'
+    return 'It stays on, because its URL is the issuer of tokens. To move the issuer, set ISSUER in wrangler.toml to the URL of the domain.'
   }
   if (!(await isAtWorkersDev(account, name))) return 'It was already off.'
   const body = { enabled: false, previews_enabled: false }

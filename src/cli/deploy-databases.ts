@@ -69,8 +69,8 @@ export async function provideDatabases(
 }
 
 /**
- * Throws Failure if the database belongs to another program. It belongs to Oncekey if it has our first migration, or no
- * tables.
+ * Throws Failure if the database belongs to another program, or to a newer version. A database with our first
+ * migration, or with no tables, belongs to Oncekey.
  */
 async function requireOurs(account: Account, { uuid, name }: AccountDatabase): Promise<void> {
   const answer = query<{ name: string }>(account, uuid, "SELECT name FROM sqlite_schema WHERE type = 'table'")
@@ -84,7 +84,7 @@ async function requireOurs(account: Account, { uuid, name }: AccountDatabase): P
     const unknown = applied.filter((file) => !files.includes(file))
     if (unknown.length === 0) return
     throw new Failure(
-      `The database ${name} has the tables of a newer version (${unknown.join(', ')}). Nothing was changed. Deploy that version or a newer one.`,
+      `The database ${name} has the tables of a newer version of Oncekey (${unknown.join(', ')}). Nothing was changed. Deploy that version or a newer one.`,
     )
   }
   const some = tables.slice(0, 5).join(', ')
@@ -176,7 +176,7 @@ export async function migrationsOf(
 }
 
 /**
- * Applies the missing migrations of a database. Before that, it shows the command that restores the state before them.
+ * Applies the missing migrations of a database. First shows the command that restores the state before the migrations.
  */
 export async function migrate(
   account: Account,

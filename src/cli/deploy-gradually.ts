@@ -34,7 +34,7 @@ export function gradualSteps(
       },
     },
     {
-      title: 'Check that one version serves, with the same issuer',
+      title: 'Check that the newest version serves all requests, and that the issuer stays the same',
       run: async () => {
         servingId = await requireNewestServes(account, name)
         const deployed =
@@ -100,5 +100,5 @@ ${deploy(`${versionId}@10%`, `${servingId}@90%`)}
 Then send all requests to the new version, or to the old one:
 ${deploy(`${versionId}@100%`)}
 ${deploy(`${servingId}@100%`)}
-Do not rotate the signing key before that: Cloudflare changes secrets only if the newest version serves all requests.`
+Do not rotate the signing key until the new version serves all requests: Cloudflare changes secrets only then.`
 }

@@ -18,7 +18,7 @@ const JURISDICTIONS = new Map([
   ['fedramp', 'FedRAMP-compliant data centers'],
 ])
 
-/** Where D1 creates a database. Without a location or a jurisdiction, D1 creates it near the machine that requests it. */
+/** Where D1 creates a database. Without a location or a jurisdiction, this is near the machine that requests it. */
 export interface DatabaseLocation {
   readonly location?: string
   readonly jurisdiction?: string
@@ -97,8 +97,8 @@ function refusal(missing: readonly RegionDatabase[]): string {
   const option =
     others.length > 0 ? `--location ${missing.map(({ digit }) => `${digit}=LOCATION`).join(' --location ')}` : ''
   const only = first && others.length === 0 ? '--location LOCATION' : option
-  return `Choose where the database ${names} is created, because its location can't be changed later. Nothing was created. Run: npm run deploy -- ${only}
-LOCATION is one of ${list(LOCATIONS.keys())}. \`--jurisdiction\` takes ${list(JURISDICTIONS.keys())}. \`--anywhere\` creates it near the machine that runs this command.`
+  return `Choose where D1 creates ${names}, because the location of a database can't be changed later. Nothing was created. Run: npm run deploy -- ${only}
+LOCATION is one of ${list(LOCATIONS.keys())}. \`--jurisdiction\` takes ${list(JURISDICTIONS.keys())}. \`--anywhere\` means near the machine that runs this command.`
 }
 
 async function askLocation(

@@ -38,7 +38,7 @@ export interface DeployPlan extends AddressPlan {
   /** The folder of wrangler.toml. */
   readonly folder: string
   readonly environment: string
-  /** The reason why the operator would not see a printed API key, or null. */
+  /** The reason why an API key must not be printed, or null. */
   readonly unattended: string | null
 }
 
@@ -121,7 +121,7 @@ export function deploySteps(context: Surroundings, plan: DeployPlan): { steps: S
           return `Deployed version ${versionId}.`
         },
       },
-      { title: 'Wait until it is ready', run: () => awaitReady(platform, url, versionId, progress) },
+      { title: 'Wait until the Worker is ready', run: () => awaitReady(platform, url, versionId, progress) },
       {
         title: 'Turn off workers.dev, if the Worker has its own domain',
         run: () => turnWorkersDevOff(account, plan, url),
@@ -191,8 +191,8 @@ async function deployWorker(
     return uploadWorker(platform, folder, configurationFor(configuration, name, { ...common, workersDev, isDraft }))
   }
   if (isNew) await upload(true)
-  // Cloudflare changes secrets only while the newest version serves. After a rollback it does not, so upload a version
-  // first.
+  // Cloudflare changes secrets only while the newest version serves. After a rollback an older version serves, so
+  // upload a version first.
   else if (signingKey) await upload(false)
   if (signingKey) await putSecrets(account, name, { SIGNING_KEY: signingKey })
   return upload(false)
@@ -217,7 +217,7 @@ async function provideFirstKey(platform: Platform, plan: DeployPlan): Promise<Bo
     }
     return await bootstrap(database, plan.environment).catch((error: Error) => {
       throw new Failure(
-        `${error.message} An API key may have been created without being shown. If \`npm run api-key -- list --remote\` shows one, revoke it.`,
+        `${error.message} An API key may have been created without being shown. If \`npm run api-key -- list --remote\` shows one in this environment, revoke it.`,
       )
     })
   } finally {

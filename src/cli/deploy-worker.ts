@@ -56,16 +56,16 @@ export function rateLimits(raw: RawConfiguration): readonly { readonly name: str
 }
 
 /**
- * The namespace ID of a rate limit. Cloudflare counts the calls of all Workers with the same ID together, so each
- * Worker and limit needs its own. The ID must be a positive number.
+ * The namespace ID of a rate limit. Cloudflare adds up the calls of all rate limits with the same ID, so each rate
+ * limit of each Worker needs its own ID. The ID must be a positive number.
  */
 export function namespaceId(worker: string, limit: string): string {
   return String((crc32(`${worker}/${limit}`) >>> 1) + 1)
 }
 
 /**
- * Writes a configuration file while wrangler needs it. Paths in it are relative to its folder, so it must be that of
- * wrangler.toml.
+ * Writes a configuration file, and removes the file after `use`. Paths in the file are relative to its folder, so
+ * `folder` must be the folder of wrangler.toml.
  */
 export async function withConfiguration<T>(
   folder: string,

@@ -15,7 +15,7 @@ export function addDeployCommand(program: Command, context: Context): void {
   program
     .command('deploy')
     .description(
-      'Deploy Oncekey to your Cloudflare account, the first time and every later time. If it stops, run it again: finished steps are kept.',
+      'Deploy Oncekey to your Cloudflare account, the first time and every later time. If the command stops, run it again: finished steps are kept.',
     )
     .addOption(
       new Option(
@@ -33,7 +33,7 @@ export function addDeployCommand(program: Command, context: Context): void {
     .option('--take-domain', 'Replace the DNS records of a custom domain, or take the domain from another Worker.')
     .option(
       '--gradual',
-      'Upload a version that serves no requests, and print the commands that send requests to it, or end the gradual deployment.',
+      'Upload a version that serves no requests yet. Print the commands that send requests to this version, and those that end the gradual deployment.',
     )
     .option('--environment <NAME>', 'Environment that gets a first API key.', 'production')
     .option('--dry-run', 'Check the settings, show the steps, and build the Worker, without network access.')
@@ -89,7 +89,7 @@ function describePlan({ name, regions, locations, routes, issuer, configuration 
     ...regions.map((region) => {
       const { location, jurisdiction } = locationOf(region, regions, locations) ?? {}
       const place = location ?? jurisdiction ?? (locations.isAnywhere ? 'near this machine' : undefined)
-      return `Region ${region.digit}: database ${region.databaseName}, if it is to be created: ${place ?? 'no location chosen yet'}`
+      return `Region ${region.digit}: database ${region.databaseName}, location if it must be created: ${place ?? 'no location chosen yet'}`
     }),
     `Host: ${patterns.join(', ') || `${name} on workers.dev`}`,
     `Issuer of tokens: ${issuer || 'the URL of the first deployment'}`,
@@ -99,8 +99,8 @@ function describePlan({ name, regions, locations, routes, issuer, configuration 
 }
 
 /**
- * The reason why an API key must not be printed, or null. It is shown once: /dev/null would lose it, and a CI log would
- * keep it.
+ * The reason why an API key must not be printed, or null. The key is shown only once: /dev/null would lose the key, and
+ * a CI log would keep it.
  */
 function unattendedReason({ env, hasReader }: Context): string | null {
   if (env.CI) return 'the output of CI is kept in a log'

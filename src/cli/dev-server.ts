@@ -35,7 +35,7 @@ export interface RunningDev {
 
 export class PortInUse extends Failure {}
 
-/** Fails early if the port is in use. Port 0 returns a free port. */
+/** Returns the port, or a free port for port 0. Throws PortInUse early if the port cannot be used. */
 export function freePort(port: number, other: RunningDev | null): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
@@ -118,8 +118,8 @@ async function start({ progress }: Context, { port, directory, secrets, regions 
       inspector: false,
       watch: true,
       structuredLogsHandler: ({ level, message }: { level: string; message: string }) => {
-        // Error messages keep their line breaks, because they have stack traces. The runtime prints objects over
-        // several lines.
+        // Error messages keep their line breaks, because they have stack traces. Other messages are joined to one line,
+        // because the runtime prints objects over several lines.
         if (isReady || level === 'error') progress(level === 'error' ? message : oneLine(message))
       },
     },

@@ -78,7 +78,7 @@ interface Made {
   readonly bootstrap: Bootstrap
 }
 
-/** The result as JSON: that of the default region, and with several regions also that of each. */
+/** The result as JSON: that of the default region. With several regions, `regions` has the results of all of them. */
 function toJson(url: string, made: readonly Made[]) {
   const [first, ...others] = made.map(({ region, bootstrap }) => ({
     ...bootstrapToJson(url, bootstrap),

@@ -86,7 +86,7 @@ function headerOf(text: string, file: string): Header {
   const version = v.safeParse(v.object({ oncekey_export: v.number() }), value)
   if (version.success && version.output.oncekey_export !== FORMAT_VERSION) {
     throw new Failure(
-      `${file} has version ${version.output.oncekey_export} of the format. This version of Oncekey reads version ${FORMAT_VERSION}. Use the version that wrote the file.`,
+      `${file} has version ${version.output.oncekey_export} of the export format. This version of Oncekey reads version ${FORMAT_VERSION}. Use the version of Oncekey that wrote the file.`,
     )
   }
   throw new Failure(`${file} does not begin like an export of Oncekey.`)
@@ -145,7 +145,7 @@ async function* readLines(handle: FileHandle, file: string): AsyncGenerator<Line
 export interface OpenExport {
   /** The header of the interrupted export, or of the new one. */
   readonly header: Header
-  /** The last row in the file, or null. */
+  /** The last row that the interrupted export has written, or null. */
   readonly last: { readonly table: MovedTable; readonly row: Row } | null
   /** The number of rows in the file. */
   readonly rows: () => number

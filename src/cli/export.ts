@@ -101,7 +101,7 @@ function columnNames(columns: Columns, hasDigests: boolean): Header['columns'] {
   return Object.fromEntries(MOVED_TABLES.map((table) => [table, names(table)])) as unknown as Header['columns']
 }
 
-/** Writes the rows that the file does not have yet. Then writes the rows again that changed since the export began. */
+/** Writes the rows that the file does not have yet. Then writes again the rows that changed since the export began. */
 async function writeEnvironment(
   { progress }: Pick<Context, 'progress'>,
   database: Database,

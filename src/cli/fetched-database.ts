@@ -1,17 +1,18 @@
 /**
- * D1 for Node: each batch is one request to a Worker that has the database. Miniflare's own proxy starts a thread, and
- * blocks Node's thread while it prepares a statement, so that Node does not read the runtime's output: once the pipe is
- * full, both wait for ever.
+ * D1 for Node: each batch is one request to a Worker that has the database as a binding. Miniflare's own proxy would
+ * block Node's main thread while it prepares a statement. Node would then not read the runtime's output, and as soon as
+ * the pipe is full, Node and the runtime would wait for each other for ever.
  */
 interface WireStatement {
   readonly sql: string
-  /** BLOBs as arrays of numbers, as D1 itself gives them. */
+  /** BLOBs are arrays of numbers, as in the results of D1. */
   readonly values: unknown[]
 }
 
 /**
- * The Worker. The path names one of its bindings; without one it is DB. It listens on a port that every user of the machine
- * reaches, so it needs the header that its binding SECRET has, unless it has no such binding, as in tests.
+ * The source of the Worker. The path of a request names the binding of a database; the default is DB. Every user of
+ * the machine can reach the Worker's port, so the Authorization header of a request must be the value of the binding
+ * SECRET. Without this binding, as in tests, the Worker requires no header.
  */
 export const databaseWorker = `export default {
   async fetch(request, env) {
@@ -35,7 +36,7 @@ type Fetch = (init: { method: 'POST'; body: string }) => Promise<{
   readonly text: () => Promise<string>
 }>
 
-/** The database behind the Worker: those methods of D1 that our own code and tests call. */
+/** The database behind the Worker, with only the methods of D1 that our code and tests call. */
 export function fetchedDatabase(fetch: Fetch): D1Database {
   async function send(statements: readonly WireStatement[]): Promise<D1Result[]> {
     const response = await fetch({ method: 'POST', body: JSON.stringify(statements) })

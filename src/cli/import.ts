@@ -28,7 +28,7 @@ type Report = Partial<Record<MovedTable, Counts>>
 export function addImportCommand(program: Command, context: Context): void {
   databaseOptions(program.command('import'))
     .description(
-      'Read an export with digests into another database of the same region digit: no secret has to be issued again. Existing rows stay as they are, so an interrupted import continues when you run it again.',
+      'Read an export with digests into another database whose region has the same digit. No secret has to be issued again. Existing rows stay as they are, so an interrupted import continues when you run it again.',
     )
     .argument('<FILE>', 'File that `export --digests` has written.')
     .option('--name <NAME>', 'Name of the environment in this database. By default its name in the file.')
@@ -82,7 +82,7 @@ const nameOf = (table: MovedTable, { id }: Row) => `${table} ${id}`
 async function check(header: Header, lines: AsyncIterable<Line>): Promise<{ changed: Changed; total: number }> {
   if (!header.digests) {
     throw new Failure(
-      'The export has no digests, so its secrets and API keys could not be used. Export it with --digests.',
+      'The export has no digests, so its secrets and API keys could not be used. Export the environment again with --digests.',
     )
   }
   const changed = new Map<string, number>()
@@ -135,7 +135,7 @@ async function checkTarget(
     const found = present[table].filter((column) => columns[table].includes(column.name))
     if (found.length !== columns[table].length) {
       throw new Failure(
-        `${file} has columns of ${table} that this database does not have. Use the version that wrote the file.`,
+        `${file} has columns of ${table} that this database does not have. Use the version of Oncekey that wrote the file.`,
       )
     }
     return [table, found]

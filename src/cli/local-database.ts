@@ -161,8 +161,8 @@ async function databaseFiles(directory: string): Promise<string[]> {
 }
 
 /**
- * True if a file is not a SQLite database: those are empty, or begin with these 16 bytes. The runtime fails on other
- * files with a stack trace.
+ * True if a file is not a SQLite database. A SQLite database is empty, or begins with these 16 bytes. On other files,
+ * the runtime fails with a stack trace.
  */
 async function isForeign(file: string): Promise<boolean> {
   const handle = await open(file)

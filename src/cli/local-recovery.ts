@@ -54,7 +54,7 @@ export function localTarget(
     },
     withRestored: within(aside),
     open: async (undo) => {
-      // If an earlier run was interrupted after this step, the restored database is already in place, and none is
+      // If an earlier run was interrupted after `rename`, the restored database is already in place, and no database is
       // frozen.
       const live = await frozenFile(folder)
       if (live !== null) {
@@ -67,7 +67,7 @@ export function localTarget(
         })
       }
       await rm(aside, { recursive: true, force: true })
-      return `The restored database is in place. The one before is ${shownPath(undo)}.`
+      return `The restored database is in place. The previous database is ${shownPath(undo)}.`
     },
     undoCommand: (undo) =>
       `npm run recover -- --to ${new Date().toISOString()} --from ${shellWord(shownPath(undo))} --persist-to ${shellWord(shownPath(folder))}`,

@@ -10,8 +10,8 @@ import type { IdentifiedRegion } from './regions.ts'
 import { loadMiniflare } from './wrangler.ts'
 
 /**
- * The file that records which regions a state folder has ever had. It does not exist while the folder has had only the
- * first region.
+ * The file that records which regions a state folder had when a command last opened it. The file does not exist as long
+ * as the folder has had only the first region.
  */
 const RECORD_FILE = '.regions.json'
 const Recorded = v.pipe(
@@ -21,7 +21,7 @@ const Recorded = v.pipe(
 )
 const FIRST: IdentifiedRegion = { digit: '0', binding: 'DB', id: 'DB' }
 
-/** The prefix of the bindings that `npm run dev -- --regions N` adds. These regions are not in wrangler.toml. */
+/** The prefix of the bindings of the regions that `npm run dev -- --regions N` adds. wrangler.toml lacks them. */
 const ADDED = 'DB_LOCAL_'
 export const isAdded = ({ binding }: Region) => binding.startsWith(ADDED)
 const ADDED_DIGITS = [...'123456789']
@@ -30,7 +30,7 @@ export const MAX_LOCAL_REGIONS = 1 + ADDED_DIGITS.length
 export interface LocalRegions {
   /** The regions of REGIONS, and the regions that were added in this folder. The first one is the default. */
   readonly regions: readonly IdentifiedRegion[]
-  /** The regions that the folder has ever had. */
+  /** The regions that the folder had when a command last opened it. */
   readonly recorded: readonly IdentifiedRegion[]
   /** Saves the regions for later commands. */
   readonly record: () => Promise<void>

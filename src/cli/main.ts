@@ -29,7 +29,8 @@ process.stderr.on('error', () => {})
 
 const progress = (line: string) => void process.stderr.write(`${line}\n`)
 
-// Without it, Node would strip the types of every source file at each start, which takes longer than the rest.
+// Without compiled code, Node would strip the types of every source file at each start, which takes longer than the
+// rest.
 enableCompiledCode()
 const { openLocalRegions } = await import('./local-database.ts')
 const { cloudflare } = await import('./platform.ts')

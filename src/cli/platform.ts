@@ -39,7 +39,7 @@ export async function newestVersion({ call }: Account, worker: string): Promise<
   return (await explained('read the versions of the Worker', versions)).items[0]?.id
 }
 
-/** A binding of a deployed version. `text` is the value of a variable, `id` that of a database. */
+/** A binding of a deployed version. `text` is the value of a variable, `id` the ID of a database. */
 export interface DeployedBinding {
   readonly name: string
   readonly type: string
@@ -94,7 +94,7 @@ export async function putSecrets(
  */
 async function otherVersionServes(account: Account, worker: string): Promise<string> {
   const serving = describeVersions(await servingVersions(account, worker))
-  return `No secret was changed, because the newest version of the Worker does not serve all requests: ${serving} does. That is so after \`wrangler rollback\`, and during a gradual deployment. Run \`npm run deploy\` with the commit that is to serve, then run this command again.`
+  return `No secret was changed, because the newest version of the Worker does not serve all requests: ${serving} does. This happens after \`wrangler rollback\`, and during a gradual deployment. Run \`npm run deploy\` with the commit that is to serve, then run this command again.`
 }
 
 /** Throws Failure if several versions share the requests, because each version has its own secrets. */

@@ -16,8 +16,8 @@ export async function writePrivately(file: string, text: string): Promise<void> 
 }
 
 /**
- * Writes a private file unless it exists, and returns whether it did. Of several processes that do this at once,
- * exactly one gets true.
+ * Writes a private file unless it exists, and returns true if it has written the file. Of several processes that call
+ * this at once, at most one gets true.
  */
 export async function createPrivately(file: string, text: string): Promise<boolean> {
   return explaining(file, async () => {
@@ -42,8 +42,8 @@ async function explaining<T>(file: string, write: () => Promise<T>): Promise<T> 
 }
 
 /**
- * Creates a folder and its missing parents. It does not use `recursive`, which never returns if a parent refuses new
- * folders, as /proc does.
+ * Creates a folder and its missing parents. It does not use the option `recursive`, with which `mkdir` never returns if
+ * a parent refuses new folders, as /proc does.
  */
 export async function makePrivateFolder(folder: string): Promise<void> {
   try {

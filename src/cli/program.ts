@@ -61,7 +61,7 @@ export async function run(args: readonly string[], context: Context): Promise<nu
   program.hook('preAction', (_, action) => {
     command = action as Command
     const [taken] = optionsTakenByNpm(command, context.env).filter((name) => !isGiven.has(name))
-    if (taken) throw new UsageError(`npm took --${taken} for itself. Write \`--\` before it.`)
+    if (taken) throw new UsageError(`npm read --${taken} as its own option. Write \`--\` before it.`)
   })
 
   try {
@@ -94,11 +94,11 @@ function explain(error: unknown): string {
   return `Unexpected error: ${error instanceof Error ? error.message : String(error)}`
 }
 
-/** A hint for a missing option: if it was typed before `--`, npm has taken it. */
+/** A hint for a missing option: npm reads an option before `--` as its own. */
 function hintAt(command: Command, error: Error, env: NodeJS.Dict<string>): string {
   if (!(error instanceof CommanderError) || error.code !== 'commander.missingMandatoryOptionValue') return ''
   const [taken] = optionsTakenByNpm(command, env)
-  return taken ? ` npm took --${taken} for itself: write \`--\` before it.` : ''
+  return taken ? ` npm read --${taken} as its own option: write \`--\` before it.` : ''
 }
 
 /** The usage lines of a command, or of each command in a group. */
@@ -123,9 +123,9 @@ function usages(command: Command): string[] {
 }
 
 /**
- * Options that the operator typed before `--`. npm takes these for itself and passes them on only as environment
- * variables: without this check, `npm run deploy --dry-run` would deploy. Variables from npm's configuration files or
- * from npm's own environment were not typed.
+ * Options that the operator typed before `--`. npm reads these as its own and passes them on only as environment
+ * variables: without this check, `npm run deploy --dry-run` would deploy. Settings from npm's configuration files or
+ * from npm's own environment are left out, because the operator did not type them.
  */
 function optionsTakenByNpm(command: Command, env: NodeJS.Dict<string>): string[] {
   if (!env.npm_lifecycle_event) return []

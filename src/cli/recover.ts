@@ -9,10 +9,10 @@ import { remoteTarget } from './remote-recovery.ts'
 export function addRecoverCommand(program: Command, context: Context): void {
   databaseOptions(program.command('recover'))
     .description(
-      'Restore a database to an earlier time, without bringing back what was revoked, disabled or deleted since. If it stops, run it again: finished steps are kept.',
+      'Restore a database to an earlier time, without bringing back what was revoked, disabled or deleted since. If the command stops, run it again: finished steps are kept.',
     )
     .option('--to <TIME>', 'Time to restore, such as 2026-11-26T08:00:00Z.')
-    .option('--from <FILE>', 'Copy of the local database file, from that time. Only for the local database.')
+    .option('--from <FILE>', 'Copy of the local database file, made at the time of --to. Only for the local database.')
     .option('--region <REGION>', 'Region, by digit or binding. Default: the first one.')
     .option(
       '--cancel',

@@ -80,6 +80,6 @@ async function read<Schema extends v.GenericSchema>(
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), text)
   if (parsed.success) return parsed.output
   throw new Failure(
-    `${file} is damaged. Nothing was changed. Restore it: it has the revocations that must be applied again.`,
+    `${file} is damaged. Nothing was changed. Restore the file from a backup: the recovery cannot continue without it.`,
   )
 }

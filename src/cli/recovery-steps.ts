@@ -19,9 +19,9 @@ export interface RecoveryTarget {
   readonly name: string
   /** Finds the state to restore, the last one at or before `to`. */
   readonly findPoint: (to: Date) => Promise<string>
-  /** Returns the present state, to which the operator can restore if the recovery must be undone. */
+  /** Returns the bookmark or the path of the present state, with which the operator can undo the recovery. */
   readonly findUndo: (startedAt: number) => Promise<string>
-  /** A time, in Unix ms. The restored state has every change that was made before it. */
+  /** Returns a time in Unix ms. The restored state has every change from before that time. */
   readonly timeOf: (point: string, to: Date) => Promise<number>
   readonly withLive: <T>(use: (database: Database) => Promise<T>) => Promise<T>
   /** Keeps every program from using the database until `open`. */
@@ -67,16 +67,16 @@ export interface Report {
   readonly applied: Readonly<Record<string, number>>
   /** Objects that were created after the restored time, and no longer exist. */
   readonly gone: readonly ReportedObject[]
-  /** Objects with changes that the restore undid, such as a later expiry, with the values before and after it. */
+  /** Objects with changes that the restore undid, such as a later expiry, with the old and the restored values. */
   readonly undone: readonly (ReportedObject & { readonly changes: Readonly<Record<string, Undone>> })[]
   /** The path of this report. */
   readonly file: string
 }
 
 /**
- * Restores a database to an earlier time without reactivating revoked credentials. No change is lost: the database
- * refuses new changes before the old ones are read. No revoked secret authenticates: the Worker is closed before the
- * restore, and opens after every secret is revoked again.
+ * Restores a database to an earlier time without reactivating revoked credentials. No revocation is missed: the
+ * database refuses changes before the revocations are read. No revoked secret authenticates: the Worker is closed
+ * before the restore, and opens only after these secrets are revoked again.
  */
 export function recoverySteps(
   { progress, platform }: Pick<Context, 'progress' | 'platform'>,
@@ -152,12 +152,12 @@ export function recoverySteps(
       }),
     },
     {
-      title: 'Apply again what was revoked, disabled and deleted since',
+      title: 'Revoke, disable and delete again what was revoked, disabled and deleted since',
       run: once('applied', 'It was applied.', async () => {
         const all = await readChanges()
         const counted = all.filter(({ table }) => table === 'applications').map(({ row }) => row.environment_id)
         await target.withRestored(async (database) => {
-          // The restored state may be from another recovery, during which the database refused changes.
+          // The restored state may be from the time of another recovery, when the database refused changes.
           await unfreeze(database)
           while (state.applied < all.length) {
             const batch = batchFrom(all, state.applied)

@@ -75,7 +75,7 @@ export function rotationSteps(
 /**
  * Replaces the key without refusing a valid token. The new key is published first, and signs only after every cache of
  * the published keys has it. The old key stays published until its tokens have expired. After an interruption the next
- * run continues with the same new key, unless that no longer fits.
+ * run continues with the same new key, unless `problemOf` finds a problem with it.
  */
 function plannedSteps({ platform, progress }: Surroundings, plan: RotationPlan, rotation: Rotation): Step[] {
   const { worker, pendingFile } = plan
@@ -106,19 +106,19 @@ function plannedSteps({ platform, progress }: Surroundings, plan: RotationPlan, 
         await putSecrets(rotation.account as Account, worker, {
           PUBLISHED_KEYS: keySetOf([...rotation.live, rotation.next]),
         })
-        return 'Sent.'
+        return 'Sent to Cloudflare.'
       },
     },
     {
       title: 'Wait until every cache of the published keys has the new key',
       run: async () => {
-        if (isSigning()) return 'They have it.'
+        if (isSigning()) return 'Every cache has it.'
         await awaitPublished(platform, rotation.url, rotation.next)
         for (let left = CACHE_MS; left > 0; left -= CACHE_MS / 10) {
           progress(`      ${left / 1000} s left`)
           await platform.sleep(CACHE_MS / 10)
         }
-        return 'They have it.'
+        return 'Every cache has it.'
       },
     },
     {
@@ -159,7 +159,7 @@ function leakedSteps(
       title: 'Sign with the new key, and publish no other key',
       run: async () => {
         await putSecrets(rotation.account as Account, worker, secretsOf(rotation.next, []))
-        return 'Sent.'
+        return 'Sent to Cloudflare.'
       },
     },
     {

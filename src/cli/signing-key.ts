@@ -50,14 +50,14 @@ export function addSigningKeyCommands(program: Command, context: Context): void 
       const account = await platform.login(accountId)
       if (await hasSigningKey(account, name)) throw new Failure(`${EXISTS} npm run signing-key -- rotate --remote`)
       const key = await newSigningKey(algorithm)
-      progress('Setting it…')
+      progress('Setting the signing key…')
       await putSecrets(account, name, { SIGNING_KEY: JSON.stringify(key) })
       await show(json, key.kid, 'This key signs from now on.')
     })
 
   databaseOptions(group.command('rotate'))
     .description(
-      'Replace the signing key. Tokens of the old key stay valid, except with --leaked. On the deployed Worker this takes about six minutes. If it stops, run it again.',
+      'Replace the signing key. Tokens that the old key signed stay valid until they expire, except with --leaked. On the deployed Worker this takes about six minutes. If the command stops, run it again.',
     )
     .addOption(algorithmOption('Algorithm of the new key. By default that of the old key.'))
     .option('--leaked', 'Use this if the key has leaked: replace it at once, and refuse every token that it signed.')

@@ -88,7 +88,7 @@ export function retire(published: readonly PublishedKey[], next: JWK, now: numbe
   )
 }
 
-/** Drops retired keys whose tokens have all expired, also those of maximum lifetime. `now` is Unix ms. */
+/** Drops retired keys whose tokens have all expired, even tokens of the maximum lifetime. `now` is Unix ms. */
 export function withoutExpired(published: readonly PublishedKey[], now: number): PublishedKey[] {
   const oldest = now / 1000 - MAX_ACCESS_TOKEN_TTL_SECONDS - CLOCK_SKEW_SECONDS
   return published.filter(({ retired_at }) => retired_at === undefined || retired_at > oldest)

@@ -20,7 +20,7 @@ export function addUsageCommand(program: Command, context: Context): void {
   program
     .command('usage')
     .description(
-      'Show the tokens, introspections, created secrets and refused uses of each application of an environment.',
+      'Show how many tokens, introspections, created secrets and refused uses each application of an environment had.',
     )
     .requiredOption('--environment <NAME>', 'Environment, by name or ID.')
     .option('--days <N>', `Days to look back: 1 to ${MAX_DAYS}.`, '30')
@@ -77,7 +77,7 @@ async function idOf(context: Context, environment: string): Promise<string> {
   return withRegions(context, { remote: true }, async (open) => (await environmentNamed(open, environment)).id)
 }
 
-/** Cloudflare may keep only a sample of the data points. One that is kept stands for `_sample_interval` operations. */
+/** Cloudflare may keep only a sample of the data points. Each kept one stands for `_sample_interval` operations. */
 function queryFor(dataset: string, environmentId: string, days: number): string {
   const counts = COUNTED_OPERATIONS.map(
     (operation) => `sumIf(_sample_interval, blob1 = '${operation}') AS ${operation}`,
@@ -100,7 +100,7 @@ async function readUsage({ call }: Account, sql: string): Promise<ApplicationUsa
   } catch (error) {
     if (hasCode(error, ...FORBIDDEN)) {
       throw new Failure(
-        'This login to Cloudflare may not read the usage. Set CLOUDFLARE_API_TOKEN to an API token with the permission Account Analytics Read. A token with no other permission needs the ID of the environment instead of its name.',
+        'This login to Cloudflare is not allowed to read the usage. Set CLOUDFLARE_API_TOKEN to an API token with the permission Account Analytics Read. A token with no other permission needs the ID of the environment instead of its name.',
       )
     }
     if (!(error instanceof CloudflareError)) throw error

@@ -47,7 +47,7 @@ export function enableCompiledCode(): void {
 export function compileCacheFolder(parent = WRANGLER_FOLDER): string | undefined {
   const folder = join(parent, 'compile-cache')
   try {
-    // By root in another user's checkout, the folder would be one that this user cannot use.
+    // If root created the folder in another user's checkout, that user could not write to it.
     const owner = lstatSync(root).uid
     if (owner !== (process.getuid?.() ?? owner)) return undefined
     mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -92,7 +92,7 @@ interface Spawned {
 const STARTED_BY_WRANGLER = ['workerd', 'esbuild']
 
 /**
- * Ends such a program when this process ends, even by SIGKILL or for lack of memory. Otherwise the runtime would
+ * Ends a program of wrangler when this process ends, even by SIGKILL or for lack of memory. Otherwise the runtime would
  * continue to serve. A shell reads from a pipe until the kernel closes it, when this process ends. Then the shell kills
  * the program.
  */

@@ -45,7 +45,7 @@ export const applications = new Hono<HonoEnv>()
     const database = c.get('database')
     const caller = c.get('caller')
     const query = c.req.valid('query')
-    // Oncekey has no dynamic registration, so the list is empty unless it includes `authenticated`.
+    // Oncekey has no dynamic registration, so the response is empty unless the query includes `authenticated`.
     if (!query.registration_types.includes('authenticated')) {
       granted(c, await identify(database, caller, 'secrets:read'))
       return c.json(listToWire(query, [], { before: null, after: null }))

@@ -172,7 +172,7 @@ async function newClientSecret(c: Context<HonoEnv>, change: Change, request: Key
   return { plaintext, row: { id: newId('secret', change.now, caller.region), digest, hint } }
 }
 
-/** Derives the client secret of a request. A replay passes the salt and the prefix of the first attempt. */
+/** Derives the client secret of a request. For a retry, the salt and the prefix are those of the first attempt. */
 async function deriveClientSecret(
   { apiKey, region }: ApiCaller,
   { requestDigest }: KeyedRequest,
@@ -181,7 +181,7 @@ async function deriveClientSecret(
   return issueCredential(prefix, region, await deriveEntropy(apiKey, salt, requestDigest))
 }
 
-/** Responds with the plaintext. A retry of the same request derives the plaintext again. */
+/** Responds with the created secret and its plaintext. For a retry, the plaintext is derived again. */
 async function answerIssued(
   c: Context<HonoEnv>,
   created: CreatedClientSecret,

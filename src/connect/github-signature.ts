@@ -20,8 +20,8 @@ const TIMEOUT_MS = 5_000
 interface Kept {
   readonly at: number
   /**
-   * PEM keys by identifier. After a failed request, the earlier list is kept. Otherwise requests with unknown
-   * identifiers could make GitHub's own reports fail.
+   * PEM keys by identifier. If the list cannot be fetched again, the earlier list is kept. Otherwise a report with an
+   * unknown identifier, which causes a new fetch, could make GitHub's own reports fail.
    */
   readonly keys: ReadonlyMap<string, string>
   readonly hasFailed: boolean

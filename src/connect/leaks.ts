@@ -19,8 +19,9 @@ const BUDGET_MS = 25_000
 const MAX_ERRORS = 20
 
 /**
- * Accepts leak reports without authentication. The response is the same for every credential, and is sent before the
- * database request. So neither the response nor its time reveals whether a credential exists.
+ * Accepts leak reports without authentication; GitHub must sign reports in its own format. The response is the same for
+ * every credential, and is sent before the database request. So neither the response nor its time reveals whether a
+ * credential exists.
  */
 export const leaks = new Hono<HonoEnv>().post('/', async (c) => {
   requireFewReports(c)

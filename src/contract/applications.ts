@@ -44,8 +44,8 @@ export const Scopes = v.pipe(
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
 /**
- * Schemes that can execute code or read local data. A label of a private-use scheme must not be one of them, as in
- * `javascript.x`.
+ * Schemes that can execute code or read local data. No label of a private-use scheme may be one of these:
+ * `javascript.x` is refused.
  */
 const DANGEROUS_SCHEMES = new Set(['javascript', 'vbscript', 'data', 'blob', 'file', 'about', 'view-source'])
 

@@ -81,7 +81,7 @@ const clientSecret = {
 /** A secret without its plaintext. */
 export const ClientSecret = v.strictObject(clientSecret)
 
-/** A new secret. This is the only schema with the plaintext. */
+/** A new secret. This is the only response with the plaintext. */
 export const IssuedClientSecret = v.strictObject({ ...clientSecret, secret: v.string() })
 
 export const ClientSecretList = v.array(ClientSecret)

@@ -10,15 +10,16 @@ export const wellFormed = v.check((text: string) => text.isWellFormed(), rule('m
 
 /**
  * Matches invisible characters. Some of them reverse the text that follows (U+202E), and others make different names
- * look the same (U+200B). Joiners are allowed where scripts and emoji need them, but not next to Latin letters.
+ * look the same (U+200B). Zero-width joiners, which some scripts and emoji need, are allowed, but not next to Latin or
+ * ASCII characters, and not at the start or end.
  */
 const INVISIBLE =
   /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff]|(?:^|[\p{sc=Latin}\p{ASCII}])[\u200c\u200d]|[\u200c\u200d](?:[\p{sc=Latin}\p{ASCII}]|$)/u
 export const visible = v.check((text: string) => !INVISIBLE.test(text), rule('invisible_character'))
 
 /**
- * Refuses text with a credential, such as a secret pasted into the wrong field. It would be stored, and every caller
- * with read access could see it.
+ * Refuses text with a credential, such as a secret that was pasted into the wrong field. Otherwise the credential would
+ * be stored, and every caller with read access could see it.
  */
 export const withoutCredential = v.check((text: string) => !containsCredential(text), rule('contains_credential'))
 

@@ -13,7 +13,7 @@ export const TokenResponse = v.strictObject({
 
 /**
  * The claims of an access token (RFC 9068 §2.2). `secret_id` is the secret that obtained the token. When that secret
- * ends, introspection reports the token as inactive.
+ * expires, or is revoked or disabled, introspection reports the token as inactive.
  */
 const claims = {
   iss: v.string(),
@@ -85,7 +85,7 @@ export function openIdConfigurationOf(
   return {
     ...serverMetadataOf(issuer),
     subject_types_supported: ['public'],
-    // OpenID Connect Discovery §3 requires RS256. Clients accept tokens only in the listed algorithms.
+    // OpenID Connect Discovery §3 requires RS256. Clients accept a token only if it is signed with a listed algorithm.
     id_token_signing_alg_values_supported: [...new Set(['RS256', ...algorithms])],
   }
 }

@@ -1,9 +1,9 @@
 import * as v from 'valibot'
 
 /**
- * The rules for parameters. Each has the last part of its error code, and the message. Schemas pass the name of a rule
- * to Valibot as the message of a check. Validation, the OpenAPI document and the dashboard's forms all take the text
- * from here.
+ * The rules for parameters. Each rule has the last part of its error code, and the sentence for the error message. A
+ * schema passes the name of a rule to Valibot in place of a message. Validation, the OpenAPI document and the
+ * dashboard's forms all take the sentence from here.
  */
 const RULES = {
   name_too_long: ['too_long', 'must have at most 255 characters.'],

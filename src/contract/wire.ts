@@ -141,7 +141,7 @@ export function eventToWire(event: Event): InferOutput<typeof events.Event> {
 
 /**
  * Maps the data of an event. The snapshot of an application, a secret or an environment is mapped like its row. Other
- * data is stored in the format of the response.
+ * data is stored in the format of the response, except the expiry of an API key.
  */
 function dataToWire({ type, data }: Event): object {
   const touched = data.client_secrets === undefined ? {} : { client_secrets: data.client_secrets }
@@ -187,7 +187,7 @@ export function cursorParameter({ before }: PageQuery): 'before' | 'after' {
 }
 
 interface PageOfList extends Omit<Page<unknown>, 'items'> {
-  /** True if the pages of the list may not contain all objects. */
+  /** True if the pages of the list may lack some objects. */
   readonly isCut?: boolean
 }
 

@@ -45,7 +45,7 @@ export const SIGNING_SECRET_PREFIX = 'whsec'
 /** The prefixes that a credential may have. */
 export const CREDENTIAL_PREFIX = /^[A-Za-z0-9_]{1,32}$/
 
-/** A new credential. The plaintext is stored nowhere else. */
+/** A new credential. The database does not store the plaintext, except that of a webhook signing secret. */
 export interface IssuedCredential {
   readonly plaintext: string
   /** SHA-256 of the plaintext. The digest is stored instead of the plaintext. */
@@ -91,8 +91,9 @@ function checksum(body: string): string {
 }
 
 /**
- * Returns true if a text may contain a credential, even one without its prefix or checksum, which anyone can add. IDs
- * have at most 26 alphanumeric characters in a row. Use this before the Worker repeats text that a caller sent.
+ * Returns true if a text may contain a credential. The prefix and the checksum are not required, because anyone who has
+ * the rest can add them. IDs have at most 26 alphanumeric characters in a row. Use this before the Worker repeats text
+ * that a caller sent.
  */
 export function mayContainCredential(text: string): boolean {
   return /[0-9A-Za-z]{40}/.test(text)

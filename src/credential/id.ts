@@ -6,7 +6,7 @@ export type IdPrefix = 'env' | 'client' | 'api_key' | 'session' | 'conn_app' | '
 /** Crockford's base 32, which omits I, L, O and U. */
 const SYMBOLS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 const TIME_SYMBOLS = 10
-/** The value of each symbol of a time, the most significant first. */
+/** The place value of each symbol of a time, the highest first. */
 const PLACES = Array.from({ length: TIME_SYMBOLS }, (_, i) => 32 ** (TIME_SYMBOLS - 1 - i))
 const RANDOM_SYMBOLS = 15
 

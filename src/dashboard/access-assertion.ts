@@ -3,7 +3,7 @@ import * as v from 'valibot'
 import { Person } from '../contract/fields.ts'
 
 /**
- * Verifies the assertion of Cloudflare Access about the person who sent a request, a JWT. Access sets the header
+ * Verifies the assertion of Cloudflare Access: a JWT about the person who sent a request. Access sets the header
  * Cf-Access-Jwt-Assertion on the hosts that it protects. On another host of the Worker, the header is missing or may be
  * forged.
  * https://developers.cloudflare.com/cloudflare-one/access-controls/applications/http-apps/authorization-cookie/application-token/
@@ -12,10 +12,11 @@ import { Person } from '../contract/fields.ts'
 export const ASSERTION_HEADER = 'Cf-Access-Jwt-Assertion'
 
 const TIMEOUT_MS = 3_000
-/** How long fetched keys are used. A key that Access has withdrawn is trusted for up to this time. */
+/** How long fetched public keys are used. A key that Access has withdrawn is trusted for up to this time. */
 const KEPT_MS = 10 * 60_000
 /**
- * The minimum time between two fetches of the keys. Without it, any request with an unknown key ID would cause a fetch.
+ * The minimum time between two fetches of the public keys. Without this limit, any request with an unknown key ID would
+ * cause a fetch.
  */
 const RETRY_MS = 10_000
 /** The clock of the machine that issued an assertion may be ahead. */
@@ -41,7 +42,10 @@ export type Assertion =
       readonly reason: string
     }
 
-/** The token of the team domain, which is for no application, has the type `org`. A service token has no `email`. */
+/**
+ * The assertion for an application has the type `app`. The token of the team domain, which is for no application, has
+ * the type `org`. The assertion about a program with a service token has no `email`.
+ */
 const Claims = v.object({
   aud: v.union([v.string(), v.array(v.string())]),
   exp: v.pipe(v.number(), v.integer(), v.maxValue(MAX_TIME_SECONDS)),
@@ -74,10 +78,10 @@ export async function readAssertion(
     const claims = v.safeParse(Claims, payload)
     if (!claims.success) return { refused: 'invalid', reason: 'assertion_claims' }
     const { aud, exp, email } = claims.output
-    // jwtVerify tolerates a clock difference, but a session of this assertion would already have ended.
+    // jwtVerify accepts an assertion that expired a few seconds ago, but its session would already have ended.
     if (exp * 1000 <= Date.now()) return { refused: 'invalid', reason: 'assertion_exp' }
     const [apiKeyId, ...others] = [aud].flat().flatMap((tag) => apiKeys.get(tag) ?? [])
-    // If two of its audiences are configured, it is ambiguous which API key the person acts with.
+    // If two audiences of the assertion are configured, it is ambiguous which API key the person acts with.
     if (apiKeyId === undefined || others.length > 0) return { refused: 'invalid', reason: 'assertion_aud' }
     if (!v.is(Person, email)) return { refused: 'no_person', reason: 'assertion_email' }
     return { person: { email, apiKeyId, expiresAt: exp * 1000 } }
@@ -87,7 +91,7 @@ export async function readAssertion(
   }
 }
 
-/** The invalid claim, or the error code of jose. Both may be logged, because neither has a part of the assertion. */
+/** The name of the invalid claim, or jose's error code. Neither has a part of the assertion, so both may be logged. */
 function reasonOf(error: unknown): string {
   const { claim, code = 'malformed' } = error as { claim?: string; code?: unknown }
   return claim ?? String(code).toLowerCase()

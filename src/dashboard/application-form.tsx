@@ -132,7 +132,7 @@ function valuesOf(field: Fields): Values {
 }
 
 function fromApplication(application: Application): Values {
-  // The form shows the default redirect URI first, because it submits its first line as the default.
+  // The form shows the default redirect URI first, because its first line becomes the default when the user saves it.
   const uris = [...application.redirectUris].sort((a, b) => Number(b.default) - Number(a.default))
   return {
     ...NO_VALUES,

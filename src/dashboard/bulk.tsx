@@ -20,7 +20,7 @@ export const bulk = new Hono<HonoEnv>()
 
   .post('/secrets/bulk', requireSession, async (c) => {
     const field = await readChange(c, 'secrets:write')
-    // The checkbox for the whole page has the IDs of all secrets on it.
+    // The value of the checkbox for the whole page has the IDs of all secrets that the page lets the user select.
     const chosen = [...field('page').split(' '), ...field.all('secret')]
     const ids = idsIn(chosen)
     if (ids.length === 0 || ids.length > MAX_BULK) return refuse(c, noneSelected())
@@ -54,7 +54,7 @@ const noneSelected = () =>
     </p>,
   )
 
-/** `typed` is a confirmation that did not match. */
+/** `typed` is the text that the user typed, if it did not confirm the change. */
 async function confirmPage(c: Context<HonoEnv>, action: BulkAction, ids: readonly string[], typed?: string) {
   const now = Date.now()
   const secrets = granted(c, await findSecrets(c.get('database'), c.get('session'), ids, now))

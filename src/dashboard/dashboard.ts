@@ -20,7 +20,7 @@ import { signInAndOut } from './sign-in.tsx'
 import { webhookForms } from './webhook-forms.tsx'
 import { webhooks } from './webhooks.tsx'
 
-/** Pages for people. Each makes at most one D1 request. Every change is a form, and works without a script. */
+/** Pages for people. Each makes at most one D1 request. Changes are made with forms, which work without a script. */
 export const dashboard = new Hono<HonoEnv>()
 
 dashboard.use(ownForms, formsOnly, withoutCredentials)

@@ -73,7 +73,7 @@ export const Actor = ({ person, id, name }: { person: string | null; id: string;
       <Name>{name}</Name>
     </a>{' '}
     <a class="quiet" href={secretsPath({ creator: person ?? id })}>
-      secrets of this {person === null ? 'key' : 'person'}
+      secrets by this {person === null ? 'key' : 'person'}
     </a>
   </>
 )

@@ -134,8 +134,8 @@ export function targetOf({ type, data }: Event): Target {
 
 /**
  * The caller who made a change: a person and the API key that the person acts with, or only an API key. The text has
- * “API key”, because the name of a key may look like that of a person. In a page, `isolate` prevents that a
- * right-to-left name reorders the text around it. A file needs no isolation.
+ * “API key”, because the name of a key may look like that of a person. In a page, `isolate` keeps a right-to-left name
+ * from reordering the text around it. A file needs no isolation.
  */
 export function creatorOf(
   person: string | null,

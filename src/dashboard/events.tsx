@@ -60,7 +60,7 @@ export const eventList = new Hono<HonoEnv>()
     eventPage(c, granted(c, await findActivity(c.get('database'), c.get('session'), c.req.param('id')))),
   )
 
-/** The events and the name of a file. The name has “first” if there may be more events. */
+/** Returns the events of an export, and the name of its file. The name has “first” if there may be more events. */
 async function exported(c: Context<HonoEnv>) {
   const filter = activityFilterOf(readFilter((name) => c.req.query(name) ?? ''))
   const options = { ...filter, limit: MAX_EXPORTED, after: null }
@@ -110,7 +110,7 @@ function eventsPage(
         <h1>Activity</h1>
         {activities.length > 0 && (
           <div class="row">
-            <span class="quiet small">At most the newest {MAX_EXPORTED.toLocaleString('en')} events</span>
+            <span class="quiet small">Exports the newest {MAX_EXPORTED.toLocaleString('en')} events</span>
             <a class="button" href={eventsPath(filter, { path: `${EVENTS_PATH}/export-csv` })}>
               Export CSV
             </a>
@@ -170,8 +170,8 @@ const NoEvents = ({ c, filter, isPartial, isLater }: NoEventsProps) =>
   ) : (
     <Empty title="No events yet">
       <p>
-        Oncekey records every change of an application or a secret, and every sign-in, with the API key that made it.
-        Programs can read the same list:
+        Oncekey records every change of an application or a secret, and every sign-in, with the API key used. Programs
+        can read the same list:
       </p>
       <Snippet id="list-events" title="List events" text={curl(publicOrigin(c), 'GET', '/events?limit=50')} />
     </Empty>

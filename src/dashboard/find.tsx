@@ -81,7 +81,7 @@ function resultPage(c: Context<HonoEnv>, search: Search, { secrets, applications
   )
 }
 
-/** Shows below the state of a revoked secret who revoked it: a person or an API key. */
+/** The person or the API key that revoked a secret, for the line below its state. */
 const Revoker = ({ state, changedBy }: FoundSecret) =>
   state === 'revoked' && changedBy ? (
     <span class="sub line">
@@ -152,9 +152,9 @@ const Nothing = ({ c, search: { hint, text } }: { c: Context<HonoEnv>; search: S
         </>
       ) : (
         <>
-          Search covers <Name>{c.get('identity')?.environmentName}</Name> only. It finds a part of a name or of an ID
-          among the newest {MAX_READ.toLocaleString('en')} applications and secrets, a whole ID, an organization ID, and
-          the last 4 or more characters of a secret.
+          Search covers <Name>{c.get('identity')?.environmentName}</Name> only. It finds a whole ID, an organization ID,
+          the last 4 or more characters of a secret, and, among the newest {MAX_READ.toLocaleString('en')} applications
+          and secrets, a part of a name or ID.
         </>
       )}
     </p>

@@ -59,7 +59,7 @@ export async function readForm(c: Context<HonoEnv>): Promise<Fields> {
 
 /**
  * Reads a form that changes something. Binds the change to the environment for which the page was rendered, because
- * another tab may have signed in to another one.
+ * another tab may have signed in to another environment.
  */
 export async function readChange(c: Context<HonoEnv>, needs: Need): Promise<Fields> {
   c.set('session', { ...c.get('session'), needs })
@@ -106,8 +106,9 @@ export function newFormToken(): string {
 }
 
 /**
- * The form as a request with an idempotency key, so that it takes effect only once. The salt is zero, because no secret
- * may be derived again: the form shows it only once. Null if the form is older than the records of such requests.
+ * The form as a request with an idempotency key, so that it takes effect only once. The salt is zero, because a
+ * secret is shown only once and must not be derived again. Null if the form is so old that the record of its request
+ * may be deleted.
  */
 export async function keyedForm(c: Context<HonoEnv>, token: string): Promise<KeyedRequest | null> {
   const createdAt = Number.parseInt(TOKEN.exec(token)?.[1] ?? '', 36)

@@ -137,7 +137,7 @@ const TILES: readonly [count: keyof SecretCounts, label: string, filter: Partial
   ['ended', 'Expired or revoked', { state: 'ended' }],
 ]
 
-/** True if the filter is that of a count, in any order. The form of the filter is then closed at first. */
+/** True if the filter is that of a tile, in any order. The page then shows the form of the filter folded. */
 export function isTile(filter: Filter): boolean {
   return TILES.some(([, , target]) => secretsPath(target) === secretsPath({ ...filter, sort: '' }))
 }

@@ -163,7 +163,7 @@ const Cut = ({ filter }: { filter: Filter }) => (
       ) : (
         <>
           This order compares only the newest {MAX_READ_TEXT} secrets.{' '}
-          <a href={secretsPath({ ...filter, sort: '' })}>Newest first</a> lists all of them.
+          <a href={secretsPath({ ...filter, sort: '' })}>Newest first</a> lists all secrets.
         </>
       )}
     </span>

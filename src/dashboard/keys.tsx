@@ -331,8 +331,7 @@ function revokePage(c: Context<HonoEnv>, key: CallerKey, keys: readonly CallerKe
       {key.isOwn && <p class="notice bad">You signed in with this key. Revoking it signs you out.</p>}
       {isLastWriter && (
         <p class="notice bad">
-          This is the last API key with write access. Nothing can be changed here until the operator creates another
-          one.
+          This is the last API key with write access. Without it, most changes need a new key from the operator.
         </p>
       )}
     </Confirm>,

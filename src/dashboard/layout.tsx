@@ -97,7 +97,7 @@ export function page(c: Context<HonoEnv>, { title, section, status = 200 }: Page
   return withCommonFields(fields, () => htmlPage(c, { title, status, header, isInteractive: true }, content))
 }
 
-/** The region of the environment; undefined if there is only one, or no environment yet. */
+/** The region of the environment; undefined if there is only one region, or before the caller is identified. */
 function regionOf(c: Context<HonoEnv>): Region | undefined {
   if (!c.get('identity')) return undefined
   const { REGIONS } = readSettings(c.env)
@@ -174,7 +174,7 @@ const Header = ({ identity, section, region }: HeaderProps) => {
   )
 }
 
-/** A POST, so that no URL contains a pasted secret. In the browser script, the key `/` focuses this field. */
+/** A POST, so that no URL contains a pasted secret. Pressing `/` moves the focus to this field. */
 const SearchField = () => (
   <search>
     <PostForm action="/dashboard/find" class="find">

@@ -122,12 +122,12 @@ const Tokens = ({ c, details: { secret, applicationType }, now }: LeakProps) => 
   const isOver = last <= now
   return (
     <p>
-      Introspection {ended < now ? 'has refused its access tokens since then' : 'refuses its access tokens immediately'}
-      . Services that verify tokens offline {isOver ? 'accepted' : 'accept'} the last one until{' '}
+      Introspection {ended < now ? 'has refused its access tokens since then' : 'then refuses its access tokens'}.
+      Services that verify tokens offline {isOver ? 'accepted' : 'accept'} the last one until{' '}
       <b>
         <ExactTime at={last} />
       </b>
-      {ended === now && ' at the latest, if you revoke it now'}.
+      {ended === now && ' at the latest, if you revoke the secret now'}.
     </p>
   )
 }

@@ -27,7 +27,7 @@ import { requireSession } from './session.ts'
 
 const PATH = '/dashboard/keys'
 
-/** Creates an API key. Only this response has the plaintext. */
+/** Creates an API key. Only the response to the form has the plaintext. */
 export const newKey = new Hono<HonoEnv>()
 
   .get('/keys/new', requireSession, async (c) => {

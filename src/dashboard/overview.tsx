@@ -34,7 +34,7 @@ export const overview = new Hono<HonoEnv>().get('/', requireSession, async (c) =
 
 function overviewPage(c: Context<HonoEnv>, found: Overview, now: number) {
   const leaks = leaked(found, now)
-  // `lastUsedAt` is known only for the secrets that were counted. If there are more, one of them may have been used.
+  // `lastUsedAt` covers only the secrets that were counted. If some were not counted, one of those may have been used.
   const isStarted = found.applications > 0 && (found.lastUsedAt !== null || found.secrets.counted > MAX_READ)
   return page(
     c,
@@ -99,7 +99,7 @@ const Totals = ({ found, now }: { found: Overview; now: number }) => {
         count={counted(secrets.unused, secrets)}
       />
       <Total href={`${SECRETS_PATH}?expiry=never`} name="Never expire" count={counted(secrets.never, secrets)} />
-      {/* A key with permissions sees neither endpoints nor keys. */}
+      {/* An API key that has only some permissions sees neither endpoints nor keys. */}
       {keys.length > 0 && (
         <>
           <Total href={WEBHOOKS_PATH} name="Endpoints" count={String(endpoints.length)} />
@@ -250,7 +250,7 @@ function failing(endpoints: readonly WebhookEndpoint[]): Child[] {
 }
 
 /**
- * API keys that expire soon or have expired lately, because their programs stop working. The earliest expiry comes
+ * API keys that expire soon or have expired lately. The programs that use them stop working. The earliest expiry comes
  * first.
  */
 function endingKeys(keys: readonly CallerKey[], now: number): Child[] {
@@ -290,7 +290,7 @@ function firstKeys<Key>(keys: readonly Key[], rest: ItemProps, item: (key: Key) 
   ]
 }
 
-/** API keys that were not used for long. Such a key has no benefit, and may leak. */
+/** API keys without a use for a long time. Such a key has no benefit, and may leak. */
 function idle(keys: readonly CallerKey[], now: number): Child[] {
   const isUnused = ({ lastUsedAt, createdAt }: CallerKey) => now - (lastUsedAt ?? createdAt) > UNUSED_DAYS * DAY_MS
   const unused = keys.filter((key) => isUnused(key) && !hasExpired(key, now))

@@ -180,7 +180,7 @@ const SecretList = ({ secrets, now }: { secrets: readonly ClientSecret[]; now: n
   )
 }
 
-/** `typed` is a confirmation that did not match. */
+/** `typed` is the text that the user typed, if it did not confirm the change. */
 function deletePage(c: Context<HonoEnv>, { application, secrets }: ApplicationWithSecrets, typed?: string) {
   const path = applicationPath(application.id)
   const { name, clientId } = application

@@ -4,8 +4,8 @@ import { mayContainCredential } from '../credential/credential.ts'
 import type { Search } from '../storage/find.ts'
 
 /**
- * Reads the input of the search field: a name, an ID, trailing characters, or a whole secret with any text around it,
- * such as quotes or `KEY=`.
+ * Reads the input of the search field: a name, an ID, the trailing characters of a secret, or a whole secret with any
+ * text around it, such as quotes or `KEY=`.
  */
 
 /** The number of trailing characters of a secret that are stored. */
@@ -18,7 +18,7 @@ const LONG_RUN = /[0-9A-Za-z]{27,}/
 const MASKED = /(?:…|\.{3}|[*•·]{2})([0-9A-Za-z]{4,12})\W*$/
 /** Characters that may be the end of a secret, with or without quotes. */
 const ENDING = /^\W*([0-9A-Za-z]{4,12})\W*$/
-/** A part of a secret, with lower-case letters, capitals and digits. IDs have no lower-case letters in this part. */
+/** A part of a secret, with lower-case letters, capitals and digits. An ID has none after its prefix. */
 const PART = /^\W*(?=\w*[a-z])(?=\w*[A-Z])(?=\w*\d)([0-9A-Za-z]{13,26})\W*$/
 
 /** Returns the last six characters of a credential in a text, or null if the text has none. */
@@ -48,12 +48,12 @@ export function findPath(hint: string): string {
   return `/dashboard/find?hint=${hint}`
 }
 
-/** The URL of a search. It has at most six characters of a secret. */
+/** The URL of a search. If the input was recognised as a part of a secret, the URL has only its last six characters. */
 export function searchPath({ hint, text }: Search): string {
   return text === null ? findPath(hint ?? '') : `/dashboard/find?${new URLSearchParams({ q: text })}`
 }
 
-/** Returns the text if it is the email address of a person, or an empty text. */
+/** Returns the text if it is the email address of a person. Otherwise returns an empty text. */
 export function emailIn(text: string): string {
   return hintOfCredential(text) === null && v.is(Person, text) ? text : ''
 }

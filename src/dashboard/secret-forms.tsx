@@ -62,7 +62,7 @@ export const Lifetimes = ({ now, chosen: wanted, most, hasNever = true }: Lifeti
   ))
 }
 
-/** How long the secrets that a rotation replaces keep working, in seconds. */
+/** How long, in seconds, the replaced secrets keep working after a rotation. */
 export const GRACE_PERIODS = new Map([
   ['3600', 'In 1 hour'],
   ['86400', 'In 24 hours'],

@@ -48,7 +48,7 @@ export const SecretHistory = ({ id, history }: HistoryProps) => (
   </section>
 )
 
-/** Labels for an event of another secret or of the application, as a change of this secret. */
+/** Labels for events of the application or of another secret that also changed this secret. */
 const MET = new Map([
   ['connect_application_secret.rotated', 'Replaced in a rotation'],
   ['connect_application_secret.deleted', 'Revoked with all secrets of the application'],

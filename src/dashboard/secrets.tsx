@@ -161,8 +161,8 @@ function editPage(
 ) {
   const path = applicationPath(application.id)
   const now = Date.now()
-  // The maximum lifetime of the environment counts from the creation. For a secret without an expiry, it counts from
-  // now.
+  // The maximum lifetime that the environment sets counts from the creation of the secret. For a secret without an
+  // expiry, the maximum lifetime counts from now.
   const latest = Math.max(
     secret.createdAt + (maxLifetimeDays ?? 0) * DAY_MS,
     secret.expiresAt ?? now + (maxLifetimeDays ?? 0) * DAY_MS,

@@ -186,7 +186,7 @@ export function writeCookie(c: Context<HonoEnv>, name: string, value: string): v
 }
 
 /**
- * Deletes a cookie that the request has sent. Returns false if the request has sent none. Its response must then not
+ * Deletes a cookie that the request has sent. Returns false if the request has sent none. The response must then not
  * delete the cookie: the browser may have one that it did not send.
  */
 export function removeCookie(c: Context<HonoEnv>, name: string): boolean {

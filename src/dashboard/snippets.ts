@@ -11,8 +11,8 @@ export interface Example {
 type Parameter = readonly [name: string, value: { readonly text: string } | { readonly variable: string }]
 
 /**
- * Programs that get an access token with a new secret, or check one, and print the result. They read the secret from
- * environment variables, which keeps it out of source code and of the shell history.
+ * Programs that use a new secret to get or to check an access token, and print the result. They read the secret from an
+ * environment variable, which keeps the secret out of source code and the shell history.
  */
 export function examplesOf({ applicationType, scopes }: Application, origin: string): Example[] {
   const scope = scopes.join(' ')

@@ -172,7 +172,7 @@ const endpointActions: Column<WebhookEndpoint> = {
   ),
 }
 
-/** Hides the query of a URL, because it may have a token of the receiver, and read-only keys see this page. */
+/** Hides the query of a URL. It may have a token of the receiver, and API keys with read-only access see this page. */
 export function withoutQuery(url: string): string {
   const [base, query] = url.split('?', 2)
   return query === undefined ? url : `${base}?…`
@@ -252,7 +252,7 @@ const resendColumn: Column<ListedDelivery> = {
 const NoEndpoints = ({ c }: { c: Context<HonoEnv> }) => (
   <Empty title="No webhooks yet">
     <p>
-      Oncekey POSTs a signed event to your URL for every change, and retries until it gets a 2xx response.
+      Oncekey POSTs a signed event to your URL for every change, and retries for up to 72 hours.
       {may(c, 'write') && (
         <>
           {' '}

@@ -37,7 +37,7 @@ const TIMED_OUT = 'timed out'
 export interface DeliverOptions {
   /**
    * If set, the run makes only the first attempts at this event, right after its change. The scheduled job makes all
-   * others.
+   * other attempts.
    */
   readonly event?: RecordedEvent
   /** Allows http and local hosts, for development. */

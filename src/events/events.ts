@@ -15,7 +15,7 @@ export const events = new Hono<HonoEnv>().get(
   async (c) => {
     const query = c.req.valid('query')
     const types = EVENT_TYPES.filter((type) => query.events.includes(type))
-    // All requested types are unknown, so the list is empty.
+    // If all requested types are unknown, the list is empty.
     if (query.events.length > 0 && types.length === 0) {
       granted(c, await identify(c.get('database'), c.get('caller'), 'events:read'))
       return c.json(listToWire(query, [], { before: null, after: null }))

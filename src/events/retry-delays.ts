@@ -5,8 +5,8 @@ const MINUTE_MS = 60 * SECOND_MS
 const HOUR_MS = 60 * MINUTE_MS
 
 /**
- * The minimum delays after the failed attempts, without jitter. They add up to 72 hours. After the last attempt the
- * delivery has failed.
+ * The minimum delays after the failed attempts, without jitter. They add up to more than 72 hours. If the attempt after
+ * the last delay fails, the delivery has failed.
  */
 export const BACKOFF_MS = [
   10 * SECOND_MS,

@@ -18,5 +18,5 @@ export function siteOf(address: string): string {
   return typeof groups === 'string' ? groups.replace(/\d+$/, '0/24') : `${groups.slice(0, 3).join(':')}::/48`
 }
 
-/** Callers without a known IP address share one count. */
+/** Replaces an IP address that cannot be parsed. Callers with such an address share one count of failures. */
 const NO_ADDRESS: readonly string[] = Array<string>(8).fill('0')

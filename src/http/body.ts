@@ -59,7 +59,7 @@ export async function readBytes(request: Request): Promise<Bytes | 'payload_too_
   return bytes
 }
 
-/** Returns true if a body is compressed. `identity` means no encoding (RFC 9110 §8.4.1). */
+/** Returns true if a body has a content encoding, such as gzip. `identity` means none (RFC 9110 §8.4.1). */
 export function isEncoded(request: Request): boolean {
   return !/^(identity)?$/i.test(request.headers.get('Content-Encoding') ?? '')
 }

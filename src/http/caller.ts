@@ -34,7 +34,9 @@ export const requireApiKey = (needs: Need) =>
     await withinLimits(c, digest, next)
   })
 
-/** Returns the bits of the caller's IP address. Cloudflare sets the header, so a client cannot forge it. */
+/**
+ * Returns the bits of the caller's IP address. Cloudflare sets CF-Connecting-IP, so a client cannot forge the address.
+ */
 export function bitsOfCaller(c: Context<HonoEnv>): string {
   return addressBits(c.req.header('CF-Connecting-IP'))
 }

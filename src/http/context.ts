@@ -17,7 +17,7 @@ export interface ApiCaller extends Caller {
 /** The caller that a request to the dashboard claims to be, read from its session cookie. */
 export interface SessionCaller extends Caller {
   readonly region: string
-  /** The right that the submitted form needs; absent on other pages. */
+  /** The right that the submitted form needs. Absent if the request submits no form. */
   readonly needs?: Need
 }
 
@@ -64,7 +64,7 @@ export interface HonoEnv {
     hasDelivery?: boolean
     /** Sends events to the webhooks, for routes that record events after the response. It does not throw. */
     deliver: (database: Database, events: readonly RecordedEvent[]) => Promise<void>
-    /** The database of the region that the request names. */
+    /** The database of the caller's region. */
     database: Database
     /** The change of this request; see `beginChange`. It is absent until the request starts a change. */
     change?: Change

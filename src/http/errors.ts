@@ -104,7 +104,7 @@ interface ErrorDetails {
   readonly retryAfter?: number
 }
 
-/** Maximum length of an unknown ID that an error repeats, in characters. */
+/** Maximum length of the ID in an `entity_not_found` error, in characters. */
 const MAX_ENTITY_ID_LENGTH = 50
 const RETRY_AFTER_SECONDS: Readonly<Record<number, number>> = { 429: 10, 503: 1 }
 
@@ -247,7 +247,7 @@ function retryAfter(fault: StorageFault, now: Date): number {
   return DAY_SECONDS - (Math.floor(now.getTime() / 1000) % DAY_SECONDS)
 }
 
-/** Returns the 503. Its message says whether anything was changed, and whether a retry can succeed. */
+/** Returns the 503. Its message says that nothing was changed or that the outcome is unknown, and what to do next. */
 function unavailable(error: StorageUnavailable, c: Context<HonoEnv>): ApiError {
   const permanent = PERMANENT_FAULTS.get(error.fault)
   if (permanent) {

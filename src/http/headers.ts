@@ -34,8 +34,8 @@ const defaults = createMiddleware<HonoEnv>(async (c, next) => {
 export const defaultHeaders = [fixedHeaders, defaults]
 
 /**
- * Pages that a browser may open over http. A redirect uses the path from this list, because the requested path may
- * contain a credential.
+ * Pages for which http requests are redirected to https. The redirect has the path from this list, because the
+ * requested path may contain a credential.
  */
 const PAGES = ['/dashboard', '/docs', '/']
 
@@ -55,8 +55,8 @@ export const requireHttps = createMiddleware<HonoEnv>(async (c, next) => {
 const HOST = /^[\w.:[\]-]*$/
 
 /**
- * Refuses a malformed Host header (RFC 9110 §7.2). Cloudflare refuses it too. Other servers build the request URL from
- * the header, so the URL could have a different path or be invalid.
+ * Refuses a malformed Host header (RFC 9110 §7.2). Cloudflare refuses it before the Worker runs. Other servers build
+ * the request URL from this header, so the URL could be invalid or have a different path.
  */
 export const requireHost = createMiddleware<HonoEnv>(async (c, next) => {
   if (HOST.test(c.req.header('Host') ?? '') && URL.canParse(c.req.url)) return next()

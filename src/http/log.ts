@@ -91,8 +91,8 @@ export function logError(c: Context<HonoEnv>, code: string, error: Error): void 
 }
 
 /**
- * Returns the IP address, the country and two headers of a request. A value that is malformed or may contain a
- * credential is null.
+ * Returns where a request comes from: the IP address, the country, the User-Agent and the X-Request-ID. A value that is
+ * malformed or may contain a credential is null.
  */
 export function originOf(c: Context<HonoEnv>): Origin {
   return {
@@ -103,7 +103,7 @@ export function originOf(c: Context<HonoEnv>): Origin {
   }
 }
 
-/** Returns the origin of a use of a client secret. It has only the network of the IP address. */
+/** Returns the origin of a use of a client secret. The IP address is replaced by its network. */
 export function useOf(c: Context<HonoEnv>, { address, country, userAgent } = originOf(c)): Use {
   return { address: address && siteOf(address), country, userAgent }
 }

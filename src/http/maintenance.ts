@@ -13,9 +13,9 @@ declare global {
 const RETRY_AFTER_SECONDS = 60
 
 /**
- * Refuses every route that needs a credential while the Worker is closed. During a recovery, the database may be
- * restored to a time before a revocation, so a revoked credential could work again. The state is a Worker secret,
- * because the restore would also undo a state in the database.
+ * While the Worker is closed, refuses every request that may need a database. During a recovery, the database may be
+ * restored to a time before a revocation, so a revoked credential could work again. MAINTENANCE is a Worker secret,
+ * because the restore would undo a state that is stored in the database.
  */
 export const refuseIfClosed = createMiddleware<HonoEnv>(async (c, next) => {
   if (isClosed(c.env)) {

@@ -10,21 +10,22 @@ import { addLogFields } from './log.ts'
  *
  * Anyone can create a well-formed credential, because its checksum is public, and each such credential costs a D1
  * request. So failures are counted per IP address and per client or key, and the count is checked before the database
- * request. An isolate checks only its own memory, without I/O. The rate-limit bindings count for all isolates of a
- * location, after the response, and their result corrects the memory. Without a binding there is no limit.
+ * request. An isolate checks only its own memory, without I/O. After the response, the rate-limit bindings count
+ * failures and calls for all isolates of a location. If a binding reports that a limit is exceeded, the isolate
+ * remembers this. Without the bindings there is no limit.
  *
- * A caller cannot lock out another caller. A count of a client or key refuses only the IP addresses that have failed
- * with that client or key: client IDs are public, and a thief can send a stolen key from outside its IP ranges. A
- * credential that has worked in this isolate still reaches the database, unless it has failed from the same IP address.
- * So failures of other callers at that IP address do not block the credential. The memory only refuses; the database
- * decides who is authenticated.
+ * A caller cannot lock out another caller. Too many failures of a client or key block only the IP addresses that have
+ * failed with this client or key: client IDs are public, and a thief can send a stolen key from outside its IP ranges.
+ * A credential that has worked in this isolate still reaches the database, unless it has failed from the same IP
+ * address. So failures of other callers at the same IP address do not block the credential. The memory can only refuse
+ * an attempt: only the database can authenticate a caller.
  *
  *     const attempt = { digest, clientId: null }
  *     requireAllowed(c, attempt)                // before the database request: throws 429
  *     recordFailure(c, attempt)                 // if the credential was invalid
  *     recordSuccess(c, attempt, apiKeyId)       // if the credential was valid
  *
- * `withinLimits` does all three for routes whose own batch authenticates the caller. `refuseMalformed` refuses
+ * `withinLimits` makes all three calls for routes whose own batch authenticates the caller. `refuseMalformed` refuses
  * malformed credentials.
  */
 export interface Attempt {
@@ -43,7 +44,7 @@ export const MALFORMED: Attempt = { digest: null, clientId: null }
 const MAX_FAILURES = 100
 const WINDOW_MS = 60_000
 
-/** How long an isolate refuses an API key after too many calls, before it counts again. */
+/** How long an isolate refuses an API key after too many calls. Refused calls are not counted. */
 const PAUSE_MS = 10_000
 
 /** Maximum number of entries of each map. A full map takes at most 2 MB. */
@@ -59,9 +60,9 @@ export class RecentMap<V> extends Map<string, V> {
 }
 
 /**
- * Failures in the current window. An attacker can use any number of clients and keys, and so push entries out of a map.
- * IP addresses therefore have a map of their own, and so do all entries over their limit: to push one of those out, an
- * attacker would need 100 failures for each of 10,000 others.
+ * Failures in the current window. An attacker can send any number of client IDs and keys, until their entries have
+ * replaced all others in the map. So IP addresses have a map of their own. Entries over the limit are also in
+ * `overLimit`: to replace one there, an attacker would need 100 failures for each of 10,000 other entries.
  */
 const failuresOfAddresses = new RecentMap<Window>()
 const failuresOfAccounts = new RecentMap<Window>()
@@ -79,10 +80,7 @@ const working = new RecentMap<string | null>()
 /** The end of the pause (Unix ms) for each API key with too many calls, by the ID of the key. */
 const paused = new RecentMap<number>()
 
-/**
- * Throws 429 if an attempt is over a limit and must not cost a D1 request. Retry-After has the time until the next
- * attempt.
- */
+/** Throws 429 if an attempt is over a limit, so that it causes no D1 request. Retry-After says how long to wait. */
 export function requireAllowed(c: Context<HonoEnv>, attempt: Attempt): void {
   const names = namesOf(c, attempt)
   const apiKeyId = hasFailedHere(names, names.credential) ? undefined : working.get(String(names.credential))
@@ -108,7 +106,9 @@ function refusedUntil(names: Names): number {
   return ofAccount && ofAccount.count >= MAX_FAILURES ? ofAccount.until : 0
 }
 
-/** Counts an attempt with an invalid credential. A malformed credential costs no I/O here either. */
+/**
+ * Counts an attempt with an invalid credential. A malformed credential is counted only in this isolate, without I/O.
+ */
 export function recordFailure(c: Context<HonoEnv>, attempt: Attempt): void {
   const names = namesOf(c, attempt)
   for (const name of [names.account, names.credential]) {
@@ -166,14 +166,14 @@ export async function withinLimits(c: Context<HonoEnv>, digest: Bytes, next: Nex
   else if (c.error instanceof ApiError && c.error.code === 'unauthorized') recordFailure(c, attempt)
 }
 
-/** Refuses a leak report if its IP address is over the limit. The reported credential does not matter. */
+/** Refuses a leak report if the sender's IP address is over the limit, whatever credential it reports. */
 export function requireFewReports(c: Context<HonoEnv>): void {
   requireAllowed(c, MALFORMED)
 }
 
 /**
- * Counts a leak report by its IP address only. If the reported credential were counted, reports could lock out its
- * owner.
+ * Counts a leak report by the sender's IP address only. If the reported credential were counted, reports could lock out
+ * its owner.
  */
 export function countReport(c: Context<HonoEnv>, costsRequest: boolean): void {
   countFailures(c, [namesOf(c, MALFORMED).address], costsRequest)

@@ -18,7 +18,7 @@ export function databaseOf(c: Context<HonoEnv>, digit: string): Database | null 
   return database
 }
 
-/** Opens the database of a region. Its deadline is the time budget of a request. */
+/** Opens the database of a region. The deadline is REQUEST_BUDGET_MS from now. */
 export function openRegion(c: Context<HonoEnv>, region: Region): Database {
   return openDatabase(c.env, region, {
     deadline: Date.now() + readSettings(c.env).REQUEST_BUDGET_MS,

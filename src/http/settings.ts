@@ -90,8 +90,8 @@ const audiences: Setting<ReadonlyMap<string, string>> = {
 }
 
 /**
- * The URL of GitHub's public keys. The keys decide who may send many reports at once, so the URL must be https. If it
- * is empty, reports in GitHub's format are refused.
+ * The URL of GitHub's public keys. An attacker who could replace these keys could send many reports at once, so the URL
+ * must be https, except on loopback. If the URL is empty, reports in GitHub's format are refused.
  */
 const keysUrl: Setting<string> = {
   requirement: 'must be an https URL, http on loopback, or empty',
@@ -106,8 +106,8 @@ const keysUrl: Setting<string> = {
 export const MAX_ACCESS_TOKEN_TTL_SECONDS = 86_400
 
 /**
- * How long caches may keep the signing keys and other public documents. A rotation of the signing key waits for this
- * time.
+ * How long caches may keep the signing keys and other public documents. A planned rotation of the signing key publishes
+ * the new key, and waits for this time before the key signs tokens.
  */
 export const PUBLIC_CACHE_SECONDS = 300
 
@@ -117,7 +117,7 @@ const regions: Setting<readonly Region[]> = {
   parse: (value) => (typeof value === 'string' ? parseRegions(value) : undefined),
 }
 
-/** `npm run recover` sets this as a Worker secret, so it is usually undefined. */
+/** A Worker secret that `npm run recover` sets for the time of a recovery. Otherwise it is undefined. */
 const maintenance: Setting<boolean> = {
   requirement: boolean.requirement,
   parse: (value) => (value === undefined ? false : boolean.parse(value)),
@@ -134,7 +134,7 @@ const SETTINGS = {
   EVENT_RETENTION_DAYS: integer(1, 3_650),
   /** The maximum number of D1 queries per invocation: https://developers.cloudflare.com/d1/platform/limits/ */
   D1_QUERIES_PER_INVOCATION: integer(50, 1_000),
-  /** An attempt must end before its lease of the delivery, which lasts 30 seconds. */
+  /** An attempt must end within 30 seconds. After that time, another run may attempt the same delivery. */
   WEBHOOK_TIMEOUT_MS: integer(100, 20_000),
   WEBHOOKS_TO_LOCALHOST: boolean,
   GITHUB_KEYS_URL: keysUrl,
@@ -153,8 +153,8 @@ export class SettingsError extends Error {
 }
 
 /**
- * Returns one sentence per invalid setting: the name, the value, the requirement and the file. `isDatabase` tests
- * whether a binding is a D1 database. By default it reads the bindings from `variables`, as in the Worker.
+ * Returns a description of each problem, with the name of the setting and the file. `isDatabase` tests whether a
+ * binding is a D1 database. By default it reads the bindings from `variables`, as in the Worker.
  */
 export function checkSettings(
   variables: object,
@@ -205,7 +205,7 @@ function isD1Database(value: unknown): value is D1Database {
   return typeof prepare === 'function' && typeof batch === 'function'
 }
 
-/** Returns a value for an error message, without a credential that was pasted by mistake. */
+/** Returns a value as text for an error message. If the value is a credential, pasted by mistake, it is not shown. */
 function shown(value: unknown): string {
   if (value === undefined) return 'missing'
   if (typeof value === 'string' && recogniseCredential(value)) return 'a credential'

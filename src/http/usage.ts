@@ -9,7 +9,7 @@ declare global {
   }
 }
 
-/** The application to count for. If an ID is null or absent, usage is not counted. */
+/** The application whose usage is counted. If either ID is null or absent, nothing is counted. */
 interface Subject {
   readonly environmentId?: string | null
   readonly applicationId: string | null

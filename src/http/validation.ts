@@ -38,7 +38,7 @@ export const validQuery = <S extends Schema>(schema: S) =>
   validator('query', (_, c: Context<HonoEnv>) => validate(c, schema, readQuery(c.req.queries())))
 
 /**
- * Truncates long arrays. Replaces a body that is an array with null, because Valibot would accept the array as an
+ * Truncates long arrays. If the body itself is an array, returns null, because Valibot would accept an array as an
  * object.
  */
 function bounded(value: unknown): unknown {
@@ -80,8 +80,8 @@ async function validate<S extends Schema>(c: Context<HonoEnv>, schema: S, value:
 const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/
 
 /**
- * Matches the Idempotency-Key of the Kotlin SDK, which is a hash of the request. Two creates for the same application
- * have the same hash, so a second secret could not be created. Such a key is ignored.
+ * Matches the Idempotency-Key of the Kotlin SDK, which is a hash of the request. Two requests to create a secret for
+ * the same application have the same hash, so a second secret could not be created. Such a key is ignored.
  */
 const HASH_OF_REQUEST = /^retry-[0-9a-f]{64}$/
 

@@ -37,8 +37,8 @@ export async function issueAccessToken(
 }
 
 /**
- * Verifies an access token and returns its claims; null if it is invalid. The database decides whether its secret is
- * still active.
+ * Verifies an access token and returns its claims; null if it is invalid. Introspection checks in the database whether
+ * the secret of the token is still active.
  */
 export async function readAccessToken(env: Env, token: string): Promise<Claims | null> {
   const { verifying } = await signingKeys(env)
@@ -55,9 +55,9 @@ export async function readAccessToken(env: Env, token: string): Promise<Claims |
 }
 
 /**
- * Returns true if the issue time of a token is plausible. A token from a clock that was ahead is refused, because it
- * would be valid for too long. A token that a key signed after its retirement is refused, so that a stolen retired key
- * is useless.
+ * Returns true if the issue time and the lifetime of a token are plausible. A token from a clock that was ahead is
+ * refused, because it would be valid for too long. A token that was issued after the retirement of its key is refused.
+ * So a stolen retired key is useless once the longest lifetime of a token has passed since the retirement.
  */
 function isPlausible({ iat, exp }: Claims, retiredAt: number): boolean {
   const now = Date.now() / 1000

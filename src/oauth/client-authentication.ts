@@ -30,9 +30,9 @@ const CLIENT_ID = /^client_[0-9A-HJKMNP-TV-Z]{26}$/
 
 /**
  * Authenticates the client of a request (RFC 6749 §2.3) by `client_secret_basic` or `client_secret_post`. `find` makes
- * the only D1 request. Throws `invalid_request` for contradictory credentials, 429 after too many failures, and
- * `invalid_client` for every invalid credential. Only the log has the reason. A malformed credential costs no I/O and
- * no digest.
+ * the only D1 request before the response. Throws `invalid_request` for contradictory credentials, 429 after too many
+ * failures, and `invalid_client` for every invalid credential. The response does not have the reason. A malformed
+ * credential costs no I/O and no digest.
  */
 export async function authenticate<T extends { readonly client: AuthenticatedClient; readonly refused?: undefined }>(
   c: Context<HonoEnv>,

@@ -12,7 +12,8 @@ import { remainingScope } from './scope.ts'
 /**
  * The introspection endpoint (RFC 7662). A client sees its own tokens. A first-party client sees all tokens of its
  * environment. All other tokens are reported as inactive, without a reason (§2.2). The response has only those scopes
- * of the token that the application and the secret still have. The client is authenticated before `token` is checked.
+ * of the token that the application and the secret still have. A missing `token` is reported only to an authenticated
+ * client.
  */
 export const introspection = new Hono<HonoEnv>().post('/', async (c) => {
   c.header('Pragma', 'no-cache')

@@ -8,8 +8,8 @@ const OPENID_SCOPES = new Set(['openid', 'profile', 'email', 'offline_access'])
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/
 
 /**
- * Returns the granted scopes as a space-delimited list: the requested ones, or all allowed scopes if none is requested.
- * Returns null if the list is malformed or contains a scope that is not allowed.
+ * Returns the granted scopes as a space-delimited list: the requested scopes, or all allowed scopes if none is
+ * requested. Returns null if `requested` is malformed or contains a scope that is neither allowed nor in OPENID_SCOPES.
  */
 export function grantScope(requested: string | undefined, allowed: readonly string[]): string | null {
   if (!requested) return allowed.join(' ')

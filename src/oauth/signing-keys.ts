@@ -17,7 +17,7 @@ declare global {
   }
 }
 
-/** The maximum difference between the clocks of two machines. */
+/** The tolerated difference between the clocks of two machines. */
 export const CLOCK_SKEW_SECONDS = 60
 
 export interface SigningKeys {

@@ -11,7 +11,7 @@ import { grantScope } from './scope.ts'
 
 /**
  * The token endpoint (RFC 6749 §3.2) for the client credentials grant (§4.4). The client is authenticated before the
- * other parameters are checked, so that only an authenticated client gets errors about them.
+ * values of the other parameters are checked, so that only an authenticated client gets errors about these values.
  */
 export const token = new Hono<HonoEnv>().post('/', async (c) => {
   // For caches that support only HTTP/1.0 (RFC 6749 §5.1).

@@ -1,7 +1,8 @@
 import type { Context } from 'hono'
 
 /**
- * A spreadsheet runs a value with such a first character as a formula (OWASP, CSV Injection), and callers choose names.
+ * A spreadsheet runs a value that begins with one of these characters as a formula (OWASP, CSV Injection). Callers
+ * choose names, so they could inject a formula.
  */
 const FORMULA = /^[=+\-@\t\r]/
 
@@ -24,7 +25,7 @@ function cell(value: string | null): string {
   return `"${(FORMULA.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`
 }
 
-/** A response that the browser saves as a file. The browser does not render it, so its content is harmless. */
+/** A response that the browser saves as a file. The browser does not render the file, so markup in it has no effect. */
 export function fileResponse(c: Context, name: string, type: 'text/csv' | 'application/json', text: string): Response {
   return c.body(text, 200, {
     'Content-Type': `${type}; charset=UTF-8`,

@@ -4,7 +4,7 @@ import { containsCredential } from '../credential/credential.ts'
 /** The errors of a form, by field. */
 export type FieldErrors = Readonly<Record<string, string>>
 
-/** Fields that every form sends on the page that is being rendered. */
+/** The hidden fields that every form of the page has. Empty unless a page is being rendered. */
 let commonFields: Readonly<Record<string, string>> = {}
 
 /**
@@ -210,7 +210,7 @@ interface ConfirmProps {
 }
 
 /**
- * Asks before a change that can't be undone. This is a separate page, which the browser script shows as a dialog. The
+ * Asks the user to confirm a change. This is a separate page, which the browser script shows as a dialog. The
  * focus starts on Cancel, so that a second press of Enter changes nothing.
  */
 export const Confirm = ({ title, verb, back, hasField, children, ...form }: PropsWithChildren<ConfirmProps>) => (

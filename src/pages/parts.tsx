@@ -11,7 +11,7 @@ export const region = (label: string): object => ({ tabindex: 0, role: 'region',
 
 export const Hint = ({ hint }: { hint: string }) => <code class="hint">…{hint}</code>
 
-/** A name that a user chose. The isolation prevents that a bidi override in the name reorders the text around it. */
+/** A name that a user chose. The isolation keeps a bidi override in the name from reordering the text around it. */
 export const Name = ({ children }: PropsWithChildren) => <bdi class="name">{children}</bdi>
 
 /** The maximum length of a name in a list, in code points. */
@@ -40,11 +40,14 @@ export const TypeName = ({ type }: { type: string }) => (
   </code>
 )
 
-/** Marks a credential in a list that was reported as leaked. The stylesheet cuts a long name before the mark. */
+/** In a list, marks a credential that was reported as leaked. The stylesheet cuts a long name before the mark. */
 const LeakMark = ({ at }: { at: number | null }) =>
   at === null ? null : <span class="state bad">Reported as leaked</span>
 
-/** Isolates a name in plain text, where no element is possible: first strong isolate, and pop directional isolate. */
+/**
+ * Isolates a name in plain text, where no element is possible, with the characters first strong isolate and pop
+ * directional isolate.
+ */
 export const isolated = (name: string) => `\u2068${name}\u2069`
 
 /**

@@ -37,7 +37,7 @@ export function exactTime(at: number): string {
 const tooltip = (at: number) => `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 
 /**
- * The exact time, and its distance from now. In a table, the distance is a second line, in a sentence it is in
+ * The exact time, and its distance from now. In a table, the distance is on a second line. In a sentence, it is in
  * brackets.
  */
 export const Time = ({ at, now }: { at: number; now: number }) => (

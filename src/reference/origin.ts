@@ -3,8 +3,9 @@ export const HOSTNAME = 'oncekey.invalid'
 export const ORIGIN = `https://${HOSTNAME}`
 
 /**
- * Replaces the placeholders. WorkOS's Node SDK takes an origin as three options, of which the text has the first: the
- * quoted hostname. The options `port` and `https` are added after it, unless the origin is https on port 443.
+ * Replaces the placeholders. WorkOS's Node SDK takes an origin as three options: `apiHostname`, `port` and `https`. The
+ * text has only `apiHostname`, with the quoted hostname as its value. `port` is added if the origin contains a port,
+ * and `https: false` if the origin is http.
  */
 export function withOrigin(text: string, origin: string, style: 'html' | 'text' = 'text'): string {
   const { hostname, port, protocol } = new URL(origin)

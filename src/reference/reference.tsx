@@ -5,7 +5,7 @@ import { cacheable } from '../http/headers.ts'
 import { asset, Brand, htmlPage, publicOrigin } from '../pages/document.tsx'
 import { withOrigin } from './origin.ts'
 
-/** The public documentation. `npm run openapi` generates the files, which are served as assets. */
+/** The public documentation. `npm run openapi` generates the files, and the Worker reads them from its assets. */
 export const reference = new Hono<HonoEnv>()
   .get('/', cacheable, (c) => htmlPage(c, { title: 'Start', styles: 'reference.css' }, <Start />))
 

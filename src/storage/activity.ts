@@ -7,8 +7,7 @@ import { EVENT_TYPES, type Event, type EventType, eventFromRow, inPeriod, type S
 import { allOf, limitTo, select, selectFromFirst } from './statements.ts'
 
 /**
- * The audit log of an environment: its events, with the names of the objects they refer to and the values before each
- * change.
+ * The audit log of an environment. It has each event with the name of its application and the values before the change.
  */
 
 /** An event, with the name of its application and the values before the change. */
@@ -20,20 +19,26 @@ export interface Activity {
    */
   readonly applicationName: string | null
   /**
-   * The data before the change. Null if the event is not an update, or if the previous event is not among those that
-   * are searched.
+   * The data of the previous event about the same object. Null if no previous event was found. In the audit log, it is
+   * also null unless the event is an update.
    */
   readonly before: Snapshot | null
 }
 
 export interface ActivityFilter {
   readonly limit: number
-  /** The page has the events that are older than this event. Null for the newest events. */
+  /** The ID of an event. The page has the events that are older than this event. Null for the newest events. */
   readonly after: string | null
   readonly type: EventType | null
-  /** The ID of an API key, the email address of a person, or a type of actor, such as `operator`. */
+  /**
+   * Selects the events of one actor: an API key by its ID, a person by email address, or a type of actor, such as
+   * `operator`. Null selects all events.
+   */
   readonly actor: string | null
-  /** An ID, a name or a hint. */
+  /**
+   * Selects the events that have exactly this value (an ID, a name or a hint) in their data, and the events of the
+   * organization with this ID. Null selects all events.
+   */
   readonly target: string | null
   /** The start of the period, inclusive. */
   readonly from: UnixMs | null

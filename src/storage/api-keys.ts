@@ -27,8 +27,8 @@ export const limitMembers = {
 } as const
 
 /**
- * Returns the row of a new key, except its environment. Each IP range is stored with its prefix as bits, which
- * `scopeOf` compares.
+ * Returns the row of a new key, except its environment. Each IP range is stored with the bits of its prefix, which
+ * `scopeOf` compares with the caller's IP address.
  */
 export function keyRow({ id, name, digest, access, createdAt, ...limits }: NewCallerKey & { createdAt: UnixMs }) {
   const { permissions = null, allowedIps = null, expiresAt = null } = limits
@@ -41,7 +41,8 @@ export function keyRow({ id, name, digest, access, createdAt, ...limits }: NewCa
     id,
     name,
     digest,
-    // Older versions of the Worker do not know permissions, and must not let such a key write.
+    // Older versions of the Worker ignore permissions. Because of access `read`, they do not let a key with permissions
+    // write.
     access: permissions ? 'read' : access,
     permissions: permissions && JSON.stringify(permissions),
     allowed_ips: ranges ? JSON.stringify(Object.fromEntries(ranges)) : null,

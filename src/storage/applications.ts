@@ -92,7 +92,7 @@ export function matchesApplication(id: string): Sql {
   return id.startsWith('client_') ? sql`applications.client_id = ${id}` : sql`applications.id = ${id}`
 }
 
-/** Condition: the application has all scopes in a list. Null, which means all scopes, is always true. */
+/** Condition: the application has all of these scopes. Without a list, the condition is always true. */
 export function areScopesKnown(scopes: readonly string[] | null | undefined): Sql {
   if (!scopes?.length) return sql`true`
   return sql`NOT EXISTS (SELECT 1 FROM json_each(${JSON.stringify(scopes)})
@@ -182,7 +182,7 @@ export function selectApplicationCount(caller: Caller): Statement<CallerRow & { 
 
 /**
  * Returns a page of the environment's applications. They are ordered by ID, and so by creation time. `total` is the
- * number of all applications, without the search filter.
+ * number of all applications of the environment, whatever the filters are.
  */
 export function listApplications(
   database: Database,

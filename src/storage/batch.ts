@@ -23,7 +23,7 @@ type Results<Named> = {
 
 /**
  * Sends the statements of a request as one batch. If the batch has no verdict, a default one is added, which identifies
- * the caller. `read` runs only if the caller is known and has the right that the request needs.
+ * the caller. `read` runs only if the caller is known, and either has the right `needs` or has already made the change.
  */
 export async function runBatch<Named extends Statements, T, Refusal extends string>(
   database: Database,
@@ -54,7 +54,8 @@ export async function runBatch<Named extends Statements, T, Refusal extends stri
   }
   const hasDelivery = verdict.has_delivery === 1
   const isElsewhere = isChanging(needs) && (caller.environmentId ?? verdict.environment_id) !== verdict.environment_id
-  // A change that was made needs no check: the caller had the right at that time, and this is a retry.
+  // If the change was made, the caller had the right at that time. A retry succeeds even if the caller has since lost
+  // the right.
   if (!verdict.is_done && (isElsewhere || !isAllowed(identity, needs)))
     return { refused: 'forbidden', identity, hasDelivery }
   return { ...read({ ...rows, verdict } as Results<Named>), identity, hasDelivery }
@@ -90,7 +91,10 @@ export function runChange<Verdict extends ChangeRow, T, Refusal extends string>(
   return runBatch(database, change.caller, CHANGING[event.table], batch, ({ verdict }) => read(verdict as Verdict))
 }
 
-/** Identifies the caller of a request that fails for another reason, because 401 and 403 take precedence. */
+/**
+ * Identifies the caller of a request that sends no other statement, such as one with an invalid body. 401 and 403 take
+ * precedence over its other errors.
+ */
 export function identify(database: Database, caller: Caller, needs: Need): Promise<Outcome<null>> {
   return runBatch(database, caller, needs, {}, () => ({ granted: null }))
 }

@@ -38,7 +38,8 @@ interface BulkRow extends CallerRow {
 }
 
 /**
- * Revokes or disables secrets. Secrets already in that state are not changed. Returns the number of changed secrets.
+ * Revokes or disables secrets. Revoked secrets are not changed, and `disable` also skips disabled and expired secrets.
+ * Returns the number of changed secrets.
  */
 export function changeSecrets(
   database: Database,

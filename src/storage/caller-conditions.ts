@@ -47,8 +47,8 @@ function mayDo(needs: Need): Sql {
 
 /**
  * Returns the scope of a caller that is active, has an allowed IP address, and has the right `needs`. If `needs` is
- * null, another statement of the batch must check the right. The statement that decides whether a change is made passes
- * `inTimeOf`, so that it changes nothing after the deadline of that database.
+ * null, another statement of the batch must check the right. Set `inTimeOf` for the statement that decides whether a
+ * change is made: after the deadline of that database, the statement changes nothing.
  */
 export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database | null = null): Scope {
   const conditions = [isActive(caller)]
@@ -60,8 +60,9 @@ export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database |
 }
 
 /**
- * Returns the scope for a statement that depends on the deciding statement of the batch. It does not check again
- * whether the caller is active. Otherwise a key that expires between two statements would leave half of a change.
+ * Returns the scope for a statement that depends on the deciding statement of the batch. This scope does not check
+ * again whether the caller is active, because a key that expires between two statements would then leave half of a
+ * change.
  */
 export function dependentScope(caller: Caller, needs: Need | null): Scope {
   return scopeWhere(caller, needs ? [mayDo(needs)] : [])
@@ -93,7 +94,7 @@ function scopeWhere(caller: Caller, conditions: Sql[]): Scope {
   return source as Scope
 }
 
-/** Condition: the deadline has not passed by D1's clock. A batch that is delayed must change nothing after it. */
+/** Condition: `changeDeadline` has not passed by D1's clock. A batch that arrives later must change nothing. */
 export function inTime(database: Database): Sql {
   return sql`unixepoch('subsec') * 1000 < ${changeDeadline(database)}`
 }
@@ -133,7 +134,7 @@ export function isLatestOfEnvironment(eventId: string): Sql {
   return isLatest(eventId, ['environment.updated', 'environment.frozen', 'environment.unfrozen'])
 }
 
-/** Condition: the last use was recorded more than a minute ago, and the deadline has not passed. */
+/** Condition: no use was recorded within the last minute, and the deadline has not passed. */
 export function useDue(database: Database, now: UnixMs): Sql {
   return sql`(last_used_at IS NULL OR last_used_at <= ${now - USE_GRANULARITY_MS}) AND ${inTime(database)}`
 }

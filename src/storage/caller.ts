@@ -17,8 +17,8 @@ export type Need = Access | Permission | 'secrets:read'
 export interface Rights {
   readonly access: Access
   /**
-   * Null if the key has all permissions of its access level. A key with permissions has access `read`, because older
-   * versions of the Worker only check `access`.
+   * Null if the key has all permissions of its access level. A key with a list has access `read`, because older
+   * versions of the Worker check only `access`.
    */
   readonly permissions: readonly string[] | null
 }
@@ -40,7 +40,7 @@ export function isAllowed({ access, permissions }: Rights, needs: Need): boolean
   return permissionsFor(needs).some((permission) => permissions.includes(permission))
 }
 
-/** The caller that a request claims to be. Only the database knows whether it exists. */
+/** The caller that a request names. Only the database knows whether this caller exists. */
 export interface Caller {
   readonly kind: 'api_key' | 'session'
   /** SHA-256 of the API key or of the session credential. */
@@ -81,7 +81,7 @@ export interface Identity extends Rights {
   readonly person: string | null
 }
 
-/** The origin of a change, recorded in its event. */
+/** The client that sent the request for a change, as the event of the change records it. */
 export interface Origin {
   readonly address: string | null
   /** A country code (ISO 3166-1 alpha-2). */

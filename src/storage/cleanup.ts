@@ -17,22 +17,24 @@ const TOMBSTONE_RETENTION_MS = 90 * DAY_MS
  */
 const DELIVERY_RETENTION_MS = 30 * DAY_MS
 
-/** How long sessions are kept. No session lasts that long. */
+/** How long sessions are stored. Every session ends earlier; see `SESSION_LIFETIME_MS`. */
 const SESSION_RETENTION_MS = DAY_MS
 
 /**
- * The number of changed rows by step. The next run repeats a failed step. `clock_skew_ms` is the minimum by which D1's
- * clock is ahead of the Worker's. It matters because the Worker sets the deadline of a change, and D1 checks it.
+ * The number of changed rows by step. The next run repeats a failed step. `clock_skew_ms` is how far D1's clock is
+ * ahead of the Worker's (see `skewOf`). The difference matters because the Worker sets the deadline of a change, and D1
+ * checks the deadline.
  */
 export type CleanupReport = Record<string, number | 'failed'>
 
-/** The number of statements in one pass. A run makes at least one pass. */
+/** The number of statements in one pass. `cleanUp` sends these even if `maxQueries` is lower. */
 export const CLEANUP_QUERIES_PER_PASS = 1 + Object.values(stepsAt(0, 0)).flatMap(Object.keys).length
 
 /**
  * Runs the scheduled job. It repeats its steps until no step has more work, the deadline has passed, or `maxQueries`
- * statements were sent. The next run does the rest. The steps are idempotent, independent of each other, and read only
- * rows that they change. They are sent as one batch. If the batch fails, each step is sent as a batch of its own.
+ * statements were sent. The next run does the rest. The steps are idempotent and independent of each other. Except for
+ * `disableUnused`, they find the rows to change by an index. All steps are sent as one batch. If the batch fails, each
+ * step is sent as a batch of its own.
  */
 export async function cleanUp(
   database: Database,
@@ -60,7 +62,7 @@ interface Run {
   /** The difference between the clocks; null if it was not measured. */
   readonly clockSkewMs: number | null
   readonly counts: CleanupReport
-  /** True if secrets of this or another environment may still have to be checked for inactivity. */
+  /** True if the run may still have to check more secrets for inactivity, in any environment. */
   readonly hasMore: boolean
 }
 

@@ -28,7 +28,7 @@ export interface Proof {
   readonly now: UnixMs
 }
 
-/** The origin of the latest use of a secret. */
+/** The client that used a secret last. */
 export interface Use {
   /** The network of the IP address: the /24 of IPv4, or the /48 of IPv6. */
   readonly address: string | null
@@ -58,8 +58,8 @@ export interface VerifiedClient {
 }
 
 /**
- * The reason why a secret does not authenticate a client. It is only logged: a response must not reveal which reason
- * applies.
+ * The reason why a secret does not authenticate a client. The log and the event of the refused use have it, but a
+ * response must not reveal it.
  */
 export type ClientRefusal =
   | 'client_unknown'
@@ -72,8 +72,8 @@ export type ClientRefusal =
   | 'address_not_allowed'
 
 /**
- * A refusal. The IDs belong to the secret with this digest, even if it is the secret of a different client. They are
- * null if no secret has the digest.
+ * A refusal. The IDs are those of the secret with the digest of the proof, even if that secret belongs to a different
+ * client. They are null if no secret has the digest.
  */
 export interface RefusedClient {
   readonly refused: ClientRefusal
@@ -183,8 +183,8 @@ const LATE_USE_MS = 24 * 60 * 60 * 1000
 
 /**
  * Records that a secret is still in use shortly before the expiry that a rotation has set. The event's ID is derived
- * from the secret and the expiry, so that there is only one event. It differs from the IDs of `recordRefusedUse`, whose
- * times are full hours.
+ * from the secret and the expiry, so that there is one event for each expiry. The time in this ID is 1 ms after a full
+ * hour, because the IDs of `recordRefusedUse` have full hours.
  */
 function expiringUse(
   digest: Bytes,
@@ -204,8 +204,8 @@ function expiringUse(
 }
 
 /**
- * The reason in the event of a refused use. Only refusals of an existing secret that worked before, or works from other
- * IP addresses, are recorded.
+ * The reason in the event of a refused use, by refusal. The other refusals are not recorded: either no secret has the
+ * digest, or the secret belongs to a different client.
  */
 const REASONS = new Map<ClientRefusal, string>([
   ['secret_revoked', 'revoked'],
@@ -242,7 +242,7 @@ export function recordRefusedUse(
 interface ClientRow {
   /** Null if the secret is active and belongs to the client. */
   readonly refusal: ClientRefusal | null
-  /** This member and all following ones are null if no secret has the digest. */
+  /** Null if no secret has the digest. So are all following members except `is_frozen`. */
   readonly secret_id: string
   readonly environment_id: string
   readonly last_used_at: UnixMs | null

@@ -36,7 +36,10 @@ export interface ClientSecret {
   readonly lastUsedAt: UnixMs | null
   /** The time of the expiry; null if the secret never expires. */
   readonly expiresAt: UnixMs | null
-  /** True if a rotation has set the expiry. Such a secret does not count against the limit. */
+  /**
+   * True if a rotation has replaced the secret, unless the secret was kept. A rotated-out secret does not count against
+   * the limit.
+   */
   readonly isRotatedOut: boolean
   /** The time when the secret was disabled; null unless it is disabled. */
   readonly disabledAt: UnixMs | null
@@ -108,7 +111,7 @@ export interface SecretReference {
   readonly application?: string
 }
 
-/** Condition: the secret is the one that the caller refers to. */
+/** Condition: the secret matches the reference. */
 function referredTo(caller: Caller, { id, application }: SecretReference): Sql {
   const matches = sql`client_secrets.id = ${id}`
   return application === undefined ? matches : sql`${matches} AND ${ofApplication(caller, application)}`
@@ -120,7 +123,7 @@ function ofApplication(caller: Caller, application: string): Sql {
     WHERE environment_id = ${environmentOf(caller)} AND ${matchesApplication(application)})`
 }
 
-/** Joins a secret to the caller. */
+/** Joins a secret of the caller's environment to the caller. `secret` is the condition that selects it. */
 function joinSecret(secret: Sql): Sql {
   return sql`JOIN client_secrets ON client_secrets.environment_id = caller.environment_id AND ${secret}`
 }
@@ -172,8 +175,8 @@ export function findApplicationWithSecrets(
 }
 
 /**
- * Condition: the secret ends in these four to six characters. The first comparison matches the expression of the index,
- * so that SQLite uses it.
+ * Condition: the secret ends in these four to six characters. The first comparison has the same expression as the
+ * index, so that SQLite uses the index.
  */
 export function endsIn(hint: string, secrets: Sql = raw('client_secrets')): Sql {
   return sql`substr(${secrets}.secret_hint, -4) = ${hint.slice(-4)}
@@ -232,7 +235,8 @@ export function updateClientSecret(
     set.push(sql`expires_at = ${expiry}`, sql`reminded_days = ${passedReminder(sql`${expiry} - ${change.now}`)}`)
     alreadySet.push(sql`client_secrets.expires_at IS ${expiry}`)
     grants.push(isMore(expiry, 'client_secrets.expires_at'))
-    // A secret that was created before the policy may keep its expiry. If it has none, the longest lifetime counts from now.
+    // A secret that was created before the policy may keep its expiry. If the secret has no expiry, the longest
+    // lifetime starts now.
     isAllowed =
       expiresAt === null
         ? isAllowedExpiry(sql`client_secrets.expires_at`, latest)

@@ -85,8 +85,8 @@ const TRANSIENT =
 const FIRST_RETRY_DELAY_MS = 50
 
 /**
- * A change must start this long before the request's deadline. The margin is for the commit, the response and clock
- * skew.
+ * A change must start at least this long before the request's deadline. The margin is for the commit, the response and
+ * clock skew.
  */
 const COMMIT_MARGIN_MS = 500
 
@@ -115,10 +115,10 @@ export function query<Row = never>(sql: Sql): Query<Row> {
 }
 
 /**
- * Maximum number of batches that wait for one region in this isolate. A database runs one query at a time. If more
- * batches waited, each would reach its deadline, and D1 would still run all of them. Leak reports have queues of their
- * own. Unauthenticated reports wait for longer than requests, so many of them must not block requests or reports that
- * GitHub has signed.
+ * Maximum number of batches in each queue of a region, in this isolate. A database runs one query at a time. If more
+ * batches waited, they would miss their deadlines, but D1 would still run them. Leak reports have queues of their own.
+ * Unauthenticated reports wait for longer than requests, and must block neither requests nor the reports that GitHub
+ * has signed.
  */
 const MAX_WAITING = { requests: 100, leaks: 10, signedLeaks: 10 } as const
 type Queue = keyof typeof MAX_WAITING

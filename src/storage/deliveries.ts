@@ -17,9 +17,12 @@ export interface Delivery {
 
 export interface Settlement {
   readonly delivery: Delivery
-  /** The HTTP status, or a description of the failure. People see it. */
+  /** The HTTP status, or a description of the failure, as the dashboard shows it. */
   readonly outcome: string
-  /** The time of the next attempt. Null if the event is delivered, or if the delivery has failed. */
+  /**
+   * The time of the next attempt. Null if no attempt follows, because the event was delivered or the last attempt has
+   * failed.
+   */
   readonly nextAttemptAt: UnixMs | null
   readonly isDelivered: boolean
 }
@@ -27,7 +30,7 @@ export interface Settlement {
 /** During this time after the start of an attempt, no other run may attempt the same delivery. */
 const LEASE_MS = 30_000
 
-/** The number of statements of a claim, and the maximum number of a settlement. */
+/** The number of statements that a claim sends, and the maximum number that a settlement sends. */
 export const QUERIES_PER_CLAIM = 5
 export const QUERIES_PER_SETTLEMENT = 2
 
@@ -42,7 +45,9 @@ const MAX_QUEUED = 100
 
 export interface Claim {
   readonly limit: number
-  /** Claims only the first attempts at this event. Null claims all deliveries that are due. */
+  /**
+   * Claims only those deliveries of this event that were not attempted yet. Null claims all deliveries that are due.
+   */
   readonly event: { readonly id: string; readonly environmentId: string } | null
   /** The IDs of endpoints to skip. */
   readonly except: readonly string[]

@@ -40,9 +40,9 @@ export function recordEventOfEach(change: Change, type: string, items: string, d
 }
 
 /**
- * Records the event of a change to any other object, if `joined` finds the row to change. The statements that make the
- * change follow it, and depend on `eventExists`. Without a database, `joined` must depend on a statement that checks the
- * caller and the deadline.
+ * Records an event about any object, if `joined` joins a row to the caller. The statements that make the change come
+ * after this statement, and depend on `eventExists`. If `database` is null, `joined` must depend on an earlier
+ * statement that checks the caller and the deadline.
  */
 export function recordAuditEvent(
   database: Database | null,
@@ -58,8 +58,8 @@ export function recordAuditEvent(
 }
 
 /**
- * SQL for the `seq` of a new event: higher than that of all stored events, and at least the time in microseconds. So no
- * number is used twice, even after cleanup has removed events.
+ * SQL for the `seq` of a new event: higher than every stored `seq`, and at least the time in microseconds. So no `seq`
+ * is used twice, even after cleanup has removed events.
  */
 export function nextSeq(now: UnixMs): Sql {
   return sql`max((SELECT coalesce(max(seq), 0) FROM events) + 1, ${now * 1000})`

@@ -53,7 +53,7 @@ export interface Event {
   /** The object after the change. The mapping of its table converts it. */
   readonly data: Snapshot
   readonly actor: Actor
-  /** The caller's API key; null for the operator and the system. */
+  /** The API key that made the change, or whose session made it. Null if the operator or the system made the change. */
   readonly apiKey: { readonly id: string; readonly name: string } | null
   /** The ID of the dashboard session that made the change; null for other callers. */
   readonly sessionId: string | null
@@ -106,8 +106,8 @@ export const eventColumns = stored.columns
 const MAX_SKEW_MS = 60 * 60_000
 
 /**
- * Returns a page of events in commit order. A reader that continues after its last event misses no event. If the page
- * is filtered by type or organization, no other events are read.
+ * Returns a page of events in commit order. A reader that continues after its last event misses no event. With a filter
+ * by type or organization, only matching events are read.
  */
 export function listEvents(
   database: Database,
@@ -154,7 +154,10 @@ export function inPeriod(from: UnixMs | null, until: UnixMs | null): Sql[] {
   ]
 }
 
-/** Returns true if an ID is older than the oldest stored event, because the retention of its event has ended. */
+/**
+ * Returns true if `id` is the ID of an event that is older than the oldest stored event. Cleanup removes such an event
+ * after its retention.
+ */
 function isPast(id: string, oldest: UnixMs = Date.now()): boolean {
   const time = id.startsWith('event_') ? timeOfId(id) : null
   return time !== null && time < oldest

@@ -8,14 +8,20 @@ import { MAX_READ } from './inventory.ts'
 import { type ListedRow, type ListedSecret, listedColumns, listedFromRow } from './listed-secrets.ts'
 import { limitTo, selectFromFirst } from './statements.ts'
 
-/** Trailing characters of a secret, or other text. The member that is not searched for is null. */
+/**
+ * A search by the trailing characters of a secret (`hint`), by other text, or by both. A member is null if it is not
+ * searched for.
+ */
 export interface Search {
   readonly hint: string | null
   readonly text: string | null
 }
 
 export interface FoundSecret extends ListedSecret {
-  /** The person or the API key that made the last change, as text. For a revoked secret, this is who revoked it. */
+  /**
+   * The person or the API key that made the last change, as text. For a revoked secret, the last change is the
+   * revocation. Null if the operator or the system made the change.
+   */
   readonly changedBy: string | null
 }
 

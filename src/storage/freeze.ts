@@ -2,8 +2,8 @@ import sql, { raw, type Sql } from 'sql-template-tag'
 import { rangesAround } from '../credential/ip-ranges.ts'
 
 /**
- * Conditions for changes in a frozen environment. It issues no credentials, and refuses changes that let a credential
- * do more or work for longer. Each condition compares a new value with the stored one.
+ * Conditions for changes in a frozen environment, which issues no credentials, and refuses changes that let a
+ * credential do more or work for longer. Each condition compares a new value with the stored one.
  */
 
 /** Condition: the new limit is higher than the stored one, or removes it. NULL is no limit. */

@@ -5,10 +5,10 @@ import type { Blob, UnixMs } from './database.ts'
 import { insertRecord, type Statement } from './statements.ts'
 import type { ChangeRow } from './verdicts.ts'
 
-/** How long a create can be repeated with the same Idempotency-Key and gets the same response. */
+/** For this long, a create that is repeated with the same Idempotency-Key gets the same response. */
 export const REPLAY_WINDOW_MS = 60 * 60 * 1000
 
-/** The stored values from which a client secret can be derived with the API key. */
+/** The stored values that are needed, in addition to the API key and the request, to derive a client secret again. */
 export interface Derivation {
   readonly salt: Bytes
   /** The prefix of the secret. */
@@ -19,7 +19,7 @@ export interface Derivation {
 export interface KeyedRequest extends Derivation {
   /** The digest of the API key's digest and the Idempotency-Key. */
   readonly digest: Bytes
-  /** The digest of the method, path and body. */
+  /** The digest of the request's method, path and body. */
   readonly requestDigest: Bytes
 }
 

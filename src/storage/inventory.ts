@@ -21,8 +21,8 @@ import { allOf, BY_APPLICATION, limitTo, type Statement, select, selectFromFirst
 
 /**
  * Lists all secrets of an environment. Expired and revoked secrets are included until cleanup removes them. IDs sort by
- * creation time, so a page is a range of the table. Filters have no indexes, because every create would have to write
- * them. A page reads at most `MAX_READ` rows of the range, and the next page continues after them.
+ * creation time, so a page is a range of the table. Most filters have no index, because every create would have to
+ * write the index too. A page reads at most `MAX_READ` rows of the range, and the next page continues after them.
  */
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -42,8 +42,8 @@ export interface ListSecretsOptions extends Omit<PageRequest, 'order'> {
 }
 
 /**
- * Returns the table, or an index for this filter, and the condition for it. If there are more rows than a page may
- * read, `indexOrder` decides which rows of the index are read. It is null for the table.
+ * Returns the table, or an index for this filter, and the condition that its rows must meet. If an index has more such
+ * rows than a page may read, `indexOrder` decides which ones are read. For the table, `indexOrder` is null.
  */
 function sourceOf({ applicationId, hint, isLeaked }: SecretFilter) {
   if (hint !== null) {
@@ -66,10 +66,7 @@ const KEYS = {
 } as const
 
 export interface SecretPage extends Page<ListedSecret> {
-  /**
-   * True if the environment has more secrets than a page may read (`maxRead`), so that the pages may not contain all
-   * secrets.
-   */
+  /** True if there are more secrets than a page may read (`maxRead`), so that the pages may lack some secrets. */
   readonly isCut: boolean
 }
 
@@ -121,7 +118,7 @@ function pageStatements(caller: Caller, options: ListSecretsOptions, now: UnixMs
   const conditions = conditionsOf(filter, now)
   const { source, where, indexOrder } = sourceOf(filter)
   const bounds = [where]
-  // An ID contains the creation time. A secret created less than `unusedForDays` ago cannot match.
+  // An ID contains the creation time. A secret created less than `unusedForDays` days ago cannot match.
   if (filter.unusedForDays !== null)
     bounds.push(sql`id < ${startOfIds('secret', now - filter.unusedForDays * DAY_MS + 1)}`)
   const first = (inOrder: Sql) => sql`${allOf(bounds)} ${indexOrder ?? inOrder} ${limitTo(maxRead)}`

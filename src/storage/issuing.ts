@@ -38,8 +38,9 @@ export interface NewClientSecret {
 }
 
 /**
- * The limits of a new secret. A secret that replaces others takes its limits from one of them. If no other secret is
- * active, it takes them from the latest one, so that a rotation after a leak does not remove limits.
+ * The limits of a new secret. A rotation copies them from a secret that the new one replaces. If there is none, it
+ * copies them from the latest secret of the application, even if that secret has ended. So a rotation after a leak does
+ * not remove limits.
  */
 export interface SecretLimits {
   /** Scopes of the application; null for all of them. */
@@ -76,7 +77,7 @@ type IssuingRefusal =
   | 'service_unavailable'
 export type IssuingOutcome = Outcome<CreatedClientSecret, IssuingRefusal>
 
-/** Creates a secret, if the application has fewer than `limit` secrets. */
+/** Creates a secret, if fewer than `limit` secrets of the application count against the limit. */
 export function createClientSecret(
   database: Database,
   change: Change,
@@ -94,8 +95,8 @@ export function createClientSecret(
 
 /**
  * Creates a secret, and sets the expiry of all other active and disabled secrets of the application to `retireAt`,
- * unless they expire earlier. Those secrets do not count against the limit. At most `limit` of them are kept; the first
- * to expire are revoked immediately.
+ * unless they expire earlier. Those secrets do not count against the limit. If there are more than `limit` of them,
+ * those that expire first are revoked immediately.
  */
 export function rotateClientSecrets(
   database: Database,

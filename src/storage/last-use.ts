@@ -4,13 +4,15 @@ import { afterResponse, type Database, measuredApart, type Query, sendBatch, typ
 export const USE_GRANULARITY_MS = 60_000
 
 /**
- * The time of the latest write by this isolate, by the ID of the credential. It prevents concurrent requests from
- * writing the same row.
+ * For the ID of each credential, the time of this isolate's latest write. It prevents concurrent requests from writing
+ * the same row.
  */
 const touchedAt = new Map<string, UnixMs>()
 const MAX_TOUCHED = 1_000
 
-/** The statements of one request, by the ID of the credential. They are sent as one batch. */
+/**
+ * For each request, the statements to send after the response, by the ID of the credential. They are sent as one batch.
+ */
 const pending = new WeakMap<Database, Map<string, readonly Query[]>>()
 
 /**

@@ -39,7 +39,8 @@ export interface HandledLeak {
 
 /**
  * Handles reported credentials in one batch, as their environments have configured. The first report of a credential
- * records an event. A later report does so only if it causes a reaction. Unknown and ended credentials are not changed.
+ * records an event. A later report records one only if its reaction disables or ends the credential. Unknown and ended
+ * credentials are not changed.
  */
 export async function handleLeaks(
   database: Database,

@@ -7,11 +7,11 @@ import { mapping } from './mapping.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** A secret that expires within this time has the state `expiring`. */
+/** A secret that expires within this number of days has the state `expiring`. */
 export const EXPIRING_DAYS = 7
 const EXPIRING_MS = EXPIRING_DAYS * DAY_MS
 
-/** A secret without a use in this time counts as unused. */
+/** A secret is unused if it was not used for this number of days. */
 export const UNUSED_DAYS = 90
 
 export type SecretState = 'active' | 'expiring' | 'disabled' | 'expired' | 'revoked'
@@ -21,7 +21,7 @@ export interface SecretFilter {
   readonly states: readonly SecretState[]
   /** Matches secrets that are neither expired nor revoked, and were not used for this long. */
   readonly unusedForDays: number | null
-  /** Matches secrets that are neither expired nor revoked, by whether they have no expiry. */
+  /** True matches secrets without an expiry, and false secrets with one. Expired and revoked secrets never match. */
   readonly neverExpires: boolean | null
   readonly expiresWithinDays: number | null
   readonly applicationId: string | null
@@ -30,7 +30,7 @@ export interface SecretFilter {
   readonly createdBy: string | null
   /** Trailing characters, at least four. */
   readonly hint: string | null
-  /** Matches secrets by whether they were reported as leaked. */
+  /** True matches secrets that were reported as leaked, and false all others. */
   readonly isLeaked: boolean | null
 }
 
@@ -80,7 +80,7 @@ const listed = mapping<Omit<ListedSecret, 'state' | 'applicationName' | 'organiz
   leakSource: 'leak_source',
 })
 
-/** SQL for the state of a secret, with the names of the API. */
+/** SQL for the state of a secret, with the state names that the API uses. */
 function stateAt(now: UnixMs): Sql {
   return sql`CASE WHEN first.revoked_at IS NOT NULL THEN 'revoked' WHEN first.expires_at <= ${now} THEN 'expired'
     WHEN first.disabled_at IS NOT NULL THEN 'disabled'

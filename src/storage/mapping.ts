@@ -41,5 +41,5 @@ export function mapping<T extends object>(
 /** SQLite has no booleans, so the column has 0 or 1. */
 export const flag = (value: 0 | 1): boolean => value === 1
 export const json = (text: string) => JSON.parse(text)
-/** The value is undefined if an event is older than the column. */
+/** The value is undefined in the data of an event that is older than the column. */
 export const jsonOrNull = (text: string | null | undefined) => (text == null ? null : JSON.parse(text))

@@ -23,7 +23,7 @@ import { endpointColumns, endpointFromRow, MAX_LISTED_ENDPOINTS, type WebhookEnd
 export interface Overview {
   readonly applications: number
   readonly secrets: SecretCounts
-  /** The time of the latest use of any secret; null if no secret was used. */
+  /** The time of the latest use of the counted secrets; null if none of them was used. */
   readonly lastUsedAt: UnixMs | null
   /** The number of expiring secrets. */
   readonly expiringCount: number

@@ -38,8 +38,8 @@ export function recordExpiries(now: UnixMs): Step {
 }
 
 /**
- * IDs of events about the same secret differ only in their times. The times used in client-authentication.ts are 0 or 1
- * ms after a full hour.
+ * Event IDs that are derived from the same secret differ only in their times. So each kind of event has its own offset
+ * from a full second, in ms. client-authentication.ts uses the offsets 0 and 1.
  */
 const OFFSETS_MS = { expiring: 2, unused: 3 }
 

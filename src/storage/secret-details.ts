@@ -24,7 +24,7 @@ export interface SecretDetails {
 }
 
 const HOUR_MS = 60 * 60 * 1000
-/** Events of refused uses are looked up for this long. There is at most one event per hour. */
+/** The history has the refused uses of this number of hours. There is at most one such event per hour. */
 const REFUSED_HOURS = 7 * 24
 /** The number of symbols of an ID that derived IDs share: the region and the random symbols. */
 const DERIVED_SYMBOLS = 16

@@ -26,8 +26,8 @@ export function isAllowedExpiry(expiry: Sql | UnixMs, latest: Sql): Sql {
 }
 
 /**
- * SQL for `reminded_days` of a secret whose expiry has just been set. Reminders whose time has already passed count as
- * sent. `rest` is the time until the expiry in ms.
+ * SQL for `reminded_days`: the latest reminder (30, 7 or 1 days before the expiry) whose time has come, or NULL if
+ * there is none. Cleanup sends only the reminders after it. `rest` is the time until the expiry in ms.
  */
 export function passedReminder(rest: Sql | number): Sql {
   const cases = [1, 7, 30].map((days) => sql`WHEN ${rest} <= ${raw(`${days * DAY_MS}`)} THEN ${raw(`${days}`)}`)

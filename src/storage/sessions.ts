@@ -24,7 +24,7 @@ export interface Session {
   readonly expiresAt: UnixMs | null
   /** True if the caller uses this session. */
   readonly isOwn: boolean
-  /** The origin of the sign-in; null if it is unknown. */
+  /** The IP address, country and user agent of the sign-in. Each is null if it is unknown. */
   readonly address: string | null
   readonly country: string | null
   readonly userAgent: string | null
@@ -65,11 +65,11 @@ const ofSignIn = (column: 'address' | 'country' | 'user_agent') => sql`(SELECT $
 /** Maximum number of sessions of an API key, and of each person who uses the key. A new session ends the oldest one. */
 const MAX_SESSIONS = 10
 
-/** SQL for a session as JSON, for the data of its events. */
+/** SQL for the JSON that represents a session in the data of its events. */
 export const sessionSnapshot = sql`json_object('object', 'session', 'id', target.id,
   'api_key', (SELECT json_object('id', id, 'name', name) FROM api_keys WHERE id = target.api_key_id))`
 
-/** Joins to the caller, as `target`, the session of its environment that `where` selects and that was not ended. */
+/** Joins to the caller, as `target`, a session of the same environment that matches `where` and has not been ended. */
 const joinSession = (where: Sql) =>
   sql`JOIN sessions AS target ON target.environment_id = caller.environment_id AND target.ended_at IS NULL AND ${where}`
 

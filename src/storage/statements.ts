@@ -42,8 +42,8 @@ type Table =
   | 'webhook_endpoints'
   | 'webhook_deliveries'
 /**
- * A table, or a table and the index to use. D1 keeps no statistics for SQLite's query planner, which would otherwise
- * read all rows of the environment (a range of the table) instead of the few rows in the index.
+ * A table, or a table and the index to use. D1 keeps no statistics for SQLite's query planner. If no index is named,
+ * the planner may read all rows of the environment (a range of the table) instead of the few rows in the index.
  */
 type Source = Table | `${Table} INDEXED BY ${string}`
 /** The tables whose rows store the ID of their latest event. */
@@ -185,7 +185,10 @@ export function updateEnvironment(change: Change, set: Sql): Statement {
   )
 }
 
-/** Changes the environment's number of applications, once, if the change affected the application that `matches`. */
+/**
+ * Adds `difference` to the environment's number of applications, if this change created or deleted the application that
+ * `matches` selects. A repeated batch does not add it again.
+ */
 export function countApplications(change: Change, difference: 1 | -1, matches: Sql): Statement {
   return new ScopedStatement(
     sql`UPDATE environments SET application_count = application_count + ${difference}

@@ -61,8 +61,8 @@ export function selectVerdict<Columns>(
 }
 
 /**
- * Condition: an active webhook endpoint of the environment is subscribed to events of this type. By default, this is
- * the caller's environment.
+ * Condition: an active webhook endpoint of the environment is subscribed to events of this type. The default is the
+ * caller's environment.
  */
 export function wantedByWebhook(eventType: string | Sql, environmentId: Sql = raw('caller.environment_id')): Sql {
   return sql`EXISTS (SELECT 1 FROM webhook_endpoints WHERE webhook_endpoints.environment_id = ${environmentId}

@@ -34,7 +34,7 @@ describe.runIf(chromiumPath)('a person who signs in through Cloudflare Access', 
   }
 
   test.each(cases([true], [false]))(
-    'a person signs in with one button, and a new secret and the activity list name the person, scripts: %s',
+    'after a sign-in with one button, a new secret and the activity list show the person’s email address, scripts: %s',
     async (javaScriptEnabled) => {
       const { visitor, page, press, path, main } = await newPerson({ javaScriptEnabled })
       await page.waitForURL(/sign-in/)
@@ -53,7 +53,7 @@ describe.runIf(chromiumPath)('a person who signs in through Cloudflare Access', 
       await page.goto(`${environment.origin}/dashboard/secrets`)
       const row = page.locator('tr', { hasText: hint })
       expect(await row.textContent()).toContain(`by ${EMAIL}`)
-      // The secrets that the operator's program created have the API key as their creator.
+      // Secrets that a program created with the API key name the API key as their creator.
       expect(await main()).toContain('by API key test')
       if (javaScriptEnabled) await checkAccessibility(page)
       await row.getByRole('link', { name: hint }).click()
@@ -68,7 +68,7 @@ describe.runIf(chromiumPath)('a person who signs in through Cloudflare Access', 
     },
   )
 
-  test('a person with an assertion for another application is not signed in, and the page says why', async () => {
+  test('a person with an assertion for another Access application is not signed in, and the page says why', async () => {
     const { visitor, page, main, path, tabTo } = await newPerson({ aud: [newTag()] })
     await page.waitForURL(/sign-in/)
     expect(await page.locator('[role=alert]').textContent()).toContain(
@@ -76,7 +76,7 @@ describe.runIf(chromiumPath)('a person who signs in through Cloudflare Access', 
     )
     expect(await main()).not.toContain('Continue as')
     await checkAccessibility(page)
-    // The API key remains as a way in.
+    // The person can still sign in with an API key.
     await tabTo('API key')
     await page.goto(environment.origin + path)
     await page.waitForURL(/sign-in/)

@@ -12,7 +12,10 @@ import { chromiumPath } from './chromium-path.ts'
 import { fill } from './example.ts'
 import { newVisitor, pressInRow, type Visitor } from './visitor.ts'
 
-/** The width of pages with forms and dialogs: in the short run, the width at which pages are checked without them. */
+/**
+ * The width of the window for forms and dialogs. In the short run it is the browser's default, at which the pages of an
+ * empty environment are checked too.
+ */
 const WIDTH = size(1280, 1200)
 
 describe.skipIf(!chromiumPath)('every page of the dashboard', () => {
@@ -92,13 +95,14 @@ describe.skipIf(!chromiumPath)('every page of the dashboard', () => {
       const { page } = visitor
       await page.setViewportSize({ width: 1440, height: 900 })
       for (const [i, path] of paths.entries()) {
-        // Pages share their frame and their colours: on two of three pages the short run has neither Tab in the frame nor the
-        // dark scheme.
+        // All pages share their frame (header and navigation) and their colours: on two of three pages, the short run
+        // checks neither Tab in the frame nor the dark scheme.
         const isWhole = i % size(3, 1) === 0
         await page.emulateMedia({ colorScheme: 'light' })
         await page.goto(origin + path + (isWhole ? '' : '#main'))
         const wanted = await page.evaluate<string[]>(pressable(isWhole ? 'body' : 'main'))
-        // Radio buttons with one name are one stop, and a date has four. The order of the page leads back to its start.
+        // For Tab, radio buttons with one name are one stop, and a date field has four. After the last stop, Tab returns
+        // to the first one.
         const dates = await page.locator('input[type=date]').count()
         await pressInRow(page, 'Tab', wanted.length + 3 * dates + 3)
         const { passed, unseen } = await page.evaluate<{ passed: string[]; unseen: string[] }>('passed')
@@ -126,7 +130,7 @@ describe.skipIf(!chromiumPath)('every page of the dashboard', () => {
     })
   })
 
-  test('without scripts, no page shows a button that needs a script, and every dialog is a page', async () => {
+  test('without scripts, no page shows a button that needs a script, and every dialog has a page in its place', async () => {
     const plain = await newVisitor(browser, origin, { javaScriptEnabled: false })
     const { page } = plain
     await plain.context.addCookies(await visitor.context.cookies())
@@ -146,7 +150,7 @@ describe.skipIf(!chromiumPath)('every page of the dashboard', () => {
     await plain.context.close()
   }, 300_000)
 
-  test('the pages after a form conform to WCAG 2.2 AA', async () => {
+  test('the pages that follow a sent form conform to WCAG 2.2 AA', async () => {
     const { page } = visitor
     page.on('dialog', (dialog) => void dialog.accept())
     const submit = async (path: string, fields: Record<string, string>, next: string, button = 'main button') => {
@@ -178,7 +182,7 @@ describe.skipIf(!chromiumPath)('every page of the dashboard', () => {
     let forms = 0
     for (const path of paths) {
       if (!/<form[^>]* class="[^"]*\bstack\b/.test(await markup(path))) continue
-      // The forms share their fields: the short run sends every second one.
+      // The forms have fields in common: the short run sends every second form.
       candidates += 1
       if (candidates % size(2, 1) !== 0) continue
       await page.goto(origin + path)
@@ -210,7 +214,7 @@ describe.skipIf(!chromiumPath)('every page of the dashboard', () => {
     for (const path of paths) {
       const tags = (await markup(path)).match(/<[^>]* (data-dialog|popovertarget=)[^>]*>/g) ?? []
       const kinds = tags.map((tag) => kindOf(/ (?:href|popovertarget)="([^"]*)"/.exec(tag)?.[1] ?? ''))
-      // The menu of a narrow page is in every page, and invisible here.
+      // Every page has the menu for narrow windows, which is invisible at this width.
       if (kinds.every((kind) => seen.has(kind) || kind === 'site-menu')) continue
       await page.goto(origin + path)
       const openers = page.locator('[data-dialog]:visible, [popovertarget]:visible')
@@ -274,7 +278,7 @@ interface WithoutScripts {
   readonly buttons: number
   /** Forms without a button to send them. */
   readonly unsent: number
-  /** The pages of the dialogs. */
+  /** The paths of the pages that take the place of dialogs. */
   readonly targets: readonly string[]
 }
 
@@ -286,7 +290,7 @@ const WITHOUT_SCRIPTS = `({
   targets: [...document.querySelectorAll('[data-dialog]')].map((link) => link.getAttribute('href')),
 })`
 
-/** A path or an ID, with the same text for every object. */
+/** Replaces object IDs in a path or an element ID, so that the text is the same for every object. */
 const kindOf = (text: string) => text.replace(/[a-z_]+_[0-9A-Z]{26}/g, ':id')
 
 /**

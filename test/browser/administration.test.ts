@@ -79,7 +79,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
       const main = () => page.locator('main').textContent()
       await visitor.signIn(apiKey, '/dashboard/keys/new')
 
-      // Permissions, an expiry and IP ranges, at first with an invalid one.
+      // Permissions, an expiry and IP ranges, at first with an invalid range.
       await type('Name', 'gateway')
       await tabTo(/^Read-only/)
       await page.keyboard.press('ArrowUp')
@@ -124,7 +124,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
       await page.waitForSelector('.notice.good')
       expect(await page.locator('#max_lifetime_days').inputValue()).toBe('30')
 
-      // Frozen, and lifted again.
+      // The environment is frozen, and the freeze is lifted again.
       await press('Freeze environment…')
       await page.waitForSelector(javaScriptEnabled ? 'dialog[open]' : '#confirm')
       await press('Freeze environment')
@@ -144,7 +144,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
     },
   )
 
-  test('revoking a key, ending a session and creating an endpoint record one event each', async () => {
+  test('revoking an API key, ending a session and creating a webhook endpoint record one event each', async () => {
     const { apiKey, environmentId } = await environment.newExample()
     await newApiKey(environment.served.database, { environmentId, name: 'robot' })
     const other = await environment.newVisitor()
@@ -172,7 +172,7 @@ describe.runIf(chromiumPath)('an administrator', () => {
     visitor.check()
   })
 
-  test('the page of a refused request says that nothing was changed, and what to do next', async () => {
+  test('the pages “Not allowed”, “Not found” and “Page not found” explain the error, and link to the overview', async () => {
     const { environmentId, path } = await environment.newExample()
     const { apiKey } = await newApiKey(environment.served.database, { environmentId, access: 'read' })
     const visitor = await environment.newVisitor()

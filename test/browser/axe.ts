@@ -4,11 +4,11 @@ import type { Page } from 'playwright-core'
 import { expect, inject } from 'vitest'
 
 const require = createRequire(import.meta.url)
-/** Without the comments, which every page would receive and parse. */
+/** The minified axe, because every page receives and parses it. */
 const SOURCE = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
 const COLOURS = ['color-contrast', 'link-in-text-block']
-/** No rule of these reads the style sheets. */
+/** None of these rules reads style sheets, so axe need not load them. */
 const PRELOAD = { assets: ['media'] }
 
 export type Scheme = 'light' | 'dark'
@@ -17,7 +17,7 @@ export type Violation = readonly [scheme: Scheme, rule: string, ...elements: str
 
 /** The kinds of elements that this process has checked. */
 const checked = new Set<string>()
-/** Starting axe in a page costs more than its rules: the short run starts it for no fewer new kinds. */
+/** Starting axe in a page takes longer than its rules: the short run starts it only for this many new kinds or more. */
 const MIN_NEW_KINDS = 8
 
 /** Fails if a page violates a rule: see `findViolations`. */
@@ -26,8 +26,8 @@ export async function checkAccessibility(page: Page, schemes?: readonly Scheme[]
 }
 
 /**
- * Checks a page by all rules in the first scheme, and by those about colours in the next: nothing else differs. The short
- * run checks only kinds of elements that no page before had, one element of each, and only where there are MIN_NEW_KINDS.
+ * Checks a page by all rules in the first scheme, and only by the rules about colours in the next, because nothing else
+ * differs. The short run checks one element of each kind that no earlier page had, and skips a page with few new kinds.
  */
 export async function findViolations(page: Page, schemes: readonly Scheme[] = ['light', 'dark']): Promise<Violation[]> {
   const violations: Violation[] = []
@@ -47,7 +47,7 @@ export async function findViolations(page: Page, schemes: readonly Scheme[] = ['
   return violations
 }
 
-/** An expression for elements of the page whose kinds are new, which counts as their check; undefined for too few. */
+/** An expression for one element of each new kind, which then counts as checked; undefined if there are too few. */
 async function chooseNewKinds(page: Page, rules: readonly string[]): Promise<string | undefined> {
   const all = await page.evaluate<string[]>(`(${nameKinds})(${rules === COLOURS})`)
   const fresh = all.filter((kind) => !checked.has(kind))
@@ -57,8 +57,9 @@ async function chooseNewKinds(page: Page, rules: readonly string[]): Promise<str
 }
 
 /**
- * Names the kind of each element by what the rules read: whether there is a text to see, and its colours. Unless only
- * these count, the name, the attributes, the parent, the emptiness of the element and the width of the page count too.
+ * Names the kind of each element by what the rules read. The rules about colours read whether the element has visible
+ * text, its font and its colours. The other rules also read its name, attributes, parent and emptiness, and the page's
+ * width.
  */
 const nameKinds = `(onlyColours) => {
   const nameOf = (element) => [element?.localName, ...(element?.classList ?? [])].join('.')

@@ -3,12 +3,12 @@ import { existsSync } from 'node:fs'
 const installed = (paths: readonly string[]) => paths.find((path) => existsSync(path))
 const { CHROMIUM_PATH } = process.env
 
-/** Chromium as people use it, where Debian's packages put it; undefined where it is not installed. */
+/** The path of the full Chromium, where Debian's package puts it; undefined if it is not installed. */
 export const fullChromiumPath = installed(CHROMIUM_PATH ? [CHROMIUM_PATH] : ['/usr/bin/chromium'])
 
 /**
- * Chromium without windows where it is installed, because it needs a third of the time for each page. It differs in one
- * way that tests can see: it keeps no page for going back to.
+ * The path of the headless Chromium if it is installed, because it needs a third of the time for each page. Tests can
+ * see one difference: it has no back/forward cache.
  */
 export const chromiumPath = CHROMIUM_PATH
   ? fullChromiumPath

@@ -16,10 +16,10 @@ export function launchChromium({ executablePath = chromiumPath, keepsPages }: Op
       '--headless',
       '--no-sandbox',
       '--disable-gpu',
-      // Processes of their own for drawing, and for each tab, cost a fifth more.
+      // A separate process for drawing, and one for each tab, would take a fifth more time.
       '--in-process-gpu',
       '--renderer-process-limit=1',
-      // A page of a test ends before faster code is worth compiling.
+      // The pages of tests close so soon that optimised code would not save the time to compile it.
       '--js-flags=--no-opt,--no-maglev',
       '--disable-quic',
       '--no-first-run',

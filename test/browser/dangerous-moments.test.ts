@@ -120,7 +120,7 @@ describe.runIf(chromiumPath)('mistakes of a hurried user in the dashboard', () =
       if (!open.endsWith('test')) expect(text).toContain('Nightly export')
       if (menu) expect(text).toContain(`…${hint}`)
       await page.keyboard.press('Enter')
-      // Enter on Cancel closes the dialog; in the empty field it is refused.
+      // Enter on Cancel closes the dialog; Enter in the empty field leaves it open.
       if ((await page.locator('dialog').count()) > 0) await page.keyboard.press('Escape')
       await dialog.waitFor({ state: 'detached' })
     }
@@ -162,7 +162,7 @@ describe.runIf(chromiumPath)('mistakes of a hurried user in the dashboard', () =
     visitor.check()
   })
 
-  test('a search with a pasted secret sends only its last characters from the browser', async () => {
+  test('if a secret is pasted into a search, the browser sends only the last characters of the secret', async () => {
     const { apiKey } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page, tabTo } = visitor
@@ -183,7 +183,7 @@ describe.runIf(chromiumPath)('mistakes of a hurried user in the dashboard', () =
     visitor.check()
   })
 
-  test('a rotation keeps the name and the lifetime of the secret', async () => {
+  test('a rotation gives the new secret the name and the lifetime of the old secret', async () => {
     const { apiKey, call, path, secrets, applicationId } = await environment.newExample()
     await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
     const expires_at = new Date(Date.now() + 90 * 86_400_000).toISOString()

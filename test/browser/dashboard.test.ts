@@ -56,7 +56,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     await page.waitForURL(/#secret_/)
     expect(await page.content()).not.toContain(first)
 
-    // Rotated and kept.
+    // The secret is rotated, and then kept.
     await press('Rotate…')
     await tabTo(/^In 24 hours/)
     await page.keyboard.press('ArrowDown')
@@ -71,7 +71,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     await page.waitForSelector('.notice')
     expect(await main()).toContain('2 of 5')
 
-    // Disabled and enabled.
+    // The secret is disabled and enabled.
     await press(`More actions for …${first.slice(-6)}`)
     await press(`Disable …${first.slice(-6)}`)
     await page.waitForSelector('.state.off')
@@ -81,7 +81,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     await page.waitForSelector('.state.off', { state: 'detached' })
     expect(await isValid(first)).toBe(true)
 
-    // Found by its hint and revoked.
+    // The secret is found by its hint, and revoked.
     await type('Search, or paste a leaked secret', first.slice(-6))
     await page.keyboard.press('Enter')
     await page.waitForURL(/find/)
@@ -92,7 +92,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     await press('Reports')
     await page.waitForURL(/applications\/[^/]+$/)
 
-    // Edited, and deleted by name.
+    // The application is edited, and deleted after its name is typed.
     await press('Edit')
     await type('Description (optional)', 'Every Monday')
     await press('Save application')
@@ -142,7 +142,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  test('a copy button that is pressed twice gets its label back', async () => {
+  test('a copy button that is pressed twice shows its original label again after a few seconds', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor()
     const { page } = visitor
@@ -273,7 +273,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  test('the dashboard revokes a stolen key and ends its sessions', async () => {
+  test('revoking a stolen API key in the dashboard ends the sessions of the key', async () => {
     const { apiKey, environmentId } = await environment.newExample()
     const stolen = await newApiKey(environment.served.database, { environmentId })
     const thief = await environment.newVisitor()

@@ -8,7 +8,7 @@ import { newVisitor, type Visitor } from './visitor.ts'
 
 const KEY = Symbol.for('oncekey.served')
 
-/** The Worker that all files of a process share which need no variables of their own. It ends with the process. */
+/** One Worker for all test files of a process that need no variables of their own. It ends with the process. */
 function sharedWorker(): Promise<Served> {
   const holder = globalThis as { [KEY]?: Promise<Served> }
   holder[KEY] ??= serve({ tokens: 'ES256', isShared: true })

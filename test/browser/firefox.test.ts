@@ -4,7 +4,7 @@ import { Environment } from './environment.ts'
 import { Firefox, firefoxPath } from './firefox.ts'
 import { FOCUSED, STOPS } from './visitor.ts'
 
-/** Firefox opens menus, dialogs and forms in its own code, and focuses links as its own settings say. */
+/** Firefox has its own implementation of menus, dialogs and forms, and its own settings for the focus of links. */
 describe.runIf(inject('isLong') && chromiumPath && firefoxPath)('the dashboard in Firefox', () => {
   const environment = new Environment()
   let firefox: Firefox
@@ -17,7 +17,7 @@ describe.runIf(inject('isLong') && chromiumPath && firefoxPath)('the dashboard i
   const tabTo = async (name: string | RegExp) => {
     const wanted = (text: unknown) =>
       typeof text === 'string' && (typeof name === 'string' ? text === name : name.test(text))
-    // No value comes from a page that is opening.
+    // A page that is still opening returns no value.
     const stops: string[] = JSON.parse(String((await firefox.evaluate(`JSON.stringify(${STOPS})`)) ?? '[]'))
     await firefox.press(...stops.slice(0, Math.max(0, stops.findIndex(wanted))).map(() => 'Tab'))
     const passed: unknown[] = stops
@@ -44,14 +44,14 @@ describe.runIf(inject('isLong') && chromiumPath && firefoxPath)('the dashboard i
   const isAt = (path: string) => until(`location.pathname === ${JSON.stringify(path)}`)
   const main = async () => String(await firefox.evaluate("document.querySelector('main').textContent"))
 
-  test('links, buttons, menus, dialogs, choices and forms are activated by keyboard in Firefox', async () => {
+  test('in Firefox, links, buttons, menus, dialogs, radio buttons and forms can be used by keyboard', async () => {
     const { apiKey, path, hint } = await environment.newExample()
     await firefox.open(`${environment.origin}/dashboard`)
     await type('API key', apiKey)
     await firefox.press('Enter')
     await isAt('/dashboard')
 
-    // A link, a form with choices, and a page that shows a credential once.
+    // A link, a form with radio buttons, and a page that shows a credential once.
     await press('Keys')
     await isAt('/dashboard/keys')
     await press('New API key')
@@ -62,11 +62,11 @@ describe.runIf(inject('isLong') && chromiumPath && firefoxPath)('the dashboard i
     await press('Create API key', ' ')
     await shows('#secret')
     await press('Done')
-    // The page before has the path already.
+    // The page before this one has the same path: only the query differs.
     await until("location.search === '?saved'")
     expect(await main()).toMatch(/robot.*Read and write/s)
 
-    // A dialog: Escape closes it and returns the focus. Its page, which browsers without scripts open, confirms it.
+    // A dialog: Escape closes it and returns the focus. The page for browsers without scripts does what the dialog does.
     await press('Revoke… robot')
     await shows('dialog[open]')
     expect(await firefox.evaluate(FOCUSED)).toBe('Cancel')
@@ -84,7 +84,7 @@ describe.runIf(inject('isLong') && chromiumPath && firefoxPath)('the dashboard i
     await press(`Enable …${hint}`)
     await until("document.querySelector('.notice.good')?.textContent.includes('Secret enabled.')")
 
-    // The search, by its key.
+    // The search, by the key /.
     await firefox.press('/')
     await until("document.activeElement.matches('input')")
     await firefox.press(...hint, 'Enter')

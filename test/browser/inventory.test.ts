@@ -19,7 +19,7 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
       ],
     ),
   )(
-    'after at most four actions, a leaked secret that is %s is found and does not work, scripts: %s',
+    'in at most four actions, a leaked secret that was %s is found, and revoked if necessary, scripts: %s',
     async (state, scripts) => {
       const { apiKey, applicationId, call, isValid } = await environment.newExample()
       await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
@@ -149,7 +149,7 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
     await page.getByLabel('All 2 on this page').press('Space')
     const rows = page.locator('[name=secret]')
     if (javaScriptEnabled) {
-      // The rows show what is selected, and lead back.
+      // The checkbox for all rows checks each row, and is cleared when a row is cleared.
       expect(await rows.nth(1).isChecked()).toBe(true)
       await rows.nth(1).uncheck()
       expect(await page.getByLabel('All 2 on this page').isChecked()).toBe(false)

@@ -11,8 +11,8 @@ const APPLICATIONS = 30
 const HOSTILE = { application_type: 'm2m', organization_id: `org_${'Ab1Cd2Ef'.repeat(8)}` }
 const TOO_WIDE = 'document.documentElement.scrollWidth > innerWidth'
 /**
- * Parts of a table that reach over the next column or beyond the page. A text that is too long is cut, and the padding
- * of a plain button, 4 px, lies outside its column.
+ * Parts of a table that overlap the next column or leave the page. Text is not among them, because it is cut off if it
+ * is too long. The padding of a plain button, 4 px, may lie outside its column.
  */
 const OUT_OF_PLACE = `[...document.querySelectorAll('main table')].flatMap((table) => {
   const beyond = (part, whole) => part.getBoundingClientRect().right > whole.getBoundingClientRect().right + 5
@@ -24,11 +24,11 @@ const OUT_OF_PLACE = `[...document.querySelectorAll('main table')].flatMap((tabl
 })`
 
 describe.skipIf(!chromiumPath)('the layout', () => {
-  // It has a Worker of its own, because seedHostile fills a whole database.
+  // These tests have a Worker of their own, because seedHostile fills a whole database.
   const environment = new Environment(async () => ({}))
   let hostile: Promise<Hostile> | undefined
 
-  /** An environment whose names are as long as they may be, and as hard to show. */
+  /** An environment whose names have the maximum length, and characters that are hard to display. */
   async function newHostile() {
     hostile ??= seedHostile(environment.served.database, environment.origin, APPLICATIONS, () => {}).then(reportLeaks)
     const data = await hostile
@@ -74,7 +74,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     visitor.check()
   }, 300_000)
 
-  test('with very long names, a desktop shows 14 rows at once, and a phone has a header of at most 96 px', async () => {
+  test('with very long names, a list shows 14 rows at once on a desktop, and the header is at most 96 px high on a phone', async () => {
     const { apiKey } = await newHostile()
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
     const { page } = visitor
@@ -126,7 +126,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     expect(await page.evaluate(TOO_WIDE)).toBe(false)
   })
 
-  test('every page begins at the left edge of the header', async () => {
+  test('the heading of a page is aligned with the left edge of the header', async () => {
     const { apiKey, path } = await environment.newExample()
     const visitor = await environment.newVisitor({ viewport: { width: 1440, height: 900 } })
     const { page } = visitor
@@ -165,7 +165,7 @@ describe.skipIf(!chromiumPath)('the layout', () => {
     visitor.check()
   })
 
-  test('a button that can be reached by keyboard copies the ID of a row', async () => {
+  test('in the list of applications, a button that the keyboard reaches copies the client ID', async () => {
     const { apiKey, call } = await environment.newExample()
     const { client_id } = (await call('POST', '/connect/applications', { ...HOSTILE, name: 'Copied' })) as {
       client_id: string

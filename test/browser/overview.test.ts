@@ -37,7 +37,7 @@ describe.skipIf(!chromiumPath)('the overview in a browser', () => {
     },
   )
 
-  test('the overview of an empty environment has a checklist, which marks each step as done', async () => {
+  test('the overview of a new environment has a checklist, which marks completed steps and disappears after the last one', async () => {
     const { apiKey } = await newApiKey(environment.served.database)
     const visitor = await environment.newVisitor()
     const { page, press, type } = visitor

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { launchChromium } from './chromium.ts'
 import { fill } from './example.ts'
 
-/** Takes the pictures of the README: an application, and a secret as it is shown once, in both schemes. */
+/** Takes the pictures of the README, in the light and the dark scheme: an application, and a secret that is shown once. */
 
 const root = resolve(import.meta.dirname, '../..')
 const pictures = join(root, '.github/pictures')
@@ -43,7 +43,7 @@ try {
     await page.click('main button')
     await page.waitForSelector('#secret')
     await take('secret')
-    // The next round begins as this one did.
+    // The secret is revoked, so that the pictures of the next scheme begin in the same state.
     const made = new URL(await page.locator('[data-saved]').evaluate((link) => (link as unknown as URL).href))
     const headers = { Authorization: `Bearer ${api_key}` }
     await fetch(`${url}/connect/client_secrets/${made.hash.slice(1)}`, { method: 'DELETE', headers })

@@ -28,13 +28,13 @@ describe.skipIf(!chromiumPath)('the API reference', () => {
     test.each([
       ['light', 1440],
       ['dark', 320],
-    ] as const)('has no violation of WCAG 2.2 AA: %s, %i px', { timeout: 240_000 }, async (colorScheme, width) => {
+    ] as const)('the page conforms to WCAG 2.2 AA: %s, %i px', { timeout: 240_000 }, async (colorScheme, width) => {
       const { page, context, check } = await newVisitor(browser, origin, {
         colorScheme,
         viewport: { width, height: 900 },
       })
       await page.goto(origin + path)
-      // Calls look alike, as entries and rows do: the short run has every sixteenth.
+      // All calls look alike, and so do all entries and rows: the short run keeps every sixteenth.
       await page.locator('article, .contents li, main tbody tr').evaluateAll(leaveEvery, size(16, 1))
       await checkAccessibility(page, [colorScheme])
       check()
@@ -115,7 +115,7 @@ describe.skipIf(!chromiumPath)('the API reference', () => {
       await context.close()
     })
 
-    test('/docs copies exactly the code that is shown', async () => {
+    test('the copy button of /docs copies exactly the code that is shown', async () => {
       const { page, context } = await open()
       for (const language of ['curl', 'PHP']) {
         await page.locator(article).getByText(language, { exact: true }).click()
@@ -128,7 +128,7 @@ describe.skipIf(!chromiumPath)('the API reference', () => {
       await context.close()
     })
 
-    test('/ and Ctrl+K open the filter of /docs, which finds calls by title and by path', async () => {
+    test('the keys / and Ctrl+K open the filter of /docs, which finds calls by title and by path', async () => {
       const { page, context } = await open()
       const titles = () => page.locator('.contents li a:visible').allTextContents()
       await page.keyboard.press('/')

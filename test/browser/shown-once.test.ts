@@ -51,7 +51,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     visitor.check()
   })
 
-  test('the page of a new secret can be left after a download, and the download’s URL does not contain the secret', async () => {
+  test('after a download, the page of a new secret can be left without a warning, and no download URL contains the secret', async () => {
     const { page, press, plaintext, visitor } = await shown()
     for (const [button, file] of [
       ['Download .env', 'env'],
@@ -71,7 +71,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
   })
 
   test.each([true, false])(
-    'the page of a new secret masks the secret, and has examples in six languages, scripts: %s',
+    'the page of a new secret can hide the secret, and has examples in six languages, scripts: %s',
     async (scripts) => {
       const { page, tabTo, plaintext, visitor } = await shown({ javaScriptEnabled: scripts })
       const masked = () => page.evaluate("getComputedStyle(document.getElementById('secret')).webkitTextSecurity")
@@ -116,7 +116,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     expect(await page.locator('#secret').inputValue()).toBe(plaintext)
   })
 
-  // Without scripts, dangerous-moments.test.ts replaces one too.
+  // dangerous-moments.test.ts also replaces a secret without scripts.
   test.each(cases([true], [false]))(
     'a button on the page of a new secret replaces the secret if it was lost, scripts: %s',
     async (javaScriptEnabled) => {

@@ -7,9 +7,9 @@ export interface Visitor {
   readonly context: BrowserContext
   /** Moves the focus to the element with this text, label or accessible name. */
   readonly tabTo: (name: string | RegExp) => Promise<void>
-  /** Moves the focus there, and presses Enter. */
+  /** Moves the focus to the element, and presses Enter. */
   readonly press: (name: string | RegExp) => Promise<void>
-  /** Moves the focus there, and types. */
+  /** Moves the focus to the element, and types. */
   readonly type: (name: string | RegExp, text: string) => Promise<void>
   /** Signs in with the form, by keyboard. */
   readonly typeApiKey: (apiKey: string) => Promise<void>

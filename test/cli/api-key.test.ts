@@ -17,7 +17,7 @@ const apiKey = (words: string[], surroundings: Surroundings = {}) =>
 const create = (name: string, ...words: string[]) =>
   apiKey(['create', '--environment', 'staging', '--name', name, '--access', 'write', ...words])
 
-test('the key of a new API key is alone on stdout, or in one line of JSON', async () => {
+test('api-key create prints only the key on stdout, or one line of JSON', async () => {
   const { stdout, stderr } = await create('plain')
   expect(stdout).toMatch(/^sk_0\w{49}\n$/)
   expect(stderr).toMatch(/^API key api_key_\w{26} can read and write in staging\. The key is not shown again\.$/m)
@@ -78,11 +78,11 @@ test('an API key can be created with permissions, an expiry and IP ranges', asyn
 
 test.each([
   ['no access and no permission', [], '--access'],
-  ['both', ['--access', 'read', '--permission', 'events:read'], '--access'],
+  ['both an access and a permission', ['--access', 'read', '--permission', 'events:read'], '--access'],
   ['an unknown permission', ['--permission', 'secrets:admin'], 'secrets:admin'],
-  ['an unknown unit', ['--access', 'read', '--expires-in', '90m'], '--expires-in'],
-  ['no time', ['--access', 'read', '--expires-in', '0d'], '--expires-in'],
-  ['a time beyond ten years', ['--access', 'read', '--expires-in', '3651d'], '--expires-in'],
+  ['a lifetime in an unknown unit', ['--access', 'read', '--expires-in', '90m'], '--expires-in'],
+  ['a lifetime of no days', ['--access', 'read', '--expires-in', '0d'], '--expires-in'],
+  ['a lifetime of more than ten years', ['--access', 'read', '--expires-in', '3651d'], '--expires-in'],
   ['a malformed range', ['--access', 'read', '--allow-ip', '203.0.113'], '--allow-ip'],
   ['a range with bits after its prefix', ['--access', 'read', '--allow-ip', '203.0.113.1/24'], '--allow-ip'],
 ])('an API key is not created with %s', async (_, words, text) => {
@@ -119,7 +119,7 @@ test('an API key whose name another key also has can only be revoked by its ID',
   const [{ json: first }, { json: second }] = [await create('twin', '--json'), await create('twin', '--json')]
   const byName = ['revoke', '--environment', 'staging', '--name', 'twin']
   const { code, stderr } = await apiKey(byName)
-  expect(stderr).toContain(`staging has 2 API keys named twin: ${first.id}, ${second.id}. Nothing was changed.`)
+  expect(stderr).toContain(`staging has 2 active API keys named twin: ${first.id}, ${second.id}. Nothing was changed.`)
   expect(code).toBe(1)
   await apiKey(['revoke', first.id])
   expect((await apiKey([...byName, '--json'])).json.id).toBe(second.id)
@@ -181,7 +181,7 @@ describe('an API key that cannot be shown', () => {
     })
     const [{ id }] = await keysNamed('lost')
     expect(stderr).toContain(
-      `API key ${id} could not be written to standard output (ENOSPC). It still exists, because undoing this failed (the database is gone). Run: npm run api-key -- revoke ${id}`,
+      `API key ${id} could not be written to standard output (ENOSPC). It still exists, because undoing its creation failed (the database is gone). Run: npm run api-key -- revoke ${id}`,
     )
     expect(code).toBe(1)
   })

@@ -19,7 +19,7 @@ describe('the bootstrap of an environment at a later start', () => {
     expect(await bootstrap(database, 'development', kept)).toEqual(kept)
   })
 
-  test('a later start creates the saved API key if an earlier start ended before it was stored in the database', async () => {
+  test('a later start stores the saved API key in the database if an earlier start ended before it did so', async () => {
     const { kept } = await made()
     const database = await newOperatorDatabase()
     const now = await bootstrap(database, 'development', kept)

@@ -57,7 +57,7 @@ test('without a Cloudflare login, the error says how to log in', async () => {
 })
 
 describe('the choice of the Cloudflare account', () => {
-  test('an operator with several accounts chooses one in wrangler.toml or the environment', async () => {
+  test('an operator with several accounts chooses one in wrangler.toml or by CLOUDFLARE_ACCOUNT_ID', async () => {
     accounts = [...accounts, { id: 'b2', name: 'Shop' }]
     await expect(login(undefined, token)).rejects.toThrow(
       'The Cloudflare login has access to several accounts: Jane’s (a1), Shop (b2). Nothing was changed. Set account_id in wrangler.toml, or CLOUDFLARE_ACCOUNT_ID.',
@@ -67,7 +67,7 @@ describe('the choice of the Cloudflare account', () => {
     expect((await login(undefined, token)).id).toBe('a1')
   })
 
-  test('a token that may use no account is refused with the permissions that it needs', async () => {
+  test('the error for a Cloudflare token without access to an account has the permissions that the token needs', async () => {
     accounts = []
     await expect(login(undefined, token)).rejects.toThrow(
       /has access to no account\. Nothing was changed\. An API token needs/,

@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import { atEnd } from '../at-end.ts'
 import { Cloudflare, Refusal } from './cloudflare.ts'
 
-/** Serves the stand-in. `url` is for CLOUDFLARE_API_BASE_URL. */
+/** Serves the stand-in for Cloudflare. `url` is for CLOUDFLARE_API_BASE_URL. */
 export async function startCloudflare(): Promise<{ cloudflare: Cloudflare; url: string }> {
   const cloudflare = new Cloudflare()
   const accountPath = `/accounts/${cloudflare.account.id}`

@@ -15,7 +15,7 @@ export class Cloudflare {
   readonly databases: AccountDatabase[] = []
   /** The state of a database at each Time Travel bookmark. */
   readonly states = new Map<string, D1Database>()
-  /** Where D1 creates a database whatever it is asked; otherwise as asked, or in ENAM. */
+  /** The location of every new database; if undefined, the location that is asked for, or ENAM. */
   region: string | undefined
   quotaExceeded = false
   /** Custom domains by hostname, and the Worker of each. */
@@ -28,7 +28,7 @@ export class Cloudflare {
   readonly addresses = { enabled: false, previews_enabled: true }
   /** The version that answers requests, if it is not the deployed one. */
   answering: string | undefined
-  /** The rows of every query of Analytics Engine, and the queries. */
+  /** The rows that every query of Analytics Engine returns, and the queries that were sent. */
   usage: Readonly<Record<string, string | number>>[] = []
   readonly queries: string[] = []
 
@@ -37,10 +37,10 @@ export class Cloudflare {
   readonly calls: string[] = []
   /** The call that is refused from now on, such as `POST /d1/database`. */
   refused = ''
-  /** The call that fails, once: before it has an effect, or, when the reply is lost, after it. */
+  /** The call that fails once: before it takes effect or, when the reply is lost, after it. */
   broken = ''
   isReplyLost = false
-  /** The call that is not answered. Resolves `onHeld` when it has arrived. */
+  /** The call that is never answered. When it arrives, `onHeld` is called. */
   held = ''
   onHeld = () => {}
 
@@ -96,14 +96,14 @@ export class Cloudflare {
     [/^GET \/workers\/workers\/oncekey$/, () => ({ id: 'w', name: 'oncekey', subdomain: this.addresses })],
     [/^PUT \/workers\/scripts\/oncekey$/, (body) => this.#uploaded(body, true)],
     [/^POST \/workers\/scripts\/oncekey\/versions$/, (body) => this.#uploaded(body, false)],
-    // It has all files already.
+    // Cloudflare has all files already.
     [/^POST \/workers\/scripts\/oncekey\/assets-upload-session$/, () => ({ jwt: 'jwt', buckets: [] })],
     [/^POST \/workers\/scripts\/oncekey\/subdomain$/, (body) => Object.assign(this.addresses, body as object)],
     [/^PATCH \/workers\/scripts\/oncekey\/script-settings$/, () => ({})],
     [/^PUT \/workers\/scripts\/oncekey\/schedules$/, () => []],
   ]
 
-  /** Answers a call. `path` is below the path of the account, or of no account. */
+  /** Answers a call. `path` is without the prefix for the account. */
   async answer(method: string, path: string, body: unknown = undefined): Promise<unknown | Refusal> {
     const url = new URL(path, 'http://api')
     const call = `${method} ${url.pathname}`
@@ -148,7 +148,7 @@ export class Cloudflare {
     return id
   }
 
-  /** Of the version that serves. */
+  /** The secrets of the version that serves. */
   get secrets(): Record<string, string> {
     return this.#version(this.serving[0]?.version_id ?? '')?.secrets ?? {}
   }

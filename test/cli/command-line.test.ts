@@ -94,8 +94,8 @@ describe('a name that could look like another name is refused', () => {
     ['a line break', 'a\nb', 'must not contain control characters'],
     ['a lone surrogate', 'a\ud800', 'must be well-formed Unicode'],
     ['a space in front', ' production', 'must not begin or end with a space'],
-    ['two spaces', 'a  b', 'must have single ordinary spaces only'],
-    ['a no-break space', 'a\u00a0b', 'must have single ordinary spaces only'],
+    ['two spaces', 'a  b', 'must separate words by one ordinary space'],
+    ['a no-break space', 'a\u00a0b', 'must separate words by one ordinary space'],
     ['a zero-width space', 'prod\u200b', 'must not contain invisible or text-direction characters'],
     ['a bidirectional override', 'a\u202eb', 'must not contain invisible or text-direction characters'],
     ['a variation selector', 'a\ufe0f', 'must not have invisible characters'],
@@ -122,19 +122,19 @@ describe('an option that npm reads as its own because `--` is missing', () => {
   test('`npm run deploy --dry-run` without `--` is refused, and does not deploy', async () => {
     const env = { ...npm, npm_config_dry_run: 'true' }
     const { code, stderr } = await cli(['deploy'], { env })
-    expect(stderr).toContain('npm took --dry-run for itself. Write `--` before it.')
+    expect(stderr).toContain('npm read --dry-run as its own option. Write `--` before it.')
     expect(code).toBe(2)
   })
 
   test('the error for a missing option says that npm took the option', async () => {
     const { code, stderr } = await cli(KEY, { env: { ...npm, npm_config_access: 'read' } })
-    expect(stderr).toContain('npm took --access for itself. Write `--` before it.')
+    expect(stderr).toContain('npm read --access as its own option. Write `--` before it.')
     expect(code).toBe(2)
   })
 
   test('an option after `--` is accepted although npm also has this option', async () => {
     const { code, stderr } = await cli(words, { env: { ...npm, npm_config_access: 'public' } })
-    // It got as far as the database.
+    // The command came as far as the database.
     expect(stderr).toContain('unexpected use of the local database')
     expect(code).toBe(1)
   })
@@ -152,7 +152,7 @@ describe('an option that npm reads as its own because `--` is missing', () => {
   })
 })
 
-describe('--help shows every option on stdout, with exit code 0', () => {
+describe('--help shows the commands and options on stdout, with exit code 0', () => {
   test.each<[string[], string[]]>([
     [
       ['dev', '--help'],
@@ -190,7 +190,7 @@ describe('--help shows every option on stdout, with exit code 0', () => {
       ['deploy', '--help'],
       ['--location', '--jurisdiction <NAME>', 'eu, us or fedramp', '--dry-run', '--json'],
     ],
-  ])('--help shows every option on stdout, with exit code 0: %j', async (words, parts) => {
+  ])('--help shows the commands and options on stdout, with exit code 0: %j', async (words, parts) => {
     const { code, stdout, stderr } = await cli(words)
     for (const part of parts) expect(stdout).toContain(part)
     expect(stdout).toMatch(/^Usage: npm run /)

@@ -132,8 +132,8 @@ describe('the setting REGIONS', () => {
 test.each<[string, string, RegExp]>([
   ['half-written', 'name = "oncekey', /^wrangler\.toml, line 1 is invalid: /],
   ['with a wrong type', 'name = "oncekey"\nvars = 5\n', /^wrangler\.toml is invalid: .*"vars" should be an object/],
-  ['empty', '', /^wrangler\.toml has no D1 database with the binding DB and a name\. Nothing was changed\.$/],
-])('a wrangler.toml that is %s is reported with an error message', async (_, text, sentence) => {
+  ['empty', '', /^wrangler\.toml has no D1 database with the binding DB and a database_name\. Nothing was changed\.$/],
+])('an invalid wrangler.toml is reported with an error message: %s', async (_, text, sentence) => {
   await writeFile(path, text)
   await expect(readConfiguration(path)).rejects.toThrow(sentence)
 })

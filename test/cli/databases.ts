@@ -40,10 +40,7 @@ export async function emptyDatabase(): Promise<D1Database> {
   return remoteDatabase(new URL(`/${names[index]}`, await runtime))
 }
 
-/**
- * Creates the tables, as wrangler does, by the migrations that are not recorded yet: those that follow one, `count` of
- * them at most.
- */
+/** Applies the migrations that are not recorded yet, as wrangler does: at most `count` of those that follow `after`. */
 export async function applyMigrations(
   binding: D1Database,
   { after = '', count = migrations.length } = {},

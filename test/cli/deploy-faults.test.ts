@@ -2,7 +2,7 @@ import { generateKeyPair } from 'jose'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { customDomain, Deployment, URL } from './deployment.ts'
 
-/** Faults of the account, and interruptions: each is named, says what was changed, and is over when the command runs again. */
+/** Faults of the account, and interruptions. The error says what failed and what was changed. A later run completes. */
 
 // No fault depends on the key, and to generate one takes longer than the rest of a deployment.
 const keyPair = await generateKeyPair('RS256', { extractable: true })
@@ -14,7 +14,7 @@ afterAll(() => {
 
 const host = 'secrets.example.com'
 
-/** Everything that a first deployment asks, in order, and those of its calls that change something. */
+/** All calls of a first deployment, in order, those that change something, and the runs of wrangler. */
 async function everyCall(): Promise<{ calls: string[]; changes: string[]; runs: string[] }> {
   const deployment = new Deployment()
   await deployment.deploy(customDomain(host))
@@ -80,7 +80,7 @@ describe('an account that is not ready for a deployment', () => {
   })
 
   test.each(calls)(
-    'if a token is not allowed to call %s, the error has the needed permissions, and no later step runs',
+    'if the Cloudflare token does not allow %s, the error has the needed permissions, and no later step runs',
     async (call) => {
       const deployment = new Deployment()
       deployment.cloudflare.refused = call
@@ -124,12 +124,12 @@ describe('a custom domain', () => {
       occupy(deployment)
       deployment.cloudflare.changes.length = 0
       await expect(deployment.deploy(customDomain(host))).rejects.toThrow(
-        `${words}. The domain was not changed. Choose another domain, or run \`npm run deploy -- --take-domain\` to replace it.`,
+        `${words}. The domain was not changed. Choose another domain, or run \`npm run deploy -- --take-domain\` to use this one anyway.`,
       )
       expect(deployment.cloudflare.domains[host]).not.toBe('oncekey')
       if (!isFirst) expect(deployment.cloudflare.changes).toEqual([])
       const { said } = await deployment.deploy({ ...customDomain(host), canTakeDomain: true })
-      if (!isFirst) expect(said[1]).toContain(`${words}. This deployment replaces it.`)
+      if (!isFirst) expect(said[1]).toContain(`${words}. This deployment gives the domain to Oncekey.`)
       expect(deployment.cloudflare.domains[host]).toBe('oncekey')
     }
   })
@@ -141,7 +141,7 @@ describe('a custom domain', () => {
     expect(deployment.cloudflare.changes).toEqual([])
   })
 
-  test('if a first deployment finds a DNS record of the domain, it has created a database and a Worker without a URL', async () => {
+  test('a first deployment that fails at a DNS record of the domain leaves a database and a Worker without a URL', async () => {
     const deployment = new Deployment()
     const { cloudflare } = deployment
     cloudflare.dnsRecords.add(host)
@@ -206,7 +206,7 @@ test('deploy lists the versions that share the requests, and the new version get
   expect(cloudflare.serving).toEqual([{ version_id: cloudflare.versions.at(-1)?.id, percentage: 100 }])
 })
 
-test('if another version is uploaded meanwhile (error 10215), deploy says what to do, and the next run completes', async () => {
+test('if another version is uploaded during a deployment (error 10215), deploy says what to do, and the next run completes', async () => {
   const deployment = new Deployment()
   const { cloudflare } = deployment
   const { wrangler } = deployment.platform
@@ -229,7 +229,7 @@ test('if another version is uploaded meanwhile (error 10215), deploy says what t
   expect(cloudflare.secretNames).toEqual(['SIGNING_KEY'])
 })
 
-test('after a rollback, the deployment adds the missing signing key', async () => {
+test('after a rollback to a version without a signing key, the next deployment adds a key', async () => {
   const deployment = new Deployment()
   const { cloudflare } = deployment
   await deployment.deploy()
@@ -243,7 +243,7 @@ test('after a rollback, the deployment adds the missing signing key', async () =
 describe('an exhausted quota of the Free plan', () => {
   const words = "D1's daily limit of the Workers Free plan is used up until midnight UTC."
 
-  test('if the deployed Worker has no quota left, the error has Cloudflare’s message', async () => {
+  test('if the deployed Worker has no quota left, the error has the Worker’s message', async () => {
     const deployment = new Deployment()
     deployment.refusal = words
     await expect(deployment.deploy()).rejects.toThrow(`is not ready after two minutes: 503 (${words}).`)
@@ -288,7 +288,7 @@ test('code that is older than the database’s migrations is not deployed', asyn
   const { d1 } = deployment.cloudflare.databases[0] as { d1: D1Database }
   await d1.exec("INSERT INTO d1_migrations (name) VALUES ('0099_later.sql')")
   await expect(deployment.deploy()).rejects.toThrow(
-    'The database oncekey has the tables of a newer version (0099_later.sql). Nothing was changed. Deploy that version or a newer one.',
+    'The database oncekey has the tables of a newer version of Oncekey (0099_later.sql). Nothing was changed. Deploy that version or a newer one.',
   )
   expect(deployment.runs).toEqual([])
 })

@@ -26,7 +26,7 @@ describe('the location of a new database', () => {
     const deployment = new Deployment()
     const { code, stderr } = await cli(['deploy'], { platform: deployment.platform, env: { CI: 'true' } })
     expect(stderr).toContain(
-      "Choose where the database oncekey is created, because its location can't be changed later. Nothing was created. Run: npm run deploy -- --location LOCATION\nLOCATION is one of weur, eeur, apac, oc, wnam, enam. `--jurisdiction` takes eu, us, fedramp. `--anywhere` creates it near the machine that runs this command.",
+      "Choose where D1 creates oncekey, because the location of a database can't be changed later. Nothing was created. Run: npm run deploy -- --location LOCATION\nLOCATION is one of weur, eeur, apac, oc, wnam, enam. `--jurisdiction` takes eu, us, fedramp. `--anywhere` means near the machine that runs this command.",
     )
     expect(code).toBe(1)
     expect(deployment.cloudflare.changes).toEqual([])
@@ -80,7 +80,7 @@ describe('the location of a new database', () => {
   })
 })
 
-test('deploy fails if an existing database has another jurisdiction', async () => {
+test('deploy fails if an existing database has another jurisdiction than --jurisdiction names', async () => {
   const deployment = new Deployment()
   const { said } = await deployment.deploy(at({ '': { jurisdiction: 'eu' } }))
   expect(said[2]).toContain('Created oncekey in ENAM, jurisdiction eu.')
@@ -100,7 +100,7 @@ test.each([
 })
 
 describe('a deployment with several regions', () => {
-  test('with several regions, each database is created at its own location, gets its tables, and is bound', async () => {
+  test('with several regions, each database is created at its own location, gets its tables, and is bound to the Worker', async () => {
     const deployment = new Deployment()
     const { said } = await deployment.deploy(twoRegions)
     expect(said[2]).toMatch(/^Created oncekey in WEUR\.\n {6}Created oncekey-apac in APAC\.\n/)

@@ -120,7 +120,7 @@ describe('the URL of a deployment', () => {
     await deployment.deploy()
     const { url, said } = await deployment.deploy(customDomain('secrets.example.com'))
     expect(url).toBe(URL)
-    expect(said.at(-2)).toContain('It stays on, because it is the issuer of the tokens.')
+    expect(said.at(-2)).toContain('It stays on, because its URL is the issuer of tokens.')
     expect(deployment.cloudflare.addresses.enabled).toBe(true)
   })
 
@@ -152,7 +152,7 @@ test('if deploy fails after it created an API key, the error says that a key may
     const { binding } = await regions[0].open()
     return regionsOf(
       withBatch(binding, (real, statements) => {
-        // Only the example application takes so many.
+        // Only the creation of the example application has so many statements.
         if (statements.length > 2) throw new Error('D1_ERROR: D1 DB is overloaded.')
         return real(statements)
       }),

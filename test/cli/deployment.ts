@@ -77,9 +77,9 @@ export class Deployment {
   readonly runs: string[] = []
   /** The URLs that were fetched. */
   readonly fetched: string[] = []
-  /** The run of wrangler, or `open` the database, that fails, once: before it has an effect, or after it. */
+  /** The run of wrangler, or `open` for opening the database, that fails once: before or after it takes effect. */
   broken = ''
-  /** How many requests to the Worker fail before one is answered. */
+  /** How many requests to the Worker fail before the first answer. */
   silence = 0
   /** The message with which the Worker says that it is not ready. */
   refusal = ''
@@ -106,7 +106,7 @@ export class Deployment {
     return (regions[index] ?? regions[0]).open()
   }
 
-  /** Runs all steps, as far as they go. */
+  /** Runs all steps, or those up to the first that fails. */
   async deploy(changes: Partial<DeployPlan> = {}, ask?: (question: string) => Promise<string>) {
     const said: string[] = []
     const context = { platform: this.platform, progress: (line: string) => void said.push(line), ask }
@@ -174,7 +174,7 @@ export class Deployment {
     )
     if (!isDeployed) return id
     this.cloudflare.addresses.enabled = workers_dev ?? routes.length === 0
-    // wrangler overrides everything when its output is not a terminal.
+    // When its output is not a terminal, wrangler takes the domain from its current use without asking.
     for (const { pattern } of routes) this.cloudflare.domains[pattern] = 'oncekey'
     return id
   }

@@ -171,7 +171,7 @@ describe('two first starts of npm run dev at once, with two regions', () => {
     ;[one, other] = both.map(({ stdout }) => JSON.parse(stdout())) as [Served, Served]
   })
 
-  test('both processes serve, with the same API key for each region', async () => {
+  test('both processes serve, and within each region both accept the same API key', async () => {
     const keysOf = ({ regions }: Served) => regions.map((region) => ({ ...region, url: '' }))
     expect(keysOf(one)).toEqual(keysOf(other))
     for (const { url, api_key, application } of [...one.regions, ...other.regions]) {

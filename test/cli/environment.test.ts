@@ -77,7 +77,7 @@ test.each([
   ['two words', `'two words'`],
   ['$(reboot)', `'$(reboot)'`],
   ['plain-1', 'plain-1'],
-])('the command that is printed for an environment named %s is quoted for a shell', async (name, word) => {
+])('the environment name %s is quoted for a shell in the printed command, if necessary', async (name, word) => {
   const environment = await environments()
   const { stdout } = await environment('create', '--name', name)
   expect(stdout).toContain(`npm run api-key -- create --environment ${word} --name NAME --access read|write\n`)

@@ -49,7 +49,7 @@ async function compare(target: D1Database): Promise<void> {
   }
 }
 
-test('an imported environment has the same IDs, secrets, events and last uses, and its secrets obtain tokens', async () => {
+test('an imported environment has the same IDs, secrets, events and last uses, and its active secrets obtain tokens', async () => {
   expect(exported.json).toEqual({
     file: whole,
     environment: one.environmentId,
@@ -109,12 +109,12 @@ test('an export without --digests contains no digest or signing secret, and impo
   expect(await found(file)).toEqual([])
   const { code, stderr } = await importing(file, await newDatabase())
   expect(stderr).toContain(
-    'The export has no digests, so its secrets and API keys could not be used. Export it with --digests. Nothing was changed.',
+    'The export has no digests, so its secrets and API keys could not be used. Export the environment again with --digests. Nothing was changed.',
   )
   expect(code).toBe(1)
 })
 
-test('an export that fails at any D1 request can be continued, and writes the same file', async () => {
+test('an export that fails at any D1 request can be continued, and the file is the same as without the failure', async () => {
   const expected = await contents(whole)
   const total = await requestsOf(source.database, (database) =>
     exporting(join(folder, 'counted.jsonl'), ['--digests'], { database }),
@@ -195,7 +195,7 @@ test('a repeated import does not change a secret that was revoked after the firs
   expect(row?.revoked_at).toBe(5)
 })
 
-test('imported events whose seq another environment already uses get higher seqs, in the same order', async () => {
+test('imported events whose sequence numbers are already in use get higher numbers, in the same order', async () => {
   const target = await newDatabase()
   const events = (await rowsOf(source.database, 'events', one.environmentId)) as { seq: number; id: string }[]
   const ordered = events.toSorted((a, b) => a.seq - b.seq)
@@ -226,7 +226,7 @@ async function seqOrder(file: string): Promise<{ id: string; seq: number }[]> {
   return lines.filter(({ table }) => table === 'events').map(({ row }) => row)
 }
 
-test('import skips and reports a row whose digest a row of another environment has', async () => {
+test('import skips and reports a row whose digest is already in use in another environment', async () => {
   const target = await newDatabase()
   const other = await newApiKey(target)
   const own = await source.database
@@ -265,7 +265,7 @@ describe('a file that cannot be imported', () => {
     [
       'another format version',
       header({ oncekey_export: 2 }),
-      'has version 2 of the format. This version of Oncekey reads version 1.',
+      'has version 2 of the export format. This version of Oncekey reads version 1.',
     ],
     [
       'a newer schema',
@@ -349,7 +349,7 @@ test('import refuses an environment name that is taken, and --name gives another
   expect(list.json.map(({ name }: { name: string }) => name)).toEqual(expect.arrayContaining([one.name, 'moved']))
 })
 
-test('export and import keep unusual characters in names, and an environment without rows', async () => {
+test('export and import preserve unusual characters in names, and also move an environment without rows', async () => {
   const database = await newDatabase()
   const { environmentId } = await newApiKey(database)
   const name = '\'"; DROP TABLE events; --\n\u2028\u202e{"end":true}\\u0000 🗝️'

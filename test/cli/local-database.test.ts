@@ -29,7 +29,7 @@ async function databaseFile(folder: string): Promise<string> {
   return join(databases, name)
 }
 
-/** Runs SQL on the file, and leaves nothing in the log beside it. */
+/** Runs SQL on the database file, and empties the write-ahead log beside it. */
 async function edit(folder: string, sql: string): Promise<void> {
   const database = new DatabaseSync(await databaseFile(folder))
   database.exec(sql)
@@ -218,7 +218,7 @@ describe('the error message for a failure of the local runtime', () => {
   )
 })
 
-test('the error message for a failed statement has its cause', async () => {
+test('the error message for a failed statement has the cause of the failure', async () => {
   const folder = await newFolder()
   const { code, stderr } = await cli(['environment', 'list', '--persist-to', folder], {
     openLocalRegions: async (directory) => {

@@ -35,7 +35,7 @@ const command = (...words: string[]): Promise<Finished> =>
   })
 const list = async () => (await command('environment', 'list')).json
 
-/** The ports on which a program of this machine listens, as Linux tells them. */
+/** The ports on which programs of this machine listen, from Linux's own list. */
 async function listening(): Promise<number[]> {
   const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n').slice(1)
   const fields = lines.map((line) => line.trim().split(/\s+/)).filter(([, , , state]) => state === '0A')

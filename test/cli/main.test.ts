@@ -66,8 +66,8 @@ test('package.json has a script for every command, and --help lists every comman
   for (const [name] of commands) expect(stdout).toContain(`npm run ${name} --`)
 })
 
-test('an option before `--`, which npm reads as its own, is reported', async () => {
+test('an option that npm reads as its own, because `--` is missing before it, is reported', async () => {
   const { stderr, code } = await paste('npm run -s deploy --dry-run')
-  expect(stderr).toContain('npm took --dry-run for itself. Write `--` before it.')
+  expect(stderr).toContain('npm read --dry-run as its own option. Write `--` before it.')
   expect(code).toBe(2)
 })

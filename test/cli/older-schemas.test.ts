@@ -36,7 +36,7 @@ async function schemaOf(database: D1Database): Promise<string[]> {
 
 const today = await schemaOf(await newDatabase())
 
-test('the tables of a new database in tests are those that the migrations leave, with their rows', async () => {
+test('a new database of the tests has the same tables and rows as a database that the migrations created', async () => {
   const migrated = await emptyDatabase()
   await applyMigrations(migrated, { count: 1 })
   await applyMigrations(migrated)

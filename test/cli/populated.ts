@@ -6,7 +6,7 @@ import { m2mApplication, secretsOf } from '../requests.ts'
 import type { Served } from '../served.ts'
 import { cli } from './terminal.ts'
 
-/** An environment with something of everything, made through the API of a served Worker and the commands. */
+/** An environment with rows in every table of an export, made through the API of a served Worker and the commands. */
 
 interface NamedSecret {
   readonly id: string
@@ -25,7 +25,7 @@ export async function populate(served: Served, { bulk = 0 } = {}) {
     `${environment?.name}`,
     '--url',
     'https://example.com/?a=b',
-    // Nothing is delivered during a test.
+    // No event of this type occurs during a test, so nothing is delivered.
     '--events',
     'signing_key.rotated',
     '--json',
@@ -52,7 +52,7 @@ export async function populate(served: Served, { bulk = 0 } = {}) {
     name: `${environment?.name}`,
     manage,
     application,
-    /** The one that has `secrets`. */
+    /** The application that has `secrets`. */
     large,
     used,
     revoked,
@@ -86,7 +86,7 @@ async function insertSecrets(database: D1Database, environmentId: string, applic
   return secrets
 }
 
-/** Whether a secret gets a token. Throws unless the Worker knew. */
+/** The status with which the Worker answers when a client requests a token with this secret. */
 export async function requestToken({ origins, fetch }: Served, clientId: string, secret: string, origin = origins[0]) {
   const body = new URLSearchParams({ grant_type: 'client_credentials', client_id: clientId, client_secret: secret })
   const response = await fetch(`${origin}/oauth2/token`, { method: 'POST', body })

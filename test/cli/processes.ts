@@ -17,8 +17,8 @@ export interface Finished {
 }
 
 /**
- * Without the variables that npm and vitest have set for the process of these tests. A copy of the project does not
- * compile wrangler anew.
+ * The variables of the commands: without those that npm and vitest have set for the process of these tests. All copies
+ * of the project share one folder of compiled code, so that they do not compile wrangler again.
  */
 const environment = Object.entries({ ...process.env, NODE_COMPILE_CACHE: compileCacheFolder() }).filter(
   ([name]) => !/^(npm_|CLOUDFLARE_|WRANGLER_|VITEST|X_LOCAL_|INIT_CWD$|CI$)/.test(name),
@@ -75,15 +75,15 @@ export interface Dev {
   readonly says: (text: string) => Promise<void>
   /** The process that serves, which npm has started. */
   readonly pid: () => number
-  /** Sends a signal to npm alone, or, as Ctrl-C does, to all in the foreground. Gives the processes that are left. */
+  /** Sends a signal to npm, to the server or, as Ctrl-C does, to all of them. Returns the processes that still run. */
   readonly end: (signal: NodeJS.Signals, to?: 'npm' | 'all' | 'server') => Promise<number[]>
 }
 
-/** Starts `npm run dev`, until it has printed `mark`. */
+/** Starts `npm run dev`, and waits until it has printed `mark`. */
 export async function startDev(args: readonly string[], mark: string, cwd = root): Promise<Dev> {
   const child = start('npm', ['run', '-s', 'dev', '--', ...args], { cwd, detached: true })
   atEnd(() => {
-    // A test that has failed has not ended it.
+    // A failed test may not have ended the process.
     if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), 'SIGKILL')
   })
   const output = collect(child)
@@ -138,7 +138,7 @@ function descendantsOf(pid: number): number[] {
   return below(pid)
 }
 
-/** A process that has ended, and whose parent has not yet asked for it, does not run. */
+/** The processes that still run, without zombies, which have ended although the parent has not read their exit code. */
 function runningOf(pids: readonly number[]): number[] {
   const states = new Map(processes().map(({ pid, state }) => [pid, state]))
   return pids.filter((pid) => states.has(pid) && !states.get(pid)?.startsWith('Z'))

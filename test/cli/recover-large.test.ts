@@ -17,7 +17,7 @@ test(`if a recovery of ${SECRETS} revocations is interrupted halfway, all revoke
   const { database, origins } = served
   const [open, closed] = origins
   const { large, secrets } = await populate({ ...served, origins: [open] }, { bulk: SECRETS })
-  // Some have as many scopes as they can: with others of their kind, they are more than D1 takes in one string.
+  // Some secrets have as many scopes as they can. Together, these are more than D1 accepts in one string.
   const scopes = JSON.stringify(Array.from({ length: 100 }, (_, i) => `${i}`.padEnd(128, 'x')))
   const ids = JSON.stringify(secrets.slice(0, 300).map(({ id }) => id))
   const limit = 'UPDATE client_secrets SET allowed_scopes = ?1 WHERE id IN (SELECT value FROM json_each(?2))'

@@ -97,7 +97,7 @@ describe('the recovery of the local database', () => {
     let opened = 0
     const late = await cli(words, {
       openLocalRegions: async (directory) => {
-        // The report is made right before the end.
+        // The fourth opening, for the report, is right before the last step.
         if (++opened === 4) release = await useFolder(folder)
         return openLocalRegions(directory)
       },

@@ -29,7 +29,7 @@ async function olderDatabase(): Promise<D1Database> {
   return database
 }
 
-test('a recovery to a time before a migration, which is interrupted and run again, applies the migration and the revocations', async () => {
+test('a recovery to a time before a migration applies the migration and the revocations, even if it is interrupted and run again', async () => {
   const project = await copyProject()
   const { cloudflare, url } = await startCloudflare()
   const deployed = await cloudflare.addDatabase('oncekey', 'WEUR')

@@ -24,7 +24,7 @@ const served = await serve({
 })
 const { database, origins } = served
 const [open, closed = open] = origins
-// Each test checks the contract elsewhere, and here it would take most of the time.
+// Other tests check the contract of each response, and here the check would take most of the time.
 const { fetch } = globalThis
 
 const SECRETS = size(100, 10_000)
@@ -40,7 +40,7 @@ async function signIn(apiKey: string): Promise<string> {
   return `${response.headers.get('Set-Cookie')?.split(';')[0]}`
 }
 
-// Before the time: everything is active.
+// The state at the time to which the database is restored.
 const deletedApplication = await createApplication()
 const secretOfDeleted = await createSecret(deletedApplication.id)
 const [late, lateDisabled] = [await one.newSecret(), await one.newSecret()]
@@ -82,7 +82,7 @@ const { access_token: token } = await fetch(`${open}/oauth2/token`, {
 const { restore } = await keep(database, 'then')
 const time = new Date()
 
-// After the time.
+// The changes after that time.
 await manage('DELETE', `/connect/client_secrets/${late.id}`)
 await manage('PATCH', `/connect/client_secrets/${lateDisabled.id}`, { body: { disabled: true } })
 await manage('PATCH', `/connect/client_secrets/${expiring.id}`, { body: { expires_at: new Date(hour).toISOString() } })
@@ -133,7 +133,7 @@ const live = await keep(database, 'live')
 const recoveryIn = (folder: string, hook?: (call: string) => Promise<void>) =>
   recoveryOf({ database, open, closed, time, restore }, folder, hook)
 
-/** The answers to everything that was revoked, disabled or deleted after the time. */
+/** The answers to credentials that were revoked, disabled or deleted after that time. */
 async function answersTo(origin: string): Promise<Record<string, number | string>> {
   const ask = async (path: string, init: RequestInit = {}) =>
     (await fetch(origin + path, { redirect: 'manual', ...init })).status
@@ -167,7 +167,7 @@ const REFUSED = {
 }
 const CLOSED = Object.fromEntries(Object.keys(REFUSED).map((name) => [name, 503]))
 
-/** The reactions of the reports after the time. */
+/** The reactions to the leak reports after that time, by the type of the event. */
 const REACTIONS: Readonly<Record<string, string>> = {
   'connect_application_secret.leaked': 'disable',
   'api_key.leaked': 'revoke',
@@ -245,7 +245,7 @@ async function expectRecovered(): Promise<void> {
     .first()
   expect(count?.application_count).toBe(counted?.count)
   expect(await answersTo(open)).toEqual(REFUSED)
-  // Everything that worked before works again, changes included.
+  // Active secrets obtain tokens again.
   expect(await requestToken({ ...served, fetch }, application.client_id, one.used.secret)).toBe(200)
   // The contract of each event is checked, too.
   for (const { type } of results) {
@@ -348,7 +348,7 @@ describe('the recovery of the deployed database', () => {
     const calls: string[] = []
     await recoveryIn(await newFolder(), async (call) => void calls.push(call)).run()
     expect(calls.length).toBeGreaterThan(20)
-    // One in each part of the calls, and right after the restore.
+    // One interruption in each part of the calls, and one right after the restore.
     const random = randomFrom(seed)
     const parts = size(6, 24)
     const drawn = Array.from({ length: parts }, (_, i) => 1 + Math.floor(((i + random()) / parts) * calls.length))
@@ -363,7 +363,7 @@ describe('the recovery of the deployed database', () => {
         throw new Error('The process was killed.')
       })
       await recovery.run().then(
-        // An answer of the Worker that does not arrive is asked for again.
+        // The command repeats a request to the Worker whose answer does not arrive.
         () => expect(calls[moment - 1]).toBe('fetch'),
         (error) => expect(error.message).toContain('killed'),
       )
@@ -402,7 +402,7 @@ describe('the recovery of the deployed database', () => {
     await expectRecovered()
   })
 
-  test('while several versions share the requests, recover changes nothing, and it completes afterwards', async () => {
+  test('while several versions share the requests, recover changes nothing, and a later run with one version completes', async () => {
     await live.restore()
     const recovery = recoveryIn(await newFolder())
     recovery.state.serving = [
@@ -419,7 +419,7 @@ describe('the recovery of the deployed database', () => {
     await expectRecovered()
   })
 
-  test('if the newest version does not serve (error 10215), recover stops before the restore, and it completes afterwards', async () => {
+  test('if the newest version does not serve (error 10215), recover stops before the restore, and a later run completes', async () => {
     await live.restore()
     let isRefused = true
     const folder = await newFolder()

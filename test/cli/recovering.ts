@@ -11,15 +11,15 @@ const migrations = (await readdir('src/storage/migrations')).map((name) => ({ na
 
 export interface Recovered {
   readonly database: D1Database
-  /** Where the Worker answers, and its version that is closed for maintenance. */
+  /** The origins of the Worker that is open, and of its version that is closed for maintenance. */
   readonly open: string
   readonly closed: string
   readonly time: Date
-  /** Takes the database back to that time. */
+  /** Restores the database to its state at `time`. */
   readonly restore: () => Promise<void>
 }
 
-/** Cloudflare, as far as a recovery reaches it. `hook` runs after each call and each D1 request of the command. */
+/** The parts of Cloudflare that a recovery uses. `hook` runs after each call and each D1 request of the command. */
 export function recoveryOf(
   { database, open, closed, time, restore }: Recovered,
   folder: string,

@@ -169,7 +169,7 @@ describe('a region that does not respond', () => {
     },
   )
 
-  test('while a region is down, keys of the other region can be created and revoked', async () => {
+  test('while a region is down, API keys of the other region can be created and revoked', async () => {
     const { id } = await newKey('here')
     expect((await command('api-key', 'revoke', id)).json).toMatchObject({ id, region: '0' })
     expect((await command('api-key', 'revoke', '--environment', 'here', '--name', 'k')).code).toBe(0)
@@ -188,7 +188,7 @@ describe('a region that does not respond', () => {
   test('while a region is down, no environment is created, because that region may have the name', async () => {
     const { code, stderr } = await command('environment', 'create', '--name', 'x')
     expect(stderr).toContain(
-      'Region 1 (DB_1): D1_ERROR: the region is down.\nThe name may already exist there. Nothing was changed. Try again when all regions respond.',
+      'Region 1 (DB_1): D1_ERROR: the region is down.\nThe name may already exist in a region that did not respond. Nothing was changed. Try again when all regions respond.',
     )
     expect(code).toBe(1)
   })
@@ -216,7 +216,7 @@ test('two environments with the same name can only be chosen by their IDs', asyn
   expect(recogniseCredential((await command(...words, id)).json.api_key)?.region).toBe('1')
 })
 
-test('a database is refused under a region digit that its environments do not have', async () => {
+test('a database is refused if REGIONS gives it another digit than its environments have', async () => {
   const { there } = await twoEnvironments()
   const database = operatorDatabase(databases[1])
   await requireOwnEnvironments(database, { digit: '1', binding: 'DB_1' })
@@ -230,7 +230,7 @@ describe('the regions of a deployment', () => {
     { digit: '0', binding: 'DB', databaseName: 'oncekey', localId: 'DB' },
     { digit: '1', binding: 'DB_1', databaseName: 'oncekey-1', localId: 'DB_1' },
   ]
-  /** Runs `environment list` over them. */
+  /** Runs `environment list` over these regions. */
   const listed = async (env: Record<string, D1Database>) => {
     const [first, ...others] = deployedRegions(configured, env)
     const open = { regions: [first as OperatorRegion, ...others] as const, close: async () => {} }
@@ -243,14 +243,14 @@ describe('the regions of a deployment', () => {
       async () => undefined,
       'The account has no database oncekey-1. Nothing was changed. `npm run deploy`',
     ],
-    ['has no tables', emptyDatabase, 'The deployed database is from an older version. Nothing was changed.'],
+    ['has no tables', emptyDatabase, 'The deployed database is from an older version of Oncekey. Nothing was changed.'],
     [
       'has newer tables',
       async () => {
         await databases[1].prepare('UPDATE schema_version SET version = 1000').run()
         return databases[1]
       },
-      'The deployed database is from a newer version. Nothing was changed.',
+      'The deployed database is from a newer version of Oncekey. Nothing was changed.',
     ],
     [
       'does not respond',

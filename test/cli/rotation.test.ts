@@ -19,7 +19,7 @@ const START = Date.parse('2026-11-26T12:00:00Z')
 
 class Deployment {
   readonly secrets: Record<string, string> = {}
-  /** The upload of secrets, counted from one, that fails; once. */
+  /** Which upload of secrets fails, counted from 1. */
   broken = 0
   /** Whether the failed upload took effect all the same: the reply was lost. */
   isReplyLost = false
@@ -31,7 +31,7 @@ class Deployment {
   serving = [{ version_id: 'v2', percentage: 100 }]
   /** Cloudflare's answer to a change of secrets, if it refuses. */
   refusal: { code: number; message: string } | undefined
-  /** Goes on while time passes. */
+  /** Runs every five seconds while the command sleeps. */
   meanwhile = async () => {}
   readonly said: string[] = []
   #before: Record<string, string> = {}
@@ -230,7 +230,7 @@ describe('a rotation after a leak', () => {
     expect(deployment.now).toBe(START)
   })
 
-  test('after a leak, an interrupted rotation that had taken effect does not bring the leaked key back', async () => {
+  test('after a leak, the rotation does not reuse the key of an interrupted rotation that had taken effect', async () => {
     const { deployment, pendingFile, first } = await deployed()
     Object.assign(deployment, { broken: 2, isReplyLost: true })
     await expect(deployment.rotate({ pendingFile })).rejects.toThrow()
@@ -302,12 +302,12 @@ test('a rotation changes nothing if the URL of the public keys does not return k
 })
 
 describe('if the newest version of the Worker does not serve all requests', () => {
-  test.each([10215, 10214])('a rotation that gets error %i changes no secret, and says what to do', async (code) => {
+  test.each([10215, 10214])('a rotation with error %i changes no signing key, and says what to do', async (code) => {
     for (const isLeaked of [false, true]) {
       const { deployment, pendingFile, first } = await deployed()
       deployment.refusal = { code, message: "The latest version of your Worker isn't currently deployed" }
       await expect(deployment.rotate({ pendingFile, isLeaked })).rejects.toThrow(
-        'No secret was changed, because the newest version of the Worker does not serve all requests: v2 (100 %) does. That is so after `wrangler rollback`, and during a gradual deployment. Run `npm run deploy` with the commit that is to serve, then run this command again.',
+        'No secret was changed, because the newest version of the Worker does not serve all requests: v2 (100 %) does. This happens after `wrangler rollback`, and during a gradual deployment. Run `npm run deploy` with the commit that is to serve, then run this command again.',
       )
       expect(await deployment.signs()).toBe(first)
       deployment.refusal = undefined

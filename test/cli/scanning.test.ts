@@ -4,7 +4,7 @@ import { parse } from 'yaml'
 import { issueCredential, recogniseCredential } from '../../src/credential/credential.ts'
 import { size } from '../sizes.ts'
 
-/** The rule files for scanners, as those read them. */
+/** The rule files for secret scanners, read as the scanners read them. */
 
 const read = (file: string) => readFileSync(`.github/scanning/${file}`, 'utf8')
 const gitleaks = [
@@ -26,7 +26,7 @@ test('gitleaks.toml and trufflehog.yaml have the same rules, one for each kind o
   for (const { regex } of gitleaks) expect(regex).not.toMatch(/\(\?[=!<]|\\\d/)
 })
 
-/** Shannon's, in bits per character, as gitleaks computes it. */
+/** The Shannon entropy, in bits per character, as gitleaks computes it. */
 function entropyOf(text: string): number {
   const counts = new Map<string, number>()
   for (const character of text) counts.set(character, (counts.get(character) ?? 0) + 1)

@@ -40,7 +40,7 @@ test('a retired key is kept until its last token has expired, and then removed b
   kids.unshift((await signingKey('rotate')).json.kid)
   expect(await kept()).toEqual(kids)
   expect((await signingKey('prune')).json).toEqual({ dropped: [] })
-  // A day, the time of the handover and a minute for clocks that differ after the first rotation.
+  // Since the first rotation, a day, the time of the handover and a minute for clocks that differ have passed.
   clock.now += (HANDOVER_SECONDS + 61) * 1000
   expect((await signingKey('prune')).json).toEqual({ dropped: [kids[2]] })
   expect(await kept()).toEqual(kids.slice(0, 2))
@@ -49,7 +49,7 @@ test('a retired key is kept until its last token has expired, and then removed b
   expect(await kept()).toEqual([newest, kids[0]])
 })
 
-test('without a signing key, commands end with exit code 1 and name the command that creates a key', async () => {
+test('without a signing key, rotate, status and prune end with exit code 1, and name the command that creates a key', async () => {
   const { signingKey } = await localKeys()
   for (const word of ['rotate', 'status', 'prune']) {
     const { code, stderr } = await signingKey(word)
@@ -104,7 +104,7 @@ test('signing-key create in a folder that cannot be written to ends with exit co
   }
 })
 
-test('two processes that create local secrets at once get the same signing key', async () => {
+test('if the local signing key is created twice at once, both callers get the same key', async () => {
   const folder = await newFolder()
   const both = await Promise.all([createLocalSecrets(folder, 'ES256'), createLocalSecrets(folder, 'ES256')])
   expect(both[0]).toEqual(both[1])

@@ -1,12 +1,12 @@
-/** A state of a database that was kept. */
+/** A saved state of a database. */
 export interface Kept {
-  /** Takes the database back to the state, as D1's Time Travel does: rows and triggers. */
+  /** Restores the state, as D1's Time Travel does: rows and triggers. */
   readonly restore: () => Promise<void>
   /** A row of the state. */
   readonly row: (table: string, id: string) => Promise<Record<string, unknown> | null>
 }
 
-/** Keeps the state of a database in tables of its own, beside the others, so that a restore moves no rows out of it. */
+/** Saves the state of a database in additional tables of this database, so that a restore moves no rows out of it. */
 export async function keep(database: D1Database, state: string): Promise<Kept> {
   const { results } = await database
     .prepare(

@@ -31,7 +31,7 @@ describe('the npm dependencies', () => {
     )
   })
 
-  test('`npm run sbom` lists each package, and the production dependencies as required', () => {
+  test('`npm run sbom` lists each package, and gives the production dependencies the scope “required”', () => {
     const { bomFormat, components } = JSON.parse(
       execFileSync('npm', ['run', '-s', 'sbom'], { cwd: root, encoding: 'utf8', shell: process.platform === 'win32' }),
     )
@@ -40,7 +40,7 @@ describe('the npm dependencies', () => {
       ({ scope, properties }: Component) => scope === 'required' && properties.length === 0,
     )
     expect(required.map(({ name }: Component) => name)).toEqual(Object.keys(manifest.dependencies))
-    // A package that two others need in the same version is locked twice.
+    // package-lock.json has the same version of a package twice if two other packages each contain it.
     const locked = Object.entries(lock.packages as Record<string, { name?: string; version: string }>).map(
       ([path, { name, version }]) => `${name ?? path.replace(/^.*node_modules\//, '')}@${version}`,
     )

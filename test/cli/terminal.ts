@@ -13,7 +13,7 @@ export interface Finished {
   readonly json: any
 }
 
-/** Everything that a command may reach outside. What a test does not give must not be used. */
+/** Everything outside that a command may use. A command fails if it uses a part that the test does not provide. */
 export interface Surroundings extends Partial<Omit<Context, 'platform'>> {
   /** The local database, or those of several regions. */
   readonly database?: D1Database

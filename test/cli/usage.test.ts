@@ -32,7 +32,7 @@ test('usage shows the operations of each application, with the real wrangler and
     .prepare("INSERT INTO environments (id, client_id, name, created_at) VALUES (?, 'client_1', 'production', 1)")
     .bind(environment)
     .run()
-  // An ID needs no deployed database. Each process takes seconds: the short run has the name only.
+  // With the environment's ID, usage opens no database. Each process takes seconds: the short run has only the name.
   const ways: [name: string, env: Record<string, string>][] = [
     ['production', environmentAt(url)],
     [environment, { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token' }],

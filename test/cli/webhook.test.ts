@@ -61,7 +61,7 @@ test('webhook list shows whether an endpoint is paused', async () => {
 test('webhook create prints only the signing secret on stdout, and the next step on stderr', async () => {
   const { stdout, stderr } = await create('https://example.com/hook')
   expect(stdout).toMatch(/^whsec_0\w{49}\n$/)
-  expect(stderr).toMatch(/It is not shown again\. Try it: npm run webhook -- test we_\w{26}$/m)
+  expect(stderr).toMatch(/It is not shown again\. To send a sample event: npm run webhook -- test we_\w{26}$/m)
   expect(stderr).not.toContain(stdout.trim())
 })
 
@@ -93,7 +93,7 @@ test('webhook test sends a valid event, whose signature the SDK accepts', async 
   expect(JSON.parse(body).data.name).toBe('Sample of npm run webhook -- test')
 })
 
-test('a failed webhook test ends with exit code 1, and does not follow a redirect', async () => {
+test('webhook test ends with exit code 1 if the receiver fails, and does not follow a redirect', async () => {
   const elsewhere = await webhookReceiver()
   const receiver = await webhookReceiver(status(500))
   const { json } = await create(receiver.url, '--json')

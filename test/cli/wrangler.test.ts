@@ -20,7 +20,7 @@ describe('the folder of compiled code, which other users must not be able to cha
     expect(compileCacheFolder(project)).toBe(folder)
   })
 
-  test('the folder of compiled code is not used if other users can write to it, or if it is a link or missing', async () => {
+  test('the folder of compiled code is not used if other users can write to it, or if it is a link or cannot be created', async () => {
     const open = await newFolder()
     await mkdir(join(open, 'compile-cache'))
     await paste(`chmod 777 '${join(open, 'compile-cache')}'`)
@@ -33,13 +33,13 @@ describe('the folder of compiled code, which other users must not be able to cha
 })
 
 test('deploy --dry-run lists the steps and builds the Worker, without a network and without a login', async () => {
-  // Nothing listens there.
+  // No server listens at this address.
   const env = { CLOUDFLARE_API_BASE_URL: 'http://127.0.0.1:9', HTTPS_PROXY: 'http://127.0.0.1:9' }
   const { code, stdout, stderr } = await run(['deploy', '--dry-run', '--jurisdiction', 'eu'], { env })
   const lines = stderr.split('\n')
   expect(lines.slice(0, 9).every((line, i) => line.startsWith(`[${i + 1}/9] `))).toBe(true)
   expect(lines.slice(9)).toEqual([
-    'Region 0: database oncekey, if it is to be created: eu',
+    'Region 0: database oncekey, location if it must be created: eu',
     'Host: oncekey on workers.dev',
     'Issuer of tokens: the URL of the first deployment',
     expect.stringMatching(/^Rate limit MANAGEMENT_CALLS: namespace \d+$/),
@@ -100,7 +100,7 @@ test.each([
   expect(reason.startsWith('You are not logged in')).toBe(isLogin)
 })
 
-test('the real wrangler completes a deployment, one with a new domain, and a gradual one', async () => {
+test('the real wrangler uploads a first deployment, one with a new domain, and a gradual one', async () => {
   const cwd = await copyProject()
   const { cloudflare, url } = await startCloudflare()
   const redirect = `const { fetch } = globalThis
@@ -109,7 +109,7 @@ test('the real wrangler completes a deployment, one with a new domain, and a gra
   const env = {
     CLOUDFLARE_API_BASE_URL: url,
     CLOUDFLARE_API_TOKEN: 'token',
-    // In place of the Worker that was not deployed.
+    // The stand-in answers the requests to the Worker, because no Worker is deployed.
     NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(redirect)}`,
   }
   const first = await run(['deploy', '--location', 'weur'], { env, cwd })
@@ -127,7 +127,7 @@ test('the real wrangler completes a deployment, one with a new domain, and a gra
     '      Created. The next step sets it.',
     '[6/9] Deploy the Worker oncekey…',
     '      Deployed version 00000000-0000-4000-8000-000000000003.',
-    '[7/9] Wait until it is ready…',
+    '[7/9] Wait until the Worker is ready…',
     '      Ready, with version 00000000-0000-4000-8000-000000000003.',
     '[8/9] Turn off workers.dev, if the Worker has its own domain…',
     '      The Worker has no other domain.',

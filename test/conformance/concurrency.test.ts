@@ -89,7 +89,7 @@ test(`${MANY / 2} concurrent creates of an application with the same Idempotency
   expect(await count(`events WHERE data ->> 'name' = ?`, body.name)).toBe(1)
 })
 
-test('concurrent creates of secrets with room for three create three, and no reader sees more secrets than the limit', async () => {
+test('if the limit leaves room for three secrets, concurrent creates make exactly three, and no reader sees more than the limit', async () => {
   const id = await newApplication()
   await times(LIMIT - 3, () => create(id))
   const seen: number[] = []
@@ -108,7 +108,7 @@ test('concurrent creates of secrets with room for three create three, and no rea
   expect(await count(`events WHERE data ->> 'application_id' = ?`, id)).toBe(LIMIT)
 })
 
-test('concurrent creates of applications with room for three create three', async () => {
+test('if the limit leaves room for three applications, concurrent creates make exactly three', async () => {
   const { apiKey, environmentId } = await newApiKey(database)
   const as = managementOf(served, apiKey)
   await database

@@ -16,7 +16,7 @@ test('when the runtime is killed under load, no acknowledged change is lost or m
   expect(run.totals.creates).toBeGreaterThan(0)
 })
 
-describe('the check that this test makes after a crash', async () => {
+describe('the check of the database after a crash', async () => {
   const secret = (id: string, state: 'active' | 'revoked') => ({ id, plaintext: id, state })
   const history = {
     secrets: [secret('a', 'active'), secret('b', 'revoked')],

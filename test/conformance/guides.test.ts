@@ -69,7 +69,7 @@ test('the command of the guide to retries creates one secret, although it runs t
   expect(await connect.listApplicationClientSecrets({ id })).toHaveLength(1)
 })
 
-test('the Node SDK’s options in the guide reach the deployment', async () => {
+test('with the options in the guide, the Node SDK reaches the deployment', async () => {
   const [setup = ''] = await codeOf('sdks', 'js')
   const { id } = await newApplication()
   expect(await node(`${setup}\nconsole.log((await workos.connect.getApplication({ id: '${id}' })).id)`)).toBe(`${id}\n`)

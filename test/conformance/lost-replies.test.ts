@@ -111,7 +111,7 @@ describe.concurrent.each(FATES.map((fates) => ({ fates, title: fates.join(', ') 
   },
 )
 
-describe.concurrent('an SDK that fails after its last retry', () => {
+describe.concurrent('a call of the SDK that fails although the secret was created', () => {
   test('if the SDK’s retries are used up, the next call with the same Idempotency-Key returns the secret that was created', async () => {
     const { id } = await newApplication()
     const path = `/connect/applications/${id}/client_secrets`

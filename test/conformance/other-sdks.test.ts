@@ -117,7 +117,7 @@ const newApplication = async (): Promise<string> => {
 }
 const liveSecrets = async (id: string) => (await (await send('GET', secretsOf(id), {})).json()) as { id: string }[]
 
-describe.each(Object.entries(SHAPES))('%s', (_, { headers, writeHeaders, secretBody, keys, replays }) => {
+describe.each(Object.entries(SHAPES))('the %s SDK', (_, { headers, writeHeaders, secretBody, keys, replays }) => {
   const write = (method: string, path: string, body: string, key: string | null) =>
     // Every HTTP library writes a length of 0 for a POST that has no body.
     send(method, path, { ...headers, ...writeHeaders, ...(key && { 'Idempotency-Key': key }) }, body)

@@ -58,7 +58,7 @@ test('the SDK program in README creates a secret', async () => {
   expect(recogniseCredential(secret)).toMatchObject({ prefix: 'cs' })
 })
 
-test('the scanners’ pattern in README matches secrets and API keys, alone and inside other text', async () => {
+test('the scanners’ pattern in README finds secrets and API keys in a text, but not inside a longer word', async () => {
   const { CLIENT_SECRET } = await newClient([])
   const [, pattern = ''] = /^```\n(\\b.*)\n```/m.exec(readme) ?? []
   const text = `secret=${CLIENT_SECRET}\n"${apiKey}" ${CLIENT_SECRET}x x${apiKey}`
@@ -95,7 +95,7 @@ describe('the export to a SIEM in the guide', () => {
       .map((line) => JSON.parse(line).id as string)
   const kept = async () => (await events.listEvents({ events: [], limit: 100 })).data.map(({ id }) => id)
 
-  test('the export to a SIEM continues after the last exported event, or with the oldest event if that event was removed', async () => {
+  test('the export to a SIEM continues after the last exported event, or with the oldest event if the last exported one was removed', async () => {
     await newClient([])
     expect(await exported()).toEqual(await kept())
     expect(await exported()).toEqual([])

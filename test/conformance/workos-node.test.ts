@@ -117,7 +117,7 @@ describe('applications', () => {
     expect(positional).toStrictEqual(expected)
   })
 
-  test('an update changes only the options that it contains, and null clears a description but not scopes and redirect URIs', async () => {
+  test('an update leaves omitted options unchanged, but clears an omitted description, because the SDK sends null for it', async () => {
     const created = await connect.createApplication({
       applicationType: 'oauth',
       name: 'Before',

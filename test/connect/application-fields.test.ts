@@ -172,7 +172,7 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
   describe('description', () => {
     test.each(
       triedWith(kind, [null, 'several\nlines\r\nand\ttabs', '', ' ', 'x', 'x'.repeat(1000), '😀'.repeat(1000)]),
-    )('the description is kept: %j', async (text) => {
+    )('the description is stored as it was sent: %j', async (text) => {
       await expectTaken(kind, 'description', text)
     })
 
@@ -203,7 +203,7 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
   describe('scopes', () => {
     const anyToken = fc.stringMatching(/^[\x21\x23-\x5b\x5d-\x7e]{1,30}$/)
 
-    test('all scope-tokens of RFC 6749 §3.3 are accepted and kept in their order', async () => {
+    test('random lists of scope-tokens (RFC 6749 §3.3) are stored in their order', async () => {
       await fc.assert(
         fc.asyncProperty(fc.uniqueArray(anyToken, { maxLength: 100 }), async (scopes) => {
           await expectTaken(kind, 'scopes', scopes)
@@ -226,7 +226,7 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
       await expectRefused(kind, 'scopes', scopes, 'scopes_too_many')
     })
 
-    test('a scope that is not a scope-token is refused', async () => {
+    test('a scope that is not a scope-token (RFC 6749 §3.3) is refused', async () => {
       const malformed = ['', ' ', 'a b', 'a"', 'a\\b', 'é', '\x7f', 'a\tb', '\0', 'a\n', '😀', '\ud800']
       const lists = malformed.map((scope) => ['ok', scope])
       await expectEachRefused(kind, 'scopes', lists, 'scopes_malformed', 'scopes.1')
@@ -327,7 +327,7 @@ describe('organization_id', () => {
   ]
 
   describe.each(['m2m', 'third-party oauth'])('organization_id of an application of the type %s', (kind) => {
-    test.each(GOOD)('any well-formed organization_id is accepted: %s', async (id) => {
+    test.each(GOOD)('a well-formed organization_id is accepted: %s', async (id) => {
       const { status, json } = await create(kind, { organization_id: id })
       expect([status, json.organization_id]).toEqual([201, id])
     })

@@ -76,7 +76,7 @@ describe('the list of applications', () => {
     expect(await list({ limit: 11, order: 'normal' })).toEqual({ ids: newestFirst, before: null, after: null })
   })
 
-  test('random combinations of cursor, order and filter return the page that a plain model expects', async () => {
+  test('list queries with a random limit, order, filter and cursor return the page that a simple model of the list returns', async () => {
     const anyQuery = fc.record(
       {
         limit: fc.integer({ min: 1, max: 12 }),
@@ -101,7 +101,7 @@ describe('the list of applications', () => {
   test.each(
     (['asc', 'desc', 'normal'] as const).flatMap((order) => [1, 2, 3, 5, 10].map((limit) => ({ order, limit }))),
   )(
-    'the cursors lead through all applications once and back, in order $order with limit $limit',
+    'following the cursors in either direction returns each application once, in order $order with limit $limit',
     async ({ order, limit }) => {
       const [onwards, back] = order === 'normal' ? (['before', 'after'] as const) : (['after', 'before'] as const)
       const walk = async (from: Query, direction: 'before' | 'after') => {
@@ -132,7 +132,7 @@ describe('the list of applications', () => {
     expect(await page(`before=${ids[1]}`)).toEqual([ids[2]])
   })
 
-  test('an environment without applications has an empty page without cursors', async () => {
+  test('the list of an environment without applications is an empty page without cursors', async () => {
     const { apiKey } = await newApiKey()
     const { json } = await call(apiKey, 'GET', '/connect/applications')
     expect(json).toStrictEqual({ object: 'list', data: [], list_metadata: { before: null, after: null } })
@@ -145,7 +145,7 @@ describe('the filters of the list of applications', () => {
     async (organization_id) => expect((await list({ organization_id })).ids).toEqual([]),
   )
 
-  test('organization_id finds the applications of that organization only', async () => {
+  test('the filter organization_id returns the applications of this organization, and no others', async () => {
     for (const organization_id of ['org_a1', 'org_b_']) {
       const own = newestFirst.filter((id) => known.some((one) => one.id === id && one.organization === organization_id))
       expect((await list({ organization_id, limit: 100 })).ids).toEqual(own)

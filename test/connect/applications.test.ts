@@ -138,21 +138,21 @@ describe('an update', () => {
   }
 
   test.each<[string, object, object]>([
-    ['without members changes nothing', {}, {}],
+    ['with an empty object changes nothing', {}, {}],
     ['of the name changes the name', { name: 'New' }, { name: 'New' }],
-    ['of the description changes it', { description: 'new' }, { description: 'new' }],
-    ['with null clears the description', { description: null }, { description: null }],
+    ['of the description changes the description', { description: 'new' }, { description: 'new' }],
+    ['with null as the description removes the description', { description: null }, { description: null }],
     ['with an empty description stores the empty description', { description: '' }, { description: '' }],
-    ['of the scopes replaces them', { scopes: ['c'] }, { scopes: ['c'] }],
-    ['with [] clears the scopes', { scopes: [] }, { scopes: [] }],
-    ['with null leaves the scopes', { scopes: null }, {}],
+    ['of the scopes replaces all scopes', { scopes: ['c'] }, { scopes: ['c'] }],
+    ['with [] as the scopes removes all scopes', { scopes: [] }, { scopes: [] }],
+    ['with null as the scopes does not change the scopes', { scopes: null }, {}],
     [
-      'of the redirect URIs replaces them',
+      'of the redirect URIs replaces all redirect URIs',
       { redirect_uris: [{ uri: 'https://b.example/' }] },
       { redirect_uris: [{ uri: 'https://b.example/', default: true }] },
     ],
-    ['with [] clears the redirect URIs', { redirect_uris: [] }, { redirect_uris: [] }],
-    ['with null leaves the redirect URIs', { redirect_uris: null }, {}],
+    ['with [] as the redirect URIs removes all redirect URIs', { redirect_uris: [] }, { redirect_uris: [] }],
+    ['with null as the redirect URIs does not change the redirect URIs', { redirect_uris: null }, {}],
     [
       'from the Node SDK, which sends null for omitted lists, changes neither scopes nor redirect URIs',
       { name: 'New', description: null, scopes: null, redirect_uris: null },
@@ -211,7 +211,7 @@ describe('an update', () => {
 })
 
 describe('a deletion', () => {
-  test('deleting an application returns 204, and it is not found by either ID afterwards', async () => {
+  test('deleting an application returns 204, and afterwards requests with its ID or its client ID get 404', async () => {
     const { id, client_id } = await newApplication(mine.apiKey)
     const { status, headers } = await remove(id)
     expect([status, headers.get('Content-Type')]).toEqual([204, null])

@@ -31,7 +31,7 @@ const CREATED = {
 }
 
 describe('a new secret', () => {
-  test('the response has exactly seven members, and the list has the same without the plaintext', async () => {
+  test('the response to a create has exactly seven members, and the list has the same members except the plaintext', async () => {
     const { status, json } = await create({})
     expect([status, json]).toStrictEqual([201, CREATED])
     const { secret, ...rest } = json
@@ -66,11 +66,7 @@ describe('a new secret', () => {
     ['no body and no content type', null, {}],
     ['an empty body', '', { 'Content-Type': 'application/json' }],
     ['null for every option', '{"name":null,"expires_at":null}', { 'Content-Type': 'application/json' }],
-    [
-      'keys that mean nothing',
-      '{"foo":1,"description":"x","redirect_uris":["a"]}',
-      { 'Content-Type': 'application/json' },
-    ],
+    ['unknown members', '{"foo":1,"description":"x","redirect_uris":["a"]}', { 'Content-Type': 'application/json' }],
   ])('a secret is created by a request with %s', async (_, body, headers) => {
     const { status, json } = await send(
       new Request(`https://oncekey.test${path()}`, {
@@ -113,7 +109,7 @@ describe('a new secret', () => {
     expect((await call(stranger.apiKey, 'GET', path(theirs.id))).json).toEqual([])
   })
 
-  test('the ID, plaintext and hint of each secret are unique', async () => {
+  test('twenty new secrets have different IDs, plaintexts and hints', async () => {
     const secrets = await Promise.all(
       Array.from({ length: 20 }, () => create({}, { MAX_SECRETS_PER_APPLICATION: 100 })),
     )
@@ -131,7 +127,7 @@ describe('a new secret', () => {
     expect((await call(mine.apiKey, 'POST', path(oauth.id))).json).toStrictEqual(CREATED)
   })
 
-  test('an application’s secrets are created and listed by its ID or its client ID', async () => {
+  test('the path for creating and listing secrets accepts the ID and the client ID of the application', async () => {
     const [a, b] = [await create({}), await call(mine.apiKey, 'POST', path(application.client_id))]
     expect(idsOf(await list()).toSorted()).toEqual([a.json.id, b.json.id].toSorted())
     expect(await list(application.client_id)).toStrictEqual(await list())

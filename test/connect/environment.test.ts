@@ -47,7 +47,7 @@ describe('the environment of an API key', () => {
     expect((await call(reader.apiKey, 'PATCH', PATH, { body: {} })).status).toBe(403)
   })
 
-  test('an update sets the limits for client secrets that it contains, keeps those it omits, and removes those that are null', async () => {
+  test('of the limits for client secrets, an update sets those it contains, keeps those it omits, and removes those that are null', async () => {
     const policy = { max_lifetime_days: 90, max_unused_days: 3650 }
     expect((await call(reader.apiKey, 'GET', PATH)).json).toMatchObject({
       max_lifetime_days: null,

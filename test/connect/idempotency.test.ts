@@ -45,7 +45,12 @@ async function expectRefused(reply: Promise<Awaited<ReturnType<typeof post>>>, c
 const CREATES: [what: string, path: () => string, body: object, another: object][] = [
   ['an application', () => '/connect/applications', m2mApplication, { ...m2mApplication, name: 'Another' }],
   ['a client secret', () => secretsPath(), { name: 'ci' }, { name: 'another' }],
-  ['a rotation', () => `${secretsPath()}/rotate`, { grace_period_seconds: 60 }, { grace_period_seconds: 61 }],
+  [
+    'a client secret by rotation',
+    () => `${secretsPath()}/rotate`,
+    { grace_period_seconds: 60 },
+    { grace_period_seconds: 61 },
+  ],
 ]
 
 describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, another) => {
@@ -60,7 +65,7 @@ describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, an
     expect(await countEvents()).toBe(before + 1)
   })
 
-  test('a request with other white space or another order of JSON members counts as the same request', async () => {
+  test('a request with another order of JSON members, or with another X-Request-ID, counts as the same request', async () => {
     const first = await post(path(), 'key', body)
     const reversed = Object.fromEntries(Object.entries(body).reverse())
     const again = await post(path(), 'key', reversed, {
@@ -84,7 +89,7 @@ describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, an
     }
   })
 
-  test('the same Idempotency-Key with another API key makes a new request', async () => {
+  test('a request with the same Idempotency-Key and another API key is a new request', async () => {
     const first = await post(path(), 'key', body)
     const colleague = await newApiKey({ environmentId: mine.environmentId })
     const theirs = await post(path(), 'key', body, { apiKey: colleague.apiKey })
@@ -99,7 +104,7 @@ describe.each(CREATES)('creating %s with an Idempotency-Key', (_, path, body, an
     expect(foreign.json.id).not.toBe(first.json.id)
   })
 
-  test('the same body with another Idempotency-Key makes a new request', async () => {
+  test('a request with the same body and another Idempotency-Key is a new request', async () => {
     const ids = []
     for (const key of ['key', 'Key', 'key2', 'kez', 'KEY']) {
       const reply = await post(path(), key, body)
@@ -146,7 +151,7 @@ describe('an Idempotency-Key', () => {
 
   test.each([
     ['as the SDK for Node writes it', 'retry-6d9e0f6a-0d5b-4c3e-8b1a-3f1f6f0c0a11'],
-    ['as those for Python, Go and .NET write it', '6d9e0f6a-0d5b-4c3e-8b1a-3f1f6f0c0a11'],
+    ['as the SDKs for Python, Go and .NET write it', '6d9e0f6a-0d5b-4c3e-8b1a-3f1f6f0c0a11'],
     ['of one character', '0'],
     ['of 255 characters', 'x'.repeat(255)],
     ['of all visible ASCII characters', VISIBLE],
@@ -175,7 +180,7 @@ describe('an Idempotency-Key', () => {
     await expectRefused(post('/connect/applications', key, m2mApplication), 'invalid_idempotency_key')
   })
 
-  test('the key that the Kotlin SDK derives from a hash of the request is ignored, so that two equal calls create two secrets', async () => {
+  test('an Idempotency-Key that the SDK for Kotlin derives from the request is ignored, so that two equal calls create two secrets', async () => {
     const key = `retry-${'0123456789abcdef'.repeat(4)}`
     const [a, b] = [await post(secretsPath(), key), await post(secretsPath(), key)]
     expect([a.status, b.status, replayed(b)]).toEqual([201, 201, null])
@@ -229,7 +234,7 @@ describe('a replay after the created object has changed', () => {
       'application_deleted',
       () => ['DELETE', `/connect/applications/${application.id}`],
     ],
-  ])('a replay for a secret that was %s is refused for the rest of the hour', async (_, code, change) => {
+  ])('a replay for a secret that was %s is refused', async (_, code, change) => {
     const first = await post(secretsPath(), 'key')
     expect((await call(mine.apiKey, ...change(first.json.id))).status).toBe(204)
     await expectRefused(post(secretsPath(), 'key'), code)
@@ -264,12 +269,12 @@ describe('a retry when an application has the maximum number of secrets', () => 
   })
 })
 
-test('a path with the application’s ID and one with its client ID are different requests', async () => {
+test('with one Idempotency-Key, paths with the ID and with the client ID of an application count as different requests', async () => {
   await post(secretsPath(), 'key')
   await expectRefused(post(secretsPath(application.client_id), 'key'), 'idempotency_key_reused')
 })
 
-test('a request without a body and one with {} are the same request', async () => {
+test('with one Idempotency-Key, a request without a body and one with {} count as the same request', async () => {
   const first = await call(mine.apiKey, 'POST', secretsPath(), { headers: { 'Idempotency-Key': 'key' } })
   expect((await post(secretsPath(), 'key', {})).text).toBe(first.text)
 })

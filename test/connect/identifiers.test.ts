@@ -128,19 +128,21 @@ describe('a variant of an ID finds neither an application nor a secret', () => {
   )
 })
 
-describe('the ID of another kind of object finds nothing', () => {
+describe('another ID or another value in place of an ID finds nothing', () => {
   test.each([
-    ["an API key's", keyId],
-    ["an environment's", environmentId],
-    ["an event's", eventId ?? ''],
-    ['an unknown one', newId('conn_app', Date.now())],
-    ['an unknown secret', newId('secret', Date.now())],
+    ['the ID of an API key', keyId],
+    ['the ID of an environment', environmentId],
+    ['the ID of an event', eventId ?? ''],
+    ['an unknown application ID', newId('conn_app', Date.now())],
+    ['an unknown secret ID', newId('secret', Date.now())],
     ['a hint', secret.secret_hint],
     ['a secret itself', secret.secret],
     ['an API key itself', apiKey],
     ['a name', application.name as string],
     ['an organization', application.organization_id as string],
-  ])('the ID of another kind of object finds nothing: %s', async (_, id) => expectUnknown(encodeURIComponent(id), id))
+  ])('a value that is not the ID of an existing application or secret finds nothing: %s', async (_, id) =>
+    expectUnknown(encodeURIComponent(id), id),
+  )
 
   test('an application ID finds no secret, and a secret ID no application', async () => {
     for (const [method, path] of [

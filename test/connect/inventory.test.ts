@@ -65,7 +65,7 @@ describe('the list of all secrets of an environment', () => {
     })
   })
 
-  test('the list of all secrets has the origin of the latest use of each secret', async () => {
+  test('the list of all secrets has the IP prefix, the country and the user agent of the latest use of each secret', async () => {
     await call(apiKey, 'POST', '/connect/client_secrets/verify', {
       body: { client_secret: created.json.secret },
       headers: { 'CF-Connecting-IP': '192.0.2.7', 'User-Agent': 'x/1' },
@@ -121,7 +121,7 @@ describe('the list of all secrets of an environment', () => {
     ['organization_id=x', 'organization_id_malformed'],
     ['after=secret_gone', 'after_unknown'],
     ['before=a&after=b', 'before_with_after'],
-  ])('the list of all secrets refuses %s', async (query, code) => {
+  ])('the list of all secrets refuses the query %s', async (query, code) => {
     const { status, json } = await call(apiKey, 'GET', `/connect/client_secrets?${query}`)
     expect([status, json.errors?.[0]?.code]).toEqual([422, code])
   })
@@ -145,7 +145,7 @@ describe('the list of all secrets of an environment', () => {
     }
   })
 
-  test('the list has no secret of another environment', async () => {
+  test('the list of all secrets has only secrets of the caller’s environment', async () => {
     const stranger = await newApiKey()
     expect((await list({}, stranger.apiKey)).data).toEqual([])
     for (const query of [{ application_id: one.id }, { created_by: keyId }, { hint: 'c1Zz' }])
@@ -153,7 +153,7 @@ describe('the list of all secrets of an environment', () => {
   })
 })
 
-test('a list query with only a hint returns an array of the active secrets, without pages', async () => {
+test('a list query with only a hint returns an array without pages, and omits revoked secrets', async () => {
   const { json } = await call(apiKey, 'GET', '/connect/client_secrets?hint=abc1Zz')
   expect(json).toMatchObject([{ secret_hint: 'abc1Zz', application_id: one.id }])
   expect((await call(apiKey, 'GET', '/connect/client_secrets?hint=xyc1Zz')).json).toEqual([])

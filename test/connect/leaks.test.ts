@@ -358,7 +358,7 @@ describe('the response to a report', () => {
     ['a malformed credential', async () => 'hunter2', 0],
     ['a well-formed credential', async () => (await issueCredential('cs', '0')).plaintext, 1],
   ])(
-    'a report of %s is counted %i times for all isolates, because only a D1 request costs more than the report',
+    'a report of %s is counted %i times by the rate limiter of all isolates, which counts only reports that need a D1 request',
     async (_, credential, times) => {
       const limit = vi.fn(async () => ({ success: true }))
       const body = JSON.stringify({ credential: await credential() })
@@ -406,7 +406,7 @@ describe('the response to a report', () => {
   })
 })
 
-test('the dashboard lists a leaked secret and a leaked API key, and the page of the secret shows where it was found', async () => {
+test('the dashboard lists a leaked secret and a leaked API key, and the page of the secret shows the source of the report', async () => {
   const client = await newClient()
   const visitor = new Visitor()
   await visitor.signIn(client.apiKey)
@@ -464,7 +464,7 @@ describe('the reports of GitHub’s secret scanning', () => {
       tokens.map((token) => ({ token, type: 'oncekey', url: `${SOURCE}#${token.length}`, source: 'content' })),
     )
 
-  test('signed reports are handled in one D1 request after the response, each with its own event', async () => {
+  test('the known credentials in a signed report are handled in one D1 request after the response, each with its own event', async () => {
     const [one, two] = [await newClient(), await newClient()]
     const unknown = (await issueCredential('cs', '0')).plaintext
     const body = matches(one.secret, one.secret, 'garbage', two.secret, two.apiKey, unknown)
@@ -481,7 +481,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect(await eventsOf(one.apiKey, 'connect_application_secret.leaked')).toHaveLength(1)
   })
 
-  test('a signed report is handled even while the most anonymous reports that may wait for the database are waiting', async () => {
+  test('a signed report is handled even while the maximum number of anonymous reports waits for the database', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const released = Promise.withResolvers<void>()
     const slow = withBatch(env.DB, async (real, statements) => {
@@ -528,7 +528,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     ],
     ['that has only one number', ({ bytes, second }) => sequence(bytes.slice(2, second))],
     ['that has a byte after the numbers', ({ bytes }) => sequence([...bytes.slice(2), 0])],
-  ])('a signature %s is refused', async (_, change) => {
+  ])('a signature in DER %s is refused', async (_, change) => {
     const body = matches('hunter2')
     const valid = await sign(keys.privateKey, body)
     const bytes = Array.from(atob(valid), (character) => character.charCodeAt(0))
@@ -580,7 +580,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     expect(asked).toMatchObject({ headers, redirect: 'manual' })
   })
 
-  test('reports of GitHub are refused if no URL of its public keys is set', async () => {
+  test('reports from GitHub are refused if the URL of GitHub’s public keys is not set', async () => {
     const body = matches('hunter2')
     const headers = {
       ...{ 'Content-Type': 'application/json', 'Github-Public-Key-Identifier': identifier },
@@ -595,7 +595,7 @@ describe('the reports of GitHub’s secret scanning', () => {
     ['unsigned', '198.51.100.80', 403, 429],
     ['signed', '198.51.100.81', 202, 202],
   ] as const)(
-    'after 100 %s reports of GitHub, the IP address %s, which got %i, gets %i',
+    'after 100 %s reports from the IP address %s, which get %i, the next report gets %i',
     async (kind, address, before, after) => {
       const body = matches('hunter2')
       const signature = kind === 'signed' ? await sign(keys.privateKey, body) : '!'

@@ -72,7 +72,7 @@ async function listEvents(): Promise<Recorded[]> {
   })
 }
 
-test(`in ${HISTORIES} random histories, the API does what a simple model of secrets predicts, from seed ${seed}`, async () => {
+test(`in ${HISTORIES} random histories of one application’s secrets, the API does what a simple model predicts (seed ${seed})`, async () => {
   const { setTimeout } = globalThis
   // The Worker pauses before it retries: all histories together would wait for minutes.
   vi.stubGlobal('setTimeout', (run: () => void, ms: number) => setTimeout(run, ms < 100 ? 0 : ms))

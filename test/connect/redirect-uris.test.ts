@@ -72,9 +72,12 @@ describe('a redirect URI', () => {
     'com.example.app://callback',
     'com.example:x',
     `https://example.com/${'x'.repeat(2028)}`,
-  ])('a redirect URI with https, loopback or a private scheme is kept as written: %s', async (uri) => {
-    await expectTaken([{ uri }], [{ uri, default: true }])
-  })
+  ])(
+    'a redirect URI with https, with http to loopback, or with a private scheme is stored as it was sent: %s',
+    async (uri) => {
+      await expectTaken([{ uri }], [{ uri, default: true }])
+    },
+  )
 
   test('random https URLs without dot segments are accepted', async () => {
     const httpsUrl = fc
@@ -220,7 +223,7 @@ describe('a redirect URI', () => {
     )
   })
 
-  test('a redirect URI that is not an object with a string is refused', async () => {
+  test('redirect_uris that are not an array of objects with a string as uri are refused', async () => {
     const uris = [null, 5, true, [], ['https://example.com'], {}].map((uri) => [{ uri }])
     await expectEachRefused(uris, 'redirect_uris_uri_invalid', 'redirect_uris.0.uri')
     await expectRefused([{}], 'redirect_uris_uri_required', 'redirect_uris.0.uri')

@@ -32,7 +32,7 @@ async function eventsOf({ environmentId }: Client, type: string) {
 }
 
 describe('search by hint', () => {
-  test('the search returns the active secret with this hint and its application', async () => {
+  test('the search returns the active secret with this hint, and the ID of its application', async () => {
     await newSecret(client)
     const { status, json } = await searchFor(client)
     expect(status).toBe(200)

@@ -45,7 +45,7 @@ async function rotated(times: number, body: object = {}) {
 }
 
 describe('rotation', () => {
-  test('a rotation creates a secret with the documented members, and the others expire in a day', async () => {
+  test('a rotation creates a secret with the documented members, and the other secrets expire in a day', async () => {
     const second = await newSecret(client)
     advance(1)
     const { status, json } = await rotate()
@@ -188,7 +188,7 @@ describe('rotation', () => {
 })
 
 describe('rotation and the limit of active secrets', () => {
-  test('expiring secrets do not count against the limit, and a rotation succeeds at the limit', async () => {
+  test('secrets that a rotation replaced do not count against the limit, and a rotation succeeds at the limit', async () => {
     for (let i = 1; i < LIMIT; i++) await create()
     expect((await create()).json.code).toBe('client_secret_limit_reached')
     expect((await rotate()).status).toBe(201)
@@ -210,7 +210,7 @@ describe('rotation and the limit of active secrets', () => {
     expect(named).toEqual(expect.arrayContaining(secrets.slice(0, -1)))
   })
 
-  test('a rotation beyond the limit revokes the secret that expires first, even if another secret is older', async () => {
+  test('a rotation with too many expiring secrets revokes the one that expires first, even if another secret is older', async () => {
     const secrets = await rotated(LIMIT, { grace_period_seconds: 2_592_000 })
     await patch(secrets[2] ?? '', { expires_at: inSeconds(3600) })
     advance(1)
@@ -285,7 +285,7 @@ describe('cancelling the expiry that a rotation has set', () => {
     },
   )
 
-  test('a kept secret counts against the limit, even if it gets an earlier expiry later', async () => {
+  test('a kept secret counts against the limit, even if its expiry is then moved to an earlier time', async () => {
     await rotate({ grace_period_seconds: 60 })
     await patch(client.secretId, { expires_at: inSeconds(5 * DAY_SECONDS) })
     await patch(client.secretId, { expires_at: inSeconds(120) })

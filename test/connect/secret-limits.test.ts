@@ -101,7 +101,7 @@ describe('the scopes and IP ranges of a secret', () => {
     expect((await rotate()).json).toMatchObject(limits)
   })
 
-  test('a rotation gives the new secret the limits of an earlier one that a previous rotation replaced, if the latest is revoked', async () => {
+  test('if the secret that a rotation created is revoked, the next rotation gives the new secret the same limits', async () => {
     const client = await limited({ scopes: ['read'] })
     await call(client.apiKey, 'DELETE', `/connect/client_secrets/${(await newestOf(client, 0)).id}`)
     const path = `${secretsOf(client.applicationId)}/rotate`
@@ -124,7 +124,7 @@ describe('the scopes and IP ranges of a secret', () => {
     expect(await rotate()).toMatchObject({ ...limits, scopes: ['admin'] })
   })
 
-  test('if the latest secret is revoked or disabled, a rotation keeps its limits, even while an older secret still works', async () => {
+  test('if the secret that replaced all others is revoked or disabled, the next rotation keeps its limits, even while a replaced secret still works', async () => {
     const client = await limited({ scopes: ['read', 'write'] })
     const path = secretsOf(client.applicationId)
     const rotate = async () => (await call(client.apiKey, 'POST', `${path}/rotate`, { body: {} })).json
@@ -207,7 +207,7 @@ describe('the IP ranges of a secret', () => {
     expect((await requestToken(await limited(ranges))).status).toBe(401)
   })
 
-  test('a client at another IP address gets the same response as for a wrong secret, and the event contains this IP address', async () => {
+  test('a client outside the IP ranges gets the same response as for a wrong secret, and an event records its IP address', async () => {
     const log = vi.spyOn(console, 'log')
     const client = await limited(ranges)
     const before = await call(client.apiKey, 'GET', `/connect/client_secrets/${client.secretId}`)
@@ -312,7 +312,7 @@ describe('the maximum lifetime of secrets in an environment', () => {
     expect((await call(apiKey, 'GET', secretsOf(id))).json).toHaveLength(2)
   })
 
-  test('an update can move the expiry up to the maximum lifetime after the creation, and null moves it to that time', async () => {
+  test('an update can set an expiry up to the maximum lifetime after the creation of the secret, and null sets this latest expiry', async () => {
     const client = await limited({ expires_at: inDays(5) })
     await setPolicy(client.apiKey, 90)
     const patch = (expires_at: string | null) =>

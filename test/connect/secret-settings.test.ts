@@ -95,7 +95,7 @@ describe('the name of a secret', () => {
     ['a composed letter (NFC)', 'Caf\u00e9'],
     ['a decomposed letter (NFD)', 'Cafe\u0301'],
     ['characters that are special in SQL and HTML', `'); DROP TABLE client_secrets; --<script>%_\\"`],
-  ])('a name of %s is kept byte for byte', async (_, name) => {
+  ])('a name with %s is stored byte for byte', async (_, name) => {
     await expectTaken('name', name, name)
   })
 
@@ -199,7 +199,7 @@ describe('the expires_at of a secret', () => {
     await expectTaken('expires_at', time, time)
   })
 
-  test('a past expires_at is reported before an unknown application and a reached limit, and after a missing permission', async () => {
+  test('a missing permission takes precedence over a past expires_at, which takes precedence over an unknown application or a reached limit', async () => {
     const body = { expires_at: '2001-01-01T00:00:00Z' }
     const unknown = await call(apiKey, 'POST', '/connect/applications/unknown/client_secrets', { body })
     expectInvalid(unknown, 'expires_at', 'past', /in the future/)
@@ -208,7 +208,7 @@ describe('the expires_at of a secret', () => {
     expect((await call(reader.apiKey, 'POST', path, { body })).status).toBe(403)
   })
 
-  test('two invalid settings are both listed', async () => {
+  test('two invalid settings are both listed in the errors', async () => {
     const { json } = await create({ name: '', expires_at: '' })
     expect(json.errors.map(({ code }: { code: string }) => code)).toEqual(['name_blank', 'expires_at_malformed'])
   })
@@ -255,7 +255,7 @@ describe('a replay of a create with settings', () => {
   })
 
   test.each([{}, { name: 'Other' }, { name: 'First', expires_at: '2031-01-01T00:00:00Z' }])(
-    'the same Idempotency-Key with the settings %j is refused as another request',
+    'the same Idempotency-Key with other settings is refused: %j',
     async (other) => {
       await create({ name: 'First' }, headers)
       const reply = await create(other, headers)

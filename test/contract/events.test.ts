@@ -78,7 +78,7 @@ const isEvent = (event: string, data: object = {}, inContext: object = {}, membe
 }
 
 describe.each(EVENT_TYPES)('an event of the type %s', (type) => {
-  test(`an event of the type ${type} has its data, and no other members`, () => {
+  test(`the schema accepts an event of the type ${type}, and refuses unknown members of the event and of its context`, () => {
     expect(isEvent(type)).toBe(true)
     expect(isEvent(type, {}, {}, { more: 1 })).toBe(false)
     expect(isEvent(type, {}, { more: 1 })).toBe(false)
@@ -86,7 +86,7 @@ describe.each(EVENT_TYPES)('an event of the type %s', (type) => {
     expect(isEvent(type, { more: 1 })).toBe(type === 'connect_application.deleted')
   })
 
-  test.each(Object.keys(DATA[type]))(`an event of the type ${type} needs the member %s`, (member) => {
+  test.each(Object.keys(DATA[type]))(`an event of the type ${type} needs the member %s in its data`, (member) => {
     expect(isEvent(type, { [member]: undefined })).toBe(false)
   })
 })
@@ -118,6 +118,6 @@ test.each([
   for (const value of ['', 'x', 2]) expect(isValid(value)).toBe(false)
 })
 
-test('the event of the deletion of one secret can have the secret', () => {
+test('the event connect_application_secret.deleted can have one secret as its data', () => {
   expect(isEvent('connect_application_secret.deleted', {}, {}, { data: secret })).toBe(true)
 })

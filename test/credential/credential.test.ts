@@ -93,7 +93,7 @@ describe('an issued credential', () => {
     )
   })
 
-  test('containsCredential finds a credential in a text even if it is percent-encoded once or twice', async () => {
+  test('containsCredential finds a credential that is percent-encoded once or twice in a text', async () => {
     const plaintext = await sample()
     const encoded = plaintext.replace(/[c_]/g, (symbol) => `%${symbol.charCodeAt(0).toString(16)}`)
     expect(containsCredential(`https://paste.example/?q=${encoded}`)).toBe(true)
@@ -101,13 +101,13 @@ describe('an issued credential', () => {
     expect(containsCredential(`${encoded.slice(0, -1)}%`)).toBe(false)
   })
 
-  test('a credential that is percent-encoded 100,000 times is found', async () => {
+  test('containsCredential finds a credential with a character that is percent-encoded 100,000 times', async () => {
     const inner = `%${'25'.repeat(100_000)}`
     expect(containsCredential(inner)).toBe(false)
     expect(containsCredential((await sample()).replace('_', `${inner}5f`))).toBe(true)
   })
 
-  test('an issued credential is unchanged by URL, form and JSON encoding, and is a single word', async () => {
+  test('an issued credential is unchanged by URL, form and JSON encoding, and has only letters, digits and underscores', async () => {
     for (let i = 0; i < 1000; i++) {
       const plaintext = await sample()
       expect(plaintext).toMatch(/^cs_0[0-9A-Za-z]{49}$/)
@@ -133,7 +133,7 @@ describe('a secret scanner', () => {
     return value === ~remainder >>> 0
   }
 
-  test('a secret scanner finds every kind of credential by the published pattern and checksum', async () => {
+  test('a secret scanner finds client secrets, API keys and sessions by the published pattern and checksum', async () => {
     const credentials = await Promise.all(
       ['cs', 'sk', 'session'].map(async (prefix) => (await issueCredential(prefix, '0')).plaintext),
     )

@@ -38,7 +38,7 @@ describe('base62', () => {
     )
   })
 
-  test('base62 encodes every 4-byte value as the same 6 digits, whether it is a number or bytes', () => {
+  test('base62 encodes a 4-byte value as 6 digits, and a number as the same digits as its bytes', () => {
     fc.assert(
       fc.property(anyBytes({ minLength: 4, maxLength: 4 }), (bytes) => {
         const text = encodeBase62(bytes, 6)
@@ -48,7 +48,7 @@ describe('base62', () => {
     )
   })
 
-  test('43 base62 digits that are decoded and encoded again are the same', () => {
+  test('decoding 43 base62 digits and encoding the bytes again gives the same digits', () => {
     const anyDigits = fc.stringMatching(/^[0-9A-Za-x][0-9A-Za-z]{42}$/)
     fc.assert(
       fc.property(anyDigits, (text) => {
@@ -79,7 +79,7 @@ describe('base62', () => {
     expect(decodeBase62(text, 32)).toEqual(fromHex(bytes))
   })
 
-  test('base62 needs 43 digits for 32 bytes and 6 digits for 4 bytes, and throws an error if it gets one digit fewer', () => {
+  test('the largest 32-byte value needs 43 base62 digits and the largest 4-byte value 6, and one digit fewer throws an error', () => {
     expect(62n ** 43n).toBeGreaterThan(2n ** 256n)
     expect(62n ** 42n).toBeLessThan(2n ** 256n)
     expect(62n ** 6n).toBeGreaterThan(2n ** 32n)
@@ -123,7 +123,7 @@ describe('SHA-256', () => {
     ['a million letters', 'a'.repeat(1_000_000), 'cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0'],
   ])('SHA-256 of %s is as in FIPS 180-4', async (_, text, digest) => expect(hex(await sha256(text))).toBe(digest))
 
-  test('SHA-256 of a text is that of its UTF-8 bytes', async () => {
+  test('SHA-256 of a text is the digest of its UTF-8 bytes', async () => {
     expect(utf8('é€😀')).toEqual(fromHex('c3a9e282acf09f9880'))
     expect(await sha256('é€😀')).toEqual(await sha256(fromHex('c3a9e282acf09f9880')))
   })
@@ -211,7 +211,7 @@ describe('derivation of a client secret', () => {
     )
   })
 
-  test('the derivation of a secret gives the same bytes in every version, because a later version may answer a replay', async () => {
+  test('the derivation of a secret gives the same bytes in every version of Oncekey, because a later version may answer a replay', async () => {
     const request = await requestDigest('POST', '/connect/applications/conn_app_1/client_secrets', '{}')
     expect(hex(request)).toBe('fddac8d59a576c1fd8930ebdce6420e2abb917bbc67608a20535a18bfa3176a2')
     expect(hex(await deriveEntropy(API_KEY, SALT, request))).toBe(
@@ -314,7 +314,7 @@ describe('ids', () => {
     expect(() => newId('secret', time)).toThrow(RangeError)
   })
 
-  test('deriving an ID with another prefix and time from an ID always gives the same ID', () => {
+  test('deriving an ID twice from the same ID, prefix and time gives the same ID', () => {
     const id = newId('secret', 1, 'A')
     const derived = derivedId('event', 1_469_918_176_385, id)
     expect(derived).toBe(`event_01ARYZ6S41A${id.slice(-15)}`)

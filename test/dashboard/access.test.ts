@@ -41,7 +41,7 @@ async function expectRefused(visitor: Visitor, text: RegExp, status = 422) {
 }
 
 describe('a sign-in through Cloudflare Access', () => {
-  test('a person with a valid assertion signs in with one button, and sees the next page in a session of this person', async () => {
+  test('a person with a valid assertion signs in with one button, and gets a session with their email address', async () => {
     const { id, environmentId } = await newApiKey()
     const visitor = await team.visitor(id)
     const page = await visitor.get('/dashboard/sign-in?to=/dashboard/events')
@@ -111,7 +111,7 @@ describe('a sign-in through Cloudflare Access', () => {
     expect(await sessionRow(visitor.session)).toMatchObject({ session_person: null, session_expires_at: null })
   })
 
-  test('the new session ends the earlier session of the browser, even if that belongs to another API key', async () => {
+  test('the new session ends the earlier session of the browser, even if the earlier session belongs to another API key', async () => {
     const [own, other] = await Promise.all([newApiKey(), newApiKey()])
     const visitor = await team.visitor(own.id)
     await visitor.signIn(other.apiKey)
@@ -212,16 +212,16 @@ describe('an assertion', async () => {
     ['with a blank email address', { email: ' ' }],
     ['with an email address of 255 characters', { email: `${'a'.repeat(243)}@example.com` }],
     ['with a list of email addresses', { email: [EMAIL] }],
-    ['with a line break', { email: 'ada\n@example.com' }],
-    ['with a null character', { email: 'ada\0@example.com' }],
-    ['with a character that reverses the text', { email: 'ada\u202e@example.com' }],
-    ['with a lone surrogate', { email: 'ada\ud800@example.com' }],
-    ['without an at sign', { email: 'ada' }],
+    ['with a line break in the email address', { email: 'ada\n@example.com' }],
+    ['with a null character in the email address', { email: 'ada\0@example.com' }],
+    ['with a character in the email address that reverses the text', { email: 'ada\u202e@example.com' }],
+    ['with a lone surrogate in the email address', { email: 'ada\ud800@example.com' }],
+    ['with an email address without an at sign', { email: 'ada' }],
   ])('an assertion %s starts no session', async (_, claims) => {
     await expectRefused(await team.visitor(id, claims as never), /sent no email address/)
   })
 
-  test('a session is stored with an email address of 254 characters', async () => {
+  test('an assertion with an email address of 254 characters starts a session with this address', async () => {
     const email = `${'a'.repeat(242)}@example.com`
     const visitor = await team.signedIn(id, { email })
     expect(await sessionRow(visitor.session)).toMatchObject({ session_person: email })
@@ -419,7 +419,7 @@ describe('the API key that people act with', () => {
     await expectRefused(both, /invalid or has expired/)
   })
 
-  test('if this API key is in another region than the first, the sign-in makes one D1 request, to that region', async () => {
+  test('if this API key is not in the first region, the sign-in makes one D1 request, to the region of the key', async () => {
     const tenant = await newTenant('1')
     const { bindings, trips } = countedRegions(3)
     const visitor = await team.visitor(tenant.id)

@@ -71,7 +71,7 @@ describe('the activity list', () => {
     expect(html).toMatch(/href="\/dashboard\/events\/event_\w{26}"/)
   })
 
-  test('the activity list is filtered by actor, target, type and date, which its URL contains', async () => {
+  test('the activity list can be filtered by actor, target, type and date, and its URL contains the filter', async () => {
     const today = new Date().toISOString().slice(0, 10)
     for (const [filter, count] of [
       [{ actor: apiKeyId }, 5],

@@ -47,11 +47,14 @@ describe('an application', () => {
     ['oauth', { is_first_party: false, uses_pkce: false, organization_id: 'org_1' }, { organization_id: 'org_1' }],
     ['m2m', { application_type: 'm2m', organization_id: 'org_1' }, { organization_id: 'org_1' }],
     ['constructor', { application_type: 'm2m' }, { organization_id: 'org_1' }],
-  ])('an application of the type %s is created', async (kind, expected, fields: Record<string, string>) => {
-    const created = await owner.submit(NEW, { kind, name: kind, ...fields })
-    const { json } = await call(apiKey, 'GET', `/connect/applications/${idIn(created.headers.get('Location'))}`)
-    expect(json).toMatchObject(expected)
-  })
+  ])(
+    'the form with the kind %s creates an application of this kind, or an m2m application if the kind is unknown',
+    async (kind, expected, fields: Record<string, string>) => {
+      const created = await owner.submit(NEW, { kind, name: kind, ...fields })
+      const { json } = await call(apiKey, 'GET', `/connect/applications/${idIn(created.headers.get('Location'))}`)
+      expect(json).toMatchObject(expected)
+    },
+  )
 
   test('an application with invalid fields is not created, and each field shows its error', async () => {
     const reply = await owner.submit(NEW, { kind: 'oauth', name: ' ', organization_id: 'acme', scopes: 'a"b' })
@@ -66,7 +69,7 @@ describe('an application', () => {
     expect(reply.html).toMatch(/value="oauth" checked/)
   })
 
-  test('an application is deleted only if its name or the end of its client ID is typed', async () => {
+  test('an application is deleted only if its name or the last eight characters of its client ID are typed', async () => {
     const { id } = await newApplication(apiKey)
     const path = `/dashboard/applications/${id}/delete`
     const wrong = await owner.submit(path, { name: 'nightly export' })
@@ -92,7 +95,7 @@ describe('an application', () => {
 })
 
 describe('the list of applications', () => {
-  test('the list of applications is searched by a part of a name, an application ID and a client ID', async () => {
+  test('the list of applications can be searched by a part of a name, by an application ID or by a client ID', async () => {
     const { id, client_id } = await newApplication(apiKey, {
       name: 'Änderung 100% _x_',
       application_type: 'm2m',
@@ -147,7 +150,7 @@ describe('a pasted credential', () => {
   ]
 
   test.each(fields)(
-    'of a credential that is pasted into the search form of %s, a URL has at most the last 6 characters: field %s',
+    'a URL contains at most the last 6 characters of a credential that is pasted into the form of %s: field %s',
     async (path, name) => {
       const { plaintext } = await issueCredential('cs', '0')
       for (const [, form] of forms) {

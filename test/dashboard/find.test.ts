@@ -60,7 +60,7 @@ describe('a pasted text', () => {
     expect((await search(text)).status).toBe(422)
   })
 
-  test('of a pasted credential, or a part of one, the URL contains only six characters', async () => {
+  test('the URL contains only six characters of a pasted credential, whether it is pasted whole or in part', async () => {
     const { plaintext } = await issueCredential('cs', '0')
     for (const text of [plaintext, plaintext.slice(10), plaintext.slice(20), `a ${plaintext.slice(3, 45)} b`]) {
       const { path } = await search(text)
@@ -71,7 +71,7 @@ describe('a pasted text', () => {
 
 describe('a leaked secret', () => {
   test.each([4, 5, 6])(
-    'a leaked secret is found by its last %i characters, with a button that revokes it',
+    'a search for the last %i characters of a leaked secret shows the secret, and a button that revokes it',
     async (length) => {
       const { id, secret } = await create('leaked')
       const { html, trips } = await search(`****${secret.slice(-length)}`)

@@ -35,7 +35,7 @@ const tile = (html: string, label: string) =>
   new RegExp(`<a href="([^"]*)"[^>]*><b>([^<]*)</b> <span>${label}</span>`).exec(html)?.slice(1)
 
 describe('the list of secrets', () => {
-  test('the list of secrets has counts of secrets that need attention, each with a link to the secrets that it counts', async () => {
+  test('the list of secrets has totals, each with a link to the list of the counted secrets', async () => {
     const { html, trips } = await owner.get('/dashboard/secrets')
     expect(trips).toBe(1)
     expect(names(html)).toEqual(['busy', 'resting', '@old'])
@@ -67,7 +67,7 @@ describe('the list of secrets', () => {
     expect(names((await owner.get(`/dashboard/secrets?${query}`)).html)).toEqual(expected)
   })
 
-  test('the list of secrets is filtered by its form, and another session gets the same list by its URL', async () => {
+  test('the form of the list of secrets filters the list, and another session gets the same list at the same URL', async () => {
     const fields = { unused: '90', expiry: 'never', creator: keyId, application: applicationId, sort: 'used' }
     const { headers, trips } = await owner.post('/dashboard/secrets', fields)
     expect(trips).toBe(0)
@@ -136,7 +136,7 @@ test('the column headings of the list sort the list, and the heading of the sort
 })
 
 describe('an export of secrets', () => {
-  test('the CSV of an export has the filtered secrets after three clicks, and escapes names that are formulas', async () => {
+  test('three clicks export the filtered secrets as CSV, in which names that are formulas are escaped', async () => {
     const first = await owner.get('/dashboard/secrets')
     const [path = ''] = tile(first.html, 'Unused 90 days, never expire') ?? []
     const second = await owner.get(path.replaceAll('&amp;', '&'))
@@ -151,7 +151,7 @@ describe('an export of secrets', () => {
     expect(lines[1]).toContain(`"'@old","0000aa","active","${applicationId}","'=cmd()","org_inv"`)
   })
 
-  test('an export that may be incomplete has a name that ends in the number of secrets, and its JSON says so in is_complete', async () => {
+  test('an export that may be incomplete has the number of secrets in its file name, and is_complete: false in its JSON', async () => {
     const busy = await newApiKey()
     await storeManySecrets(busy.environmentId, 50_001)
     const visitor = new Visitor()
@@ -176,7 +176,7 @@ describe('an export of secrets', () => {
     expect(await file('state=revoked&sort=used')).toEqual([true, ''])
   })
 
-  test('the JSON of an export has the same members as the API', async () => {
+  test('the JSON of an export has the filtered secrets in data, and is_complete is true if none is missing', async () => {
     const { html, headers } = await reader.get('/dashboard/secrets/export?format=json&state=revoked')
     expect(headers.get('Content-Type')).toBe('application/json; charset=UTF-8')
     expect(JSON.parse(html)).toMatchObject({ data: [{ name: 'gone', state: 'revoked' }], is_complete: true })
@@ -202,7 +202,7 @@ describe('a change of several secrets at once', () => {
     }
   }
 
-  test('when the number is typed, several secrets are revoked, each with an event of its own', async () => {
+  test('when “revoke 3” is typed, three secrets are revoked, each with its own event', async () => {
     const ids = await stored(3)
     const { asked, done } = await submit(owner, ids, 'revoke', 'revoke 3')
     expect([asked.status, asked.trips, done.status, done.trips]).toEqual([200, 1, 303, 1])

@@ -66,7 +66,7 @@ describe('an API key', () => {
     expect(reply.html).toContain(member === 'name' ? 'id="name-error"' : 'class="error"')
   })
 
-  test('an API key is not created beyond 100 in an environment', async () => {
+  test('an API key is not created if the environment has 100 keys that have not expired', async () => {
     const full = await newApiKey()
     const visitor = new Visitor()
     await visitor.signIn(full.apiKey)
@@ -92,7 +92,7 @@ describe('an API key', () => {
     expect(html.indexOf('one more')).toBeLessThan(html.indexOf('filler'))
   })
 
-  test('an expired API key is counted neither among the keys with write access nor among the unused keys', async () => {
+  test('an expired API key counts neither as a key with write access nor as an unused key', async () => {
     const only = await newApiKey()
     const expired = await newApiKey({ environmentId: only.environmentId, expiresAt: Date.now() })
     await env.DB.prepare('UPDATE api_keys SET created_at = 1 WHERE id = ?').bind(expired.id).run()
@@ -266,7 +266,7 @@ describe('a webhook endpoint', () => {
     },
   )
 
-  test('a webhook endpoint is not created beyond 20 in an environment', async () => {
+  test('a webhook endpoint is not created if the environment has 20 endpoints', async () => {
     const full = await newApiKey()
     const visitor = new Visitor()
     await visitor.signIn(full.apiKey)
@@ -317,7 +317,7 @@ describe('a webhook endpoint', () => {
     }
   })
 
-  test('a webhook endpoint is deleted with its secret, once', async () => {
+  test('deleting a webhook endpoint twice deletes its signing secret and records one event', async () => {
     const { id } = await create()
     expect((await owner.get(`${WEBHOOKS}/${id}/delete`)).html).toContain('This can’t be undone.')
     for (let i = 0; i < 2; i++) {

@@ -104,7 +104,7 @@ describe('the overview', () => {
     expect(html).not.toContain('whsec_')
   })
 
-  test('the overview has totals, each with a link to the list that it counts', async () => {
+  test('the overview has totals, each with a link to the list of the counted objects', async () => {
     const { html } = await visitor.get(OVERVIEW)
     for (const [href, count] of [
       ['/dashboard/applications', 1],

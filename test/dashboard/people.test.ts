@@ -33,7 +33,7 @@ const MADE_OTHERWISE: ReadonlySet<EventType> = new Set([
   'signing_key.rotated',
 ])
 
-test('every event of the dashboard names the person beside the API key', async () => {
+test('every event that a person causes in the dashboard names the person in addition to the API key', async () => {
   const key = await newApiKey()
   const visitor = await team.signedIn(key.id)
   const ids = async (path: string) => (await call(key.apiKey, 'GET', path)).json
@@ -135,7 +135,7 @@ describe('a secret that a person created', async () => {
     expect(page).toContain(`<a href="/dashboard/events?actor=${encodeURIComponent(email)}"><bdi>${email}</bdi></a>`)
     const creator = `href="/dashboard/secrets?creator=${encodeURIComponent(email)}"`
     expect((await visitor.get('/dashboard/secrets')).html).toContain(`by <a ${creator}><bdi>${email}</bdi></a>`)
-    expect(page).toContain(`<a class="quiet" ${creator}>secrets of this person</a>`)
+    expect(page).toContain(`<a class="quiet" ${creator}>secrets by this person</a>`)
     expect((await visitor.get('/dashboard/keys')).html).toContain(`<a ${creator}>`)
     const query = `creator=${encodeURIComponent(email)}`
     const rows = (await visitor.get(`/dashboard/secrets/export?format=csv&${query}`)).html.trim().split('\r\n')
@@ -168,7 +168,7 @@ describe('a secret that a person created', async () => {
     expect(page).toContain(`<bdi>${email}</bdi></a> with the API key <a`)
   })
 
-  test('the page of a revoked secret and the search for the whole secret name the person who revoked it', async () => {
+  test('the person who revoked a secret is named on the page of the secret and in a search for its plaintext', async () => {
     const { visitor, plaintext, secrets } = await created('mary@example.com')
     await visitor.post(`/dashboard/secrets/${secrets[0].id}/revoke`)
     const reply = await visitor.post('/dashboard/find', { q: plaintext })

@@ -35,7 +35,7 @@ const show = async (id: string) => (await owner.get(`/dashboard/secrets/${id}`))
 const textOf = (html: string) => html.replace(/<[^>]+>|[\u2068\u2069]/g, '').replace(/\s+/g, ' ')
 
 describe('the page of a secret', () => {
-  test('the page of a secret says who created it, when it expires, and how it was used', async () => {
+  test('the page of a secret says who created the secret, and how the secret was used', async () => {
     const expires_at = new Date(Date.now() + 30 * DAY).toISOString()
     const { id, ...client } = await create({ name: 'production', expires_at })
     const headers = { 'CF-Connecting-IP': '192.0.2.7', 'User-Agent': 'worker/1.0' }
@@ -113,7 +113,9 @@ describe('the page of a leaked secret', () => {
     await visitor.signIn(apiKey)
     const { id, hint } = await create()
     const before = textOf((await visitor.get(`/dashboard/secrets/${id}`)).html)
-    expect(before).toContain('accept the last one until 15 Jan 2030, 04:12 UTC at the latest, if you revoke it now')
+    expect(before).toContain(
+      'accept the last one until 15 Jan 2030, 04:12 UTC at the latest, if you revoke the secret now',
+    )
     expect(before).toContain(`Revoke …${hint} now`)
     expect(before).toContain('This application has no other working secret.')
     expect((await visitor.post(`/dashboard/secrets/${id}/revoke`)).headers.get('Location')).toBe(

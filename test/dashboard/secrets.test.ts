@@ -61,7 +61,7 @@ describe('a new secret', () => {
     },
   )
 
-  test('a form without a token, or with a token older than an hour, creates no secret', async () => {
+  test('a form whose hidden token is missing, malformed or older than an hour creates no secret', async () => {
     const { id } = await newApplication(apiKey)
     const old = `${(Date.now() - 3_600_001).toString(36)}-${crypto.randomUUID()}`
     for (const token of ['', 'x', old]) {
@@ -142,7 +142,7 @@ describe('a secret that did not arrive', () => {
   })
 
   test.each(['secret_01HXYZK8N5V3Q2W1R0T9M8P7J6', '', 'x'])(
-    'at the limit, the form for a replacement creates no secret in place of a secret that does not count: %j',
+    'at the limit, the form for a replacement creates no secret if the secret to replace is unknown or was rotated out: %j',
     async (secret) => {
       const { id } = await newApplication(apiKey)
       const page = `/dashboard/applications/${id}`
@@ -314,7 +314,7 @@ describe('the limits of a secret', () => {
     expect((await list(id))[0]).toMatchObject({ scopes: ['read'] })
   })
 
-  test('a secret that replaces another one, in a rotation or because that did not arrive, has the same limits', async () => {
+  test('the replacement of a secret, in a rotation or because the secret did not arrive, has the same limits', async () => {
     const { id } = await newApplication(apiKey, SCOPED)
     const page = `/dashboard/applications/${id}`
     const form = { ...hiddenFields((await owner.get(`${page}/new-secret`)).html), ...fields }

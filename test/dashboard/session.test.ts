@@ -147,7 +147,7 @@ describe('a session', () => {
     expect((await select()).status).toBe(409)
   })
 
-  test('a session of a read-only key is offered no change, and gets 403 where a change begins', async () => {
+  test('a session of a read-only key sees no links to changes, and gets 403 from the pages that start a change', async () => {
     const key = await signedIn()
     const { id } = await newApplication(key.apiKey)
     const { json } = await call(key.apiKey, 'POST', `/connect/applications/${id}/client_secrets`)
@@ -247,7 +247,7 @@ describe('a session', () => {
     expect((await before.get('/dashboard')).status).toBe(303)
   })
 
-  test('a sign-in that replaces a session makes one D1 request in all, before and after the response', async () => {
+  test('a sign-in that replaces a session makes one D1 request in all, including any after the response', async () => {
     const { visitor, apiKey } = await signedIn()
     const counter = counted(env.DB)
     visitor.bindings = { DB: counter.database }
@@ -313,7 +313,7 @@ describe('a session', () => {
     expect((await visitor.get('/dashboard/events', { 'Sec-Fetch-Site': 'cross-site' })).status).toBe(200)
   })
 
-  test('a session of a read-only key can be ended', async () => {
+  test('a session of a read-only key can sign out', async () => {
     const { visitor } = await signedIn({ access: 'read' })
     expect((await visitor.post('/dashboard/sign-out')).headers.get('Location')).toBe('/dashboard/sign-in?out')
   })

@@ -186,7 +186,7 @@ describe('the events of uses of a secret', () => {
     expect(JSON.stringify(events)).not.toContain(json.secret)
   })
 
-  test('uses of an old secret in the last 24 hours before the expiry that a rotation set record one event', async () => {
+  test('if a rotation has set the expiry of a secret, uses in the last 24 hours before this expiry record one event', async () => {
     const type = 'connect_application_secret.used_while_expiring'
     const { apiKey } = await newApiKey()
     const application = await newApplication(apiKey)
@@ -211,7 +211,7 @@ describe('the events of uses of a secret', () => {
     expect(event.context).toMatchObject({ actor: 'system', user_agent: 'test/1.0' })
   })
 
-  test('a use shortly before an expiry that no rotation set records no event', async () => {
+  test('if no rotation has set the expiry of a secret, a use shortly before this expiry records no event', async () => {
     const { apiKey } = await newApiKey()
     const application = await newApplication(apiKey)
     const expires_at = new Date(Date.now() + 3_600_000).toISOString()

@@ -35,7 +35,7 @@ const idsAt = ({ arrivals }: Receiver) => arrivals.map(({ event }) => event.id)
 const all = { limit: 100, event: null, except: [] }
 
 describe('the lease of a delivery', () => {
-  test('four runs of the schedule at once send each event once to each endpoint', async () => {
+  test('four concurrent runs of the schedule send each event once to each endpoint', async () => {
     let answers = 0
     // Of different length, so that the deliverers overtake each other.
     const answer = async () => {
@@ -52,7 +52,7 @@ describe('the lease of a delivery', () => {
     expect((await deliveries()).map(({ attempts }) => attempts)).toEqual(Array(60).fill(1))
   })
 
-  test('the next run of the schedule sends an event again once the lease of a run that died has ended', async () => {
+  test('after the lease of an interrupted run of the schedule has ended, the next run sends the event', async () => {
     const receiver = await newReceiver(key)
     await backlog(1)
     const start = Date.now()
@@ -89,7 +89,7 @@ describe('the lease of a delivery', () => {
     expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', last_outcome: '200', lease: null }])
   })
 
-  test('each event is sent once although responses of the database to taking leases are lost', async () => {
+  test('each event is sent once although responses of the database are lost when leases are taken', async () => {
     const receiver = await newReceiver(key)
     await backlog(3)
     let claims = 0
@@ -204,7 +204,7 @@ describe('a delivery fails when it can no longer be sent', () => {
     expect((await deliveries(receiver))[0]).toMatchObject({ state: 'dead', last_outcome: 'gone' })
   })
 
-  test('a delivery is kept for 30 days after it ended', async () => {
+  test('cleanup removes a delivery 30 days after its event was delivered', async () => {
     const receiver = await newReceiver(key)
     await call(key.apiKey, 'POST', '/connect/applications', { body: m2mApplication })
     const DAY_MS = 24 * 60 * 60 * 1000

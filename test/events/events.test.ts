@@ -114,7 +114,7 @@ describe('each change records one event with the new state of the object', () =>
     },
   )
 
-  test('the event connect_application_secret.rotated has the new secret and the secrets that expire because of it', async () => {
+  test('the event connect_application_secret.rotated has the new secret and the secrets that it replaces', async () => {
     const { id } = await newApplication(key.apiKey)
     const old = [await newSecret(id), await newSecret(id)]
     const made = await eventsBy(() => call(key.apiKey, 'POST', `${secretsOf(id)}/rotate`, REQUEST))

@@ -50,7 +50,7 @@ describe('a run of the schedule', () => {
     [50, 40],
     [1_000, 600],
   ])(
-    'a run of the schedule with a limit of %i D1 statements and %i due events stays within the limit, and records each attempt',
+    'a run of the schedule with a limit of %i D1 statements and %i due events per endpoint stays within the limit, and records each attempt',
     async (plan, count) => {
       const receivers = await Promise.all([1, 2, 3].map(() => newReceiver(key)))
       for (const receiver of receivers) await queue(receiver, count, 5)
@@ -63,7 +63,7 @@ describe('a run of the schedule', () => {
     },
   )
 
-  test('a run of the schedule sends something to each endpoint, even if older deliveries to another endpoint are due', async () => {
+  test('a run of the schedule sends at least one event to each endpoint, even if older deliveries to other endpoints are due', async () => {
     const flooded = await Promise.all([1, 2, 3].map(() => newReceiver(key)))
     const quiet = await Promise.all([1, 2, 3].map(() => newReceiver(key)))
     for (const receiver of flooded) await queue(receiver, 50, 60)

@@ -72,7 +72,7 @@ describe('the pages of the event list', () => {
   })
 
   test.each(['1', '7', '80', '100'])(
-    'the after cursor leads through all events once in both orders, with limit %s',
+    'following the after cursor returns each event once in both orders, with limit %s',
     async (limit) => {
       const of = limit === '1' ? `&range_end=${new Date(START + 5 * HOUR_MS).toISOString()}` : ''
       const all = limit === '1' ? plannedIds().slice(0, 15) : plannedIds()
@@ -136,8 +136,8 @@ const isBetween =
 describe('the filters of the event list', () => {
   test.each([
     ['one type', `events=${created}`, isCreated],
-    ['types by comma', `events=${created},${updated}`, () => true],
-    ['types repeated, as the SDK for Node sends them', `events=${created}&events=${updated}`, () => true],
+    ['types separated by a comma', `events=${created},${updated}`, () => true],
+    ['types in repeated parameters, as the SDK for Node sends them', `events=${created}&events=${updated}`, () => true],
     ['types in brackets', `events%5B%5D=${created}&events%5B%5D=${updated}`, () => true],
     ['types in numbered brackets', `events%5B0%5D=${created}&events%5B1%5D=${created}`, isCreated],
     ['no type, as the SDK for Node sends an empty list', 'events=', () => true],
@@ -145,16 +145,16 @@ describe('the filters of the event list', () => {
     ['a type of another system', 'events=user.created', () => false],
     ['types of another system and of this one', `events=dsync.user.created,${created},user.created`, isCreated],
     ['empty types between others', `events=,${created},`, isCreated],
-    ['a type of which there is none', 'events=connect_application_secret.expired', () => false],
+    ['a type without events', 'events=connect_application_secret.expired', () => false],
     ['an organization', 'organization_id=org_2', ({ organization }: Planted) => organization === 'org_2'],
-    ['an organization that has none', 'organization_id=org_3', () => false],
+    ['an organization without events', 'organization_id=org_3', () => false],
     ['a start, included', `range_start=${iso(2)}`, isBetween(2, COUNT)],
     ['an end, excluded', `range_end=${iso(2)}`, isBetween(0, 2)],
-    ['both', `range_start=${iso(2)}&range_end=${iso(4)}`, isBetween(2, 4)],
+    ['a start and an end', `range_start=${iso(2)}&range_end=${iso(4)}`, isBetween(2, 4)],
     ['an end before the start', `range_start=${iso(4)}&range_end=${iso(2)}`, () => false],
     ['a start in another time zone', 'range_start=2026-01-01T03:00:00%2B01:00', isBetween(2, COUNT)],
     [
-      'all together',
+      'a type, an organization, a start and an end',
       `events=${created}&organization_id=org_1&range_start=${iso(10)}&range_end=${iso(40)}`,
       (event: Planted) => isCreated(event) && event.organization === 'org_1' && isBetween(10, 40)(event),
     ],
@@ -206,7 +206,7 @@ describe('the cursor of the event list', () => {
   })
 
   test.each([
-    ['is of the future', newId('event', Date.now() + HOUR_MS)],
+    ['is in the future', newId('event', Date.now() + HOUR_MS)],
     ['is newer than the oldest event, and unknown', newId('event', START + 10 * HOUR_MS)],
     ['is empty', ''],
     ['is a wildcard', '%25'],

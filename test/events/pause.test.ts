@@ -20,7 +20,7 @@ async function setUp() {
   return { key, visitor, receiver, set, eventsOf }
 }
 
-test('a paused endpoint receives nothing, and after it is resumed, all waiting events in their order', async () => {
+test('a paused endpoint receives nothing, and receives all waiting events in their order after it is resumed', async () => {
   const { key, visitor, receiver, set, eventsOf } = await setUp()
   expect((await set('pause')).status).toBe(303)
   expect((await visitor.get(WEBHOOKS)).html).toContain('Paused')
@@ -83,7 +83,7 @@ test("a key of another environment and a read-only key can't pause an endpoint",
   expect(await env.DB.prepare(paused).bind(receiver.id).first('paused_at')).toBeNull()
 })
 
-test('one button sends all failed deliveries of an endpoint again', async () => {
+test('one button queues all failed deliveries of an endpoint again', async () => {
   const { key, visitor, receiver, set } = await setUp()
   await set('pause')
   for (let i = 0; i < 3; i++) await newApplication(key.apiKey)

@@ -164,7 +164,7 @@ describe('each event is delivered when the receiver works again', () => {
     expect(receiver.arrivals).toHaveLength(sent)
   })
 
-  test.each([200, 201, 204, 299])('a response with status %i counts as delivered', async (status) => {
+  test.each([200, 201, 204, 299])('an event is delivered if the receiver responds with status %i', async (status) => {
     const receiver = await newReceiver({ ...key, answer: () => ({ status, body: null }) as Response })
     await change()
     expect(await deliveries(receiver)).toMatchObject([{ state: 'delivered', last_outcome: String(status) }])
@@ -210,7 +210,7 @@ describe('each event is delivered when the receiver works again', () => {
   })
 })
 
-test('failed deliveries are counted, and reviving them starts their attempts again', async () => {
+test('failed deliveries are counted, and resending them starts their attempts from the beginning', async () => {
   const receiver = await newReceiver({ ...key, answer: down })
   const ids = [await change(), await change()]
   while ((await listed())?.pending) await runWhenDue()

@@ -73,7 +73,7 @@ describe('the webhooks of a change', () => {
     expect([all, secrets, both, elsewhere, late].map(typesAt)).toEqual([types, [types[1]], types, [], [types[1]]])
   })
 
-  test('each of 15 endpoints gets the event once, although fewer are called at once', async () => {
+  test('each of 15 endpoints gets the event once, although fewer are called at the same time', async () => {
     const receivers = await Promise.all(Array.from({ length: 15 }, () => newReceiver(key)))
     await create()
     expect(receivers.map(({ arrivals }) => arrivals.length)).toEqual(Array(15).fill(1))
@@ -140,10 +140,10 @@ describe('a webhook does not affect the response to the caller', () => {
   })
 
   test.each([
-    ['at once', () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.'))],
+    ['immediately', () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Too many requests queued.'))],
     ['at each retry', () => Promise.reject(new Error('D1_ERROR: Network connection lost.'))],
     ['without an error object', () => Promise.reject(undefined)],
-  ])('if the database fails after the change %s, the schedule sends the event', async (_, fail) => {
+  ])('if the database fails %s after the change, the schedule sends the event', async (_, fail) => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
     const receiver = await newReceiver(key)
     let batches = 0

@@ -90,7 +90,7 @@ describe('creating a secret when the database fails', () => {
   )
 })
 
-describe('a retry after a lost commit does not undo a change made in between', () => {
+describe('a retry after a lost reply does not undo a change made in between', () => {
   /** Sends a request whose commit is reported as lost, after another change has been made. */
   async function retried(send: (options: Call) => Promise<Reply>, meanwhile: () => Promise<unknown>) {
     return (await sendThrough(failingOnce(new Error(TRANSIENT[0]), 'after', meanwhile), send)).reply
@@ -182,7 +182,7 @@ describe('a retry after a lost commit does not undo a change made in between', (
       expect(secrets.find(({ id }) => id === created)).not.toHaveProperty('expires_at')
     })
 
-    test('a retried rotation does not restore secrets that were revoked, and returns that the new secret was revoked', async () => {
+    test('a retried rotation does not restore secrets that were revoked in between, and gets client_secret_revoked', async () => {
       const { apiKey, environmentId, subject } = await newSubject()
       const revokeAll = () => call(apiKey, 'DELETE', secretsOf(subject.application))
       const reply = await retried(rotate(apiKey, subject), revokeAll)
@@ -198,18 +198,23 @@ describe('a retry of a change whose reply was lost, after the API key lost its p
     string,
     (subject: Subject) => [method: string, path: string, body?: object | undefined, status?: number]
   > = {
-    'a create': ({ application }) => ['POST', secretsOf(application), {}, 201],
+    'a create of a secret': ({ application }) => ['POST', secretsOf(application), {}, 201],
     'a rotation': ({ application }) => ['POST', `${secretsOf(application)}/rotate`, {}, 201],
     'an update of a secret': ({ secret }) => ['PATCH', `/connect/client_secrets/${secret}`, { name: 'new' }],
-    'a revocation': ({ secret }) => ['DELETE', `/connect/client_secrets/${secret}`, undefined, 204],
+    'a revocation of a secret': ({ secret }) => ['DELETE', `/connect/client_secrets/${secret}`, undefined, 204],
     'a revocation of all secrets': ({ application }) => ['DELETE', secretsOf(application), undefined, 204],
-    'a new application': () => ['POST', '/connect/applications', m2mApplication, 201],
+    'a create of an application': () => ['POST', '/connect/applications', m2mApplication, 201],
     'an update of an application': ({ application }) => [
       'PUT',
       `/connect/applications/${application}`,
       { name: 'new' },
     ],
-    'a deletion': ({ application }) => ['DELETE', `/connect/applications/${application}`, undefined, 204],
+    'a deletion of an application': ({ application }) => [
+      'DELETE',
+      `/connect/applications/${application}`,
+      undefined,
+      204,
+    ],
     'an update of the settings': () => ['PATCH', '/connect/environment', { max_lifetime_days: 7 }],
   }
   const LOSSES = {
@@ -219,7 +224,7 @@ describe('a retry of a change whose reply was lost, after the API key lost its p
   }
   test.each(
     Object.keys(CHANGES).flatMap((change) => Object.entries(LOSSES).map(([why, set]) => [change, why, set] as const)),
-  )('%s returns success on the retry, although the API key %s in between', async (change, _, set) => {
+  )('the retry of %s succeeds although the API key %s in between', async (change, _, set) => {
     const { apiKey, id, subject } = await newSubject()
     const [method, path, body, status = 200] = CHANGES[change]?.(subject) ?? ['', '']
     const lose = () => env.DB.prepare(`UPDATE api_keys SET ${set} WHERE id = ?`).bind(id).run()
@@ -233,7 +238,7 @@ describe('a retry of a change whose reply was lost, after the API key lost its p
 })
 
 test.each(LASTING)(
-  'the outcome of a change is unknown if its reply is lost and the retry gets “%s”',
+  'the response says that the outcome of a change is unknown if its reply is lost and the retry throws “%s”',
   async (message) => {
     const { apiKey, environmentId, subject } = await newSubject()
     let tries = 0

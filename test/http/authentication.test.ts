@@ -37,7 +37,7 @@ describe('a valid API key', () => {
   })
 })
 
-describe('a malformed Authorization header gets the same 401, without a D1 request', async () => {
+describe('missing and malformed Authorization headers get the same 401, without a D1 request', async () => {
   const reference = await authorize()
   const { apiKey } = mine
 
@@ -59,41 +59,41 @@ describe('a malformed Authorization header gets the same 401, without a D1 reque
     'two headers, both right': [`Bearer ${apiKey}`, `Bearer ${apiKey}`],
     'two headers, one of them Basic': ['Basic eDp5', `Bearer ${apiKey}`],
     'two headers, the first of them right': [`Bearer ${apiKey}`, 'Basic eDp5'],
-    'a comma behind it': [`Bearer ${apiKey},`],
-    'a parameter behind it': [`Bearer ${apiKey}; x=1`],
+    'a comma behind the key': [`Bearer ${apiKey},`],
+    'a parameter behind the key': [`Bearer ${apiKey}; x=1`],
     quotes: [`Bearer "${apiKey}"`],
     'angle brackets': [`Bearer <${apiKey}>`],
     'percent-encoding': [`Bearer ${apiKey.replace('_', '%5F')}`],
     base64: [`Bearer ${btoa(apiKey)}`],
-    'its last character missing': [`Bearer ${apiKey.slice(0, -1)}`],
-    'a character too many': [`Bearer ${apiKey}0`],
-    'another last character': [`Bearer ${apiKey.slice(0, -1)}${apiKey.endsWith('a') ? 'b' : 'a'}`],
+    'a key without its last character': [`Bearer ${apiKey.slice(0, -1)}`],
+    'a key with a character too many': [`Bearer ${apiKey}0`],
+    'a key with another last character': [`Bearer ${apiKey.slice(0, -1)}${apiKey.endsWith('a') ? 'b' : 'a'}`],
     'upper case': [`Bearer ${apiKey.toUpperCase()}`],
-    'its hint': [`Bearer ${apiKey.slice(-6)}`],
-    'its prefix': ['Bearer sk_0'],
+    'the hint of the key': [`Bearer ${apiKey.slice(-6)}`],
+    'the prefix of the key': ['Bearer sk_0'],
     'another prefix': [`Bearer ${apiKey.replace('sk', 'pk')}`],
-    'its digest in hexadecimal': [`Bearer ${toHex(mine.digest)}`],
-    'its digest in base64': [`Bearer ${btoa(String.fromCharCode(...mine.digest))}`],
-    'its id': [`Bearer ${mine.id}`],
+    'the digest of the key in hexadecimal': [`Bearer ${toHex(mine.digest)}`],
+    'the digest of the key in base64': [`Bearer ${btoa(String.fromCharCode(...mine.digest))}`],
+    'the ID of the key': [`Bearer ${mine.id}`],
     "an environment's id": [`Bearer ${mine.environmentId}`],
     'a client id': [`Bearer ${application.client_id}`],
     'a client secret': [`Bearer ${created.secret}`],
     'a client secret with the prefix of keys': [`Bearer ${created.secret.replace('cs', 'sk')}`],
-    'the key of a region that there is not': [`Bearer ${(await issueCredential('sk', 'Z')).plaintext}`],
+    'a key of an unknown region': [`Bearer ${(await issueCredential('sk', 'Z')).plaintext}`],
     'an unsigned JWT': [`Bearer ${btoa('{"alg":"none"}')}.${btoa('{"sub":"x"}')}.`],
-    'words that mean nothing': ['Bearer null'],
-    undefined: ['Bearer undefined'],
+    'the word null': ['Bearer null'],
+    'the word undefined': ['Bearer undefined'],
     '64 KiB': [`Bearer ${'A'.repeat(65_536)}`],
     '64 KiB around a key': [`Bearer ${apiKey}${'A'.repeat(65_536)}`],
     '64 KiB of spaces': [`Bearer ${' '.repeat(65_536)}x`],
     SQL: ["Bearer ' OR 1=1--"],
-    'bytes that are no ASCII': ['Bearer \u00ff\u00fe'],
+    'bytes that are not ASCII': ['Bearer \u00ff\u00fe'],
     'the replacement character': ['Bearer \ufffd'],
     'a key with Cyrillic letters': [`Bearer ${apiKey.replace('s', '\u0455')}`],
   }
 
   test.each(Object.entries(REFUSED))(
-    'a malformed Authorization header gets the same 401, without a D1 request: %s',
+    'missing and malformed Authorization headers get the same 401, without a D1 request: %s',
     async (_, values) => {
       const reply = await authorize(...values)
       expect(reply.status).toBe(401)
@@ -107,7 +107,7 @@ describe('a malformed Authorization header gets the same 401, without a D1 reque
     ['an unknown key', async () => (await issueCredential('sk', '0')).plaintext],
     ['a revoked key', revokedKey],
     ['a client secret made with the prefix of keys', secretWithPrefixOfKeys],
-  ])('%s gets the same 401, after one D1 request', async (_, key) => {
+  ])('%s gets the same 401 as a missing Authorization header, after one D1 request', async (_, key) => {
     const reply = await authorize(`Bearer ${await key()}`)
     expect(reply.status).toBe(401)
     expect(reply.text).toBe(reference.text)
@@ -171,7 +171,7 @@ describe('an API key outside the Authorization header authenticates nothing', ()
   })
 
   test.each(['session', '__Host-session', 'access_token', 'Authorization', 'wos-session'])(
-    'an API key in the cookie %s, which a page of another site could make a browser send, authenticates nothing (CWE-352)',
+    'an API key in the cookie %s authenticates nothing, because pages of other sites can make a browser send the cookie (CWE-352)',
     async (name) => {
       expect((await withoutHeader('/connect/applications', { Cookie: `${name}=${apiKey}` })).json).toEqual(UNAUTHORIZED)
     },

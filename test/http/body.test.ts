@@ -11,7 +11,7 @@ describe('the media type of a body', () => {
     'application/json ; charset="utf-8"',
     'application/json;',
     'Application/Json;odata=verbose;x=y',
-  ])('a media type of JSON is accepted in every form of RFC 9110 §8.3.1: %s', async (type) => {
+  ])('the media type application/json is accepted in every form of RFC 9110 §8.3.1: %s', async (type) => {
     expect((await create('{}', { type })).status).toBe(201)
   })
 
@@ -62,7 +62,7 @@ describe('the media type of a body', () => {
     'application/x-www-form-urlencoded',
     '',
     null,
-  ])('an empty body counts as {}, whatever its media type: %s', async (type) => {
+  ])('an empty body is read as {}, whatever its media type: %s', async (type) => {
     for (const body of [null, '', new ReadableStream({ start: (controller) => controller.close() })]) {
       expect((await create(body, { type })).status).toBe(201)
     }
@@ -94,7 +94,7 @@ describe('the size of a body', () => {
   })
 
   test.each(['2', '65536', '0', '-1', 'x', '99999999999999999999'])(
-    'the size of a body is that of the bytes that arrive, even if Content-Length is wrong: %s',
+    'the size limit applies to the bytes that arrive, even if Content-Length is wrong: %s',
     async (length) => {
       const headers = { 'Content-Length': length }
       await expectRefused(padded(LIMIT + 1), 413, 'payload_too_large', { headers })

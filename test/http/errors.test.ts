@@ -9,7 +9,7 @@ import { withBatch } from '../faults/wrapped.ts'
 const { apiKey } = await newApiKey()
 const application = await newApplication(apiKey)
 
-describe('an error names the problem, and does not repeat the input', () => {
+describe('the input in an error', () => {
   const CANARY = 'canary-7f3a'
 
   test.each<[string, () => ReturnType<typeof call>]>([
@@ -39,7 +39,7 @@ describe('an error names the problem, and does not repeat the input', () => {
     ],
     ['an unknown route', () => call(apiKey, 'GET', `/connect/${CANARY}`)],
     ['a malformed API key', () => call(CANARY, 'GET', '/connect/applications')],
-  ])('an error names the problem, and does not repeat the input: %s', async (_, request) => {
+  ])('an error does not repeat invalid input: %s', async (_, request) => {
     const { status, text } = await request()
     expect(status).toBeGreaterThanOrEqual(400)
     expect(text).not.toContain(CANARY)
@@ -133,14 +133,17 @@ test.each([
   ['GET', '', 'The database did not respond in time. Nothing was changed. Try again.'],
   ['POST', '/client_secrets', 'the outcome is unknown. Retry with the same Idempotency-Key.'],
   ['DELETE', '', 'the outcome is unknown. Send the same request again.'],
-])('a 503 for a %s request says whether something was changed, and what to do next', async (method, path, words) => {
-  vi.spyOn(console, 'error').mockImplementation(() => {})
-  const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded.')))
-  const url = `/connect/applications/${application.id}${path}`
-  const { status, json } = await call(apiKey, method, url, { bindings: { DB } })
-  expect(status).toBe(503)
-  expect(json.message).toContain(words)
-})
+])(
+  'a 503 for a %s request says whether something may have changed, and what to do next',
+  async (method, path, words) => {
+    vi.spyOn(console, 'error').mockImplementation(() => {})
+    const DB = withBatch(env.DB, () => Promise.reject(new Error('D1_ERROR: D1 DB is overloaded.')))
+    const url = `/connect/applications/${application.id}${path}`
+    const { status, json } = await call(apiKey, method, url, { bindings: { DB } })
+    expect(status).toBe(503)
+    expect(json.message).toContain(words)
+  },
+)
 
 test.each([
   ["exceeded D1's free tier daily row read limit.", '23:59:30.000', 30],

@@ -109,7 +109,7 @@ describe('the D1 metrics in a log entry', () => {
     expect(entry).toMatchObject({ d1_requests: 1, d1_rows_written: 0 })
   })
 
-  test('the D1 metrics have the location of the database, the attempts of D1 and the time of the SQL', async () => {
+  test('the D1 metrics have the location of the database, the number of attempts that D1 made, and the time of the SQL', async () => {
     const meta = { served_by_region: 'WEUR', total_attempts: 3, timings: { sql_duration_ms: 0.1234567 } }
     const entry = await list({ DB: withMeta(env.DB, meta) })
     expect(entry).toMatchObject({ d1_region: 'WEUR', d1_attempts: 3, d1_requests: 1 })

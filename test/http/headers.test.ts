@@ -88,7 +88,7 @@ describe('a public document', () => {
   )
 })
 
-describe('plain http for a deployment with an https issuer', async () => {
+describe('plain http requests', async () => {
   const { plaintext } = await issueCredential('cs', '0')
   const byHttp = (path: string, init: RequestInit = {}, bindings: Partial<Env> = {}) => {
     const request = new Request(`http://oncekey.test${path}`, { redirect: 'manual', ...init })
@@ -135,7 +135,7 @@ describe('plain http for a deployment with an https issuer', async () => {
     },
   )
 
-  test('plain http is served when the issuer is http, as in development', async () => {
+  test('a plain http request is served if the issuer is http or empty, as in development', async () => {
     expect((await byHttp('/healthz', {}, { ISSUER: 'http://127.0.0.1:8787' })).status).toBe(200)
     expect((await byHttp('/healthz', {}, { ISSUER: '' })).status).toBe(200)
   })

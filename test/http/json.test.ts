@@ -14,8 +14,8 @@ const show = (text: string) => JSON.stringify(text.length > 40 ? `${text.slice(0
 
 describe('malformed JSON gets 400', () => {
   const MALFORMED: Record<string, string[]> = {
-    nothing: [' ', '\n', '\t\r\n ', '\u2028', '\0', '\ufeff', '\ufeff '],
-    'literals that are none': list(
+    'no value': [' ', '\n', '\t\r\n ', '\u2028', '\0', '\ufeff', '\ufeff '],
+    'literals that JSON does not have': list(
       'True ¦ NULL ¦ nul ¦ truee ¦ undefined ¦ NaN ¦ Infinity ¦ -Infinity ¦ None ¦ nil ¦ $ ¦ * ¦ a ¦ {"a":tru}',
     ),
     'the sign or the zeros of a number': list('01 ¦ -01 ¦ 00 ¦ +1 ¦ - ¦ --1 ¦ 1-1 ¦ ++1 ¦ [-] ¦ [- 1] ¦ [-01]'),
@@ -40,7 +40,7 @@ describe('malformed JSON gets 400', () => {
     'the keys of an object': list(`{a:1} ¦ {'a':1} ¦ {1:1} ¦ {null:1} ¦ {[]:1} ¦ {{}:1} ¦ {"a"b":1} ¦ {…}`),
     comments: ['// x\n{}', '/* x */{}', '{}// x', '{/**/}', '# x\n{}', '{"a":1}/**/', '<!-- -->{}'],
     'other white space': ['\u00a0{}', '{}\u00a0', '\f{}', '\v{}', '{\u2029}', '[\u200b]', '\u3000{}', '\x1e{}'],
-    'text around it': [
+    'text around an object': [
       '{} x',
       'x {}',
       '{},',
@@ -153,7 +153,7 @@ describe('well-formed JSON', () => {
   })
 })
 
-describe('the work before the caller is identified is bounded', () => {
+describe('the work for a body is bounded, because its caller is not yet identified', () => {
   test('a body with more than 512 levels of nesting is refused, and brackets in strings do not count as levels', async () => {
     const nested = (levels: number) => `{"a":${'['.repeat(levels - 1)}${']'.repeat(levels - 1)}}`
     expect((await create(nested(512))).status).toBe(201)

@@ -26,7 +26,7 @@ afterEach(() => {
 describe.each(DOCUMENTS)('the public document %s', (path) => {
   const url = `https://oncekey.test${path}`
 
-  test('a public document from memory has the same content, a request ID of its own and no log entry', async () => {
+  test('a public document that is served again from memory has the same content, a new request ID and no log entry', async () => {
     const get = isolate()
     const logged = vi.spyOn(console, 'log').mockImplementation(() => {})
     const first = await get(url)
@@ -36,7 +36,7 @@ describe.each(DOCUMENTS)('the public document %s', (path) => {
     expect(await answerOf(second)).toEqual(await answerOf(first))
   })
 
-  test('a changed setting changes a public document immediately, although it was kept in memory', async () => {
+  test('a changed setting takes effect immediately, even if the public document was kept in memory', async () => {
     await isolate()(url)
     expect((await isolate({ ISSUER: '', SIGNING_KEY: 'damaged' })(url)).status).toBe(500)
   })
@@ -51,7 +51,7 @@ describe.each(DOCUMENTS)('the public document %s', (path) => {
     expect(logged).toHaveBeenCalledTimes(2)
   })
 
-  test('a public document in memory does not answer other methods or plain http', async () => {
+  test('a public document that was kept for GET over https is not returned for other methods or plain http', async () => {
     const get = isolate()
     await get(url)
     expect((await get(url, { method: 'POST' })).status).toBe(405)

@@ -55,7 +55,7 @@ describe('a Worker with MAINTENANCE=true', () => {
     expect(counter.trips).toBe(0)
   })
 
-  test('a Worker in maintenance shows a page in the dashboard that says so', async () => {
+  test('a Worker in maintenance shows “Temporarily unavailable” in the dashboard', async () => {
     const counter = counted(env.DB)
     for (const init of [{}, { ...form({ api_key: client.apiKey }), headers: { Origin: ORIGIN } }]) {
       const bindings = { ...env, DB: counter.database, MAINTENANCE: 'true' }

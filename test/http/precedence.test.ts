@@ -92,7 +92,7 @@ const ROUTES: [method: string, path: string, body: string, faults: Fault[]][] = 
 ]
 
 describe.each(ROUTES)(
-  'a request with several faults gets the error of the earliest one: %s',
+  'a request with several faults gets the error of the fault that is checked first: %s',
   (method, path, body, faults) => {
     const sendWith = (...made: Fault[]) => {
       const draft: Draft = {
@@ -127,12 +127,15 @@ describe.each(ROUTES)(
         .map((second) => ({ first, second })),
     )
 
-    test.each(pairs)('“$first.name” is reported before “$second.name”', async ({ first, second }) => {
-      const { status, json } = await sendWith(second, first)
-      expect([status, json.code]).toEqual(first.answer)
-    })
+    test.each(pairs)(
+      '“$first.name” is reported, and not “$second.name”, if a request has both faults',
+      async ({ first, second }) => {
+        const { status, json } = await sendWith(second, first)
+        expect([status, json.code]).toEqual(first.answer)
+      },
+    )
 
-    test('each fault is reported before all later faults together', async () => {
+    test('each fault is reported even if the request also has all faults that are checked later', async () => {
       for (const first of faults) {
         const later = pairs.filter((pair) => pair.first === first).map(({ second }) => second)
         const parts = [...new Map(later.map((second) => [second.part, second])).values()]
@@ -143,7 +146,7 @@ describe.each(ROUTES)(
   },
 )
 
-test('a malformed API key gets 401 before any other fault, and calls no rate-limit binding', async () => {
+test('a malformed API key gets 401 even if the body is invalid, and calls no rate-limit binding', async () => {
   const limit = vi.fn(async () => ({ success: false }))
   const reply = await call('sk_nonsense', 'POST', '/connect/applications', {
     body: 1,

@@ -229,7 +229,7 @@ describe('unknown credentials', () => {
 })
 
 describe.each(families)('unknown credentials at %s', (_, family) => {
-  test('failed authentications count in the rate-limit binding, under keys that contain no credential', async () => {
+  test('the rate-limit binding counts a failed authentication for its network and for its client or API key, and gets no credential', async () => {
     const failed = limiter()
     const credential = await madeUp(family.prefix)
     await family.send(credential, { address: '2001:DB8:0:a::1', bindings: { FAILED_AUTHENTICATIONS: failed } })
@@ -240,7 +240,7 @@ describe.each(families)('unknown credentials at %s', (_, family) => {
     expect(failed.keys.join()).not.toContain(credential)
   })
 
-  test('a failed authentication without a known IP address counts only for the client or the API key', async () => {
+  test('a failed authentication without a known IP address is counted only for its client or API key', async () => {
     const failed = limiter()
     await family.send(await madeUp(family.prefix), { bindings: { FAILED_AUTHENTICATIONS: failed } })
     expect(failed.keys).toEqual([expect.stringMatching(family.prefix === 'cs' ? /^client / : /^key /)])
@@ -302,7 +302,7 @@ describe('malformed credentials', () => {
     },
   )
 
-  test('failures of all kinds and routes count together: after 100, each route refuses the IP address without a D1 request', async () => {
+  test('failures of all kinds and routes are counted together: after 100, each route gives the IP address 429 for invalid credentials, without a D1 request', async () => {
     const address = newAddress()
     const valid = new Map<Family, string>()
     for (const [, family] of families) {
@@ -348,7 +348,7 @@ describe('malformed credentials', () => {
 describe('failures under the ID of one client', () => {
   const { send } = FAMILIES['the token endpoint'] as Family
 
-  test('after 100 failures of one client ID, each new IP address gets 429 after one D1 request, and the valid secret still works', async () => {
+  test('after 100 failures of one client ID, a new IP address gets one 401 with a D1 request and then 429 without, and the valid secret still works', async () => {
     const attacked = await newClient()
     failOften(COUNTED, newAddress, always(malformed(attacked.clientId)))
     for (let i = 0; i < REQUESTS; i++) {
@@ -365,7 +365,7 @@ describe('failures under the ID of one client', () => {
     expect((await send(attacked.secret, { address }, attacked.clientId)).status).toBe(200)
   })
 
-  test('one failure of a client at the start of a minute, one at its end and one after it each get 401, and cost one D1 request each', async () => {
+  test('a client that fails twice in a minute and once after it gets 401 each time, with one D1 request each time', async () => {
     const address = newAddress()
     const { clientId } = await newClient()
     const start = Date.now()
@@ -406,7 +406,7 @@ describe('the memory of failures in an isolate', () => {
     expect([distributed.status, distributed.trips]).toEqual([429, 0])
   })
 
-  test('failures of a hundred other IP addresses with unknown client IDs do not reset the count of an IP address', async () => {
+  test('failures of more than a hundred other IP addresses with unknown client IDs do not reset the count of an IP address', async () => {
     const address = newAddress()
     failOften(MAX_FAILURES - 1, always(address), made)
     const others = Array.from({ length: Math.ceil(MAX_ENTRIES / (MAX_FAILURES - 1)) }, newAddress)
@@ -417,7 +417,7 @@ describe('the memory of failures in an isolate', () => {
   })
 })
 
-test('a known secret is exempt from the limit of its IP address until its first failure after it is revoked', async () => {
+test('a secret that has worked is exempt from the limit of its IP address, until it is revoked and then fails once', async () => {
   const address = newAddress()
   const { send } = FAMILIES['the token endpoint'] as Family
   const revoked = await newClient()
@@ -482,7 +482,7 @@ test('the memory of failures and callers has at most 10,000 entries, and a new e
   expect([0, 1, 2, 3].filter((i) => memory.has(`address ${i}`))).toEqual([1, 3])
 })
 
-test('after 100 failures of one API key, each new IP address gets 429 after one D1 request', async () => {
+test('after 100 failures of one API key, a new IP address gets one 401 with a D1 request and then 429 without', async () => {
   const key = await madeUp('sk')
   const { send } = FAMILIES.events as Family
   for (let i = 0; i < MAX_FAILURES; i++) expect((await send(key, { address: newAddress() })).status).toBe(401)
@@ -494,7 +494,7 @@ test('after 100 failures of one API key, each new IP address gets 429 after one 
   ])
 })
 
-describe.each(families)('a credential with IP ranges at %s that is sent from another IP address', (_, family) => {
+describe.each(families)('a stolen credential with IP ranges: %s', (_, family) => {
   /** The owner's address, and a credential that works from it alone. */
   async function newLimited() {
     const address = newAddress()
@@ -520,7 +520,7 @@ describe.each(families)('a credential with IP ranges at %s that is sent from ano
   ] as const
   const isEven = families.findIndex(([, other]) => other === family) % 2 === 0
   test.each(cases.filter(([, hasWorked]) => isLong || hasWorked === isEven))(
-    'the owner’s requests succeed, and a thief gets 429 without a D1 request, if the credential %s before the theft',
+    'the owner’s requests succeed, and a thief gets 429 without a D1 request after 100 failures, if the credential %s before the theft',
     async (_, hasWorked) => {
       const { address, clientId, credential } = await newLimited()
       const owner = () => family.send(credential, { address }, clientId)
@@ -548,7 +548,7 @@ describe.each(families)('a credential with IP ranges at %s that is sent from ano
 describe('calls of the management API', () => {
   const reads = FAMILIES['reads of the management API'] as Family
 
-  test('calls of the management API count for the known API key, and calls with unknown keys count for no key', async () => {
+  test('calls of the management API are counted for their API key, and calls with an unknown or malformed key are not counted', async () => {
     const calls = limiter()
     const bindings = { MANAGEMENT_CALLS: calls }
     const [one, other] = [await newApiKey(), await newApiKey()]
@@ -631,7 +631,7 @@ describe('a rate-limit binding', () => {
     expect(JSON.stringify(logged.mock.calls)).not.toContain(apiKey)
   })
 
-  test('without the binding, failed authentications are not counted', async () => {
+  test('without the binding FAILED_AUTHENTICATIONS, failed authentications are not counted', async () => {
     const address = newAddress()
     const { send } = FAMILIES.events as Family
     const bindings = { FAILED_AUTHENTICATIONS: undefined } as unknown as Partial<Env>

@@ -97,7 +97,7 @@ describe('an unknown route gets 404 for every caller, without a D1 request', () 
 })
 
 describe('a method that a route does not support gets 405 with the supported methods, without a D1 request', () => {
-  test('the Worker serves every route of the contract', () => {
+  test('the Worker serves the routes of the WorkOS API for applications and their client secrets', () => {
     const routes = served.flatMap((path) => methodsOf(path).map((method) => `${method} ${path}`))
     expect(routes).toEqual(
       expect.arrayContaining([
@@ -243,7 +243,7 @@ describe('every response is JSON, is not cached, and is not readable by other or
     '',
     'application/json;q=0, text/html',
     'x'.repeat(100),
-  ])('every response is uncached JSON with Accept: %s', async (accept) => {
+  ])('a response is JSON whatever Accept says: %s', async (accept) => {
     const reply = await get([['Accept', accept]])
     expect(reply.status).toBe(404)
     expect(reply.headers.get('Content-Type')).toBe('application/json')
@@ -256,7 +256,7 @@ describe('every response is JSON, is not cached, and is not readable by other or
     'https://oncekey.test',
     'https://x.oncekey.test',
     'http://localhost:3000',
-  ])('every response is uncached JSON with Origin: %s', async (origin) => {
+  ])('pages of the origin %s can’t read responses of the management API', async (origin) => {
     for (const reply of [
       await get([['Origin', origin]]),
       await callKeyless('OPTIONS', '/connect/applications', { Origin: origin }),
@@ -267,7 +267,7 @@ describe('every response is JSON, is not cached, and is not readable by other or
   })
 
   test.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf'])(
-    'every response is uncached JSON with a header named %s (CWE-1321)',
+    'a header named %s does not change the prototype of objects (CWE-1321)',
     async (name) => {
       expect((await get([[name, 'x']])).status).toBe(404)
       expect(Object.hasOwn(Object.prototype, 'x')).toBe(false)

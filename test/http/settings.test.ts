@@ -122,7 +122,7 @@ describe('an invalid setting', async () => {
   const bindings = { REQUEST_BUDGET_MS: 1 }
   const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
 
-  test('with an invalid setting, every call gets a permanent error, and the log names the setting', async () => {
+  test('with an invalid setting, a call gets 500 without Retry-After, and the log names the setting', async () => {
     const { status, json, headers } = await call(apiKey, 'GET', '/connect/applications', { bindings })
     expect([status, json.code, headers.get('Retry-After')]).toEqual([500, 'internal_error', null])
     expect(json.message).toMatch(/settings are invalid.*operator/i)
@@ -130,7 +130,7 @@ describe('an invalid setting', async () => {
     expect(JSON.stringify(logged.mock.calls)).toContain('REQUEST_BUDGET_MS is 1. It must be a whole number')
   })
 
-  test('/readyz names the setting, its value and its bounds, and /healthz stays 200', async () => {
+  test('/readyz names the invalid setting, its value and its bounds, and /healthz returns 200', async () => {
     const ready = await send(new Request('https://oncekey.test/readyz'), bindings)
     expect(ready.status).toBe(503)
     expect(ready.json.message).toContain('REQUEST_BUDGET_MS is 1. It must be a whole number from 1000 to 30000')

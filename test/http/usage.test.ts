@@ -40,7 +40,7 @@ describe('the usage of an application', () => {
     expect(points).toEqual([point('refused')])
   })
 
-  test('a replay, a failed request whose application is unknown, or a management read adds no data point', async () => {
+  test('a replay, a token request with an unknown secret or grant type, a read and a new application add no data point', async () => {
     const { points, bindings } = dataset()
     const headers = { 'Idempotency-Key': 'usage' }
     const { id, secret } = (await create({}, headers)).json

@@ -74,7 +74,7 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     ['client_01J', 'sec_abc', btoa('client%5F01J:sec%5Fabc')],
     ['client_01J', 'sec_abc', btoa('client%5f01J:sec%5fabc')],
   ])(
-    'Basic authentication decodes the client ID %j and the secret %j from their published encoding',
+    'Basic authentication decodes the client ID %j and the secret %j from an example header',
     (id, clientSecret, encoded) => {
       expect(readCredentials(`Basic ${encoded}`, NOTHING)).toEqual({ clientId: id, clientSecret })
     },
@@ -112,7 +112,7 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     TIMEOUT_MS,
   )
 
-  test('Basic authentication decodes other credentials if one symbol of the header is changed, added or omitted', () => {
+  test('Basic authentication does not decode the same credentials if one symbol of the header is changed, added or omitted', () => {
     const symbols = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_ !%\t'
     const credential = readCredentials(good, NOTHING)
     for (let at = 0; at <= goodToken.length; at++) {

@@ -73,7 +73,7 @@ describe('the OAuth endpoints', () => {
     expect((await post(path, GRANT, { headers: authorization })).status).toBe(404),
   )
 
-  test('the OAuth endpoints also serve paths that are normalized to theirs', async () => {
+  test('a path that is normalized to that of an OAuth endpoint needs the same authentication as the endpoint', async () => {
     for (const path of ['/x/../oauth2/token', '/x/%2e%2e/oauth2/token', '/oauth2/%74oken']) {
       expect((await post(path, GRANT)).status).toBe(401)
       expect((await post(path, GRANT, { headers: authorization })).status).toBe(200)
@@ -160,7 +160,7 @@ describe('public documents', () => {
     expect([status, json]).toEqual([200, METADATA])
   })
 
-  test('the OpenID configuration has the members that OpenID Connect Discovery §3 requires, without an authorization endpoint', async () => {
+  test('the OpenID configuration has the members that OpenID Connect Discovery §3 requires, except the authorization endpoint', async () => {
     const { status, json } = await get('/.well-known/openid-configuration')
     const openId = { subject_types_supported: ['public'], id_token_signing_alg_values_supported: ['RS256'] }
     expect([status, json]).toEqual([200, { ...METADATA, ...openId }])
@@ -178,7 +178,7 @@ describe('public documents', () => {
     ])
   })
 
-  test.each(DOCUMENTS)('%s has no array without elements (RFC 8414 §3.2)', async (path) => {
+  test.each(DOCUMENTS)('%s has no empty array (RFC 8414 §3.2)', async (path) => {
     const { json } = await get(path)
     expect(Object.entries(json).filter(([, value]) => Array.isArray(value) && value.length === 0)).toEqual([])
   })
@@ -204,7 +204,7 @@ describe('public documents', () => {
   })
 })
 
-describe('an invalid setting causes 500 server_error, and the log names the command that corrects the setting', async () => {
+describe('an invalid setting causes 500 server_error, and the log says how to correct the setting', async () => {
   const token = await getToken(client)
   const key = await newSigningKey('RS256')
   const { d: _, ...publicKey } = key
@@ -229,7 +229,7 @@ describe('an invalid setting causes 500 server_error, and the log names the comm
     ['PUBLISHED_KEYS that are a list', { PUBLISHED_KEYS: '[]' }],
     ['symmetric PUBLISHED_KEYS', { PUBLISHED_KEYS: JSON.stringify({ keys: [secretKey] }) }],
   ])(
-    'an invalid setting causes 500 server_error, and the log names the command that corrects the setting: %s',
+    'an invalid setting causes 500 server_error, and the log says how to correct the setting: %s',
     async (_, bindings) => {
       for (const ask of [() => requestToken(client, {}, { bindings }), () => introspect(client, token, { bindings })]) {
         let text = ''

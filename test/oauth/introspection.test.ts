@@ -25,8 +25,8 @@ const INACTIVE = '{"active":false}'
 
 afterEach(() => vi.useRealTimers())
 
-describe('introspection returns an active token with its claims (RFC 7662 §2.2)', () => {
-  test('introspection returns an active token to its application, whichever of the application’s secrets authenticates', async () => {
+describe('introspection returns the claims of an active token (RFC 7662 §2.2)', () => {
+  test('introspection returns the claims of an active token to its application, with any secret of the application', async () => {
     const token = await getToken(client)
     for (const asker of [client, second]) {
       const { status, json } = await introspect(asker, token)
@@ -43,7 +43,7 @@ describe('introspection returns an active token with its claims (RFC 7662 §2.2)
     expect(json.active).toBe(true)
   })
 
-  test('introspection returns an active token to a first-party application of the same environment', async () => {
+  test('introspection returns the claims of an active token to a first-party application of the token’s environment', async () => {
     expect((await introspect(firstParty, await getToken(client))).json).toMatchObject({
       active: true,
       client_id: client.clientId,
@@ -52,7 +52,7 @@ describe('introspection returns an active token with its claims (RFC 7662 §2.2)
   })
 
   test.each(['access_token', 'refresh_token', 'nonsense', ''])(
-    'introspection returns an active token whatever the hint is: token_type_hint=%s (RFC 7662 §2.1)',
+    'introspection returns a token as active, whatever token_type_hint is: %s (RFC 7662 §2.1)',
     async (hint) => {
       const reply = await post(
         '/oauth2/introspection',
@@ -77,7 +77,7 @@ describe('introspection returns an active token with its claims (RFC 7662 §2.2)
   })
 })
 
-describe('introspection returns those of the token’s scopes that its application still has (RFC 7662 §2.2)', async () => {
+describe('introspection returns a token’s scopes except those that its application has lost (RFC 7662 §2.2)', async () => {
   const changing = await newClient({ ...m2mApplication, scopes: ['a', 'b', 'c'] }, client)
   const token = await getToken(changing)
   const setScopes = (scopes: string[]) =>
@@ -90,7 +90,7 @@ describe('introspection returns those of the token’s scopes that its applicati
     [[], undefined],
     [['b', 'c'], 'b c'],
   ])(
-    'introspection returns those of the token’s scopes that its application still has after they are changed to %j',
+    'after the application’s scopes change to %j, introspection returns only the token’s scopes among them',
     async (scopes, expected) => {
       expect((await setScopes(scopes)).status).toBe(200)
       for (const asker of [changing, firstParty]) {
@@ -100,7 +100,7 @@ describe('introspection returns those of the token’s scopes that its applicati
     },
   )
 
-  test('introspection returns no scopes that the token was issued without, even if its application has them', async () => {
+  test('introspection does not add scopes that the application has and the token lacks', async () => {
     await setScopes(['a', 'b'])
     const { json } = await requestToken(changing, { scope: 'a' })
     await setScopes(['a', 'b', 'c'])
@@ -119,7 +119,7 @@ describe('introspection returns a token as inactive to other clients (RFC 7662 �
     expect((await introspect(asker, await getToken(client))).text).toBe(INACTIVE)
   })
 
-  test('a token is inactive to a first-party application unless it belongs to the same environment', async () => {
+  test('a first-party application sees as active only the tokens of its own environment', async () => {
     const beside = await newClient(m2mApplication, elsewhere)
     expect((await introspect(elsewhere, await getToken(beside))).json.active).toBe(true)
     expect((await introspect(firstParty, await getToken(beside))).text).toBe(INACTIVE)
@@ -202,7 +202,7 @@ describe('a request for introspection must authenticate a client (RFC 7662 §2.1
     },
   )
 
-  test('an empty client_id and client_secret in the body, which Dovecot sends in addition to Basic, count as absent (RFC 6749 §3.2)', async () => {
+  test('an empty client_id and client_secret in the body, which Dovecot sends in addition to Basic, are ignored (RFC 6749 §3.2)', async () => {
     const parameters = { token, client_id: '', client_secret: '' }
     expect((await post('/oauth2/introspection', parameters, { headers: authorization })).json.active).toBe(true)
   })

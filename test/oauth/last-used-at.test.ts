@@ -52,7 +52,7 @@ async function unused(beside: Client = client): Promise<Client> {
 }
 
 describe.each(Object.entries(ways))('last_used_at after a use: %s', (_, ask) => {
-  test('last_used_at is null before the first success, and its time afterwards', async () => {
+  test('last_used_at is null before the first successful use, and the time of this use afterwards', async () => {
     const used = await unused()
     const { last_used_at: __, ...before } = await listed(used)
     const start = Date.now()
@@ -131,7 +131,7 @@ describe.each(Object.entries(ways))('last_used_at after a use: %s', (_, ask) => 
   )
 })
 
-describe('last_used_at is unchanged by', async () => {
+describe('requests that leave last_used_at unchanged', async () => {
   const other = await newClient()
   const unknown = (await issueCredential('cs', '0')).plaintext
 
@@ -209,7 +209,7 @@ describe('last_used_at is unchanged by', async () => {
   })
 })
 
-test('last_used_at of an oauth application is unchanged by an exchange that is refused with unauthorized_client', async () => {
+test('last_used_at of an oauth application’s secret is unchanged by an exchange that is refused with unauthorized_client', async () => {
   const other = await newClient(firstPartyApplication, client)
   expect((await requestToken(other)).json.error).toBe('unauthorized_client')
   expect(await lastUsedAt(other)).toBeNull()

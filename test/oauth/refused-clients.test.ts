@@ -54,7 +54,7 @@ describe('a request with two methods of client authentication (RFC 6749 §2.3)',
   )
 })
 
-test('a request without credentials gets the challenge, and the log says that they are missing (RFC 9110 §15.5.2)', async () => {
+test('a request without credentials gets 401 with WWW-Authenticate, and the log says that the credentials are missing (RFC 9110 §15.5.2)', async () => {
   const logged = vi.spyOn(console, 'log')
   for (const path of ['/oauth2/token', '/oauth2/introspection']) {
     const { status, headers } = await post(path, { token: 'x' })
@@ -76,7 +76,7 @@ describe('a malformed client ID', () => {
     ['without its last symbol', clientId.slice(0, -1)],
     ['in lower case', clientId.toLowerCase()],
     ['with a letter that ULIDs do not have', clientId.replace(/.$/, 'U')],
-    ['of another object', client.applicationId],
+    ['replaced by the ID of an application', client.applicationId],
   ])('a client ID %s is refused as malformed without a D1 request, and is not in the log', async (_, id) => {
     const logged = vi.spyOn(console, 'log')
     const counter = counted(env.DB)
@@ -130,7 +130,7 @@ describe('client_secret_post', () => {
     ['the client ID in lower case', { client_id: clientId.toLowerCase(), client_secret: secret }],
     ['bracketed names', { 'client_id[]': clientId, 'client_secret[]': secret }],
     ['names in capitals', { Client_Id: clientId, Client_Secret: secret }],
-  ])('client_secret_post gets invalid_client: %s', async (_, parameters) => {
+  ])('client_secret_post with invalid credentials gets invalid_client: %s', async (_, parameters) => {
     const reply = await requestTokenWith(undefined, parameters)
     expect([reply.status, reply.json.error]).toEqual([401, 'invalid_client'])
     expect(reply.headers.get('WWW-Authenticate')).toBe('Basic realm="oncekey"')
@@ -220,7 +220,7 @@ describe('every invalid credential gets the same response, byte for byte (CWE-20
     )
   })
 
-  test('each of these invalid credentials authenticates once its fault is corrected', async () => {
+  test('an expired secret, a disabled secret and a secret of another application authenticate once the fault is corrected', async () => {
     for (const who of [other, stranger]) expect((await requestToken(who)).status).toBe(200)
     await setSecret(expired, { expires_at: Date.now() + 60_000 })
     await setSecret(disabled, { disabled_at: null })

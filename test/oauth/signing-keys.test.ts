@@ -87,7 +87,7 @@ describe('a retired signing key', async () => {
     return getToken(client, { bindings: keys(before) })
   }
 
-  test('a retired signing key verifies the tokens that it signed before, until they expire', async () => {
+  test('a retired signing key verifies the tokens that it signed before its retirement, until they expire', async () => {
     const token = await signedAt(retiredAt - 1)
     for (const seconds of [retiredAt - 1, retiredAt + TTL_SECONDS - 2]) {
       vi.setSystemTime(seconds * 1000)
@@ -191,7 +191,7 @@ describe('a rotation of signing keys', () => {
     ['RS256', 'RS256'],
     ['RS256', 'ES256'],
   ] as const)(
-    'a rotation from %s to %s that waits before the swap and before the old key is removed fails no verification',
+    'a rotation from %s to %s causes no failed verification if it waits before the swap and before it removes the old key',
     async (from, to) => {
       const [before, after] = [await newSigningKey(from), await newSigningKey(to)]
       const published = CACHE_SECONDS
@@ -212,7 +212,7 @@ describe('a rotation of signing keys', () => {
     ['if it does not wait for caches before the swap', 1, TTL_SECONDS],
     ['if it does not wait for tokens to expire before the old key is removed', CACHE_SECONDS, TTL_SECONDS / 4],
   ])(
-    'in this simulation, a rotation fails some verifications %s',
+    'in this simulation, a rotation causes failed verifications %s',
     async (_, wait, keep) => {
       const [before, after] = [await newSigningKey('ES256'), await newSigningKey('ES256')]
       const result = await simulate([

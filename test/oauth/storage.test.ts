@@ -180,23 +180,26 @@ describe('a use that cannot be recorded', () => {
       call(apiKey, 'POST', '/connect/client_secrets/verify', { body: { client_secret: secret }, bindings }),
   }
 
-  test.each(Object.entries(ways))('the request succeeds although its use cannot be recorded: %s', async (_, ask) => {
-    const used = await newClient()
-    const lastUsedAt = async () =>
-      env.DB.prepare('SELECT last_used_at FROM client_secrets WHERE id = ?').bind(used.secretId).first('last_used_at')
-    const failToNote = async (fault: unknown) => {
-      const failing = failingAt(env.DB, /^\s*UPDATE client_secrets/, fault)
-      const { status, json } = await ask(used, { DB: failing.database, REQUEST_BUDGET_MS: 1000 })
-      expect([status, json.valid ?? true], String(fault)).toEqual([200, true])
-      expect(failing.failures).toBeGreaterThanOrEqual(1)
-    }
-    for (const fault of FAULTS) await failToNote(fault)
-    expect(await lastUsedAt()).toBeNull()
-    expect((await ask(used, {})).status).toBe(200)
-    expect(await lastUsedAt(), 'the next use repairs it').not.toBeNull()
-  })
+  test.each(Object.entries(ways))(
+    'a request succeeds although the use of its secret cannot be recorded: %s',
+    async (_, ask) => {
+      const used = await newClient()
+      const lastUsedAt = async () =>
+        env.DB.prepare('SELECT last_used_at FROM client_secrets WHERE id = ?').bind(used.secretId).first('last_used_at')
+      const failToNote = async (fault: unknown) => {
+        const failing = failingAt(env.DB, /^\s*UPDATE client_secrets/, fault)
+        const { status, json } = await ask(used, { DB: failing.database, REQUEST_BUDGET_MS: 1000 })
+        expect([status, json.valid ?? true], String(fault)).toEqual([200, true])
+        expect(failing.failures).toBeGreaterThanOrEqual(1)
+      }
+      for (const fault of FAULTS) await failToNote(fault)
+      expect(await lastUsedAt()).toBeNull()
+      expect((await ask(used, {})).status).toBe(200)
+      expect(await lastUsedAt(), 'the next use repairs it').not.toBeNull()
+    },
+  )
 
-  test('a disabled secret gets 401 although its use cannot be recorded', async () => {
+  test('a disabled secret gets 401 even if uses cannot be recorded', async () => {
     const { database } = failingAt(env.DB, /^\s*UPDATE client_secrets/, new Error(TRANSIENT[0]))
     const used = await newClient()
     await setSecret(used, { disabled_at: 1 })

@@ -82,7 +82,7 @@ describe('an access token (RFC 9068)', () => {
   )
 })
 
-describe('the token endpoint (RFC 6749 §3.3)', async () => {
+describe('the scopes that the token endpoint grants (RFC 6749 §3.3)', async () => {
   const ALL = 'orders:read orders:write'
   const bare = await newClient()
   const openid = await newClient({ ...m2mApplication, scopes: ['email', 'openid', 'orders:read'] })
@@ -208,7 +208,7 @@ describe('the parameters of the token endpoint', () => {
   )
 
   test.each(['scope=&scope=orders:read', 'scope=orders:read&scope=', 'grant_type=&client_id=', 'scope'])(
-    'a parameter without a value counts as absent, also if it is repeated with a value: %s (RFC 6749 §3.2)',
+    'a parameter without a value is treated as absent, even if the body also has it with a value: %s (RFC 6749 §3.2)',
     async (extra) => {
       const { status, json } = await post('/oauth2/token', `${GRANT}&${extra}`, { headers: authorization })
       expect(status).toBe(200)

@@ -70,7 +70,7 @@ describe('the count of minutes in which a secret was used', () => {
 describe('the origin of the latest use', () => {
   const from = { 'CF-Connecting-IP': '2001:db8:1:2::3', 'User-Agent': 'worker/1.0' }
 
-  test('the origin of a token request is stored as the network, without the full IP address, and the user agent', async () => {
+  test('the origin of a token request is stored as its network and its user agent, without the full IP address', async () => {
     const client = await newClient()
     await requestToken(client, {}, { headers: from })
     expect(await row(client)).toMatchObject({ last_used_address: '2001:db8:1::/48', last_used_agent: 'worker/1.0' })

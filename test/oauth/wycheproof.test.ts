@@ -47,7 +47,7 @@ const fromHex = (text: string) => Uint8Array.from(text.match(/../g) ?? [], (byte
 const titled = <V extends Vector>(vectors: V[]) =>
   vectors.map((vector) => ({ ...vector, title: `${vector.tcId} ${vector.result}: ${vector.comment || 'plain'}` }))
 
-describe.skipIf(!given)('a JWS is accepted if it is valid and signed with RS256 or ES256 (RFC 7515)', () => {
+describe.skipIf(!given)('a JWS is accepted only if it is valid and signed with RS256 or ES256 (RFC 7515)', () => {
   const vectors = titled(
     jws.testGroups.flatMap((group) => group.tests.map((vector) => ({ ...vector, key: group.public ?? group.private }))),
   )

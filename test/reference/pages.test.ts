@@ -12,7 +12,7 @@ const get = (path: string, headers: Record<string, string> = {}, bindings: Parti
   send(new Request(`https://oncekey.test${path}`, { headers }), bindings)
 
 describe.each(['/', '/docs'])('%s', (path) => {
-  test('the security policy of the page allows only its own styles, and the script of the reference at /docs', async () => {
+  test('the security policy of the page allows only styles and images of this Worker, and at /docs also its script', async () => {
     const { status, headers, text } = await get(path)
     expect(status).toBe(200)
     expect(headers.get('Content-Security-Policy')?.split('; ').sort()).toEqual([
@@ -34,7 +34,7 @@ describe.each(['/', '/docs'])('%s', (path) => {
     expect(text.replace(code, '')).not.toMatch(/<style|<iframe|<form|\sstyle=|\son\w+=|@import|url\(/i)
   })
 
-  test('the page links only to this Worker, and every link works', async () => {
+  test('the page links only to this Worker, and every link outside the dashboard works', async () => {
     const { text } = await get(path)
     const targets = [...text.matchAll(/\s(?:href|src)="([^"]*)"/g)].map(([, target = '']) => target)
     expect(targets.filter((target) => !/^(\/(?!\/)|#)/.test(target))).toEqual([])
@@ -94,7 +94,7 @@ describe('/docs', () => {
     expect(text).toMatch(/<code>last_used_at<\/code> <span>string, nullable<\/span> <small>always present<\/small>/)
   })
 
-  test('/docs describes variants with the same members once, and errors that every call can return only in the guide', async () => {
+  test('/docs describes variants with the same members once, and describes only in the guide the errors that all calls share', async () => {
     const { text } = await get('/docs')
     const [, event = ''] = /<article id="Event">(.*?)<\/article>/s.exec(text) ?? []
     const variants = [
@@ -111,7 +111,7 @@ describe('/docs', () => {
     }
   })
 
-  test('the commands at /docs have the issuer’s URL even if the request has another host, and the origin of the request if there is no issuer', async () => {
+  test('the commands at /docs have the issuer’s URL, or the URL of the request’s host if no issuer is set', async () => {
     const origins = async (url: string, ISSUER: string) => {
       const { text } = await send(new Request(url), { ISSUER })
       expect(text).not.toContain('oncekey.invalid')
@@ -168,7 +168,7 @@ describe('/docs.md', () => {
     for (const type of EVENT_TYPES) expect(types).toContain(`\`${type}\``)
   })
 
-  test('/docs.md has the retry schedule for webhooks that the Worker uses', async () => {
+  test('/docs.md has the schedule by which the Worker retries webhooks', async () => {
     const { text } = await get('/docs.md')
     const [, waits = ''] = /is retried after (.*?) \|/.exec(text) ?? []
     const units: Record<string, number> = { s: 1_000, min: 60_000, h: 3_600_000 }
@@ -225,8 +225,11 @@ describe('an unknown path', () => {
     ['/connect/nothing', accept],
     ['/events/nothing', accept],
     ['/oauth2/nothing', accept],
-  ])('an unknown path returns JSON to a program: %s with Accept %s', async (path, Accept) => {
-    const { status, json } = await get(path, { Accept })
-    expect([status, typeof json]).toEqual([404, 'object'])
-  })
+  ])(
+    'an unknown path returns JSON to a program, and in the API to every client: %s with Accept %s',
+    async (path, Accept) => {
+      const { status, json } = await get(path, { Accept })
+      expect([status, typeof json]).toEqual([404, 'object'])
+    },
+  )
 })

@@ -118,7 +118,7 @@ describe.each([
     return { owner, key: await newApiKey({ environmentId: owner.environmentId }) }
   }
 
-  test(`${what} an API key is granted, and a second time too, with one event and no other key changed`, async () => {
+  test(`${what} an API key twice succeeds, records one event, and changes no other key`, async () => {
     const { owner, key } = await newKeys()
     for (const now of [NOW, NOW + 1])
       expect(await change(owner, key.id, now)).toMatchObject({ granted: null, identity: { apiKeyId: owner.id } })
@@ -171,7 +171,7 @@ describe('creating an API key', () => {
       ({ id }) => id,
     )
 
-  test('an API key is created once for a form, with one event', async () => {
+  test('a form that is sent twice creates one API key, and records one event', async () => {
     const owner = await newApiKey()
     const { id, outcome } = await create(owner, owner.id)
     expect(outcome).toMatchObject({ granted: null })
@@ -189,7 +189,7 @@ describe('creating an API key', () => {
       'environment_frozen',
     ],
     [
-      'its creator expires',
+      'the key that creates it has an expiry',
       (owner) => rowsOf(sql`UPDATE api_keys SET key_expires_at = 9e15 WHERE id = ${owner.id}`),
       'forbidden',
     ],

@@ -93,9 +93,12 @@ test.each([
     true,
   ],
   ['expires now', { session_expires_at: ago(0), ended_at: NULL, last_used_at: ago(0), created_at: ago(0) }, false],
-])('the condition for an active session, on a session: %s', async (_, columns, expected) => {
-  expect(await holds(activeSession, 'sessions', columns)).toBe(expected)
-})
+])(
+  'a session is active until it ends, expires, is unused for 30 minutes, or is 12 hours old: %s',
+  async (_, columns, expected) => {
+    expect(await holds(activeSession, 'sessions', columns)).toBe(expected)
+  },
+)
 
 test.each([
   ['neither revoked nor with an expiry', { revoked_at: NULL, key_expires_at: NULL }, true],
@@ -103,7 +106,7 @@ test.each([
   ['expires now', { revoked_at: NULL, key_expires_at: ago(0) }, false],
   ['revoked', { revoked_at: ago(1), key_expires_at: NULL }, false],
   ['revoked before its expiry', { revoked_at: ago(1), key_expires_at: ago(-1) }, false],
-])('the condition for an active API key, on a key: %s', async (_, columns, expected) => {
+])('an API key is active until it is revoked or expires: %s', async (_, columns, expected) => {
   expect(await holds(activeKey, 'api_keys', columns)).toBe(expected)
 })
 
@@ -111,17 +114,20 @@ test.each([
   ['never used', NULL, true],
   ['used a minute ago', sql`${1_000_000 - MINUTE_MS}`, true],
   ['used a moment less than a minute ago', sql`${1_000_000 - MINUTE_MS + 1}`, false],
-])('the condition for recording a use, on a credential that was %s', async (_, lastUsedAt, expected) => {
-  expect(await holds(useDue(inFuture(), 1_000_000), 'api_keys', { last_used_at: lastUsedAt })).toBe(expected)
-  expect(await holds(useDue(inPast(), 1_000_000), 'api_keys', { last_used_at: lastUsedAt })).toBe(false)
-})
+])(
+  'before the deadline, a use is recorded if the credential was not used in the last minute: %s',
+  async (_, lastUsedAt, expected) => {
+    expect(await holds(useDue(inFuture(), 1_000_000), 'api_keys', { last_used_at: lastUsedAt })).toBe(expected)
+    expect(await holds(useDue(inPast(), 1_000_000), 'api_keys', { last_used_at: lastUsedAt })).toBe(false)
+  },
+)
 
-test('the condition for a change in time is true before the deadline of the request, and false after it', async () => {
+test('the condition for the deadline of a request is true before the deadline, and false after it', async () => {
   expect(await holds(inTime(inFuture()), 'anything', { a: NULL })).toBe(true)
   expect(await holds(inTime(inPast()), 'anything', { a: NULL })).toBe(false)
 })
 
-test('an API key is found by its own digest, and a session by its own digest together with its API key', async () => {
+test('the digest of an API key finds the key, and the digest of a session finds the session with its API key', async () => {
   const key = await newApiKey()
   const session = await newSession(key)
   await newSession(await newApiKey())
@@ -280,7 +286,7 @@ test("the condition for the caller's environment is false for rows of another en
   expect(other.environmentId).not.toBe(key.environmentId)
 })
 
-test('the condition for a frozen environment is true only for an environment with a time of freezing', async () => {
+test('the condition for a frozen environment is true only for an environment whose frozen_at is set', async () => {
   const { environmentId } = await newApiKey()
   const { environmentId: other } = await newApiKey()
   await env.DB.prepare('UPDATE environments SET frozen_at = 1 WHERE id = ?').bind(other).run()

@@ -34,7 +34,7 @@ describe('cleanup', () => {
     expect(JSON.parse(results[0]?.data as string)).toMatchObject({ id, expires_at: expiresAt })
   })
 
-  test('cleanup removes the record of an Idempotency-Key after its hour, and no sooner', async () => {
+  test('cleanup removes the record of an Idempotency-Key after an hour, and no sooner', async () => {
     await newSecret({}, { 'Idempotency-Key': 'k' })
     const now = Date.now()
     await run(now)
@@ -66,7 +66,7 @@ describe('cleanup', () => {
     expect(await count('client_secrets', `id = '${living.id}'`)).toBe(1)
   })
 
-  test('cleanup removes events past their retention, oldest first', async () => {
+  test('cleanup removes events after their retention period, and no sooner', async () => {
     await newSecret()
     const created = () => count('events', `type LIKE '%created'`)
     const before = await created()
@@ -98,7 +98,7 @@ describe('cleanup', () => {
     await env.DB.batch(rows)
   }
 
-  test('a run of cleanup repeats its bounded batches until nothing is left, so that no salt is kept for more than an hour', async () => {
+  test('a run of cleanup repeats its bounded batches until no stale record of an Idempotency-Key is left', async () => {
     await addStaleRecords(1200)
     const counter = counted(env.DB)
     expect((await run(Date.now(), counter.database)).idempotency_records_removed).toBe(1200)

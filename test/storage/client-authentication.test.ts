@@ -88,7 +88,7 @@ test.each([
   [{ access: 'read' }, true],
   [{ access: 'read', permissions: ['secrets:verify'] }, true],
   [{ access: 'read', permissions: ['secrets:write', 'applications:write', 'events:read'] }, false],
-] as const)('whether a key with %j verifies a secret: %s', async (rights, isAllowed) => {
+] as const)('a key with %j is allowed to verify a secret: %s', async (rights, isAllowed) => {
   const client = await newClient()
   const key = await newApiKey({ ...rights, environmentId: client.environmentId })
   const caller = { kind: 'api_key', digest: key.digest } as const
@@ -98,7 +98,7 @@ test.each([
   )
 })
 
-test('an authenticated client has the last use and the expiry of its secret, and whether a rotation has replaced it', async () => {
+test('the authentication of a client returns the last use and the expiry of its secret, and whether a rotation has replaced the secret', async () => {
   const client = await newClient()
   const now = Date.now()
   const [id, expiresAt] = [client.secretId, now + HOUR]
@@ -133,7 +133,7 @@ describe('the scopes of a token that a client introspects', async () => {
     expect(await scopesOf({ secretId: json.id, clientId: holder.clientId })).toEqual(['write'])
   })
 
-  test('a token has no scopes if its secret belongs to another environment, or not to the token’s client', async () => {
+  test('a token has no scopes if its secret is of another environment, or of another client than the token', async () => {
     expect(await scopesOf(null)).toBeNull()
     expect(await scopesOf(stranger)).toBeNull()
     expect(await scopesOf({ secretId: holder.secretId, clientId: client.clientId })).toBeNull()
@@ -172,7 +172,7 @@ describe('the scopes of a token that a client introspects', async () => {
 })
 
 describe('a use of a client secret', () => {
-  test('a use of an active secret is recorded with its time and its origin', async () => {
+  test('a use of an active secret is recorded with its time, network, country and user agent', async () => {
     const now = stopClock()
     const row = await useAfter(await newClient(), async () => {}, now)
     expect(row).toMatchObject({
@@ -246,7 +246,7 @@ describe('a use shortly before the expiry that a rotation has set', () => {
     expect(failed).not.toHaveBeenCalled()
   })
 
-  test('the event of a use shortly before the expiry has the secret and the origin of the use, and its ID is derived from the expiry', async () => {
+  test('the event of a use shortly before the expiry has the secret and the origin of the use, and the ID of the event is derived from the expiry', async () => {
     const now = stopClock()
     const client = await rotatedOut(now, HOUR)
     await useAfter(client, async () => {}, now)
@@ -322,7 +322,7 @@ describe('a refused use', () => {
     expect(JSON.parse(`${event?.data}`)).toMatchObject({ id: client.secretId, reason })
   })
 
-  test('two uses that are refused within an hour record one event, without an error', async () => {
+  test('refused uses of a secret record one event in each clock hour, without an error', async () => {
     const failed = vi.spyOn(console, 'error')
     const client = await newClient()
     const now = stopClock()

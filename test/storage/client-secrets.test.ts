@@ -62,7 +62,7 @@ describe('a search by hint', () => {
     return outcome.refused === undefined ? outcome.granted.map(({ id }) => id) : expect.unreachable()
   }
 
-  test('the search by hint compares all four to six characters of the hint', async () => {
+  test('the search by hint compares every character of a hint of four to six characters', async () => {
     const { key, ids } = await stored([{ hint: 'xxabcd' }, { hint: 'xyabcd' }, { hint: 'xxabce' }])
     const [first, second] = ids
     expect(await search(key, 'xxabcd')).toEqual([first])
@@ -380,7 +380,7 @@ describe('updating a secret', () => {
       { isFrozen: true, row: { disabledAt: 5 } },
       { name: 'old', disabled: true, expiresAt: null, scopes: null, allowedIps: null },
     ],
-  ])('an update of a secret changes nothing: %s', async (_, given, changes) => {
+  ])('an update of a secret to its current values changes nothing: %s', async (_, given, changes) => {
     const { key, id } = await subjectOf(given)
     const before = await stateOf(key)
     expect(await change(key, { id }, changes)).toMatchObject({ granted: { id } })
@@ -470,7 +470,7 @@ describe('updating a secret', () => {
       { isFrozen: true, row: { expiresAt: IN_A_DAY } },
       { expiresAt: IN_A_DAY + 1, scopes: ['a'], allowedIps: ['::1'] },
     ],
-  ])('an update of a secret is refused and changes nothing (%s): %s', async (_, refused, given, changes) => {
+  ])('an update of a secret is refused and changes nothing: %s (%s)', async (_, refused, given, changes) => {
     const { key, id } = await subjectOf(given)
     const before = await stateOf(key)
     expect(await change(key, { id }, changes)).toMatchObject({ refused })

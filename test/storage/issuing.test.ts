@@ -66,27 +66,30 @@ const historyOf = async (id: string) =>
 test.each([
   ['a key with write access', false],
   ['a key with only the permission secrets:write', true],
-])('a replay by %s records one event, and adds it to the history of this secret only', async (_, isNarrow) => {
-  const { key, application, request, create } = await newIssuer(isNarrow)
-  const [other = ''] = await storeSecrets(key.environmentId, application.id, [{ createdAt: NOW - 1000 }])
-  const first = changeBy(callerOf(key), NOW)
-  const created = await create(first)
-  const { granted } = created as Extract<typeof created, { granted: object }>
-  const { id } = granted.secret
-  expect(granted.replayedFrom).toBeNull()
-  const [{ length }, again] = [await eventsOf(key), changeBy(callerOf(key), NOW)]
-  const replay = await create(again)
-  expect(replay).toMatchObject({
-    granted: { ...granted, replayedFrom: { salt: request.salt, prefix: request.prefix } },
-  })
-  expect((await eventsOf(key)).slice(length)).toEqual([
-    { id: again.eventId, type: 'connect_application_secret.replayed', secret: id, organization_id: 'org_1' },
-  ])
-  expect(await historyOf(id)).toEqual([first.eventId, again.eventId])
-  expect(await historyOf(other)).toBeNull()
-})
+])(
+  'a replay by %s records one event, and adds the event to the history of the replayed secret only',
+  async (_, isNarrow) => {
+    const { key, application, request, create } = await newIssuer(isNarrow)
+    const [other = ''] = await storeSecrets(key.environmentId, application.id, [{ createdAt: NOW - 1000 }])
+    const first = changeBy(callerOf(key), NOW)
+    const created = await create(first)
+    const { granted } = created as Extract<typeof created, { granted: object }>
+    const { id } = granted.secret
+    expect(granted.replayedFrom).toBeNull()
+    const [{ length }, again] = [await eventsOf(key), changeBy(callerOf(key), NOW)]
+    const replay = await create(again)
+    expect(replay).toMatchObject({
+      granted: { ...granted, replayedFrom: { salt: request.salt, prefix: request.prefix } },
+    })
+    expect((await eventsOf(key)).slice(length)).toEqual([
+      { id: again.eventId, type: 'connect_application_secret.replayed', secret: id, organization_id: 'org_1' },
+    ])
+    expect(await historyOf(id)).toEqual([first.eventId, again.eventId])
+    expect(await historyOf(other)).toBeNull()
+  },
+)
 
-test('a create that is not a replay makes one D1 request in all, before and after the response', async () => {
+test('a create that is not a replay makes one D1 request, and none after the response', async () => {
   const { key, application, request } = await newIssuer()
   // A key that was used within the minute.
   await rowsOf(sql`UPDATE api_keys SET last_used_at = ${NOW} WHERE id = ${key.id}`)
@@ -122,7 +125,7 @@ test('a replay that is too late to be recorded is returned, and is in neither th
   expect(await historyOf(granted.secret.id)).toEqual([first.eventId])
 })
 
-test('a replay that can’t be recorded is returned, and logged', async () => {
+test('a replay that can’t be recorded is returned, and the failure is logged', async () => {
   const { key, create } = await newIssuer()
   const { granted } = (await create()) as { granted: { secret: { id: string } } }
   const log = vi.spyOn(console, 'error').mockImplementation(() => {})
@@ -190,7 +193,7 @@ test('a create after its deadline is refused, and creates nothing', async () => 
 })
 
 describe('replacing a secret that did not reach the user', () => {
-  test('at the limit, a new secret that replaces another one makes only that one expire', async () => {
+  test('at the limit, a new secret can replace another one, and only the replaced secret expires', async () => {
     const { key, application } = await newIssuer()
     const rows = Array.from({ length: LIMIT }, (_, i) => ({ createdAt: NOW - 1000 + i }))
     const [replaced = '', ...others] = await storeSecrets(key.environmentId, application.id, rows)
@@ -211,7 +214,7 @@ describe('replacing a secret that did not reach the user', () => {
     'a secret of another application',
     'a secret that has ended',
     'a secret that was rotated out',
-    'no secret',
+    'an unknown secret',
   ])('at the limit, a new secret in place of %s is refused', async (what) => {
     const { key, application } = await newIssuer()
     const elsewhere = await newApplication(key.apiKey)

@@ -36,7 +36,7 @@ const reminders = async (secret: Made) =>
   (await secret.events('expiring')).map(({ data }: { data: { expires_in_days: number } }) => data.expires_in_days)
 
 describe('reminders before an expiry', () => {
-  test('cleanup records one reminder each 30, 7 and 1 days before an expiry, with the secret', async () => {
+  test('cleanup records a reminder 30 days, 7 days and 1 day before an expiry, with the secret', async () => {
     const expiresAt = Date.now() + 40 * DAY_MS
     const secret = await newSecret({ name: 'ci', expires_at: iso(expiresAt) })
     const { updated_at } = await secret.state()
@@ -81,7 +81,7 @@ describe('reminders before an expiry', () => {
     expect(await secret.events('expired')).toHaveLength(1)
   })
 
-  test('an expiry that is moved to a later time gets all reminders again', async () => {
+  test('a secret gets reminders for a later expiry that is set, and none after the expiry is removed', async () => {
     const secret = await newSecret({ expires_at: iso(Date.now() + 20 * DAY_MS) })
     const expiresAt = Date.now() + 50 * DAY_MS
     await secret.patch({ expires_at: iso(expiresAt) })
@@ -186,7 +186,7 @@ describe('secrets that are unused for longer than the maximum of their environme
     expect([...(await reminders(secret)), ...(await secret.events('unused'))]).toHaveLength(2)
   })
 
-  test('an environment with many secrets delays the check of another environment by at most one page', async () => {
+  test('an environment with many secrets delays the check of another environment by at most one pass of cleanup', async () => {
     const large = await newSecret()
     const small = await newSecret()
     await addSecrets(large, 1_600)

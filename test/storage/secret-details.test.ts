@@ -31,13 +31,16 @@ test.each<[string, Partial<SecretRow>[], number]>([
 test.each([
   ['m2m', m2mApplication],
   ['oauth', { name: 'x', application_type: 'oauth', is_first_party: true }],
-])('the details of a secret have the type of its application, and say if that is deleted: %s', async (type, body) => {
-  const { id: application } = await newApplication(key.apiKey, body)
-  const [id = ''] = await storeSecrets(key.environmentId, application, [{ createdAt: NOW }])
-  expect(await details(id)).toMatchObject({ granted: { applicationType: type, isOrphaned: false } })
-  await rowsOf(sql`UPDATE applications SET deleted_at = ${NOW} WHERE id = ${application}`)
-  expect(await details(id)).toMatchObject({ granted: { applicationType: type, isOrphaned: true } })
-})
+])(
+  'the details of a secret have the type of its application, and say whether the application is deleted: %s',
+  async (type, body) => {
+    const { id: application } = await newApplication(key.apiKey, body)
+    const [id = ''] = await storeSecrets(key.environmentId, application, [{ createdAt: NOW }])
+    expect(await details(id)).toMatchObject({ granted: { applicationType: type, isOrphaned: false } })
+    await rowsOf(sql`UPDATE applications SET deleted_at = ${NOW} WHERE id = ${application}`)
+    expect(await details(id)).toMatchObject({ granted: { applicationType: type, isOrphaned: true } })
+  },
+)
 
 test('there are no details of an unknown secret, or of a secret of another environment', async () => {
   const { id: application } = await newApplication(key.apiKey)
@@ -46,7 +49,7 @@ test('there are no details of an unknown secret, or of a secret of another envir
   expect(await details('secret_unknown')).toMatchObject({ refused: 'entity_not_found' })
 })
 
-test('the history of a secret has the events whose IDs are derived from its ID, newest first, each with its data before', async () => {
+test('the history of a secret has the events whose IDs are derived from its ID, newest first, each with the data of the secret before the event', async () => {
   const { id: application } = await newApplication(key.apiKey)
   const [id = ''] = await storeSecrets(key.environmentId, application, [{ createdAt: NOW - HOUR_MS }])
   const hour = NOW - (NOW % HOUR_MS)

@@ -31,8 +31,8 @@ test('the maximum lifetime is that of the given environment, in milliseconds, an
 test.each([
   ['exactly a minute later', LATEST + 60_000, LATEST, 1],
   ['a millisecond more than a minute later', LATEST + 60_001, LATEST, 0],
-  ['without a latest expiry', LATEST, null, 1],
-])('an expiry is allowed up to a minute after the latest expiry: %s', async (_, expiry, latest, expected) => {
+  ['without a latest allowed time', LATEST, null, 1],
+])('an expiry is allowed up to a minute after the latest allowed time: %s', async (_, expiry, latest, expected) => {
   expect(await resultOf(isAllowedExpiry(expiry, sql`${latest}`))).toBe(expected)
   expect(await resultOf(isAllowedExpiry(sql`${expiry}`, sql`${latest}`))).toBe(expected)
 })

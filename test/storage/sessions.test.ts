@@ -148,7 +148,7 @@ describe('starting a session', () => {
     expect(await endsOf(key)).toEqual({ ...before, [id]: null, [ids[0] ?? '']: NOW })
   })
 
-  test('a new session ends only the session that it replaces, even if that is in another environment', async () => {
+  test('a new session ends only the session that it replaces, even if the replaced session is in another environment', async () => {
     const key = await newApiKey()
     const other = await newApiKey()
     const replaced = await start(other)
@@ -181,7 +181,7 @@ describe('starting a session', () => {
     expect(await endsOf(key)).toEqual({ [id]: null })
   })
 
-  test('the actor of a sign-in event is the API key, or the session with its person', async () => {
+  test('the actor of a sign-in event is the API key, or the session of the person who signs in', async () => {
     const key = await newApiKey()
     await newApiKey({ environmentId: key.environmentId })
     const name = await rename(key)
@@ -226,7 +226,7 @@ describe('ending a session', () => {
     })
   })
 
-  test('a session that ends itself after the deadline continues, and records no event', async () => {
+  test('a session that tries to end itself after the deadline continues, and records no event', async () => {
     const { key, ending, kept, events } = await newSessions()
     const outcome = await tooLate((database) => endOwnSession(database, changeBy(ending.caller, NOW)))
     expect(outcome).toMatchObject({ refused: 'service_unavailable' })
@@ -272,7 +272,7 @@ describe('ending a session', () => {
     expect([await endsOf(key), await eventsOf(key)]).toEqual([{ [ending.id]: null, [kept.id]: null }, events])
   })
 
-  test('a session that another caller ends after the deadline continues, and no event is recorded', async () => {
+  test('a session that another caller tries to end after the deadline continues, and no event is recorded', async () => {
     const { key, ending, kept, events } = await newSessions()
     const outcome = await tooLate((database) => endSession(database, changeBy(kept.caller, NOW), ending.id))
     expect(outcome).toMatchObject({ refused: 'service_unavailable' })

@@ -432,7 +432,7 @@ describe('the last use of a caller', () => {
     expect(await usedAt(key)).toBe(NOW)
   })
 
-  test('the last use of a session is set if the session is active and the last use is due, and the last use of its key is not set', async () => {
+  test('the last use of an active session is set at most once a minute, and the last use of its API key is not set', async () => {
     const key = await newApiKey()
     const digest = await sha256(key.id)
     const caller: Caller = { kind: 'session', digest }
@@ -459,6 +459,6 @@ test.each([
   [[sql`true`], 1],
   [[sql`true`, sql`false`], 0],
   [[sql`true`, sql`true`, sql`true`], 1],
-])('allOf is true if all of its conditions are true: %j', async (conditions, expected) => {
+])('allOf is true only if all of its conditions are true: %j', async (conditions, expected) => {
   expect(await rowsOf(sql`SELECT 1 WHERE ${allOf(conditions)}`)).toHaveLength(expected)
 })

@@ -86,7 +86,7 @@ test('the list of webhooks has the latest deliveries, newest first, and the next
 test.each([
   ['one failed delivery', true, ['pending', 'dead', 'delivered']],
   ['all failed deliveries of an endpoint', false, ['pending', 'pending', 'delivered']],
-] as const)('%s can be made pending again, and a second time changes nothing', async (_, isOne, expected) => {
+] as const)('%s can be made pending again, and a second attempt changes nothing', async (_, isOne, expected) => {
   const key = await newApiKey()
   const [endpointId, other] = [await newEndpoint(key), await newEndpoint(key)]
   const [eventId = ''] = await store(key, endpointId, 'dead', [1, 2])

@@ -22,11 +22,11 @@ async function written(method: string, path: string, request: Call = {}) {
   return [before, counter.rowsWritten - before]
 }
 
-describe('a create of a secret writes', () => {
+describe('the rows that a create of a secret writes', () => {
   test.each<[string, Call, number]>([
     ['9 rows', {}, 9],
     ['10 rows if the secret expires', { body: { expires_at } }, 10],
-    ['11 rows if it expires so late that a reminder is due before', { body: { expires_at: late } }, 11],
+    ['11 rows if the secret expires so late that a reminder is due first', { body: { expires_at: late } }, 11],
     ['11 rows with an Idempotency-Key', { headers: { 'Idempotency-Key': 'a' } }, 11],
     [
       '12 rows with an Idempotency-Key if the secret expires',

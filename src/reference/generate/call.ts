@@ -120,7 +120,10 @@ function samples(document: OpenApi, { method, path, operation, number }: Call): 
 const COMMON = ['https_required', 'rate_limit_exceeded', 'service_unavailable', 'internal_error']
 const isCommon = (name: string) => COMMON.includes(name.replace('oauth_', ''))
 
-/** One tab per status: the success with an example, and each error status with its codes. */
+/**
+ * One tab per status: the success with an example, and each error status with its codes. A status that has only COMMON
+ * errors has no tab.
+ */
 function responses(document: OpenApi, errors: readonly DescribedError[], { operation, number }: Call): Html {
   const { status, description, schema } = successOf(document, operation)
   const example = schema && exampleOf(document, schema)

@@ -108,8 +108,8 @@ function componentSchemas(): Record<string, JsonSchema> {
 }
 
 /**
- * Returns the schema with the members of a list's query. Its own schema is a record that is converted into an object,
- * and only the object's schema has the members.
+ * Returns the object schema of a list's query, and any other schema unchanged. The schema of such a query is a record,
+ * whose pipe contains the object schema. Only the object schema has the members.
  */
 function membersOfQuery(schema: v.GenericSchema): v.GenericSchema {
   if (schema.type !== 'record' || !('pipe' in schema)) return schema

@@ -143,7 +143,7 @@ const claims = {
 const ACCESS_TOKEN =
   'eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwczovL3NlY3JldHMuZXhhbXBsZSJ9.c2lnbmF0dXJl'
 
-/** The examples of each schema. The page shows the first. */
+/** The examples of each schema. A call shows the first example, and the section of an object shows all of them. */
 export const examples: Readonly<Record<string, readonly unknown[]>> = {
   Application: [application, firstPartyApplication, thirdPartyApplication],
   ApplicationList: [{ object: 'list', data: [application], list_metadata: { before: null, after: null } }],

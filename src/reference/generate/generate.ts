@@ -8,8 +8,9 @@ import { makeIndex, makeMarkdown } from './markdown.ts'
 import { makePage } from './page.ts'
 
 /**
- * Writes src/pages/assets/generated: the OpenAPI document from the schemas, and the other files from the document. With
- * `--check` it writes nothing, and fails if a file is out of date. It also fails if the OpenAPI linter finds a problem.
+ * Writes src/pages/assets/generated: the OpenAPI document from the schemas, and the other files from the document and
+ * the guides. With `--check`, writes no file, and fails if a file is out of date. With and without `--check`, fails if
+ * the OpenAPI linter finds a problem.
  */
 const directory = resolve(import.meta.dirname, '../../pages/assets/generated')
 const { document, errors } = await makeDocument(packageJson.version)

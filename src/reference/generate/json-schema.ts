@@ -37,7 +37,10 @@ function sentence(before: string | undefined, action: object): string | undefine
   return [...new Set(sentences)].join(' ') || undefined
 }
 
-/** Simplifies a schema: `[type, 'null']` for nullable types, one list of alternatives, no empty lists. */
+/**
+ * Simplifies a schema: a nullable type becomes `[type, 'null']`, nested `oneOf` lists become one, and an empty
+ * `required` is omitted.
+ */
 function simplified({ anyOf, oneOf, properties, items, required, ...rest }: JsonSchema): JsonSchema {
   const [first, second, ...more] = (anyOf ?? []).map(simplified)
   if (first && second?.type === 'null' && more.length === 0) {

@@ -7,7 +7,7 @@ import * as leakSchemas from '../../contract/leaks.ts'
 import { ErrorBody } from '../../contract/rules.ts'
 import type { Group } from './operation.ts'
 
-/** The body is optional, because some SDKs send `{}`, and others no body. */
+/** A body that callers may omit, because some SDKs send `{}`, and others send no body. */
 const optional = (schema: string) => ({ schema, isRequired: false })
 const required = (schema: string) => ({ schema, isRequired: true })
 

@@ -41,7 +41,7 @@ export interface Group {
   readonly schemas: Readonly<Record<string, v.GenericSchema>>
 }
 
-/** Each of these requirements is sufficient: the access of a key without permissions, or one permission. */
+/** Returns the security requirements of a route. A caller needs to meet only one of them. */
 function securityOf(caller: Route['caller']): Operation['security'] {
   if (caller === 'public') return []
   // The empty requirement means client_secret_post: its credentials are form fields, for which OpenAPI has no scheme.

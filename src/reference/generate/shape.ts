@@ -18,7 +18,7 @@ export interface Member {
   readonly type: string
   readonly presence: (typeof PRESENCE)[Direction][number]
   readonly description: string
-  /** The schemas of the objects that are the value, or its items. */
+  /** The schemas of the objects in this member: its value, or the items of its value. */
   readonly nested: readonly JsonSchema[]
   readonly isArray: boolean
 }
@@ -36,7 +36,10 @@ export interface Shortened extends JsonSchema {
 
 const BASES = ['ClientSecret', 'Application']
 
-/** Replaces the members that an object shares with one of `BASES` by the name of the latter, at every depth. */
+/**
+ * For every object, at any depth, that has all members of one of `BASES`: removes these members, and sets `base` to the
+ * name from `BASES`.
+ */
 export function shortened(document: OpenApi, schema: JsonSchema, own = ''): Shortened {
   const inner = (one: JsonSchema) => shortened(document, one)
   const base = schema.properties && BASES.find((name) => name !== own && hasMembersOf(document, name, schema))
@@ -142,7 +145,7 @@ function fixedMembers({ properties = {} }: JsonSchema, tellsApart: (name: string
     .map(([name, { enum: values, const: value }]) => ({ name, values: values ?? [value] }))
 }
 
-/** The condition, in words, for any of the variants. Several variants differ only in the values of one member. */
+/** The condition, in words, under which one of these variants applies. They differ only in the values of one member. */
 function conditionOf(variants: readonly (readonly FixedMember[])[]): string {
   const valuesAt = (i: number) => variants.flatMap((fixed) => fixed[i]?.values ?? [])
   const codes = (values: unknown[]) => values.map((one) => `\`${JSON.stringify(one)}\``).join(' or ')
@@ -181,7 +184,9 @@ function limits({ minimum, maximum, maxLength, maxItems, ...schema }: JsonSchema
   ]
 }
 
-/** The objects that have their own section: those that other objects contain, and the errors. */
+/**
+ * The objects that have their own section: the main objects, the errors, and the objects that other schemas contain.
+ */
 export function objectNames({ components }: OpenApi): string[] {
   const { schemas } = components
   const contained = [...JSON.stringify(schemas).matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name)

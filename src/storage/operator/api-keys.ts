@@ -63,7 +63,7 @@ export async function revokeApiKey(database: Database, id: string, now: UnixMs):
   return keys[0] ? fromRow(keys[0]) : null
 }
 
-/** Renames an API key that is not revoked. Returns the key after the change; null if it does not exist. */
+/** Renames an API key, unless it is revoked. Returns the key as it is then stored; null if it does not exist. */
 export async function renameApiKey(database: Database, id: string, name: string, now: UnixMs): Promise<ApiKey | null> {
   const isOther = sql`id = ${id} AND revoked_at IS NULL AND name <> ${name}`
   const target = sql`api_keys AS target WHERE ${isOther}`
@@ -77,8 +77,8 @@ export async function renameApiKey(database: Database, id: string, name: string,
 }
 
 /**
- * Records an event of an API key. The key must be active: so the statement comes before a revocation, and after a
- * creation.
+ * Records an event of an API key that is not revoked. So in a batch, this statement comes before a revocation, and
+ * after a creation.
  */
 function recordKeyEvent(type: EventType, id: string, now: UnixMs): Query {
   const target = sql`api_keys AS target WHERE target.id = ${id} AND target.revoked_at IS NULL`

@@ -2,9 +2,10 @@ import sql, { raw } from 'sql-template-tag'
 import { type Database, FROZEN, query, sendBatch } from '../database.ts'
 
 /**
- * The triggers that freeze a database. Every change inserts an event, so the trigger makes the whole batch fail. The
- * operator's creation of an environment inserts no event, and has a trigger of its own. Triggers take effect
- * immediately, for all versions of the Worker, and cost no additional D1 request. Secrets can still be used.
+ * The triggers that freeze a whole database during a recovery. Every change inserts an event, so the trigger on
+ * `events` makes the whole batch fail. The operator's creation of an environment inserts no event, and has a trigger of
+ * its own. Triggers take effect immediately, for all versions of the Worker, and cost no additional D1 request. Secrets
+ * can still be used.
  */
 const TRIGGERS = { frozen_events: 'events', frozen_environments: 'environments' } as const
 

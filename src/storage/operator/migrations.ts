@@ -9,8 +9,8 @@ export interface Migration {
 
 /**
  * Applies the missing migrations in order. Each migration and its record are one transaction. The records are those of
- * `wrangler d1 migrations apply`, so either command can continue where the other stopped. Several processes can do this
- * at the same time.
+ * `wrangler d1 migrations apply`, so either command can continue where the other stopped. Several processes can apply
+ * migrations at the same time.
  */
 export async function applyMigrations({ binding }: Database, migrations: readonly Migration[]): Promise<void> {
   await binding.batch([binding.prepare(RECORDS)])

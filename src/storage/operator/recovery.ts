@@ -13,9 +13,10 @@ import { gone } from '../webhooks.ts'
 import type { Row } from './transfer.ts'
 
 /**
- * Restoring a database to an earlier time undoes all later changes. So changes that restrict access are read before the
- * restore, and applied again afterwards: revocations, disabled secrets, earlier expiries, deletions, ended sessions,
- * leak reports, frozen environments, stricter settings, and removed scopes and IP ranges.
+ * The tables with changes that a recovery preserves. Restoring a database to an earlier time undoes all later changes,
+ * even those that restrict access. So the recovery reads these before the restore, and applies them again afterwards:
+ * revocations, disabled secrets, earlier expiries, deletions, ended sessions, leak reports, frozen environments,
+ * stricter settings, and removed scopes and IP ranges.
  */
 export const RECOVERED_TABLES = [
   'environments',
@@ -84,8 +85,8 @@ export interface CapturedRow extends Row {
 }
 
 /**
- * Reads the next `limit` rows of a table. Returns those that have changed since a time, and the key of the last row
- * that was read.
+ * Reads the next `limit` rows of a table. Returns the rows that were changed at `since` or later, and the key of the
+ * last row that was read.
  */
 export async function captureChanges(
   database: Database,
@@ -108,7 +109,7 @@ export async function captureChanges(
   return { rows, last: last[0] ?? null }
 }
 
-/** A captured row, and the ID of the event to record if the row restricts the restored row. */
+/** A captured row, and the ID of the event to record if the captured row is more restrictive than the restored row. */
 export interface Restriction {
   readonly table: RecoveredTable
   readonly row: CapturedRow
@@ -133,7 +134,7 @@ interface Applied {
 
 const constant = (type: EventType) => raw(`'${type}'`)
 
-/** Condition: the captured row has ended, and the restored row has not. */
+/** Condition: the captured row has a time in this column, and the restored row has NULL. */
 const hasEnded = (column: string) => sql`(${was(column)} IS NOT NULL AND target.${raw(column)} IS NULL)`
 
 /** SQL that sets columns to the captured values if they are NULL. */
@@ -183,7 +184,7 @@ const hasOther = (column: string) =>
   sql`(target.${raw(column)} <> ${was(column)} AND EXISTS (SELECT 1 FROM json_each(target.${raw(column)})
     WHERE value NOT IN (SELECT value FROM json_each(${was(column)}))))`
 
-/** Condition: the restored secret has no list, or its list has an item that the captured list does not have. */
+/** Condition: the captured secret has a list, and the restored secret has no list or one with additional items. */
 const hasMore = (column: string) =>
   sql`(${was(column)} IS NOT NULL AND (target.${raw(column)} IS NULL OR ${hasOther(column)}))`
 

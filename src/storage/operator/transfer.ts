@@ -115,8 +115,8 @@ export async function readRows(
 }
 
 /**
- * Returns the `seq` of the latest event in the database. At its end, an export reads the objects of all later events
- * again.
+ * Returns the `seq` of the latest event in the database. When an export ends, it reads again all objects that later
+ * events are about.
  */
 export async function lastSeq(database: Database): Promise<number> {
   const { last } = await sendBatch(database, {
@@ -194,9 +194,9 @@ export async function insertRows(
 }
 
 /**
- * Returns the events with the `seq` that they will have here, in the same order. An event keeps its `seq`, unless an
- * event of another environment already uses it: then it gets the next free number. `after` is the last number that was
- * assigned.
+ * Returns the events in the same order, each with its `seq` in this database. An event keeps its `seq` if that number
+ * is free here, and otherwise gets the next free number. Events that are already stored keep their stored `seq`.
+ * `after` is the last number that was assigned.
  */
 export async function freeSeqs(database: Database, events: readonly Row[], after: number): Promise<Row[]> {
   const ids = events.map(({ id }) => String(id))
@@ -237,8 +237,8 @@ function selected(columns: readonly Column[]): Sql {
 }
 
 /**
- * Condition: the row belongs to the environment. Deleted webhook endpoints are left out, because their secret has been
- * removed.
+ * Condition: the row belongs to the environment. Unless `isAny` is set, deleted webhook endpoints are left out, because
+ * their secret has been removed.
  */
 function ofEnvironment(table: MovedTable, environmentId: string, isAny = false): Sql {
   if (table === 'environments') return sql`id = ${environmentId}`

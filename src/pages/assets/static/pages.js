@@ -17,8 +17,8 @@ for (const button of document.querySelectorAll('[data-copy], [data-download]')) 
 
 for (const element of document.querySelectorAll('[data-poll]')) showFirstUse(element)
 
-// Reloading the page or coming back to it opens the application. This page is the response to a form, and can't be
-// shown again.
+// This page is the response to a form, and can't be shown again. Reloading it or coming back to it opens the page in
+// `data-unsaved`, such as that of the application.
 if (unsaved) history.replaceState(null, '', unsaved.dataset.unsaved)
 
 async function copy(button) {

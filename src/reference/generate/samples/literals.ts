@@ -14,7 +14,7 @@ export interface Syntax {
   readonly indent?: string
 }
 
-/** An object of at most this length is on one line. */
+/** An object or array is on one line if its content has at most this length. */
 const MAX_LINE_LENGTH = 48
 
 /** Writes a JSON value as a literal of the language. The lines after the first one begin with `indent`. */

@@ -68,7 +68,7 @@ const VARIABLES: readonly [name: string, example: RegExp][] = [
 
 export type Part = { readonly text: string } | { readonly variable: string }
 
-/** Splits a text into plain parts and variables. A variable replaces each example of its pattern. */
+/** Splits a text into plain parts and variables. A variable replaces each match of its pattern. */
 export function partsOf(text: string): Part[] {
   const marked = VARIABLES.reduce((before, [name, example]) => before.replace(example, `\0${name}\0`), text)
   return marked.split('\0').flatMap((part, i): Part[] => {

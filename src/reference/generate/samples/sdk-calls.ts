@@ -1,6 +1,6 @@
 /**
- * The calls of WorkOS's SDKs, by operation, as in the sources of Node 11.0.0, Python 10.2.0, Ruby 10.2.1, Go 10.1.1 and
- * PHP 9.0.0. An operation without an entry is an addition of Oncekey, which no SDK has.
+ * The calls of WorkOS's SDKs, by operation. The versions of the SDKs are: Node 11.0.0, Python 10.2.0, Ruby 10.2.1, Go
+ * 10.1.1 and PHP 9.0.0. An operation without an entry is an addition of Oncekey, which no SDK has.
  */
 export const SDK_CALLS: Readonly<
   Record<string, Readonly<Record<'javascript' | 'python' | 'ruby' | 'go' | 'php', string>>>
