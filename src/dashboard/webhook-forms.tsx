@@ -189,7 +189,7 @@ function testedPage(c: Context<HonoEnv>, { url }: { url: string }, { isOk, outco
       <p class="quiet">
         {isOk
           ? 'The event is a sample: its client secret does not exist, and no list shows the event.'
-          : 'A real event is retried for 72 hours, until the receiver answers with a status of 200 to 299.'}
+          : 'A real event is retried for at least 72 hours, until the receiver answers with a status of 200 to 299.'}
       </p>
       <p>
         <a class="button" href={PATH}>
