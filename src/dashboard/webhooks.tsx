@@ -252,7 +252,7 @@ const resendColumn: Column<ListedDelivery> = {
 const NoEndpoints = ({ c }: { c: Context<HonoEnv> }) => (
   <Empty title="No webhooks yet">
     <p>
-      Oncekey POSTs a signed event to your URL for every change, and retries for up to 72 hours.
+      Oncekey POSTs a signed event to your URL for every change, and retries for at least 72 hours.
       {may(c, 'write') && (
         <>
           {' '}
