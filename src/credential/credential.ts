@@ -15,8 +15,8 @@ import { type Bytes, sha256 } from './digest.ts'
  * not a client encodes it. A credential needs no quotes in a shell, a URL, YAML or .env, and a double click selects all
  * of it.
  *
- * Secret scanners find credentials with the default prefixes by `\b(?:cs|sk|session)_[0-9A-Za-z]{50}\b`. The checksum
- * excludes other text. It is the CRC-32 (ISO-HDLC, as in zlib) of all characters before the last six, as an unsigned
+ * Secret scanners find credentials with the default prefixes by `\b(?:cs|sk|session|whsec)_[0-9A-Za-z]{50}\b`. The
+ * checksum excludes other text. It is the CRC-32 (ISO-HDLC, as in zlib) of all characters before the last six, as an unsigned
  * number in base62 with the digits 0-9, A-Z, a-z, padded with zeros to six digits. A prefix has 1 to 32 characters of
  * [A-Za-z0-9_].
  */

@@ -103,7 +103,7 @@ describe('the scopes and IP ranges of a secret', () => {
 
   test('if the secret that a rotation created is revoked, the next rotation gives the new secret the same limits', async () => {
     const client = await limited({ scopes: ['read'] })
-    await call(client.apiKey, 'DELETE', `/connect/client_secrets/${(await newestOf(client, 0)).id}`)
+    await call(client.apiKey, 'DELETE', `/connect/client_secrets/${(await secretAt(client, 0)).id}`)
     const path = `${secretsOf(client.applicationId)}/rotate`
     const { json } = await call(client.apiKey, 'POST', path, { body: {} })
     await call(client.apiKey, 'DELETE', `/connect/client_secrets/${json.id}`)
@@ -117,7 +117,7 @@ describe('the scopes and IP ranges of a secret', () => {
     const limits = { scopes: ['read'], allowed_ips: ['10.0.0.0/8'] }
     await call(client.apiKey, 'DELETE', path)
     const { id } = await rotate()
-    expect(await newestOf(client, 0)).toMatchObject({ id, ...limits })
+    expect(await secretAt(client, 0)).toMatchObject({ id, ...limits })
     // Expired, and not noted by cleanup yet.
     await call(client.apiKey, 'PATCH', `/connect/client_secrets/${id}`, { body: { scopes: ['admin'] } })
     await env.DB.prepare('UPDATE client_secrets SET expires_at = 1 WHERE id = ?').bind(id).run()
@@ -149,7 +149,7 @@ describe('the scopes and IP ranges of a secret', () => {
     vi.restoreAllMocks()
   })
 
-  const newestOf = async ({ apiKey, applicationId }: { apiKey: string; applicationId: string }, index: number) =>
+  const secretAt = async ({ apiKey, applicationId }: { apiKey: string; applicationId: string }, index: number) =>
     (await call(apiKey, 'GET', secretsOf(applicationId))).json[index]
 })
 

@@ -121,7 +121,7 @@ describe('an issued credential', () => {
 
 describe('a secret scanner', () => {
   /** As credential.ts publishes them, by code that shares nothing with it. */
-  const PATTERN = /\b(?:cs|sk|session)_[0-9A-Za-z]{50}\b/g
+  const PATTERN = /\b(?:cs|sk|session|whsec)_[0-9A-Za-z]{50}\b/g
   function isChecksumRight(credential: string): boolean {
     let remainder = 0xffffffff
     for (const character of credential.slice(0, -6)) {
@@ -133,12 +133,12 @@ describe('a secret scanner', () => {
     return value === ~remainder >>> 0
   }
 
-  test('a secret scanner finds client secrets, API keys and sessions by the published pattern and checksum', async () => {
+  test('a secret scanner finds client secrets, API keys, sessions and signing secrets by the published pattern and checksum', async () => {
     const credentials = await Promise.all(
-      ['cs', 'sk', 'session'].map(async (prefix) => (await issueCredential(prefix, '0')).plaintext),
+      ['cs', 'sk', 'session', 'whsec'].map(async (prefix) => (await issueCredential(prefix, '0')).plaintext),
     )
-    const [secret, apiKey, session] = credentials
-    const text = `s = '${secret}';\nAPI_KEY=${apiKey}\nhttps://example.com/?session=${session}&x=1 cs_${'0'.repeat(60)}`
+    const [secret, apiKey, session, signing] = credentials
+    const text = `s = '${secret}';\nAPI_KEY=${apiKey}\nhttps://example.com/?session=${session}&x=1 {"secret":"${signing}"} cs_${'0'.repeat(60)}`
     expect(text.match(PATTERN)).toEqual(credentials)
     expect(credentials.filter(isChecksumRight)).toEqual(credentials)
   })
