@@ -16,9 +16,9 @@ import { type Bytes, sha256 } from './digest.ts'
  * of it.
  *
  * Secret scanners find credentials with the default prefixes by `\b(?:cs|sk|session|whsec)_[0-9A-Za-z]{50}\b`. The
- * checksum excludes other text. It is the CRC-32 (ISO-HDLC, as in zlib) of all characters before the last six, as an unsigned
- * number in base62 with the digits 0-9, A-Z, a-z, padded with zeros to six digits. A prefix has 1 to 32 characters of
- * [A-Za-z0-9_].
+ * checksum excludes other text. It is the CRC-32 (ISO-HDLC, as in zlib) of all characters before the last six, as an
+ * unsigned number in base62 with the digits 0-9, A-Z, a-z, padded with zeros to six digits. A prefix has 1 to 32
+ * characters of [A-Za-z0-9_].
  */
 const SHAPE = /^([A-Za-z0-9_]{1,32})_([0-9A-Za-z])([0-9A-Za-z]{43})[0-9A-Za-z]{6}$/
 const ENTROPY_BYTES = 32
