@@ -50,7 +50,7 @@ export async function authenticate<T extends { readonly client: AuthenticatedCli
   if (!database || !digest) {
     // A client may send no credentials in order to get the challenge. Such a request does not count as a failure.
     const isAttempt = credentials !== null || authorization !== undefined
-    if (isAttempt) recordFailure(c, attempt)
+    if (isAttempt) recordFailure(c, { digest: null, clientId })
     return refuse(c, clientId, { refused: isAttempt ? 'credentials_malformed' : 'credentials_missing' })
   }
   const origin = originOf(c)

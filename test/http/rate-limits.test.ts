@@ -302,6 +302,17 @@ describe('malformed credentials', () => {
     },
   )
 
+  test.each(families)(
+    'a credential of an unknown region at %s makes no D1 request, and does not call the rate-limit binding',
+    async (_, family) => {
+      const failed = limiter()
+      const bindings = { FAILED_AUTHENTICATIONS: failed, MANAGEMENT_CALLS: failed }
+      const { plaintext } = await issueCredential(family.prefix, '9')
+      const { status, trips } = await family.send(plaintext, { address: newAddress(), bindings })
+      expect([status, trips, failed.keys]).toEqual([family.refused, 0, []])
+    },
+  )
+
   test('failures of all kinds and routes are counted together: after 100, each route gives the IP address 429 for invalid credentials, without a D1 request', async () => {
     const address = newAddress()
     const valid = new Map<Family, string>()
