@@ -173,6 +173,8 @@ describe('a redirect URI', () => {
         'https:/example.com',
         'http:localhost',
         'http:/localhost',
+        'https:example.com?next=https://example.com',
+        'http:localhost?next=http://localhost',
         'https://?x',
         'https://:443/',
       ],

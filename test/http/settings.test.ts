@@ -117,6 +117,15 @@ test('wrangler.toml has valid settings', () => {
   })
 })
 
+test.each(['sk', 'session', 'whsec', 'client', 'conn_app', 'secret', 'api_key', 'env', 'event', 'we', 'org'])(
+  'client secrets cannot have the prefix %s, which other objects or credentials have',
+  (prefix) => {
+    expect(checkSettings({ ...env, CLIENT_SECRET_PREFIX: prefix }).join()).toContain(
+      `CLIENT_SECRET_PREFIX is "${prefix}". It must be`,
+    )
+  },
+)
+
 describe('an invalid setting', async () => {
   const { apiKey } = await newApiKey()
   const bindings = { REQUEST_BUDGET_MS: 1 }
