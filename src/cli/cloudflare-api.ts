@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { type Account, type ApiMethod, Failure } from './command.ts'
-import { oneLine, parseJson, reasonOf, runWrangler } from './wrangler.ts'
+import { oneLine, parseJson, reasonOf, root, runWrangler } from './wrangler.ts'
 
 /**
  * Cloudflare's API refused a call, or did not respond. `code` is the error code of its response, such as 10007 for an
@@ -49,13 +51,12 @@ interface Envelope {
  * stored. `accountId` comes from wrangler.toml or from the environment variables. It may be undefined if the login has
  * access to exactly one account.
  */
-export async function login(accountId = process.env.CLOUDFLARE_ACCOUNT_ID, wrangler = runWrangler): Promise<Account> {
-  const finished = await wrangler(['auth', 'token', '--json'])
-  const credentials = parseJson<Credentials>(finished.stdout)
-  if (finished.code !== 0 || !credentials) {
-    throw new Failure(`Could not read the Cloudflare login: ${reasonOf(finished)}`)
-  }
-  const call = caller(credentials)
+export async function login(
+  accountId = process.env.CLOUDFLARE_ACCOUNT_ID,
+  wrangler = runWrangler,
+  folder = root,
+): Promise<Account> {
+  const call = caller(apiTokenOf(process.env, folder) ?? (await readLogin(wrangler)))
   const accounts = await call<{ id: string; name: string }[]>('GET', '/accounts?per_page=50').catch((error) => {
     if (accountId === undefined) throw error
     return []
@@ -69,6 +70,26 @@ export async function login(accountId = process.env.CLOUDFLARE_ACCOUNT_ID, wrang
     description: `Logged in as ${user?.email ?? 'the holder of an API token'}, account ${account?.name ?? id}.`,
     call: (method, path, body, headers) => call(method, `/accounts/${id}${path}`, body, headers),
   }
+}
+
+/**
+ * Returns the API token of the environment variables, so that wrangler need not start. wrangler prefers a global API key
+ * to it, also one in a file of variables: then, or if there is such a file, this returns undefined.
+ */
+function apiTokenOf(env: NodeJS.ProcessEnv, folder: string): Credentials | undefined {
+  const { CLOUDFLARE_API_TOKEN: token, CLOUDFLARE_API_KEY, CF_API_KEY } = env
+  const mayHaveKey =
+    CLOUDFLARE_API_KEY || CF_API_KEY || ['.env', '.env.local'].some((name) => existsSync(join(folder, name)))
+  return token && !mayHaveKey ? { type: 'api_token', token } : undefined
+}
+
+async function readLogin(wrangler: typeof runWrangler): Promise<Credentials> {
+  const finished = await wrangler(['auth', 'token', '--json'])
+  const credentials = parseJson<Credentials>(finished.stdout)
+  if (finished.code !== 0 || !credentials) {
+    throw new Failure(`Could not read the Cloudflare login: ${reasonOf(finished)}`)
+  }
+  return credentials
 }
 
 function chooseAccount(accounts: readonly { id: string; name: string }[]): string {

@@ -1,5 +1,8 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { login, requireSubdomain } from '../../src/cli/cloudflare-api.ts'
+import { newFolder } from './folder.ts'
 
 /** The login to Cloudflare's API, with the credentials that wrangler has. */
 
@@ -17,7 +20,8 @@ beforeEach(() => {
   requests = []
   refused = {}
   accounts = [{ id: 'a1', name: 'Jane’s' }]
-  vi.stubEnv('CLOUDFLARE_ACCOUNT_ID', undefined)
+  for (const name of ['CLOUDFLARE_ACCOUNT_ID', 'CLOUDFLARE_API_TOKEN', 'CLOUDFLARE_API_KEY', 'CF_API_KEY'])
+    vi.stubEnv(name, undefined)
   vi.stubEnv('CLOUDFLARE_API_BASE_URL', 'https://api.test')
   vi.stubGlobal('fetch', async (url: string, { headers }: { headers: Record<string, string> }) => {
     const path = url.replace('https://api.test', '')
@@ -46,6 +50,31 @@ test.each([
   expect(account.description).toBe('Logged in as jane@example.com, account Jane’s.')
   await account.call('GET', '/workers/subdomain')
   expect(requests.at(-1)).toMatchObject({ path: '/accounts/a1/workers/subdomain', headers })
+})
+
+test('with CLOUDFLARE_API_TOKEN, the login uses this token and does not start wrangler', async () => {
+  vi.stubEnv('CLOUDFLARE_API_TOKEN', 'from-env')
+  const start = () => Promise.reject(new Error('wrangler was started'))
+  expect((await login(undefined, start, await newFolder())).id).toBe('a1')
+  expect(requests.map(({ headers }) => headers.Authorization)).toEqual(requests.map(() => 'Bearer from-env'))
+})
+
+test.each(['CLOUDFLARE_API_KEY', 'CF_API_KEY', '.env', '.env.local'])(
+  'with CLOUDFLARE_API_TOKEN and %s, wrangler chooses the credentials',
+  async (name) => {
+    const folder = await newFolder()
+    vi.stubEnv('CLOUDFLARE_API_TOKEN', 'from-env')
+    if (name.startsWith('.')) await writeFile(join(folder, name), '')
+    else vi.stubEnv(name, 'k')
+    await login(undefined, wrangler({ type: 'api_key', key: 'k', email: 'jane@example.com' }), folder)
+    expect(requests.at(-1)?.headers).toMatchObject({ 'X-Auth-Key': 'k' })
+  },
+)
+
+test('with an empty CLOUDFLARE_API_TOKEN, the login uses the credentials of wrangler', async () => {
+  vi.stubEnv('CLOUDFLARE_API_TOKEN', '')
+  await login(undefined, token)
+  expect(requests.at(-1)?.headers).toMatchObject({ Authorization: 'Bearer t' })
 })
 
 test('without a Cloudflare login, the error says how to log in', async () => {

@@ -19,6 +19,9 @@ const APPLICATIONS = [
   { application_id: 'conn_app_2', token: 0, introspection: 0, create: 0, refused: 7, all_operations: 7 },
 ]
 
+/** Credentials for which `login` starts wrangler. */
+const GLOBAL_KEY = { CLOUDFLARE_API_KEY: 'key', CLOUDFLARE_EMAIL: 'jane@example.com' }
+
 test('usage shows the operations of each application, with the real wrangler and a simulated Cloudflare API', async () => {
   const cwd = await copyProject()
   const path = join(cwd, 'wrangler.toml')
@@ -34,7 +37,7 @@ test('usage shows the operations of each application, with the real wrangler and
     .run()
   // With the environment's ID, usage opens no database. Each process takes seconds: the short run has only the name.
   const ways: [name: string, env: Record<string, string>][] = [
-    ['production', environmentAt(url)],
+    ['production', { ...environmentAt(url), CLOUDFLARE_API_TOKEN: '', ...GLOBAL_KEY }],
     [environment, { CLOUDFLARE_API_BASE_URL: url, CLOUDFLARE_API_TOKEN: 'token' }],
   ]
   for (const [name, env] of ways.slice(0, size(1, 2))) {
