@@ -17,6 +17,8 @@ export interface Context {
   readonly progress: (line: string) => void
   /** Opens the databases of a state folder, at least `wanted` of them, and applies missing migrations. */
   readonly openLocalRegions: (directory: string, wanted?: number) => Promise<OpenRegions>
+  /** How long `recover` waits for other processes that use the state folder or its database, in milliseconds. */
+  readonly patienceMs: number
   readonly platform: Platform
   /** Asks the operator, and returns the typed line. Undefined in CI, and if stdin or stderr is not a terminal. */
   readonly ask?: ((question: string) => Promise<string>) | undefined

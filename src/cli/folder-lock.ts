@@ -33,14 +33,12 @@ export async function useFolder(directory: string): Promise<() => void> {
   return lock.release
 }
 
-const PATIENCE_MS = 5_000
-
 /**
  * Locks a state folder against all other commands, and returns a function that releases it. Returns null if another
- * command still uses the folder after five seconds.
+ * command still uses the folder after `patienceMs`.
  */
-export async function claimFolder(directory: string): Promise<(() => void) | null> {
-  const lock = await openLock(lockOf(directory), PATIENCE_MS)
+export async function claimFolder(directory: string, patienceMs: number): Promise<(() => void) | null> {
+  const lock = await openLock(lockOf(directory), patienceMs)
   if (lock.attempt('BEGIN EXCLUSIVE')) return lock.release
   lock.release()
   return null

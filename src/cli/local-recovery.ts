@@ -32,7 +32,7 @@ export function localTarget(
   const target: RecoveryTarget = {
     name: shownPath(folder),
     findPoint: async () => {
-      await whileUnused(folder, 'Nothing was changed.', async () => {})
+      await whileUnused(context, folder, 'Nothing was changed.', async () => {})
       await newestEvent(copy)
       return copy
     },
@@ -41,8 +41,8 @@ export function localTarget(
     withLive: within(folder),
     close: async () => {
       const file = await requireFrozen(folder)
-      await whileUnused(folder, NOT_RESTORED, () => settle(file))
-      return 'No Worker runs: no other process has the database open.'
+      await whileUnused(context, folder, NOT_RESTORED, () => settle(context, file))
+      return 'No local Worker is running: no other process has the database open.'
     },
     restore: async (point) => {
       const restored = join(aside, DATABASES, basename(await requireFrozen(folder)))
@@ -58,10 +58,10 @@ export function localTarget(
       // frozen.
       const live = await frozenFile(folder)
       if (live !== null) {
-        await whileUnused(folder, NOT_RESTORED, async () => {
+        await whileUnused(context, folder, NOT_RESTORED, async () => {
           const restored = join(aside, DATABASES, basename(live))
-          await settle(restored)
-          await settle(live)
+          await settle(context, restored)
+          await settle(context, live)
           await copyFile(live, undo)
           await rename(restored, live)
         })
@@ -141,9 +141,14 @@ const NOT_RESTORED = 'The database was not restored.'
  * Runs a task while no other command uses the folder. If a process had the old file open when it is replaced, the
  * process would write the write-ahead log of the old file beside the new one.
  */
-async function whileUnused(folder: string, consequence: string, task: () => Promise<void>): Promise<void> {
+async function whileUnused(
+  { patienceMs }: Context,
+  folder: string,
+  consequence: string,
+  task: () => Promise<void>,
+): Promise<void> {
   const running = await findRunningDev(folder)
-  const release = running ? null : await claimFolder(folder)
+  const release = running ? null : await claimFolder(folder, patienceMs)
   if (!release) {
     const words = running?.words ?? `\`npm run dev\` or another command uses ${shownPath(folder)}.`
     throw new Failure(`${words} ${consequence} Stop that process first.`)
@@ -155,14 +160,12 @@ async function whileUnused(folder: string, consequence: string, task: () => Prom
   }
 }
 
-const BUSY_TIMEOUT_MS = 5_000
-
 /**
  * Moves the write-ahead log into the main file of a database. Throws Failure if another process has the database open.
  */
-async function settle(file: string): Promise<void> {
+async function settle({ patienceMs }: Context, file: string): Promise<void> {
   const { DatabaseSync } = await import('node:sqlite')
-  const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+  const database = new DatabaseSync(file, { timeout: patienceMs })
   try {
     database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)')
   } catch (error) {

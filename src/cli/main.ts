@@ -6,6 +6,7 @@ import { enableCompiledCode } from './wrangler.ts'
 /** The process of every `npm run` command of the operator: `node src/cli/main.ts COMMAND …`. */
 
 const PARENT_CHECK_MS = 250
+const PATIENCE_MS = 5_000
 
 const [name] = process.argv.slice(2)
 
@@ -43,6 +44,7 @@ process.exit(
       new Promise((resolve, reject) => process.stdout.write(text, (error) => (error ? reject(error) : resolve()))),
     hasReader: !isNullDevice(1),
     progress,
+    patienceMs: PATIENCE_MS,
     openLocalRegions: (directory, wanted) => openLocalRegions(directory, { progress, wanted }),
     platform: cloudflare,
     ask: process.stdin.isTTY && process.stderr.isTTY && !process.env.CI ? ask : undefined,

@@ -44,6 +44,7 @@ export function contextOf({ database, databases = database ? [database] : [], pl
     progress: (line) => {
       output.stderr += `${line}\n`
     },
+    patienceMs: 1_000,
     openLocalRegions: databases.length > 0 ? async () => regionsOf(...databases) : unexpected('the local database'),
     ...rest,
     platform: {
