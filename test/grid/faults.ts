@@ -101,6 +101,8 @@ export interface Case {
   readonly plan: Plan & Required<Pick<Plan, 'binding' | 'request' | 'faults'>>
   /** The response that is required, where only one is right. */
   readonly expected?: 'success'
+  /** True if the fault lasts after the response: webhook deliveries may then take 30 seconds. */
+  readonly lastsBehind?: boolean
 }
 
 /** The shortest and the longest that can be set. */
@@ -128,6 +130,7 @@ export function casesOf(
   const slow = (name: string, faults: readonly Fault[]): Case => ({
     name,
     plan: { ...place, faults, isLasting: true, budgetMs: SHORT_MS },
+    lastsBehind: isBehind,
   })
   const lost: Fault = { kind: 'after', text: TRANSIENT[0] as string }
   const before = isWhole
