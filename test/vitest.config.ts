@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
 import { parse } from 'yaml'
+import { compileCacheFolder } from '../src/cli/wrangler.ts'
 import { newSigningKey } from '../src/credential/signing-key.ts'
 import { chromiumPath, fullChromiumPath } from './browser/chromium-path.ts'
 import { noteMemory } from './memory.ts'
@@ -38,6 +39,10 @@ const notes = [
   !wycheproof && 'Skipped: test/oauth/wycheproof, because WYCHEPROOF does not name its vectors.',
   !vendorDescription && `Skipped: comparisons with WorkOS's description, because ${vendorFile} is missing.`,
 ].filter((note) => note !== false)
+
+// The processes of a run, and the commands that tests start, share what V8 has compiled, such as wrangler and Playwright.
+const compiled = compileCacheFolder()
+if (compiled) process.env.NODE_COMPILE_CACHE ??= compiled
 
 /** Long enough for a machine that is busy with other work. */
 const timeout = isLong ? 900_000 : 120_000

@@ -2,7 +2,6 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdir, symlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { compileCacheFolder } from '../../src/cli/wrangler.ts'
 import { atEnd } from '../at-end.ts'
 import { newFolder } from './folder.ts'
 
@@ -16,11 +15,8 @@ export interface Finished {
   readonly stderr: string
 }
 
-/**
- * The variables of the commands: without those that npm and vitest have set for the process of these tests. All copies
- * of the project share one folder of compiled code, so that they do not compile wrangler again.
- */
-const environment = Object.entries({ ...process.env, NODE_COMPILE_CACHE: compileCacheFolder() }).filter(
+/** The variables of the commands: without those that npm and vitest have set for the process of these tests. */
+const environment = Object.entries(process.env).filter(
   ([name]) => !/^(npm_|CLOUDFLARE_|WRANGLER_|VITEST|X_LOCAL_|INIT_CWD$|CI$)/.test(name),
 )
 
