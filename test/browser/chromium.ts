@@ -19,6 +19,9 @@ export function launchChromium({ executablePath = chromiumPath, keepsPages }: Op
       // A separate process for drawing, and one for each tab, would take a fifth more time.
       '--in-process-gpu',
       '--renderer-process-limit=1',
+      // Otherwise Chromium creates a frame for each document, which costs as much as loading most pages. Only the last list
+      // of features counts, so this one repeats Playwright's.
+      '--enable-features=CDPScreenshotNewSurface,SkipListAccountsWithoutGaiaCookies,RenderDocument:level/crashed-frame',
       // The pages of tests close so soon that optimised code would not save the time to compile it.
       '--js-flags=--no-opt,--no-maglev',
       '--disable-quic',
