@@ -200,7 +200,7 @@ describe.runIf(chromiumPath)('the dashboard in a browser', () => {
     visitor.check()
   })
 
-  test.each([true, false])('reloading never shows a secret again, scripts: %s', async (javaScriptEnabled) => {
+  test.each(cases([true], [false]))('reloading never shows a secret again, scripts: %s', async (javaScriptEnabled) => {
     const { apiKey, path, secrets } = await environment.newExample()
     const visitor = await environment.newVisitor({ javaScriptEnabled })
     const { page, press } = visitor

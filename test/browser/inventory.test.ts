@@ -138,37 +138,40 @@ describe.skipIf(!chromiumPath)('the inventory in the dashboard', () => {
     visitor.check()
   })
 
-  test.each([true, false])('several secrets can be revoked by keyboard, scripts: %s', async (javaScriptEnabled) => {
-    const { apiKey, applicationId, call, secrets } = await environment.newExample()
-    await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
-    for (const name of ['one', 'two'])
-      await call('POST', `/connect/applications/${applicationId}/client_secrets`, { name })
-    const visitor = await environment.newVisitor({ javaScriptEnabled })
-    const { page } = visitor
-    await visitor.signIn(apiKey, '/dashboard/secrets')
-    await page.getByLabel('All 2 on this page').press('Space')
-    const rows = page.locator('[name=secret]')
-    if (javaScriptEnabled) {
-      // The checkbox for all rows checks each row, and is cleared when a row is cleared.
-      expect(await rows.nth(1).isChecked()).toBe(true)
-      await rows.nth(1).uncheck()
-      expect(await page.getByLabel('All 2 on this page').isChecked()).toBe(false)
-      await rows.nth(1).check()
-    }
-    await page.getByRole('button', { name: 'Revoke selected…' }).press('Enter')
-    await page.waitForSelector('#typed')
-    expect(await page.locator(':focus').getAttribute('id')).toBe('typed')
-    await page.keyboard.type('revoke 1')
-    await page.keyboard.press('Enter')
-    await page.waitForSelector('.error')
-    expect(await secrets()).toHaveLength(2)
-    await page.fill('#typed', 'revoke 2')
-    await page.keyboard.press('Enter')
-    await page.waitForURL(/\/dashboard\/secrets$/)
-    expect(await page.textContent('main')).toContain('The selected secrets are revoked.')
-    expect(await secrets()).toEqual([])
-    visitor.check()
-  })
+  test.each(cases([true], [false]))(
+    'several secrets can be revoked by keyboard, scripts: %s',
+    async (javaScriptEnabled) => {
+      const { apiKey, applicationId, call, secrets } = await environment.newExample()
+      await call('DELETE', `/connect/applications/${applicationId}/client_secrets`)
+      for (const name of ['one', 'two'])
+        await call('POST', `/connect/applications/${applicationId}/client_secrets`, { name })
+      const visitor = await environment.newVisitor({ javaScriptEnabled })
+      const { page } = visitor
+      await visitor.signIn(apiKey, '/dashboard/secrets')
+      await page.getByLabel('All 2 on this page').press('Space')
+      const rows = page.locator('[name=secret]')
+      if (javaScriptEnabled) {
+        // The checkbox for all rows checks each row, and is cleared when a row is cleared.
+        expect(await rows.nth(1).isChecked()).toBe(true)
+        await rows.nth(1).uncheck()
+        expect(await page.getByLabel('All 2 on this page').isChecked()).toBe(false)
+        await rows.nth(1).check()
+      }
+      await page.getByRole('button', { name: 'Revoke selected…' }).press('Enter')
+      await page.waitForSelector('#typed')
+      expect(await page.locator(':focus').getAttribute('id')).toBe('typed')
+      await page.keyboard.type('revoke 1')
+      await page.keyboard.press('Enter')
+      await page.waitForSelector('.error')
+      expect(await secrets()).toHaveLength(2)
+      await page.fill('#typed', 'revoke 2')
+      await page.keyboard.press('Enter')
+      await page.waitForURL(/\/dashboard\/secrets$/)
+      expect(await page.textContent('main')).toContain('The selected secrets are revoked.')
+      expect(await secrets()).toEqual([])
+      visitor.check()
+    },
+  )
 })
 
 /** Counts what a person does: each key, paste or click. */

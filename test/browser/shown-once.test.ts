@@ -70,7 +70,7 @@ describe.runIf(chromiumPath)('the page that shows a secret once', () => {
     visitor.check()
   })
 
-  test.each([true, false])(
+  test.each(cases([true], [false]))(
     'the page of a new secret can hide the secret, and has examples in six languages, scripts: %s',
     async (scripts) => {
       const { page, tabTo, plaintext, visitor } = await shown({ javaScriptEnabled: scripts })
