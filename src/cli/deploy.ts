@@ -92,9 +92,9 @@ function describePlan({ name, regions, locations, routes, issuer, configuration 
       return `Region ${region.digit}: database ${region.databaseName}, location if it must be created: ${place ?? 'no location chosen yet'}`
     }),
     `Host: ${patterns.join(', ') || `${name} on workers.dev`}`,
-    `Issuer of tokens: ${issuer || 'the URL of the first deployment'}`,
+    `Issuer of tokens: ${issuer || 'the URL that the first deployment gets'}`,
     ...rateLimits(configuration).map((limit) => `Rate limit ${limit.name}: namespace ${namespaceId(name, limit.name)}`),
-    'Not checked, because it needs your account: the login and its permissions, the workers.dev subdomain, the domain, the database, and the version that serves. `npm run deploy` checks these before it changes them.',
+    'Not checked, because that needs your Cloudflare account: the login and its permissions, the workers.dev subdomain, the domain, the database, and the deployed version. `npm run deploy` checks each of these before it changes anything there.',
   ]
 }
 

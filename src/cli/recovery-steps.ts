@@ -36,8 +36,8 @@ export interface RecoveryTarget {
 }
 
 /**
- * Changes are read from this long before the restored time, because the clocks of the Workers may differ from D1's.
- * Reading too many does no harm: a change that the restored state has is not applied again.
+ * A recovery also reads the changes of this time before the time that it restores, because the clocks of the Workers may
+ * differ from D1's. Too many changes do no harm: one that the restored database already has is not applied again.
  */
 const MARGIN_MS = 60 * 60 * 1000
 

@@ -180,7 +180,7 @@ const Pending = v.object({
 })
 type Pending = v.InferOutput<typeof Pending>
 
-/** The saved key of an interrupted rotation, or null. Returns 'damaged' if a rotation cannot have written the file. */
+/** The saved key of an interrupted rotation, or null. Returns 'damaged' if the file has something that no rotation writes. */
 async function readPending(file: string): Promise<Pending | 'damaged' | null> {
   const text = await readPrivately(file)
   if (text === null) return null

@@ -50,7 +50,8 @@ async function requireGitHub(c: Context<HonoEnv>, body: Uint8Array<ArrayBuffer>)
   try {
     isSigned = await isSignedByGitHub(GITHUB_KEYS_URL, body, ...headers)
   } finally {
-    // Attempts are also counted if the keys cannot be fetched, because each attempt may cause a request to GitHub.
+    // A report without a valid signature is counted, even if the keys to check it could not be fetched: it may have caused a
+    // request to GitHub.
     if (!isSigned) countReport(c, false)
   }
   if (!isSigned) throw new ApiError('invalid_signature')

@@ -47,7 +47,7 @@ function binary(parts: readonly number[], width: number): string {
 interface Range {
   /** The range as it is stored and shown. A single IP address has no prefix length. */
   readonly text: string
-  /** The IP version followed by the bits of the prefix. */
+  /** A digit for the IP version, then the bits of the network, as a text of 0 and 1. */
   readonly prefix: string
 }
 

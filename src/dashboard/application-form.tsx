@@ -20,7 +20,7 @@ const NEW = '/dashboard/applications/new'
 const KINDS = new Map([
   ['m2m', ['Machine to machine', 'A job or service that acts on its own behalf, with the client credentials grant.']],
   ['oauth', ['Third-party OAuth app', 'People sign in to it. It is owned by another organization.']],
-  ['first-party', ['First-party OAuth app', 'People sign in to it. It is your own and has no organization.']],
+  ['first-party', ['First-party OAuth app', 'People sign in to it. It is your own, and no organization owns it.']],
 ])
 
 /** The values of the form's fields. */

@@ -13,7 +13,7 @@ interface InventoryTableProps<Secret extends ListedSecret> {
   readonly now: number
   /** Renders a checkbox before each secret. */
   readonly choose?: (secret: Secret) => Child
-  /** The links that change the order, for the columns that have one. */
+  /** The links in the headers of the columns by which the list can be ordered. */
   readonly sorts?: Readonly<Partial<Record<'used' | 'expires' | 'created', Column<Secret>['sort']>>>
   /** Renders details below the state of each secret. */
   readonly detail?: (secret: Secret) => Child

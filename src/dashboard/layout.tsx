@@ -49,7 +49,7 @@ const NOTICES = new Map([
   ['settings-saved', 'Settings saved.'],
   ['frozen', 'Environment frozen.'],
   ['unfrozen', 'Freeze lifted.'],
-  ['deliveries-queued', 'Failed deliveries queued, at most 1,000 at a time.'],
+  ['deliveries-queued', 'Up to 1,000 failed deliveries are queued again.'],
   ['endpoint-paused', 'Endpoint paused. Its events are sent when you resume it.'],
   ['endpoint-resumed', 'Endpoint resumed. The waiting events are sent within a minute.'],
   ['endpoint-deleted', 'Webhook endpoint deleted.'],

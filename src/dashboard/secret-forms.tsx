@@ -262,6 +262,6 @@ const Replaced = ({ secrets, now }: { secrets: readonly ClientSecret[]; now: num
           </li>
         ))}
       </ul>
-      <p>Until then you can keep each of them on the application’s page.</p>
+      <p>Until then, you can cancel this for each of them on the application’s page.</p>
     </div>
   )

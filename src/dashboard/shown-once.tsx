@@ -109,7 +109,7 @@ const Expiry = ({ secret, retireAt }: { secret: ClientSecret; retireAt: number |
   </>
 )
 
-/** Replaces the secret by one with the same name and lifetime, which is shown on a page like this one. */
+/** A button for a person who has lost the secret: it creates a new one with the same name and lifetime, and revokes the old one. */
 const Lost = ({ path, secret }: { path: string; secret: ClientSecret }) => (
   <PostForm
     action={`${path}/replace-secret`}

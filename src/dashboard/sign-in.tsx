@@ -149,8 +149,8 @@ const ThroughAccess = ({ person, to }: { person: string; to: string }) => (
       </button>
     </PostForm>
     <p class="quiet small">
-      Cloudflare Access has identified you. Not you? <a href="/cdn-cgi/access/logout">Sign out of Cloudflare Access</a>,
-      which signs you out of all its applications.
+      Not you? <a href="/cdn-cgi/access/logout">Sign out of Cloudflare Access</a>, which signs you out of all its
+      applications.
     </p>
     <p>Or sign in with an API key:</p>
   </>

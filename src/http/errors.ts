@@ -68,7 +68,7 @@ const ERRORS = {
   client_secret_limit_reached: [422, SECRET_LIMIT_REACHED],
   environment_frozen: [
     422,
-    'The environment is frozen: it issues no credentials, and lets none do more or work for longer. Nothing was changed. Lift the freeze first.',
+    'The environment is frozen: no credential can be created, get more rights or a later expiry. Nothing was changed. Lift the freeze first.',
   ],
   rate_limit_exceeded: [429, 'Too Many Requests'],
   internal_error: [500, 'Internal error. Quote the request ID when you report it.'],

@@ -60,9 +60,9 @@ export class RecentMap<V> extends Map<string, V> {
 }
 
 /**
- * Failures in the current window. An attacker can send any number of client IDs and keys, until their entries have
- * replaced all others in the map. So IP addresses have a map of their own. Entries over the limit are also in
- * `overLimit`: to replace one there, an attacker would need 100 failures for each of 10,000 other entries.
+ * Failures in the current window. The counts of IP addresses and those of accounts (client IDs and API keys) have separate
+ * maps: an attacker can invent accounts until they have replaced all others, but no IP addresses. An entry over the limit
+ * is also in `overLimit`: to replace it there, an attacker would need 100 failures for each of 10,000 other entries.
  */
 const failuresOfAddresses = new RecentMap<Window>()
 const failuresOfAccounts = new RecentMap<Window>()

@@ -90,8 +90,8 @@ const audiences: Setting<ReadonlyMap<string, string>> = {
 }
 
 /**
- * The URL of GitHub's public keys. An attacker who could replace these keys could send many reports at once, so the URL
- * must be https, except on loopback. If the URL is empty, reports in GitHub's format are refused.
+ * The URL of GitHub's public keys, by which leak reports in GitHub's format are verified. An attacker who could replace
+ * these keys could forge reports, so the URL must be https, except on loopback. If it is empty, such reports are refused.
  */
 const keysUrl: Setting<string> = {
   requirement: 'must be an https URL, http on loopback, or empty',

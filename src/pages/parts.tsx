@@ -155,7 +155,8 @@ export const Tabs = ({ name, label, tabs }: TabsProps) => (
 )
 
 /**
- * How a column orders the list: the URL of the next order, and the current order if the list is ordered by this column.
+ * The link in the header of a column: the URL that a click opens, and the current order if the list is ordered by this
+ * column.
  */
 interface Sort {
   readonly href: string

@@ -32,7 +32,7 @@ export function ownKey({ digest, apiKeyId }: Caller): Sql {
 
 /**
  * Condition: the API key has no IP ranges, or one of them contains the caller's IP address. `allowed_ips` has the
- * prefix of each range as bits.
+ * prefix of each range as a text of 0 and 1.
  */
 function withinRanges({ addressBits = '' }: Caller): Sql {
   return sql`(allowed_ips IS NULL OR EXISTS (SELECT 1 FROM json_each(allowed_ips) WHERE instr(${addressBits}, value) = 1))`
@@ -46,9 +46,9 @@ function mayDo(needs: Need): Sql {
 }
 
 /**
- * Returns the scope of a caller that is active, has an allowed IP address, and has the right `needs`. If `needs` is
- * null, another statement of the batch must check the right. Set `inTimeOf` for the statement that decides whether a
- * change is made: after the deadline of that database, the statement changes nothing.
+ * Returns the scope of a caller. It has no rows unless the caller is active, has an allowed IP address, and has the right
+ * that `needs` names. If `needs` is null, another statement of the batch must check the right. Set `inTimeOf` for the
+ * statement that decides whether a change is made: after the deadline of that database, the scope has no rows.
  */
 export function scopeOf(caller: Caller, needs: Need | null, inTimeOf: Database | null = null): Scope {
   const conditions = [isActive(caller)]

@@ -94,9 +94,9 @@ export async function authenticateClient(database: Database, proof: Proof): Prom
 }
 
 /**
- * Returns the client that introspects a token, and the scopes that the token's application and secret now have in
- * common. The scopes are null if that secret or application is no longer active, or if `token` is null because the
- * token is invalid.
+ * Authenticates the client that calls introspection. Also returns the scopes of the token that it asks about: those that
+ * the token's application and the token's secret both have now. They are null if one of these two is no longer active,
+ * and for an invalid token, which is null here.
  */
 export async function authenticateIntrospection(
   database: Database,

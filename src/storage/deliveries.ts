@@ -4,7 +4,7 @@ import { type Event, eventColumns, eventFromRow } from './events.ts'
 import { limitTo } from './statements.ts'
 import { gone } from './webhooks.ts'
 
-/** An event to send to a webhook endpoint. The functions in this file work on all environments. */
+/** An event to send to a webhook endpoint. The functions in this file are not limited to one environment. */
 export interface Delivery {
   readonly endpointId: string
   readonly url: string

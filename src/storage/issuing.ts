@@ -38,9 +38,9 @@ export interface NewClientSecret {
 }
 
 /**
- * The limits of a new secret. A rotation copies them from a secret that the new one replaces. If there is none, it
- * copies them from the latest secret of the application, even if that secret has ended. So a rotation after a leak does
- * not remove limits.
+ * The limits of a new secret. A rotation copies them from a secret that it replaces. If the application has no active
+ * secret, it copies them from the latest one, even if that one is revoked or expired. So limits are kept if a leaked
+ * secret is revoked first, and rotated afterwards.
  */
 export interface SecretLimits {
   /** Scopes of the application; null for all of them. */

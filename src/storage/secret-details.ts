@@ -34,7 +34,7 @@ interface DetailsRow extends ListedRow {
   readonly deleted_at: UnixMs | null
 }
 
-/** Returns a secret that cleanup has not removed. Its events are read by their IDs. */
+/** Returns a secret that cleanup has not removed, and its events, which this function finds by their IDs. */
 export function findSecretDetails(
   database: Database,
   caller: Caller,

@@ -69,7 +69,7 @@ const MAX_SESSIONS = 10
 export const sessionSnapshot = sql`json_object('object', 'session', 'id', target.id,
   'api_key', (SELECT json_object('id', id, 'name', name) FROM api_keys WHERE id = target.api_key_id))`
 
-/** Joins to the caller, as `target`, a session of the same environment that matches `where` and has not been ended. */
+/** SQL that joins a session, as `target`, to the row `caller`: of the same environment, not ended, and matching `where`. */
 const joinSession = (where: Sql) =>
   sql`JOIN sessions AS target ON target.environment_id = caller.environment_id AND target.ended_at IS NULL AND ${where}`
 

@@ -134,7 +134,7 @@ export function revived(now: UnixMs): Sql {
   return sql`state = 'pending', attempts = 0, next_attempt_at = ${now}, settled_at = NULL`
 }
 
-/** SQL for SET that ends a delivery whose endpoint or event no longer exists. */
+/** SQL for SET that ends a delivery. The UPDATE must choose only deliveries whose endpoint or event no longer exists. */
 export function gone(now: UnixMs): Sql {
   return sql`state = 'dead', lease = NULL, last_outcome = 'gone', settled_at = ${now}`
 }

@@ -38,7 +38,7 @@ describe.runIf(chromiumPath)('a person who signs in through Cloudflare Access', 
     async (javaScriptEnabled) => {
       const { visitor, page, press, path, main } = await newPerson({ javaScriptEnabled })
       await page.waitForURL(/sign-in/)
-      expect(await main()).toContain('Cloudflare Access has identified you.')
+      expect(await main()).toContain('Not you? Sign out of Cloudflare Access')
       if (javaScriptEnabled) await checkAccessibility(page)
       await press(`Continue as ${EMAIL}`)
       await page.waitForURL(`${environment.origin}/dashboard`)

@@ -142,7 +142,7 @@ describe('an unusable state folder ends the command with exit code 1, an error m
     return stderr.replace('Opening the local database…\n', '')
   }
 
-  test('a file in place of the state folder ends the command with a remedy', async () => {
+  test('if the state folder is a file, the error says what to do', async () => {
     const file = join(await newFolder(), 'file')
     await writeFile(file, '')
     const words =
@@ -151,7 +151,7 @@ describe('an unusable state folder ends the command with exit code 1, an error m
     expect(await fail(join(file, 'below'))).toBe(`${join(file, 'below')} ${words}`)
   })
 
-  test('a state folder that cannot be created ends the command with a remedy', async () => {
+  test('if the state folder cannot be created, the error says what to do', async () => {
     expect(await fail('/proc/oncekey')).toBe(
       '/proc/oncekey cannot be written to (ENOENT). Nothing was changed. Name another folder with --persist-to.\n',
     )

@@ -41,11 +41,11 @@ test('deploy --dry-run lists the steps and builds the Worker, without a network 
   expect(lines.slice(9)).toEqual([
     'Region 0: database oncekey, location if it must be created: eu',
     'Host: oncekey on workers.dev',
-    'Issuer of tokens: the URL of the first deployment',
+    'Issuer of tokens: the URL that the first deployment gets',
     expect.stringMatching(/^Rate limit MANAGEMENT_CALLS: namespace \d+$/),
     expect.stringMatching(/^Rate limit FAILED_AUTHENTICATIONS: namespace \d+$/),
     expect.stringMatching(
-      /^Not checked, because it needs your account: .*, the database, and the version that serves\. /,
+      /^Not checked, because that needs your Cloudflare account: .*, the database, and the deployed version\. /,
     ),
     'Building the Worker…',
     '',

@@ -249,7 +249,7 @@ test('the same Idempotency-Key, used for an application and a secret at once, cr
   }
 })
 
-test(`while ${WRITERS} writers create and delete, the pages of a list have every undeleted application exactly once`, async () => {
+test(`while ${WRITERS} writers create and delete applications, the pages of the list have each lasting one exactly once`, async () => {
   const as = await newCaller()
   const created = await times(size(30, 120), () => newApplication(as))
   const doomed = created.filter((_, i) => i % 2)

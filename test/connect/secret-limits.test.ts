@@ -312,7 +312,7 @@ describe('the maximum lifetime of secrets in an environment', () => {
     expect((await call(apiKey, 'GET', secretsOf(id))).json).toHaveLength(2)
   })
 
-  test('an update can set an expiry up to the maximum lifetime after the creation of the secret, and null sets this latest expiry', async () => {
+  test('the latest expiry that an update can set is the creation plus the maximum lifetime, and null sets exactly this expiry', async () => {
     const client = await limited({ expires_at: inDays(5) })
     await setPolicy(client.apiKey, 90)
     const patch = (expires_at: string | null) =>

@@ -108,7 +108,7 @@ describe('the activity list', () => {
     expect((await owner.get(`${EVENTS}?after=nothing`)).headers.get('Location')).toBe(EVENTS)
   })
 
-  test('the activity list puts only the hint of a pasted secret into the URL', async () => {
+  test('the activity list puts only the hint of a pasted secret, its last 6 characters, into the URL', async () => {
     const { json } = await call(apiKey, 'POST', `/connect/applications/${application.id}/client_secrets`)
     const { headers } = await owner.post(EVENTS, { target: json.secret })
     expect(headers.get('Location')).toBe(`${EVENTS}?target=${json.secret_hint}`)

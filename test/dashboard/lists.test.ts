@@ -83,7 +83,7 @@ describe('a notice', () => {
     },
   )
 
-  test('a cookie with an unknown value creates no notice', async () => {
+  test('if the cookie that names a notice has an unknown value, the page shows no notice', async () => {
     for (const notice of ['constructor', '__proto__', '<b>']) {
       owner.cookies.set('__Host-notice', notice)
       expect((await owner.get('/dashboard')).html).not.toContain('class="notice')

@@ -192,7 +192,7 @@ describe('a rotation', () => {
 })
 
 describe('an existing secret', () => {
-  test('an existing secret is rotated, kept, disabled, enabled, renamed and revoked', async () => {
+  test('the dashboard can rotate a secret, keep the old one after all, disable, enable, rename and revoke it', async () => {
     const { id } = await newApplication(apiKey)
     const page = `/dashboard/applications/${id}`
     const old = await create(id)

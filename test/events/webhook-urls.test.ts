@@ -167,7 +167,7 @@ describe('a stored webhook URL', () => {
     expect(await deliveries(receiver)).toMatchObject([outcome])
   })
 
-  test('with WEBHOOKS_TO_LOCALHOST, webhooks are sent to this machine', async () => {
+  test('with WEBHOOKS_TO_LOCALHOST, webhooks are also sent to URLs on localhost', async () => {
     const receiver = await newReceiver({ ...key, url: 'http://localhost:3000/hook' })
     await create({ WEBHOOKS_TO_LOCALHOST: true })
     expect(receiver.arrivals).toHaveLength(1)

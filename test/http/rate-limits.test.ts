@@ -303,7 +303,7 @@ describe('malformed credentials', () => {
   )
 
   test.each(families)(
-    'a credential of an unknown region at %s makes no D1 request, and does not call the rate-limit binding',
+    '%s refuses a credential that names an unknown region, without a D1 request or a call of the rate-limit binding',
     async (_, family) => {
       const failed = limiter()
       const bindings = { FAILED_AUTHENTICATIONS: failed, MANAGEMENT_CALLS: failed }

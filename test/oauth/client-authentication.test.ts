@@ -54,7 +54,7 @@ describe('Basic authentication (RFC 6749 §2.3.1, RFC 7617)', () => {
     expect(reply.status, reply.text).toBe(200)
   })
 
-  test('Basic authentication succeeds even with the same client_id, or with empty parameters, in the body (RFC 6749 §3.2)', async () => {
+  test('Basic authentication succeeds even if the body repeats the client_id, or has empty parameters (RFC 6749 §3.2)', async () => {
     expect((await requestTokenWith(good, { client_id: clientId })).status).toBe(200)
     for (const name of ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'])
       expect((await requestTokenWith(good, { [name]: '' })).status, name).toBe(200)

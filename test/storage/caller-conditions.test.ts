@@ -140,7 +140,7 @@ test('the digest of an API key finds the key, and the digest of a session finds 
   expect(await callersOf({ kind: 'session', digest: unknown }, null)).toEqual([])
 })
 
-test('an active API key that a person acts with is found by its ID, whatever the digest is', async () => {
+test('for a person, an active API key is found by its ID, and the digest of the caller is not compared', async () => {
   const [key, other] = [await newApiKey(), await newApiKey()]
   const caller: Caller = { ...apiKey(await sha256('assertion')), apiKeyId: key.id }
   const found = [{ id: key.id, session_id: null }]

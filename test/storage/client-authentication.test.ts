@@ -133,7 +133,7 @@ describe('the scopes of a token that a client introspects', async () => {
     expect(await scopesOf({ secretId: json.id, clientId: holder.clientId })).toEqual(['write'])
   })
 
-  test('a token has no scopes if its secret is of another environment, or of another client than the token', async () => {
+  test('a token has no scopes if the secret that it was issued for belongs to another environment or another client', async () => {
     expect(await scopesOf(null)).toBeNull()
     expect(await scopesOf(stranger)).toBeNull()
     expect(await scopesOf({ secretId: holder.secretId, clientId: client.clientId })).toBeNull()

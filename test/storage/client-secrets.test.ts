@@ -105,7 +105,7 @@ test('an application is found with its unexpired secrets, oldest first, and the 
   expect(unknown).toMatchObject({ refused: 'entity_not_found' })
 })
 
-test('an API key with only the permission applications:write can read secrets', async () => {
+test('an API key with only the permission applications:write can read the details of secrets', async () => {
   const { key, application, id } = await stored([{ hint: 'abcdef' }])
   const narrow = await newApiKey({
     environmentId: key.environmentId,

@@ -503,7 +503,7 @@ describe('rotating secrets', () => {
     })
   })
 
-  test('a rotation gives the first secret of an application no limits', async () => {
+  test('a rotation of an application without secrets creates one without limits on scopes and IP addresses', async () => {
     const owner = await newOwner()
     await rowsOf(sql`UPDATE client_secrets SET allowed_scopes = '["x"]', allowed_ips = '["192.0.2.0/24"]'`)
     const { id } = await rotate(owner, NOW + DAY_MS)

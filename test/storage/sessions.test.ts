@@ -264,7 +264,7 @@ describe('ending a session', () => {
     expect([await endsOf(stranger), await eventsOf(stranger)]).toEqual(before)
   })
 
-  test('a read-only key cannot end another session', async () => {
+  test('a read-only key cannot end a session of another key', async () => {
     const { key, ending, kept, events } = await newSessions()
     const reader = await newApiKey({ environmentId: key.environmentId, access: 'read' })
     const outcome = await endSession(operatorDatabase(), changeBy(callerOf(reader), NOW), ending.id)

@@ -338,7 +338,7 @@ describe('updating', () => {
 })
 
 describe('inserting', () => {
-  test('a row is inserted for the rows that are joined to the caller and match the condition, once, and not after the deadline', async () => {
+  test('a row is inserted once, if a joined row matches the condition, and not after the deadline', async () => {
     const { key, caller, applicationId } = await tenant()
     await tenant()
     const change = changeBy(caller, NOW)

@@ -142,11 +142,13 @@ const WORDS: Readonly<Record<string, string>> = {
   order:
     'Order of creation: `asc` is oldest first, `desc` newest first. `normal` is newest first with swapped cursors: `after` returns newer objects, `before` older ones.',
   registration_types: 'How applications were registered. Oncekey has no `dynamic` ones.',
-  'UpdateApplication.scopes': 'The scopes that the application may request. Null keeps them, `[]` removes all.',
-  'UpdateApplication.redirect_uris': 'The redirect URIs of an `oauth` application. Null keeps them, `[]` removes all.',
+  'UpdateApplication.scopes':
+    'The scopes that the application may request. Null leaves them unchanged, `[]` removes all.',
+  'UpdateApplication.redirect_uris':
+    'The redirect URIs of an `oauth` application. Null leaves them unchanged, `[]` removes all.',
   'UpdateClientSecret.name': 'A name for people. Null removes it.',
   'UpdateClientSecret.expires_at':
-    'The time when the secret stops working. Null removes the expiry, or sets the latest one that `max_lifetime_days` of the environment allows; it also keeps a secret that is expiring after a rotation.',
+    'The time when the secret stops working. Null removes this time, or sets the latest one that `max_lifetime_days` of the environment allows. So a secret that a rotation would end keeps working.',
   'VerifyClientSecret.client_id':
     'The client ID that must own the secret. Without it, a secret of any application in the environment is valid.',
   'Verification.client_secret': 'The secret, without its plaintext.',

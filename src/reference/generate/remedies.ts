@@ -26,7 +26,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   client_secret_limit_reached: 'Revoke a secret, or rotate: expiring secrets do not count.',
   environment_frozen: 'Have the operator or an administrator lift the freeze. A retry before that does not help.',
   rate_limit_exceeded: 'Wait for the seconds in `Retry-After`, then send the same request again.',
-  internal_error: 'Report the `X-Request-ID`. A retry is safe, for a POST with the same `Idempotency-Key`.',
+  internal_error:
+    'Report the `X-Request-ID` to the operator. A retry is safe, for a POST with the same `Idempotency-Key`.',
   service_unavailable:
     'If the message says that a retry can help: wait for the seconds in `Retry-After`, then send the same request again, a POST with the same `Idempotency-Key`.',
   oauth_invalid_request:
@@ -42,7 +43,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   oauth_payload_too_large: 'Send at most 64 KiB.',
   oauth_unsupported_media_type: 'Send the form without a `Content-Encoding`.',
   oauth_rate_limit_exceeded: 'Wait for the seconds in `Retry-After`, then send the same request again.',
-  oauth_internal_error: 'Report the `X-Request-ID`. A retry is safe.',
+  oauth_internal_error: 'Report the `X-Request-ID` to the operator. A retry is safe.',
   oauth_service_unavailable: 'Wait for the seconds in `Retry-After`, then send the same request again.',
 }
 

@@ -138,7 +138,7 @@ interface FixedMember {
   readonly values: readonly unknown[]
 }
 
-/** The members that tell a variant apart, with their values. */
+/** The members whose fixed values distinguish this variant of a union from the others, with these values. */
 function fixedMembers({ properties = {} }: JsonSchema, tellsApart: (name: string) => boolean): FixedMember[] {
   return Object.entries(properties)
     .filter(([name]) => tellsApart(name))

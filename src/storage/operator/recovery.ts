@@ -279,7 +279,8 @@ export async function applyRestrictions(
   const update = (table: RecoveredTable): [string, Query] => [table, updateOf(table, changes[table], now)]
   // D1 allows five terms in a compound SELECT, so each table has a statement of its own.
   const events = tables.map((table): [string, Query] => [`${table} events`, recordEvents(table, changes[table], now)])
-  // Restrictions are counted by their events, so that a repeated batch also counts those that were applied before.
+  // This counts the events of the restrictions, not the rows that change now. So a batch that is sent again also counts the
+  // restrictions that its first attempt has applied.
   const applied = tables.map((table): [string, Query] => [`${table} applied`, countEvents(changes[table])])
   const left = tables.map((table): [string, Query] => [
     `${table} left`,
