@@ -1,9 +1,8 @@
 import type { ChildProcess } from 'node:child_process'
 import diagnostics from 'node:diagnostics_channel'
-import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
@@ -130,14 +129,32 @@ async function createTables(database: D1Database): Promise<void> {
   await database.batch(inject('bundle').tables.map((statement) => database.prepare(statement)))
 }
 
+/**
+ * Below the ports that systems give to a program that asks for any (from 32768 on Linux, from 49152 elsewhere). Each
+ * process that runs tests at the same time has a thousand of its own. So no other program takes a port before it is used.
+ */
+const FIRST_PORT = 20_000
+const PORTS_PER_PROCESS = 1_000
+const PORTS_KEY = Symbol.for('oncekey.ports')
+
 /** A free port on loopback. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
+  const holder = globalThis as { [PORTS_KEY]?: number }
+  for (;;) {
+    const nth = holder[PORTS_KEY] ?? 0
+    holder[PORTS_KEY] = (nth + 1) % PORTS_PER_PROCESS
+    const port = FIRST_PORT + PORTS_PER_PROCESS * Number(process.env.VITEST_POOL_ID) + nth
+    if (await isFree(port)) return port
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  const isListening = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true))
+  })
+  if (isListening) await new Promise((resolve) => server.close(resolve))
+  return isListening
 }
 
 /**
