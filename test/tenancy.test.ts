@@ -390,8 +390,8 @@ describe.each(routes.filter((route) => route.includes('/connect/')))('%s', (rout
         const { status, text } = await call(stranger.apiKey, method, path, body)
         return { status, text: text.replaceAll(named, 'ID') }
       }
-      const [theirs, nobodys] = [await ask(id), await ask(`${id.slice(0, -3)}000`)]
-      if (theirs.status >= 300) expect(theirs).toEqual(nobodys)
+      const [theirs, unknown] = [await ask(id), await ask(`${id.slice(0, -3)}000`)]
+      if (theirs.status >= 300) expect(theirs).toEqual(unknown)
       for (const other of ids) expect(theirs.text).not.toContain(other)
     }
     expect(await rowsOf(victim.environmentId)).toEqual(before)

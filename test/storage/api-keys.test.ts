@@ -95,7 +95,7 @@ test('a revoked API key records no use, and a second revocation does not change 
   expect(await revokeApiKey(operatorDatabase(), id, 2_000)).toEqual(revoked)
   await touch(digest, Date.now())
   expect(await lastUse(id)).toBeNull()
-  expect(await revokeApiKey(operatorDatabase(), 'api_key_nobody', 1_000)).toBeNull()
+  expect(await revokeApiKey(operatorDatabase(), 'api_key_unknown', 1_000)).toBeNull()
 })
 
 describe.each([
